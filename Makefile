@@ -1,0 +1,35 @@
+# Everything the project needs is set up by these targets; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+CACHE := .cache
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- set-up: each step is skipped when it is done already ---
+
+$(BIN)/uv:
+	@.ci/python-venv $(PYTHON) $(VENV)
+	@$(BIN)/pip install --quiet uv==$(UV_VERSION)
+
+$(VENV)/.synced: $(BIN)/uv requirements.lock pyproject.toml
+	@echo "installing the locked Python packages into $(VENV)"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.synced ## the Python environment in .venv, from requirements.lock
+
+.PHONY: lock
+lock: $(BIN)/uv ## resolve the Python packages again into requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header \
+		--extra testbed --group dev pyproject.toml --output-file requirements.lock

@@ -1,0 +1,1 @@
+"""The testbed: real Lightning nodes on regtest, in containers, described by a topology file."""
