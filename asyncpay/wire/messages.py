@@ -1,0 +1,275 @@
+"""The eight `async_payment` messages: what an onion message of this protocol carries, as frozen dataclasses.
+
+One byte of `kind`, then one canonical TLV stream. `decode` draws the line between two kinds of wrong:
+
+- Malformed: whatever shows without knowing what a value means. An unknown kind; an unknown even, repeated,
+  unordered, truncated or missing record; a length other than the one prescribed for its record (so also
+  none or more than four payment hashes); an integer that is not minimal; text that is not UTF-8; a status
+  or state outside its table; anything behind the signature, where it would be unsigned. Such a message is
+  a WireError: it is dropped and counted, nobody is answered.
+- A bad value in a well-formed message: an amount of zero, a height or time in the past, the same hash
+  twice, an invoice that does not parse or does not fit the rest or stands beside several hashes, a key that
+  is no point of the curve. `decode` lets these through: for the receiver's engine to judge, and for an LSP
+  to answer with BlockStatus.BAD_VALUE, so that the payer learns of it.
+
+Unknown odd records are kept, and a TLV stream has only one encoding. So `encode` gives back exactly what
+was received, and `digest` of a request is over the very bytes that the payer signed.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import sha256
+from typing import Annotated, ClassVar, Self, get_args
+
+from asyncpay.wire import tlv
+from asyncpay.wire.errors import WireError
+from asyncpay.wire.records import Record, TlvStream, chunks, enum8, nested, sized, tu, utf8
+from asyncpay.wire.tlv import TU32_BYTES, TU64_BYTES
+
+MAX_MESSAGE_BYTES = 32768  # the larger onion's room, so nothing longer can arrive in one
+MAX_PAYMENT_HASHES = 4
+MAX_INVOICE_BYTES = 7089  # what LND accepts as BOLT 11 text
+MAX_REASON_BYTES = 1024  # for people and logs
+
+UNSIGNED = b""
+"""`signature` of a request whose `signed_text` is still to be signed; it cannot be encoded like that."""
+
+_SIGNATURE_RECORD = 10
+
+_HASH = sized(32)
+_PID = sized(32)
+_NODE_ID = sized(33)
+_HASHES = chunks(32, at_most=MAX_PAYMENT_HASHES)
+_MSAT = tu(TU64_BYTES)
+_HEIGHT = tu(TU32_BYTES)
+_UNIX_SECONDS = tu(TU64_BYTES)
+_REASON = utf8(MAX_REASON_BYTES)
+
+
+class Kind(IntEnum):
+    """The first byte of a message."""
+
+    BLOCK_REQUEST = 1
+    BLOCK_REPLY = 2
+    BLOCK_UPDATE = 3
+    PAYMENT_PENDING = 4
+    PAYMENT_RELEASE = 5
+    RELEASE_REPLY = 6
+    CANCEL_REQUEST = 7
+    PAYMENT_REFUSED = 8
+
+
+class BlockStatus(IntEnum):
+    """The LSP's answer to a block_request; 1 and 2 are reserved and refused as malformed."""
+
+    ACCEPTED = 0
+    TOO_MANY_HOLDS = 3
+    AMOUNT_TOO_LARGE = 4
+    HOLD_TOO_LONG = 5
+    CONFLICT = 6
+    BAD_VALUE = 7
+    UNAVAILABLE = 8
+
+
+class BlockState(IntEnum):
+    """How far a block has come, as its LSP reports it to the payer."""
+
+    HELD = 1
+    RELEASED = 2
+    SETTLED = 3
+    FAILED_BACK = 4
+
+
+class ReleaseStatus(IntEnum):
+    """The answer to a payment_release."""
+
+    RELEASED = 0  # or about to be
+    UNKNOWN = 1
+    TOO_LATE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """An onion message that the LSP sends for the payer, again and again, while the payer is away.
+
+    path_key: 33 bytes. onion: 1366 bytes (1300 of them room). On the wire one behind the other, 1399 bytes.
+    """
+
+    path_key: bytes
+    onion: bytes
+
+    def encode(self) -> bytes:
+        """The 1399 bytes; WireError if either part has another length."""
+        return sized(33).encode(self.path_key) + sized(1366).encode(self.onion)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Split 1399 bytes; WireError for any other length."""
+        sized(33 + 1366).decode(data)
+        return cls(path_key=data[:33], onion=data[33:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Message(TlvStream):
+    kind: ClassVar[Kind]
+
+    def encode(self) -> bytes:
+        """The value of onionmsg_tlv `async_payment`; WireError if a field has not the form of its record."""
+        return bytes([self.kind]) + TlvStream.encode(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SignedRequest(_Message):
+    """A request from a payer, signed with its node's key as the last record.
+
+    To make one: build it with `signature=UNSIGNED`, have the node sign `signed_text`, then put the 65 bytes
+    (`asyncpay.wire.signature.decode`) in with `dataclasses.replace`. To check one: `signature.recover` with
+    `signed_text` and `signature` gives the node id of whoever signed.
+    """
+
+    signature: Annotated[bytes, Record(_SIGNATURE_RECORD, sized(65))]
+
+    def __post_init__(self) -> None:
+        for number, _ in self.unknown_records:
+            if number > _SIGNATURE_RECORD:
+                raise WireError(
+                    f"{type(self).__name__}: record {number} stands behind the signature, so unsigned"
+                )
+
+    @property
+    def digest(self) -> bytes:
+        """SHA256 (32 bytes) of the TLV bytes before the signature, `kind` left out."""
+        records = self.to_records(below=_SIGNATURE_RECORD)
+        return sha256(tlv.encode(records)).digest()
+
+    def signed_text(self, lsp_node_id: bytes) -> str:
+        """The ASCII text for the node's `signmessage`, bound to the LSP (33 bytes) that is asked."""
+        return f"async-payments:{self.kind.name.lower()}:{_NODE_ID.encode(lsp_node_id).hex()}:{self.digest.hex()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRequest(_SignedRequest):
+    """Payer to its LSP: hold the parts with these payment hashes until `pid`, 32 secret bytes, comes by.
+
+    unblock_hash: SHA256(pid), 32 bytes.
+    courier: what the LSP sends towards the payee once all parts are held.
+    payment_hashes: 1 to 4 of 32 bytes.
+    invoice: BOLT 11 text, so that the LSP can pay on the payer's behalf; only beside a single hash.
+    amount_msat: what the payee is to receive.
+    release_by_height: the last block height at which the LSP may release.
+    hold_until: Unix time in seconds after which the LSP fails the parts back.
+    """
+
+    kind: ClassVar = Kind.BLOCK_REQUEST
+    unblock_hash: Annotated[bytes, Record(0, _HASH)]
+    courier: Annotated[Courier | None, Record(1, nested(Courier))] = None
+    payment_hashes: Annotated[tuple[bytes, ...], Record(2, _HASHES)]
+    invoice: Annotated[str | None, Record(3, utf8(MAX_INVOICE_BYTES))] = None
+    amount_msat: Annotated[int, Record(4, _MSAT)]
+    release_by_height: Annotated[int, Record(6, _HEIGHT)]
+    hold_until: Annotated[int, Record(8, _UNIX_SECONDS)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockReply(_Message):
+    """LSP to payer: whether the block stands."""
+
+    kind: ClassVar = Kind.BLOCK_REPLY
+    unblock_hash: Annotated[bytes, Record(0, _HASH)]
+    reason: Annotated[str | None, Record(1, _REASON)] = None
+    status: Annotated[BlockStatus, Record(2, enum8(BlockStatus))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockUpdate(_Message):
+    """LSP to payer: what has become of the block; `parts` is the number of HTLCs it counts."""
+
+    kind: ClassVar = Kind.BLOCK_UPDATE
+    unblock_hash: Annotated[bytes, Record(0, _HASH)]
+    state: Annotated[BlockState, Record(2, enum8(BlockState))]
+    parts: Annotated[int, Record(4, tu(TU32_BYTES))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentPending(_Message):
+    """Payer to payee: all parts are held; release them with `pid` (32 bytes) when ready for them.
+
+    payer_lsp_node_id and payer_node_id (33 bytes each) are there only when the onion carries no reply_path.
+    """
+
+    kind: ClassVar = Kind.PAYMENT_PENDING
+    pid: Annotated[bytes, Record(0, _PID)]
+    payer_lsp_node_id: Annotated[bytes | None, Record(1, _NODE_ID)] = None
+    payment_hashes: Annotated[tuple[bytes, ...], Record(2, _HASHES)]
+    payer_node_id: Annotated[bytes | None, Record(3, _NODE_ID)] = None
+    amount_msat: Annotated[int, Record(4, _MSAT)]
+    release_by_height: Annotated[int, Record(6, _HEIGHT)]
+    hold_until: Annotated[int, Record(8, _UNIX_SECONDS)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentRelease(_Message):
+    """Payee to payer through the payer's LSP: let the parts go."""
+
+    kind: ClassVar = Kind.PAYMENT_RELEASE
+    pid: Annotated[bytes, Record(0, _PID)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseReply(_Message):
+    """Payer's LSP, or payer, to payee: what the release did. unblock_hash: SHA256 of the release's pid."""
+
+    kind: ClassVar = Kind.RELEASE_REPLY
+    unblock_hash: Annotated[bytes, Record(0, _HASH)]
+    status: Annotated[ReleaseStatus, Record(2, enum8(ReleaseStatus))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequest(_SignedRequest):
+    """Payer to its LSP: fail the parts back, unless they are already on their way."""
+
+    kind: ClassVar = Kind.CANCEL_REQUEST
+    unblock_hash: Annotated[bytes, Record(0, _HASH)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentRefused(_Message):
+    """Payee to payer through the payer's LSP: it will never release; stop the courier, tell the payer."""
+
+    kind: ClassVar = Kind.PAYMENT_REFUSED
+    pid: Annotated[bytes, Record(0, _PID)]
+    reason: Annotated[str | None, Record(1, _REASON)] = None
+
+
+Message = (
+    BlockRequest
+    | BlockReply
+    | BlockUpdate
+    | PaymentPending
+    | PaymentRelease
+    | ReleaseReply
+    | CancelRequest
+    | PaymentRefused
+)
+
+_BY_KIND: dict[int, type[Message]] = {cls.kind: cls for cls in get_args(Message)}
+
+
+def decode(data: bytes) -> Message:
+    """Read the value of onionmsg_tlv `async_payment`; WireError if it is malformed (see the module)."""
+    if not 0 < len(data) <= MAX_MESSAGE_BYTES:
+        raise WireError(f"a message of {len(data)} bytes; 1 to {MAX_MESSAGE_BYTES} can be read")
+    cls = _BY_KIND.get(data[0])
+    if cls is None:
+        raise WireError(f"messages of kind {data[0]} are not known here")
+    return cls.decode(data[1:])
+
+
+def unblock_hash(pid: bytes) -> bytes:
+    """The name of a block, SHA256 of its pid; both are 32 bytes."""
+    return sha256(pid).digest()
+
+
+def release_path_id(pid: bytes) -> bytes:
+    """The path_id (32 bytes) of a payer's own hop, last in a release path that leads through its LSP."""
+    return sha256(b"async-payments:path" + pid).digest()
