@@ -144,7 +144,8 @@ class _SignedRequest(_Message):
 
     def signed_text(self, lsp_node_id: bytes) -> str:
         """The ASCII text for the node's `signmessage`, bound to the LSP (33 bytes) that is asked."""
-        return f"async-payments:{self.kind.name.lower()}:{_NODE_ID.encode(lsp_node_id).hex()}:{self.digest.hex()}"
+        lsp = _NODE_ID.encode(lsp_node_id).hex()
+        return f"async-payments:{self.kind.name.lower()}:{lsp}:{self.digest.hex()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
