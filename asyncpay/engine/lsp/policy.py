@@ -1,0 +1,79 @@
+"""How much an LSP promises: every limit that its operator may set, with the protocol's defaults."""
+
+from dataclasses import dataclass
+
+DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Limits and intervals. "A client" is one peer: what one client uses up does not touch another's share.
+
+    max_holds: blocks in force, and HTLCs really held, of a client.
+    max_blocks: a client's blocks, those that are only remembered included.
+    max_amount_msat: of one payment, as asked for.
+    max_held_msat: the incoming amounts really held of a client.
+    max_hold_seconds, max_hold_blocks: how far hold_until and release_by_height may lie ahead.
+    min_margin_blocks: an HTLC this close to its incoming expiry is failed back.
+    incomplete_seconds: a set of parts is failed back this long after the first one if it is not complete.
+    on_behalf_margin_blocks: what an own payment's HTLCs must leave before the incoming ones expire.
+    on_behalf_timeout_seconds: how long the node may go on trying to pay on behalf.
+
+    wake_timeout_seconds: how long an HTLC for an offline client waits for it.
+    max_waiting, max_waiting_msat: such HTLCs for one client.
+
+    mailbox_messages, mailbox_bytes, mailbox_seconds: of onion messages for one client.
+    delivered_seconds, max_delivered: how long, and how many of a client's, delivered ones are recognised.
+    repeat_push_seconds: the shortest time between two notifications for the same message.
+    pace_seconds: between two messages to one client. CLN drops silently what is faster than 4 a second.
+    redeliver_seconds: before a message that its connected client did not take is tried again.
+
+    courier_first_seconds, courier_most_seconds: the interval doubles from one to the other.
+
+    push_cooldown_seconds: between two notifications of a client by the same method; doubles.
+    push_retry_seconds: before a notification that failed is sent again; doubles.
+    max_pushes: for one event.
+    expiry_soon_blocks: an offline client is notified when one of its HTLCs expires this soon.
+    """
+
+    max_holds: int = 483
+    max_blocks: int = 1000
+    max_amount_msat: int = 5_000_000_000
+    max_held_msat: int = 20_000_000_000
+    max_hold_seconds: int = 14 * DAY_SECONDS
+    max_hold_blocks: int = 1008
+    min_margin_blocks: int = 30
+    incomplete_seconds: int = 120
+    on_behalf_margin_blocks: int = 40
+    on_behalf_timeout_seconds: int = 60
+
+    wake_timeout_seconds: float = 45
+    max_waiting: int = 30
+    max_waiting_msat: int = 5_000_000_000
+
+    mailbox_messages: int = 50
+    mailbox_bytes: int = 100_000
+    mailbox_seconds: int = 14 * DAY_SECONDS
+    delivered_seconds: int = DAY_SECONDS
+    max_delivered: int = 1000
+    repeat_push_seconds: int = 3600
+    pace_seconds: float = 0.3
+    redeliver_seconds: float = 5
+
+    courier_first_seconds: float = 5
+    courier_most_seconds: float = 600
+
+    push_cooldown_seconds: float = 60
+    push_retry_seconds: float = 2
+    max_pushes: int = 8
+    expiry_soon_blocks: int = 24
+
+
+def check(policy: Policy, node_cutoff_blocks: int | None) -> None:
+    """ValueError, saying what to set, if the node would decide before this policy does."""
+    least = 1 if node_cutoff_blocks is None else node_cutoff_blocks + 4
+    if policy.min_margin_blocks < least:
+        raise ValueError(
+            f"min_margin_blocks = {policy.min_margin_blocks} is too small: this node needs {least} or more, "
+            "because it decides on held HTLCs by itself shortly before they expire"
+        )

@@ -1,0 +1,152 @@
+"""Lightning's nouns, as the engines decide on them and as every node adapter knows them.
+
+Node ids are 33-byte compressed points; hashes and preimages 32 bytes; amounts millisatoshi; expiries and
+heights absolute block heights; times Unix seconds. Nothing here is particular to LND or Core Lightning.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Self, TypeAlias
+
+NodeId: TypeAlias = bytes
+
+
+class ShortChannelId(int):
+    """Where a channel was funded: block, transaction and output in 64 bits (BOLT 7); or an alias for it."""
+
+    def __str__(self) -> str:
+        return f"{self >> 40}x{(self >> 16) & 0xFFFFFF}x{self & 0xFFFF}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the form 700000x12x1; ValueError for any other."""
+        block, transaction, output = (int(part) for part in text.split("x"))
+        return cls(block << 40 | transaction << 16 | output)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class HtlcKey:
+    """An HTLC's name for its whole life: the channel it came in on, and its number there."""
+
+    short_channel_id: ShortChannelId
+    htlc_id: int
+
+    def __str__(self) -> str:
+        return f"{self.short_channel_id}/{self.htlc_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldHtlc:
+    """An HTLC to be forwarded, on which the node waits for an answer.
+
+    peer: who sent it, the other end of the incoming channel. The outgoing values are what the onion demands:
+    not yet checked against the node's fees and CLTV delta, so a payer may have put anything there.
+    outgoing_channel may be an alias. If the onion names the next node instead, outgoing_node is set where
+    the implementation shows it; LND 0.21 does not, and both are None.
+    """
+
+    key: HtlcKey
+    payment_hash: bytes
+    peer: NodeId
+    incoming_amount_msat: int
+    outgoing_amount_msat: int
+    incoming_expiry: int
+    outgoing_expiry: int
+    outgoing_channel: ShortChannelId | None = None
+    outgoing_node: NodeId | None = None
+
+
+class Verdict(Enum):
+    """The answer to a held HTLC: forward it, fail it back, or claim it with the preimage."""
+
+    RESUME = "resume"
+    FAIL = "fail"
+    SETTLE = "settle"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingHtlc:
+    """An HTLC that stands on a channel now, whatever has been decided about it."""
+
+    key: HtlcKey
+    peer: NodeId
+    incoming: bool
+    payment_hash: bytes
+    amount_msat: int
+    expiry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A channel as a way for HTLCs; `usable` when its peer is connected and an HTLC can be added now."""
+
+    short_channel_id: ShortChannelId
+    aliases: frozenset[ShortChannelId] = frozenset()
+    peer: NodeId
+    usable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoice:
+    """What a BOLT 11 invoice says. amount_msat is None if it leaves the amount to the payer.
+
+    network: bitcoin, testnet, signet or regtest. expires_at: Unix seconds.
+    """
+
+    text: str
+    payment_hash: bytes
+    payee: NodeId
+    amount_msat: int | None
+    network: str
+    expires_at: int
+    min_final_cltv_expiry: int
+
+
+class PaymentStatus(Enum):
+    """What a node knows of an outgoing payment; UNKNOWN: it has no record of that hash."""
+
+    IN_FLIGHT = "in flight"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentResult:
+    """Where a payment stands. preimage: 32 bytes, if SUCCEEDED. failure: for people, if FAILED."""
+
+    status: PaymentStatus
+    preimage: bytes | None = None
+    fee_msat: int = 0
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """Something an implementation can do or cannot, and why: the upstream behaviour that decides it."""
+
+    able: bool
+    because: str
+
+    def __bool__(self) -> bool:
+        return self.able
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """Where implementations differ in ways that the protocol must know.
+
+    transit_release: onion messages that the node forwards are shown, so a release may pass through.
+    forwards_with_payer_offline: an HTLC can be resumed while the peer that it came from is away.
+    reoffers_without_payer: restarted, the node offers held HTLCs again although their payer is away;
+        otherwise only when the payer is back, and decisions wait for that.
+    pays_on_behalf: it can pay an invoice whose hash it also holds incoming HTLCs for.
+    cutoff_blocks: the node itself fails a held HTLC this many blocks before its incoming expiry, and an
+        answer after that is an error; None if it never does.
+    """
+
+    transit_release: Capability
+    forwards_with_payer_offline: Capability
+    reoffers_without_payer: Capability
+    pays_on_behalf: Capability
+    cutoff_blocks: int | None

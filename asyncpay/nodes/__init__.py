@@ -1,0 +1,1 @@
+"""One file for each implementation of a Lightning node, behind the interface in `base`."""

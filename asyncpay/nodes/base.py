@@ -1,0 +1,127 @@
+"""What this project asks of a Lightning node. A new implementation is one file beside this one.
+
+An adapter translates and nothing more: it keeps no state worth a crash, decides nothing, and never retries
+an answer. Peeling onions is its business, because implementations differ in who may do it: LND lends its
+node key for a Diffie-Hellman step and shows whole onions, CLN peels for itself and shows what was inside.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from asyncpay.lightning import (
+    Capabilities,
+    HtlcKey,
+    Invoice,
+    NodeId,
+    PaymentResult,
+    PendingHtlc,
+    Verdict,
+)
+from asyncpay.node_events import NodeEvent
+from asyncpay.wire.onion import OnionMessage
+
+
+class NodeError(Exception):
+    """The node did not do what it was asked; the text says which node, what, and what may help."""
+
+
+class NodeUnreachableError(NodeError):
+    """The node does not answer. Whatever was under way may or may not have happened: attach again."""
+
+
+class PeerNotConnectedError(NodeError):
+    """Something was to be given to a peer that is not there."""
+
+    def __init__(self, peer: NodeId) -> None:
+        super().__init__(f"peer {peer.hex()} is not connected")
+        self.peer = peer
+
+
+class OnionUnreadableError(NodeError):
+    """An onion message that can never be delivered: made for another node, changed, or without a next hop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """An order to pay.
+
+    amount_msat: what the payee is to receive, also where the invoice names no amount.
+    cltv_limit_blocks: the most that the whole route may lock, counted from the current height.
+    slack_blocks: added to the final hop's CLTV delta, so that a held payment can wait this long.
+    timeout_seconds: after this no new attempt is begun; those in flight still decide the result.
+    """
+
+    invoice: Invoice
+    amount_msat: int
+    fee_limit_msat: int
+    cltv_limit_blocks: int
+    slack_blocks: int = 0
+    max_parts: int = 16
+    timeout_seconds: int = 60
+
+
+class Node(Protocol):
+    """A Lightning node. Every method may raise NodeUnreachableError; other errors are named where they occur."""
+
+    capabilities: Capabilities
+
+    def events(self) -> AsyncIterator[NodeEvent]:
+        """What happens from now on, `Attached` first, in the order in which the node reports it.
+
+        Takes the node's interceptor, of which there is one. Ends with NodeUnreachableError when any of the
+        underlying streams does; call again to attach anew. A new stream offers all held HTLCs again.
+        """
+        ...
+
+    async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None = None) -> None:
+        """Answer an HTLC that the current stream has offered; preimage only with SETTLE.
+
+        Failing back tells the payer a temporary failure. Returns when the answer was handed over, which is
+        not yet its effect. NodeUnreachableError only if it certainly was not.
+        """
+        ...
+
+    async def pending_htlcs(self) -> Sequence[PendingHtlc]:
+        """All HTLCs on open channels, both ways. Those of a channel that is being closed are absent."""
+        ...
+
+    async def forward_onion(self, message: OnionMessage) -> None:
+        """Deliver a message that has this node's layer still on, to the hop that the layer names.
+
+        PeerNotConnectedError; OnionUnreadableError. An implementation that injects (CLN) may report the failure as an
+        `OnionInTransit` event instead.
+        """
+        ...
+
+    async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
+        """Send a message to the peer that is its first hop. PeerNotConnectedError."""
+        ...
+
+    async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:
+        """Send a peer a custom message, at most 65533 bytes of data. PeerNotConnectedError."""
+        ...
+
+    async def onion_route(self, destination: NodeId) -> tuple[NodeId, ...]:
+        """Hops that relay onion messages: first a connected peer, last `destination`. NodeError if none."""
+        ...
+
+    async def sign(self, text: str) -> bytes:
+        """The 65 bytes of the node's `signmessage` over `text` (see asyncpay.wire.signature)."""
+        ...
+
+    async def decode_invoice(self, text: str) -> Invoice:
+        """Read BOLT 11 text, its signature checked. NodeError if it is none."""
+        ...
+
+    async def pay(self, payment: Payment) -> PaymentResult:
+        """Pay, and wait until it is decided: SUCCEEDED or FAILED.
+
+        A payment is known by its hash. If the node has one already, whatever its state, no other is made:
+        the result is that one's.
+        """
+        ...
+
+    async def track_payment(self, payment_hash: bytes) -> PaymentResult:
+        """Wait until an earlier payment is decided. UNKNOWN at once if there is none."""
+        ...
