@@ -33,3 +33,13 @@ setup: $(VENV)/.synced ## the Python environment in .venv, from requirements.loc
 lock: $(BIN)/uv ## resolve the Python packages again into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header \
 		--extra testbed --group dev pyproject.toml --output-file requirements.lock
+
+# --- the Docker engine and the images that the testbed runs on ---
+
+.PHONY: engine
+engine: ## a Docker engine with compose; one that answers is used as it is
+	@docker/engine.sh
+
+.PHONY: images
+images: setup engine ## the container images: pulled, or made here where no registry answers
+	@$(BIN)/python -m harness.images

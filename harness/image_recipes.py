@@ -1,0 +1,157 @@
+"""How an image is made on this machine: out of package registries, or of an install tree.
+
+What docker/<kind>/Dockerfile copies is gathered in a folder, by the build.sh beside it or from the tree;
+then the engine builds the image from that folder. The tag ends in a fingerprint of all that the image is
+made from, so an image of that name is never stale.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from docker.errors import BuildError
+
+import docker
+from harness.errors import TestbedError
+from harness.install_tree import InstallTree
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+FOLDER = CHECKOUT / "docker"
+HEARTBEAT_SECONDS = 15
+
+Report = Callable[[str], None]
+"""Takes one line of progress for the user."""
+
+
+class RecipeError(TestbedError):
+    """An image cannot be made on this machine; the message says why, and where the whole log is."""
+
+
+def cache_folder() -> Path:
+    """Where logs and fetched tools are kept: TESTBED_CACHE, or .cache in the checkout."""
+    folder = Path(os.environ.get("TESTBED_CACHE") or CHECKOUT / ".cache").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def read_versions(file: Path = FOLDER / "versions.env") -> dict[str, str]:
+    """The pins of docker/versions.env: name -> value."""
+    lines = (line.strip() for line in file.read_text().splitlines())
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+VERSIONS = read_versions()
+
+_SOURCES = {
+    "base": f"Debian {VERSIONS['DEBIAN_SUITE']}, by debootstrap",
+    "bitcoind": "Debian's bitcoin-knots",
+    "lnd": "its Go module; the first time this takes minutes",
+    "toxiproxy": "its Go module",
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes the image of one kind (a folder of docker/), out of `tree` where that is given."""
+
+    kind: str
+    tree: InstallTree | None = None
+
+    @property
+    def base(self) -> "Recipe | None":
+        """The image that this one builds upon."""
+        return Recipe("base") if "ARG BASE" in (FOLDER / self.kind / "Dockerfile").read_text() else None
+
+    @property
+    def reference(self) -> str:
+        """The image's name and tag: it exists on the engine if and only if there is nothing left to make."""
+        name, _, version = VERSIONS[f"{self.kind.upper()}_HOMEMADE"].partition(":")
+        return f"{name}:{'tree' if self.tree else version}-{self._fingerprint()[:10]}"
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for path in sorted((FOLDER / self.kind).iterdir()):
+            digest.update(path.name.encode() + path.read_bytes())
+        if self.tree:
+            digest.update(self.tree.fingerprint().encode())
+        if self.base:
+            digest.update(self.base.reference.encode())
+        return digest.hexdigest()
+
+    @property
+    def source(self) -> str:
+        """What the image is made from, for the user."""
+        if self.tree:
+            version = self.tree.version() or "which does not run on this machine"
+            return f"{self.tree.prefix} ({self.tree.named_by}, {version})"
+        return _SOURCES[self.kind]
+
+    def make(self, engine: docker.DockerClient, report: Report) -> None:
+        """Make the image and leave it on the engine. Raises RecipeError or InstallTreeError."""
+        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=f"{self.kind}-") as context:
+            self._gather(Path(context), report)
+            self._build(engine, Path(context))
+
+    def _gather(self, context: Path, report: Report) -> None:
+        shutil.copy2(FOLDER / self.kind / "Dockerfile", context)
+        if self.tree:
+            self.tree.copy_to(context / "root")
+        elif (FOLDER / self.kind / "build.sh").exists():
+            _run(self.kind, [str(FOLDER / self.kind / "build.sh"), str(context)], report)
+
+    def _build(self, engine: docker.DockerClient, context: Path) -> None:
+        arguments = {"BASE": self.base.reference} if self.base else {}
+        try:
+            engine.images.build(
+                path=str(context), tag=self.reference, buildargs=arguments, rm=True, forcerm=True
+            )
+        except BuildError as error:
+            output = "".join(entry.get("stream", "") for entry in error.build_log)
+            log = _log_file(self.kind)
+            log.write_text(output)
+            raise RecipeError(
+                f"{self.kind}: the engine could not build the image: {error.msg} (log: {log})"
+            ) from error
+
+
+def _log_file(kind: str) -> Path:
+    folder = cache_folder() / "logs"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{kind}.log"
+
+
+def _run(kind: str, command: list[str], report: Report) -> None:
+    """Run a build script; its output goes into a log, its latest line to the user now and then."""
+    log = _log_file(kind)
+    environment = os.environ | {"TESTBED_CACHE": str(cache_folder())}
+    started = time.monotonic()
+    next_report = started + HEARTBEAT_SECONDS
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            output.write(line)
+            output.flush()
+            if (now := time.monotonic()) >= next_report:
+                next_report = now + HEARTBEAT_SECONDS
+                report(f"{kind}: {now - started:.0f} s, now at {line.strip()}")
+    if process.returncode:
+        last = "\n".join(log.read_text().splitlines()[-5:])
+        raise RecipeError(
+            f"{kind}: {' '.join(command)} failed (exit {process.returncode}, log: {log}):\n{last}"
+        )

@@ -1,0 +1,142 @@
+"""Local install trees of lnd and Core Lightning, as LND_PREFIX, CLN_PREFIX or the search path name them.
+
+Only what the node itself installs is taken, so a prefix like /usr/local will do, whatever else lives there.
+The libraries come along: a tree built on one distribution runs in an image of another.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import TestbedError
+
+DAEMONS = {"lnd": "lnd", "cln": "lightningd"}
+PREFIX_VARIABLES = {"lnd": "LND_PREFIX", "cln": "CLN_PREFIX"}
+
+_NEEDED = {
+    "lnd": ["bin/lnd", "bin/lncli"],
+    "cln": ["bin/lightningd", "bin/lightning-cli", "libexec/c-lightning"],
+}
+_PROGRAMS = {"lnd": ["lnd", "lncli"], "cln": ["lightning*", "reckless"]}
+_HELPERS = {"lnd": [], "cln": ["libexec/c-lightning/**/*"]}
+
+# The image has a C library of its own, and parts of another one do not mix with it.
+_C_LIBRARY = re.compile(
+    r"(ld-linux.*|ld64|lib(c|m|mvec|dl|rt|pthread|resolv|util|anl|nss_\w+|thread_db))\.so\b"
+)
+_LDD_LINE = re.compile(r"^\s*(?P<name>\S+) => (?P<path>not found|/\S+)", re.MULTILINE)
+
+_LIBRARIES = Path("opt/install-tree/lib")
+_LINKER_CONFIGURATION = Path("etc/ld.so.conf.d/zz-install-tree.conf")
+
+
+class InstallTreeError(TestbedError):
+    """An install tree cannot be used; the message names the tree and what it lacks."""
+
+
+@dataclass(frozen=True)
+class InstallTree:
+    """A node's files under one prefix; `named_by` is where the prefix comes from, for the user to read."""
+
+    kind: str
+    prefix: Path
+    named_by: str
+
+    @classmethod
+    def from_environment(cls, kind: str) -> "InstallTree | None":
+        """The tree that LND_PREFIX or CLN_PREFIX names. Raises InstallTreeError if it is not a whole one."""
+        variable = PREFIX_VARIABLES.get(kind, "")
+        value = os.environ.get(variable)
+        if not value:
+            return None
+        tree = cls(kind, Path(value).expanduser().resolve(), variable)
+        if lacking := tree.lacking():
+            raise InstallTreeError(
+                f"{variable}: {tree.prefix} has no {' and no '.join(lacking)}; name the directory that "
+                f"{DAEMONS[kind]} was installed into (its --prefix)"
+            )
+        return tree
+
+    @classmethod
+    def from_path(cls, kind: str) -> "InstallTree | None":
+        """The tree of the lnd or lightningd that a shell would run, if it is a whole one."""
+        daemon = shutil.which(DAEMONS[kind]) if kind in DAEMONS else None
+        if daemon is None:
+            return None
+        folder = Path(daemon).resolve().parent
+        prefix = folder.parent if folder.name == "bin" else folder
+        tree = cls(kind, prefix, f"{DAEMONS[kind]} on PATH")
+        return None if tree.lacking() else tree
+
+    def lacking(self) -> list[str]:
+        """What keeps this from being a whole tree: places relative to the prefix."""
+        files = self.files()
+        return [
+            place
+            for place in _NEEDED[self.kind]
+            if not any(f"{name}/".startswith(f"{place}/") for name in files)
+        ]
+
+    def files(self) -> dict[str, Path]:
+        """The node's own files: place in the prefix -> file. Programs lie in bin/, or right in the prefix."""
+        bin_folder = self.prefix / "bin" if (self.prefix / "bin").is_dir() else self.prefix
+        programs = {
+            f"bin/{path.name}": path for name in _PROGRAMS[self.kind] for path in bin_folder.glob(name)
+        }
+        helpers = {
+            str(path.relative_to(self.prefix)): path
+            for name in _HELPERS[self.kind]
+            for path in self.prefix.glob(name)
+        }
+        return {place: path for place, path in sorted((programs | helpers).items()) if path.is_file()}
+
+    def fingerprint(self) -> str:
+        """Changes when a file is added, removed, rebuilt or installed anew (hexadecimal)."""
+        digest = hashlib.sha256()
+        for place, path in self.files().items():
+            status = path.stat()
+            digest.update(f"{place} {status.st_mode} {status.st_size} {status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def version(self) -> str:
+        """What the daemon says of itself, e.g. `v26.06.6`; empty if it does not run on this machine."""
+        daemon = self.files()[f"bin/{DAEMONS[self.kind]}"]
+        try:
+            told = subprocess.run([daemon, "--version"], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return told.stdout.partition("\n")[0].strip()
+
+    def copy_to(self, root: Path) -> None:
+        """Lay the tree out in `root` as an image wants it: the node in usr/local, its libraries apart.
+
+        Raises InstallTreeError if a library is missing on this machine already.
+        """
+        libraries: set[Path] = set()
+        for place, path in self.files().items():
+            target = root / "usr/local" / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+            libraries |= _libraries_of(path)
+        (root / _LIBRARIES).mkdir(parents=True)
+        for library in libraries:
+            shutil.copy2(library, root / _LIBRARIES / library.name)
+        # Its name sorts last, so it is searched last: the image's own programs keep the image's libraries.
+        (root / _LINKER_CONFIGURATION).parent.mkdir(parents=True)
+        (root / _LINKER_CONFIGURATION).write_text(f"/{_LIBRARIES}\n")
+
+
+def _libraries_of(program: Path) -> set[Path]:
+    """The shared libraries a program needs, without the C library's; none for scripts and static programs."""
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True).stdout
+    libraries: set[Path] = set()
+    for line in _LDD_LINE.finditer(listed):
+        if line["path"] == "not found":
+            raise InstallTreeError(f"{program} needs the library {line['name']}, which this machine lacks")
+        if not _C_LIBRARY.match(line["name"]):
+            libraries.add(Path(line["path"]))
+    return libraries
