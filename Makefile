@@ -43,3 +43,12 @@ engine: ## a Docker engine with compose; one that answers is used as it is
 .PHONY: images
 images: setup engine ## the container images: pulled, or made here where no registry answers
 	@$(BIN)/python -m harness.images
+
+# --- checks that take longer than `make test` should ---
+
+N ?= 200000
+SEED ?= 0
+
+.PHONY: fuzz
+fuzz: setup ## N=200000 damaged and random inputs to every decoder of the wire; SEED says which ones
+	FUZZ_INPUTS=$(N) FUZZ_SEED=$(SEED) $(BIN)/pytest -q -n auto tests/unit/wire/test_fuzz.py
