@@ -12,6 +12,7 @@ What is on the engine already, by whichever way, is used before anything is pull
 
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import sys
@@ -174,11 +175,12 @@ def _one_process_at_a_time(report: Report) -> Iterator[None]:
 
 def main() -> int:
     """`make images`: every image that can be had here. A kind without any way is told, and is no error."""
+    report = functools.partial(print, flush=True)
     for kind in KINDS:
         try:
-            print(f"{kind}: {ensure([kind], print)[kind]}")
+            report(f"{kind}: {ensure([kind], report)[kind]}")
         except ImageUnavailableError as error:
-            print(f"{kind}: UNAVAILABLE: {error}")
+            report(f"{kind}: UNAVAILABLE: {error}")
         except TestbedError as error:
             print(f"make images: {error}", file=sys.stderr)
             return 1
