@@ -1,0 +1,128 @@
+"""From running containers to a network that can pay: coins, peers, channels, gossip.
+
+What is slow stays off the critical path: one transaction funds every node, all channels are opened at
+once and confirmed by the same blocks.
+"""
+
+from collections import defaultdict
+
+from harness.nodes.base import Channel, Node
+from harness.parallel import each
+from harness.phases import Phases
+from harness.testbed import Testbed
+from harness.topology import OPENER_RESERVE_SAT, ChannelSpec
+from harness.waits import Predicate, wait_for
+
+ANNOUNCEMENT_BLOCKS = 6
+"""Confirmations before a channel may be announced (BOLT 7)."""
+FEE_RESERVE_SAT = 1_000_000
+"""What every node gets beside its channels: LND refuses a channel without coins to bump its commitment."""
+
+
+def up(testbed: Testbed, phases: Phases) -> None:
+    """Start a prepared testbed and return when every node sees the whole graph.
+
+    Raises ContainerError, NodeError, WaitTimeoutError.
+    """
+    with phases.phase("containers"):
+        testbed.start()
+    establish(testbed, phases)
+
+
+def establish(testbed: Testbed, phases: Phases) -> None:
+    """Fund the nodes of a testbed whose containers run, and open its channels."""
+    with phases.phase("nodes ready"):
+        each(lambda node: wait_for(ready(node), 90), testbed.nodes.values())
+    with phases.phase("funded"):
+        testbed.chain.send(_funding(testbed))
+        testbed.chain.mine()
+        each(lambda channel: testbed[channel.opener].connect(testbed[channel.peer]), _pairs(testbed))
+        each(lambda node: wait_for(funded(node)), testbed.nodes.values())
+        wait_for(testbed.at_height(testbed.chain.height_blocks))
+    with phases.phase("channels open"):
+        _open_channels(testbed)
+        testbed.mine(ANNOUNCEMENT_BLOCKS)
+        wait_for(channels_active(testbed))
+    with phases.phase("graph complete"):
+        wait_for(graph_complete(testbed), 60)
+
+
+def ready(node: Node) -> Predicate:
+    """The node answers every call and has followed the chain."""
+    return Predicate("ready", node.missing_to_be_ready)
+
+
+def funded(node: Node) -> Predicate:
+    """The node's wallet has confirmed coins."""
+    return Predicate("funded", lambda: None if node.onchain_sat() else f"{node.name} has no confirmed coins")
+
+
+def channels_active(testbed: Testbed) -> Predicate:
+    """Both ends of every channel of the topology list it as open and usable."""
+
+    def missing() -> str | None:
+        for node in testbed.nodes.values():
+            wanted = sum(node.name in (channel.opener, channel.peer) for channel in testbed.topology.channels)
+            active = sum(channel.active for channel in node.channels())
+            if active < wanted:
+                return f"{node.name}: {active} of {wanted} channels active"
+        return None
+
+    return Predicate("channels_active", missing)
+
+
+def graph_complete(testbed: Testbed) -> Predicate:
+    """Every node knows both policies of every announced channel, and of its own private ones."""
+
+    def missing() -> str | None:
+        own = dict(zip(testbed.nodes, each(lambda node: node.channels(), testbed.nodes.values()), strict=True))
+        known = each(lambda node: node.directions(), testbed.nodes.values())
+        announced = {
+            end
+            for name, channels in own.items()
+            for channel in channels
+            if not channel.private
+            for end in _ends(testbed[name], channel)
+        }
+        for node, directions in zip(testbed.nodes.values(), known, strict=True):
+            wanted = announced | {end for channel in own[node.name] for end in _ends(node, channel)}
+            if not wanted <= directions:
+                return f"{node.name} knows {len(wanted & directions)} of {len(wanted)} channel policies"
+        return None
+
+    return Predicate("graph_complete", missing)
+
+
+def _ends(node: Node, channel: Channel) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (channel.short_channel_id, node.node_id), (channel.short_channel_id, channel.peer_id)
+
+
+def _funding(testbed: Testbed) -> list[tuple[str, int]]:
+    """One output for each channel, at its opener, so that opens in flight need not share a coin; one for each node."""
+    addresses = dict(zip(testbed.nodes, each(lambda node: node.new_address(), testbed.nodes.values()), strict=True))
+    for_channels = [
+        (addresses[channel.opener], channel.capacity_sat + OPENER_RESERVE_SAT) for channel in testbed.topology.channels
+    ]
+    return for_channels + [(address, FEE_RESERVE_SAT) for address in addresses.values()]
+
+
+def _pairs(testbed: Testbed) -> list[ChannelSpec]:
+    """One channel for each pair of peers."""
+    return list({frozenset((c.opener, c.peer)): c for c in testbed.topology.channels}.values())
+
+
+def _open_channels(testbed: Testbed) -> None:
+    """All channels at once, but one after the other between the same two nodes: CLN negotiates one at a time."""
+    between: dict[frozenset[str], list[ChannelSpec]] = defaultdict(list)
+    for channel in testbed.topology.channels:
+        between[frozenset((channel.opener, channel.peer))].append(channel)
+
+    def open_all(channels: list[ChannelSpec]) -> list[str]:
+        return [testbed[c.opener].open_channel(testbed[c.peer], c) for c in channels]
+
+    fundings = [funding for opened in each(open_all, between.values()) for funding in opened]
+    in_mempool = Predicate(
+        "fundings_in_mempool",
+        lambda: ", ".join({f.split(":")[0] for f in fundings} - set(testbed.chain.mempool())) or None,
+    )
+    wait_for(in_mempool)

@@ -1,0 +1,108 @@
+"""The regtest chain: bitcoind over its RPC, and the testbed's own coins, held by bitcoinlib.
+
+bitcoind runs without a wallet. The first block pays to a key of ours; bitcoinlib signs what we spend.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from harness.errors import NodeError
+from harness.homes import cache_home
+
+# bitcoinlib writes settings and a log into the user's home as soon as it is imported.
+os.environ.setdefault("BCL_DATA_DIR", str(cache_home() / "bitcoinlib"))
+
+from bitcoinlib.keys import Key
+from bitcoinlib.services.authproxy import AuthServiceProxy, JSONRPCException
+from bitcoinlib.transactions import Transaction
+
+RPC_PORT = 18443
+RPC_USER = "testbed"
+COINBASE_MATURITY_BLOCKS = 100
+FEE_SAT = 10_000
+"""What the testbed pays for a transaction of its own: plenty for one with fifty outputs."""
+
+_KEY = Key(hashlib.sha256(b"testbed miner").digest(), network="regtest")
+MINER_ADDRESS: str = _KEY.address(encoding="bech32")
+"""Where every block of ours pays to. The key is no secret: regtest coins are worth nothing."""
+
+
+class Chain:
+    """One bitcoind. Safe to use from several threads."""
+
+    def __init__(self, address: str, password: str) -> None:
+        self._proxy = AuthServiceProxy(f"http://{RPC_USER}:{password}@{address}", timeout=30)
+        self._lock = threading.Lock()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Any RPC of bitcoind. Raises NodeError with its own words."""
+        with self._lock:
+            try:
+                return getattr(self._proxy, method)(*arguments)
+            except JSONRPCException as error:
+                raise NodeError(f"bitcoind refused {method}: {error.message}") from None
+            except (OSError, ValueError) as error:
+                raise NodeError(f"bitcoind does not answer {method}: {error}") from None
+
+    @property
+    def height_blocks(self) -> int:
+        """The height of the best block."""
+        return int(self.call("getblockcount"))
+
+    def mine(self, blocks: int = 1) -> int:
+        """Mine blocks at once and return the new height."""
+        self.call("generatetoaddress", blocks, MINER_ADDRESS)
+        return self.height_blocks
+
+    def mempool(self) -> list[str]:
+        """The ids of the transactions that wait to be mined."""
+        return list(self.call("getrawmempool"))
+
+    def transaction(self, txid: str, block_hash: str | None = None) -> Transaction:
+        """A transaction of the mempool, or of the block that is named, decoded by bitcoinlib."""
+        raw = self.call("getrawtransaction", txid, False, *([block_hash] if block_hash else []))
+        return Transaction.parse_hex(raw, network="regtest")
+
+    def send(self, outputs_sat: list[tuple[str, int]]) -> str:
+        """Pay many addresses in one transaction from the testbed's coins; its id. It is not mined yet.
+
+        Raises NodeError if the testbed's mature coins do not suffice.
+        """
+        needed_sat = sum(sat for _, sat in outputs_sat) + FEE_SAT
+        coins = self._coins(needed_sat)
+        transaction = Transaction(network="regtest", witness_type="segwit")
+        for coin in coins:
+            transaction.add_input(
+                coin["txid"], coin["vout"], keys=_KEY, value=_sat(coin), witness_type="segwit", sequence=0xFFFFFFFD
+            )
+        for address, sat in outputs_sat:
+            transaction.add_output(sat, address)
+        change_sat = sum(map(_sat, coins)) - needed_sat
+        if change_sat > 1_000:  # less is dust
+            transaction.add_output(change_sat, MINER_ADDRESS)
+        transaction.sign(_KEY)
+        return str(self.call("sendrawtransaction", transaction.raw_hex()))
+
+    def _coins(self, needed_sat: int) -> list[Mapping[str, Any]]:
+        """Mature coins of ours, oldest first, enough for the amount."""
+        found = self.call("scantxoutset", "start", [f"addr({MINER_ADDRESS})"])
+        mature_height = found["height"] - COINBASE_MATURITY_BLOCKS + 1
+        spendable = sorted(
+            (coin for coin in found["unspents"] if not coin["coinbase"] or coin["height"] <= mature_height),
+            key=lambda coin: int(coin["height"]),
+        )
+        chosen: list[Mapping[str, Any]] = []
+        for coin in spendable:
+            if sum(map(_sat, chosen)) >= needed_sat:
+                break
+            chosen.append(coin)
+        if sum(map(_sat, chosen)) < needed_sat:
+            raise NodeError(f"the testbed needs {needed_sat} sat and has {sum(map(_sat, chosen))} sat mature: mine first")
+        return chosen
+
+
+def _sat(coin: Mapping[str, Any]) -> int:
+    return int(coin["amount"] * 100_000_000)

@@ -1,0 +1,112 @@
+"""One compose project's containers: started and removed by `docker compose`, looked into with the Docker SDK."""
+
+import io
+import os
+import subprocess
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import NotFound
+from docker.models.containers import Container
+
+from harness.engine import client
+from harness.errors import TestbedError
+
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+
+
+class ContainerError(TestbedError):
+    """A container or `docker compose` did not do what was asked; the message holds its own words."""
+
+
+class Containers:
+    """The containers of one project, by the name of their service."""
+
+    def __init__(self, project: str, compose_file: Path) -> None:
+        self.project = project
+        self.compose_file = compose_file
+        self._engine: docker.DockerClient | None = None
+
+    @property
+    def engine(self) -> docker.DockerClient:
+        """The Docker SDK's client. Raises EngineMissingError if no engine answers."""
+        self._engine = self._engine or client()
+        return self._engine
+
+    def compose(self, *arguments: str, inherit: Sequence[int] = ()) -> str:
+        """Run `docker compose` on this project and return what it printed.
+
+        `inherit` lists file descriptors that the child keeps open (a lock that must outlive us).
+        Raises ContainerError with the end of what it printed if it failed.
+        """
+        command = ["docker", "compose", "--progress", "plain", "--project-name", self.project]
+        if self.compose_file.exists():  # `down` also works on the labels alone
+            command += ["--file", str(self.compose_file)]
+        result = subprocess.run(  # noqa: S603 - our own arguments
+            [*command, *arguments], capture_output=True, text=True, pass_fds=tuple(inherit), check=False
+        )
+        if result.returncode != 0:
+            said = (result.stderr or result.stdout).strip().splitlines()[-12:]
+            raise ContainerError(f"docker compose {' '.join(arguments)} failed:\n" + "\n".join(said))
+        return result.stdout
+
+    def container(self, service: str) -> Container:
+        """The container of a service, running or not. Raises ContainerError if there is none."""
+        found = self.all(service)
+        if not found:
+            raise ContainerError(f"testbed {self.project} has no container for {service}; is it up?")
+        return found[0]
+
+    def all(self, service: str | None = None) -> list[Container]:
+        """Every container of the project (of one service), stopped ones included."""
+        labels = [f"{PROJECT_LABEL}={self.project}"]
+        if service:
+            labels.append(f"{SERVICE_LABEL}={service}")
+        return self.engine.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
+
+    def states(self) -> dict[str, str]:
+        """Docker's word for the state of each service's container: running, exited, paused, ..."""
+        return {container.labels[SERVICE_LABEL]: container.status for container in self.all()}
+
+    def address(self, service: str, port: int) -> str:
+        """Where on this machine a container's published TCP port answers, as host:port.
+
+        The number changes when the container is started again. Raises ContainerError.
+        """
+        container = self.container(service)
+        published = container.attrs["NetworkSettings"]["Ports"].get(f"{port}/tcp")
+        if not published:
+            raise ContainerError(f"{service} does not run (its container is {container.status}): no port {port}")
+        return f"{published[0]['HostIp']}:{published[0]['HostPort']}"
+
+    def read(self, service: str, path: str) -> bytes:
+        """One file's content out of a container. Raises ContainerError if it is not there."""
+        try:
+            chunks, _ = self.container(service).get_archive(path)
+        except NotFound:
+            raise ContainerError(f"{service} has no file {path} (yet)") from None
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+            member = archive.extractfile(archive.getmembers()[0])
+            if member is None:
+                raise ContainerError(f"{service}: {path} is not a file")
+            return member.read()
+
+    def run(self, service: str, command: Sequence[str]) -> int:
+        """Run a command inside a container with this terminal's input and output; its exit code."""
+        flags = [] if os.isatty(0) else ["--no-TTY"]
+        docker_exec = ["docker", "compose", "--project-name", self.project, "exec", *flags, service, *command]
+        return subprocess.run(docker_exec, check=False).returncode  # noqa: S603
+
+    def logs(self, service: str) -> bytes:
+        """All that the service's container printed so far."""
+        return self.container(service).logs(timestamps=True)
+
+    def leftovers(self) -> list[str]:
+        """What of this project the engine still has: containers, networks and volumes, by name."""
+        mine: dict[str, Any] = {"label": f"{PROJECT_LABEL}={self.project}"}
+        found = [*self.all(), *self.engine.networks.list(filters=mine), *self.engine.volumes.list(filters=mine)]
+        return [str(item.name) for item in found]

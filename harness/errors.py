@@ -1,0 +1,15 @@
+"""What the testbed says when something is wrong: one sentence on what happened, and what to do next."""
+
+
+class TestbedError(Exception):
+    """Base of every error that a user of the testbed is meant to read; the CLI prints it without a traceback."""
+
+    __test__ = False  # the name starts with "Test": keep pytest from collecting it
+
+
+class NodeError(TestbedError):
+    """A node refused a call or did not answer; the message names the node and the call."""
+
+
+class PaymentError(TestbedError):
+    """A payment ended without the preimage; the message names payer, payee, amount and the node's reason."""

@@ -1,0 +1,145 @@
+"""What the testbed asks of a Lightning node, whatever its implementation."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness.containers import Containers
+from harness.topology import ChannelSpec, Implementation, NodeSpec
+
+P2P_PORT = 9735
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a node's compose service is rendered from, beside its own spec."""
+
+    image: str
+    rpc_user: str
+    rpc_password: str
+    rpc_port: int
+    sockets: Path
+    """A folder on this machine, mounted into the container, for a node whose RPC is a Unix socket."""
+
+
+def volume(name: str, target: str) -> dict[str, str]:
+    """A named volume in a service. The short form would take a name of one letter for a Windows drive."""
+    return {"type": "volume", "source": name, "target": target}
+
+
+@dataclass(frozen=True)
+class Info:
+    """A node's word about itself."""
+
+    node_id: str
+    version: str
+    height_blocks: int
+    synced: bool
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One end's view of a channel. Both ends' `local_msat` add up to the capacity when no HTLC is in flight:
+    the opener's side includes the commitment's fee and anchors, which its node may show as spent."""
+
+    short_channel_id: str
+    funding: str
+    """The funding transaction's output, `txid:index`."""
+    peer_id: str
+    capacity_sat: int
+    local_msat: int
+    """Exact on CLN; rounded to whole satoshis on LND, whose RPC has no more (`Node.channel_balance_msat` is exact)."""
+    private: bool
+    active: bool
+    htlcs: int
+
+
+@dataclass(frozen=True)
+class Payment:
+    """A settled payment as its payer saw it."""
+
+    payment_hash: str
+    preimage: str
+    amount_msat: int
+    fee_msat: int
+
+
+class Node(ABC):
+    """One running node. Every call raises NodeError if the node refuses it or does not answer."""
+
+    implementation: ClassVar[Implementation]
+    cli: ClassVar[tuple[str, ...]]
+    """The node's own command line, ready for arguments, inside its container."""
+    balance_unit_msat: ClassVar[int]
+    """What `Channel.local_msat` is rounded down to."""
+
+    def __init__(self, name: str, spec: NodeSpec, containers: Containers, sockets: Path) -> None:
+        self.name = name
+        self.spec = spec
+        self.containers = containers
+        self.sockets = sockets
+        self._node_id: str | None = None
+
+    @property
+    def node_id(self) -> str:
+        """The node's public key, 33 bytes in hex. Asked once."""
+        if self._node_id is None:
+            self._node_id = self.info().node_id
+        return self._node_id
+
+    @classmethod
+    @abstractmethod
+    def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:
+        """The node's service in the compose file; `volumes` are named after the node."""
+
+    @abstractmethod
+    def reconnect(self) -> None:
+        """Forget the connection: the next call makes a new one (a restarted container has another port)."""
+
+    @abstractmethod
+    def missing_to_be_ready(self) -> str | None:
+        """None once every call of this interface is answered, otherwise what the node is still at."""
+
+    @abstractmethod
+    def info(self) -> Info:
+        """Who the node is and how far it has followed the chain."""
+
+    @abstractmethod
+    def new_address(self) -> str:
+        """A fresh on-chain address of the node's wallet."""
+
+    @abstractmethod
+    def onchain_sat(self) -> int:
+        """The wallet's confirmed coins."""
+
+    @abstractmethod
+    def connect(self, peer: "Node") -> None:
+        """Dial another node of the testbed; no error if they are connected already."""
+
+    @abstractmethod
+    def open_channel(self, peer: "Node", channel: ChannelSpec) -> str:
+        """Open and fund a channel from confirmed coins; returns its funding output as soon as it is in the mempool."""
+
+    @abstractmethod
+    def channels(self) -> list[Channel]:
+        """The open channels, pending ones left out."""
+
+    @abstractmethod
+    def channel_balance_msat(self) -> int:
+        """What is ours in all open channels, to the millisatoshi, HTLCs in flight left out."""
+
+    @abstractmethod
+    def directions(self) -> set[tuple[str, str]]:
+        """The channel directions that the node could route over: (short_channel_id, node id of the end that forwards).
+
+        Own private channels count; a direction whose policy is unknown or disabled does not.
+        """
+
+    @abstractmethod
+    def create_invoice(self, amount_msat: int, description: str = "") -> str:
+        """A BOLT 11 invoice, with hints for the private channels that are up."""
+
+    @abstractmethod
+    def pay(self, invoice: str, timeout_seconds: int = 30) -> Payment:
+        """Pay a BOLT 11 invoice and wait for the preimage. Raises PaymentError if there is none in the end."""

@@ -1,0 +1,182 @@
+"""Core Lightning in the testbed, reached by pyln-client over its Unix socket."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from pyln.client import LightningRpc, RpcError
+
+from harness.errors import NodeError, PaymentError
+from harness.nodes.base import P2P_PORT, Channel, Info, Node, Payment, Surroundings, volume
+from harness.topology import ChannelSpec, Implementation, NodeSpec
+
+CLN_DIR = "/root/.lightning"
+SOCKET_DIR = "/run/cln"
+SOCKET = "rpc.sock"
+
+REGTEST = (
+    "--network=regtest",
+    "--developer",
+    "--dev-fast-gossip",
+    "--dev-bitcoind-poll=1",
+    "--dev-fast-reconnect",
+    "--dev-allow-localhost",
+    "--disable-dns",
+    "--autoconnect-seeker-peers=0",
+    "--allow-deprecated-apis=false",
+    "--rescan=1",
+)
+"""What makes Core Lightning quick on regtest."""
+UNUSED_PLUGINS = (
+    "cln-grpc",
+    "clnrest",
+    "wss-proxy",
+    "cln-bip353",
+    "cln-currencyrate",
+    "cln-lsps-client",
+    "cln-lsps-service",
+    "cln-renepay",
+    "autoclean",
+    "funder",
+    "recklessrpc",
+    "commando",
+)
+"""Plugins that no role needs; each would be one more process in every container."""
+
+
+class ClnNode(Node):
+    """One lightningd."""
+
+    implementation = Implementation.CLN
+    cli = ("lightning-cli", f"--rpc-file={SOCKET_DIR}/{SOCKET}")
+    balance_unit_msat = 1
+
+    @classmethod
+    def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:
+        """See Node.service."""
+        return {
+            "image": around.image,
+            "entrypoint": ["lightningd"],
+            "command": [
+                *REGTEST,
+                *(f"--disable-plugin={plugin}" for plugin in UNUSED_PLUGINS),
+                f"--alias={name}",
+                f"--lightning-dir={CLN_DIR}",
+                f"--rpc-file={SOCKET_DIR}/{SOCKET}",
+                "--rpc-file-mode=0666",  # for this user, whoever runs the engine; the folder around it is private
+                f"--addr=0.0.0.0:{P2P_PORT}",
+                "--bitcoin-rpcconnect=bitcoind",
+                f"--bitcoin-rpcport={around.rpc_port}",
+                f"--bitcoin-rpcuser={around.rpc_user}",
+                f"--bitcoin-rpcpassword={around.rpc_password}",
+                *spec.args,
+            ],
+            "volumes": [
+                volume(name, CLN_DIR),
+                {"type": "bind", "source": str(around.sockets), "target": SOCKET_DIR},
+            ],
+            "stop_grace_period": "10s",
+        }
+
+    def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = LightningRpc(str(self.sockets / SOCKET)).call(method, arguments)
+        except RpcError as error:
+            said = error.error.get("message", error.error) if isinstance(error.error, Mapping) else error.error
+            raise NodeError(f"{self.name} (CLN) refused {method}: {said}") from None
+        except (OSError, ValueError) as error:
+            raise NodeError(f"{self.name} (CLN) does not answer {method}: {error}") from None
+        return answer
+
+    def reconnect(self) -> None:
+        """See Node.reconnect: each call opens the socket anew, so there is nothing to forget."""
+
+    def missing_to_be_ready(self) -> str | None:
+        """See Node.missing_to_be_ready."""
+        return None if self.info().synced else f"{self.name} is not synced to the chain"
+
+    def info(self) -> Info:
+        """See Node.info."""
+        info = self._call("getinfo")
+        synced = "warning_bitcoind_sync" not in info and "warning_lightningd_sync" not in info
+        return Info(info["id"], info["version"], info["blockheight"], synced)
+
+    def new_address(self) -> str:
+        """See Node.new_address."""
+        return str(self._call("newaddr", addresstype="bech32")["bech32"])
+
+    def onchain_sat(self) -> int:
+        """See Node.onchain_sat."""
+        outputs = self._call("listfunds")["outputs"]
+        return sum(int(o["amount_msat"]) for o in outputs if o["status"] == "confirmed") // 1_000
+
+    def connect(self, peer: Node) -> None:
+        """See Node.connect."""
+        self._call("connect", id=peer.node_id, host=peer.name, port=P2P_PORT)
+
+    def open_channel(self, peer: Node, channel: ChannelSpec) -> str:
+        """See Node.open_channel."""
+        opened = self._call(
+            "fundchannel",
+            id=peer.node_id,
+            amount=channel.capacity_sat,
+            push_msat=channel.push_sat * 1_000,
+            announce=not channel.private,
+        )
+        return f"{opened['txid']}:{opened['outnum']}"
+
+    def _channels(self) -> list[dict[str, Any]]:
+        channels = self._call("listpeerchannels")["channels"]
+        return [channel for channel in channels if channel["state"] == "CHANNELD_NORMAL"]
+
+    def channels(self) -> list[Channel]:
+        """See Node.channels."""
+        return [
+            Channel(
+                short_channel_id=channel["short_channel_id"],
+                funding=f"{channel['funding_txid']}:{channel['funding_outnum']}",
+                peer_id=channel["peer_id"],
+                capacity_sat=int(channel["total_msat"]) // 1_000,
+                local_msat=int(channel["to_us_msat"]),
+                private=channel["private"],
+                active=channel["peer_connected"],
+                htlcs=len(channel["htlcs"]),
+            )
+            for channel in self._channels()
+        ]
+
+    def channel_balance_msat(self) -> int:
+        """See Node.channel_balance_msat."""
+        return sum(channel.local_msat for channel in self.channels())
+
+    def directions(self) -> set[tuple[str, str]]:
+        """See Node.directions."""
+        announced = {(c["short_channel_id"], c["source"]) for c in self._call("listchannels")["channels"] if c["active"]}
+        own = {
+            (channel["short_channel_id"], node_id)
+            for channel in self._channels()
+            for side, node_id in (("local", self.node_id), ("remote", channel["peer_id"]))
+            if channel["peer_connected"] and side in channel.get("updates", {})
+        }
+        return announced | own
+
+    def create_invoice(self, amount_msat: int, description: str = "") -> str:
+        """See Node.create_invoice."""
+        invoice = self._call(
+            "invoice",
+            amount_msat=amount_msat,
+            label=str(uuid.uuid4()),
+            description=description,
+            exposeprivatechannels=True,
+        )
+        return str(invoice["bolt11"])
+
+    def pay(self, invoice: str, timeout_seconds: int = 30) -> Payment:
+        """See Node.pay."""
+        payment_hash = self._call("decode", string=invoice)["payment_hash"]
+        try:
+            paid = self._call("xpay", invstring=invoice, maxfee="10000sat", retry_for=timeout_seconds)
+        except NodeError as error:
+            raise PaymentError(f"{self.name} could not pay {payment_hash}: {error}") from None
+        amount_msat = int(paid["amount_msat"])
+        return Payment(payment_hash, paid["payment_preimage"], amount_msat, int(paid["amount_sent_msat"]) - amount_msat)

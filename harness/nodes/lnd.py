@@ -1,0 +1,224 @@
+"""LND in the testbed, reached by gRPC with TLS and macaroon as in production."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import grpc
+
+from asyncpay.nodes import lnd_channel
+from asyncpay.nodes.proto import lightning_pb2 as ln
+from asyncpay.nodes.proto import router_pb2 as router
+from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
+from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
+from harness.containers import ContainerError
+from harness.errors import NodeError, PaymentError
+from harness.nodes.base import P2P_PORT, Channel, Info, Node, Payment, Surroundings, volume
+from harness.topology import ChannelSpec, Implementation, NodeSpec
+
+GRPC_PORT = 10009
+LND_DIR = "/root/.lnd"
+MACAROON = f"{LND_DIR}/admin.macaroon"
+ANCHORS_SAT = 2 * 330
+"""The commitment's two anchor outputs (BOLT 3), which the opener pays."""
+CALL_SECONDS = 20
+
+REGTEST = (
+    "--bitcoin.regtest",
+    "--bitcoin.node=bitcoind",
+    "--bitcoin.defaultchanconfs=1",
+    "--bitcoin.defaultremotedelay=4",
+    "--db.batch-commit-interval=10ms",
+    "--trickledelay=50",
+    "--gossip.sub-batch-delay=5ms",
+    "--caches.rpc-graph-cache-duration=100ms",
+    "--noseedbackup",
+    "--nobootstrap",
+    "--norest",
+    "--minbackoff=500ms",
+    "--maxbackoff=2s",
+    "--maxpendingchannels=20",
+)
+"""What makes LND quick on regtest, and nothing that changes how it treats HTLCs."""
+
+
+class LndNode(Node):
+    """One LND."""
+
+    implementation = Implementation.LND
+    cli = ("lncli", "--network=regtest", f"--macaroonpath={MACAROON}")
+    balance_unit_msat = 1_000
+
+    @classmethod
+    def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:
+        """See Node.service."""
+        return {
+            "image": around.image,
+            "entrypoint": ["lnd"],
+            "command": [
+                *REGTEST,
+                f"--alias={name}",
+                f"--lnddir={LND_DIR}",
+                f"--adminmacaroonpath={MACAROON}",
+                f"--listen=0.0.0.0:{P2P_PORT}",
+                f"--rpclisten=0.0.0.0:{GRPC_PORT}",
+                f"--tlsextradomain={name}",
+                f"--bitcoind.rpchost=bitcoind:{around.rpc_port}",
+                f"--bitcoind.rpcuser={around.rpc_user}",
+                f"--bitcoind.rpcpass={around.rpc_password}",
+                "--bitcoind.zmqpubrawblock=tcp://bitcoind:28332",
+                "--bitcoind.zmqpubrawtx=tcp://bitcoind:28333",
+                *spec.args,
+            ],
+            "volumes": [volume(name, LND_DIR)],
+            "ports": [f"127.0.0.1::{GRPC_PORT}"],
+            "stop_grace_period": "30s",
+        }
+
+    @cached_property
+    def _channel(self) -> grpc.Channel:
+        try:
+            credentials = lnd_channel.credentials(
+                self.containers.read(self.name, f"{LND_DIR}/tls.cert"), self.containers.read(self.name, MACAROON)
+            )
+            address = self.containers.address(self.name, GRPC_PORT)
+        except ContainerError as error:
+            raise NodeError(f"{self.name} cannot be reached: {error}") from None
+        return grpc.secure_channel(address, credentials, lnd_channel.OPTIONS)
+
+    @cached_property
+    def _lightning(self) -> LightningStub:
+        return LightningStub(self._channel)
+
+    def reconnect(self) -> None:
+        """See Node.reconnect."""
+        if "_channel" in self.__dict__:
+            self._channel.close()
+        for attribute in ("_channel", "_lightning"):
+            self.__dict__.pop(attribute, None)
+
+    @contextmanager
+    def _calling(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            assert isinstance(error, grpc.Call)
+            raise NodeError(f"{self.name} (LND) did not {what}: {error.details()}") from None
+
+    def missing_to_be_ready(self) -> str | None:
+        """See Node.missing_to_be_ready."""
+        with self._calling("tell its state"):
+            state = StateStub(self._channel).GetState(ln.GetStateRequest(), timeout=CALL_SECONDS).state
+        if state != ln.SERVER_ACTIVE:
+            return f"{self.name} is {ln.WalletState.Name(state)}"
+        return None if self.info().synced else f"{self.name} is not synced to the chain"
+
+    def info(self) -> Info:
+        """See Node.info."""
+        with self._calling("tell who it is"):
+            info = self._lightning.GetInfo(ln.GetInfoRequest(), timeout=CALL_SECONDS)
+        return Info(info.identity_pubkey, info.version, info.block_height, info.synced_to_chain)
+
+    def new_address(self) -> str:
+        """See Node.new_address."""
+        with self._calling("make an address"):
+            request = ln.NewAddressRequest(type=ln.WITNESS_PUBKEY_HASH)
+            return self._lightning.NewAddress(request, timeout=CALL_SECONDS).address
+
+    def onchain_sat(self) -> int:
+        """See Node.onchain_sat."""
+        with self._calling("tell its on-chain balance"):
+            return self._lightning.WalletBalance(ln.WalletBalanceRequest(), timeout=CALL_SECONDS).confirmed_balance
+
+    def connect(self, peer: Node) -> None:
+        """See Node.connect."""
+        address = ln.LightningAddress(pubkey=peer.node_id, host=f"{peer.name}:{P2P_PORT}")
+        try:
+            with self._calling(f"connect to {peer.name}"):
+                self._lightning.ConnectPeer(ln.ConnectPeerRequest(addr=address), timeout=CALL_SECONDS)
+        except NodeError as error:
+            if "already connected" not in str(error):
+                raise
+
+    def open_channel(self, peer: Node, channel: ChannelSpec) -> str:
+        """See Node.open_channel."""
+        request = ln.OpenChannelRequest(
+            node_pubkey=bytes.fromhex(peer.node_id),
+            local_funding_amount=channel.capacity_sat,
+            push_sat=channel.push_sat,
+            private=channel.private,
+        )
+        with self._calling(f"open a channel to {peer.name}"):
+            point = self._lightning.OpenChannelSync(request, timeout=CALL_SECONDS)
+        return f"{point.funding_txid_bytes[::-1].hex()}:{point.output_index}"
+
+    def _channels(self) -> list[ln.Channel]:
+        with self._calling("list its channels"):
+            return list(self._lightning.ListChannels(ln.ListChannelsRequest(), timeout=CALL_SECONDS).channels)
+
+    def channels(self) -> list[Channel]:
+        """See Node.channels."""
+        return [
+            Channel(
+                short_channel_id=_short_channel_id(channel.chan_id),
+                funding=channel.channel_point,
+                peer_id=channel.remote_pubkey,
+                capacity_sat=channel.capacity,
+                local_msat=(channel.local_balance + _opener_costs_sat(channel)) * 1_000,
+                private=channel.private,
+                active=channel.active,
+                htlcs=len(channel.pending_htlcs),
+            )
+            for channel in self._channels()
+        ]
+
+    def channel_balance_msat(self) -> int:
+        """See Node.channel_balance_msat."""
+        with self._calling("tell its channel balance"):
+            balance = self._lightning.ChannelBalance(ln.ChannelBalanceRequest(), timeout=CALL_SECONDS)
+        return balance.local_balance.msat + 1_000 * sum(map(_opener_costs_sat, self._channels()))
+
+    def directions(self) -> set[tuple[str, str]]:
+        """See Node.directions."""
+        request = ln.ChannelGraphRequest(include_unannounced=True)
+        with self._calling("show its graph"):
+            edges = self._lightning.DescribeGraph(request, timeout=CALL_SECONDS).edges
+        return {
+            (_short_channel_id(edge.channel_id), node_id)
+            for edge in edges
+            for field, node_id in (("node1_policy", edge.node1_pub), ("node2_policy", edge.node2_pub))
+            if edge.HasField(field) and not getattr(edge, field).disabled  # type: ignore[arg-type]
+        }
+
+    def create_invoice(self, amount_msat: int, description: str = "") -> str:
+        """See Node.create_invoice."""
+        request = ln.Invoice(value_msat=amount_msat, memo=description, private=True)
+        with self._calling("make an invoice"):
+            return self._lightning.AddInvoice(request, timeout=CALL_SECONDS).payment_request
+
+    def pay(self, invoice: str, timeout_seconds: int = 30) -> Payment:
+        """See Node.pay."""
+        request = router.SendPaymentRequest(
+            payment_request=invoice,
+            timeout_seconds=timeout_seconds,
+            fee_limit_msat=10_000_000,
+            max_parts=16,
+            no_inflight_updates=True,
+        )
+        with self._calling("pay"):
+            *_, last = RouterStub(self._channel).SendPaymentV2(request)
+        if last.status != ln.Payment.SUCCEEDED:
+            reason = ln.PaymentFailureReason.Name(last.failure_reason)
+            raise PaymentError(f"{self.name} (LND) could not pay {last.value_msat} msat: {reason}")
+        return Payment(last.payment_hash, last.payment_preimage, last.value_msat, last.fee_msat)
+
+
+def _opener_costs_sat(channel: ln.Channel) -> int:
+    """What LND leaves out of the opener's balance although nobody else has it."""
+    return channel.commit_fee + ANCHORS_SAT if channel.initiator else 0
+
+
+def _short_channel_id(number: int) -> str:
+    """LND's integer as BOLT 7 writes it: block x transaction x output."""
+    return f"{number >> 40}x{(number >> 16) & 0xFFFFFF}x{number & 0xFFFF}"

@@ -1,0 +1,216 @@
+"""Topologies: which nodes a testbed has and which channels connect them, read from a YAML file.
+
+A topology file has three sections, of which only `nodes` is needed:
+
+    chain:
+      args: [-minrelaytxfee=0.00001]
+    nodes:
+      A: {role: payer}
+      LSP_a: {role: lsp, implementation: cln}
+    channels:
+      - {from: A, to: LSP_a, capacity_sat: 5_000_000, push_sat: 1_000_000, private: true}
+
+Every complaint names the file, the line and the field; all complaints are reported at once.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from harness.errors import TestbedError
+from harness.yaml_source import Location, YamlProblem, YamlSource
+
+SHIPPED = Path(__file__).resolve().parent.parent / "topologies"
+
+FUNDS_SAT = 50 * 100_000_000
+"""What the first regtest block pays: all channels of a topology are funded out of it."""
+MAX_CAPACITY_SAT = 16_777_215
+"""The largest channel without `option_support_large_channel` (BOLT 2)."""
+OPENER_RESERVE_SAT = 50_000
+"""What the opener must keep on its side: channel reserve, commitment fee and anchors, with room to spare."""
+RESERVED_NAMES = frozenset({"bitcoind", "miner", "toxiproxy", "gateway"})
+
+
+class TopologyError(TestbedError):
+    """The topology cannot be used; the message has one line for each problem: file:line: field: what is wrong."""
+
+
+class Implementation(StrEnum):
+    """The Lightning node software."""
+
+    LND = "lnd"
+    CLN = "cln"
+
+
+class Role(StrEnum):
+    """What the node is to the protocol."""
+
+    PAYER = "payer"
+    LSP = "lsp"
+    ROUTER = "router"
+    PAYEE = "payee"
+
+
+NodeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,30}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+
+class ChainSpec(_Strict):
+    """The bitcoind that all nodes share."""
+
+    image: str | None = None
+    args: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class NodeSpec(_Strict):
+    """One Lightning node."""
+
+    role: Role = Field(strict=False)
+    implementation: Implementation = Field(default=Implementation.LND, strict=False)
+    image: str | None = Field(default=None, description="an image of your own instead of the pinned one")
+    version: str | None = Field(default=None, description="another tag of the official image")
+    args: tuple[str, ...] = Field(default=(), strict=False, description="more arguments for the node")
+
+    @model_validator(mode="after")
+    def _image_or_version(self) -> "NodeSpec":
+        if self.image and self.version:
+            raise ValueError("give an image or a version, not both")
+        return self
+
+
+class ChannelSpec(_Strict):
+    """One channel; `from` opens and funds it. Several between the same pair are fine."""
+
+    opener: NodeName = Field(alias="from")
+    peer: NodeName = Field(alias="to")
+    capacity_sat: int = Field(ge=100_000, le=MAX_CAPACITY_SAT)
+    push_sat: int = Field(default=0, ge=0)
+    private: bool = False
+
+
+class Topology(_Strict):
+    """A whole network; `name` is the file's, and becomes the testbed's unless another is given."""
+
+    name: str
+    chain: ChainSpec = ChainSpec()
+    nodes: dict[NodeName, NodeSpec] = Field(min_length=1)
+    channels: tuple[ChannelSpec, ...] = Field(default=(), strict=False)
+
+    @property
+    def implementations(self) -> frozenset[Implementation]:
+        """The node software that this topology needs."""
+        return frozenset(node.implementation for node in self.nodes.values())
+
+
+def load(topology: str | Path, settings: Mapping[str, str] | None = None) -> Topology:
+    """Read a topology: a path, or the name of one that is shipped (`line`, `line-mixed`, ...).
+
+    `settings` changes it without a new file: `{"LSP_a": "cln"}` sets a node's implementation,
+    `{"LSP_a.version": "v0.21.1-beta"}` any plain field of a node.
+
+    Raises TopologyError.
+    """
+    path = _find(topology)
+    try:
+        source = YamlSource(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise TopologyError(f"{path}: not a text file: {error}") from None
+    except YamlProblem as problem:
+        raise TopologyError(f"{path}:{problem.line}: {problem.message}") from None
+    if not isinstance(source.data, dict):
+        raise TopologyError(f"{path}:1: a topology has the sections chain, nodes and channels; this file has none")
+    data = source.data | {"name": path.stem}
+    _apply(settings or {}, data)
+    try:
+        result = Topology.model_validate(data)
+        problems = list(_contradictions(result))
+    except ValidationError as error:
+        problems = [(tuple(e["loc"]), _sentence(e)) for e in error.errors()]
+    if problems:
+        raise TopologyError("\n".join(_lines(path, source, problems)))
+    return result
+
+
+def shipped() -> list[Path]:
+    """The topology files that come with the testbed, by name."""
+    return sorted(SHIPPED.glob("*.yaml"))
+
+
+def _find(topology: str | Path) -> Path:
+    path = Path(topology)
+    for candidate in (path, SHIPPED / f"{topology}.yaml"):
+        if candidate.is_file():
+            return candidate
+    known = ", ".join(p.stem for p in shipped())
+    raise TopologyError(f"{topology}: no such topology file, and none of the shipped ones ({known})")
+
+
+def _apply(settings: Mapping[str, str], data: dict[str, Any]) -> None:
+    for target, value in settings.items():
+        name, _, field = target.partition(".")
+        nodes = data.get("nodes")
+        node = nodes.get(name) if isinstance(nodes, dict) else None
+        if not isinstance(node, dict):
+            known = ", ".join(nodes) if isinstance(nodes, dict) else "none"
+            raise TopologyError(f"--set {target}={value}: there is no node {name} (nodes: {known})")
+        field = field or "implementation"
+        if field not in NodeSpec.model_fields or field == "args":
+            raise TopologyError(f"--set {target}={value}: {field} cannot be set this way")
+        node[field] = value
+
+
+def _contradictions(topology: Topology) -> Iterator[tuple[Location, str]]:
+    """What is well-formed by itself and still cannot stand."""
+    folded = Counter(name.lower() for name in topology.nodes)
+    for name in topology.nodes:
+        if name.lower() in RESERVED_NAMES:
+            yield ("nodes", name), f"{name} is a name that the testbed uses itself"
+        if folded[name.lower()] > 1:
+            yield ("nodes", name), "another node's name differs only in case, which host names do not tell apart"
+    for index, channel in enumerate(topology.channels):
+        here = ("channels", index)
+        for field, end in (("from", channel.opener), ("to", channel.peer)):
+            if end not in topology.nodes:
+                known = ", ".join(topology.nodes)
+                yield (*here, field), f"there is no node {end} (nodes: {known})"
+        if channel.opener == channel.peer:
+            yield (*here, "to"), f"{channel.peer} cannot have a channel to itself"
+        if channel.push_sat > channel.capacity_sat - OPENER_RESERVE_SAT:
+            yield (
+                (*here, "push_sat"),
+                f"no funds left for {channel.opener}: of {channel.capacity_sat} sat it must keep "
+                f"{OPENER_RESERVE_SAT} sat for reserve and fees, so it can push at most "
+                f"{channel.capacity_sat - OPENER_RESERVE_SAT} sat",
+            )
+    total_sat = sum(channel.capacity_sat for channel in topology.channels)
+    if total_sat > FUNDS_SAT * 9 // 10:
+        yield ("channels",), f"no funds: the channels need {total_sat} sat, the testbed's first block pays {FUNDS_SAT}"
+
+
+def _sentence(error: Any) -> str:
+    """Pydantic's message in our words where its own would puzzle somebody who writes YAML."""
+    match error["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "is not a field that a topology knows here"
+        case "string_pattern_mismatch":
+            return f"{error['input']!r} is no node name: a letter, then up to 30 letters, digits, - or _"
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case _:
+            return f"{error['msg']}, not {error['input']!r}"
+
+
+def _lines(path: Path, source: YamlSource, problems: Iterable[tuple[Location, str]]) -> Iterator[str]:
+    for location, message in problems:
+        keys = tuple(key for key in location if key != "[key]")
+        field = ".".join(str(key) for key in keys) or "topology"
+        yield f"{path}:{source.line(keys)}: {field}: {message}"

@@ -1,0 +1,68 @@
+"""YAML that remembers where each value stands, so that a complaint can name the line."""
+
+from typing import Any
+
+import yaml
+
+Location = tuple[str | int, ...]
+"""Keys and indexes from the document's root to a value, as in pydantic's `loc`."""
+
+
+class YamlProblem(Exception):  # noqa: N818 - a problem of the file, raised to its reader
+    """The text is not YAML, or has a key twice."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+        self.message = message
+
+
+class YamlSource:
+    """One parsed document: `data` as plain Python values, and the line of each of them."""
+
+    def __init__(self, text: str) -> None:
+        try:
+            self._root = yaml.compose(text, Loader=yaml.SafeLoader)
+            self.data: Any = yaml.safe_load(text)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            raise YamlProblem(mark.line + 1 if mark else 1, f"not YAML: {error.problem}") from None
+        except yaml.YAMLError as error:
+            raise YamlProblem(1, f"not YAML: {error}") from None
+        if self._root is not None:
+            _refuse_duplicates(self._root)
+
+    def line(self, location: Location) -> int:
+        """The line (from 1) of the value at this location, or of the nearest thing around it that exists."""
+        node, line = self._root, 1
+        for key in location:
+            found = _child(node, key)
+            if found is None:
+                break
+            line, node = found
+        return line
+
+
+def _child(node: yaml.Node | None, key: str | int) -> tuple[int, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == str(key):
+                return name.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+        value = node.value[key]
+        return value.start_mark.line + 1, value
+    return None
+
+
+def _refuse_duplicates(node: yaml.Node) -> None:
+    """PyYAML lets the last of two equal keys win in silence; a node that vanishes so is hard to find."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for name, value in node.value:
+            if name.value in seen:
+                raise YamlProblem(name.start_mark.line + 1, f"duplicate name: {name.value} stands here a second time")
+            seen.add(name.value)
+            _refuse_duplicates(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_duplicates(value)
