@@ -13,7 +13,13 @@ PROGRAM = "#!/bin/sh\necho v26.06.6\n"
 def cln(tmp_path):
     """A prefix with Core Lightning in it, and with things of other people."""
     prefix = tmp_path / "prefix"
-    for name in ["bin/lightningd", "bin/lightning-cli", "libexec/c-lightning/plugins/pay", "bin/go", "lib/go/huge"]:
+    for name in [
+        "bin/lightningd",
+        "bin/lightning-cli",
+        "libexec/c-lightning/plugins/pay",
+        "bin/go",
+        "lib/go/huge",
+    ]:
         (prefix / name).parent.mkdir(parents=True, exist_ok=True)
         (prefix / name).write_text(PROGRAM)
         (prefix / name).chmod(0o755)
@@ -61,7 +67,9 @@ def test_the_fingerprint_leaves_other_people_s_files_out(tree, cln):
 def test_a_prefix_without_a_whole_tree_is_refused_with_what_it_lacks(cln, monkeypatch):
     (cln / "bin/lightning-cli").unlink()
     monkeypatch.setenv("CLN_PREFIX", str(cln))
-    with pytest.raises(InstallTreeError, match=rf"CLN_PREFIX: {cln} has no bin/lightning-cli; name the directory"):
+    with pytest.raises(
+        InstallTreeError, match=rf"CLN_PREFIX: {cln} has no bin/lightning-cli; name the directory"
+    ):
         InstallTree.from_environment("cln")
 
 
@@ -117,5 +125,7 @@ def test_libraries_come_along_but_not_the_c_library(tree, ldd, tmp_path):
 
 def test_a_library_missing_here_is_named(tree, ldd, tmp_path):
     ldd("\tlibsodium.so.23 => not found")
-    with pytest.raises(InstallTreeError, match=r"needs the library libsodium\.so\.23, which this machine lacks"):
+    with pytest.raises(
+        InstallTreeError, match=r"needs the library libsodium\.so\.23, which this machine lacks"
+    ):
         tree.copy_to(tmp_path / "root")

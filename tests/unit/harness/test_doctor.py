@@ -1,0 +1,103 @@
+"""The doctor: every finding in its right state, with something to do about it."""
+
+import shutil
+from collections import namedtuple
+
+import pytest
+from fake_engine import FakeEngine
+
+from harness import doctor, images
+from harness.doctor import State
+from harness.engine import EngineMissingError
+from harness.image_recipes import VERSIONS
+from harness.install_tree import InstallTree
+
+OUTPUTS = {("docker", "compose"): "2.40.3-3", ("go", "version"): "go version go1.26.8 linux/amd64"}
+GIGABYTE = 10**9
+
+
+@pytest.fixture
+def engine():
+    fake = FakeEngine({VERSIONS[f"{kind.upper()}_OFFICIAL"] for kind in images.KINDS})
+    fake.info = lambda: {"ServerVersion": "28.2.2", "OperatingSystem": "Debian", "DockerRootDir": "/"}
+    return fake
+
+
+@pytest.fixture(autouse=True)
+def machine(engine, monkeypatch):
+    """A machine that has everything."""
+    monkeypatch.setattr(doctor, "client", lambda: engine)
+    monkeypatch.setattr(images, "client", lambda: engine)
+    monkeypatch.setattr(doctor, "_output", lambda *command: OUTPUTS[command[:2]])
+    monkeypatch.setattr(
+        InstallTree, "from_path", classmethod(lambda cls, kind: cls(kind, "/opt/cln", "PATH"))
+    )
+    monkeypatch.setattr(InstallTree, "fingerprint", lambda tree: "0")
+    monkeypatch.setattr(InstallTree, "version", lambda tree: "v26.06.6")
+    disk_with(monkeypatch, 100 * GIGABYTE)
+    for variable in ("LND_PREFIX", "CLN_PREFIX"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def disk_with(monkeypatch, free_bytes):
+    usage = namedtuple("usage", "free")(free_bytes)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+
+
+def finding(name):
+    (check,) = [check for check in doctor.checks() if check.name == name]
+    assert check.remedy or check.state is State.OK, "a finding that is not well needs a remedy"
+    return check
+
+
+def test_a_machine_with_everything_is_well():
+    assert [check for check in doctor.checks() if check.state is not State.OK] == []
+
+
+def test_without_an_engine_the_rest_is_looked_at_all_the_same(monkeypatch):
+    def no_engine():
+        raise EngineMissingError("no Docker engine answers at unix:///var/run/docker.sock (refused)")
+
+    monkeypatch.setattr(doctor, "client", no_engine)
+    assert finding("Docker engine").state is State.MISSING
+    assert "unix:///var/run/docker.sock" in finding("Docker engine").detail
+    assert finding("Go").state is State.OK
+
+
+def test_an_image_that_can_be_made_is_a_warning_with_its_source(engine, monkeypatch):
+    engine.present.clear()
+    monkeypatch.setattr(InstallTree, "from_path", classmethod(lambda cls, kind: None))
+    monkeypatch.setattr(images, "_obstacle", lambda engine, recipe: None)
+    assert finding("image of lnd").state is State.WARNING
+    assert "made from its Go module" in finding("image of lnd").detail
+    assert finding("image of lnd").remedy == "make images"
+    assert "CLN_PREFIX" in finding("image of cln").remedy
+
+
+def test_a_prefix_without_a_tree_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLN_PREFIX", str(tmp_path))
+    assert finding("image of cln").state is State.MISSING
+    assert f"CLN_PREFIX: {tmp_path} has no" in finding("image of cln").detail
+
+
+@pytest.mark.parametrize("version", ["", "1.29.2"])
+def test_compose_of_version_1_does_not_count(version, monkeypatch):
+    monkeypatch.setitem(OUTPUTS, ("docker", "compose"), version)
+    assert finding("docker compose").state is State.MISSING
+
+
+def test_no_go_is_only_a_warning(monkeypatch):
+    monkeypatch.setitem(OUTPUTS, ("go", "version"), "")
+    assert finding("Go").state is State.WARNING
+
+
+def test_a_full_disk_is_told(monkeypatch):
+    disk_with(monkeypatch, 2 * GIGABYTE)
+    assert finding("disk").state is State.WARNING
+    assert finding("disk").detail.startswith("2 GB free")
+
+
+def test_another_version_of_lightningd_is_told(monkeypatch):
+    monkeypatch.setattr(InstallTree, "version", lambda tree: "v25.02")
+    assert finding("lightningd").state is State.WARNING
+    assert "v26.06.6" in finding("lightningd").remedy

@@ -1,0 +1,79 @@
+"""Registries that do not answer, or refuse: said soon, and asked once."""
+
+import pytest
+import requests
+from docker.errors import APIError, NotFound
+
+from harness import registries
+from harness.registries import Registries, RegistryError
+
+
+class FakeClient:
+    """An engine whose question to a registry ends in `error`, and whose pulls give `events`."""
+
+    def __init__(self, error=None, events=()):
+        self.error, self.events, self.questions = error, events, []
+        self.images = self.api = self
+
+    def get_registry_data(self, reference):
+        self.questions.append(reference)
+        if self.error:
+            raise self.error
+
+    def pull(self, reference, *, stream, decode):
+        assert stream
+        assert decode
+        return iter(self.events)
+
+
+def server_error(explanation):
+    response = requests.Response()
+    response.status_code = 500
+    return APIError("500 Server Error", response, explanation)
+
+
+def registries_of(client, monkeypatch):
+    monkeypatch.setattr(registries.engine, "client", lambda timeout_seconds: client)
+    return Registries(client)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (server_error("dial tcp: no such host"), "dial tcp: no such host"),
+        (requests.ReadTimeout("slow"), r"docker\.io does not answer within 10 s"),
+    ],
+)
+def test_a_silent_registry_is_asked_once(error, reason, monkeypatch):
+    client = FakeClient(error)
+    silent = registries_of(client, monkeypatch)
+    for reference in ("a/lnd:1", "b/cln:2"):
+        with pytest.raises(RegistryError, match=f"{reference} cannot be pulled: {reason}"):
+            silent.pull(reference, pytest.fail)
+    assert client.questions == ["a/lnd:1"]
+    with pytest.raises(RegistryError):
+        silent.pull("registry.example/c:3", pytest.fail)
+    assert client.questions == ["a/lnd:1", "registry.example/c:3"]
+
+
+def test_one_that_has_no_such_image_is_asked_for_the_next(monkeypatch):
+    client = FakeClient(NotFound("404", explanation="manifest unknown"))
+    answering = registries_of(client, monkeypatch)
+    for reference in ("a/lnd:1", "b/cln:2"):
+        with pytest.raises(RegistryError, match=f"{reference} cannot be pulled: manifest unknown"):
+            answering.pull(reference, pytest.fail)
+    assert client.questions == ["a/lnd:1", "b/cln:2"]
+
+
+def test_a_pull_that_breaks_off_is_an_error(monkeypatch):
+    client = FakeClient(events=[{"id": "1", "status": "Downloading"}, {"error": "unexpected EOF"}])
+    with pytest.raises(RegistryError, match="a/lnd:1 cannot be pulled: unexpected EOF"):
+        registries_of(client, monkeypatch).pull("a/lnd:1", lambda line: None)
+
+
+def test_a_pull_tells_its_beginning_and_its_end(monkeypatch):
+    lines = []
+    client = FakeClient(events=[{"id": "1", "status": "Pull complete"}])
+    registries_of(client, monkeypatch).pull("a/lnd:1", lines.append)
+    assert lines[0] == "pulling a/lnd:1"
+    assert lines[-1].startswith("pulled a/lnd:1 in ")
