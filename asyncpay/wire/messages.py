@@ -139,8 +139,7 @@ class _SignedRequest(_Message):
     @property
     def digest(self) -> bytes:
         """SHA256 (32 bytes) of the TLV bytes before the signature, `kind` left out."""
-        records = self.to_records(below=_SIGNATURE_RECORD)
-        return sha256(tlv.encode(records)).digest()
+        return sha256(tlv.encode(self.to_records(without=_SIGNATURE_RECORD))).digest()
 
     def signed_text(self, lsp_node_id: bytes) -> str:
         """The ASCII text for the node's `signmessage`, bound to the LSP (33 bytes) that is asked."""

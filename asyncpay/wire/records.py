@@ -62,8 +62,8 @@ class TlvStream:
         _refuse_even(cls, records)
         return cls(unknown_records=tuple(records.items()), **values)
 
-    def to_records(self, below: int | None = None) -> dict[int, bytes]:
-        """Type -> value of every record present, or only of those with a type under `below`."""
+    def to_records(self, *, without: int | None = None) -> dict[int, bytes]:
+        """Type -> value of every record present, but for the type `without`."""
         records = dict(self.unknown_records)
         _refuse_even(type(self), records)
         for name, record, _ in _layout(type(self)):
@@ -72,9 +72,9 @@ class TlvStream:
                 raise WireError(
                     f"{type(self).__name__}: record {record.number} is {name}, not an unknown one"
                 )
-            if value is not None and (below is None or record.number < below):
+            if value is not None and record.number != without:
                 records[record.number] = _explained(type(self), name, record.codec.encode, value)
-        return {number: value for number, value in records.items() if below is None or number < below}
+        return records
 
 
 def _layout(cls: type[TlvStream]) -> Iterator[tuple[str, Record, bool]]:

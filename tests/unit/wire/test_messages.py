@@ -110,6 +110,15 @@ def with_records(message: m.Message, changes: dict[int, bytes | None]) -> bytes:
     return bytes([message.kind]) + stream
 
 
+def test_numbers_of_the_table() -> None:
+    status, state, release = m.BlockStatus, m.BlockState, m.ReleaseStatus
+    too_much = [status.TOO_MANY_HOLDS, status.AMOUNT_TOO_LARGE, status.HOLD_TOO_LONG]
+    assert [status.ACCEPTED, *too_much] == [0, 3, 4, 5]
+    assert [status.CONFLICT, status.BAD_VALUE, status.UNAVAILABLE] == [6, 7, 8]
+    assert [state.HELD, state.RELEASED, state.SETTLED, state.FAILED_BACK] == [1, 2, 3, 4]
+    assert [release.RELEASED, release.UNKNOWN, release.TOO_LATE] == [0, 1, 2]
+
+
 class TestMalformed:
     """Dropped and counted, nobody is answered."""
 

@@ -57,6 +57,17 @@ def test_payload_round_trip(payload: Payload) -> None:
     assert Payload.decode(payload.encode()) == payload
 
 
+def test_async_payment_is_type_180003() -> None:
+    assert Payload(async_payment=b"x").encode() == bytes.fromhex("fe0002bf2301") + b"x"
+
+
+def test_a_packet_of_an_unusual_size_is_peeled_too() -> None:
+    """BOLT 4 recommends two sizes and allows others."""
+    message = onion.build(path_through(NODES), Payload(async_payment=b"x"), ONION_KEY, rooms=(2000,))
+    assert len(message.packet) == 2066
+    assert deliver(message, NODES).payload.async_payment == b"x"
+
+
 def test_joined_paths_deliver() -> None:
     """B's own hops, then the release path that A made: what a payment_release does."""
     to_lsp = Hop(LSP_A.id, HopData(next_node_id=A.id, payment_unblock=PID))
@@ -136,9 +147,14 @@ class TestRefused:
             with pytest.raises(WireError):
                 onion.peel(message.packet, path_key, LSP_A.ecdh)
 
-    @pytest.mark.parametrize("size", [0, 1, 65, 66, 1365, 1367, 65499])
-    def test_of_another_size(self, message: OnionMessage, size: int) -> None:
-        with pytest.raises(WireError):
+    @pytest.mark.parametrize("size", [67, 1365, 1367, 65498])
+    def test_shortened_or_lengthened(self, message: OnionMessage, size: int) -> None:
+        with pytest.raises(WireError, match="HMAC"):
+            onion.peel(message.packet.ljust(size, b"\0")[:size], message.path_key, LSP_A.ecdh)
+
+    @pytest.mark.parametrize("size", [0, 1, 65, 66, 65499])
+    def test_of_a_size_that_no_onion_message_has(self, message: OnionMessage, size: int) -> None:
+        with pytest.raises(WireError, match="no onion message packet"):
             onion.peel(message.packet.ljust(size, b"\0")[:size], message.path_key, LSP_A.ecdh)
 
 
