@@ -62,7 +62,7 @@ class Payment:
 
 
 class Node(Protocol):
-    """A Lightning node. Every method may raise NodeUnreachableError; other errors are named where they occur."""
+    """A Lightning node. Every method may raise NodeUnreachableError; other errors are named at the method."""
 
     capabilities: Capabilities
 
@@ -89,8 +89,8 @@ class Node(Protocol):
     async def forward_onion(self, message: OnionMessage) -> None:
         """Deliver a message that has this node's layer still on, to the hop that the layer names.
 
-        PeerNotConnectedError; OnionUnreadableError. An implementation that injects (CLN) may report the failure as an
-        `OnionInTransit` event instead.
+        PeerNotConnectedError; OnionUnreadableError. An implementation that injects (CLN) may report the
+        failure as an `OnionInTransit` event instead.
         """
         ...
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from asyncpay.lightning import Capabilities
+
 DAY_SECONDS = 86_400
 
 
@@ -67,6 +69,22 @@ class Policy:
     push_retry_seconds: float = 2
     max_pushes: int = 8
     expiry_soon_blocks: int = 24
+
+
+def describe(policy: Policy, node: Capabilities) -> dict[str, object]:
+    """The answer to the LSPS0 method `async_payments.get_info`."""
+    return {
+        "versions": [1],
+        "transit_release": node.transit_release.able,
+        "forwards_with_payer_offline": node.forwards_with_payer_offline.able,
+        "pays_on_behalf": node.pays_on_behalf.able,
+        "courier": True,
+        "max_holds": policy.max_holds,
+        "max_hold_seconds": policy.max_hold_seconds,
+        "max_hold_blocks": policy.max_hold_blocks,
+        "max_amount_msat": policy.max_amount_msat,
+        "min_margin_blocks": policy.min_margin_blocks,
+    }
 
 
 def check(policy: Policy, node_cutoff_blocks: int | None) -> None:

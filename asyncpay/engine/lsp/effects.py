@@ -1,0 +1,117 @@
+"""What the LSP engine wants done, once the changes of the same step are stored."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from asyncpay.engine.lsp.records import Method
+from asyncpay.lightning import HtlcKey, NodeId, Verdict
+from asyncpay.wire.blinding import BlindedPath
+from asyncpay.wire.messages import BlockReply, BlockUpdate, ReleaseReply
+from asyncpay.wire.onion import OnionMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer a held HTLC. If it certainly did not reach the node: AnswerUndelivered."""
+
+    key: HtlcKey
+    verdict: Verdict
+    preimage: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendToClient:
+    """Send a client this message over a path of one hop. If it is not connected, nothing is to be done."""
+
+    client: NodeId
+    message: BlockReply | BlockUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class SendAlong:
+    """Send this message along the path that came with the question. If that fails, nothing is to be done."""
+
+    path: BlindedPath
+    message: ReleaseReply
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Forward a stored onion message to its client, then report as DeliveryReported."""
+
+    client: NodeId
+    letter_id: bytes
+    message: OnionMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Forward the courier of a client's block, as if it had just come in from that client.
+
+    If its next hop is not connected: OnionInTransit with source=client and undelivered=True.
+    """
+
+    client: NodeId
+    message: OnionMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Push to a client's webhooks, then report as NotificationReported.
+
+    timeout: the block height that lsps5.expiry_soon carries; None for the other methods.
+    """
+
+    client: NodeId
+    method: Method
+    timeout: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayOnBehalf:
+    """Pay this invoice, unless the node knows a payment of that hash; then report as PaymentReported."""
+
+    payment_hash: bytes
+    invoice: str
+    amount_msat: int
+    fee_limit_msat: int
+    cltv_limit_blocks: int
+    timeout_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPayment:
+    """Find out what became of a payment that may have been started, then report as PaymentReported."""
+
+    payment_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TakeCensus:
+    """Ask the node for all pending HTLCs, then report as Census with the same number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A line for the log: something that an operator may want to follow. block: its unblock_hash."""
+
+    what: str
+    block: bytes | None = None
+    payment_hashes: tuple[bytes, ...] = ()
+    because: str = ""
+
+
+Effect: TypeAlias = (
+    Answer
+    | SendToClient
+    | SendAlong
+    | Deliver
+    | Relay
+    | Notify
+    | PayOnBehalf
+    | TrackPayment
+    | TakeCensus
+    | Log
+)

@@ -1,0 +1,164 @@
+"""What the LSP engine takes in, beside the events of the node itself (asyncpay.node_events).
+
+An OnionReceived goes through `inbound.read` first, which makes one of these of it.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from asyncpay.engine.lsp.records import Method
+from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PendingHtlc
+from asyncpay.node_events import (
+    Attached,
+    BlockConnected,
+    HtlcFailed,
+    HtlcGone,
+    HtlcOffered,
+    HtlcSettled,
+    LinkChanged,
+    LinkClosed,
+    OnionInTransit,
+    PeerConnected,
+    PeerDisconnected,
+)
+from asyncpay.wire.blinding import BlindedPath
+from asyncpay.wire.messages import BlockRequest, CancelRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed. Also due when `Lsp.next_deadline` is reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """The node's stream has ended; everything it offered will be offered again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """All HTLCs on open channels, asked for by the TakeCensus of this number."""
+
+    number: int
+    pending: tuple[PendingHtlc, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRequested:
+    """`client` signed this request. invoice: request.invoice as the node reads it; None if it cannot."""
+
+    client: NodeId
+    request: BlockRequest
+    invoice: Invoice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """`client` signed this request."""
+
+    client: NodeId
+    request: CancelRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSeen:
+    """Somebody shows a pid (32 bytes); an answer goes along reply_path."""
+
+    pid: bytes
+    reply_path: BlindedPath | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalSeen:
+    """Somebody who knows the pid (32 bytes) will not release it, for a reason that people may read."""
+
+    pid: bytes
+    reason: str | None = None
+    reply_path: BlindedPath | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerUndelivered:
+    """An Answer that certainly never reached the node."""
+
+    key: HtlcKey
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentReported:
+    """Where the payment asked for by PayOnBehalf or TrackPayment stands."""
+
+    payment_hash: bytes
+    result: PaymentResult
+
+
+class Delivery(Enum):
+    """What became of a Deliver."""
+
+    DONE = "done"
+    NOT_CONNECTED = "not connected"
+    IMPOSSIBLE = "impossible"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReported:
+    """The answer to a Deliver."""
+
+    client: NodeId
+    letter_id: bytes
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationReported:
+    """The answer to a Notify; delivered: at least one webhook took it."""
+
+    client: NodeId
+    method: Method
+    delivered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSet:
+    """A client registered a webhook, or replaced the one with the same app_name."""
+
+    client: NodeId
+    app_name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRemoved:
+    """A client took a webhook back."""
+
+    client: NodeId
+    app_name: str
+
+
+LspEvent: TypeAlias = (
+    Attached
+    | BlockConnected
+    | PeerConnected
+    | PeerDisconnected
+    | LinkChanged
+    | LinkClosed
+    | HtlcOffered
+    | HtlcSettled
+    | HtlcFailed
+    | HtlcGone
+    | OnionInTransit
+    | Tick
+    | Detached
+    | Census
+    | BlockRequested
+    | CancelRequested
+    | ReleaseSeen
+    | RefusalSeen
+    | AnswerUndelivered
+    | PaymentReported
+    | DeliveryReported
+    | NotificationReported
+    | WebhookSet
+    | WebhookRemoved
+)

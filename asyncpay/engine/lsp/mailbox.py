@@ -1,0 +1,156 @@
+"""Onion messages for clients that are away: kept within limits, delivered in order, recognised when repeated.
+
+Senders repeat (the courier, payees with their releases), and a client may have lost what it was given. So a
+repetition is delivered like any other message; it is kept once only, and notified hourly at most.
+"""
+
+import math
+from dataclasses import replace
+from hashlib import sha256
+
+from asyncpay.engine.lsp import blocks, waking
+from asyncpay.engine.lsp.effects import Deliver
+from asyncpay.engine.lsp.events import Delivery, DeliveryReported
+from asyncpay.engine.lsp.records import Delivered, Letter, Method
+from asyncpay.engine.lsp.turn import Turn, Visit
+from asyncpay.lightning import NodeId
+from asyncpay.node_events import OnionInTransit
+from asyncpay.wire.onion import OnionMessage
+
+
+def letter_id(message: OnionMessage) -> bytes:
+    """What makes two messages the same one, 32 bytes."""
+    return sha256(message.path_key + message.packet).digest()
+
+
+def receive(turn: Turn, event: OnionInTransit) -> None:
+    """Keep a message that the node cannot forward. Nobody but a client has a mailbox."""
+    client = event.next_node_id
+    if not turn.tables.is_client(client) or (client in turn.state.online and not event.undelivered):
+        return
+    name = letter_id(event.message)
+    if (client, name) in turn.tables.letters:
+        return
+    if (client, name) in turn.tables.delivered and client in turn.state.visits:
+        # The client is only seemingly there; do not go round in circles.
+        turn.state.visits[client].next_at = turn.now + turn.policy.redeliver_seconds
+    letter = Letter(
+        client=client,
+        letter_id=name,
+        number=turn.state.next_letter,
+        source=event.source,
+        message=event.message,
+        arrived_at=turn.now,
+    )
+    turn.state.next_letter += 1
+    turn.put(letter)
+    _make_room(turn, client)
+    if (client, name) in turn.tables.letters:
+        _announce(turn, letter)
+
+
+def visit(turn: Turn, client: NodeId) -> None:
+    """The client has connected: its blocks' states first, then its letters."""
+    going = Visit(next_at=turn.now)
+    going.updates.extend(block.key for block in turn.tables.blocks_of(client) if blocks.untold(turn, block))
+    turn.state.visits[client] = going
+
+
+def reported(turn: Turn, event: DeliveryReported) -> None:
+    """A letter has gone out, or could not."""
+    going = turn.state.visits.get(event.client)
+    if going is not None and going.delivering == event.letter_id:
+        going.delivering = None
+        missed = event.delivery is Delivery.NOT_CONNECTED
+        going.next_at = turn.now + (turn.policy.redeliver_seconds if missed else turn.policy.pace_seconds)
+    letter = turn.tables.letters.get((event.client, event.letter_id))
+    if letter is None or event.delivery is Delivery.NOT_CONNECTED:
+        return
+    turn.drop(letter)
+    if event.delivery is Delivery.DONE:
+        _remember(turn, letter)
+
+
+def run(turn: Turn) -> None:
+    """Send every connected client its next piece, if it is time, and forget what is too old."""
+    for client, going in turn.state.visits.items():
+        if going.next_at <= turn.now and going.delivering is None:
+            _next_piece(turn, client, going)
+    for letter in list(turn.tables.letters.values()):
+        if turn.now < letter.arrived_at + turn.policy.mailbox_seconds:
+            break
+        turn.drop(letter)
+    for memory in list(turn.tables.delivered.values()):
+        if turn.now < memory.delivered_at + turn.policy.delivered_seconds:
+            break
+        turn.drop(memory)
+
+
+def next_at(turn: Turn) -> float:
+    """When `run` has something to do."""
+    letter = next(iter(turn.tables.letters.values()), None)
+    memory = next(iter(turn.tables.delivered.values()), None)
+    waiting = (
+        going.next_at
+        for client, going in turn.state.visits.items()
+        if going.delivering is None and (going.updates or turn.tables.has_letters(client))
+    )
+    return min(
+        math.inf if letter is None else letter.arrived_at + turn.policy.mailbox_seconds,
+        math.inf if memory is None else memory.delivered_at + turn.policy.delivered_seconds,
+        *waiting,
+    )
+
+
+def _make_room(turn: Turn, client: NodeId) -> None:
+    """Over a limit, the oldest letter of whoever takes up most goes."""
+    policy = turn.policy
+    while True:
+        letters = turn.tables.letters_for(client)
+        if len(letters) > policy.mailbox_messages:
+            weights = [1] * len(letters)
+        elif sum(letter.size for letter in letters) > policy.mailbox_bytes:
+            weights = [letter.size for letter in letters]
+        else:
+            return
+        share: dict[NodeId, int] = {}
+        for letter, weight in zip(letters, weights, strict=True):
+            share[letter.source] = share.get(letter.source, 0) + weight
+        greediest = max(share, key=lambda source: share[source])
+        turn.drop(next(letter for letter in letters if letter.source == greediest))
+
+
+def _announce(turn: Turn, letter: Letter) -> None:
+    memory = turn.tables.delivered.get(letter.key)
+    if memory is None:
+        waking.wake(turn, letter.client, Method.ONION_MESSAGE)
+    elif turn.now >= memory.pushed_at + turn.policy.repeat_push_seconds:
+        turn.put(replace(memory, pushed_at=turn.now))
+        waking.wake(turn, letter.client, Method.ONION_MESSAGE)
+
+
+def _next_piece(turn: Turn, client: NodeId, going: Visit) -> None:
+    if going.updates:
+        unblock_hash = going.updates.popleft()
+        if unblock_hash in turn.tables.blocks:
+            blocks.tell(turn, unblock_hash)
+        going.next_at = turn.now + turn.policy.pace_seconds
+        return
+    letters = turn.tables.letters_for(client)
+    if letters:
+        going.delivering = letters[0].letter_id
+        turn.do(Deliver(client, letters[0].letter_id, letters[0].message))
+
+
+def _remember(turn: Turn, letter: Letter) -> None:
+    old = turn.tables.delivered.get(letter.key)
+    if old is not None:
+        turn.drop(old)
+    pushed_at = letter.arrived_at if old is None else old.pushed_at
+    turn.put(
+        Delivered(
+            client=letter.client, letter_id=letter.letter_id, delivered_at=turn.now, pushed_at=pushed_at
+        )
+    )
+    for surplus in turn.tables.delivered_to(letter.client)[: -turn.policy.max_delivered]:
+        turn.drop(surplus)

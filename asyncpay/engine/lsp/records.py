@@ -1,0 +1,203 @@
+"""What an LSP must not forget: one frozen dataclass for each table of the store.
+
+A record is replaced as a whole and found by its `key`. Times are Unix seconds.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import TypeAlias
+
+from asyncpay.engine.lsp.stages import Stage
+from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, Verdict
+from asyncpay.wire.messages import BlockState
+from asyncpay.wire.onion import OnionMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A payer's request, and how far it has come. See stages.py.
+
+    digest: of the request, 32 bytes; the same request again has the same.
+    courier: the payer's onion message to the payee, 1399 bytes as in wire.messages.Courier.
+    told: the last state that the payer was told while it was connected.
+    """
+
+    unblock_hash: bytes
+    client: NodeId
+    digest: bytes
+    payment_hashes: tuple[bytes, ...]
+    amount_msat: int
+    release_by_height: int
+    hold_until: int
+    invoice: str | None = None
+    invoice_expires_at: int | None = None
+    courier: bytes | None = None
+    stage: Stage = Stage.ACCEPTED
+    first_part_at: float | None = None
+    courier_sent: int = 0
+    courier_next_at: float | None = None
+    told: BlockState | None = None
+
+    @property
+    def key(self) -> bytes:
+        """unblock_hash, 32 bytes."""
+        return self.unblock_hash
+
+
+class Outcome(Enum):
+    """What became of an HTLC after it was resumed."""
+
+    SETTLED = "settled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Htlc:
+    """An HTLC that the node has offered, and the verdict on it: the same for as long as it exists.
+
+    block: the unblock_hash of the block whose part it is, else None.
+    offered_at: for the first time.
+    verdict: None while it is held.
+    preimage: 32 bytes, once known.
+    gone: it has left its channel and will not be offered again.
+    """
+
+    htlc: HeldHtlc
+    block: bytes | None
+    offered_at: float
+    verdict: Verdict | None
+    preimage: bytes | None = None
+    outcome: Outcome | None = None
+    gone: bool = False
+
+    @property
+    def key(self) -> HtlcKey:
+        """Channel and number."""
+        return self.htlc.key
+
+
+class AttemptState(Enum):
+    """Where a payment on behalf of a payer stands. FAILED is for good: there is no second attempt."""
+
+    IN_FLIGHT = "in flight"
+    PAID = "paid"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """The LSP's own payment of a block's invoice; one for a payment hash, ever.
+
+    latest_expiry: the height by which all of its HTLCs must have expired.
+    """
+
+    payment_hash: bytes
+    block: bytes
+    fee_limit_msat: int
+    latest_expiry: int
+    state: AttemptState = AttemptState.IN_FLIGHT
+
+    @property
+    def key(self) -> bytes:
+        """payment_hash, 32 bytes."""
+        return self.payment_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """An onion message that waits for its client. Lower numbers came earlier.
+
+    letter_id: SHA256(path_key || packet), 32 bytes.
+    """
+
+    client: NodeId
+    letter_id: bytes
+    number: int
+    source: NodeId
+    message: OnionMessage
+    arrived_at: float
+
+    @property
+    def key(self) -> tuple[NodeId, bytes]:
+        """The same message for two clients is two letters."""
+        return self.client, self.letter_id
+
+    @property
+    def size(self) -> int:
+        """In bytes, as the mailbox counts."""
+        return len(self.message.path_key) + len(self.message.packet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """A letter that its client has got; pushed_at: when the client was last notified of it."""
+
+    client: NodeId
+    letter_id: bytes
+    delivered_at: float
+    pushed_at: float
+
+    @property
+    def key(self) -> tuple[NodeId, bytes]:
+        """As of the letter."""
+        return self.client, self.letter_id
+
+
+class Method(StrEnum):
+    """The notifications of bLIP-55 that this LSP sends, and one of this protocol's own."""
+
+    ONION_MESSAGE = "lsps5.onion_message_incoming"
+    PAYMENT_INCOMING = "lsps5.payment_incoming"
+    EXPIRY_SOON = "lsps5.expiry_soon"
+    SETTLEMENT_PENDING = "async_payments.settlement_pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """An offline client is being notified by one method. next_at: None when all tries are used up."""
+
+    client: NodeId
+    method: Method
+    tries: int = 0
+    last_at: float | None = None
+    next_at: float | None = None
+
+    @property
+    def key(self) -> tuple[NodeId, Method]:
+        """One series of tries for each method."""
+        return self.client, self.method
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """Where a client wants its notifications (bLIP-55). A node with a webhook is a client of this LSP."""
+
+    client: NodeId
+    app_name: str
+    url: str
+    used_at: float
+
+    @property
+    def key(self) -> tuple[NodeId, str]:
+        """A client has one for each app_name."""
+        return self.client, self.app_name
+
+
+Record: TypeAlias = Block | Htlc | Attempt | Letter | Delivered | Call | Webhook
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write this record in place of the one with the same key."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Forget this record."""
+
+    record: Record
+
+
+Change: TypeAlias = Put | Drop

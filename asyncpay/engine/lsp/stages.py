@@ -1,0 +1,165 @@
+"""The life of a block: from a payer's request to hold its parts until they are settled or back.
+
+Two rules keep this file honest:
+
+1. Whatever moves a block from one stage to another is in TRANSITIONS, and whatever depends on the stage
+   alone is in FACTS. The other files find out *that* something happened; what follows from it is read here.
+2. This file knows nothing of nodes, peers, clocks or messages. So it cannot treat LND and CLN differently.
+
+Theory of operation
+===================
+
+Two things must come together before the parts may go, in any order: the set of parts must be complete, and
+the payee must have shown the `pid`. The four stages on the left are the four combinations of the two:
+
+                     pid unknown     pid known
+    set incomplete   ACCEPTED        UNLOCKED
+    set complete     HELD            DUE
+
+A block that is DUE waits for the channels that it needs. If they are there the parts are RELEASED, which is
+the point of no return: from here on the network decides and no part is failed back by us. If the payer is
+away and its node's implementation needs it there, the LSP may pay the payee itself: PAYING is the other
+point of no return, because whether parts must be claimed or may go back is known only when that payment is
+decided. Only its clean failure leads back to DUE.
+
+Everything that may end a block before those points has the same effect (all parts are failed back, at once
+and together), so these triggers share one row, ENDINGS. In any later stage they are not in the table, and
+what is not in the table does not happen: the trigger is ignored.
+
+A finished block stays as a tombstone. It answers repeated questions as before, and no event leads out of it.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from asyncpay.lightning import Verdict
+from asyncpay.wire.messages import BlockState, ReleaseStatus
+
+
+class Stage(Enum):
+    """How far a block has come."""
+
+    ACCEPTED = "accepted"
+    UNLOCKED = "unlocked"
+    HELD = "held"
+    DUE = "due"
+    PAYING = "paying"
+    RELEASED = "released"
+    SETTLED = "settled"
+    CLAIMED = "claimed"
+    RETURNED = "returned"
+    FAILED_BACK = "failed back"
+
+
+class Trigger(Enum):
+    """What can happen to a block."""
+
+    COMPLETE = "every hash has a part and the sum is reached"
+    RELEASE = "the pid comes by"
+    LINKS_USABLE = "all parts on offer, all channels usable"
+    PAY_ON_BEHALF = "payer away, invoice agrees"
+    PAID = "own payment succeeded"
+    NOT_PAID = "own payment failed for good"
+    SETTLED_BY_PAYEE = "payee took the parts"
+    RETURNED_BY_NETWORK = "every part was failed further on"
+
+    DEADLINE = "a deadline of the block"
+    INCOMPLETE = "parts missing for too long"
+    NEAR_EXPIRY = "a part near its expiry"
+    CANCEL = "payer cancels"
+    REFUSAL = "payee refuses"
+    PART_LOST = "a part has gone"
+    OVER_LIMIT = "more held than allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class To:
+    """Where a transition leads, and the verdict on all parts of the block that comes with it, if any."""
+
+    stage: Stage
+    verdict: Verdict | None = None
+
+
+_BACK = To(Stage.FAILED_BACK, Verdict.FAIL)
+
+ENDINGS: dict[Trigger, To] = {
+    Trigger.DEADLINE: _BACK,
+    Trigger.NEAR_EXPIRY: _BACK,
+    Trigger.CANCEL: _BACK,
+    Trigger.REFUSAL: _BACK,
+    Trigger.PART_LOST: _BACK,
+    Trigger.OVER_LIMIT: _BACK,
+}
+
+TRANSITIONS: dict[Stage, dict[Trigger, To]] = {
+    Stage.ACCEPTED: {
+        Trigger.COMPLETE: To(Stage.HELD),
+        Trigger.RELEASE: To(Stage.UNLOCKED),
+        Trigger.INCOMPLETE: _BACK,
+        **ENDINGS,
+    },
+    Stage.UNLOCKED: {
+        Trigger.COMPLETE: To(Stage.DUE),
+        Trigger.INCOMPLETE: _BACK,
+        **ENDINGS,
+    },
+    Stage.HELD: {
+        Trigger.RELEASE: To(Stage.DUE),
+        **ENDINGS,
+    },
+    Stage.DUE: {
+        Trigger.LINKS_USABLE: To(Stage.RELEASED, Verdict.RESUME),
+        Trigger.PAY_ON_BEHALF: To(Stage.PAYING),
+        **ENDINGS,
+    },
+    Stage.PAYING: {
+        Trigger.PAID: To(Stage.CLAIMED, Verdict.SETTLE),
+        Trigger.NOT_PAID: To(Stage.DUE),
+    },
+    Stage.RELEASED: {
+        Trigger.SETTLED_BY_PAYEE: To(Stage.SETTLED),
+        Trigger.RETURNED_BY_NETWORK: To(Stage.RETURNED),
+    },
+    Stage.SETTLED: {},
+    Stage.CLAIMED: {},
+    Stage.RETURNED: {},
+    Stage.FAILED_BACK: {},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a stage means to those who ask.
+
+    newcomer: the verdict on a part that first arrives now; None: it joins the set.
+    release: what somebody who shows the pid is told.
+    update: what the payer is told; None: nothing to tell yet.
+    """
+
+    newcomer: Verdict | None
+    release: ReleaseStatus
+    update: BlockState | None
+
+
+FACTS: dict[Stage, Facts] = {
+    Stage.ACCEPTED: Facts(None, ReleaseStatus.RELEASED, None),
+    Stage.UNLOCKED: Facts(None, ReleaseStatus.RELEASED, None),
+    Stage.HELD: Facts(None, ReleaseStatus.RELEASED, BlockState.HELD),
+    Stage.DUE: Facts(None, ReleaseStatus.RELEASED, BlockState.HELD),
+    # What the LSP pays is fixed by now. One more part would be money of the payer's for nothing.
+    Stage.PAYING: Facts(Verdict.FAIL, ReleaseStatus.RELEASED, BlockState.HELD),
+    Stage.RELEASED: Facts(Verdict.RESUME, ReleaseStatus.RELEASED, BlockState.RELEASED),
+    Stage.SETTLED: Facts(Verdict.RESUME, ReleaseStatus.RELEASED, BlockState.SETTLED),
+    Stage.CLAIMED: Facts(Verdict.FAIL, ReleaseStatus.RELEASED, BlockState.SETTLED),
+    Stage.RETURNED: Facts(Verdict.RESUME, ReleaseStatus.TOO_LATE, BlockState.FAILED_BACK),
+    Stage.FAILED_BACK: Facts(Verdict.FAIL, ReleaseStatus.TOO_LATE, BlockState.FAILED_BACK),
+}
+
+UNDECIDED = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.DEADLINE in row)
+"""Stages in which the block may still be failed back, and so must be, at its deadlines."""
+
+COLLECTING = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.COMPLETE in row)
+"""Stages in which parts are missing."""
+
+FINISHED = frozenset(stage for stage, row in TRANSITIONS.items() if not row)
+"""Tombstones."""

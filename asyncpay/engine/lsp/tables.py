@@ -1,0 +1,177 @@
+"""The records of an LSP in memory, with the ways in which the engine looks them up."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from asyncpay.engine.lsp.records import (
+    Attempt,
+    Block,
+    Call,
+    Change,
+    Delivered,
+    Htlc,
+    Letter,
+    Method,
+    Put,
+    Record,
+    Webhook,
+)
+from asyncpay.lightning import HtlcKey, NodeId
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Index(dict[K, dict[V, None]]):
+    """Keys of records, grouped by something they share, in the order in which they came."""
+
+    def add(self, group: K, key: V) -> None:
+        """Put `key` into `group`."""
+        self.setdefault(group, {})[key] = None
+
+    def discard(self, group: K, key: V) -> None:
+        """Take `key` out of `group`; empty groups are not kept."""
+        members = self.get(group, {})
+        members.pop(key, None)
+        if not members:
+            self.pop(group, None)
+
+    def of(self, group: K) -> tuple[V, ...]:
+        """The members of `group`, oldest first."""
+        return tuple(self.get(group, ()))
+
+
+@dataclass
+class Tables:
+    """What the store holds. Change it by `apply` only, so that the indexes stay right."""
+
+    blocks: dict[bytes, Block] = field(default_factory=dict)
+    htlcs: dict[HtlcKey, Htlc] = field(default_factory=dict)
+    attempts: dict[bytes, Attempt] = field(default_factory=dict)
+    letters: dict[tuple[NodeId, bytes], Letter] = field(default_factory=dict)
+    delivered: dict[tuple[NodeId, bytes], Delivered] = field(default_factory=dict)
+    calls: dict[tuple[NodeId, Method], Call] = field(default_factory=dict)
+    webhooks: dict[tuple[NodeId, str], Webhook] = field(default_factory=dict)
+
+    _by_payment: dict[tuple[NodeId, bytes], bytes] = field(default_factory=dict)
+    _blocks_of: Index[NodeId, bytes] = field(default_factory=Index)
+    _parts: Index[bytes, HtlcKey] = field(default_factory=Index)
+    _waiting: dict[HtlcKey, None] = field(default_factory=dict)
+    _letters_of: Index[NodeId, bytes] = field(default_factory=Index)
+    _delivered_to: Index[NodeId, bytes] = field(default_factory=Index)
+    _webhooks_of: Index[NodeId, str] = field(default_factory=Index)
+
+    @classmethod
+    def load(cls, records: Iterable[Record]) -> "Tables":
+        """The tables as a store gives them back, in any order but letters by number."""
+        tables = cls()
+        for record in records:
+            tables.apply(Put(record))
+        return tables
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is known: a new store, or one in which everything is finished and forgotten."""
+        return not any(self._table(kind) for kind in _TABLES)
+
+    def apply(self, change: Change) -> None:
+        """Make one change."""
+        record = change.record
+        table = self._table(type(record))
+        old = table.pop(record.key, None) if not isinstance(change, Put) else table.get(record.key)
+        if old is not None:
+            self._unlist(old)
+        if isinstance(change, Put):
+            table[record.key] = record
+            self._list(record)
+
+    def block_for(self, client: NodeId, payment_hash: bytes) -> Block | None:
+        """The client's block for this hash, finished or not."""
+        unblock_hash = self._by_payment.get((client, payment_hash))
+        return None if unblock_hash is None else self.blocks[unblock_hash]
+
+    def blocks_of(self, client: NodeId) -> Iterator[Block]:
+        """The client's blocks, finished or not."""
+        return (self.blocks[key] for key in self._blocks_of.of(client))
+
+    def parts(self, block: Block) -> list[Htlc]:
+        """The HTLCs that a block counts, also those that are decided or gone."""
+        return [self.htlcs[key] for key in self._parts.of(block.key)]
+
+    def waiting(self) -> list[Htlc]:
+        """HTLCs that are held for an offline client, outside any block."""
+        return [self.htlcs[key] for key in self._waiting]
+
+    def letters_for(self, client: NodeId) -> list[Letter]:
+        """The client's mailbox, in order."""
+        return [self.letters[client, letter_id] for letter_id in self._letters_of.of(client)]
+
+    def has_letters(self, client: NodeId) -> bool:
+        """Whether anything lies in the client's mailbox."""
+        return client in self._letters_of
+
+    def delivered_to(self, client: NodeId) -> list[Delivered]:
+        """What the client got of late, in order."""
+        return [self.delivered[client, letter_id] for letter_id in self._delivered_to.of(client)]
+
+    def is_client(self, node: NodeId) -> bool:
+        """Whether this node has registered a device."""
+        return node in self._webhooks_of
+
+    def clients(self) -> list[NodeId]:
+        """Nodes that have registered a device."""
+        return list(self._webhooks_of)
+
+    def webhooks_of(self, client: NodeId) -> list[Webhook]:
+        """The devices, or apps, that a client has registered."""
+        return [self.webhooks[client, app_name] for app_name in self._webhooks_of.of(client)]
+
+    def _table(self, kind: type[Record]) -> dict[Any, Any]:
+        table: dict[Any, Any] = getattr(self, _TABLES[kind])
+        return table
+
+    def _list(self, record: Record) -> None:
+        match record:
+            case Block():
+                self._blocks_of.add(record.client, record.key)
+                for payment_hash in record.payment_hashes:
+                    self._by_payment[record.client, payment_hash] = record.key
+            case Htlc(block=None, verdict=None):
+                self._waiting[record.key] = None
+            case Htlc(block=bytes(block)):
+                self._parts.add(block, record.key)
+            case Letter():
+                self._letters_of.add(record.client, record.letter_id)
+            case Delivered():
+                self._delivered_to.add(record.client, record.letter_id)
+            case Webhook():
+                self._webhooks_of.add(record.client, record.app_name)
+
+    def _unlist(self, record: Record) -> None:
+        match record:
+            case Block():
+                self._blocks_of.discard(record.client, record.key)
+                for payment_hash in record.payment_hashes:
+                    self._by_payment.pop((record.client, payment_hash), None)
+            case Htlc():
+                self._waiting.pop(record.key, None)
+                if record.block is not None:
+                    self._parts.discard(record.block, record.key)
+            case Letter():
+                self._letters_of.discard(record.client, record.letter_id)
+            case Delivered():
+                self._delivered_to.discard(record.client, record.letter_id)
+            case Webhook():
+                self._webhooks_of.discard(record.client, record.app_name)
+
+
+_TABLES: dict[type[Record], str] = {
+    Block: "blocks",
+    Htlc: "htlcs",
+    Attempt: "attempts",
+    Letter: "letters",
+    Delivered: "delivered",
+    Call: "calls",
+    Webhook: "webhooks",
+}

@@ -1,0 +1,113 @@
+"""One turn of the engine: what it knows, and the two lists that it fills while it thinks."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from asyncpay.engine.lsp.channels import Channels
+from asyncpay.engine.lsp.effects import Answer, Effect, Log
+from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.records import Block, Change, Drop, Put, Record
+from asyncpay.engine.lsp.tables import Tables
+from asyncpay.lightning import Capabilities, HtlcKey, NodeId
+
+
+@dataclass
+class Visit:
+    """A client is connected. What there is for it goes out piece by piece: updates first, then letters."""
+
+    next_at: float
+    updates: deque[bytes] = field(default_factory=deque)
+    delivering: bytes | None = None
+
+
+@dataclass
+class State:
+    """What the engine knows. `tables` is stored; the rest is what the node last said, lost with the process.
+
+    height: of the last block heard of, None until the node was attached for the first time.
+    on_offer: HTLCs that the node waits for and that were not answered on this stream.
+    untried: HTLCs decided by this process, whose answer certainly never reached the node.
+    tried_once: those whose answer was given once, by this process; it may turn out that it never left.
+    newborn: nothing was stored when this process began, and no census has been taken since.
+    unseen: HTLCs that may be missing in the census under way, because they were offered after it was begun.
+    next_letter: the number that the next letter gets.
+    soonest_expiry: of all HTLCs on a peer's channels, both ways, by the last census.
+    """
+
+    tables: Tables
+    newborn: bool
+    now: float = 0
+    attached: bool = False
+    network: str = ""
+    height: int | None = None
+    channels: Channels = field(default_factory=Channels)
+    online: set[NodeId] = field(default_factory=set)
+    on_offer: set[HtlcKey] = field(default_factory=set)
+    untried: set[HtlcKey] = field(default_factory=set)
+    tried_once: set[HtlcKey] = field(default_factory=set)
+    census: int = 0
+    unseen: set[HtlcKey] = field(default_factory=set)
+    next_letter: int = 0
+    soonest_expiry: dict[NodeId, int] = field(default_factory=dict)
+    visits: dict[NodeId, Visit] = field(default_factory=dict)
+
+    def tried(self, key: HtlcKey) -> None:
+        """An answer is being given."""
+        if key in self.untried:
+            self.untried.discard(key)
+            self.tried_once.add(key)
+        else:
+            self.tried_once.discard(key)
+
+    def forget_htlc(self, key: HtlcKey) -> None:
+        """The HTLC is gone, or too old to matter."""
+        for keys in (self.on_offer, self.untried, self.tried_once, self.unseen):
+            keys.discard(key)
+
+
+@dataclass
+class Turn:
+    """The handling of one event. Changes show in `state` at once; effects wait until they are stored."""
+
+    state: State
+    policy: Policy
+    capabilities: Capabilities
+    changes: list[Change] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+
+    @property
+    def tables(self) -> Tables:
+        """What is or will be stored."""
+        return self.state.tables
+
+    @property
+    def now(self) -> float:
+        """The time of this turn."""
+        return self.state.now
+
+    def put(self, record: Record) -> None:
+        """Store this record."""
+        self._change(Put(record))
+
+    def drop(self, record: Record) -> None:
+        """Forget this record."""
+        self._change(Drop(record))
+
+    def _change(self, change: Change) -> None:
+        self.tables.apply(change)
+        self.changes.append(change)
+
+    def do(self, effect: Effect) -> None:
+        """Have this done. Answers go before everything else, back to back."""
+        if isinstance(effect, Answer):
+            self.answers.append(effect)
+        else:
+            self.effects.append(effect)
+
+    def log(self, what: str, block: Block | None = None, because: str = "") -> None:
+        """Leave a line for the operator."""
+        if block is None:
+            self.do(Log(what, because=because))
+        else:
+            self.do(Log(what, block.unblock_hash, block.payment_hashes, because))
