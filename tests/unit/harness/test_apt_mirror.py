@@ -44,7 +44,7 @@ def test_one_line_form_after_a_cdrom_and_other_people_s_repositories(tmp_path):
     files = {
         "etc/apt/sources.list": (
             "# deb http://commented-out.example/debian bookworm main\n"
-            "deb cdrom:[Debian 12]/ bookworm main\n"
+            "deb cdrom:[Debian-12]/ bookworm main\n"
             "deb http://tools.example/debian tools main\n"
             "deb http://server.example/debian bookworm server\n"
             "deb [arch=amd64] http://mirror.example/debian bookworm main\n"
