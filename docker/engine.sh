@@ -10,18 +10,21 @@ readonly LOG=/var/log/dockerd.log
 readonly START_SECONDS=60
 
 main() {
-  if engine_answers && compose_v2; then exit 0; fi
-
-  if ! engine_answers && named=$(engine_named_by_the_user); then
+  if engine_answers; then
+    if compose_v2; then exit 0; fi
+  elif command -v docker >/dev/null && named=$(engine_named_by_the_user); then
     give_up "the Docker engine named by $named does not answer; start it, or unset that to use this machine's own"
   fi
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    give_up "$(what_is_missing). Install a Docker engine (https://docs.docker.com/engine/install) with the compose" \
-      "plugin, start it, and see to it that 'docker info' and 'docker compose version' work for $(id -un)"
-  fi
 
+  local missing
+  missing=$(what_is_missing)
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    give_up "$missing. Install Docker with its compose plugin (https://docs.docker.com/engine/install) and start it," \
+      "so that 'docker info' and 'docker compose version' work for $(id -un)"
+  fi
+  echo "engine: $missing"
   export DEBIAN_FRONTEND=noninteractive
-  echo "engine: $(what_is_missing)"
+  apt-get -qq update || true # somebody else's broken source must not stop this; installing tells what matters
   engine_answers || install_engine
   compose_v2 || install_compose
   engine_answers || start_engine
@@ -30,7 +33,7 @@ main() {
 }
 
 engine_answers() {
-  timeout 20 docker info >/dev/null 2>&1 # without a client, this fails too
+  timeout 10 docker info >/dev/null 2>&1 # without a client, this fails too
 }
 
 compose_v2() {
@@ -58,9 +61,8 @@ what_is_missing() {
 
 install_engine() {
   local packages=(docker.io iptables ca-certificates)
-  apt-get -qq update
   if has_package docker-cli; then packages+=(docker-cli); fi # a package of its own since Debian 13
-  if ! command -v dockerd >/dev/null; then
+  if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
     echo "engine: installing ${packages[*]} from the distribution"
     quietly apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${packages[@]}"
   fi
@@ -89,22 +91,22 @@ compose_v2_package() {
 }
 
 # Debian 12's own compose is v1. The plugin in newer Debians needs nothing but libc, so only that file is taken.
-compose_from_a_newer_debian() {
-  local mirror work
+# (A subshell, for the sake of the trap.)
+compose_from_a_newer_debian() (
   . ./versions.env
   mirror=$(./apt-mirror.sh)
   [ -n "$mirror" ] || give_up "this distribution has no package of docker compose v2; install the compose plugin"
   echo "engine: taking the compose plugin from Debian $DEBIAN_SUITE"
   work=$(mktemp -d)
-  trap "rm -rf '$work'" EXIT
+  trap 'rm -rf "$work"' EXIT
   mkdir -p "$work/lists/partial"
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $DEBIAN_SUITE main" >"$work/sources.list"
-  local apt=(apt-get -qq -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
+  apt=(apt-get -qq -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
     -o Dir::State::lists="$work/lists" -o APT::Sandbox::User=root -o Acquire::Check-Valid-Until=false)
   quietly "${apt[@]}" update
   (cd "$work" && quietly "${apt[@]}" download docker-compose && dpkg-deb -x docker-compose_*.deb unpacked)
   install -D -m 755 "$work/unpacked/usr/libexec/docker/cli-plugins/docker-compose" "$PLUGINS/docker-compose"
-}
+)
 
 start_engine() {
   if [ -d /run/systemd/system ]; then
