@@ -10,8 +10,8 @@ uri=$(apt-get -o Dir="$root" indextargets --no-release-info --format '$(REPO_URI
   'Identifier: Packages' | awk -v codename="${VERSION_CODENAME:-sid}" '
     $1 !~ /^cdrom:/ && $3 == "main" && ($2 == codename || $2 ~ /^(oldstable|stable|testing|unstable|sid)$/) {
       print $1
-      exit
     }')
+uri=${uri%%$'\n'*}
 case $uri in
   mirror+file:*) # Debian's cloud images keep the address in a file of its own
     file=${uri#mirror+file:}

@@ -2,7 +2,7 @@
 # A Docker engine with compose v2 for this machine. One that answers is used as it is, wherever it runs (DOCKER_HOST,
 # contexts, rootless). Otherwise, on Debian and Ubuntu as root, both come from the distribution; elsewhere this says
 # what to install and exits 2.
-set -euo pipefail
+set -euo pipefail # under pipefail no reader may stop early, as grep -q does: its writer would fail
 cd "$(dirname "$0")"
 
 readonly PLUGINS=/usr/local/lib/docker/cli-plugins
@@ -37,7 +37,7 @@ engine_answers() {
 }
 
 compose_v2() {
-  docker compose version --short 2>/dev/null | grep -qE '^v?([2-9]|[1-9][0-9])\.'
+  docker compose version --short 2>/dev/null | grep -E '^v?([2-9]|[1-9][0-9])\.' >/dev/null
 }
 
 engine_named_by_the_user() {
@@ -82,7 +82,7 @@ install_compose() {
 compose_v2_package() {
   local package
   for package in docker-compose-v2 docker-compose; do
-    if apt-cache policy "$package" 2>/dev/null | grep -qE '^ *Candidate: ([2-9]|[1-9][0-9])\.'; then
+    if apt-cache policy "$package" 2>/dev/null | grep -E '^ *Candidate: ([2-9]|[1-9][0-9])\.' >/dev/null; then
       echo "$package"
       return
     fi
