@@ -17,7 +17,7 @@ class RegistryError(Exception):
 
 
 class Registries:
-    """The registries that the engine can reach. One that does not answer is asked only once."""
+    """The registries as the engine reaches them. One that keeps it waiting is asked only once."""
 
     def __init__(self, client: docker.DockerClient) -> None:
         self._client = client
@@ -47,8 +47,6 @@ class Registries:
         try:
             self._impatient.images.get_registry_data(reference)
         except APIError as error:
-            if error.is_server_error():
-                self._silent[registry] = str(error.explanation)
             raise RegistryError(f"{reference} cannot be pulled: {error.explanation}") from error
         except requests.RequestException as error:
             self._silent[registry] = f"{registry} does not answer within {ANSWER_SECONDS} s"
