@@ -61,9 +61,7 @@ def _image(kind: str) -> Check:
     except TestbedError as error:
         return Check(name, State.MISSING, str(error), "correct that, or unset it")
     if recipe:
-        return Check(
-            name, State.WARNING, f"not there yet; can be pulled, or made from {recipe.source}", "make images"
-        )
+        return Check(name, State.WARNING, f"not there yet; can be pulled, or made from {recipe.source}", "make images")
     return Check(name, State.WARNING, "not there; can only be pulled", images.remedy(kind))
 
 
@@ -109,9 +107,7 @@ def _lightningd() -> Check:
         return Check(name, State.WARNING, "none on PATH, and CLN_PREFIX is not set", images.remedy("cln"))
     detail = f"{tree.version()} in {tree.prefix} ({tree.named_by})"
     if tree.version() != pinned:
-        return Check(
-            name, State.WARNING, detail, f"the testbed is made for {pinned}; others may behave differently"
-        )
+        return Check(name, State.WARNING, detail, f"the testbed is made for {pinned}; others may behave differently")
     return Check(name, State.OK, detail)
 
 

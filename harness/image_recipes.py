@@ -105,16 +105,12 @@ class Recipe:
     def _build(self, engine: docker.DockerClient, context: Path) -> None:
         arguments = {"BASE": self.base.reference} if self.base else {}
         try:
-            engine.images.build(
-                path=str(context), tag=self.reference, buildargs=arguments, rm=True, forcerm=True
-            )
+            engine.images.build(path=str(context), tag=self.reference, buildargs=arguments, rm=True, forcerm=True)
         except BuildError as error:
             output = "".join(entry.get("stream", "") for entry in error.build_log)
             log = _log_file(self.kind)
             log.write_text(output)
-            raise RecipeError(
-                f"{self.kind}: the engine could not build the image: {error.msg} (log: {log})"
-            ) from error
+            raise RecipeError(f"{self.kind}: the engine could not build the image: {error.msg} (log: {log})") from error
 
 
 def _log_file(kind: str) -> Path:
@@ -147,6 +143,4 @@ def _run(kind: str, command: list[str], report: Report) -> None:
                 report(f"{kind}: {heartbeat.elapsed_seconds:.0f} s, now at {line.strip()}")
     if process.returncode:
         last = "\n".join(log.read_text().splitlines()[-5:])
-        raise RecipeError(
-            f"{kind}: {' '.join(command)} failed (exit {process.returncode}, log: {log}):\n{last}"
-        )
+        raise RecipeError(f"{kind}: {' '.join(command)} failed (exit {process.returncode}, log: {log}):\n{last}")

@@ -72,9 +72,7 @@ def remedy(kind: str) -> str:
     advice = f"let the Docker engine reach the registry of {official}"
     if kind in DAEMONS:
         version = official.partition(":")[2]
-        advice += (
-            f", put {DAEMONS[kind]} {version} on PATH, or name its install tree by {PREFIX_VARIABLES[kind]}"
-        )
+        advice += f", put {DAEMONS[kind]} {version} on PATH, or name its install tree by {PREFIX_VARIABLES[kind]}"
     return advice
 
 
@@ -123,9 +121,7 @@ def _present(engine: docker.DockerClient, reference: str) -> bool:
     return True
 
 
-def _pull_or_recipe(
-    engine: docker.DockerClient, registries: Registries, kind: str, report: Report
-) -> Recipe | None:
+def _pull_or_recipe(engine: docker.DockerClient, registries: Registries, kind: str, report: Report) -> Recipe | None:
     """Pull the image if that is the best way that works, otherwise return how to make it."""
     problems = []
     for way in ways(kind):

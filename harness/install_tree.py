@@ -25,9 +25,7 @@ _PROGRAMS = {"lnd": ["lnd", "lncli"], "cln": ["lightning*", "reckless"]}
 _HELPERS = {"lnd": [], "cln": ["libexec/c-lightning/**/*"]}
 
 # The image has a C library of its own, and parts of another one do not mix with it.
-_C_LIBRARY = re.compile(
-    r"(ld-linux.*|ld64|lib(c|m|mvec|dl|rt|pthread|resolv|util|anl|nss_\w+|thread_db))\.so\b"
-)
+_C_LIBRARY = re.compile(r"(ld-linux.*|ld64|lib(c|m|mvec|dl|rt|pthread|resolv|util|anl|nss_\w+|thread_db))\.so\b")
 _LDD_LINE = re.compile(r"^\s*(?P<name>\S+) => (?P<path>not found|/\S+)", re.MULTILINE)
 
 _LIBRARIES = Path("opt/install-tree/lib")
@@ -75,22 +73,14 @@ class InstallTree:
     def lacking(self) -> list[str]:
         """What keeps this from being a whole tree: places relative to the prefix."""
         files = self.files()
-        return [
-            place
-            for place in _NEEDED[self.kind]
-            if not any(f"{name}/".startswith(f"{place}/") for name in files)
-        ]
+        return [place for place in _NEEDED[self.kind] if not any(f"{name}/".startswith(f"{place}/") for name in files)]
 
     def files(self) -> dict[str, Path]:
         """The node's own files: place in the prefix -> file. Programs lie in bin/, or right in the prefix."""
         bin_folder = self.prefix / "bin" if (self.prefix / "bin").is_dir() else self.prefix
-        programs = {
-            f"bin/{path.name}": path for name in _PROGRAMS[self.kind] for path in bin_folder.glob(name)
-        }
+        programs = {f"bin/{path.name}": path for name in _PROGRAMS[self.kind] for path in bin_folder.glob(name)}
         helpers = {
-            str(path.relative_to(self.prefix)): path
-            for name in _HELPERS[self.kind]
-            for path in self.prefix.glob(name)
+            str(path.relative_to(self.prefix)): path for name in _HELPERS[self.kind] for path in self.prefix.glob(name)
         }
         return {place: path for place, path in sorted((programs | helpers).items()) if path.is_file()}
 

@@ -34,10 +34,7 @@ def mirror(root: Path, files: dict[str, str], os_release: str = DEBIAN) -> str:
 
 
 def test_deb822(tmp_path):
-    assert (
-        mirror(tmp_path, {"etc/apt/sources.list.d/debian.sources": DEB822})
-        == "https://mirror.example/pub/debian/"
-    )
+    assert mirror(tmp_path, {"etc/apt/sources.list.d/debian.sources": DEB822}) == "https://mirror.example/pub/debian/"
 
 
 def test_one_line_form_after_a_cdrom_and_other_people_s_repositories(tmp_path):

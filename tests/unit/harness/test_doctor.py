@@ -29,9 +29,7 @@ def machine(engine, monkeypatch):
     monkeypatch.setattr(doctor, "client", lambda: engine)
     monkeypatch.setattr(images, "client", lambda: engine)
     monkeypatch.setattr(doctor, "_output", lambda *command: OUTPUTS[command[:2]])
-    monkeypatch.setattr(
-        InstallTree, "from_path", classmethod(lambda cls, kind: cls(kind, "/opt/cln", "PATH"))
-    )
+    monkeypatch.setattr(InstallTree, "from_path", classmethod(lambda cls, kind: cls(kind, "/opt/cln", "PATH")))
     monkeypatch.setattr(InstallTree, "fingerprint", lambda tree: "0")
     monkeypatch.setattr(InstallTree, "version", lambda tree: "v26.06.6")
     disk_with(monkeypatch, 100 * GIGABYTE)

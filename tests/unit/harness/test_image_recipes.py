@@ -47,9 +47,7 @@ def test_pins_are_read_without_comments(tmp_path):
 
 
 def test_a_failing_build_script_is_quoted_and_its_log_named(folder, tmp_path):
-    (folder / "lnd/build.sh").write_text(
-        "#!/bin/sh\necho compiling\necho 'no space left on device' >&2\nexit 3\n"
-    )
+    (folder / "lnd/build.sh").write_text("#!/bin/sh\necho compiling\necho 'no space left on device' >&2\nexit 3\n")
     with pytest.raises(RecipeError) as error:
         Recipe("lnd").make(None, lambda line: None)
     log = tmp_path / "cache/logs/lnd.log"

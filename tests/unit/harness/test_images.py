@@ -65,9 +65,7 @@ def on_path(monkeypatch, tree):
 
 class TestChoice:
     @pytest.mark.parametrize("kind", ["lnd", "cln"])
-    def test_a_named_prefix_comes_before_an_official_image_that_is_there(
-        self, kind, engine, made, tree, monkeypatch
-    ):
+    def test_a_named_prefix_comes_before_an_official_image_that_is_there(self, kind, engine, made, tree, monkeypatch):
         engine.present |= {OFFICIAL[kind], BASE}
         monkeypatch.setenv(f"{kind.upper()}_PREFIX", str(tree))
         assert images.find(kind) is None
@@ -135,9 +133,7 @@ class TestNoWay:
         engine.present.add(BASE)
         assert ensure_one("lnd") == Recipe("lnd").reference
 
-    def test_a_prefix_without_a_tree_is_the_user_s_mistake_and_not_an_absence(
-        self, engine, tmp_path, monkeypatch
-    ):
+    def test_a_prefix_without_a_tree_is_the_user_s_mistake_and_not_an_absence(self, engine, tmp_path, monkeypatch):
         engine.present.add(OFFICIAL["cln"])
         monkeypatch.setenv("CLN_PREFIX", str(tmp_path))
         with pytest.raises(InstallTreeError, match="CLN_PREFIX"):
@@ -156,9 +152,7 @@ class TestReference:
         assert "my/lsp:1" in engine.present
 
     def test_one_that_is_nowhere_is_unavailable(self):
-        with pytest.raises(
-            images.ImageUnavailableError, match=r"my/lsp:1 cannot be pulled: no such host; build it"
-        ):
+        with pytest.raises(images.ImageUnavailableError, match=r"my/lsp:1 cannot be pulled: no such host; build it"):
             images.ensure_reference("my/lsp:1", lambda line: None)
 
 

@@ -67,9 +67,7 @@ def test_the_fingerprint_leaves_other_people_s_files_out(tree, cln):
 def test_a_prefix_without_a_whole_tree_is_refused_with_what_it_lacks(cln, monkeypatch):
     (cln / "bin/lightning-cli").unlink()
     monkeypatch.setenv("CLN_PREFIX", str(cln))
-    with pytest.raises(
-        InstallTreeError, match=rf"CLN_PREFIX: {cln} has no bin/lightning-cli; name the directory"
-    ):
+    with pytest.raises(InstallTreeError, match=rf"CLN_PREFIX: {cln} has no bin/lightning-cli; name the directory"):
         InstallTree.from_environment("cln")
 
 
@@ -125,7 +123,5 @@ def test_libraries_come_along_but_not_the_c_library(tree, ldd, tmp_path):
 
 def test_a_library_missing_here_is_named(tree, ldd, tmp_path):
     ldd("\tlibsodium.so.23 => not found")
-    with pytest.raises(
-        InstallTreeError, match=r"needs the library libsodium\.so\.23, which this machine lacks"
-    ):
+    with pytest.raises(InstallTreeError, match=r"needs the library libsodium\.so\.23, which this machine lacks"):
         tree.copy_to(tmp_path / "root")
