@@ -26,8 +26,16 @@ $(VENV)/.synced: $(BIN)/uv requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+PROTOS := $(wildcard asyncpay/nodes/proto/*.proto)
+STUBS := $(PROTOS:.proto=_pb2.py)
+
+$(STUBS) &: $(PROTOS) $(VENV)/.synced
+	@$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --grpc_python_out=. \
+		--plugin=$(BIN)/protoc-gen-mypy --plugin=$(BIN)/protoc-gen-mypy_grpc \
+		--mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
+
 .PHONY: setup
-setup: $(VENV)/.synced ## the Python environment in .venv, from requirements.lock
+setup: $(VENV)/.synced $(STUBS) ## the Python environment in .venv, from requirements.lock
 
 .PHONY: lock
 lock: $(BIN)/uv ## resolve the Python packages again into requirements.lock

@@ -44,6 +44,7 @@ def establish(testbed: Testbed, phases: Phases) -> None:
         testbed.mine(ANNOUNCEMENT_BLOCKS)
         wait_for(channels_active(testbed))
     with phases.phase("graph complete"):
+        each(lambda node: wait_for(policies_published(node), 60), testbed.nodes.values())
         wait_for(graph_complete(testbed), 60)
 
 
@@ -71,12 +72,17 @@ def channels_active(testbed: Testbed) -> Predicate:
     return Predicate("channels_active", missing)
 
 
+def policies_published(node: Node) -> Predicate:
+    """The node has told the network the policies of its announced channels."""
+    return Predicate("policies_published", node.publish_policies)
+
+
 def graph_complete(testbed: Testbed) -> Predicate:
     """Every node knows both policies of every announced channel, and of its own private ones."""
 
     def missing() -> str | None:
         own = dict(zip(testbed.nodes, each(lambda node: node.channels(), testbed.nodes.values()), strict=True))
-        known = each(lambda node: node.directions(), testbed.nodes.values())
+        known = each(lambda node: node.policies().keys(), testbed.nodes.values())
         announced = {
             end
             for name, channels in own.items()
@@ -84,10 +90,10 @@ def graph_complete(testbed: Testbed) -> Predicate:
             if not channel.private
             for end in _ends(testbed[name], channel)
         }
-        for node, directions in zip(testbed.nodes.values(), known, strict=True):
+        for node, policies in zip(testbed.nodes.values(), known, strict=True):
             wanted = announced | {end for channel in own[node.name] for end in _ends(node, channel)}
-            if not wanted <= directions:
-                return f"{node.name} knows {len(wanted & directions)} of {len(wanted)} channel policies"
+            if not wanted <= policies:
+                return f"{node.name} knows {len(wanted & policies)} of {len(wanted)} channel policies"
         return None
 
     return Predicate("graph_complete", missing)

@@ -76,7 +76,12 @@ class Chain:
         transaction = Transaction(network="regtest", witness_type="segwit")
         for coin in coins:
             transaction.add_input(
-                coin["txid"], coin["vout"], keys=_KEY, value=_sat(coin), witness_type="segwit", sequence=0xFFFFFFFD
+                coin["txid"],
+                coin["vout"],
+                keys=_KEY,
+                value=_sat(coin),
+                witness_type="segwit",
+                sequence=0xFFFFFFFD,
             )
         for address, sat in outputs_sat:
             transaction.add_output(sat, address)
@@ -100,7 +105,9 @@ class Chain:
                 break
             chosen.append(coin)
         if sum(map(_sat, chosen)) < needed_sat:
-            raise NodeError(f"the testbed needs {needed_sat} sat and has {sum(map(_sat, chosen))} sat mature: mine first")
+            raise NodeError(
+                f"the testbed needs {needed_sat} sat and has {sum(map(_sat, chosen))} sat mature: mine first"
+            )
         return chosen
 
 

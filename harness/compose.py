@@ -19,9 +19,7 @@ BITCOIND_DIR = "/home/bitcoin/.bitcoin"
 BLOCKS_AT_START = chain.COINBASE_MATURITY_BLOCKS + 1
 
 
-def render(
-    topology: Topology, project: str, images: Mapping[str, str], password: str, sockets: Path
-) -> dict[str, Any]:
+def render(topology: Topology, project: str, images: Mapping[str, str], password: str, sockets: Path) -> dict[str, Any]:
     """The compose file's content.
 
     images: the image reference for each of "bitcoind" and the nodes' names. password: bitcoind's RPC password.
@@ -64,6 +62,11 @@ def password_of(path: Path) -> str:
     return next(str(word).partition("=")[2] for word in command if word.startswith("-rpcpassword="))
 
 
+def bitcoin_cli(password: str) -> tuple[str, ...]:
+    """bitcoind's own command line, ready for arguments."""
+    return ("bitcoin-cli", "-regtest", f"-rpcuser={chain.RPC_USER}", f"-rpcpassword={password}")
+
+
 def _bitcoind(topology: Topology, image: str, password: str) -> dict[str, Any]:
     return {
         "image": topology.chain.image or image,
@@ -95,12 +98,9 @@ def _miner(image: str, password: str) -> dict[str, Any]:
     """Mines the first blocks and ends; a second start mines as many more, which harms nobody."""
     return {
         "image": image,
-        "entrypoint": ["bitcoin-cli"],
+        "entrypoint": list(bitcoin_cli(password)),
         "command": [
-            "-regtest",
             "-rpcconnect=bitcoind",
-            f"-rpcuser={chain.RPC_USER}",
-            f"-rpcpassword={password}",
             "-rpcwait",
             "-rpcwaittimeout=60",
             "generatetoaddress",

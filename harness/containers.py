@@ -6,12 +6,11 @@ import subprocess
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import docker
 from docker.errors import NotFound
 from docker.models.containers import Container
 
+import docker
 from harness.engine import client
 from harness.errors import TestbedError
 
@@ -46,7 +45,7 @@ class Containers:
         command = ["docker", "compose", "--progress", "plain", "--project-name", self.project]
         if self.compose_file.exists():  # `down` also works on the labels alone
             command += ["--file", str(self.compose_file)]
-        result = subprocess.run(  # noqa: S603 - our own arguments
+        result = subprocess.run(
             [*command, *arguments], capture_output=True, text=True, pass_fds=tuple(inherit), check=False
         )
         if result.returncode != 0:
@@ -99,7 +98,7 @@ class Containers:
         """Run a command inside a container with this terminal's input and output; its exit code."""
         flags = [] if os.isatty(0) else ["--no-TTY"]
         docker_exec = ["docker", "compose", "--project-name", self.project, "exec", *flags, service, *command]
-        return subprocess.run(docker_exec, check=False).returncode  # noqa: S603
+        return subprocess.run(docker_exec, check=False).returncode
 
     def logs(self, service: str) -> bytes:
         """All that the service's container printed so far."""
@@ -107,6 +106,7 @@ class Containers:
 
     def leftovers(self) -> list[str]:
         """What of this project the engine still has: containers, networks and volumes, by name."""
-        mine: dict[str, Any] = {"label": f"{PROJECT_LABEL}={self.project}"}
-        found = [*self.all(), *self.engine.networks.list(filters=mine), *self.engine.volumes.list(filters=mine)]
-        return [str(item.name) for item in found]
+        mine = {"label": f"{PROJECT_LABEL}={self.project}"}
+        networks = [network.name for network in self.engine.networks.list(filters=mine)]
+        volumes = [str(volume.id) for volume in self.engine.volumes.list(filters=mine)]
+        return [str(container.name) for container in self.all()] + [str(name) for name in networks] + volumes

@@ -1,1 +1,111 @@
-"""Pytest fixtures of the testbed, loaded through the `pytest11` entry point."""
+"""Pytest fixtures: a running testbed for your tests. Loaded by itself where the testbed is installed.
+
+    def test_payment(testbed):
+        testbed.pay("A", "B", 1_000_000)
+
+`testbed` runs `line.yaml`; override the fixture `testbed_topology` for another one. Its scope is that of
+pytest-docker's containers (`--container-scope`, one for the whole session by default), and pytest-docker
+starts and removes them. For more than one testbed, or another scope, use `running_testbed`.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_docker.plugin import containers_scope, get_docker_services
+
+from harness import bringup, evidence
+from harness.images import ImageUnavailableError
+from harness.phases import Phases
+from harness.testbed import Testbed, remove_project
+from harness.topology import Topology, load
+
+UNAVAILABLE = "UNAVAILABLE: "
+_numbers = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The testbed's own options."""
+    group = parser.getgroup("lightning-testbed")
+    group.addoption(
+        "--testbed-artifacts",
+        default="artifacts",
+        metavar="DIR",
+        help="where a failing test leaves compose files, logs and states (default: artifacts)",
+    )
+
+
+@pytest.fixture(scope=containers_scope)
+def testbed_topology() -> Topology:
+    """The topology of the fixture `testbed`; override it in your tests."""
+    return load("line")
+
+
+@pytest.fixture(scope=containers_scope)
+def testbed(testbed_topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed]:
+    """A running testbed: funded, channels open, graph complete."""
+    with running_testbed(testbed_topology, pytestconfig) as running:
+        yield running
+
+
+@contextmanager
+def running_testbed(topology: Topology, config: pytest.Config) -> Iterator[Testbed]:
+    """Run a testbed of your own for the time of a `with` block, under a name that nobody else has.
+
+    Skips the test, as UNAVAILABLE, if an image that the topology needs cannot be had on this machine.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    try:
+        testbed = Testbed.prepare(topology, f"test-{os.getpid()}-{worker}-{next(_numbers)}", print)
+    except ImageUnavailableError as error:
+        pytest.skip(UNAVAILABLE + str(error))
+    try:
+        with get_docker_services(
+            "docker compose",
+            str(testbed.containers.compose_file),
+            testbed.containers.project,
+            ["up --detach --pull never"],
+            ["down --volumes --remove-orphans --timeout 0"],
+        ):
+            try:
+                bringup.establish(testbed, Phases(lambda phase: print(f"{testbed.name}: {phase}")))
+            except BaseException:
+                evidence.collect(testbed, _artifacts(config) / testbed.name)
+                raise
+            yield testbed
+    finally:
+        remove_project(testbed.containers)  # pytest-docker leaves what a failing `up` had started
+        testbed.forget()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
+    """Collect the evidence of a failed test while its testbeds still run."""
+    report: pytest.TestReport = yield  # type: ignore[misc, assignment]
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Testbed) and value.folder.exists():
+                folder = _artifacts(item.config) / re.sub(r"[^\w.-]+", "_", item.nodeid) / value.name
+                evidence.collect(value, folder)
+                report.sections.append(("testbed", f"evidence: {shlex.quote(str(folder))}"))
+    return report  # type: ignore[return-value]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name what could not be run on this machine, apart from all other skips."""
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
+    unavailable = [reason.removeprefix("Skipped: ") for reason in reasons if UNAVAILABLE in reason]
+    if unavailable:
+        terminalreporter.section(f"UNAVAILABLE on this machine, not run: {len(unavailable)}", yellow=True)
+        for reason in sorted(set(unavailable)):
+            terminalreporter.line(reason)
+
+
+def _artifacts(config: pytest.Config) -> Path:
+    return Path(config.getoption("--testbed-artifacts")).resolve()

@@ -19,9 +19,10 @@ from harness.chain import RPC_PORT, Chain
 from harness.containers import ContainerError, Containers
 from harness.errors import TestbedError
 from harness.homes import state_home
+from harness.image_recipes import VERSIONS
 from harness.nodes import BY_IMPLEMENTATION
 from harness.nodes.base import Node, Payment
-from harness.topology import NodeSpec, Topology
+from harness.topology import Implementation, NodeSpec, Topology
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 
 Report = Callable[[str], None]
@@ -66,9 +67,7 @@ class Testbed:
             ) from None
         for node in topology.nodes:
             (folder / "sockets" / node).mkdir(parents=True)
-        content = compose.render(
-            topology, PROJECT_PREFIX + name, references, secrets.token_hex(16), folder / "sockets"
-        )
+        content = compose.render(topology, PROJECT_PREFIX + name, references, secrets.token_hex(16), folder / "sockets")
         compose.write(content, folder / "compose.yaml")
         return cls(name, topology, folder)
 
@@ -116,6 +115,12 @@ class Testbed:
         height_blocks = self.chain.mine(blocks)
         wait_for(self.at_height(height_blocks))
         return height_blocks
+
+    def cli(self, service: str) -> tuple[str, ...]:
+        """A node's own command line (or bitcoind's) inside its container, ready for arguments."""
+        if service == "bitcoind":
+            return compose.bitcoin_cli(compose.password_of(self.containers.compose_file))
+        return self[service].cli
 
     def running(self) -> list[Node]:
         """The nodes whose containers run."""
@@ -188,7 +193,13 @@ def _images(topology: Topology, report: Report) -> dict[str, str]:
         if spec.image:
             return images.ensure_reference(spec.image, report)
         if spec.version:
-            return images.ensure_reference(images.official(spec.implementation.value, spec.version), report)
+            return images.ensure_reference(_of_version(spec.implementation, spec.version), report)
         return made[spec.implementation.value]
 
     return {"bitcoind": made["bitcoind"], **{name: image_of(spec) for name, spec in topology.nodes.items()}}
+
+
+def _of_version(implementation: Implementation, version: str) -> str:
+    """The official image of another version than the pinned one."""
+    repository, _, _ = VERSIONS[f"{implementation.upper()}_OFFICIAL"].partition(":")
+    return f"{repository}:{version}"

@@ -173,7 +173,10 @@ def _contradictions(topology: Topology) -> Iterator[tuple[Location, str]]:
         if name.lower() in RESERVED_NAMES:
             yield ("nodes", name), f"{name} is a name that the testbed uses itself"
         if folded[name.lower()] > 1:
-            yield ("nodes", name), "another node's name differs only in case, which host names do not tell apart"
+            yield (
+                ("nodes", name),
+                "another node's name differs only in case, which host names do not tell apart",
+            )
     for index, channel in enumerate(topology.channels):
         here = ("channels", index)
         for field, end in (("from", channel.opener), ("to", channel.peer)):
@@ -191,7 +194,10 @@ def _contradictions(topology: Topology) -> Iterator[tuple[Location, str]]:
             )
     total_sat = sum(channel.capacity_sat for channel in topology.channels)
     if total_sat > FUNDS_SAT * 9 // 10:
-        yield ("channels",), f"no funds: the channels need {total_sat} sat, the testbed's first block pays {FUNDS_SAT}"
+        yield (
+            ("channels",),
+            f"no funds: the channels need {total_sat} sat, the testbed's first block pays {FUNDS_SAT}",
+        )
 
 
 def _sentence(error: Any) -> str:

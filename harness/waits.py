@@ -6,12 +6,13 @@ that ran out says more than "timeout":
     graph_complete not reached in 30 s: router: 1 of 2 announced channels known with both policies
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import tenacity
 
 from harness.errors import NodeError, TestbedError
+from harness.nodes.base import Node
 
 
 class WaitTimeoutError(TestbedError):
@@ -47,6 +48,16 @@ def wait_for(predicate: Predicate, timeout_seconds: float = 30, interval_seconds
         retrying(missing)
     except tenacity.RetryError as error:
         seen = error.last_attempt.result()
-        raise WaitTimeoutError(
-            f"{predicate.name} not reached in {timeout_seconds:g} s; last seen: {seen}"
-        ) from None
+        raise WaitTimeoutError(f"{predicate.name} not reached in {timeout_seconds:g} s; last seen: {seen}") from None
+
+
+def no_htlcs(nodes: Sequence[Node]) -> Predicate:
+    """No channel of these nodes has an HTLC in flight: every payment has ended, on every hop."""
+
+    def missing() -> str | None:
+        for node in nodes:
+            if htlcs := sum(channel.htlcs for channel in node.channels()):
+                return f"{node.name} has {htlcs} HTLC in flight"
+        return None
+
+    return Predicate("no_htlcs", missing)

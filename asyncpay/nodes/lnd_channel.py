@@ -14,16 +14,21 @@ OPTIONS: list[tuple[str, Any]] = [
 ]
 
 
+class _Macaroon(grpc.AuthMetadataPlugin):
+    """Sends the macaroon with every call."""
+
+    def __init__(self, macaroon: bytes) -> None:
+        self._metadata = (("macaroon", macaroon.hex()),)
+
+    def __call__(self, _: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
+        callback(self._metadata, None)
+
+
 def credentials(tls_certificate: bytes, macaroon: bytes) -> grpc.ChannelCredentials:
     """Credentials for `grpc.secure_channel` and `grpc.aio.secure_channel`.
 
     tls_certificate: the node's tls.cert (PEM), the only certificate trusted. macaroon: the file's raw bytes.
     """
-    encoded = macaroon.hex()
-
-    def add_macaroon(_: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
-        callback((("macaroon", encoded),), None)
-
     return grpc.composite_channel_credentials(
-        grpc.ssl_channel_credentials(tls_certificate), grpc.metadata_call_credentials(add_macaroon)
+        grpc.ssl_channel_credentials(tls_certificate), grpc.metadata_call_credentials(_Macaroon(macaroon))
     )

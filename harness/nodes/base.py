@@ -55,6 +55,22 @@ class Channel:
     htlcs: int
 
 
+Direction = tuple[str, str]
+"""One way through a channel: its short_channel_id, and the node id of the end that forwards."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a node charges to forward an HTLC (BOLT 7, channel_update)."""
+
+    fee_base_msat: int
+    fee_ppm: int
+
+    def fee_msat(self, forwarded_msat: int) -> int:
+        """The fee for an HTLC that leaves with this amount."""
+        return self.fee_base_msat + forwarded_msat * self.fee_ppm // 1_000_000
+
+
 @dataclass(frozen=True)
 class Payment:
     """A settled payment as its payer saw it."""
@@ -122,6 +138,13 @@ class Node(ABC):
         """Open and fund a channel from confirmed coins; returns its funding output as soon as it is in the mempool."""
 
     @abstractmethod
+    def publish_policies(self) -> str | None:
+        """Make sure that the policies of the announced channels reach the whole network.
+
+        None once that is done, otherwise what the node still waits for (then call again).
+        """
+
+    @abstractmethod
     def channels(self) -> list[Channel]:
         """The open channels, pending ones left out."""
 
@@ -130,8 +153,8 @@ class Node(ABC):
         """What is ours in all open channels, to the millisatoshi, HTLCs in flight left out."""
 
     @abstractmethod
-    def directions(self) -> set[tuple[str, str]]:
-        """The channel directions that the node could route over: (short_channel_id, node id of the end that forwards).
+    def policies(self) -> dict[Direction, Policy]:
+        """The channel directions that the node could route over, and what they charge.
 
         Own private channels count; a direction whose policy is unknown or disabled does not.
         """

@@ -7,7 +7,7 @@ from typing import Any
 from pyln.client import LightningRpc, RpcError
 
 from harness.errors import NodeError, PaymentError
-from harness.nodes.base import P2P_PORT, Channel, Info, Node, Payment, Surroundings, volume
+from harness.nodes.base import P2P_PORT, Channel, Direction, Info, Node, Payment, Policy, Surroundings, volume
 from harness.topology import ChannelSpec, Implementation, NodeSpec
 
 CLN_DIR = "/root/.lightning"
@@ -27,6 +27,8 @@ REGTEST = (
     "--rescan=1",
 )
 """What makes Core Lightning quick on regtest."""
+PUBLISHED_FEE_BASE_MSAT = 1_000
+"""What announced channels charge for each HTLC, as LND's do; lightningd's own default on regtest is 1 msat."""
 UNUSED_PLUGINS = (
     "cln-grpc",
     "clnrest",
@@ -125,6 +127,22 @@ class ClnNode(Node):
         )
         return f"{opened['txid']}:{opened['outnum']}"
 
+    def publish_policies(self) -> str | None:
+        """See Node.publish_policies.
+
+        CLN's first channel_update says "do not forward" (BOLT 7, the channel is not announced yet). The next one
+        differs only in that, and an LND at the other end takes it for a keep-alive and tells nobody for a day
+        (LND's discovery.IsKeepAliveUpdate). So once a channel is announced, its fees change.
+        """
+        announced = {c["short_channel_id"] for c in self._call("listchannels", source=self.node_id)["channels"]}
+        for channel in self._channels():
+            scid = channel["short_channel_id"]
+            if not channel["private"] and channel["updates"]["local"]["fee_base_msat"] != PUBLISHED_FEE_BASE_MSAT:
+                if scid not in announced:
+                    return f"{self.name} has not announced {scid} yet"
+                self._call("setchannel", id=scid, feebase=PUBLISHED_FEE_BASE_MSAT, feeppm=1)
+        return None
+
     def _channels(self) -> list[dict[str, Any]]:
         channels = self._call("listpeerchannels")["channels"]
         return [channel for channel in channels if channel["state"] == "CHANNELD_NORMAL"]
@@ -149,16 +167,19 @@ class ClnNode(Node):
         """See Node.channel_balance_msat."""
         return sum(channel.local_msat for channel in self.channels())
 
-    def directions(self) -> set[tuple[str, str]]:
-        """See Node.directions."""
-        announced = {(c["short_channel_id"], c["source"]) for c in self._call("listchannels")["channels"] if c["active"]}
-        own = {
-            (channel["short_channel_id"], node_id)
-            for channel in self._channels()
-            for side, node_id in (("local", self.node_id), ("remote", channel["peer_id"]))
-            if channel["peer_connected"] and side in channel.get("updates", {})
+    def policies(self) -> dict[Direction, Policy]:
+        """See Node.policies. `listchannels` has what is announced, own private channels are only in `listpeerchannels`."""
+        found = {
+            (c["short_channel_id"], c["source"]): Policy(int(c["base_fee_millisatoshi"]), c["fee_per_millionth"])
+            for c in self._call("listchannels")["channels"]
+            if c["active"]
         }
-        return announced | own
+        for channel in self._channels():
+            for side, node_id in (("local", self.node_id), ("remote", channel["peer_id"])):
+                if channel["peer_connected"] and (update := channel.get("updates", {}).get(side)):
+                    policy = Policy(int(update["fee_base_msat"]), update["fee_proportional_millionths"])
+                    found[channel["short_channel_id"], node_id] = policy
+        return found
 
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
         """See Node.create_invoice."""

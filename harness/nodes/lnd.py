@@ -14,14 +14,15 @@ from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
 from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
 from harness.containers import ContainerError
 from harness.errors import NodeError, PaymentError
-from harness.nodes.base import P2P_PORT, Channel, Info, Node, Payment, Surroundings, volume
+from harness.nodes.base import P2P_PORT, Channel, Direction, Info, Node, Payment, Policy, Surroundings, volume
 from harness.topology import ChannelSpec, Implementation, NodeSpec
 
 GRPC_PORT = 10009
 LND_DIR = "/root/.lnd"
 MACAROON = f"{LND_DIR}/admin.macaroon"
 ANCHORS_SAT = 2 * 330
-"""The commitment's two anchor outputs (BOLT 3), which the opener pays."""
+COMMITMENT_WEIGHT, HTLC_WEIGHT = 1124, 172
+"""Anchor outputs and weights of a commitment transaction (BOLT 3, option_anchors); the opener pays for them."""
 CALL_SECONDS = 20
 
 REGTEST = (
@@ -80,7 +81,8 @@ class LndNode(Node):
     def _channel(self) -> grpc.Channel:
         try:
             credentials = lnd_channel.credentials(
-                self.containers.read(self.name, f"{LND_DIR}/tls.cert"), self.containers.read(self.name, MACAROON)
+                self.containers.read(self.name, f"{LND_DIR}/tls.cert"),
+                self.containers.read(self.name, MACAROON),
             )
             address = self.containers.address(self.name, GRPC_PORT)
         except ContainerError as error:
@@ -103,8 +105,8 @@ class LndNode(Node):
         try:
             yield
         except grpc.RpcError as error:
-            assert isinstance(error, grpc.Call)
-            raise NodeError(f"{self.name} (LND) did not {what}: {error.details()}") from None
+            said = error.details() if isinstance(error, grpc.Call) else error
+            raise NodeError(f"{self.name} (LND) did not {what}: {said}") from None
 
     def missing_to_be_ready(self) -> str | None:
         """See Node.missing_to_be_ready."""
@@ -118,7 +120,7 @@ class LndNode(Node):
         """See Node.info."""
         with self._calling("tell who it is"):
             info = self._lightning.GetInfo(ln.GetInfoRequest(), timeout=CALL_SECONDS)
-        return Info(info.identity_pubkey, info.version, info.block_height, info.synced_to_chain)
+        return Info(info.identity_pubkey, info.version.split()[0], info.block_height, info.synced_to_chain)
 
     def new_address(self) -> str:
         """See Node.new_address."""
@@ -153,6 +155,10 @@ class LndNode(Node):
             point = self._lightning.OpenChannelSync(request, timeout=CALL_SECONDS)
         return f"{point.funding_txid_bytes[::-1].hex()}:{point.output_index}"
 
+    def publish_policies(self) -> str | None:
+        """See Node.publish_policies: LND announces a channel and its policy together."""
+        return None
+
     def _channels(self) -> list[ln.Channel]:
         with self._calling("list its channels"):
             return list(self._lightning.ListChannels(ln.ListChannelsRequest(), timeout=CALL_SECONDS).channels)
@@ -179,17 +185,19 @@ class LndNode(Node):
             balance = self._lightning.ChannelBalance(ln.ChannelBalanceRequest(), timeout=CALL_SECONDS)
         return balance.local_balance.msat + 1_000 * sum(map(_opener_costs_sat, self._channels()))
 
-    def directions(self) -> set[tuple[str, str]]:
-        """See Node.directions."""
+    def policies(self) -> dict[Direction, Policy]:
+        """See Node.policies."""
         request = ln.ChannelGraphRequest(include_unannounced=True)
         with self._calling("show its graph"):
             edges = self._lightning.DescribeGraph(request, timeout=CALL_SECONDS).edges
-        return {
-            (_short_channel_id(edge.channel_id), node_id)
-            for edge in edges
-            for field, node_id in (("node1_policy", edge.node1_pub), ("node2_policy", edge.node2_pub))
-            if edge.HasField(field) and not getattr(edge, field).disabled  # type: ignore[arg-type]
-        }
+        found = {}
+        for edge in edges:
+            scid = _short_channel_id(edge.channel_id)
+            if edge.HasField("node1_policy") and not edge.node1_policy.disabled:
+                found[scid, edge.node1_pub] = _policy(edge.node1_policy)
+            if edge.HasField("node2_policy") and not edge.node2_policy.disabled:
+                found[scid, edge.node2_pub] = _policy(edge.node2_policy)
+        return found
 
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
         """See Node.create_invoice."""
@@ -215,8 +223,18 @@ class LndNode(Node):
 
 
 def _opener_costs_sat(channel: ln.Channel) -> int:
-    """What LND leaves out of the opener's balance although nobody else has it."""
-    return channel.commit_fee + ANCHORS_SAT if channel.initiator else 0
+    """What LND leaves out of the opener's balance although nobody else has it.
+
+    Not LND's own `commit_fee`: that one also has what rounding both balances to satoshis leaves over.
+    """
+    if not channel.initiator:
+        return 0
+    weight = COMMITMENT_WEIGHT + HTLC_WEIGHT * len(channel.pending_htlcs)
+    return channel.fee_per_kw * weight // 1_000 + ANCHORS_SAT
+
+
+def _policy(policy: ln.RoutingPolicy) -> Policy:
+    return Policy(policy.fee_base_msat, policy.fee_rate_milli_msat)
 
 
 def _short_channel_id(number: int) -> str:

@@ -1,0 +1,214 @@
+"""`testbed`: real Lightning nodes on regtest, in containers, from a topology file."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from harness import bringup, doctor, images
+from harness import status as status_view
+from harness.amounts import parse_msat, show_sat
+from harness.errors import TestbedError
+from harness.phases import Phases
+from harness.testbed import Testbed, names
+from harness.topology import load
+from harness.waits import no_htlcs, wait_for
+
+UNAVAILABLE_EXIT = 3
+"""What was asked for cannot be run on this machine, as opposed to: it failed."""
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+out = Console()
+err = Console(stderr=True)
+
+Which = Annotated[
+    str | None,
+    typer.Option("--testbed", "-t", envvar="TESTBED", metavar="NAME", help="which testbed, if several are up"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="machine-readable, on standard output")]
+
+
+@contextmanager
+def _errors_as_sentences() -> Iterator[None]:
+    try:
+        yield
+    except images.ImageUnavailableError as error:
+        err.print(f"[yellow]UNAVAILABLE[/] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(UNAVAILABLE_EXIT) from None
+    except TestbedError as error:
+        err.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+def main() -> None:
+    """The `testbed` command."""
+    # A terminated `up` cleans up behind itself just like one stopped by Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with _errors_as_sentences():
+        app()
+
+
+@app.command()
+def up(
+    topology: Annotated[str, typer.Argument(help="a topology file, or a shipped one: line, line-cln, line-mixed, ...")],
+    name: Annotated[str | None, typer.Option(help="the testbed's name; the topology's if not given")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NODE=IMPL", help="change the topology: LSP_a=cln, A.version=..."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a testbed: containers, coins, channels, until every node sees the whole graph."""
+    with _errors_as_sentences():
+        testbed = Testbed.prepare(load(topology, _settings(settings or [])), name, report=_progress)
+        phases = Phases()
+        try:
+            with err.status("") as spinner:
+                phases.on_start = lambda phase: spinner.update(f"{testbed.name}: {phase}")
+                bringup.up(testbed, phases)
+        except KeyboardInterrupt:
+            err.print(f"stopped: removing what testbed {testbed.name} has so far")
+            testbed.down()
+            raise typer.Exit(130) from None
+        except TestbedError as error:
+            raise TestbedError(
+                f"{error}\ntestbed {testbed.name} is left as it is for a look: "
+                f"`testbed logs NODE -t {testbed.name}`; remove it with `testbed down -t {testbed.name}`"
+            ) from None
+    if as_json:
+        print(json.dumps({"testbed": testbed.name, "phases_seconds": phases.seconds}))
+    else:
+        out.print(_phases_table(testbed.name, phases))
+
+
+@app.command()
+def status(which: Which = None, as_json: AsJson = False) -> None:
+    """Nodes, heights, channels with balances."""
+    with _errors_as_sentences():
+        seen = status_view.look(Testbed.attach(which))
+    if as_json:
+        print(json.dumps(seen.as_json(), indent=2))
+    else:
+        out.print(status_view.nodes_table(seen), status_view.channels_table(seen))
+
+
+@app.command()
+def pay(
+    payer: str,
+    payee: str,
+    amount: Annotated[str, typer.Argument(help="with its unit: 1000sat, 1500msat, 0.01btc")],
+    which: Which = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pay an invoice of PAYEE from PAYER, and wait until no HTLC is left on the way."""
+    with _errors_as_sentences():
+        amount_msat = parse_msat(amount)
+        testbed = Testbed.attach(which)
+        payment = testbed.pay(payer, payee, amount_msat)
+        wait_for(no_htlcs(testbed.running()))
+    if as_json:
+        print(json.dumps(vars(payment)))
+    else:
+        out.print(
+            f"{payer} paid {payee} {show_sat(payment.amount_msat)}, fee {show_sat(payment.fee_msat)}, "
+            f"preimage {payment.preimage}",
+            soft_wrap=True,
+        )
+
+
+@app.command(name="exec", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def exec_(
+    node: Annotated[str, typer.Argument(help="a node of the testbed, or bitcoind")],
+    arguments: Annotated[list[str], typer.Argument(help="for the node's own CLI, after --: getinfo")],
+    which: Which = None,
+) -> None:
+    """The node's own command line: lncli, lightning-cli or bitcoin-cli inside its container."""
+    with _errors_as_sentences():
+        testbed = Testbed.attach(which)
+        code = testbed.containers.run(node, [*testbed.cli(node), *arguments])
+    raise typer.Exit(code)
+
+
+@app.command()
+def logs(node: Annotated[str, typer.Argument(help="a node, or bitcoind")], which: Which = None) -> None:
+    """What a container printed since it was made, each line with its time."""
+    with _errors_as_sentences():
+        sys.stdout.buffer.write(Testbed.attach(which).containers.logs(node))
+
+
+@app.command()
+def mine(blocks: Annotated[int, typer.Argument(min=1, max=2016)] = 1, which: Which = None) -> None:
+    """Mine blocks and wait until all nodes have seen them."""
+    with _errors_as_sentences():
+        out.print(f"block {Testbed.attach(which).mine(blocks)}")
+
+
+@app.command()
+def down(
+    which: Which = None,
+    every: Annotated[bool, typer.Option("--all", help="every testbed of this user")] = False,
+) -> None:
+    """Remove a testbed: containers, network, volumes, folder; nothing else."""
+    with _errors_as_sentences():
+        for name in names() if every else [which]:
+            testbed = Testbed.attach(name)
+            testbed.down()
+            out.print(f"removed testbed {testbed.name}")
+
+
+@app.command("list")
+def list_() -> None:
+    """The testbeds on this machine."""
+    for name in names():
+        print(name)
+
+
+@app.command("images")
+def images_() -> None:
+    """Pull or make the container images, as far as this machine can."""
+    raise typer.Exit(images.main())
+
+
+@app.command("doctor")
+def doctor_(as_json: AsJson = False) -> None:
+    """What this machine has and lacks. Exit code 1 if something is missing that everything needs."""
+    with _errors_as_sentences():
+        checks = doctor.checks()
+    if as_json:
+        print(json.dumps([vars(check) for check in checks], indent=2))
+    else:
+        out.print(_doctor_table(checks))
+    raise typer.Exit(int(any(check.state is doctor.State.MISSING for check in checks)))
+
+
+def _progress(line: str) -> None:
+    err.print(line, highlight=False, soft_wrap=True)
+
+
+def _settings(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise TestbedError(f"--set {pair}: write it as NODE=lnd, NODE=cln or NODE.field=value")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _phases_table(name: str, phases: Phases) -> Table:
+    table = Table(title=f"testbed {name} is up", title_justify="left", show_header=False)
+    for phase, seconds in phases.seconds.items():
+        table.add_row(phase, f"{seconds:.1f} s")
+    table.add_row("[bold]all", f"[bold]{phases.total_seconds:.1f} s")
+    return table
+
+
+def _doctor_table(checks: list[doctor.Check]) -> Table:
+    colours = {doctor.State.OK: "green", doctor.State.WARNING: "yellow", doctor.State.MISSING: "red"}
+    table = Table("", "", "found", "what to do")
+    for check in checks:
+        table.add_row(f"[{colours[check.state]}]{check.state.value}", check.name, check.detail, check.remedy)
+    return table

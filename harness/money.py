@@ -1,0 +1,39 @@
+"""Counting: every millisatoshi of every channel is at one of its two ends."""
+
+from dataclasses import dataclass
+
+from harness.errors import TestbedError
+from harness.testbed import Testbed
+from harness.waits import no_htlcs, wait_for
+
+
+class MoneyError(TestbedError):
+    """The balances of a testbed do not add up; the message says where and by how much."""
+
+
+@dataclass(frozen=True)
+class Money:
+    """What each node has in its channels, in millisatoshi, by the node's name."""
+
+    channels_msat: dict[str, int]
+
+    def moved_since(self, before: "Money") -> dict[str, int]:
+        """How much more (or, negative, less) each node has than before, in millisatoshi."""
+        return {name: msat - before.channels_msat[name] for name, msat in self.channels_msat.items()}
+
+
+def count(testbed: Testbed) -> Money:
+    """Wait until no HTLC is in flight, then count what every node has in its channels.
+
+    All nodes must run, and no channel be closed. Raises MoneyError if the nodes together do not have
+    exactly what the channels hold, WaitTimeoutError if an HTLC stays.
+    """
+    wait_for(no_htlcs(list(testbed.nodes.values())))
+    money = Money({name: node.channel_balance_msat() for name, node in testbed.nodes.items()})
+    capacity_msat = 1_000 * sum(channel.capacity_sat for channel in testbed.topology.channels)
+    if sum(money.channels_msat.values()) != capacity_msat:
+        raise MoneyError(
+            f"testbed {testbed.name}: the channels hold {capacity_msat} msat, "
+            f"the nodes together have {sum(money.channels_msat.values())}: {money.channels_msat}"
+        )
+    return money

@@ -1,0 +1,185 @@
+"""What a testbed looks like right now: its nodes and channels with balances, for people and for programs."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+from harness.amounts import show_sat
+from harness.errors import NodeError
+from harness.nodes.base import Channel, Info, Node
+from harness.parallel import each
+from harness.testbed import Testbed
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """One node; all but the first four fields are None unless it answers."""
+
+    name: str
+    role: str
+    implementation: str
+    container: str
+    """Docker's word for the container's state: running, exited, paused, ..."""
+    problem: str | None = None
+    """Why the node does not answer."""
+    version: str | None = None
+    node_id: str | None = None
+    height_blocks: int | None = None
+    synced: bool | None = None
+    onchain_sat: int | None = None
+    channel_balance_msat: int | None = None
+
+
+@dataclass(frozen=True)
+class ChannelStatus:
+    """One channel between two nodes of the testbed; a balance is None if its end does not answer."""
+
+    short_channel_id: str
+    ends: tuple[str, str]
+    capacity_sat: int
+    balances_msat: tuple[int | None, int | None]
+    private: bool
+    active: bool
+    htlcs: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """A whole testbed."""
+
+    testbed: str
+    topology: str
+    height_blocks: int | None
+    nodes: list[NodeStatus]
+    channels: list[ChannelStatus]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, with the fields' names as keys."""
+        return asdict(self)
+
+
+def look(testbed: Testbed) -> Status:
+    """Ask every node that runs. A node that does not answer is a fact to report, not an error."""
+    states = testbed.containers.states()
+    seen = each(lambda node: _look_at(node, states.get(node.name, "absent")), testbed.nodes.values())
+    try:
+        height_blocks = testbed.chain.height_blocks if states.get("bitcoind") == "running" else None
+    except NodeError:
+        height_blocks = None
+    nodes = [status for status, _ in seen]
+    return Status(testbed.name, testbed.topology.name, height_blocks, nodes, _channels(nodes, [c for _, c in seen]))
+
+
+def _look_at(node: Node, container: str) -> tuple[NodeStatus, list[Channel]]:
+    known = (node.name, node.spec.role.value, node.implementation.value, container)
+    if container != "running":
+        return NodeStatus(*known, problem=f"its container is {container}"), []
+    try:
+        info: Info = node.info()
+        channels = node.channels()
+        status = NodeStatus(
+            *known,
+            version=info.version,
+            node_id=info.node_id,
+            height_blocks=info.height_blocks,
+            synced=info.synced,
+            onchain_sat=node.onchain_sat(),
+            channel_balance_msat=node.channel_balance_msat(),
+        )
+    except NodeError as error:
+        return NodeStatus(*known, problem=str(error)), []
+    return status, channels
+
+
+def _channels(nodes: list[NodeStatus], views: list[list[Channel]]) -> list[ChannelStatus]:
+    """Both ends' views of each channel, joined by the funding output; the nodes' order decides who comes first."""
+    names = {node.node_id: node.name for node in nodes}
+    joined: dict[str, list[tuple[str, Channel]]] = {}
+    for node, channels in zip(nodes, views, strict=True):
+        for channel in channels:
+            joined.setdefault(channel.funding, []).append((node.name, channel))
+    result = []
+    for (first, channel), *others in joined.values():
+        views_of_it = [channel, *(other for _, other in others)]
+        peer = others[0][0] if others else names.get(channel.peer_id, channel.peer_id[:8])
+        result.append(
+            ChannelStatus(
+                short_channel_id=channel.short_channel_id,
+                ends=(first, peer),
+                capacity_sat=channel.capacity_sat,
+                balances_msat=(channel.local_msat, others[0][1].local_msat if others else None),
+                private=channel.private,
+                active=all(view.active for view in views_of_it),
+                htlcs=max(view.htlcs for view in views_of_it),
+            )
+        )
+    return result
+
+
+def nodes_table(status: Status) -> Table:
+    """The nodes as a table for the terminal."""
+    height = "unknown" if status.height_blocks is None else status.height_blocks
+    table = Table(title=f"testbed {status.testbed} ({status.topology}), block {height}", title_justify="left")
+    for heading in ("node", "role", "implementation", "container", "block"):
+        table.add_column(heading)
+    table.add_column("on-chain", justify="right")
+    table.add_column("in channels", justify="right")
+    for node in status.nodes:
+        if node.problem:
+            block, onchain, balance = f"[red]{node.problem}", "", ""
+        else:
+            assert node.onchain_sat is not None
+            assert node.channel_balance_msat is not None
+            block = str(node.height_blocks) + ("" if node.synced else " [yellow]syncing")
+            onchain, balance = show_sat(node.onchain_sat * 1_000), show_sat(node.channel_balance_msat)
+        table.add_row(
+            node.name,
+            node.role,
+            f"{node.implementation} {node.version or ''}",
+            node.container,
+            block,
+            onchain,
+            balance,
+        )
+    return table
+
+
+def channels_table(status: Status) -> Table:
+    """The channels as a table for the terminal, each with a bar that shows who has how much of it."""
+    table = Table(title="channels", title_justify="left")
+    for heading, justify in (
+        ("", "right"),
+        ("", "right"),
+        ("", "left"),
+        ("", "left"),
+        ("", "left"),
+        ("", "left"),
+    ):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for channel in status.channels:
+        left, right = channel.balances_msat
+        state = [
+            "private" if channel.private else "announced",
+            "" if channel.active else "[red]not usable[/]",
+        ]
+        if channel.htlcs:
+            state.append(f"[yellow]{channel.htlcs} HTLC in flight[/]")
+        table.add_row(
+            channel.ends[0],
+            "?" if left is None else show_sat(left),
+            _bar(channel),
+            "?" if right is None else show_sat(right),
+            channel.ends[1],
+            " ".join(filter(None, [channel.short_channel_id, *state])),
+        )
+    table.show_header = False
+    return table
+
+
+def _bar(channel: ChannelStatus, cells: int = 20) -> str:
+    left, right = channel.balances_msat
+    if left is None:
+        left = channel.capacity_sat * 1_000 - (right or 0)
+    filled = round(cells * left / (channel.capacity_sat * 1_000))
+    return f"[green]{'█' * filled}[/][blue]{'█' * (cells - filled)}[/]"
