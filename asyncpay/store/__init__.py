@@ -186,7 +186,7 @@ class Store:
             ) from error
         except (sqlite3.DatabaseError, ValueError) as error:
             raise StoreError(
-                f"{self._path} is damaged: {error}. It holds decisions on HTLCs that may still be open: recover it "
+                f"{self._path} is damaged: {error}. It holds decisions on HTLCs that may be open: recover it "
                 f"(sqlite3 {self._path} .recover). An empty file in its place would let held HTLCs pass and "
                 "forget payments made on behalf; an old copy would contradict what was decided since."
             ) from error

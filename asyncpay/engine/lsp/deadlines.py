@@ -2,6 +2,7 @@
 
 import math
 
+from asyncpay.engine.lsp import links
 from asyncpay.engine.lsp.records import Block, Htlc
 from asyncpay.engine.lsp.stages import COLLECTING, UNDECIDED, Trigger
 from asyncpay.engine.lsp.turn import Turn
@@ -29,8 +30,8 @@ def over(turn: Turn, block: Block) -> Trigger | None:
 
 
 def next_of_block(turn: Turn, block: Block) -> float:
-    """The time at which `over` changes its mind, if no block comes before; infinity if the stage is final."""
-    if block.stage not in UNDECIDED:
+    """When `over` changes its mind, if no block comes before; infinity if nothing is held for this block."""
+    if block.stage not in UNDECIDED and not links.stuck_parts(turn, block):
         return math.inf
     return min(block.hold_until + 1.0, _complete_by(turn, block))
 

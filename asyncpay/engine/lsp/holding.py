@@ -25,6 +25,8 @@ def offered(turn: Turn, event: HtlcOffered) -> None:
     if known is None:
         _welcome(turn, event.htlc)
         return
+    if known.gone:
+        turn.put(replace(known, gone=False))
     answers.give(turn, known)
     if known.block is not None:
         release.review(turn, known.block)

@@ -1,0 +1,396 @@
+"""HTLCs: what passes, what is held, and when a set of parts is complete."""
+
+import pytest
+
+from asyncpay.engine.lsp import Policy
+from asyncpay.engine.lsp.effects import Answer
+from asyncpay.engine.lsp.events import AnswerUndelivered, Census, WebhookSet
+from asyncpay.engine.lsp.records import Htlc
+from asyncpay.engine.lsp.stages import Stage
+from asyncpay.lightning import HtlcKey, Link, ShortChannelId, Verdict
+from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcOffered, HtlcSettled, LinkChanged
+from asyncpay.wire.messages import BlockState
+
+from .world import (
+    CHANNEL_A,
+    CHANNEL_A2,
+    CHANNEL_B,
+    HASH,
+    HEIGHT,
+    PREIMAGE,
+    ROUTER,
+    A,
+    B,
+    World,
+    cln,
+)
+
+OTHER = b"h" * 32
+
+
+def test_an_htlc_without_a_block_passes_at_once_with_one_answer() -> None:
+    world = World()
+    world.block()
+    key = world.pay(payment_hash=OTHER)
+    assert world.answered(key) == [[Verdict.RESUME]]
+    assert world.fates() == ["forwarded"]
+
+
+def test_an_htlc_of_another_peer_with_a_blocked_hash_passes() -> None:
+    world = World()
+    world.block()
+    world.pay(peer=ROUTER, channel=CHANNEL_B)
+    assert world.fates() == ["forwarded"]
+    assert world.stage() is Stage.ACCEPTED
+
+
+def test_parts_over_two_channels_of_the_payer_are_one_set() -> None:
+    world = World()
+    world.block(amount_msat=2000)
+    world.pay()
+    assert (world.stage(), world.updates()) == (Stage.ACCEPTED, [])
+    world.pay(channel=CHANNEL_A2)
+    assert (world.stage(), world.updates()) == (Stage.HELD, [(BlockState.HELD, 2)])
+    assert world.fates() == ["held", "held"]
+
+
+@pytest.mark.parametrize(("amount", "stage"), [(999, Stage.ACCEPTED), (1000, Stage.HELD), (1001, Stage.HELD)])
+def test_the_sum_of_outgoing_amounts_must_be_reached(amount: int, stage: Stage) -> None:
+    world = World()
+    world.block(amount_msat=1000)
+    world.pay(amount)
+    assert world.stage() is stage
+
+
+def test_every_hash_needs_a_part_however_large_the_sum() -> None:
+    world = World()
+    world.block(payment_hashes=(HASH, OTHER))
+    world.pay(5000)
+    assert world.stage() is Stage.ACCEPTED
+    world.pay(1, payment_hash=OTHER)
+    assert world.stage() is Stage.HELD
+
+
+def test_completeness_is_sticky_and_one_part_more_is_counted_and_told() -> None:
+    world = World()
+    world.block()
+    world.pay()
+    world.pay()
+    assert world.stage() is Stage.HELD
+    assert world.updates() == [(BlockState.HELD, 1), (BlockState.HELD, 2)]
+    world.release()
+    assert world.fates() == ["forwarded", "forwarded"]
+
+
+def test_later_parts_pass_after_a_release() -> None:
+    world = World()
+    world.block()
+    world.pay()
+    world.release()
+    late = world.pay()
+    assert world.answered(late) == [[Verdict.RESUME]]
+    assert world.updates()[-1] == (BlockState.RELEASED, 1)
+
+
+def test_what_has_passed_is_never_held_nor_failed_later() -> None:
+    """lnd#5115: an HTLC is offered again after it was forwarded; by then its payer has asked for a block."""
+    world = World()
+    key = world.pay()
+    world.block()
+    world.replay(key)
+    world.cancel()
+    world.restart()
+    world.replay(key)
+    assert world.answered(key)[0] == [Verdict.RESUME] * 3
+    assert world.losses == []
+
+
+def test_what_has_passed_to_a_client_is_never_failed_when_that_client_goes_away() -> None:
+    world = World()
+    key = world.pay(outgoing_channel=CHANNEL_B, peer=ROUTER)
+    world.disconnect(B)
+    world.restart()
+    world.replay(key)
+    world.sleep(3600)
+    assert set(world.answered(key)[0]) == {Verdict.RESUME}
+    assert world.losses == []
+
+
+def test_htlcs_from_before_the_very_first_start_have_passed() -> None:
+    world = World(clients=())
+    world.detach()
+    world.stored.clear()
+    key = HtlcKey(CHANNEL_A, 7)
+    world.htlcs[key] = world.htlcs.get(key) or _forwarded(world, key)
+    world.start()
+    world.feed(WebhookSet(B, "phone", "https://push.example/x"))
+    world.disconnect(B)
+    world.block()
+    world.replay(key)
+    world.sleep(600)
+    assert world.losses == []
+    assert world.answered(key) == [[Verdict.RESUME]]
+
+
+def _forwarded(world: World, key: HtlcKey):  # type: ignore[no-untyped-def]
+    made = World()
+    there = made.pay(outgoing_channel=CHANNEL_B)
+    each = made.htlcs[there]
+    each.htlc = type(each.htlc)(
+        key=key,
+        payment_hash=HASH,
+        peer=A,
+        incoming_amount_msat=1010,
+        outgoing_amount_msat=1000,
+        incoming_expiry=world.height + 200,
+        outgoing_expiry=world.height + 160,
+        outgoing_channel=CHANNEL_B,
+    )
+    each.answers.clear()
+    return each
+
+
+def test_a_part_offered_again_is_held_again_and_not_counted_twice() -> None:
+    world = World()
+    world.block(amount_msat=2000)
+    key = world.pay()
+    world.replay(key)
+    world.restart()
+    assert world.stage() is Stage.ACCEPTED
+    assert world.answered(key) == [[]]
+
+
+@pytest.mark.parametrize("stage", [Stage.ACCEPTED, Stage.UNLOCKED, Stage.HELD, Stage.DUE])
+def test_a_lost_part_fails_the_others_back(stage: Stage) -> None:
+    world = World()
+    world.disconnect(ROUTER)
+    world.block(amount_msat=1000 if stage in (Stage.HELD, Stage.DUE) else 5000)
+    lost, other = world.pay(channel=CHANNEL_A2), world.pay()
+    if stage in (Stage.UNLOCKED, Stage.DUE):
+        world.release()
+    assert world.stage() is stage
+    world.close_channel(CHANNEL_A2)
+    assert world.stage() is Stage.FAILED_BACK
+    assert world.answered(lost, other) == [[], [Verdict.FAIL]]
+    world.release()
+    assert world.stage() is Stage.FAILED_BACK
+
+
+@pytest.mark.parametrize("event", [HtlcGone, HtlcFailed])
+def test_a_part_that_the_node_gave_up_on_counts_as_lost(event: type[HtlcGone | HtlcFailed]) -> None:
+    world = World()
+    world.block()
+    gone, other = world.pay(), world.pay()
+    world.feed(event(gone))
+    assert world.stage() is Stage.FAILED_BACK
+    assert world.answered(gone, other) == [[], [Verdict.FAIL]]
+
+
+def test_an_old_census_says_nothing_of_what_was_offered_since() -> None:
+    world = World()
+    world.block()
+    number = world.lsp.state.census
+    world.pay()
+    world.feed(Census(number, ()))
+    assert world.stage() is Stage.HELD
+
+
+def test_a_channel_may_be_known_by_its_alias() -> None:
+    world = World()
+    alias = ShortChannelId.parse("16000000x0x0")
+    world.feed(
+        LinkChanged(Link(short_channel_id=CHANNEL_A, aliases=frozenset({alias}), peer=A, usable=True))
+    )
+    world.links[alias] = Link(short_channel_id=alias, peer=A, usable=True)
+    world.block()
+    key = world.pay(channel=alias)
+    held = world.htlcs.pop(key)
+    world.htlcs[HtlcKey(CHANNEL_A, key.htlc_id)] = held
+    held.htlc = type(held.htlc)(
+        **{name: getattr(held.htlc, name) for name in held.htlc.__slots__ if name != "key"},
+        key=HtlcKey(CHANNEL_A, key.htlc_id),
+    )
+    world.mine()  # the census lists the HTLC by the channel's main name
+    assert world.stage() is Stage.HELD
+
+
+def test_more_than_the_client_may_hold_fails_its_set_back() -> None:
+    world = World(policy=Policy(max_holds=2))
+    world.block(amount_msat=9000)
+    keys = [world.pay() for _ in range(3)]
+    assert world.stage() is Stage.FAILED_BACK
+    assert world.answered(*keys) == [[Verdict.FAIL]] * 3
+
+
+@pytest.mark.parametrize(("limit", "stage"), [(2020, Stage.HELD), (2019, Stage.FAILED_BACK)])
+def test_the_value_really_held_is_limited(limit: int, stage: Stage) -> None:
+    world = World(policy=Policy(max_held_msat=limit))
+    world.block(amount_msat=2000)
+    world.pay()
+    world.pay()  # each brings 1010 in
+    assert world.stage() is stage
+
+
+def test_the_payee_takes_the_parts() -> None:
+    world = World()
+    world.block()
+    world.pay()
+    world.release()
+    world.disconnect(A)
+    world.payee_settles()
+    assert world.stage() is Stage.SETTLED
+    assert "async_payments.settlement_pending" in world.pushes(A)
+    world.connect(A)
+    assert world.updates()[-1] == (BlockState.SETTLED, 1)
+
+
+def test_a_settlement_with_a_wrong_preimage_is_not_believed() -> None:
+    world = World()
+    world.block()
+    key = world.pay()
+    world.release()
+    world.feed(HtlcSettled(key, b"x" * 32))
+    assert world.stage() is Stage.RELEASED
+
+
+def test_a_released_set_that_comes_back_is_told_as_failed() -> None:
+    world = World()
+    world.block(amount_msat=2000)
+    keys = world.pay(), world.pay()
+    world.release()
+    world.payee_fails(keys[0])
+    assert world.stage() is Stage.RELEASED
+    world.payee_fails(keys[1])
+    assert world.stage() is Stage.RETURNED
+    assert world.updates()[-1] == (BlockState.FAILED_BACK, 2)
+
+
+def test_parts_that_never_left_are_failed_when_a_sibling_has_failed() -> None:
+    world = World()
+    world.block(amount_msat=2000)
+    first, second = world.pay(), world.pay()
+    world.release()
+    world.htlcs[second].fate, world.htlcs[second].forwarded = "held", False  # the stream broke in between
+    world.feed(AnswerUndelivered(second))
+    world.detach()
+    world.payee_fails(first)
+    world.feed(HtlcFailed(first))
+    world.attach()
+    assert world.htlcs[second].answers[-1] is Verdict.FAIL
+    assert world.losses == []
+    assert world.stage() is Stage.RETURNED
+
+
+def test_a_part_that_may_have_left_is_not_failed_when_a_sibling_has_failed() -> None:
+    world = World()
+    world.block(amount_msat=2000)
+    first, second = world.pay(), world.pay()
+    world.release()
+    world.restart()  # this process does not know what the last one managed to say
+    world.feed(AnswerUndelivered(second))
+    world.payee_fails(first)
+    world.replay(second)
+    assert world.losses == []
+
+
+# --- an HTLC for a client that is away (LSP_b) ---
+
+
+def test_an_htlc_for_an_absent_client_waits_and_the_client_is_called() -> None:
+    world = World()
+    world.disconnect(B)
+    key = world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
+    assert world.answered(key) == [[]]
+    assert world.pushes(B) == ["lsps5.payment_incoming"]
+    world.connect(B)
+    assert world.fates() == ["forwarded"]
+
+
+@pytest.mark.parametrize(("seconds", "fate"), [(44.9, "held"), (45, "failed")])
+def test_it_waits_for_the_wake_timeout(seconds: float, fate: str) -> None:
+    world = World()
+    world.disconnect(B)
+    world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
+    world.sleep(seconds)
+    assert world.fates() == [fate]
+
+
+def test_its_wait_outlives_a_crash_and_does_not_begin_anew() -> None:
+    world = World()
+    world.disconnect(B)
+    world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
+    world.sleep(30)
+    world.restart()
+    world.sleep(15)
+    assert world.fates() == ["failed"]
+
+
+def test_it_is_never_held_into_its_margin() -> None:
+    world = World(policy=Policy(min_margin_blocks=30, wake_timeout_seconds=1e9))
+    world.disconnect(B)
+    world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B, incoming_expiry=HEIGHT + 31)
+    assert world.fates() == ["held"]
+    world.mine()
+    assert world.fates() == ["failed"]
+
+
+def test_only_clients_are_waited_for() -> None:
+    world = World(clients=(A,))
+    world.disconnect(B)
+    key = world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
+    assert world.answered(key) == [[Verdict.RESUME]]
+
+
+@pytest.mark.parametrize("policy", [Policy(max_waiting=2), Policy(max_waiting_msat=2999)])
+def test_a_client_has_a_share_of_waiting_htlcs_beyond_which_they_pass(policy: Policy) -> None:
+    world = World(policy=policy)
+    world.disconnect(B)
+    keys = [world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B) for _ in range(3)]
+    assert world.answered(*keys) == [[], [], [Verdict.RESUME]]
+
+
+def test_behind_one_lsp_the_block_rules_instead_of_the_wake_timeout() -> None:
+    world = World()
+    world.disconnect(B)
+    world.block()
+    world.pay(outgoing_channel=CHANNEL_B)
+    world.sleep(3600)
+    assert world.fates() == ["held"]
+    assert world.pushes(B) == []
+    world.release()
+    assert world.stage() is Stage.DUE
+    assert world.pushes(B) == ["lsps5.payment_incoming"]
+    world.connect(B)
+    assert world.fates() == ["forwarded"]
+
+
+def test_on_lnd_an_htlc_waits_for_its_payer_too() -> None:
+    for capabilities, fate in ((None, "held"), (cln(), "forwarded")):
+        world = World(capabilities)
+        world.disconnect(B)
+        world.pay(peer=ROUTER, channel=CHANNEL_A, outgoing_channel=CHANNEL_B)
+        world.disconnect(A)
+        world.connect(B)
+        assert world.fates() == [fate]
+
+
+def test_records_of_passing_htlcs_do_not_pile_up() -> None:
+    world = World()
+    key = world.pay(payment_hash=OTHER)
+    world.mine()
+    assert (Htlc, key) in world.stored
+    world.payee_fails(key)
+    world.mine()
+    assert not [kind for kind, _ in world.stored if kind is Htlc]
+
+
+def test_an_htlc_offered_again_after_it_was_thought_gone_is_answered_alike() -> None:
+    world = World()
+    world.block()
+    key = world.pay()
+    world.cancel()
+    world.feed(HtlcGone(key))
+    effects = world.feed(HtlcOffered(world.htlcs[key].htlc))
+    assert [effect.verdict for effect in effects if isinstance(effect, Answer)] == [Verdict.FAIL]
+    assert sum(kind is Htlc for kind, _ in world.stored) == 1
+    assert PREIMAGE

@@ -1,0 +1,255 @@
+"""block_request and cancel_request: who is answered, and with what."""
+
+from typing import Any
+
+import pytest
+
+from asyncpay.engine.lsp import Policy
+from asyncpay.engine.lsp.effects import SendToClient
+from asyncpay.engine.lsp.events import BlockRequested
+from asyncpay.engine.lsp.stages import Stage
+from asyncpay.wire.messages import BlockReply, BlockState, BlockStatus, Courier, unblock_hash
+
+from .world import (
+    HASH,
+    HEIGHT,
+    PID,
+    PREIMAGE,
+    START,
+    STRANGER,
+    A,
+    B,
+    World,
+    cln,
+    courier,
+    invoice,
+    request,
+)
+
+OTHER_PID = b"q" * 32
+OTHER_HASH = b"h" * 32
+
+
+def statuses(effects: list[Any]) -> list[BlockStatus]:
+    return [
+        effect.message.status
+        for effect in effects
+        if isinstance(effect, SendToClient) and isinstance(effect.message, BlockReply)
+    ]
+
+
+def test_a_good_request_is_accepted_and_told_so() -> None:
+    world = World()
+    assert statuses(world.block()) == [BlockStatus.ACCEPTED]
+    assert world.stage() is Stage.ACCEPTED
+
+
+NOW = int(START)
+POLICY = Policy(max_amount_msat=5000, max_hold_seconds=1000, max_hold_blocks=500)
+OK = BlockStatus.ACCEPTED
+BAD = BlockStatus.BAD_VALUE
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"amount_msat": 5000}, OK),
+        ({"amount_msat": 5001}, BlockStatus.AMOUNT_TOO_LARGE),
+        ({"amount_msat": 0}, BAD),
+        ({"hold_until": NOW + 1000}, OK),
+        ({"hold_until": NOW + 1001}, BlockStatus.HOLD_TOO_LONG),
+        ({"hold_until": NOW}, OK),
+        ({"hold_until": NOW - 1}, BAD),
+        ({"release_by_height": HEIGHT + 500}, OK),
+        ({"release_by_height": HEIGHT + 501}, BlockStatus.HOLD_TOO_LONG),
+        ({"release_by_height": HEIGHT}, OK),
+        ({"release_by_height": HEIGHT - 1}, BAD),
+        ({"payment_hashes": (HASH, OTHER_HASH)}, OK),
+        ({"payment_hashes": (HASH, HASH)}, BAD),
+        ({"courier": courier()}, OK),
+        ({"courier": Courier(path_key=bytes(33), onion=bytes(1366))}, BAD),
+        ({"invoice": "lnbcrt1"}, OK),
+        ({"invoice": "nonsense", "read_as": None}, BAD),
+        ({"invoice": "x", "read_as": invoice(payment_hash=OTHER_HASH)}, BAD),
+        ({"invoice": "x", "read_as": invoice(amount_msat=999)}, BAD),
+        ({"invoice": "x", "read_as": invoice(amount_msat=None)}, BAD),
+        ({"invoice": "x", "read_as": invoice(network="bitcoin")}, BAD),
+        ({"invoice": "x", "read_as": invoice(expires_at=NOW)}, BAD),
+        ({"invoice": "x", "read_as": invoice(expires_at=NOW + 1)}, OK),
+        ({"invoice": "x", "payment_hashes": (HASH, OTHER_HASH)}, BAD),
+    ],
+)
+def test_values_and_limits_at_their_edges(changes: dict[str, Any], status: BlockStatus) -> None:
+    world = World(policy=POLICY)
+    values = {"hold_until": NOW + 500, **changes}
+    assert statuses(world.block(**values)) == [status]
+    assert (world.stage() is Stage.ACCEPTED) == (status is OK)
+
+
+def test_a_refusal_says_why() -> None:
+    world = World()
+    (reply,) = (effect.message for effect in world.block(amount_msat=0) if isinstance(effect, SendToClient))
+    assert "amount" in reply.reason
+
+
+def test_the_same_request_again_is_answered_the_same_and_changes_nothing() -> None:
+    world = World()
+    world.block()
+    stored = dict(world.stored)
+    assert statuses(world.block()) == [OK]
+    assert world.stored == stored
+
+
+def test_the_same_request_again_brings_the_current_state() -> None:
+    world = World()
+    world.block()
+    world.pay()
+    world.effects.clear()
+    world.block()
+    assert world.updates() == [(BlockState.HELD, 1)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"amount_msat": 1001},  # same unblock_hash, another digest
+        {"unblock_hash": unblock_hash(OTHER_PID)},  # same payment hash under another pid
+    ],
+)
+def test_conflicts(changes: dict[str, Any]) -> None:
+    world = World()
+    world.block()
+    assert statuses(world.block(**changes)) == [BlockStatus.CONFLICT]
+    assert world.stage() is Stage.ACCEPTED
+    assert world.stage(OTHER_PID) is None
+
+
+def test_an_unblock_hash_is_unique_in_the_lsp() -> None:
+    world = World()
+    world.block()
+    assert statuses(world.block(client=B)) == [BlockStatus.CONFLICT]
+
+
+def test_another_client_may_block_the_same_payment_hash() -> None:
+    world = World()
+    world.block(client=B, unblock_hash=unblock_hash(OTHER_PID))
+    assert statuses(world.block()) == [OK]
+    world.pay()
+    assert world.stage() is Stage.HELD
+    assert world.stage(OTHER_PID) is Stage.ACCEPTED
+
+
+def test_a_finished_block_is_never_reactivated() -> None:
+    world = World()
+    world.block()
+    key = world.pay()
+    world.cancel()
+    world.effects.clear()
+    assert statuses(world.block()) == [OK]
+    assert world.updates() == [(BlockState.FAILED_BACK, 1)]
+    assert statuses(world.block(unblock_hash=unblock_hash(OTHER_PID))) == [BlockStatus.CONFLICT]
+    assert world.stage() is Stage.FAILED_BACK
+    assert world.htlcs[key].fate.startswith("failed")
+
+
+def test_a_tombstone_goes_when_both_its_deadlines_have_passed() -> None:
+    world = World()
+    world.block()
+    world.mine_to(HEIGHT + 433)
+    assert world.stage() is Stage.FAILED_BACK
+    world.sleep(86_400)
+    world.mine()
+    assert world.stage() is Stage.FAILED_BACK  # hold_until itself is not past
+    world.sleep(1)
+    world.mine()
+    assert world.stage() is None
+
+
+def test_a_request_replayed_after_its_tombstone_is_refused() -> None:
+    world = World()
+    world.block()
+    world.mine_to(HEIGHT + 433)
+    world.sleep(86_401)
+    world.mine()
+    assert statuses(world.block()) == [BAD]
+
+
+def test_blocks_in_force_are_counted_by_client() -> None:
+    world = World(policy=Policy(max_holds=2))
+    for number in range(2):
+        pid = bytes([number]) * 32
+        changes = {"unblock_hash": unblock_hash(pid), "payment_hashes": (pid,)}
+        assert statuses(world.block(**changes)) == [OK]
+    assert statuses(world.block()) == [BlockStatus.TOO_MANY_HOLDS]
+    assert statuses(world.block(client=B)) == [OK]
+
+
+def test_tombstones_are_counted_too() -> None:
+    world = World(policy=Policy(max_blocks=2))
+    for number in range(2):
+        pid = bytes([number]) * 32
+        world.block(unblock_hash=unblock_hash(pid), payment_hashes=(pid,))
+        world.cancel(pid=pid)
+    assert statuses(world.block()) == [BlockStatus.TOO_MANY_HOLDS]
+
+
+def test_nobody_without_a_channel_is_answered() -> None:
+    world = World()
+    assert not [effect for effect in world.block(client=STRANGER) if isinstance(effect, SendToClient)]
+    assert world.stage() is None
+
+
+def test_without_its_node_the_lsp_is_unavailable() -> None:
+    world = World()
+    world.detach()
+    effects = world.feed(BlockRequested(A, request()))
+    assert statuses(effects) == [BlockStatus.UNAVAILABLE]
+    assert world.stage() is None
+
+
+def test_cancel_before_between_and_after_the_parts() -> None:
+    for parts in (0, 1, 2):
+        world = World()
+        world.block(amount_msat=2000)
+        keys = [world.pay() for _ in range(parts)]
+        world.cancel()
+        assert world.stage() is Stage.FAILED_BACK
+        assert world.fates() == ["failed"] * parts
+        assert world.updates()[-1] == (BlockState.FAILED_BACK, parts)
+        late = world.pay()
+        assert world.htlcs[late].fate.startswith("failed")
+        assert len(keys) == parts
+
+
+def test_cancel_is_too_late_after_the_release() -> None:
+    world = World()
+    world.block()
+    world.pay()
+    world.release()
+    world.effects.clear()
+    world.cancel()
+    assert world.updates() == [(BlockState.RELEASED, 1)]
+    assert world.fates() == ["forwarded"]
+
+
+def test_cancelling_an_unknown_block_is_answered_so_that_the_payer_can_rest() -> None:
+    world = World()
+    world.cancel()
+    assert world.updates() == [(BlockState.FAILED_BACK, 0)]
+    assert world.stage() is None
+
+
+def test_a_stranger_cancels_nothing_and_learns_nothing() -> None:
+    world = World()
+    world.block()
+    world.pay()
+    world.cancel(client=B)
+    assert world.stage() is Stage.HELD
+    assert world.updates(B) == [(BlockState.FAILED_BACK, 0)]
+    assert not [effect for effect in world.cancel(client=STRANGER) if isinstance(effect, SendToClient)]
+
+
+def test_values_are_the_same_on_cln() -> None:
+    world = World(cln())
+    assert statuses(world.block()) == [OK]
+    assert PREIMAGE != PID
