@@ -28,7 +28,9 @@ def offered(turn: Turn, event: HtlcOffered) -> None:
     if known.gone:
         turn.put(replace(known, gone=False))
     answers.give(turn, known)
-    if known.block is not None:
+    if known.block is None:
+        reconsider_waiting(turn)
+    else:
         release.review(turn, known.block)
 
 

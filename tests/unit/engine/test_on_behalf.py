@@ -207,6 +207,7 @@ def test_nothing_touches_the_parts_while_it_pays(what: str) -> None:
         case "height":
             world.mine_to(HEIGHT + 433)
         case "margin":
+            world._own_expiry[HASH] += 100  # it went on chain, and takes its time there
             world.mine_to(FINAL_EXPIRY + 80 - 25)
         case "payer back":
             world.connect(A)
@@ -239,6 +240,15 @@ def test_failed_for_good_it_waits_for_the_payer() -> None:
     assert len(world.pay_orders) == 1
     world.connect(A)
     assert world.fates() == ["forwarded"]
+
+
+def test_an_own_payment_that_is_stuck_fails_before_the_parts_are_in_danger() -> None:
+    world = paying()
+    world.mine_to(HEIGHT + 640)
+    assert world.stage() is Stage.PAYING
+    world.mine()
+    assert world.fates() == ["failed"]
+    assert world.losses == []
 
 
 def test_failed_after_the_deadline_the_parts_go_back() -> None:
