@@ -7,10 +7,10 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import docker
 from docker.errors import NotFound
 from docker.models.containers import Container
 
-import docker
 from harness.engine import client
 from harness.errors import TestbedError
 

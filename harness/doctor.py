@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import docker
+
 from harness import images
 from harness.engine import EngineMissingError, client
 from harness.errors import TestbedError

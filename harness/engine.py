@@ -2,10 +2,10 @@
 
 import os
 
+import docker
 from docker.context import ContextAPI
 from docker.errors import DockerException
 
-import docker
 from harness.errors import TestbedError
 
 

@@ -13,9 +13,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import docker
 from docker.errors import BuildError
 
-import docker
 from harness.errors import TestbedError
 from harness.install_tree import InstallTree
 from harness.progress import Heartbeat, Report

@@ -19,9 +19,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import docker
 from docker.errors import ImageNotFound
 
-import docker
 from harness.engine import client
 from harness.errors import TestbedError
 from harness.image_recipes import VERSIONS, Recipe, cache_folder

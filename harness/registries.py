@@ -1,10 +1,10 @@
 """Pulling from image registries, and finding out soon that one does not answer."""
 
+import docker
 import requests
 from docker.auth import resolve_repository_name
 from docker.errors import APIError
 
-import docker
 from harness import engine
 from harness.progress import Heartbeat, Report
 

@@ -168,7 +168,7 @@ class ClnNode(Node):
         return sum(channel.local_msat for channel in self.channels())
 
     def policies(self) -> dict[Direction, Policy]:
-        """See Node.policies. `listchannels` has what is announced, own private channels are only in `listpeerchannels`."""
+        """See Node.policies. Announced ones are in `listchannels`, own private ones only in `listpeerchannels`."""
         found = {
             (c["short_channel_id"], c["source"]): Policy(int(c["base_fee_millisatoshi"]), c["fee_per_millionth"])
             for c in self._call("listchannels")["channels"]

@@ -9,13 +9,17 @@ from harness import money
 from harness.testbed import Testbed
 from harness.topology import Topology, load
 
-PAIR = Path(__file__).parent / "topologies" / "pair.yaml"
+
+@pytest.fixture(scope="session")
+def pair_file() -> Path:
+    """The smallest topology that can pay: two LNDs and a channel."""
+    return Path(__file__).parent / "topologies" / "pair.yaml"
 
 
 @pytest.fixture(scope="session")
-def pair() -> Topology:
-    """Two LNDs and a channel."""
-    return load(PAIR)
+def pair(pair_file: Path) -> Topology:
+    """The same, loaded."""
+    return load(pair_file)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Every shipped topology stands, and money crosses it in both directions, right to the millisatoshi on each hop."""
 
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
 
@@ -30,7 +30,7 @@ def fee_msat(testbed: Testbed, forwarder: str, to: str, forwarded_msat: int) -> 
 def expected_on_each_hop(testbed: Testbed, path: list[str]) -> list[int]:
     """The amounts of the HTLCs from payer to payee, worked out backwards from the fees along the path."""
     amounts = [AMOUNT_MSAT]
-    for forwarder, to in reversed(list(zip(path[1:-1], path[2:], strict=True))):
+    for forwarder, to in reversed(list(pairwise(path[1:]))):
         amounts.insert(0, amounts[0] + fee_msat(testbed, forwarder, to, amounts[0]))
     return amounts
 

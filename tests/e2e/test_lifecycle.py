@@ -1,0 +1,129 @@
+"""Testbeds come and go without a trace, side by side, and also when somebody pulls the plug on `up`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import money
+from harness.containers import Containers
+from harness.engine import client
+from harness.homes import state_home
+from harness.pytest_plugin import running_testbed
+from harness.testbed import PROJECT_PREFIX, Testbed
+from harness.topology import Topology
+from harness.waits import Predicate, wait_for
+
+COMMAND = str(Path(sys.executable).with_name("testbed"))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False)
+
+
+def leftovers(name: str) -> list[str]:
+    """What of a testbed is still on this machine."""
+    folder = state_home() / name
+    on_engine = Containers(PROJECT_PREFIX + name, Path("none")).leftovers()
+    return on_engine + ([str(folder)] if folder.exists() else [])
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """A name for a testbed that this test starts itself; whatever the test leaves is removed."""
+    name = f"lifecycle-{uuid.uuid4().hex[:8]}"
+    yield name
+    if (state_home() / name / "compose.yaml").exists():
+        Testbed.attach(name).down()
+
+
+def test_two_testbeds_side_by_side(pair: Topology, pytestconfig: pytest.Config) -> None:
+    bystander = client().networks.create(f"bystander-{os.getpid()}")
+    try:
+        with running_testbed(pair, pytestconfig) as first:
+            with running_testbed(pair, pytestconfig) as second:
+                assert first["A"].node_id != second["A"].node_id
+                first.pay("A", "B", 1_000_000)
+                second.pay("A", "B", 2_000_000)
+                assert money.count(first).channels_msat == {"A": 499_000_000, "B": 501_000_000}
+                assert money.count(second).channels_msat == {"A": 498_000_000, "B": 502_000_000}
+            assert leftovers(second.name) == []
+            first.pay("B", "A", 1_000_000)
+            assert money.count(first).channels_msat == {"A": 500_000_000, "B": 500_000_000}
+        assert leftovers(first.name) == []
+        bystander.reload()  # NotFound if a testbed's end had taken it along
+    finally:
+        bystander.remove()
+
+
+@pytest.mark.parametrize("moment", ["containers are being made", "nodes start"])
+def test_down_after_a_killed_up(name: str, pair_file: Path, moment: str) -> None:
+    containers = Containers(PROJECT_PREFIX + name, state_home() / name / "compose.yaml")
+    up = subprocess.Popen([COMMAND, "up", str(pair_file), "--name", name], stderr=subprocess.DEVNULL)
+    wanted = {"containers are being made": "bitcoind", "nodes start": "B"}[moment]
+    seen = Predicate("container_there", lambda: None if wanted in containers.states() else f"no {wanted} yet")
+    wait_for(seen, timeout_seconds=60)
+    up.send_signal(signal.SIGKILL)
+    up.wait()
+    assert leftovers(name) != []
+
+    down = run("down", "--testbed", name)
+
+    assert down.returncode == 0, down.stderr
+    assert leftovers(name) == []
+
+
+def test_ctrl_c_during_up_cleans_up(name: str, pair_file: Path) -> None:
+    containers = Containers(PROJECT_PREFIX + name, state_home() / name / "compose.yaml")
+    up = subprocess.Popen([COMMAND, "up", str(pair_file), "--name", name], stderr=subprocess.PIPE, text=True)
+    wait_for(Predicate("node_runs", lambda: None if containers.states().get("A") == "running" else "no A yet"), 60)
+    up.send_signal(signal.SIGINT)
+    _, said = up.communicate(timeout=120)
+    assert up.returncode == 130
+    assert "Traceback" not in said
+    assert leftovers(name) == []
+
+
+def test_everything_by_the_command_line(name: str, pair_file: Path) -> None:
+    up = run("up", str(pair_file), "--name", name, "--json")
+    assert up.returncode == 0, up.stderr
+    assert set(json.loads(up.stdout)["phases_seconds"]) >= {"containers", "graph complete"}
+
+    again = run("up", str(pair_file), "--name", name)
+    assert again.returncode == 2
+    assert "there already" in again.stderr
+
+    paid = json.loads(run("pay", "A", "B", "1000sat", "-t", name, "--json").stdout)
+    assert paid["amount_msat"] == 1_000_000
+
+    status = json.loads(run("status", "-t", name, "--json").stdout)
+    assert [(n["name"], n["container"], n["synced"]) for n in status["nodes"]] == [
+        ("A", "running", True),
+        ("B", "running", True),
+    ]
+    (channel,) = status["channels"]
+    assert (channel["ends"], channel["balances_msat"]) == (["A", "B"], [499_000_000, 501_000_000])
+    assert "499 000 sat" in run("status", "-t", name).stdout
+
+    own_cli = json.loads(run("exec", "B", "-t", name, "--", "getinfo").stdout)
+    assert own_cli["identity_pubkey"] == status["nodes"][1]["node_id"]
+
+    assert run("mine", "3", "-t", name).stdout.strip() == f"block {status['height_blocks'] + 3}"
+    assert "UpdateTip" in run("logs", "bitcoind", "-t", name).stdout
+    assert name in run("list").stdout
+
+    stranger = run("pay", "A", "nobody", "1000sat", "-t", name)
+    assert stranger.returncode == 2
+    assert "no node nobody (nodes: A, B)" in stranger.stderr
+    too_much = run("pay", "A", "B", "490000sat", "-t", name)
+    assert too_much.returncode == 2
+    assert "A (LND) could not pay" in too_much.stderr
+
+    assert run("down", "-t", name).returncode == 0
+    assert leftovers(name) == []

@@ -1,0 +1,145 @@
+"""Topology files: what stands in them, and what is said about those that cannot stand."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.topology import Implementation, Role, TopologyError, load, shipped
+
+GOOD = """\
+nodes:
+  A: {role: payer}
+  B: {role: payee, implementation: cln, args: [--x]}
+channels:
+  - {from: A, to: B, capacity_sat: 1_000_000, push_sat: 1, private: true}
+  - {from: A, to: B, capacity_sat: 200_000}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "net.yaml"
+
+
+def complaint(file: Path, text: str, settings: dict[str, str] | None = None) -> str:
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(TopologyError) as caught:
+        load(file, settings)
+    return str(caught.value).replace(str(file), "net.yaml")
+
+
+def test_a_good_file(file: Path) -> None:
+    file.write_text(GOOD, encoding="utf-8")
+    topology = load(file)
+    assert topology.name == "net"
+    assert topology.nodes["A"].role is Role.PAYER
+    assert topology.nodes["A"].implementation is Implementation.LND
+    assert topology.nodes["B"].args == ("--x",)
+    first, second = topology.channels
+    assert (first.opener, first.peer, first.capacity_sat, first.push_sat, first.private) == ("A", "B", 10**6, 1, True)
+    assert not second.private
+
+
+def test_settings_change_a_topology_without_a_file(file: Path) -> None:
+    file.write_text(GOOD, encoding="utf-8")
+    topology = load(file, {"A": "cln", "B.version": "v25.12"})
+    assert topology.implementations == {Implementation.CLN}
+    assert topology.nodes["B"].version == "v25.12"
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
+def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
+    topology = load(path.stem)
+    assert list(topology.nodes) == ["A", "LSP_a", "router", "LSP_b", "B"]
+    assert [node.role for node in topology.nodes.values()] == ["payer", "lsp", "router", "lsp", "payee"]
+    phones = {"A", "B"}
+    assert all(channel.private == bool(phones & {channel.opener, channel.peer}) for channel in topology.channels)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("", "net.yaml:1: a topology has the sections", id="empty file"),
+        pytest.param("- A\n", "net.yaml:1: a topology has the sections", id="a list"),
+        pytest.param("nodes: {}\n", "net.yaml:1: nodes: ", id="no nodes"),
+        pytest.param("channels: []\n", "net.yaml:1: nodes: is missing", id="nodes missing"),
+        pytest.param("nodes: {A: {role: payer\n", "net.yaml:2: not YAML: ", id="not YAML"),
+        pytest.param(
+            GOOD.replace("to: B, capacity_sat: 200", "to: C, capacity_sat: 200"),
+            "net.yaml:6: channels.1.to: there is no node C (nodes: A, B)",
+            id="unknown node",
+        ),
+        pytest.param(
+            GOOD.replace("to: B, capacity_sat: 200", "to: A, capacity_sat: 200"),
+            "net.yaml:6: channels.1.to: A cannot have a channel to itself",
+            id="channel to itself",
+        ),
+        pytest.param(
+            GOOD.replace("push_sat: 1,", "push_sat: 960_000,"),
+            "net.yaml:5: channels.0.push_sat: no funds left for A",
+            id="no funds: everything pushed",
+        ),
+        pytest.param(
+            GOOD + "  - {from: A, to: B, capacity_sat: 16_000_000}\n" * 300,
+            "net.yaml:4: channels: no funds: the channels need 4801200000 sat",
+            id="no funds: more than the first block pays",
+        ),
+        pytest.param(
+            GOOD.replace("  B:", "  A:"),
+            "net.yaml:3: duplicate name: A stands here a second time",
+            id="duplicate name",
+        ),
+        pytest.param(
+            GOOD.replace("  B:", "  a:").replace("to: B", "to: a"),
+            "net.yaml:2: nodes.A: another node's name differs only in case",
+            id="names that differ in case",
+        ),
+        pytest.param(
+            GOOD.replace("200_000", "plenty"),
+            "net.yaml:6: channels.1.capacity_sat: Input should be a valid integer, not 'plenty'",
+            id="wrong type",
+        ),
+        pytest.param(
+            GOOD.replace("role: payer", "role: 7"), "net.yaml:2: nodes.A.role: Input should be 'payer'", id="wrong role"
+        ),
+        pytest.param(
+            GOOD.replace("private: true", "privat: true"),
+            "net.yaml:5: channels.0.privat: is not a field that a topology knows here",
+            id="misspelt field",
+        ),
+        pytest.param(
+            GOOD.replace("1_000_000", "1_000"), "net.yaml:5: channels.0.capacity_sat: Input should be", id="too small"
+        ),
+        pytest.param(GOOD.replace("A:", "bitcoind:"), "net.yaml:2: nodes.bitcoind: bitcoind is a name", id="reserved"),
+        pytest.param(GOOD.replace("  A:", "  A b:"), "net.yaml:2: nodes.A b: 'A b' is no node name", id="bad name"),
+        pytest.param(
+            GOOD.replace("role: payer", "role: payer, image: x, version: y"),
+            "net.yaml:2: nodes.A: give an image or a version, not both",
+            id="image and version",
+        ),
+    ],
+)
+def test_faulty_topologies_are_told_with_file_line_and_field(file: Path, text: str, said: str) -> None:
+    assert said in complaint(file, text)
+
+
+def test_all_problems_are_told_at_once(file: Path) -> None:
+    text = GOOD.replace("role: payer", "role: pay").replace("200_000", "1")
+    assert len(complaint(file, text).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"Z": "cln"}, "--set Z=cln: there is no node Z (nodes: A, B)"),
+        ({"A.colour": "red"}, "--set A.colour=red: colour cannot be set this way"),
+        ({"A": "eclair"}, "net.yaml:2: nodes.A.implementation: Input should be 'lnd' or 'cln', not 'eclair'"),
+    ],
+)
+def test_faulty_settings(file: Path, settings: dict[str, str], said: str) -> None:
+    assert said in complaint(file, GOOD, settings)
+
+
+def test_no_such_file() -> None:
+    with pytest.raises(TopologyError, match="nowhere: no such topology file, and none of the shipped ones"):
+        load("nowhere")
