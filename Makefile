@@ -42,6 +42,15 @@ lock: $(BIN)/uv ## resolve the Python packages again into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header \
 		--extra testbed --group dev pyproject.toml --output-file requirements.lock
 
+# actionlint is a Go program; Go checks what it fetches against its checksum database.
+ACTIONLINT_VERSION := v1.7.12
+ACTIONLINT := $(CACHE)/actionlint-$(ACTIONLINT_VERSION)/actionlint
+
+$(ACTIONLINT): | $(VENV)/.synced
+	@echo "building actionlint $(ACTIONLINT_VERSION)"
+	@go=$$(cd docker/toxiproxy && ../go.sh) && \
+		GOBIN=$(CURDIR)/$(@D) "$$go" install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+
 # --- the Docker engine and the images that the testbed runs on ---
 
 .PHONY: engine
@@ -51,6 +60,41 @@ engine: ## a Docker engine with compose; one that answers is used as it is
 .PHONY: images
 images: setup engine ## the container images: pulled, or made here where no registry answers
 	@$(BIN)/python -m harness.images
+
+# --- what this project is for ---
+
+.PHONY: demo
+demo: images ## start five nodes, pay from A to B, show the channels before and after
+	@$(BIN)/testbed demo
+
+# --- checks ---
+
+.PHONY: test
+test: lint test-unit test-e2e ## everything that CI runs: lint, unit, e2e
+
+.PHONY: lint
+lint: setup $(ACTIONLINT) ## ruff, mypy --strict, actionlint
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(ACTIONLINT)
+
+.PHONY: format
+format: setup ## let ruff format and sort
+	@$(BIN)/ruff check --fix --quiet
+	@$(BIN)/ruff format
+
+.PHONY: test-unit
+test-unit: setup ## pure code, no container
+	@$(BIN)/pytest -q -n auto tests/unit
+
+.PHONY: test-e2e
+test-e2e: images ## real nodes in containers
+	@$(BIN)/pytest -v tests/e2e
+
+.PHONY: bench
+bench: images ## time what should be quick, as ratios within one run
+	@for file in tests/bench/bench_*.py; do $(BIN)/python "$$file"; done
 
 # --- checks that take longer than `make test` should ---
 

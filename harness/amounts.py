@@ -19,7 +19,12 @@ def parse_msat(text: str) -> int:
     return int(msat)
 
 
-def show_sat(msat: int) -> str:
-    """Millisatoshi for people: `1 234 sat`, with the fraction only where there is one."""
+def in_sat(msat: int) -> str:
+    """Millisatoshi as satoshi for people: `1 234`, with a fraction only where there is one."""
     whole, rest = divmod(msat, 1_000)
-    return f"{whole:,}".replace(",", " ") + (f".{rest:03}" if rest else "") + " sat"
+    return f"{whole:,}".replace(",", " ") + (f".{rest:03}" if rest else "")
+
+
+def show_sat(msat: int) -> str:
+    """The same with its unit: `1 234 sat`."""
+    return in_sat(msat) + " sat"

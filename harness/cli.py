@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from harness import bringup, doctor, images
+from harness import bringup, demo, doctor, images
 from harness import status as status_view
 from harness.amounts import parse_msat, show_sat
 from harness.errors import TestbedError
@@ -160,6 +160,16 @@ def down(
             testbed = Testbed.attach(name)
             testbed.down()
             out.print(f"removed testbed {testbed.name}")
+
+
+@app.command("demo")
+def demo_() -> None:
+    """Five nodes, one payment, and everything removed again: what `make demo` runs."""
+    with _errors_as_sentences():
+        try:
+            demo.run(out)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
 
 
 @app.command("list")

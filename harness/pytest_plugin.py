@@ -87,7 +87,7 @@ def running_testbed(topology: Topology, config: pytest.Config) -> Iterator[Testb
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
     """Collect the evidence of a failed test while its testbeds still run."""
-    report: pytest.TestReport = yield  # type: ignore[misc, assignment]
+    report: pytest.TestReport = yield  # type: ignore[assignment]
     if report.failed:
         for value in getattr(item, "funcargs", {}).values():
             if isinstance(value, Testbed) and value.folder.exists():

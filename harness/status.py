@@ -3,9 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
-from harness.amounts import show_sat
+from harness.amounts import in_sat
 from harness.errors import NodeError
 from harness.nodes.base import Channel, Info, Node
 from harness.parallel import each
@@ -120,64 +121,42 @@ def _channels(nodes: list[NodeStatus], views: list[list[Channel]]) -> list[Chann
 def nodes_table(status: Status) -> Table:
     """The nodes as a table for the terminal."""
     height = "unknown" if status.height_blocks is None else status.height_blocks
-    table = Table(title=f"testbed {status.testbed} ({status.topology}), block {height}", title_justify="left")
-    for heading in ("node", "role", "implementation", "container", "block"):
-        table.add_column(heading)
-    table.add_column("on-chain", justify="right")
-    table.add_column("in channels", justify="right")
+    title = f"testbed {status.testbed} (topology {status.topology}), block {height}; amounts in sat"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("node", "role", "runs", "block", "container"):
+        table.add_column(heading, no_wrap=heading != "container")
+    table.add_column("on-chain", justify="right", no_wrap=True)
+    table.add_column("channels", justify="right", no_wrap=True)
     for node in status.nodes:
+        known = (node.name, node.role, f"{node.implementation} {node.version or ''}")
         if node.problem:
-            block, onchain, balance = f"[red]{node.problem}", "", ""
+            table.add_row(*known, "", f"[red]{node.problem}")
         else:
             assert node.onchain_sat is not None
             assert node.channel_balance_msat is not None
             block = str(node.height_blocks) + ("" if node.synced else " [yellow]syncing")
-            onchain, balance = show_sat(node.onchain_sat * 1_000), show_sat(node.channel_balance_msat)
-        table.add_row(
-            node.name,
-            node.role,
-            f"{node.implementation} {node.version or ''}",
-            node.container,
-            block,
-            onchain,
-            balance,
-        )
+            amounts = (in_sat(node.onchain_sat * 1_000), in_sat(node.channel_balance_msat))
+            table.add_row(*known, block, node.container, *amounts)
     return table
 
 
 def channels_table(status: Status) -> Table:
     """The channels as a table for the terminal, each with a bar that shows who has how much of it."""
-    table = Table(title="channels", title_justify="left")
-    for heading, justify in (
-        ("", "right"),
-        ("", "right"),
-        ("", "left"),
-        ("", "left"),
-        ("", "left"),
-        ("", "left"),
-    ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    table = Table(title="channels, balances in sat", title_justify="left", box=box.SIMPLE, show_header=False)
+    for justify in ("right", "right", "left", "left", "left", "left"):
+        table.add_column(justify=justify, no_wrap=True)
     for channel in status.channels:
-        left, right = channel.balances_msat
-        state = [
-            "private" if channel.private else "announced",
-            "" if channel.active else "[red]not usable[/]",
-        ]
+        left, right = ("?" if msat is None else in_sat(msat) for msat in channel.balances_msat)
+        state = [channel.short_channel_id, "private" if channel.private else "announced"]
+        if not channel.active:
+            state.append("[red]not usable[/]")
         if channel.htlcs:
-            state.append(f"[yellow]{channel.htlcs} HTLC in flight[/]")
-        table.add_row(
-            channel.ends[0],
-            "?" if left is None else show_sat(left),
-            _bar(channel),
-            "?" if right is None else show_sat(right),
-            channel.ends[1],
-            " ".join(filter(None, [channel.short_channel_id, *state])),
-        )
-    table.show_header = False
+            state.append(f"[yellow]{channel.htlcs} HTLC[/]")
+        table.add_row(channel.ends[0], left, _bar(channel), right, channel.ends[1], " ".join(state))
     return table
 
 
-def _bar(channel: ChannelStatus, cells: int = 20) -> str:
+def _bar(channel: ChannelStatus, cells: int = 12) -> str:
     left, right = channel.balances_msat
     if left is None:
         left = channel.capacity_sat * 1_000 - (right or 0)

@@ -109,7 +109,7 @@ def test_everything_by_the_command_line(name: str, pair_file: Path) -> None:
     ]
     (channel,) = status["channels"]
     assert (channel["ends"], channel["balances_msat"]) == (["A", "B"], [499_000_000, 501_000_000])
-    assert "499 000 sat" in run("status", "-t", name).stdout
+    assert "499 000" in run("status", "-t", name).stdout
 
     own_cli = json.loads(run("exec", "B", "-t", name, "--", "getinfo").stdout)
     assert own_cli["identity_pubkey"] == status["nodes"][1]["node_id"]
