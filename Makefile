@@ -73,16 +73,21 @@ demo: images ## start five nodes, pay from A to B, show the channels before and 
 test: lint test-unit test-e2e ## everything that CI runs: lint, unit, e2e
 
 .PHONY: lint
-lint: setup $(ACTIONLINT) ## ruff, mypy --strict, actionlint
+lint: setup $(ACTIONLINT) ## ruff, mypy --strict, actionlint, the drawn part of docs/protocol.md
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/python -m asyncpay.engine.diagram --check
 	@$(ACTIONLINT)
 
 .PHONY: format
 format: setup ## let ruff format and sort
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format
+
+.PHONY: diagram
+diagram: setup ## draw docs/protocol.md's diagram from the table in asyncpay/engine/lsp/stages.py
+	@$(BIN)/python -m asyncpay.engine.diagram
 
 .PHONY: test-unit
 test-unit: setup ## pure code, no container

@@ -65,9 +65,7 @@ _TABLES: dict[type[Record], _Table] = {
 
 def shipped_migrations() -> list[str]:
     """The SQL that leads from each version to the next, beginning with an empty file."""
-    files = sorted(
-        (file for file in resources.files("asyncpay.store").joinpath("migrations").iterdir()), key=str
-    )
+    files = sorted((file for file in resources.files("asyncpay.store").joinpath("migrations").iterdir()), key=str)
     return [file.read_text() for file in files if file.name.endswith(".sql")]
 
 
@@ -142,9 +140,7 @@ class Store:
         (application,) = self._database.execute("PRAGMA application_id").fetchone()
         (tables,) = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if application != _APPLICATION_ID and tables:
-            raise StoreError(
-                f"{self._path} belongs to another program. Name another file in the configuration."
-            )
+            raise StoreError(f"{self._path} belongs to another program. Name another file in the configuration.")
         (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
@@ -185,8 +181,9 @@ class Store:
                 "nothing was lost, and HTLCs stay held until the LSP runs again."
             ) from error
         except (sqlite3.DatabaseError, ValueError) as error:
+            what = " ".join(str(error).split())
             raise StoreError(
-                f"{self._path} is damaged: {error}. It holds decisions on HTLCs that may be open: recover it "
+                f"{self._path} is damaged: {what}. It holds decisions on HTLCs that may be open: recover it "
                 f"(sqlite3 {self._path} .recover). An empty file in its place would let held HTLCs pass and "
                 "forget payments made on behalf; an old copy would contradict what was decided since."
             ) from error
@@ -211,8 +208,8 @@ def _take_lock(path: Path) -> IO[bytes]:
 def _statements(script: str) -> Iterator[str]:
     """The script's statements one by one: `executescript` would end the transaction."""
     statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
+    for piece in script.split(";")[:-1]:
+        statement += piece + ";"
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""

@@ -104,14 +104,5 @@ class Log:
 
 
 Effect: TypeAlias = (
-    Answer
-    | SendToClient
-    | SendAlong
-    | Deliver
-    | Relay
-    | Notify
-    | PayOnBehalf
-    | TrackPayment
-    | TakeCensus
-    | Log
+    Answer | SendToClient | SendAlong | Deliver | Relay | Notify | PayOnBehalf | TrackPayment | TakeCensus | Log
 )

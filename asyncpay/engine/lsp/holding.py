@@ -115,8 +115,10 @@ def reconsider_waiting(turn: Turn) -> None:
             answers.decide(turn, held, Verdict.RESUME)
 
 
-def _welcome(turn: Turn, htlc: HeldHtlc) -> None:
-    """An HTLC is offered for the first time."""
+def _welcome(turn: Turn, offered_htlc: HeldHtlc) -> None:
+    """An HTLC is offered for the first time. Whatever its onion says, it carries no more than it brings."""
+    carried = min(offered_htlc.outgoing_amount_msat, offered_htlc.incoming_amount_msat)
+    htlc = replace(offered_htlc, outgoing_amount_msat=carried)
     turn.state.unseen.add(htlc.key)
     block = turn.tables.block_for(htlc.peer, htlc.payment_hash)
     if block is not None:

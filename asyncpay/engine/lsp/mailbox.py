@@ -147,10 +147,6 @@ def _remember(turn: Turn, letter: Letter) -> None:
     if old is not None:
         turn.drop(old)
     pushed_at = letter.arrived_at if old is None else old.pushed_at
-    turn.put(
-        Delivered(
-            client=letter.client, letter_id=letter.letter_id, delivered_at=turn.now, pushed_at=pushed_at
-        )
-    )
+    turn.put(Delivered(client=letter.client, letter_id=letter.letter_id, delivered_at=turn.now, pushed_at=pushed_at))
     for surplus in turn.tables.delivered_to(letter.client)[: -turn.policy.max_delivered]:
         turn.drop(surplus)

@@ -69,10 +69,7 @@ def _terms(turn: Turn, block: Block) -> Attempt | None:
         return None
     if all(links.payer_present(turn, part.htlc) for part in parts):
         return None
-    brought = min(
-        sum(part.htlc.outgoing_amount_msat for part in parts),
-        sum(part.htlc.incoming_amount_msat for part in parts),
-    )
+    brought = sum(min(part.htlc.outgoing_amount_msat, part.htlc.incoming_amount_msat) for part in parts)
     claimable_until = min(part.htlc.incoming_expiry for part in parts) - turn.policy.on_behalf_margin_blocks
     attempt = Attempt(
         payment_hash=block.payment_hashes[0],
@@ -80,7 +77,7 @@ def _terms(turn: Turn, block: Block) -> Attempt | None:
         fee_limit_msat=brought - block.amount_msat,
         latest_expiry=min(claimable_until, *(part.htlc.outgoing_expiry for part in parts)),
     )
-    return attempt if attempt.fee_limit_msat >= 0 and _may_still_pay(turn, block, attempt) else None
+    return attempt if _may_still_pay(turn, block, attempt) else None
 
 
 def _may_still_pay(turn: Turn, block: Block, attempt: Attempt) -> bool:

@@ -33,9 +33,7 @@ def block(turn: Turn, event: BlockRequested) -> None:
             _check(turn, event)
             _accept(turn, event)
     except _Refused as refusal:
-        turn.log(
-            "block_request refused", because=f"{refusal.status.name} for {client.hex()}: {refusal.reason}"
-        )
+        turn.log("block_request refused", because=f"{refusal.status.name} for {client.hex()}: {refusal.reason}")
         reply = BlockReply(unblock_hash=request.unblock_hash, status=refusal.status, reason=refusal.reason)
         turn.do(SendToClient(client, reply))
         return
@@ -65,9 +63,7 @@ def _is_repeated(turn: Turn, event: BlockRequested) -> bool:
         raise _Refused(BlockStatus.CONFLICT, "this unblock_hash names another block")
     for payment_hash in event.request.payment_hashes:
         if turn.tables.block_for(event.client, payment_hash) is not None:
-            raise _Refused(
-                BlockStatus.CONFLICT, f"payment {payment_hash.hex()} was blocked under another pid"
-            )
+            raise _Refused(BlockStatus.CONFLICT, f"payment {payment_hash.hex()} was blocked under another pid")
     return False
 
 
@@ -88,9 +84,7 @@ def _check_values(turn: Turn, event: BlockRequested, height: int) -> None:
     if len(set(request.payment_hashes)) != len(request.payment_hashes):
         raise _Refused(bad, "a payment hash stands there twice")
     if request.release_by_height < height:
-        raise _Refused(
-            bad, f"release_by_height {request.release_by_height} is past, the chain is at {height}"
-        )
+        raise _Refused(bad, f"release_by_height {request.release_by_height} is past, the chain is at {height}")
     if request.hold_until < math.floor(turn.now):
         raise _Refused(bad, "hold_until is past")
     if request.courier is not None:

@@ -79,9 +79,7 @@ def next_at(turn: Turn) -> float:
     """When `run` has something to do."""
     if not turn.state.attached:
         return math.inf
-    return min(
-        (call.next_at for call in turn.tables.calls.values() if call.next_at is not None), default=math.inf
-    )
+    return min((call.next_at for call in turn.tables.calls.values() if call.next_at is not None), default=math.inf)
 
 
 def waits(turn: Turn, client: NodeId, method: Method) -> bool:
@@ -111,9 +109,7 @@ def _htlc_waits(turn: Turn, client: NodeId) -> bool:
     held = turn.tables.waiting()
     for block in turn.tables.blocks.values():
         held += links.stuck_parts(turn, block)
-    return any(
-        links.next_peer(turn, each.htlc) == client and not links.way_on(turn, each.htlc) for each in held
-    )
+    return any(links.next_peer(turn, each.htlc) == client and not links.way_on(turn, each.htlc) for each in held)
 
 
 def _payer_needed(turn: Turn, client: NodeId) -> bool:

@@ -62,6 +62,16 @@ def test_the_sum_of_outgoing_amounts_must_be_reached(amount: int, stage: Stage) 
     assert world.stage() is stage
 
 
+def test_a_part_counts_for_no_more_than_it_brings() -> None:
+    """The onion is the payer's to write; 2^64 - 1 must not even be too much for the store."""
+    world = World()
+    world.block(amount_msat=1011)
+    world.pay(1000, outgoing_amount_msat=2**64 - 1)
+    assert world.stage() is Stage.ACCEPTED
+    (record,) = (record for record in world.stored.values() if isinstance(record, Htlc))
+    assert record.htlc.outgoing_amount_msat == 1010
+
+
 def test_every_hash_needs_a_part_however_large_the_sum() -> None:
     world = World()
     world.block(payment_hashes=(HASH, OTHER))
@@ -198,9 +208,7 @@ def test_an_old_census_says_nothing_of_what_was_offered_since() -> None:
 def test_a_channel_may_be_known_by_its_alias() -> None:
     world = World()
     alias = ShortChannelId.parse("16000000x0x0")
-    world.feed(
-        LinkChanged(Link(short_channel_id=CHANNEL_A, aliases=frozenset({alias}), peer=A, usable=True))
-    )
+    world.feed(LinkChanged(Link(short_channel_id=CHANNEL_A, aliases=frozenset({alias}), peer=A, usable=True)))
     world.links[alias] = Link(short_channel_id=alias, peer=A, usable=True)
     world.block()
     key = world.pay(channel=alias)

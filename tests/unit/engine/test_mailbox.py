@@ -25,9 +25,7 @@ def onion(number: int, size: int = 1366) -> OnionMessage:
 def send(world: World, number: int, to: bytes = B, source: bytes = ROUTER, **changes: Any) -> list[Any]:
     undelivered = changes.pop("undelivered", False)
     return world.feed(
-        OnionInTransit(
-            source=source, message=onion(number, **changes), next_node_id=to, undelivered=undelivered
-        )
+        OnionInTransit(source=source, message=onion(number, **changes), next_node_id=to, undelivered=undelivered)
     )
 
 

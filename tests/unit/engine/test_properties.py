@@ -1,14 +1,16 @@
 """Whatever happens, in whatever order: what must never happen does not."""
 
+from random import Random
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from asyncpay.engine.lsp import Policy
 from asyncpay.engine.lsp.records import Attempt, AttemptState, Block, Htlc
 from asyncpay.engine.lsp.stages import FINISHED, Stage
 from asyncpay.engine.lsp.tables import Tables
-from asyncpay.lightning import PaymentStatus, Verdict
+from asyncpay.lightning import HtlcKey, NodeId, PaymentStatus, ShortChannelId, Verdict
 from asyncpay.wire.messages import unblock_hash
 
 from .world import (
@@ -44,18 +46,27 @@ class OnePayment(RuleBasedStateMachine):
         self.world = World(self.capabilities(), SHORT)
         self.pid_shown = False
 
-    # --- people ---
+    @initialize(
+        invoice=st.booleans(),
+        slack=st.sampled_from([100, 100, 5]),
+        seconds=st.sampled_from([20_000, 20_000, 200]),
+        parts=st.sampled_from([(), (1000,), (500,), (600, 600)]),
+        away=st.booleans(),
+    )
+    def begin(self, invoice: bool, slack: int, seconds: int, parts: tuple[int, ...], away: bool) -> None:
+        self.request = {
+            "amount_msat": 1000,
+            "release_by_height": HEIGHT + slack,
+            "hold_until": int(START) + seconds,
+            **({"invoice": "lnbcrt1"} if invoice else {}),
+        }
+        self.world.block(**self.request)
+        for number, amount in enumerate(parts):
+            self.send(amount, (CHANNEL_A, CHANNEL_A2)[number], CHANNEL_ROUTER, 180, 0)
+        if away:
+            self.world.disconnect(A)
 
-    @rule(invoice=st.booleans(), slack=st.sampled_from([5, 100]), seconds=st.sampled_from([200, 5000]))
-    def block(self, invoice: bool, slack: int, seconds: int) -> None:
-        changes = {"invoice": "lnbcrt1", "read_as": None} if invoice else {}
-        changes = {"invoice": "lnbcrt1"} if invoice else {}
-        self.world.block(
-            amount_msat=1000,
-            release_by_height=HEIGHT + slack,
-            hold_until=int(START) + seconds,
-            **changes,
-        )
+    # --- people ---
 
     @precondition(lambda self: A in self.world.online and len(self.world.htlcs) < 5)
     @rule(
@@ -65,7 +76,7 @@ class OnePayment(RuleBasedStateMachine):
         final=st.sampled_from([130, 180]),
         lie=st.sampled_from([0, 0, 0, 500]),
     )
-    def pay(self, amount: int, channel: int, out: int, final: int, lie: int) -> None:
+    def send(self, amount: int, channel: ShortChannelId, out: ShortChannelId, final: int, lie: int) -> None:
         self.world.pay(
             amount,
             channel=channel,
@@ -80,73 +91,62 @@ class OnePayment(RuleBasedStateMachine):
         self.world.release()
         self.pid_shown |= self.world.stage() is not None
 
-    @rule(wrong=st.binary(min_size=32, max_size=32))
-    def guess(self, wrong: bytes) -> None:
-        self.world.release(wrong)
+    @rule(what=st.sampled_from(["ask again", "guess", "cancel", "refuse"]), rarely=st.integers(0, 5))
+    def meddle(self, what: str, rarely: int) -> None:
+        match what:
+            case "ask again":
+                self.world.block(**self.request)
+            case "guess":
+                self.world.release(b"x" * 32)
+            case "cancel" if rarely == 5:
+                self.world.cancel()
+            case "refuse" if rarely == 5:
+                self.world.refuse()
 
-    @rule()
-    def cancel(self) -> None:
-        self.world.cancel()
-
-    @rule()
-    def refuse(self) -> None:
-        self.world.refuse()
-
-    @rule()
-    def payee_settles(self) -> None:
-        self.world.payee_settles()
-
-    @rule(choice=st.randoms(use_true_random=False))
-    def network_fails(self, choice) -> None:  # type: ignore[no-untyped-def]
+    @precondition(lambda self: "forwarded" in self.world.fates())
+    @rule(choice=st.randoms(use_true_random=False), settle=st.booleans())
+    def forwarded_parts_end(self, choice: Random, settle: bool) -> None:
         forwarded = [key for key, each in self.world.htlcs.items() if each.fate == "forwarded"]
-        if forwarded:
+        if settle:
+            self.world.payee_settles()
+        else:
             self.world.payee_fails(choice.choice(forwarded))
 
+    @precondition(lambda self: self.in_flight())
     @rule(preimage=st.sampled_from([PREIMAGE, None]))
     def own_payment_ends(self, preimage: bytes | None) -> None:
-        result = self.world.paid.get(HASH)
-        if result is not None and result.status is PaymentStatus.IN_FLIGHT:
-            self.world.finish_own_payment(preimage=preimage)
+        self.world.finish_own_payment(preimage=preimage)
 
     # --- machines ---
 
     @rule(peer=PEERS)
-    def connect(self, peer: bytes) -> None:
-        if peer not in self.world.online:
-            self.world.connect(peer)
-
-    @rule(peer=PEERS)
-    def disconnect(self, peer: bytes) -> None:
+    def come_or_go(self, peer: NodeId) -> None:
         if peer in self.world.online:
             self.world.disconnect(peer)
+        else:
+            self.world.connect(peer)
 
-    @rule(blocks=st.sampled_from([1, 3, 50]))
-    def mine(self, blocks: int) -> None:
+    @rule(blocks=st.sampled_from([0, 0, 0, 1, 3, 40]), seconds=st.sampled_from([0.5, 10, 10, 30, 100, 2000]))
+    def time_passes(self, blocks: int, seconds: float) -> None:
         self.world.mine(blocks)
-
-    @rule(seconds=st.sampled_from([0.5, 30, 100, 2000]))
-    def sleep(self, seconds: float) -> None:
         self.world.sleep(seconds)
 
     @rule(after=st.integers(1, 12))
     def crash_soon(self, after: int) -> None:
         self.world.crash_at = self.world.actions + after
 
-    @rule()
-    def restart(self) -> None:
-        self.world.restart()
+    @rule(node=st.booleans())
+    def restart(self, node: bool) -> None:
+        if node:
+            self.world.restart_node()
+        else:
+            self.world.restart()
 
-    @rule()
-    def restart_node(self) -> None:
-        self.world.restart_node()
-
-    @precondition(lambda self: self.world.htlcs)
+    @precondition(lambda self: A in self.world.online and self.on_channel())
     @rule(choice=st.randoms(use_true_random=False))
-    def replay(self, choice) -> None:  # type: ignore[no-untyped-def]
-        """lnd#5115: only while the payer is there."""
-        there = [key for key, each in self.world.htlcs.items() if not each.fate.endswith("gone")]
-        if there and A in self.world.online:
-            self.world.replay(choice.choice(there))
+    def replay(self, choice: Random) -> None:
+        """lnd#5115: an HTLC is offered again after its payer has come back."""
+        self.world.replay(choice.choice(self.on_channel()))
 
     # --- what must never happen ---
 
@@ -203,15 +203,23 @@ class OnePayment(RuleBasedStateMachine):
         for peer in (A, B, ROUTER):
             if peer not in world.online:
                 world.connect(peer)
-        self.own_payment_ends(None)
+        if self.in_flight():
+            world.finish_own_payment(preimage=None)
         world.payee_settles()
         world.mine(300)
-        world.sleep(10_000)
+        world.sleep(30_000)
         assert "held" not in world.fates()
         assert all(block.stage in (*FINISHED, Stage.RELEASED) for block in self.records(Block))
         world.mine(200)
         assert self.records(Block) == []
         assert self.records(Attempt) == []
+
+    def in_flight(self) -> bool:
+        result = self.world.paid.get(HASH)
+        return result is not None and result.status is PaymentStatus.IN_FLIGHT
+
+    def on_channel(self) -> list[HtlcKey]:
+        return [key for key, each in self.world.htlcs.items() if not each.fate.endswith("gone")]
 
     def parts(self) -> list[Htlc]:
         return [record for record in self.records(Htlc) if record.block == BLOCK]
@@ -226,9 +234,7 @@ class OnePaymentOnCln(OnePayment):
     capabilities = staticmethod(cln)
 
 
-_SETTINGS = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+_SETTINGS = settings(max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 TestOnLnd = OnePayment.TestCase
 TestOnLnd.settings = _SETTINGS
 TestOnCln = OnePaymentOnCln.TestCase

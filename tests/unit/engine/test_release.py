@@ -75,9 +75,7 @@ def test_one_payments_pid_does_not_release_another() -> None:
     other = b"o" * 32
     world.block()
     world.pay()
-    world.block(
-        unblock_hash=unblock_hash(WRONG_PID), payment_hashes=(other,)
-    )
+    world.block(unblock_hash=unblock_hash(WRONG_PID), payment_hashes=(other,))
     world.pay(payment_hash=other)
     world.release(WRONG_PID)
     assert world.fates() == ["held", "forwarded"]

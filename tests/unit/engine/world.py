@@ -412,9 +412,7 @@ class World:
         return self.feed(BlockRequested(client, request(**changes), _invoice(**changes)))
 
     def cancel(self, client: NodeId = A, pid: bytes = PID) -> list[Any]:
-        return self.feed(
-            CancelRequested(client, CancelRequest(unblock_hash=unblock_hash(pid), signature=bytes(65)))
-        )
+        return self.feed(CancelRequested(client, CancelRequest(unblock_hash=unblock_hash(pid), signature=bytes(65))))
 
     def release(self, pid: bytes = PID) -> list[Any]:
         return self.feed(ReleaseSeen(pid))
@@ -482,16 +480,12 @@ class World:
         return [
             (effect.message.state, effect.message.parts)
             for effect in self.effects
-            if isinstance(effect, SendToClient)
-            and effect.client == client
-            and isinstance(effect.message, BlockUpdate)
+            if isinstance(effect, SendToClient) and effect.client == client and isinstance(effect.message, BlockUpdate)
         ]
 
     def pushes(self, client: NodeId) -> list[str]:
         return [
-            effect.method.value
-            for effect in self.effects
-            if isinstance(effect, Notify) and effect.client == client
+            effect.method.value for effect in self.effects if isinstance(effect, Notify) and effect.client == client
         ]
 
     def did(self, kind: type) -> list[Any]:

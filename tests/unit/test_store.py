@@ -1,0 +1,304 @@
+"""The LSP's file: what goes in comes out, also after a kill; what cannot be used is refused with advice."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from asyncpay.engine.lsp.records import (
+    Attempt,
+    AttemptState,
+    Block,
+    Call,
+    Change,
+    Delivered,
+    Drop,
+    Htlc,
+    Letter,
+    Method,
+    Outcome,
+    Put,
+    Record,
+    Webhook,
+)
+from asyncpay.engine.lsp.stages import Stage
+from asyncpay.lightning import HeldHtlc, HtlcKey, ShortChannelId, Verdict
+from asyncpay.store import Store, StoreError, shipped_migrations
+from asyncpay.wire.messages import BlockState
+from asyncpay.wire.onion import OnionMessage
+
+NODE = st.binary(min_size=33, max_size=33)
+HASH = st.binary(min_size=32, max_size=32)
+TIME = st.floats(0, 1e10)
+HEIGHTS = st.integers(0, 2**32 - 1)
+MSAT = st.integers(0, 21 * 10**17)
+CHANNEL = st.integers(0, 2**64 - 1).map(ShortChannelId)
+
+
+def maybe(strategy: st.SearchStrategy) -> st.SearchStrategy:
+    return st.none() | strategy
+
+
+held = st.builds(
+    HeldHtlc,
+    key=st.builds(HtlcKey, CHANNEL, st.integers(0, 2**32)),
+    payment_hash=HASH,
+    peer=NODE,
+    incoming_amount_msat=MSAT,
+    outgoing_amount_msat=MSAT,
+    incoming_expiry=HEIGHTS,
+    outgoing_expiry=HEIGHTS,
+    outgoing_channel=maybe(CHANNEL),
+    outgoing_node=maybe(NODE),
+)
+records: st.SearchStrategy[Record] = st.one_of(
+    st.builds(
+        Block,
+        unblock_hash=HASH,
+        client=NODE,
+        digest=HASH,
+        payment_hashes=st.lists(HASH, min_size=1, max_size=4).map(tuple),
+        amount_msat=MSAT,
+        release_by_height=HEIGHTS,
+        hold_until=st.integers(0, 2**40),
+        invoice=maybe(st.text()),
+        invoice_expires_at=maybe(st.integers(0, 2**40)),
+        courier=maybe(st.binary()),
+        stage=st.sampled_from(Stage),
+        first_part_at=maybe(TIME),
+        courier_sent=st.integers(0, 1000),
+        courier_next_at=maybe(TIME),
+        told=maybe(st.sampled_from(BlockState)),
+    ),
+    st.builds(
+        Htlc,
+        htlc=held,
+        block=maybe(HASH),
+        offered_at=TIME,
+        verdict=maybe(st.sampled_from(Verdict)),
+        preimage=maybe(HASH),
+        outcome=maybe(st.sampled_from(Outcome)),
+        gone=st.booleans(),
+    ),
+    st.builds(
+        Attempt,
+        payment_hash=HASH,
+        block=HASH,
+        fee_limit_msat=MSAT,
+        latest_expiry=HEIGHTS,
+        state=st.sampled_from(AttemptState),
+    ),
+    st.builds(
+        Letter,
+        client=NODE,
+        letter_id=HASH,
+        number=st.integers(0, 2**40),
+        source=NODE,
+        message=st.builds(OnionMessage, NODE, st.binary()),
+        arrived_at=TIME,
+    ),
+    st.builds(Delivered, client=NODE, letter_id=HASH, delivered_at=TIME, pushed_at=TIME),
+    st.builds(
+        Call,
+        client=NODE,
+        method=st.sampled_from(Method),
+        tries=st.integers(0, 8),
+        last_at=maybe(TIME),
+        next_at=maybe(TIME),
+    ),
+    st.builds(Webhook, client=NODE, app_name=st.text(), url=st.text(), used_at=TIME),
+)
+
+
+def letter(number: int) -> Letter:
+    return Letter(
+        client=b"c" * 33,
+        letter_id=bytes([number]) * 32,
+        number=number,
+        source=b"s" * 33,
+        message=OnionMessage(b"p" * 33, bytes(1366)),
+        arrived_at=1.5,
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lsp.sqlite"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(st.lists(records, unique_by=lambda record: (type(record), record.key)))
+def test_every_record_comes_back_as_it_went_in(tmp_path_factory: pytest.TempPathFactory, written: list) -> None:
+    path = tmp_path_factory.mktemp("store") / "lsp.sqlite"
+    with Store(path) as store:
+        store.commit([Put(record) for record in written])
+    with Store(path) as store:
+        read = list(store.load())
+    assert {(type(record), record.key): record for record in read} == {
+        (type(record), record.key): record for record in written
+    }
+
+
+def test_letters_come_back_in_order(path: Path) -> None:
+    with Store(path) as store:
+        store.commit([Put(letter(number)) for number in (3, 1, 2)])
+        store.commit([Put(replace(letter(1), arrived_at=9.0))])
+        assert [record.number for record in store.load() if isinstance(record, Letter)] == [1, 2, 3]
+
+
+def test_the_last_change_of_a_record_counts(path: Path) -> None:
+    with Store(path) as store:
+        store.commit([Put(letter(1)), Drop(letter(1)), Put(letter(2)), Put(letter(1)), Drop(letter(2))])
+        assert list(store.load()) == [letter(1)]
+
+
+def test_what_is_not_there_can_be_dropped(path: Path) -> None:
+    with Store(path) as store:
+        store.commit([Drop(letter(1))])
+        assert list(store.load()) == []
+
+
+def test_a_step_is_stored_whole_or_not_at_all(path: Path) -> None:
+    unstorable: list[Change] = [Put(letter(1)), Put(replace(letter(2), number=2**70))]
+    with Store(path) as store:
+        with pytest.raises(OverflowError):
+            store.commit(unstorable)
+        assert list(store.load()) == []
+        store.commit([Put(letter(3))])
+    with Store(path) as store:
+        assert list(store.load()) == [letter(3)]
+
+
+def test_a_full_disk_is_told_and_leaves_the_file_usable(path: Path) -> None:
+    with Store(path) as store:
+        store.commit([Put(letter(1))])
+        (pages,) = store._database.execute("PRAGMA page_count").fetchone()
+        store._database.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StoreError, match=r"lsp\.sqlite.*full.*disk space"):
+            store.commit([Put(letter(number)) for number in range(2, 100)])
+        assert list(store.load()) == [letter(1)]
+        store._database.execute("PRAGMA max_page_count = 100000")
+        store.commit([Put(letter(2))])
+        assert len(list(store.load())) == 2
+
+
+def test_committed_changes_survive_a_kill(path: Path) -> None:
+    """The child is killed in the middle of its work; every step that it reported is there, whole."""
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_store import letter
+from asyncpay.engine.lsp.records import Put
+from asyncpay.store import Store
+store = Store(Path({str(path)!r}))
+for step in range(0, 200, 2):
+    store.commit([Put(letter(step)), Put(letter(step + 1))])
+    print(step, flush=True)
+"""
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    reported = [int(child.stdout.readline()) for _ in range(20)]
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    with Store(path) as store:
+        numbers = {record.number for record in store.load() if isinstance(record, Letter)}
+    assert set(reported) <= numbers
+    assert {number ^ 1 for number in numbers} == numbers
+
+
+def test_a_commit_is_on_disk_when_it_returns(path: Path) -> None:
+    with Store(path) as store:
+        assert store._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert store._database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+# --- versions ---
+
+
+def test_an_old_file_is_migrated_step_by_step(path: Path) -> None:
+    first, *_ = shipped_migrations()
+    with Store(path, [first]) as store:
+        store.commit([Put(letter(1))])
+    second = "ALTER TABLE letters ADD COLUMN colour TEXT; UPDATE letters SET colour = 'red';"
+    third = "ALTER TABLE letters RENAME COLUMN colour TO hue;"
+    with Store(path, [first, second, third]) as store:
+        assert list(store.load()) == [letter(1)]
+        assert store._database.execute("SELECT hue FROM letters").fetchone() == ("red",)
+        assert store._database.execute("PRAGMA user_version").fetchone() == (3,)
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
+    first, *_ = shipped_migrations()
+    with Store(path, [first]) as store:
+        store.commit([Put(letter(1))])
+    with pytest.raises(StoreError):
+        Store(path, [first, "DROP TABLE letters; DROP TABLE nonsense;"])
+    with Store(path, [first]) as store:
+        assert list(store.load()) == [letter(1)]
+
+
+def test_a_newer_file_is_refused(path: Path) -> None:
+    migrations = shipped_migrations()
+    Store(path, [*migrations, "SELECT 1;"]).close()
+    with pytest.raises(StoreError, match=r"lsp\.sqlite was written by a newer release.*Start that release"):
+        Store(path)
+
+
+# --- files that cannot be used ---
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut", "holes"])
+def test_a_damaged_file_is_refused_with_advice(path: Path, damage: str) -> None:
+    with Store(path) as store:
+        store.commit([Put(letter(number)) for number in range(100)])
+    data = bytearray(path.read_bytes())
+    match damage:
+        case "garbage":
+            data[:] = b"not a database at all" * 1000
+        case "cut":
+            del data[len(data) // 2 :]
+        case "holes":
+            for start in range(4096, len(data), 8192):
+                data[start : start + 2000] = bytes(2000)
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match=r"lsp\.sqlite is damaged.*recover"):
+        Store(path)
+    assert path.read_bytes() == data
+
+
+def test_another_programs_file_is_not_touched(path: Path) -> None:
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE wallet (coins INTEGER)")
+    other.commit()
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="belongs to another program"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_two_lsps_cannot_share_a_file(path: Path) -> None:
+    with Store(path), pytest.raises(StoreError, match="in use by another process"):
+        Store(path)
+    Store(path).close()
+
+
+def test_a_missing_directory_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="Make its directory"):
+        Store(tmp_path / "nowhere" / "lsp.sqlite")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_file_without_permission_is_said_to_be_so(path: Path) -> None:
+    Store(path).close()
+    path.chmod(0o400)
+    with pytest.raises(StoreError, match="permissions"):
+        Store(path)
