@@ -132,9 +132,7 @@ class _SignedRequest(_Message):
     def __post_init__(self) -> None:
         for number, _ in self.unknown_records:
             if number > _SIGNATURE_RECORD:
-                raise WireError(
-                    f"{type(self).__name__}: record {number} stands behind the signature, so unsigned"
-                )
+                raise WireError(f"{type(self).__name__}: record {number} stands behind the signature, so unsigned")
 
     @property
     def digest(self) -> bytes:

@@ -93,9 +93,7 @@ def build(
     needed = sum(len(frame) + _HMAC_BYTES for frame in framed)
     room = next((room for room in rooms if needed <= room), None)
     if room is None:
-        raise WireError(
-            f"over {len(framed)} hops this message needs {needed} bytes; {max(rooms)} is the most"
-        )
+        raise WireError(f"over {len(framed)} hops this message needs {needed} bytes; {max(rooms)} is the most")
     packet = _wrap([hop.blinded_node_id for hop in path.hops], framed, session_key, room)
     return OnionMessage(ecdh.checked_point(path.first_path_key), packet)
 

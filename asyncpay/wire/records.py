@@ -69,9 +69,7 @@ class TlvStream:
         for name, record, _ in _layout(type(self)):
             value = getattr(self, name)
             if record.number in records:
-                raise WireError(
-                    f"{type(self).__name__}: record {record.number} is {name}, not an unknown one"
-                )
+                raise WireError(f"{type(self).__name__}: record {record.number} is {name}, not an unknown one")
             if value is not None and record.number != without:
                 records[record.number] = _explained(type(self), name, record.codec.encode, value)
         return records
@@ -95,9 +93,7 @@ def _explained(cls: type[TlvStream], name: str, convert: Callable[[Any], Any], v
 def _refuse_even(cls: type[TlvStream], unknown: dict[int, bytes]) -> None:
     for number in unknown:
         if number % 2 == 0:
-            raise WireError(
-                f"{cls.__name__}: record {number} is even and not known here, so the whole is refused"
-            )
+            raise WireError(f"{cls.__name__}: record {number} is even and not known here, so the whole is refused")
 
 
 # --- the forms that values take ---

@@ -18,8 +18,7 @@ TU64_BYTES = 8
 def encode(records: Mapping[int, bytes]) -> bytes:
     """Write type -> value as one stream, ascending; WireError for a type outside 0..2^64-1."""
     return b"".join(
-        bigsize.encode(number) + bigsize.encode(len(value)) + value
-        for number, value in sorted(records.items())
+        bigsize.encode(number) + bigsize.encode(len(value)) + value for number, value in sorted(records.items())
     )
 
 

@@ -22,9 +22,7 @@ def text(max_bytes: int) -> st.SearchStrategy[str]:
 def odd_records(beyond: int, below: int) -> st.SearchStrategy[tuple[tuple[int, bytes], ...]]:
     """Unknown odd records between the known ones of a stream and `below`."""
     types = st.integers(beyond // 2, below // 2 - 1).map(lambda half: 2 * half + 1)
-    return st.dictionaries(types, st.binary(max_size=20), max_size=3).map(
-        lambda found: tuple(sorted(found.items()))
-    )
+    return st.dictionaries(types, st.binary(max_size=20), max_size=3).map(lambda found: tuple(sorted(found.items())))
 
 
 signed_unknown = odd_records(4, 10)

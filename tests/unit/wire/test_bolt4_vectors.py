@@ -51,9 +51,7 @@ class TestOnionMessage:
             next_node_id=unhex(tlvs[0]["next_node_id"]),
             next_path_key_override=unhex(tlvs[0]["next_path_key_override"]),
         )
-        assert bob == HopData(
-            next_node_id=unhex(tlvs[1]["next_node_id"]), unknown_records=((561, unhex("123456")),)
-        )
+        assert bob == HopData(next_node_id=unhex(tlvs[1]["next_node_id"]), unknown_records=((561, unhex("123456")),))
         assert carol == HopData(padding=bytes(5), next_node_id=unhex(tlvs[2]["next_node_id"]))
         assert dave == HopData(
             padding=b"", path_id=unhex(tlvs[3]["path_id"]), unknown_records=((65535, unhex("06c1")),)
@@ -141,9 +139,7 @@ class TestRouteBlinding:
             assert ecdh.next_ephemeral(path_key, opened.shared_secret).hex() == hop["next_path_key"]
             blinded_key = key.multiply(ecdh.derive(b"blinded_node_id", opened.shared_secret))
             assert blinded_key.secret.hex() == hop["blinded_privkey"]
-            assert (
-                ecdh.blind(key.public_key.format(), opened.shared_secret) == blinded_key.public_key.format()
-            )
+            assert ecdh.blind(key.public_key.format(), opened.shared_secret) == blinded_key.public_key.format()
 
 
 class TestPaymentOnions:
@@ -152,9 +148,7 @@ class TestPaymentOnions:
     def test_blinded_data_is_opened(self) -> None:
         vector = bolt04("blinded-payment-onion-test.json")
         route = vector["generate"]["blinded_route"]
-        told = [
-            hop["tlvs"]["encrypted_recipient_data"] for hop in vector["generate"]["full_route"]["hops"][1:]
-        ]
+        told = [hop["tlvs"]["encrypted_recipient_data"] for hop in vector["generate"]["full_route"]["hops"][1:]]
         path_key = unhex(route["first_path_key"])
         for i, peeled in enumerate(vector["decrypt"]["hops"][1:]):
             oracle = PrivateKey(unhex(peeled["node_privkey"])).ecdh

@@ -66,9 +66,7 @@ EXAMPLES = [
     (m.CancelRequest(unblock_hash=HASH, signature=SIGNATURE), b"\7\x00\x20" + HASH + b"\x0a\x41" + SIGNATURE),
     (m.PaymentRefused(pid=PID, reason="no"), b"\x08\x00\x20" + PID + b"\x01\x02no"),
 ]  # fmt: skip
-BY_NAME = pytest.mark.parametrize(
-    ("message", "encoded"), EXAMPLES, ids=[type(e[0]).__name__ for e in EXAMPLES]
-)
+BY_NAME = pytest.mark.parametrize(("message", "encoded"), EXAMPLES, ids=[type(e[0]).__name__ for e in EXAMPLES])
 
 
 @BY_NAME
