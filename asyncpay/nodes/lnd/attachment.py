@@ -1,0 +1,151 @@
+"""All of LND's streams as one: opened together, merged in the order in which they arrive, ended together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from asyncpay.lightning import HtlcKey, Verdict
+from asyncpay.node_events import Attached, BlockConnected, CustomMessage, HtlcGone, HtlcOffered, NodeEvent
+from asyncpay.nodes.base import NodeError, NodeUnreachableError
+from asyncpay.nodes.lnd import htlcs, onions
+from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection
+from asyncpay.nodes.lnd.htlcs import Interceptor
+from asyncpay.nodes.lnd.reach import Reach
+from asyncpay.nodes.proto import chainnotifier_pb2 as chain
+from asyncpay.nodes.proto import lightning_pb2 as ln
+from asyncpay.nodes.proto import router_pb2 as router
+
+MAX_WAITING_EVENTS = 1_000
+"""More than these wait in LND instead, which then waits for us with forwarding too."""
+
+_NETWORKS = {"mainnet": "bitcoin"}  # all others are called alike
+
+
+class Attachment:
+    """One life of the event stream. Must be closed."""
+
+    def __init__(self, lnd: Connection) -> None:
+        self._lnd = lnd
+        self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue(MAX_WAITING_EVENTS)
+        self._reach = Reach(lnd, self._events.put)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._peers = lnd.lightning.SubscribePeerEvents(ln.PeerEventSubscription())
+        self._channels = lnd.lightning.SubscribeChannelEvents(ln.ChannelEventSubscription())
+        self._onions = lnd.lightning.SubscribeOnionMessages(ln.SubscribeOnionMessagesRequest())
+        self._custom = lnd.lightning.SubscribeCustomMessages(ln.SubscribeCustomMessagesRequest())
+        self._outcomes = lnd.router.SubscribeHtlcEvents(router.SubscribeHtlcEventsRequest())
+        self._blocks = lnd.chain.RegisterBlockEpochNtfn(chain.BlockEpoch())
+        self._interceptor = Interceptor(lnd)
+
+    async def events(self) -> AsyncIterator[NodeEvent]:
+        """See Node.events."""
+        with self._all_else_is_absence():
+            attached = await self._attach()
+        yield attached
+        for what, follow in {
+            "report peers": self._follow_peers,
+            "report channels": self._follow_channels,
+            "list peers and channels": self._reach.watch,
+            "report blocks": self._follow_blocks,
+            "report onion messages": self._follow_onions,
+            "report custom messages": self._follow_custom,
+            "report what becomes of HTLCs": self._follow_outcomes,
+            "offer HTLCs": self._follow_offers,
+        }.items():
+            self._tasks.append(asyncio.create_task(self._until_it_ends(what, follow)))
+        while True:
+            event = await self._events.get()
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
+        """See Node.answer."""
+        await self._interceptor.answer(key, verdict, preimage)
+
+    async def close(self) -> None:
+        """End all streams."""
+        for task in self._tasks:
+            task.cancel()
+        for call in (self._peers, self._channels, self._onions, self._custom, self._outcomes, self._blocks):
+            call.cancel()
+        self._interceptor.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _attach(self) -> Attached:
+        """Two of the streams begin with a word of their own. LND takes up calls in their order, so once these two have
+        spoken, all are there, and what happens after this look at the node is reported.
+        """
+        with self._lnd.calling("report HTLCs and blocks"):
+            async with asyncio.timeout(CALL_SECONDS):
+                await anext(aiter(self._outcomes), None)
+                first_block = await anext(aiter(self._blocks), None)
+        with self._lnd.calling("tell who it is"):
+            info = await self._lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=CALL_SECONDS)
+        await self._reach.begin()
+        self._interceptor.check()
+        network = info.chains[0].network
+        return Attached(
+            node_id=bytes.fromhex(info.identity_pubkey),
+            network=_NETWORKS.get(network, network),
+            height=first_block.height if first_block else info.block_height,
+            links=tuple(self._reach.links.values()),
+            online=self._reach.online,
+        )
+
+    async def _until_it_ends(self, what: str, follow: Callable[[], Awaitable[None]]) -> None:
+        """Whichever stream ends first ends all: its error comes last in the events, after what was reported before."""
+        try:
+            with self._all_else_is_absence(), self._lnd.calling(what):
+                await follow()
+            raise NodeUnreachableError(f"LND at {self._lnd.address} ceased to {what}")
+        except Exception as error:
+            await self._events.put(error)
+
+    @contextmanager
+    def _all_else_is_absence(self) -> Iterator[None]:
+        """A stream that LND refuses is as good as none: the only way on is to attach again."""
+        try:
+            yield
+        except NodeUnreachableError:
+            raise
+        except NodeError as error:
+            raise NodeUnreachableError(str(error)) from None
+        except TimeoutError:
+            raise NodeUnreachableError(f"LND at {self._lnd.address} did not begin to report in time") from None
+
+    async def _follow_peers(self) -> None:
+        async for event in self._peers:
+            await self._reach.peer_event(event)
+
+    async def _follow_channels(self) -> None:
+        async for event in self._channels:
+            if event.type != ln.ChannelEventUpdate.CHANNEL_UPDATE:  # that is any HTLC that comes or goes
+                self._reach.suspect()
+
+    async def _follow_blocks(self) -> None:
+        async for block in self._blocks:
+            await self._events.put(BlockConnected(block.height))
+            self._reach.suspect()
+
+    async def _follow_onions(self) -> None:
+        async for update in self._onions:
+            if event := await onions.read(self._lnd, update):
+                await self._events.put(event)
+
+    async def _follow_custom(self) -> None:
+        async for message in self._custom:
+            await self._events.put(CustomMessage(message.peer, message.type, message.data))
+
+    async def _follow_outcomes(self) -> None:
+        async for update in self._outcomes:
+            event = htlcs.outcome(update)
+            if isinstance(event, HtlcGone):
+                self._interceptor.forget(event.key)
+            if event is not None:
+                await self._events.put(event)
+
+    async def _follow_offers(self) -> None:
+        async for offer in self._interceptor.offers():
+            peer = await self._reach.peer_of(htlcs.key_of(offer.incoming_circuit_key).short_channel_id)
+            await self._events.put(HtlcOffered(htlcs.held_htlc(offer, peer)))

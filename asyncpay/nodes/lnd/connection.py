@@ -1,0 +1,68 @@
+"""One gRPC channel to one LND: its stubs, and its errors in our words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from asyncpay.nodes import lnd_channel
+from asyncpay.nodes.base import NodeError, NodeUnreachableError
+from asyncpay.nodes.proto.chainnotifier_pb2_grpc import ChainNotifierStub
+from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub
+from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
+from asyncpay.nodes.proto.signer_pb2_grpc import SignerStub
+
+CALL_SECONDS = 30
+"""The longest that a call which LND can answer at once may take."""
+
+_OPTIONS = [
+    *lnd_channel.OPTIONS,
+    # A node that comes back should not be waited for longer than it was away.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    # A half-open connection shows on streams only if somebody asks. LND allows a ping every 5 s.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+]
+
+_ABSENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+_NOT_READY = ("waiting to start", "wallet locked", "wallet not created", "process of starting", "shutting down")
+"""What an LND that comes up or goes down says, under a code that it uses for everything."""
+
+
+class LndRefusedError(NodeError):
+    """LND answered, and refused. code: gRPC's, where LND took the trouble; details: its own words."""
+
+    def __init__(self, sentence: str, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.details = details
+
+
+class Connection:
+    """Must be made inside a running event loop. Nothing is sent before the first call, and a connection that is
+    lost comes back with the next one, so that the node may be away at any time.
+    """
+
+    def __init__(self, address: str, tls_certificate: bytes, macaroon: bytes) -> None:
+        self.address = address
+        credentials = lnd_channel.credentials(tls_certificate, macaroon)
+        channel = grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+        self.lightning = LightningStub(channel)
+        self.router = RouterStub(channel)
+        self.signer = SignerStub(channel)
+        self.chain = ChainNotifierStub(channel)
+        self.close = channel.close
+
+    @contextmanager
+    def calling(self, what: str) -> Iterator[None]:
+        """Around any call: gRPC's errors become NodeUnreachableError or LndRefusedError, saying what failed."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            details = error.details() or error.code().name
+            sentence = f"LND at {self.address} did not {what}: {details}"
+            if error.code() in _ABSENT or any(words in details for words in _NOT_READY):
+                raise NodeUnreachableError(sentence) from None
+            raise LndRefusedError(sentence, error.code(), details) from None

@@ -1,0 +1,126 @@
+"""HTLCs on their way through LND: offered by its interceptor, answered, and what became of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import grpc
+
+from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, PendingHtlc, ShortChannelId, Verdict
+from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcSettled
+from asyncpay.nodes.base import NodeUnreachableError
+from asyncpay.nodes.lnd.connection import Connection
+from asyncpay.nodes.proto import lightning_pb2 as ln
+from asyncpay.nodes.proto import router_pb2 as router
+
+CUTOFF_BLOCKS = 19
+"""LND fails a held HTLC this long before its incoming expiry (lncfg.DefaultFinalCltvRejectDelta)."""
+
+_BY_NODE_ID = 2**64 - 1
+_ACTIONS = {Verdict.RESUME: router.RESUME, Verdict.FAIL: router.FAIL, Verdict.SETTLE: router.SETTLE}
+
+
+class Interceptor:
+    """One `HtlcInterceptor` stream, opened at once. LND has room for one, and ends it at the first answer that it
+    cannot use; so what is known to be no use is not sent.
+    """
+
+    def __init__(self, lnd: Connection) -> None:
+        self._lnd = lnd
+        self._call = lnd.router.HtlcInterceptor()
+        self._on_offer: dict[HtlcKey, bool] = {}  # whether it is on chain already
+        self._writing = asyncio.Lock()
+
+    async def offers(self) -> AsyncIterator[router.ForwardHtlcInterceptRequest]:
+        """Everything that LND offers, until the stream ends."""
+        async for offer in self._call:
+            self._on_offer[key_of(offer.incoming_circuit_key)] = is_on_chain(offer)
+            yield offer
+
+    async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
+        """See Node.answer."""
+        async with self._writing:
+            on_chain = self._on_offer.get(key)
+            if on_chain is None or self._call.done():
+                raise NodeUnreachableError(
+                    f"LND at {self._lnd.address} was not told to {verdict.value} HTLC {key}: "
+                    "it does not offer it (any more) on this stream"
+                )
+            if on_chain and verdict is not Verdict.SETTLE:
+                return  # there LND accepts a preimage only; the chain does the rest
+            self.forget(key)
+            answer = router.ForwardHtlcInterceptResponse(
+                incoming_circuit_key=router.CircuitKey(chan_id=key.short_channel_id, htlc_id=key.htlc_id),
+                action=_ACTIONS[verdict],
+                preimage=preimage or b"",
+            )
+            # If the stream breaks here, the answer may have got through: that must not be called undelivered.
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await self._call.write(answer)
+
+    def forget(self, key: HtlcKey) -> None:
+        """The HTLC is answered or gone, so to answer it (again) would end the stream."""
+        self._on_offer.pop(key, None)
+
+    def check(self) -> None:
+        """NodeUnreachableError if LND has ended the stream already."""
+        if self._call.done():
+            raise NodeUnreachableError(
+                f"LND at {self._lnd.address} does not take us as its HTLC interceptor: it has one already, "
+                "which is noticed to be gone within 80 s"
+            )
+
+    def close(self) -> None:
+        """End the stream; what is on offer stays held if LND runs with --requireinterceptor."""
+        self._call.cancel()
+
+
+def key_of(circuit: router.CircuitKey) -> HtlcKey:
+    """LND's name for an HTLC is ours."""
+    return HtlcKey(ShortChannelId(circuit.chan_id), circuit.htlc_id)
+
+
+def is_on_chain(offer: router.ForwardHtlcInterceptRequest) -> bool:
+    """Whether the incoming channel was closed with this HTLC on it: LND's deadline then is the HTLC's own expiry."""
+    return offer.auto_fail_height >= offer.incoming_expiry
+
+
+def held_htlc(offer: router.ForwardHtlcInterceptRequest, peer: NodeId) -> HeldHtlc:
+    """What LND offers, sent by `peer`."""
+    by_channel = offer.outgoing_requested_chan_id != _BY_NODE_ID
+    return HeldHtlc(
+        key=key_of(offer.incoming_circuit_key),
+        payment_hash=offer.payment_hash,
+        peer=peer,
+        incoming_amount_msat=offer.incoming_amount_msat,
+        outgoing_amount_msat=offer.outgoing_amount_msat,
+        incoming_expiry=offer.incoming_expiry,
+        outgoing_expiry=offer.outgoing_expiry,
+        outgoing_channel=ShortChannelId(offer.outgoing_requested_chan_id) if by_channel else None,
+        outgoing_node=offer.outgoing_requested_node_id or None,
+    )
+
+
+def outcome(event: router.HtlcEvent) -> HtlcSettled | HtlcFailed | HtlcGone | None:
+    """What an event of LND says about an incoming HTLC; None for own payments, and for mere progress."""
+    key = HtlcKey(ShortChannelId(event.incoming_channel_id), event.incoming_htlc_id)
+    match event.WhichOneof("event"), event.event_type:
+        case "final_htlc_event", _:
+            return HtlcGone(key)
+        case "settle_event", router.HtlcEvent.FORWARD:
+            return HtlcSettled(key, event.settle_event.preimage)
+        case "forward_fail_event" | "link_fail_event", router.HtlcEvent.FORWARD:
+            return HtlcFailed(key)
+    return None
+
+
+def pending_htlc(channel: ln.Channel, htlc: ln.HTLC) -> PendingHtlc:
+    """An HTLC on an open channel. LND tells its amount in whole satoshis, rounded down."""
+    return PendingHtlc(
+        key=HtlcKey(ShortChannelId(channel.chan_id), htlc.htlc_index),
+        peer=bytes.fromhex(channel.remote_pubkey),
+        incoming=htlc.incoming,
+        payment_hash=htlc.hash_lock,
+        amount_msat=htlc.amount * 1_000,
+        expiry=htlc.expiration_height,
+    )

@@ -1,0 +1,150 @@
+"""LND as a `Node`: each verb of the interface, over gRPC."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Self
+
+import grpc
+
+from asyncpay.lightning import (
+    Capabilities,
+    Capability,
+    HtlcKey,
+    Invoice,
+    NodeId,
+    PaymentResult,
+    PendingHtlc,
+    Verdict,
+)
+from asyncpay.node_events import NodeEvent
+from asyncpay.nodes.base import (
+    Node,
+    NodeError,
+    NodeUnreachableError,
+    OnionUnreadableError,
+    Payment,
+    PeerNotConnectedError,
+)
+from asyncpay.nodes.lnd import htlcs, onions, payments, reach, routes
+from asyncpay.nodes.lnd.attachment import Attachment
+from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
+from asyncpay.nodes.proto import lightning_pb2 as ln
+from asyncpay.wire import signature
+from asyncpay.wire.onion import Final, OnionMessage
+
+MAX_CUSTOM_BYTES = 65533
+"""LND sends one byte more too, and loses the connection over it."""
+
+CAPABILITIES = Capabilities(
+    transit_release=Capability(True, "SubscribeOnionMessages also shows messages that LND merely forwards"),
+    forwards_with_payer_offline=Capability(False, "the switch fails a RESUME if the incoming link is not there"),
+    reoffers_without_payer=Capability(False, "restarted, LND replays an HTLC when its channel is re-established"),
+    pays_on_behalf=Capability(True, "own payments and intercepted HTLCs of one hash do not meet in LND"),
+    cutoff_blocks=htlcs.CUTOFF_BLOCKS,
+)
+
+
+class LndNode(Node):
+    """An LND 0.21 or later, which must run with --requireinterceptor: without it, whenever nobody is attached
+    LND forwards what was held.
+
+    `connect` it within a running event loop and `close` it in the end, or use it as an async context manager.
+    """
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, lnd: Connection) -> None:
+        self._lnd = lnd
+        self._attachment: Attachment | None = None
+
+    @classmethod
+    def connect(cls, address: str, tls_certificate: bytes, macaroon: bytes) -> Self:
+        """An LND at host:port; it need not be there yet. tls_certificate: tls.cert (PEM); macaroon: the raw bytes."""
+        return cls(Connection(address, tls_certificate, macaroon))
+
+    async def close(self) -> None:
+        """Hang up. Every stream and call ends."""
+        await self._lnd.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def events(self) -> AsyncIterator[NodeEvent]:
+        """See Node.events."""
+        attachment = self._attachment = Attachment(self._lnd)
+        try:
+            async for event in attachment.events():
+                yield event
+        finally:
+            await attachment.close()
+
+    async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None = None) -> None:
+        """See Node.answer."""
+        if self._attachment is None:
+            raise NodeUnreachableError(f"LND at {self._lnd.address} has offered no HTLC {key}: attach first")
+        await self._attachment.answer(key, verdict, preimage)
+
+    async def pending_htlcs(self) -> Sequence[PendingHtlc]:
+        """See Node.pending_htlcs."""
+        channels = await reach.open_channels(self._lnd)
+        return [htlcs.pending_htlc(channel, htlc) for channel in channels for htlc in channel.pending_htlcs]
+
+    async def forward_onion(self, message: OnionMessage) -> None:
+        """See Node.forward_onion."""
+        peeled = await onions.peel(self._lnd, message)
+        if isinstance(peeled, Final):
+            raise OnionUnreadableError(
+                f"an onion message ends at LND at {self._lnd.address}, and cannot go on from there"
+            )
+        await self.send_onion(await onions.next_node(self._lnd, peeled.data), peeled.message)
+
+    async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
+        """See Node.send_onion."""
+        request = ln.SendOnionMessageRequest(peer=first_hop, path_key=message.path_key, onion=message.packet)
+        with self._giving_to(first_hop, "send an onion message"):
+            await self._lnd.lightning.SendOnionMessage(request, timeout=CALL_SECONDS)
+
+    async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:
+        """See Node.send_custom."""
+        if len(data) > MAX_CUSTOM_BYTES:
+            raise NodeError(f"a custom message takes at most {MAX_CUSTOM_BYTES} bytes of data, not {len(data)}")
+        request = ln.SendCustomMessageRequest(peer=peer, type=type_, data=data)
+        with self._giving_to(peer, f"send a custom message of type {type_}"):
+            await self._lnd.lightning.SendCustomMessage(request, timeout=CALL_SECONDS)
+
+    async def onion_route(self, destination: NodeId) -> tuple[NodeId, ...]:
+        """See Node.onion_route; of unannounced nodes, only connected peers can be found."""
+        return await routes.onion_route(self._lnd, destination)
+
+    async def sign(self, text: str) -> bytes:
+        """See Node.sign."""
+        with self._lnd.calling("sign a message"):
+            request = ln.SignMessageRequest(msg=text.encode())
+            signed = await self._lnd.lightning.SignMessage(request, timeout=CALL_SECONDS)
+        return signature.decode(signed.signature)
+
+    async def decode_invoice(self, text: str) -> Invoice:
+        """See Node.decode_invoice."""
+        return payments.invoice(text, await payments.decode(self._lnd, text))
+
+    async def pay(self, payment: Payment) -> PaymentResult:
+        """See Node.pay."""
+        return await payments.pay(self._lnd, payment)
+
+    async def track_payment(self, payment_hash: bytes) -> PaymentResult:
+        """See Node.track_payment."""
+        return await payments.track(self._lnd, payment_hash)
+
+    @contextmanager
+    def _giving_to(self, peer: NodeId, what: str) -> Iterator[None]:
+        """LND says in several ways that a peer is not there, depending on when it left."""
+        try:
+            with self._lnd.calling(f"{what} to {peer.hex()}"):
+                yield
+        except LndRefusedError as error:
+            if error.code is grpc.StatusCode.NOT_FOUND or error.details.endswith(("disconnected", "peer exiting")):
+                raise PeerNotConnectedError(peer) from None
+            raise

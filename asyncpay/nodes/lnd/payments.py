@@ -1,0 +1,141 @@
+"""Paying with LND, and never twice: LND's own record of a payment hash decides what became of it."""
+
+from collections.abc import AsyncIterable
+
+import grpc
+
+from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
+from asyncpay.nodes.base import NodeUnreachableError, Payment
+from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
+from asyncpay.nodes.proto import lightning_pb2 as ln
+from asyncpay.nodes.proto import router_pb2 as router
+
+MAX_ROUTE_BLOCKS = 2016
+"""LND's --max-cltv-expiry: a higher limit is an error, and none at all means this one."""
+
+_NETWORKS = {"lnbcrt": "regtest", "lntbs": "signet", "lntb": "testnet", "lnbc": "bitcoin"}  # the longer prefix first
+_STATUS = {
+    ln.Payment.INITIATED: PaymentStatus.IN_FLIGHT,
+    ln.Payment.IN_FLIGHT: PaymentStatus.IN_FLIGHT,
+    ln.Payment.SUCCEEDED: PaymentStatus.SUCCEEDED,
+    ln.Payment.FAILED: PaymentStatus.FAILED,
+}
+_UNKNOWN = PaymentResult(status=PaymentStatus.UNKNOWN)
+
+
+async def pay(lnd: Connection, payment: Payment) -> PaymentResult:
+    """See Node.pay."""
+    known = await track(lnd, payment.invoice.payment_hash)  # LND itself would try a failed one again
+    if known.status is not PaymentStatus.UNKNOWN:
+        return known
+    if payment.cltv_limit_blocks < 1:
+        return _failed("no blocks are left for the route")
+    try:
+        if _is_as_invoiced(payment):
+            request = as_invoiced(payment)
+        else:
+            decoded = await decode(lnd, payment.invoice.text)
+            if decoded.blinded_paths:
+                return _failed("LND cannot add slack, or change the amount, where the invoice has blinded paths")
+            request = by_its_parts(payment, decoded)
+        with lnd.calling(f"pay {payment.invoice.payment_hash.hex()}"):
+            return await _decided(lnd, lnd.router.SendPaymentV2(request))
+    except LndRefusedError as error:
+        known = await track(lnd, payment.invoice.payment_hash)
+        return _failed(error.details) if known.status is PaymentStatus.UNKNOWN else known
+
+
+async def track(lnd: Connection, payment_hash: bytes) -> PaymentResult:
+    """See Node.track_payment."""
+    request = router.TrackPaymentRequest(payment_hash=payment_hash, no_inflight_updates=True)
+    try:
+        with lnd.calling(f"track payment {payment_hash.hex()}"):
+            return await _decided(lnd, lnd.router.TrackPaymentV2(request))
+    except LndRefusedError as error:
+        if error.code is grpc.StatusCode.NOT_FOUND:
+            return _UNKNOWN
+        raise
+
+
+async def decode(lnd: Connection, text: str) -> ln.PayReq:
+    """A BOLT 11 invoice as LND reads it."""
+    with lnd.calling("read an invoice"):
+        return await lnd.lightning.DecodePayReq(ln.PayReqString(pay_req=text), timeout=CALL_SECONDS)
+
+
+def invoice(text: str, decoded: ln.PayReq) -> Invoice:
+    """LND decodes invoices of its own network only, whose name is in their prefix."""
+    network = next((name for prefix, name in _NETWORKS.items() if text.lower().startswith(prefix)), "unknown")
+    return Invoice(
+        text=text,
+        payment_hash=bytes.fromhex(decoded.payment_hash),
+        payee=bytes.fromhex(decoded.destination),
+        amount_msat=decoded.num_msat or None,
+        network=network,
+        expires_at=decoded.timestamp + decoded.expiry,
+        min_final_cltv_expiry=decoded.cltv_expiry,
+    )
+
+
+def result(payment: ln.Payment) -> PaymentResult:
+    """Where LND says that a payment stands."""
+    reason = ln.PaymentFailureReason.Name(payment.failure_reason).removeprefix("FAILURE_REASON_")
+    succeeded = payment.status == ln.Payment.SUCCEEDED
+    return PaymentResult(
+        status=_STATUS[payment.status],
+        preimage=bytes.fromhex(payment.payment_preimage) if succeeded else None,
+        fee_msat=payment.fee_msat,
+        failure=reason.replace("_", " ").lower() if payment.status == ln.Payment.FAILED else "",
+    )
+
+
+def as_invoiced(payment: Payment) -> router.SendPaymentRequest:
+    """Pay what the invoice asks for, as it asks; LND reads it by itself."""
+    request = _limits(payment)
+    request.payment_request = payment.invoice.text
+    if payment.invoice.amount_msat is None:
+        request.amt_msat = payment.amount_msat
+    return request
+
+
+def by_its_parts(payment: Payment, decoded: ln.PayReq) -> router.SendPaymentRequest:
+    """Pay with slack or another amount, which LND refuses beside a payment_request.
+
+    Payment metadata (BOLT 11, `m`) is lost: LND shows none, and takes none.
+    """
+    request = _limits(payment)
+    request.dest = payment.invoice.payee
+    request.payment_hash = payment.invoice.payment_hash
+    request.payment_addr = decoded.payment_addr if any(decoded.payment_addr) else b""
+    request.amt_msat = payment.amount_msat
+    request.final_cltv_delta = payment.invoice.min_final_cltv_expiry + payment.slack_blocks
+    request.dest_features.extend(sorted(decoded.features))
+    request.route_hints.extend(decoded.route_hints)
+    return request
+
+
+def _limits(payment: Payment) -> router.SendPaymentRequest:
+    """What LND takes for "none given" if it is zero is never zero here."""
+    return router.SendPaymentRequest(
+        fee_limit_msat=payment.fee_limit_msat,
+        cltv_limit=min(payment.cltv_limit_blocks, MAX_ROUTE_BLOCKS),
+        max_parts=max(payment.max_parts, 1),
+        timeout_seconds=max(payment.timeout_seconds, 1),
+        no_inflight_updates=True,
+    )
+
+
+def _is_as_invoiced(payment: Payment) -> bool:
+    return payment.slack_blocks == 0 and payment.invoice.amount_msat in (None, payment.amount_msat)
+
+
+def _failed(failure: str) -> PaymentResult:
+    return PaymentResult(status=PaymentStatus.FAILED, failure=failure)
+
+
+async def _decided(lnd: Connection, updates: AsyncIterable[ln.Payment]) -> PaymentResult:
+    """The final state of a payment that LND follows. NodeUnreachableError if it stops following before."""
+    async for update in updates:
+        if update.status in (ln.Payment.SUCCEEDED, ln.Payment.FAILED):
+            return result(update)
+    raise NodeUnreachableError(f"LND at {lnd.address} stopped following a payment before it was decided")

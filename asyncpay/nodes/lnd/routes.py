@@ -1,0 +1,99 @@
+"""The way of an onion message: along nodes that relay them, over channels that are announced."""
+
+from collections.abc import Awaitable, Callable, Iterable, Set
+from dataclasses import dataclass
+
+import grpc
+
+from asyncpay.lightning import NodeId
+from asyncpay.nodes.base import NodeError
+from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
+from asyncpay.nodes.lnd.reach import connected_peers, open_links
+from asyncpay.nodes.proto import lightning_pb2 as ln
+
+ONION_MESSAGES = frozenset({38, 39})
+"""`option_onion_messages` (BOLT 9), required and optional."""
+MAX_LOOKUPS = 500
+"""How many nodes of the graph are looked at for one route: enough for three hops almost anywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """An announced node: whether it relays onion messages, and to whom it has an announced channel."""
+
+    relays: bool
+    neighbours: frozenset[NodeId]
+
+
+LookUp = Callable[[NodeId], Awaitable[GraphNode | None]]
+
+
+async def onion_route(lnd: Connection, destination: NodeId) -> tuple[NodeId, ...]:
+    """See Node.onion_route.
+
+    A connected peer is reached directly, announced or not. Anybody else must be announced: of what is behind an
+    unannounced channel nobody's graph tells, and its owner's blinded path is the way.
+    """
+    peers = await connected_peers(lnd)
+    if destination in peers:
+        return (destination,)
+    with_channel = {link.peer for link in (await open_links(lnd)).values() if link.usable}
+    relaying = {peer for peer in with_channel & peers.keys() if ONION_MESSAGES & peers[peer].features.keys()}
+    route = await shortest(await _own_id(lnd), destination, relaying, lambda node: _look_up(lnd, node))
+    if route is None:
+        raise NodeError(
+            f"LND at {lnd.address} knows no way for an onion message to {destination.hex()}: it is no connected peer, "
+            "and not announced within reach of one that relays onion messages"
+        )
+    return route
+
+
+async def shortest(
+    own_id: NodeId, destination: NodeId, first_hops: Set[NodeId], look_up: LookUp
+) -> tuple[NodeId, ...] | None:
+    """The shortest route from one of `first_hops`, searched from its end; None if there is none within MAX_LOOKUPS."""
+    onwards: dict[NodeId, tuple[NodeId, ...]] = {destination: (), own_id: ()}
+    frontier = [destination]
+    lookups = 0
+    while frontier:
+        reached: list[NodeId] = []
+        for node in frontier:
+            if lookups == MAX_LOOKUPS:
+                return None
+            lookups += 1
+            found = await look_up(node)
+            if found is None or not found.relays:
+                continue
+            route = (node, *onwards[node])
+            if entries := first_hops & found.neighbours:
+                return (min(entries), *route)
+            for neighbour in found.neighbours - onwards.keys():
+                onwards[neighbour] = route
+                reached.append(neighbour)
+        frontier = reached
+    return None
+
+
+async def _own_id(lnd: Connection) -> NodeId:
+    with lnd.calling("tell who it is"):
+        info = await lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=CALL_SECONDS)
+    return bytes.fromhex(info.identity_pubkey)
+
+
+async def _look_up(lnd: Connection, node: NodeId) -> GraphNode | None:
+    request = ln.NodeInfoRequest(pub_key=node.hex(), include_channels=True)
+    try:
+        with lnd.calling(f"look up node {node.hex()}"):
+            info = await lnd.lightning.GetNodeInfo(request, timeout=CALL_SECONDS)
+    except LndRefusedError as error:
+        if error.code is grpc.StatusCode.NOT_FOUND:
+            return None
+        raise
+    return GraphNode(bool(ONION_MESSAGES & info.node.features.keys()), neighbours(node, info.channels))
+
+
+def neighbours(node: NodeId, channels: Iterable[ln.ChannelEdge]) -> frozenset[NodeId]:
+    """The other ends of a node's channels. A channel that both ends call disabled is down, and does not count."""
+    up = (each for each in channels if not (each.node1_policy.disabled and each.node2_policy.disabled))
+    ends = {bytes.fromhex(end) for channel in up for end in (channel.node1_pub, channel.node2_pub)}
+    return frozenset(ends - {node})
