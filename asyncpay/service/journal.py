@@ -1,0 +1,39 @@
+"""What happened, one JSON object a line on standard output, for people with `jq` and for programs."""
+
+import json
+import sys
+import time
+from collections import deque
+from typing import TextIO
+
+LAST_ERRORS = 20
+
+
+class Journal:
+    """Writes events as JSON lines and remembers the last errors for the status."""
+
+    def __init__(self, stream: TextIO = sys.stdout) -> None:
+        self._stream = stream
+        self.errors: deque[dict[str, object]] = deque(maxlen=LAST_ERRORS)
+
+    def note(self, what: str, **details: object) -> None:
+        """Write one line: the time (Unix seconds), what happened, and details; bytes as hex, None left out."""
+        line = {"time": round(time.time(), 3), "what": what}
+        line |= {name: _plain(value) for name, value in details.items() if value is not None}
+        self._stream.write(json.dumps(line) + "\n")
+        self._stream.flush()
+
+    def error(self, what: str, because: object) -> None:
+        """Write a line about something that went wrong, and keep it for the status."""
+        self.errors.append({"time": round(time.time(), 3), "what": what, "because": str(because)})
+        self.note(what, error=str(because))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (str, int, float)):
+        return value
+    return str(value)

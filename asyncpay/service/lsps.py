@@ -1,0 +1,90 @@
+"""Phones: their requests over LSPS0 are answered, and their webhooks called."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Self
+
+from asyncpay.config import LspConfig
+from asyncpay.engine.lsp import Lsp
+from asyncpay.engine.lsp.events import LspEvent, WebhookSet
+from asyncpay.engine.lsp.policy import describe
+from asyncpay.engine.lsp.records import Method, Webhook
+from asyncpay.lsps.jsonrpc import MESSAGE_TYPE
+from asyncpay.lsps.lsps5 import Client
+from asyncpay.lsps.notifications import WEBHOOK_REGISTERED, Notification
+from asyncpay.lsps.notifier import Notifier
+from asyncpay.lsps.server import Server
+from asyncpay.lsps.webhooks import Poster
+from asyncpay.node_events import CustomMessage
+from asyncpay.nodes.base import Node, NodeError
+from asyncpay.service.journal import Journal
+
+
+class Lsps:
+    """The LSP's door for phones. An async context manager. ValueError if the CA file cannot be used.
+
+    stored: hands an event to the engine and returns when what it changed is on disk.
+    """
+
+    def __init__(
+        self,
+        config: LspConfig,
+        node: Node,
+        lsp: Lsp,
+        journal: Journal,
+        stored: Callable[[LspEvent], Awaitable[None]],
+    ) -> None:
+        self._node = node
+        self._state = lsp.state
+        self._journal = journal
+        self._stored = stored
+        self._poster = Poster(config.webhooks.ca_file, config.webhooks.allowed_networks)
+        self._notifier = Notifier(self._poster, node.sign)
+        self._server = Server(describe(config.policy, node.capabilities))
+
+    async def __aenter__(self) -> Self:
+        await self._poster.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._poster.__aexit__(kind, error, trace)
+
+    async def answer(self, message: CustomMessage) -> None:
+        """Answer a request; a client is told that something is done only when it is stored."""
+        if message.type != MESSAGE_TYPE:
+            return
+        webhooks = self._state.tables.webhooks_of(message.peer)
+        client = Client(message.peer, webhooks, self._state.channels.has(message.peer))
+        handled = self._server.handle(client, message.data)
+        if handled is None:
+            return
+        if handled.event is not None:
+            self._journal.note(type(handled.event).__name__, client=message.peer, app_name=handled.event.app_name)
+            await self._stored(handled.event)
+        try:
+            await self._node.send_custom(message.peer, MESSAGE_TYPE, handled.payload)
+        except NodeError as error:
+            self._journal.note("LSPS0 answer not sent", client=message.peer, because=error)
+        if isinstance(handled.event, WebhookSet):
+            registered = [
+                w for w in self._state.tables.webhooks_of(message.peer) if w.app_name == handled.event.app_name
+            ]
+            await self._post(registered, Notification.of(WEBHOOK_REGISTERED))
+
+    async def ring(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
+        """Notify a client by all of its webhooks; whether at least one took it."""
+        return await self._post(webhooks, Notification.of(method, expiry_height))
+
+    async def _post(self, webhooks: Iterable[Webhook], notification: Notification) -> bool:
+        webhooks = list(webhooks)
+        try:
+            posts = await self._notifier.notify(webhooks, notification)
+        except NodeError as error:
+            self._journal.error("a notification could not be signed", error)
+            return False
+        for webhook, post in zip(webhooks, posts, strict=True):
+            if post.failure is not None:
+                self._journal.error(f"{webhook.url}: {post.failure.value}", post.detail)
+        return any(post.delivered for post in posts)

@@ -1,0 +1,169 @@
+"""Carrying out what the engine decided. Each effect is one short method, and none of them decides anything."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
+
+from asyncpay.engine.lsp import effects as do
+from asyncpay.engine.lsp import events as on
+from asyncpay.engine.lsp.events import LspEvent
+from asyncpay.engine.lsp.records import Method, Webhook
+from asyncpay.lightning import NodeId, Verdict
+from asyncpay.node_events import OnionInTransit
+from asyncpay.nodes.base import (
+    Node,
+    NodeError,
+    NodeUnreachableError,
+    OnionUnreadableError,
+    Payment,
+    PeerNotConnectedError,
+)
+from asyncpay.service import onions
+from asyncpay.service.journal import Journal
+
+
+class Bell(Protocol):
+    """Whoever posts notifications to webhooks (asyncpay.service.lsps)."""
+
+    async def ring(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
+        """Post to all of them; whether at least one took it."""
+        ...
+
+
+class Performer:
+    """Performs effects on a node and reports back by `report`, as the effects ask for."""
+
+    def __init__(
+        self,
+        node: Node,
+        journal: Journal,
+        bell: Bell,
+        webhooks_of: Callable[[NodeId], list[Webhook]],
+        report: Callable[[LspEvent], None],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self.node_id: NodeId = b""  # known once the node is attached
+        self._node = node
+        self._journal = journal
+        self._bell = bell
+        self._webhooks_of = webhooks_of
+        self._report = report
+        self._tasks = tasks
+
+    async def perform(self, effect: do.Effect) -> None:
+        """Answers are given before this returns, so that they follow each other closely; all else on the side."""
+        match effect:
+            case do.Answer():
+                await self._answer(effect)
+            case do.Log():
+                self._journal.note(
+                    effect.what,
+                    block=effect.block,
+                    payment_hashes=effect.payment_hashes or None,
+                    because=effect.because,
+                )
+            case _:
+                self._tasks.create_task(self._on_the_side(effect))
+
+    async def _on_the_side(self, effect: do.Effect) -> None:
+        try:
+            await self._work(effect)
+        except NodeUnreachableError as error:
+            # Whatever asks for an answer is asked again by the engine when the node is attached.
+            self._journal.error(f"{type(effect).__name__} did not reach the node", error)
+
+    def _work(self, effect: do.Effect) -> Coroutine[Any, Any, None]:
+        match effect:
+            case do.SendToClient():
+                return self._send_to_client(effect)
+            case do.SendAlong():
+                return self._send_along(effect)
+            case do.Deliver():
+                return self._deliver(effect)
+            case do.Relay():
+                return self._relay(effect)
+            case do.Notify():
+                return self._notify(effect)
+            case do.PayOnBehalf():
+                return self._pay_on_behalf(effect)
+            case do.TrackPayment():
+                return self._track(effect)
+            case do.TakeCensus():
+                return self._take_census(effect)
+        raise TypeError(f"no way to perform {effect}")
+
+    async def _answer(self, effect: do.Answer) -> None:
+        self._journal.note(f"answer {effect.verdict.value}", htlc=effect.key)
+        preimage = effect.preimage if effect.verdict is Verdict.SETTLE else None
+        try:
+            await self._node.answer(effect.key, effect.verdict, preimage)
+        except NodeUnreachableError as error:
+            self._journal.error(f"answer to {effect.key} did not reach the node", error)
+            self._report(on.AnswerUndelivered(effect.key))
+
+    async def _send_to_client(self, effect: do.SendToClient) -> None:
+        self._journal.note(f"send {type(effect.message).__name__}", to=effect.client, block=effect.message.unblock_hash)
+        try:
+            await onions.send_to_peer(self._node, effect.client, effect.message)
+        except PeerNotConnectedError as error:
+            self._journal.note("not sent", because=error)
+
+    async def _send_along(self, effect: do.SendAlong) -> None:
+        self._journal.note("send ReleaseReply", status=effect.message.status.name)
+        try:
+            await onions.send_along(self._node, self.node_id, effect.path, effect.message)
+        except NodeUnreachableError:
+            raise
+        except NodeError as error:
+            self._journal.note("not sent", because=error)
+
+    async def _deliver(self, effect: do.Deliver) -> None:
+        try:
+            await self._node.forward_onion(effect.message)
+            delivery = on.Delivery.DONE
+        except PeerNotConnectedError:
+            delivery = on.Delivery.NOT_CONNECTED
+        except OnionUnreadableError as error:
+            self._journal.error("a stored message cannot be delivered", error)
+            delivery = on.Delivery.IMPOSSIBLE
+        except NodeUnreachableError:
+            delivery = on.Delivery.NOT_CONNECTED
+        self._journal.note(f"stored message: {delivery.value}", to=effect.client, letter=effect.letter_id)
+        self._report(on.DeliveryReported(effect.client, effect.letter_id, delivery))
+
+    async def _relay(self, effect: do.Relay) -> None:
+        try:
+            await self._node.forward_onion(effect.message)
+            self._journal.note("courier sent", client=effect.client)
+        except PeerNotConnectedError as error:
+            self._report(
+                OnionInTransit(source=effect.client, message=effect.message, next_node_id=error.peer, undelivered=True)
+            )
+        except OnionUnreadableError as error:
+            self._journal.error("a courier cannot be read", error)
+
+    async def _notify(self, effect: do.Notify) -> None:
+        delivered = await self._bell.ring(self._webhooks_of(effect.client), effect.method, effect.timeout)
+        self._journal.note(f"notify {effect.method.value}", client=effect.client, delivered=str(delivered).lower())
+        self._report(on.NotificationReported(effect.client, effect.method, delivered))
+
+    async def _pay_on_behalf(self, effect: do.PayOnBehalf) -> None:
+        self._journal.note("pay on behalf", payment_hashes=[effect.payment_hash], fee_limit_msat=effect.fee_limit_msat)
+        payment = Payment(
+            invoice=await self._node.decode_invoice(effect.invoice),
+            amount_msat=effect.amount_msat,
+            fee_limit_msat=effect.fee_limit_msat,
+            cltv_limit_blocks=effect.cltv_limit_blocks,
+            timeout_seconds=effect.timeout_seconds,
+        )
+        result = await self._node.pay(payment)
+        self._journal.note(f"payment on behalf {result.status.value}", payment_hashes=[effect.payment_hash])
+        self._report(on.PaymentReported(effect.payment_hash, result))
+
+    async def _track(self, effect: do.TrackPayment) -> None:
+        result = await self._node.track_payment(effect.payment_hash)
+        self._journal.note(f"tracked payment {result.status.value}", payment_hashes=[effect.payment_hash])
+        self._report(on.PaymentReported(effect.payment_hash, result))
+
+    async def _take_census(self, effect: do.TakeCensus) -> None:
+        self._report(on.Census(effect.number, tuple(await self._node.pending_htlcs())))

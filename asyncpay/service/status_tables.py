@@ -1,0 +1,48 @@
+"""The LSP's status for people: what `asyncpay lsp status` prints."""
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.table import Table
+
+from asyncpay.service.status import Status
+
+
+def tables(status: Status) -> Iterator[Table]:
+    """One table a subject; empty subjects are left out."""
+    node = status["node"]
+    yield _table(
+        "node",
+        ["attached", "network", "block", "peers online"],
+        [[str(node["attached"]), node["network"], str(node["height_blocks"]), str(len(node["peers_online"]))]],
+    )
+    blocks = [
+        [
+            block["unblock_hash"][:8],
+            block["client"][:8],
+            block["stage"],
+            f"{block['amount_msat']} msat",
+            f"{len(block['parts'])}, oldest {max((part['age_seconds'] for part in block['parts']), default=0):.0f} s",
+            f"block {block['release_by_height']}",
+        ]
+        for block in status["blocks"]
+    ]
+    if blocks:
+        yield _table("held payments", ["unblock hash", "client", "stage", "amount", "parts", "release by"], blocks)
+    if waiting := status["waiting_for_a_client"]:
+        rows = [[part["htlc"], f"{part['amount_msat']} msat", f"{part['age_seconds']:.0f} s"] for part in waiting]
+        yield _table("HTLCs that wait for an offline client", ["HTLC", "amount", "age"], rows)
+    if mailbox := status["mailbox"]:
+        rows = [[client[:8], str(box_["messages"]), str(box_["bytes"])] for client, box_ in mailbox.items()]
+        yield _table("mailbox", ["client", "messages", "bytes"], rows)
+    if hooks := status["webhooks"]:
+        yield _table("webhooks", ["client", "app", "url"], [[h["client"][:8], h["app_name"], h["url"]] for h in hooks])
+    if errors := status["last_errors"]:
+        yield _table("last errors", ["what", "because"], [[e["what"], e["because"]] for e in errors])
+
+
+def _table(title: str, headings: list[str], rows: list[list[str]]) -> Table:
+    table = Table(*headings, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,67 @@
+"""The LSP's configuration file: defaults, and complaints that name file and field."""
+
+from pathlib import Path
+
+import pytest
+
+from asyncpay.config import ConfigError, load
+
+GOOD = """
+[node]
+implementation = "lnd"
+address = "localhost:10009"
+tls_certificate = "/lnd/tls.cert"
+macaroon = "/lnd/admin.macaroon"
+
+[store]
+path = "/data/lsp.sqlite"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "lsp.toml"
+
+
+def test_the_shortest_file(file: Path) -> None:
+    file.write_text(GOOD, encoding="utf-8")
+    config = load(file)
+    assert config.policy.max_holds == 483
+    assert config.webhooks.allowed_networks == ()
+    assert config.store.status_socket == Path("/data/lsp.sqlite.sock")
+
+
+def test_limits_and_networks(file: Path) -> None:
+    more = '[webhooks]\nallowed_networks = ["172.16.0.0/12"]\n[policy]\nmax_holds = 7\nwake_timeout_seconds = 1.5\n'
+    file.write_text(GOOD + more, encoding="utf-8")
+    config = load(file)
+    assert (config.policy.max_holds, config.policy.wake_timeout_seconds) == (7, 1.5)
+    assert str(config.webhooks.allowed_networks[0]) == "172.16.0.0/12"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "lsp.toml: node: Field required"),
+        ("[node", "lsp.toml is not TOML"),
+        (GOOD.replace('"lnd"', '"eclair"'), "lsp.toml: node.implementation: Input should be 'lnd'"),
+        (GOOD.replace("localhost:10009", "localhost"), "lsp.toml: node.address: "),
+        (GOOD.replace("macaroon =", "makaroon ="), "lsp.toml: node.makaroon: Extra inputs are not permitted"),
+        (
+            GOOD + "[policy]\nmax_hold = 1\n",
+            "lsp.toml: policy: Value error, there is no limit named max_hold; known",
+        ),
+        (GOOD + '[policy]\nmax_holds = "many"\n', "lsp.toml: policy.max_holds: Input should be a valid integer"),
+        (GOOD + '[webhooks]\nallowed_networks = ["here"]\n', "lsp.toml: webhooks.allowed_networks.0"),
+    ],
+)
+def test_complaints(file: Path, text: str, said: str) -> None:
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert said in str(caught.value).replace(str(file), "lsp.toml")
+
+
+def test_no_file(file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"lsp\.toml cannot be read: No such file or directory"):
+        load(file)
