@@ -115,7 +115,7 @@ class Node(Protocol):
         ...
 
     async def pay(self, payment: Payment) -> PaymentResult:
-        """Pay, and wait until it is decided: SUCCEEDED or FAILED.
+        """Pay, and wait until it is decided: SUCCEEDED, or FAILED, also where the node refuses to begin.
 
         A payment is known by its hash. If the node has one already, whatever its state, no other is made:
         the result is that one's.

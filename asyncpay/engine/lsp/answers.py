@@ -11,10 +11,10 @@ from asyncpay.lightning import Verdict
 
 def decide(turn: Turn, held: Htlc, verdict: Verdict) -> None:
     """Store the verdict on an HTLC that has none, and give it if the node is waiting."""
-    if held.verdict is None:
-        turn.put(replace(held, verdict=verdict))
-        turn.state.untried.add(held.key)
-        give(turn, turn.tables.htlcs[held.key])
+    assert held.verdict is None, f"HTLC {held.key} was decided before"
+    turn.put(replace(held, verdict=verdict))
+    turn.state.untried.add(held.key)
+    give(turn, turn.tables.htlcs[held.key])
 
 
 def give(turn: Turn, decided: Htlc) -> None:
@@ -23,6 +23,7 @@ def give(turn: Turn, decided: Htlc) -> None:
         return
     turn.state.on_offer.discard(decided.key)
     turn.state.tried(decided.key)
+    turn.state.moved.add(decided.key)
     turn.do(Answer(decided.key, decided.verdict, decided.preimage))
 
 

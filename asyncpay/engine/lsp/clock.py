@@ -1,6 +1,6 @@
 """What happens because time has passed or a block was found, and when to look again."""
 
-from asyncpay.engine.lsp import answers, blocks, courier, deadlines, holding, mailbox, waking
+from asyncpay.engine.lsp import answers, blocks, courier, deadlines, holding, mailbox, on_behalf, waking
 from asyncpay.engine.lsp.stages import UNDECIDED, Stage
 from asyncpay.engine.lsp.turn import Turn
 
@@ -14,6 +14,7 @@ def run(turn: Turn) -> None:
             _forget(turn, block.key)
     holding.reconsider_waiting(turn)
     answers.give_all(turn)
+    on_behalf.run(turn)
     courier.run(turn)
     mailbox.run(turn)
     waking.run(turn)
@@ -22,6 +23,7 @@ def run(turn: Turn) -> None:
 def next_at(turn: Turn) -> float:
     """The earliest time at which `run` has something to do, if nothing happens before; infinity for never."""
     return min(
+        on_behalf.next_at(turn),
         courier.next_at(turn),
         mailbox.next_at(turn),
         waking.next_at(turn),

@@ -77,6 +77,7 @@ def _detached(turn: Turn, _: Detached) -> None:
     turn.state.on_offer.clear()
     turn.state.online.clear()
     turn.state.visits.clear()
+    turn.state.track_at.clear()
 
 
 def _block(turn: Turn, event: BlockConnected) -> None:

@@ -87,7 +87,10 @@ class AnswerUndelivered:
 
 @dataclass(frozen=True, slots=True)
 class PaymentReported:
-    """Where the payment asked for by PayOnBehalf or TrackPayment stands."""
+    """Where the payment asked for by PayOnBehalf or TrackPayment stands.
+
+    SUCCEEDED, FAILED and UNKNOWN are for good. IN_FLIGHT: it was lost sight of; the engine asks again.
+    """
 
     payment_hash: bytes
     result: PaymentResult

@@ -84,7 +84,7 @@ def undelivered(turn: Turn, event: AnswerUndelivered) -> None:
 def take_census(turn: Turn) -> None:
     """Compare notes with the node: events may have been missed."""
     turn.state.census += 1
-    turn.state.unseen.clear()
+    turn.state.moved.clear()
     turn.do(TakeCensus(turn.state.census))
 
 
@@ -98,8 +98,9 @@ def census(turn: Turn, event: Census) -> None:
     main_key = turn.state.channels.main_key
     present = {main_key(each.key) for each in event.pending if each.incoming}
     for key in list(turn.tables.htlcs):
-        if main_key(key) not in present and key not in turn.state.unseen:
+        if main_key(key) not in present and key not in turn.state.moved:
             gone(turn, HtlcGone(key))
+    _see_results(turn, event, present)
     soonest = turn.state.soonest_expiry
     soonest.clear()
     for each in event.pending:
@@ -119,7 +120,7 @@ def _welcome(turn: Turn, offered_htlc: HeldHtlc) -> None:
     """An HTLC is offered for the first time. Whatever its onion says, it carries no more than it brings."""
     carried = min(offered_htlc.outgoing_amount_msat, offered_htlc.incoming_amount_msat)
     htlc = replace(offered_htlc, outgoing_amount_msat=carried)
-    turn.state.unseen.add(htlc.key)
+    turn.state.moved.add(htlc.key)
     block = turn.tables.block_for(htlc.peer, htlc.payment_hash)
     if block is not None:
         _welcome_to_block(turn, htlc, block)
@@ -215,6 +216,23 @@ def _conclude(turn: Turn, key: HtlcKey) -> None:
         return
     taken = Outcome.SETTLED in outcomes
     blocks.advance(turn, block.key, Trigger.SETTLED_BY_PAYEE if taken else Trigger.RETURNED_BY_NETWORK)
+
+
+def _see_results(turn: Turn, event: Census, present: set[HtlcKey]) -> None:
+    """An HTLC that is no longer on its way, and not yet back, has a result that waits for its payer.
+
+    Mostly an event has said so before; but not if it came while this process was away.
+    """
+    on_the_way = {each.payment_hash for each in event.pending if not each.incoming}
+    turn.state.resolved_ahead = {
+        known.key
+        for known in turn.tables.htlcs.values()
+        if known.verdict is Verdict.RESUME
+        and known.htlc.payment_hash not in on_the_way
+        and turn.state.channels.main_key(known.key) in present
+        and known.key not in turn.state.on_offer
+        and known.key not in turn.state.moved
+    }
 
 
 def _adopt(turn: Turn, event: Census) -> None:

@@ -10,13 +10,14 @@ nothing as long as three things hold, and each is arranged here:
   ever, and until it is decided the parts stay as they are (stage PAYING has no deadline in stages.py).
 """
 
+import math
 from dataclasses import replace
 from hashlib import sha256
 
 from asyncpay.engine.lsp import blocks, deadlines, links
 from asyncpay.engine.lsp.effects import PayOnBehalf, TrackPayment
 from asyncpay.engine.lsp.events import PaymentReported
-from asyncpay.engine.lsp.records import Attempt, AttemptState, Block
+from asyncpay.engine.lsp.records import Attempt, AttemptState, Block, Htlc
 from asyncpay.engine.lsp.stages import Stage, Trigger
 from asyncpay.engine.lsp.turn import Turn
 from asyncpay.lightning import PaymentStatus
@@ -33,9 +34,23 @@ def start(turn: Turn, block: Block) -> None:
 
 def track_all(turn: Turn) -> None:
     """After a break nobody knows what became of the payments under way: ask."""
+    turn.state.track_at.clear()
     for attempt in turn.tables.attempts.values():
         if attempt.state is AttemptState.IN_FLIGHT:
             turn.do(TrackPayment(attempt.payment_hash))
+
+
+def run(turn: Turn) -> None:
+    """Ask again after payments that were lost sight of."""
+    for payment_hash, at in list(turn.state.track_at.items()):
+        if at <= turn.now:
+            del turn.state.track_at[payment_hash]
+            turn.do(TrackPayment(payment_hash))
+
+
+def next_at(turn: Turn) -> float:
+    """When `run` has something to do."""
+    return min(turn.state.track_at.values(), default=math.inf)
 
 
 def reported(turn: Turn, event: PaymentReported) -> None:
@@ -47,7 +62,7 @@ def reported(turn: Turn, event: PaymentReported) -> None:
     result = event.result
     match result.status:
         case PaymentStatus.IN_FLIGHT:
-            return
+            turn.state.track_at[event.payment_hash] = turn.now + turn.policy.track_again_seconds
         case PaymentStatus.SUCCEEDED:
             _paid(turn, block, attempt, result.preimage)
         case PaymentStatus.FAILED:
@@ -69,6 +84,8 @@ def _terms(turn: Turn, block: Block) -> Attempt | None:
         return None
     if all(links.payer_present(turn, part.htlc) for part in parts):
         return None
+    if any(_payee_awaited(turn, part) for part in parts):
+        return None
     brought = sum(min(part.htlc.outgoing_amount_msat, part.htlc.incoming_amount_msat) for part in parts)
     claimable_until = min(part.htlc.incoming_expiry for part in parts) - turn.policy.on_behalf_margin_blocks
     attempt = Attempt(
@@ -78,6 +95,12 @@ def _terms(turn: Turn, block: Block) -> Attempt | None:
         latest_expiry=min(claimable_until, *(part.htlc.outgoing_expiry for part in parts)),
     )
     return attempt if _may_still_pay(turn, block, attempt) else None
+
+
+def _payee_awaited(turn: Turn, part: Htlc) -> bool:
+    """The payee is a client of this LSP too, and away: no other way leads to it."""
+    peer = links.next_peer(turn, part.htlc)
+    return peer is not None and turn.tables.is_client(peer) and not links.way_on(turn, part.htlc)
 
 
 def _may_still_pay(turn: Turn, block: Block, attempt: Attempt) -> bool:

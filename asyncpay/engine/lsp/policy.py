@@ -20,6 +20,7 @@ class Policy:
     incomplete_seconds: a set of parts is failed back this long after the first one if it is not complete.
     on_behalf_margin_blocks: what an own payment's HTLCs must leave before the incoming ones expire.
     on_behalf_timeout_seconds: how long the node may go on trying to pay on behalf.
+    track_again_seconds: before the node is asked again for an own payment that was lost sight of.
 
     wake_timeout_seconds: how long an HTLC for an offline client waits for it.
     max_waiting, max_waiting_msat: such HTLCs for one client.
@@ -48,6 +49,7 @@ class Policy:
     incomplete_seconds: int = 120
     on_behalf_margin_blocks: int = 40
     on_behalf_timeout_seconds: int = 60
+    track_again_seconds: float = 5
 
     wake_timeout_seconds: float = 45
     max_waiting: int = 30

@@ -44,7 +44,7 @@ def review(turn: Turn, name: bytes) -> None:
 def review_all(turn: Turn) -> None:
     """Channels have changed, or the node is back."""
     for block in list(turn.tables.blocks.values()):
-        if block.stage in (Stage.DUE, Stage.RELEASED):
+        if block.stage is Stage.DUE:
             review(turn, block.key)
 
 

@@ -29,7 +29,9 @@ class State:
     untried: HTLCs decided by this process, whose answer certainly never reached the node.
     tried_once: those whose answer was given once, by this process; it may turn out that it never left.
     newborn: nothing was stored when this process began, and no census has been taken since.
-    unseen: HTLCs that may be missing in the census under way, because they were offered after it was begun.
+    moved: HTLCs offered or answered after the census under way was begun, which so may show them as they were.
+    track_at: when to ask again for payments on behalf.
+    resolved_ahead: resumed HTLCs that are still on their incoming channel, but on no other any more.
     next_letter: the number that the next letter gets.
     soonest_expiry: of all HTLCs on a peer's channels, both ways, by the last census.
     """
@@ -46,8 +48,10 @@ class State:
     untried: set[HtlcKey] = field(default_factory=set)
     tried_once: set[HtlcKey] = field(default_factory=set)
     census: int = 0
-    unseen: set[HtlcKey] = field(default_factory=set)
+    moved: set[HtlcKey] = field(default_factory=set)
+    track_at: dict[bytes, float] = field(default_factory=dict)
     next_letter: int = 0
+    resolved_ahead: set[HtlcKey] = field(default_factory=set)
     soonest_expiry: dict[NodeId, int] = field(default_factory=dict)
     visits: dict[NodeId, Visit] = field(default_factory=dict)
 
@@ -61,7 +65,7 @@ class State:
 
     def forget_htlc(self, key: HtlcKey) -> None:
         """The HTLC is gone, or too old to matter."""
-        for keys in (self.on_offer, self.untried, self.tried_once, self.unseen):
+        for keys in (self.on_offer, self.untried, self.tried_once, self.moved, self.resolved_ahead):
             keys.discard(key)
 
 

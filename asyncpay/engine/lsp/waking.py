@@ -121,7 +121,11 @@ def _result_waits(turn: Turn, client: NodeId) -> bool:
     return any(
         each.htlc.peer == client
         and not each.gone
-        and (each.outcome is not None or each.verdict in (Verdict.FAIL, Verdict.SETTLE))
+        and (
+            each.outcome is not None
+            or each.verdict in (Verdict.FAIL, Verdict.SETTLE)
+            or each.key in turn.state.resolved_ahead
+        )
         for each in turn.tables.htlcs.values()
     )
 

@@ -65,6 +65,15 @@ def test_hold_until_is_the_last_second(stage: Callable[[World], None]) -> None:
     assert world.fates() == ["failed"]
 
 
+def test_a_release_within_the_last_second_is_in_time() -> None:
+    world = World()
+    world.block(hold_until=SOON)
+    world.pay()
+    world.sleep(1000.9)
+    world.release()
+    assert world.fates() == ["forwarded"]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_part_in_its_margin_fails_the_whole_set(stage: Callable[[World], None]) -> None:
     world = prepared(stage, release_by_height=HEIGHT + 1000)
@@ -114,6 +123,13 @@ def test_a_part_that_comes_within_its_margin_is_not_held_at_all() -> None:
     key = world.pay(incoming_expiry=HEIGHT + 30)
     assert world.answered(key) == [[Verdict.FAIL]]
     assert world.stage() is Stage.FAILED_BACK
+
+
+def test_not_even_while_its_siblings_are_missing() -> None:
+    world = World(policy=Policy(min_margin_blocks=30))
+    world.block(amount_msat=5000)
+    keys = world.pay(), world.pay(incoming_expiry=HEIGHT + 30)
+    assert world.answered(*keys) == [[Verdict.FAIL]] * 2
 
 
 @pytest.mark.parametrize("wait", ["height", "time"])

@@ -175,6 +175,19 @@ def test_not_for_a_hash_that_was_paid_for_somebody_else() -> None:
     assert world.stage(other) is Stage.DUE
 
 
+def test_not_before_a_payee_behind_the_same_lsp_is_there() -> None:
+    world = World()
+    world.block(invoice="lnbcrt1")
+    world.pay(1100, outgoing_channel=CHANNEL_B)
+    world.disconnect(A)
+    world.disconnect(B)
+    world.release()
+    assert (world.stage(), world.pay_orders) == (Stage.DUE, [])
+    assert world.pushes(B) == ["lsps5.payment_incoming"]
+    world.connect(B)
+    assert world.stage() is Stage.PAYING
+
+
 def test_when_the_payer_leaves_after_the_release_was_due() -> None:
     world = World()
     world.block(invoice="lnbcrt1")
@@ -257,6 +270,15 @@ def test_failed_after_the_deadline_the_parts_go_back() -> None:
     assert world.fates() == ["failed"]
 
 
+def test_failed_after_the_deadline_nothing_is_released_though_the_payer_is_back() -> None:
+    world = paying()
+    world.connect(A)
+    world.sleep(86_401)
+    world.finish_own_payment(preimage=None)
+    assert world.fates() == ["failed"]
+    assert Verdict.RESUME not in next(iter(world.htlcs.values())).answers
+
+
 def test_failed_with_a_part_lost_meanwhile_the_others_go_back() -> None:
     world = World()
     world.block(invoice="lnbcrt1")
@@ -289,6 +311,17 @@ def test_after_a_crash_it_is_tracked_and_not_made_twice() -> None:
     world.restart()
     assert world.did(TrackPayment) == [TrackPayment(HASH)]
     assert len(world.pay_orders) == 1
+    world.finish_own_payment(preimage=PREIMAGE)
+    assert world.stage() is Stage.CLAIMED
+
+
+def test_lost_sight_of_it_is_asked_for_again() -> None:
+    world = paying()
+    world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+    world.sleep(4.9)
+    assert world.did(TrackPayment) == []
+    world.sleep(0.1)
+    assert world.did(TrackPayment) == [TrackPayment(HASH)]
     world.finish_own_payment(preimage=PREIMAGE)
     assert world.stage() is Stage.CLAIMED
 

@@ -1,5 +1,6 @@
 """The release: what it needs, who is waited for, and what whoever shows a pid is told."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from asyncpay.engine.lsp.effects import Answer, SendAlong
 from asyncpay.engine.lsp.events import RefusalSeen, ReleaseSeen
 from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import Verdict
-from asyncpay.node_events import OnionInTransit
+from asyncpay.lightning import Capability, Verdict
+from asyncpay.node_events import HtlcOffered, OnionInTransit
 from asyncpay.wire.blinding import BlindedHop, BlindedPath
 from asyncpay.wire.messages import BlockState, ReleaseStatus, unblock_hash
 from asyncpay.wire.onion import OnionMessage
@@ -219,6 +220,34 @@ def test_parts_not_on_offer_are_waited_for_and_their_payer_called() -> None:
     world.release()
     assert world.stage() is Stage.DUE
     assert "async_payments.settlement_pending" in world.pushes(A)
+    world.connect(A)
+    assert world.fates() == ["forwarded"]
+
+
+def test_after_a_restart_nothing_goes_before_every_part_is_on_offer_again() -> None:
+    world = World()
+    world.block(amount_msat=2000)
+    first, second = world.pay(), world.pay()
+    world.disconnect(ROUTER)
+    world.release()
+    world.htlcs[second].in_memory = False
+    world.restart()
+    world.connect(ROUTER)
+    assert world.answered(first, second) == [[], []]
+    world.feed(HtlcOffered(world.htlcs[second].htlc))
+    assert world.answered(first, second) == [[Verdict.RESUME]] * 2
+
+
+def test_whoever_must_come_before_a_restarted_node_speaks_is_called() -> None:
+    """A node that could forward without the payer, but offers what it held only when the payer is back."""
+    half = replace(cln(), reoffers_without_payer=Capability(False, "a third implementation"))
+    world = World(half)
+    world.block()
+    world.pay()
+    world.restart_node()
+    world.connect(ROUTER)
+    world.release()
+    assert world.pushes(A) == ["async_payments.settlement_pending"]
     world.connect(A)
     assert world.fates() == ["forwarded"]
 

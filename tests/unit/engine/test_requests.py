@@ -165,6 +165,16 @@ def test_a_tombstone_goes_when_both_its_deadlines_have_passed() -> None:
     assert world.stage() is None
 
 
+def test_a_tombstone_stays_for_the_last_block_in_which_a_release_was_allowed() -> None:
+    world = World()
+    world.block()
+    world.sleep(86_401)
+    world.mine_to(HEIGHT + 432)
+    assert world.stage() is Stage.FAILED_BACK
+    world.mine()
+    assert world.stage() is None
+
+
 def test_a_request_replayed_after_its_tombstone_is_refused() -> None:
     world = World()
     world.block()

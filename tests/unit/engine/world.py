@@ -345,6 +345,15 @@ class World:
                     amount_msat=htlc.incoming_amount_msat,
                     expiry=htlc.incoming_expiry,
                 )
+            if each.fate == "forwarded" and each.htlc.outgoing_channel in self.links:
+                yield PendingHtlc(
+                    key=HtlcKey(each.htlc.outgoing_channel, 1000 + each.htlc.key.htlc_id),
+                    peer=self.links[each.htlc.outgoing_channel].peer,
+                    incoming=False,
+                    payment_hash=each.htlc.payment_hash,
+                    amount_msat=each.htlc.outgoing_amount_msat,
+                    expiry=each.htlc.outgoing_expiry,
+                )
 
     def detach(self) -> None:
         """The node goes away, or its stream does."""
@@ -445,7 +454,8 @@ class World:
             if each.fate == "forwarded" and each.htlc.payment_hash == sha256(preimage).digest():
                 each.fate = "settled"
                 self._tell(HtlcSettled(each.htlc.key, preimage))
-                self._resolve(each)
+                if self.attached:
+                    self._resolve(each)
         self.run()
 
     def payee_fails(self, *keys: HtlcKey) -> None:
