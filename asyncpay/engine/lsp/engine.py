@@ -71,7 +71,8 @@ class Lsp:
         if now >= self.next_deadline:
             clock.run(turn)
         dispatch.handle(turn, event)
-        if now >= clock.next_at(turn):
-            clock.run(turn)
         self.next_deadline = clock.next_at(turn)
+        if now >= self.next_deadline:
+            clock.run(turn)
+            self.next_deadline = clock.next_at(turn)
         return Step(tuple(turn.changes), (*turn.answers, *turn.effects))
