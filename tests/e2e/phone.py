@@ -1,0 +1,213 @@
+"""A phone that speaks the protocol by hand, until there is a wallet (asyncpay.service has the LSP's side).
+
+It uses the node adapter and the wire as a wallet will, keeps nothing, and decides nothing: a test says what
+happens next.
+"""
+
+import asyncio
+import secrets
+import threading
+import time
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from dataclasses import replace
+from hashlib import sha256
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from asyncpay.lightning import Invoice, PaymentResult
+from asyncpay.node_events import NodeEvent, OnionReceived
+from asyncpay.nodes.base import NodeUnreachableError
+from asyncpay.nodes.lnd import LndNode, payments
+from asyncpay.nodes.lnd.connection import Connection
+from asyncpay.nodes.proto import lightning_pb2 as ln
+from asyncpay.service import onions
+from asyncpay.wire import blinding, messages, onion, signature
+from asyncpay.wire.blinding import HopData
+from asyncpay.wire.messages import UNSIGNED, BlockRequest, BlockState, BlockUpdate, CancelRequest, Message
+from asyncpay.wire.onion import Payload
+from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
+from harness.testbed import Testbed
+from harness.waits import Predicate, wait_for
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+SLACK_BLOCKS = 144
+
+
+class Phone:
+    """One phone's node, and what has arrived for it. A context manager."""
+
+    def __init__(self, testbed: Testbed, name: str) -> None:
+        self.testbed = testbed
+        self.name = name
+        self.inbox: list[Message] = []
+        self.events: list[NodeEvent] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"phone {name}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def open(self) -> None:
+        """Connect to the node, which must run, and listen. Again after the node was started again."""
+        containers = self.testbed.containers
+        address = containers.address(self.name, GRPC_PORT)
+        tls, macaroon = containers.read(self.name, f"{LND_DIR}/tls.cert"), containers.read(self.name, MACAROON)
+
+        async def connect() -> tuple[Connection, LndNode]:
+            return Connection(address, tls, macaroon), LndNode.connect(address, tls, macaroon)
+
+        self.lnd, self.node = self.run(connect())
+        listening: Future[None] = Future()
+        self._listening = asyncio.run_coroutine_threadsafe(self._listen(listening), self._loop)
+        listening.result(30)
+
+    def close(self) -> None:
+        """Stop listening, and hang up."""
+        self._listening.cancel()
+        self.run(self.node.close())
+        self.run(self.lnd.close())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Have something asynchronous done by this phone, and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(150)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """The same without waiting."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _listen(self, listening: "Future[None]") -> None:
+        try:
+            async for event in self.node.events():
+                if not listening.done():
+                    listening.set_result(None)
+                self.events.append(event)
+                if isinstance(event, OnionReceived) and event.async_payment is not None:
+                    self.inbox.append(messages.decode(event.async_payment))
+        except NodeUnreachableError as error:
+            if not listening.done():
+                listening.set_exception(error)
+
+    @property
+    def node_id(self) -> bytes:
+        """33 bytes."""
+        return bytes.fromhex(self.testbed[self.name].node_id)
+
+    def expect(self, wanted: Message, timeout_seconds: float = 30) -> None:
+        """Wait until this very message has arrived."""
+        arrived = Predicate(f"{self.name}_got", lambda: None if wanted in self.inbox else f"got {self.inbox}")
+        wait_for(arrived, timeout_seconds)
+
+    def send(self, to: bytes, message: Message, reply_to_me: bool = False) -> None:
+        """Send a peer a message, with a way to answer if `reply_to_me`."""
+        path = blinding.build(blinding.hops_through([to], HopData()), secrets.token_bytes(32))
+        back = None
+        if reply_to_me:
+            hops = blinding.hops_through([to, self.node_id], HopData(path_id=secrets.token_bytes(32)))
+            back = blinding.build(hops, secrets.token_bytes(32))
+        payload = Payload(async_payment=message.encode(), reply_path=back)
+        self.run(self.node.send_onion(to, onion.build(path, payload, secrets.token_bytes(32))))
+
+    def send_plain(self, to: bytes, message: Message) -> None:
+        """The same by the code that the LSP sends with."""
+        self.run(onions.send_to_peer(self.node, to, message))
+
+    def signed(self, request: BlockRequest | CancelRequest, lsp: bytes) -> Any:
+        """The request with this node's signature."""
+        return replace(request, signature=self.run(self.node.sign(request.signed_text(lsp))))
+
+    def invoice(self, amount_msat: int) -> Invoice:
+        """An invoice of this phone."""
+        return self.run(self.node.decode_invoice(self.testbed[self.name].create_invoice(amount_msat)))
+
+    async def pay(self, invoice: Invoice, parts: int = 1, timeout_seconds: int = 20, **fields: Any) -> PaymentResult:
+        """Pay with slack on the final hop, in this many parts of equal size."""
+        decoded = await payments.decode(self.lnd, invoice.text)
+        amount_msat = invoice.amount_msat or 0
+        order = payments.Payment(
+            invoice=invoice,
+            amount_msat=amount_msat,
+            fee_limit_msat=100_000,
+            cltv_limit_blocks=2016,
+            slack_blocks=SLACK_BLOCKS,
+            max_parts=parts,
+            timeout_seconds=timeout_seconds,
+        )
+        request = payments.by_its_parts(order, decoded)
+        request.max_shard_size_msat = -(-amount_msat // parts)
+        last = ln.Payment()
+        async for update in self.lnd.router.SendPaymentV2(request):
+            last = update
+        return payments.result(last)
+
+
+class Hold:
+    """One payment from a payer to a payee through the payer's LSP, step by step."""
+
+    def __init__(self, payer: Phone, lsp_name: str, invoice: Invoice, **changes: Any) -> None:
+        self.payer = payer
+        self.invoice = invoice
+        self.lsp_id = bytes.fromhex(payer.testbed[lsp_name].node_id)
+        self.pid = secrets.token_bytes(32)
+        height = payer.testbed.chain.height_blocks
+        self.request = payer.signed(
+            BlockRequest(
+                **{
+                    "unblock_hash": messages.unblock_hash(self.pid),
+                    "payment_hashes": (invoice.payment_hash,),
+                    "amount_msat": invoice.amount_msat or 0,
+                    "release_by_height": height + SLACK_BLOCKS,
+                    "hold_until": int(time.time()) + 3_000,
+                    "signature": UNSIGNED,
+                }
+                | changes
+            ),
+            self.lsp_id,
+        )
+
+    def ask(self, status: messages.BlockStatus = messages.BlockStatus.ACCEPTED) -> Self:
+        """Send the block_request and wait for the reply that is expected."""
+        self.payer.send(self.lsp_id, self.request)
+        unblock_hash = self.request.unblock_hash
+
+        def missing() -> str | None:
+            replies = [m for m in self.payer.inbox if isinstance(m, messages.BlockReply)]
+            mine = [reply.status for reply in replies if reply.unblock_hash == unblock_hash]
+            return None if status in mine else f"replies {mine}"
+
+        wait_for(Predicate(f"block_reply_{status.name}", missing))
+        return self
+
+    def pay(self, parts: int = 1, **options: Any) -> Self:
+        """Let the payment's HTLCs leave; `result` waits for what becomes of it."""
+        self.payment = self.payer.start(self.payer.pay(self.invoice, parts, **options))
+        return self
+
+    def update(self, state: BlockState, parts: int = 1, timeout_seconds: float = 30) -> Self:
+        """Wait until the payer is told this."""
+        wanted = BlockUpdate(unblock_hash=self.request.unblock_hash, state=state, parts=parts)
+        self.payer.expect(wanted, timeout_seconds)
+        return self
+
+    def cancel(self) -> None:
+        """Ask for the parts back."""
+        request = CancelRequest(unblock_hash=self.request.unblock_hash, signature=UNSIGNED)
+        self.payer.send(self.lsp_id, self.payer.signed(request, self.lsp_id))
+
+    def result(self, timeout_seconds: float = 60) -> PaymentResult:
+        """What the payer's node says in the end; a preimage is checked against the hash."""
+        result = self.payment.result(timeout_seconds)
+        if result.preimage is not None:
+            assert sha256(result.preimage).digest() == self.invoice.payment_hash
+        return result
