@@ -21,8 +21,7 @@ from asyncpay.nodes.base import NodeUnreachableError
 from asyncpay.nodes.lnd import LndNode, payments
 from asyncpay.nodes.lnd.connection import Connection
 from asyncpay.nodes.proto import lightning_pb2 as ln
-from asyncpay.service import onions
-from asyncpay.wire import blinding, messages, onion, signature
+from asyncpay.wire import blinding, messages, onion
 from asyncpay.wire.blinding import HopData
 from asyncpay.wire.messages import UNSIGNED, BlockRequest, BlockState, BlockUpdate, CancelRequest, Message
 from asyncpay.wire.onion import Payload
@@ -118,10 +117,6 @@ class Phone:
             back = blinding.build(hops, secrets.token_bytes(32))
         payload = Payload(async_payment=message.encode(), reply_path=back)
         self.run(self.node.send_onion(to, onion.build(path, payload, secrets.token_bytes(32))))
-
-    def send_plain(self, to: bytes, message: Message) -> None:
-        """The same by the code that the LSP sends with."""
-        self.run(onions.send_to_peer(self.node, to, message))
 
     def signed(self, request: BlockRequest | CancelRequest, lsp: bytes) -> Any:
         """The request with this node's signature."""
