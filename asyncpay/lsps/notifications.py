@@ -1,0 +1,132 @@
+"""LSPS5 notifications (bLIP-55): what an LSP posts to a webhook, and how a receiver checks it.
+
+The body is a JSON-RPC notification. It says why the phone is called and nothing more: no hash, no amount, no
+node id. It is signed, with the time, by the LSP's node key (see asyncpay.wire.signature).
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from asyncpay.lightning import NodeId
+from asyncpay.wire import signature
+from asyncpay.wire.errors import WireError
+
+WEBHOOK_REGISTERED = "lsps5.webhook_registered"
+"""Sent once to a webhook that was set; the other methods are asyncpay.engine.lsp.records.Method."""
+
+TIMESTAMP_HEADER = "x-lsps5-timestamp"
+SIGNATURE_HEADER = "x-lsps5-signature"
+MAX_AGE_SECONDS = 600
+
+_MAX_REMEMBERED = 100
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Notification(BaseModel):
+    """The body of a notification."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    jsonrpc: Literal["2.0"] = "2.0"
+    method: str
+    params: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, method: str, timeout: int | None = None) -> Self:
+        """timeout: the block height that lsps5.expiry_soon carries; nothing is said with the other methods."""
+        return cls(method=method, params={} if timeout is None else {"timeout": timeout})
+
+    def body(self) -> str:
+        """As it is signed and posted, to the letter."""
+        return self.model_dump_json()
+
+
+class RefusedNotificationError(Exception):
+    """A post that is not to be acted upon: not from the LSP, too old, seen before, or not a notification."""
+
+
+def timestamp(milliseconds: int) -> str:
+    """Unix time in milliseconds as LSPS0 writes it, for example 2023-05-04T10:52:58.395Z."""
+    moment = _EPOCH + timedelta(milliseconds=milliseconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def signed_text(when: str, body: str) -> str:
+    """What the LSP's node signs, for people to see that they should not."""
+    return f"LSPS5: DO NOT SIGN THIS MESSAGE MANUALLY: LSP: At {when} I notify {body}"
+
+
+def headers(when: str, signed: bytes) -> dict[str, str]:
+    """The headers that go with the body; signed: the node's signature over `signed_text`, 65 bytes."""
+    return {
+        "content-type": "application/json",
+        TIMESTAMP_HEADER: when,
+        SIGNATURE_HEADER: signature.encode(signed),
+    }
+
+
+class Receiver:
+    """Checks what is posted to one webhook, registered with one LSP, and remembers it against replay.
+
+    What is remembered does not outlive the process: after a restart a post of the last ten minutes could be
+    repeated by whoever has seen it, which the webhook's HTTPS is there to prevent.
+    """
+
+    def __init__(self, lsp: NodeId) -> None:
+        self._lsp = lsp
+        self._seen: dict[bytes, float] = {}
+        self._forgotten_until = -math.inf
+
+    def accept(self, headers: Mapping[str, str], body: bytes, now: float) -> Notification:
+        """The notification posted at Unix time `now`; RefusedNotificationError, saying why. Header case is free.
+
+        Its method may be one that is not known here: ignore those.
+        """
+        given = {name.lower(): value for name, value in headers.items()}
+        when = given.get(TIMESTAMP_HEADER, "")
+        text = self._signed_by_lsp(when, body, given.get(SIGNATURE_HEADER, ""))
+        sent_at = _seconds(when)
+        if abs(now - sent_at) > MAX_AGE_SECONDS:
+            raise RefusedNotificationError(f"sent at {when}, more than {MAX_AGE_SECONDS} s from now")
+        try:
+            notification = Notification.model_validate_json(body)
+        except ValidationError as error:
+            raise RefusedNotificationError("the body is no JSON-RPC 2.0 notification") from error
+        self._remember(signature.digest(text), sent_at, now)
+        return notification
+
+    def _signed_by_lsp(self, when: str, body: bytes, signed: str) -> str:
+        try:
+            text = signed_text(when, body.decode())
+            signer = signature.recover(text, signature.decode(signed))
+        except (UnicodeDecodeError, WireError) as error:
+            raise RefusedNotificationError(f"not signed: {error}") from error
+        if signer != self._lsp:
+            raise RefusedNotificationError(f"not signed by LSP {self._lsp.hex()}")
+        return text
+
+    def _remember(self, digest: bytes, sent_at: float, now: float) -> None:
+        """By what was signed and not by the signature, of which anybody can make a second one."""
+        if digest in self._seen or sent_at <= self._forgotten_until:
+            raise RefusedNotificationError("a replay of an earlier notification")
+        self._seen[digest] = sent_at
+        for oldest, at in sorted(self._seen.items(), key=lambda item: item[1]):
+            if at >= now - MAX_AGE_SECONDS and len(self._seen) <= _MAX_REMEMBERED:
+                break
+            del self._seen[oldest]
+            self._forgotten_until = at
+
+
+def _seconds(when: str) -> float:
+    """Unix time of a `timestamp`; RefusedNotificationError for any other form."""
+    try:
+        moment = datetime.strptime(when, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    except ValueError:
+        moment = _EPOCH
+    if timestamp((moment - _EPOCH) // timedelta(milliseconds=1)) != when:
+        raise RefusedNotificationError(f"{TIMESTAMP_HEADER} {when!r:.60} is not of the form {timestamp(0)}")
+    return moment.timestamp()

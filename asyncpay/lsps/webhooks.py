@@ -1,0 +1,188 @@
+"""Posting to webhooks, which are other people's servers: slow, broken, or set up to do harm.
+
+A name is resolved once, and only what it was resolved to, and is permitted, is connected to. TLS still checks
+the name. Nothing of the answer but its status is read, redirects are not followed, and all of it together may
+take ten seconds.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+import httpx
+
+from asyncpay.lsps import addresses
+from asyncpay.lsps.addresses import Address, Network
+
+TIMEOUT_SECONDS = 10
+_CONNECT_SECONDS = 4
+_MAX_ADDRESSES = 3
+_RESOLVERS = 16
+_MAX_DETAIL_CHARACTERS = 200
+
+Resolve: TypeAlias = Callable[[str, int], Awaitable[Iterable[str]]]
+"""Host and port to addresses as text, best first; OSError or UnicodeError if there are none."""
+
+
+class Failure(Enum):
+    """Why a post did not succeed."""
+
+    URL = "its URL is not https"
+    NAME = "its name cannot be resolved"
+    ADDRESS = "its address is not permitted"
+    CONNECTION = "no connection"
+    CERTIFICATE = "its certificate is not valid for its name and a trusted authority"
+    TIMEOUT = "no answer in time"
+    PROTOCOL = "it broke off, or did not answer in HTTP"
+    STATUS = "its answer was not 200"
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """How a post went. failure: None if it was delivered. detail: for the operator's log."""
+
+    failure: Failure | None = None
+    detail: str = ""
+
+    @property
+    def delivered(self) -> bool:
+        """The server has taken it."""
+        return self.failure is None
+
+
+class Poster:
+    """Posts to URLs of clients. An async context manager.
+
+    ca_file: certificates (PEM) trusted beside the usual authorities. allowed_networks: not public, and
+    permitted all the same. ValueError if the file cannot be used.
+    """
+
+    def __init__(
+        self,
+        ca_file: Path | None = None,
+        allowed_networks: Iterable[Network] = (),
+        *,
+        resolve: Resolve | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        # Not the event loop's own threads: names that take long to resolve must not delay anything else.
+        self._threads = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolve")
+        self._resolve = resolve or self._ask_system
+        self._allowed_networks = tuple(allowed_networks)
+        self._timeout_seconds = timeout_seconds
+        self._tls = _tls_context(ca_file)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Posted:
+        """Post once. Raises nothing: whatever goes wrong is in the result."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                status = await self._status(url, headers, body)
+        except _UnusableError as error:
+            return error.posted
+        except (TimeoutError, httpx.TimeoutException):
+            return Posted(Failure.TIMEOUT, f"{self._timeout_seconds} s")
+        except httpx.ConnectError as error:
+            return Posted(Failure.CERTIFICATE if _is_about_certificate(error) else Failure.CONNECTION, str(error))
+        except httpx.InvalidURL as error:
+            return Posted(Failure.URL, str(error))
+        except (httpx.HTTPError, OSError) as error:
+            return Posted(Failure.PROTOCOL, str(error)[:_MAX_DETAIL_CHARACTERS])  # it quotes the server
+        return Posted() if status == httpx.codes.OK else Posted(Failure.STATUS, f"it was {status}")
+
+    async def _status(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        if httpx.URL(url).scheme != "https":
+            raise _UnusableError(Failure.URL, url)
+        # A client of its own for each post: a kept connection would go where nobody has looked again.
+        transport = _PinnedTransport(self._addresses, self._tls)
+        timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
+        async with (
+            httpx.AsyncClient(transport=transport, trust_env=False, timeout=timeout) as client,
+            client.stream("POST", url, headers={"user-agent": "asyncpay", **headers}, content=body) as response,
+        ):
+            return response.status_code
+
+    async def _addresses(self, host: str, port: int) -> list[Address]:
+        try:
+            found = [addresses.read(text) for text in await self._resolve(host, port)]
+        except (OSError, UnicodeError) as error:
+            raise _UnusableError(Failure.NAME, f"{host}: {error}") from error
+        permitted = [each for each in found if addresses.permitted(each, self._allowed_networks)]
+        if not permitted:
+            listed = ", ".join(map(str, found))
+            raise _UnusableError(
+                Failure.ADDRESS, f"{host} is {listed}; webhooks.allowed_networks would have to name it"
+            )
+        return permitted[:_MAX_ADDRESSES]
+
+    async def _ask_system(self, host: str, port: int) -> Iterable[str]:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(
+            self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )
+        return [str(address[0]) for *_, address in found]
+
+
+class _UnusableError(Exception):
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(detail)
+        self.posted = Posted(failure, detail)
+
+
+class _PinnedTransport(httpx.AsyncHTTPTransport):
+    """Connects to addresses that it is given for a host, while TLS and the Host header keep the host's name."""
+
+    def __init__(self, find: Callable[[str, int], Awaitable[list[Address]]], tls: ssl.SSLContext) -> None:
+        super().__init__(verify=tls, trust_env=False)
+        self._find = find
+        self._opened: list[Any] = []  # httpcore's streams
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        host = url.raw_host.decode("ascii")
+        request.extensions = {**request.extensions, "sni_hostname": host, "trace": self._trace}
+        *others, last = await self._find(host, url.port or 443)
+        for address in others:
+            request.url = url.copy_with(host=str(address))
+            with suppress(httpx.ConnectError, httpx.ConnectTimeout):
+                return await super().handle_async_request(request)
+        request.url = url.copy_with(host=str(last))
+        return await super().handle_async_request(request)
+
+    async def __aexit__(self, *error: Any) -> None:
+        await super().__aexit__(*error)
+        for stream in self._opened:
+            await stream.aclose()
+
+    async def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        # httpx does not close a connection on which TLS was still being agreed when the time was up.
+        if event == "connection.connect_tcp.complete":
+            self._opened.append(info["return_value"])
+
+
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    context = httpx.create_ssl_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:
+            raise ValueError(f"{ca_file} cannot be read as certificates in PEM: {error}") from error
+    return context
+
+
+def _is_about_certificate(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
