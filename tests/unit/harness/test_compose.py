@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from harness import compose
 from harness.topology import Topology, load
@@ -12,6 +13,13 @@ from harness.topology import Topology, load
 @pytest.fixture
 def topology() -> Topology:
     return load("line-mixed", {"A.image": "mine/lnd:dev"})
+
+
+@pytest.fixture
+def with_components() -> dict[str, Any]:
+    topology = load("line", {"LSP_a.component": "asyncpay", "LSP_b.component": "their/lsp:1"})
+    names = ["bitcoind", *topology.nodes, "LSP_a-lsp", "LSP_b-lsp"]
+    return compose.render(topology, "testbed-x", {name: f"image of {name}" for name in names}, "s", Path("/sockets"))
 
 
 @pytest.fixture
@@ -55,3 +63,35 @@ def test_a_testbed_is_found_again_by_its_file(topology: Topology, rendered: dict
     compose.write(rendered, file)
     assert compose.topology_of(file) == topology
     assert compose.password_of(file) == "secret"
+
+
+def test_a_component_stands_beside_its_node_and_only_reads_its_keys(with_components: dict[str, Any]) -> None:
+    node, component = (with_components["services"][name] for name in ("LSP_a", "LSP_a-lsp"))
+    assert component["image"] == "image of LSP_a-lsp"
+    (keys,) = [mount for mount in component["volumes"] if mount["source"] == "LSP_a"]
+    assert keys["read_only"]
+    assert keys["source"] in [mount["source"] for mount in node["volumes"]]
+    assert "LSP_a-lsp" in with_components["volumes"]
+    assert "ports" not in component
+
+
+def test_a_component_s_configuration_is_in_the_file(with_components: dict[str, Any]) -> None:
+    (config,) = with_components["services"]["LSP_b-lsp"]["configs"]
+    assert 'address = "LSP_b:10009"' in with_components["configs"][config["source"]]["content"]
+    assert config["target"] in with_components["services"]["LSP_b-lsp"]["entrypoint"]
+
+
+def test_a_node_waits_for_the_interceptor_only_beside_a_component(with_components: dict[str, Any]) -> None:
+    requiring = {
+        name
+        for name, service in with_components["services"].items()
+        if "--requireinterceptor" in service.get("command", ())
+    }
+    assert requiring == {"LSP_a", "LSP_b"}
+
+
+def test_a_configuration_stays_readable(with_components: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    compose.write(with_components, file)
+    assert "    content: |\n      [node]\n" in file.read_text(encoding="utf-8")
+    assert yaml.safe_load(file.read_text(encoding="utf-8")) == with_components

@@ -9,7 +9,6 @@ from fake_engine import FakeEngine
 from harness import doctor, images
 from harness.doctor import State
 from harness.engine import EngineMissingError
-from harness.image_recipes import VERSIONS
 from harness.install_tree import InstallTree
 
 OUTPUTS = {("docker", "compose"): "2.40.3-3", ("go", "version"): "go version go1.26.8 linux/amd64"}
@@ -18,7 +17,7 @@ GIGABYTE = 10**9
 
 @pytest.fixture
 def engine():
-    fake = FakeEngine({VERSIONS[f"{kind.upper()}_OFFICIAL"] for kind in images.KINDS})
+    fake = FakeEngine({images.ways(kind)[0].reference for kind in images.KINDS})
     fake.info = lambda: {"ServerVersion": "28.2.2", "OperatingSystem": "Debian", "DockerRootDir": "/"}
     return fake
 
@@ -70,6 +69,7 @@ def test_an_image_that_can_be_made_is_a_warning_with_its_source(engine, monkeypa
     assert "made from its Go module" in finding("image of lnd").detail
     assert finding("image of lnd").remedy == "make images"
     assert "CLN_PREFIX" in finding("image of cln").remedy
+    assert "made from this checkout" in finding("image of asyncpay").detail
 
 
 def test_a_prefix_without_a_tree_is_named(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from harness import image_recipes
-from harness.image_recipes import Recipe, RecipeError
+from harness.image_recipes import Official, Recipe, RecipeError
 
 
 @pytest.fixture
@@ -16,6 +16,15 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(image_recipes, "FOLDER", copy)
     monkeypatch.setattr(image_recipes, "VERSIONS", dict(image_recipes.VERSIONS))
     monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
+    return copy
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of asyncpay's source to change."""
+    copy = tmp_path / "asyncpay"
+    shutil.copytree(image_recipes.CHECKOUT / "asyncpay", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setitem(image_recipes._PACKAGES, "asyncpay", copy)
     return copy
 
 
@@ -39,6 +48,50 @@ def test_a_changed_pin_gives_another_image_to_those_who_use_it(folder):
     image_recipes.VERSIONS["DEBIAN_SUITE"] = "trixie"
     assert Recipe("lnd").reference != lnd
     assert Recipe("toxiproxy").reference == toxiproxy
+
+
+@pytest.mark.parametrize("file", ["wire/tlv.py", "store/migrations/0001.sql", "nodes/proto/router_pb2.py"])
+def test_changed_source_gives_another_image_of_asyncpay(package, file):
+    before = Recipe("asyncpay").reference
+    append(package / file, "\n")
+    assert Recipe("asyncpay").reference != before
+
+
+def test_a_renamed_file_of_source_does_too(package):
+    before = Recipe("asyncpay").reference
+    (package / "wire/tlv.py").rename(package / "wire/streams.py")
+    assert Recipe("asyncpay").reference != before
+
+
+def test_what_python_compiles_does_not(package):
+    before = Recipe("asyncpay").reference
+    (package / "wire/__pycache__").mkdir()
+    (package / "wire/__pycache__/tlv.cpython-314.pyc").write_bytes(b"\x00")
+    assert Recipe("asyncpay").reference == before
+
+
+def test_changed_dependencies_give_another_image_of_asyncpay(folder):
+    before = Recipe("asyncpay").reference
+    append(folder / "asyncpay/requirements.lock", "# changed\n")
+    assert Recipe("asyncpay").reference != before
+
+
+def test_the_same_source_upon_another_base_is_another_image():
+    assert Recipe("asyncpay").reference != Recipe("asyncpay", official=Official("python:3")).reference
+
+
+def test_the_build_script_knows_the_base(folder, tmp_path):
+    (folder / "asyncpay/build.sh").write_text('#!/bin/sh\necho "upon $BASE"\nexit 1\n')
+    with pytest.raises(RecipeError, match="upon python:3"):
+        Recipe("asyncpay", official=Official("python:3")).make(None, lambda line: None)
+
+
+def test_source_that_changes_while_it_is_gathered_makes_no_image(folder, package):
+    recipe = Recipe("asyncpay")
+    assert recipe.reference
+    (folder / "asyncpay/build.sh").write_text("#!/bin/sh\n")
+    with pytest.raises(RecipeError, match="changed while it was being made; try again"):
+        recipe.make(None, lambda line: None)
 
 
 def test_pins_are_read_without_comments(tmp_path):

@@ -1,13 +1,17 @@
 """Which image is used, in which order the ways to it are tried, and what is said when there is none."""
 
+import re
+import tomllib
+
 import pytest
 from fake_engine import FakeEngine, FakeRegistries
 
 from harness import image_recipes, images
-from harness.image_recipes import VERSIONS, Recipe
+from harness.image_recipes import VERSIONS, Official, Recipe
 from harness.install_tree import InstallTree, InstallTreeError
 
-OFFICIAL = {kind: VERSIONS[f"{kind.upper()}_OFFICIAL"] for kind in images.KINDS}
+OFFICIAL = {kind: VERSIONS[f"{kind.upper()}_OFFICIAL"] for kind in ("bitcoind", "toxiproxy", "lnd", "cln")}
+PYTHON = Official(VERSIONS["PYTHON_OFFICIAL"])
 BASE = Recipe("base").reference
 
 
@@ -52,6 +56,11 @@ def tree(tmp_path):
         (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "tree" / name).touch()
     return tmp_path / "tree"
+
+
+def locked(file):
+    """The packages that a lock file pins: name -> version."""
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", file.read_text(), re.MULTILINE))
 
 
 def ensure_one(kind):
@@ -107,6 +116,41 @@ class TestChoice:
         found = images.ensure(["bitcoind", "toxiproxy", "lnd"], lambda line: None)
         assert made == [BASE, found["bitcoind"], found["toxiproxy"], found["lnd"]]
         assert not set(found.values()) & set(OFFICIAL.values())
+
+
+class TestAsyncpay:
+    """Its image is made everywhere: upon the official Python, or upon docker/base."""
+
+    def test_upon_the_official_python_where_a_registry_answers(self, registries, made):
+        registries.published = {PYTHON.reference}
+        assert ensure_one("asyncpay") == Recipe("asyncpay", official=PYTHON).reference
+        assert made == [Recipe("asyncpay", official=PYTHON).reference]
+
+    def test_upon_the_base_elsewhere(self, made):
+        assert ensure_one("asyncpay") == Recipe("asyncpay").reference
+        assert made == [BASE, Recipe("asyncpay").reference]
+
+    def test_a_base_that_is_there_comes_before_one_to_be_pulled(self, engine, registries):
+        engine.present.add(BASE)
+        registries.published = {PYTHON.reference}
+        assert ensure_one("asyncpay") == Recipe("asyncpay").reference
+        assert not registries.asked
+
+    def test_an_official_python_that_is_there_is_not_asked_for_again(self, engine, registries):
+        engine.present.add(PYTHON.reference)
+        assert ensure_one("asyncpay") == Recipe("asyncpay", official=PYTHON).reference
+        assert not registries.asked
+
+    def test_without_either_it_is_unavailable(self, monkeypatch):
+        monkeypatch.setattr(images.os, "getuid", lambda: 1000)
+        with pytest.raises(images.ImageUnavailableError, match=f"reach the registry of {PYTHON.reference}"):
+            ensure_one("asyncpay")
+
+    def test_the_name_that_is_told_is_the_one_that_was_made(self, made, monkeypatch):
+        """Even if somebody saves a source file right afterwards."""
+        changes = iter("abcdefghijklmnopqrstuvwxyz")
+        monkeypatch.setattr(Recipe, "_fingerprint", lambda recipe: recipe.kind + next(changes))
+        assert ensure_one("asyncpay") == made[-1]
 
 
 class TestNoWay:
@@ -165,6 +209,13 @@ class TestPins:
         version = OFFICIAL[kind].partition(":")[2].removeprefix("v")
         assert f"\t{module} v{version}" in (image_recipes.FOLDER / kind / "go.mod").read_text()
         assert VERSIONS[f"{kind.upper()}_HOMEMADE"].partition(":")[2].removeprefix("v") == version
+
+    def test_asyncpay_s_image_has_the_packages_that_the_tests_run_with(self):
+        of_the_image = locked(image_recipes.FOLDER / "asyncpay/requirements.lock")
+        of_the_tests = locked(image_recipes.CHECKOUT / "requirements.lock")
+        assert of_the_image.items() <= of_the_tests.items()
+        project = tomllib.loads((image_recipes.CHECKOUT / "pyproject.toml").read_text())["project"]
+        assert {re.split("[<>=]", wanted)[0] for wanted in project["dependencies"]} <= of_the_image.keys()
 
     def test_no_home_made_image_has_an_official_name(self):
         for kind in images.KINDS:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncpay.engine.lsp import Policy
 from harness.topology import Implementation, Role, TopologyError, load, shipped
 
 GOOD = """\
@@ -45,6 +46,26 @@ def test_settings_change_a_topology_without_a_file(file: Path) -> None:
     topology = load(file, {"A": "cln", "B.version": "v25.12"})
     assert topology.implementations == {Implementation.CLN}
     assert topology.nodes["B"].version == "v25.12"
+
+
+LSP = GOOD.replace("A: {role: payer}", "A: {role: lsp, component: {policy: {max_holds: 10}}}")
+
+
+def test_a_component(file: Path) -> None:
+    file.write_text(LSP, encoding="utf-8")
+    (component,) = load(file).components.values()
+    assert component.image == "asyncpay"
+    assert component.policy == Policy(max_holds=10)
+
+
+@pytest.mark.parametrize("image", ["asyncpay", "their/lsp:1"])
+def test_a_component_in_one_word(file: Path, image: str) -> None:
+    file.write_text(GOOD.replace("role: payer", f"role: lsp, component: {image}"), encoding="utf-8")
+    in_the_file = load(file)
+    file.write_text(GOOD.replace("role: payer", "role: lsp"), encoding="utf-8")
+    assert load(file).components == {}
+    assert load(file, {"A.component": image}) == in_the_file
+    assert in_the_file.components["A"].image == image
 
 
 @pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
@@ -116,6 +137,32 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
             GOOD.replace("role: payer", "role: payer, image: x, version: y"),
             "net.yaml:2: nodes.A: give an image or a version, not both",
             id="image and version",
+        ),
+        pytest.param(
+            LSP.replace("role: lsp", "role: router"),
+            "net.yaml:2: nodes.A.component: not for a router: only a node with role lsp has a component",
+            id="component of a router",
+        ),
+        pytest.param(
+            LSP.replace("role: lsp", "role: lsp, implementation: cln"),
+            "net.yaml:2: nodes.A.component: not beside cln yet",
+            id="component beside cln",
+        ),
+        pytest.param(
+            LSP.replace("{max_holds", "\n    {max_hold"),
+            "net.yaml:3: nodes.A.component.policy.max_hold: is not a field that a topology knows here",
+            id="misspelt limit",
+        ),
+        pytest.param(
+            LSP.replace("10", "many"),
+            "net.yaml:2: nodes.A.component.policy.max_holds: Input should be a valid integer",
+            id="limit that is no number",
+        ),
+        pytest.param(
+            LSP.replace("policy", "polcy"), "net.yaml:2: nodes.A.component.polcy: is not a field", id="misspelt policy"
+        ),
+        pytest.param(
+            GOOD.replace("B", "A-LSP"), "net.yaml:3: nodes.A-LSP: A-LSP is a name that", id="a component's name"
         ),
     ],
 )

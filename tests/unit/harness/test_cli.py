@@ -1,0 +1,69 @@
+"""The `testbed` command without containers: exit codes, and sentences instead of tracebacks."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness import doctor, images
+from harness.cli import app
+from harness.images import ImageUnavailableError
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def no_testbeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESTBED_STATE", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["up", "nowhere"], "nowhere: no such topology file"),
+        (["up", "line", "--set", "LSP_a"], "--set LSP_a: write it as NODE=lnd"),
+        (["up", "line", "--name", "No Good"], "'No Good' is no name for a testbed"),
+        (["status"], "no testbed is up; start one with `testbed up line`"),
+        (["down", "--testbed", "x"], "there is no testbed named x (up: none)"),
+        (["pay", "A", "B", "a lot"], "'a lot' is no amount"),
+    ],
+)
+def test_a_users_mistake_is_a_sentence_and_exit_code_2(arguments: list[str], said: str) -> None:
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_several_testbeds_want_a_choice(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "compose.yaml").touch()
+    assert runner.invoke(app, ["list"]).stdout.split() == ["one", "two"]
+    assert "choose one with --testbed (one, two)" in runner.invoke(app, ["status"]).stderr
+
+
+def test_what_this_machine_cannot_run_is_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def ensure(kinds: object, report: object) -> dict[str, str]:
+        raise ImageUnavailableError("there is no image for cln; put lightningd on PATH")
+
+    monkeypatch.setattr(images, "ensure", ensure)
+    result = runner.invoke(app, ["up", "line-cln"])
+    assert result.exit_code == 3
+    assert "UNAVAILABLE there is no image for cln; put lightningd on PATH" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("state", "code"), [("ok", 0), ("warning", 0), ("missing", 1)])
+def test_doctors_exit_code(monkeypatch: pytest.MonkeyPatch, state: str, code: int) -> None:
+    monkeypatch.setattr(doctor, "checks", lambda: [doctor.Check("it", doctor.State(state), "seen", "do this")])
+    result = runner.invoke(app, ["doctor"])
+    assert result.exit_code == code
+    assert "do this" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["up", "status", "pay", "exec", "logs", "mine", "down", "doctor", "demo", "images"])
+def test_every_command_explains_itself(command: str) -> None:
+    result = runner.invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout

@@ -1,0 +1,86 @@
+"""The component beside a node: its configuration, and what the harness reads out of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncpay import config
+from asyncpay.engine.lsp import Policy
+from harness import lsp
+from harness.containers import ContainerError, Containers, Output
+from harness.errors import NodeError
+from harness.lsp import Lsp
+from harness.waits import WaitTimeoutError, htlcs_held, interceptor_attached, wait_for
+
+
+class FakeContainers(Containers):
+    """Containers in which a command prints what it is told to, or nothing runs."""
+
+    def __init__(self, said: Output | None) -> None:
+        super().__init__("testbed-x", Path("none"))
+        self.said = said
+
+    def output(self, service: str, command: Any) -> Output:
+        assert service == "LSP-lsp"
+        if self.said is None:
+            raise ContainerError("LSP-lsp cannot run that: the container is not running")
+        return self.said
+
+
+def telling(**status: Any) -> Lsp:
+    return Lsp("LSP", FakeContainers(Output(json.dumps(status), "")))
+
+
+def part(**differences: Any) -> dict[str, Any]:
+    return {"on_offer": True, "verdict": None} | differences
+
+
+def missing(predicate: Any) -> str:
+    with pytest.raises(WaitTimeoutError) as caught:
+        wait_for(predicate, timeout_seconds=0.01, interval_seconds=0.001)
+    return str(caught.value)
+
+
+def test_the_configuration_is_what_asyncpay_reads(tmp_path: Path) -> None:
+    policy = Policy(max_holds=3, wake_timeout_seconds=1.5)
+    (tmp_path / "lsp.toml").write_text(lsp.configuration("LSP_a", policy), encoding="utf-8")
+    read = config.load(tmp_path / "lsp.toml")
+    assert read.policy == policy
+    assert read.node.address == "LSP_a:10009"
+    assert (read.node.macaroon, read.node.tls_certificate) == (Path("/node/admin.macaroon"), Path("/node/tls.cert"))
+    assert read.store.path.parent == Path("/data")
+
+
+def test_limits_left_alone_are_left_to_the_component() -> None:
+    assert lsp.configuration("LSP_a", Policy(max_holds=3)).endswith("[policy]\nmax_holds = 3\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        pytest.param(None, "container is not running", id="container away"),
+        pytest.param(Output("", "error: no LSP answers at /data/x"), "error: no LSP answers", id="component away"),
+    ],
+)
+def test_a_component_that_does_not_answer_is_something_to_wait_for(said: Output | None, complaint: str) -> None:
+    component = Lsp("LSP", FakeContainers(said))
+    with pytest.raises(NodeError, match=complaint):
+        component.status()
+    assert complaint in missing(interceptor_attached(component))
+
+
+def test_attached() -> None:
+    wait_for(interceptor_attached(telling(node={"attached": True}, last_errors=[])))
+    errors = [{"what": "the node is away", "because": because} for because in ("refused", "it starts")]
+    seen = missing(interceptor_attached(telling(node={"attached": False}, last_errors=errors)))
+    assert seen.endswith("LSP-lsp is not attached to LSP (the node is away: it starts)")
+
+
+def test_held_are_those_on_offer_without_an_answer() -> None:
+    answered, away = part(verdict="resume"), part(on_offer=False)
+    component = telling(blocks=[{"parts": [part(), answered]}, {"parts": [part(), away]}, {"parts": []}])
+    wait_for(htlcs_held(component, 2))
+    assert "LSP-lsp holds 2 of 3 HTLCs" in missing(htlcs_held(component, 3))
+    assert "LSP-lsp holds 2 of 1 HTLCs" in missing(htlcs_held(component, 1))
