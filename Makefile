@@ -38,9 +38,11 @@ $(STUBS) &: $(PROTOS) $(VENV)/.synced
 setup: $(VENV)/.synced $(STUBS) ## the Python environment in .venv, from requirements.lock
 
 .PHONY: lock
-lock: $(BIN)/uv ## resolve the Python packages again into requirements.lock
+lock: $(BIN)/uv ## resolve the Python packages again, for .venv and for the image of asyncpay
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header \
 		--extra testbed --group dev pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header \
+		--constraint requirements.lock pyproject.toml --output-file docker/asyncpay/requirements.lock
 
 # actionlint is a Go program; Go checks what it fetches against its checksum database.
 ACTIONLINT_VERSION := v1.7.12

@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import docker
@@ -44,26 +45,42 @@ def read_versions(file: Path = FOLDER / "versions.env") -> dict[str, str]:
 VERSIONS = read_versions()
 
 _SOURCES = {
+    "asyncpay": "this checkout, with its dependencies from PyPI",
     "base": f"Debian {VERSIONS['DEBIAN_SUITE']}, by debootstrap",
     "bitcoind": "Debian's bitcoin-knots",
     "lnd": "its Go module; the first time this takes minutes",
     "toxiproxy": "its Go module",
 }
+_PACKAGES = {"asyncpay": CHECKOUT / "asyncpay"}
+"""Python packages of this checkout that go into an image as they stand here, changes not committed included."""
+
+
+@dataclass(frozen=True)
+class Official:
+    """An image that a registry publishes under this name."""
+
+    reference: str
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes the image of one kind (a folder of docker/), out of `tree` where that is given."""
+    """What makes the image of one kind (a folder of docker/).
+
+    tree: what goes into it, instead of what build.sh gathers. official: what it builds upon, instead of docker/base.
+    """
 
     kind: str
     tree: InstallTree | None = None
+    official: Official | None = None
 
     @property
-    def base(self) -> "Recipe | None":
+    def base(self) -> "Official | Recipe | None":
         """The image that this one builds upon."""
-        return Recipe("base") if "ARG BASE" in (FOLDER / self.kind / "Dockerfile").read_text() else None
+        if "ARG BASE" not in (FOLDER / self.kind / "Dockerfile").read_text():
+            return None
+        return self.official or Recipe("base")
 
-    @property
+    @cached_property
     def reference(self) -> str:
         """The image's name and tag: it exists on the engine if and only if there is nothing left to make."""
         name, _, version = VERSIONS[f"{self.kind.upper()}_HOMEMADE"].partition(":")
@@ -75,6 +92,10 @@ class Recipe:
             text = path.read_text()
             pins = [f"{name}={value}" for name, value in VERSIONS.items() if name in text]
             digest.update("\n".join([path.name, text, *pins]).encode())
+        if package := _PACKAGES.get(self.kind):
+            for path in sorted(package.rglob("*")):
+                if path.is_file() and path.suffix != ".pyc":
+                    digest.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
         if self.tree:
             digest.update(self.tree.fingerprint().encode())
         if self.base:
@@ -93,6 +114,8 @@ class Recipe:
         """Make the image and leave it on the engine. Raises RecipeError or InstallTreeError."""
         with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=f"{self.kind}-") as context:
             self._gather(Path(context), report)
+            if replace(self).reference != self.reference:
+                raise RecipeError(f"{self.kind}: what it is made from changed while it was being made; try again")
             self._build(engine, Path(context))
 
     def _gather(self, context: Path, report: Report) -> None:
@@ -100,17 +123,21 @@ class Recipe:
         if self.tree:
             self.tree.copy_to(context / "root")
         elif (FOLDER / self.kind / "build.sh").exists():
-            _run(self.kind, [str(FOLDER / self.kind / "build.sh"), str(context)], report)
+            _run(self.kind, [str(FOLDER / self.kind / "build.sh"), str(context)], self._arguments, report)
+
+    @property
+    def _arguments(self) -> dict[str, str]:
+        """What build.sh finds in its environment, and the Dockerfile as its ARG."""
+        return {"BASE": self.base.reference} if self.base else {}
 
     def _build(self, engine: docker.DockerClient, context: Path) -> None:
-        arguments = {"BASE": self.base.reference} if self.base else {}
         try:
-            engine.images.build(path=str(context), tag=self.reference, buildargs=arguments, rm=True, forcerm=True)
+            engine.images.build(path=str(context), tag=self.reference, buildargs=self._arguments, rm=True, forcerm=True)
         except BuildError as error:
             output = "".join(entry.get("stream", "") for entry in error.build_log)
             log = _log_file(self.kind)
             log.write_text(output)
-            raise RecipeError(f"{self.kind}: the engine could not build the image: {error.msg} (log: {log})") from error
+            raise RecipeError(f"{self.kind}: {error.msg} (log: {log}):\n{_end_of(log)}") from error
 
 
 def _log_file(kind: str) -> Path:
@@ -119,10 +146,10 @@ def _log_file(kind: str) -> Path:
     return folder / f"{kind}.log"
 
 
-def _run(kind: str, command: list[str], report: Report) -> None:
+def _run(kind: str, command: list[str], arguments: dict[str, str], report: Report) -> None:
     """Run a build script; its output goes into a log, its latest line to the user now and then."""
     log = _log_file(kind)
-    environment = os.environ | {"TESTBED_CACHE": str(cache_folder())}
+    environment = os.environ | {"TESTBED_CACHE": str(cache_folder())} | arguments
     heartbeat = Heartbeat()
     with (
         log.open("w") as output,
@@ -142,5 +169,10 @@ def _run(kind: str, command: list[str], report: Report) -> None:
             if heartbeat.due():
                 report(f"{kind}: {heartbeat.elapsed_seconds:.0f} s, now at {line.strip()}")
     if process.returncode:
-        last = "\n".join(log.read_text().splitlines()[-5:])
-        raise RecipeError(f"{kind}: {' '.join(command)} failed (exit {process.returncode}, log: {log}):\n{last}")
+        raise RecipeError(
+            f"{kind}: {' '.join(command)} failed (exit {process.returncode}, log: {log}):\n{_end_of(log)}"
+        )
+
+
+def _end_of(log: Path) -> str:
+    return "\n".join(log.read_text().splitlines()[-5:])

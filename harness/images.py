@@ -7,7 +7,8 @@ For each kind of image there is a list of ways to have it, the preferred one fir
     lnd, lightningd on PATH  an install tree again
     made from packages       Debian's bitcoin-knots, the Go modules of LND and Toxiproxy; CLN has none
 
-What is on the engine already, by whichever way, is used before anything is pulled or made.
+What is on the engine already, by whichever way, is used before anything is pulled or made. The image of
+asyncpay, the LSP's component, is always made, from this checkout; what it builds upon is official or made.
 """
 
 import contextlib
@@ -17,19 +18,18 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import docker
 from docker.errors import ImageNotFound
 
 from harness.engine import client
 from harness.errors import TestbedError
-from harness.image_recipes import VERSIONS, Recipe, cache_folder
+from harness.image_recipes import VERSIONS, Official, Recipe, cache_folder
 from harness.install_tree import DAEMONS, PREFIX_VARIABLES, InstallTree
 from harness.progress import Heartbeat, Report
 from harness.registries import Registries, RegistryError
 
-KINDS = ("bitcoind", "toxiproxy", "lnd", "cln")
+KINDS = ("bitcoind", "toxiproxy", "asyncpay", "lnd", "cln")
 """The kinds of image that a testbed may need, those quickly made first."""
 
 
@@ -37,15 +37,10 @@ class ImageUnavailableError(TestbedError):
     """There is no way to an image on this machine; the message says what was tried and how to get it."""
 
 
-@dataclass(frozen=True)
-class Official:
-    """An image that a registry publishes under this name."""
-
-    reference: str
-
-
 def ways(kind: str) -> list[Official | Recipe]:
     """The ways to the image of this kind, best first. Raises InstallTreeError for a prefix without a tree."""
+    if kind == "asyncpay":
+        return [Recipe(kind, official=Official(VERSIONS["PYTHON_OFFICIAL"])), Recipe(kind)]
     if named := InstallTree.from_environment(kind):
         return [Recipe(kind, named)]
     found: list[Official | Recipe] = [Official(VERSIONS[f"{kind.upper()}_OFFICIAL"])]
@@ -68,7 +63,7 @@ def recipe_for(kind: str) -> Recipe | None:
 
 def remedy(kind: str) -> str:
     """What the user can do about an image that cannot be had."""
-    official = VERSIONS[f"{kind.upper()}_OFFICIAL"]
+    official = VERSIONS["PYTHON_OFFICIAL" if kind == "asyncpay" else f"{kind.upper()}_OFFICIAL"]
     advice = f"let the Docker engine reach the registry of {official}"
     if kind in DAEMONS:
         version = official.partition(":")[2]
@@ -84,15 +79,18 @@ def ensure(kinds: Iterable[str], report: Report) -> dict[str, str]:
     """
     wanted = list(dict.fromkeys(kinds))
     engine = client()
-    if any(_find(engine, kind) is None for kind in wanted):
+    found = _those_there(engine, wanted)
+    if len(found) < len(wanted):
         with _one_process_at_a_time(report):
-            missing = [kind for kind in wanted if _find(engine, kind) is None]
+            found = _those_there(engine, wanted)
             registries = Registries(engine)
             # All kinds are settled before the long work begins.
-            recipes = [_pull_or_recipe(engine, registries, kind, report) for kind in missing]
-            for recipe in filter(None, recipes):
-                _make(engine, recipe, report)
-    return {kind: reference for kind in wanted if (reference := _find(engine, kind))}
+            chosen = {kind: _settle(engine, registries, kind, report) for kind in wanted if kind not in found}
+            for kind, way in chosen.items():
+                if isinstance(way, Recipe):
+                    _make(engine, way, report)
+                found[kind] = way.reference
+    return found
 
 
 def ensure_reference(reference: str, report: Report) -> str:
@@ -109,6 +107,10 @@ def ensure_reference(reference: str, report: Report) -> str:
     return reference
 
 
+def _those_there(engine: docker.DockerClient, kinds: Iterable[str]) -> dict[str, str]:
+    return {kind: reference for kind in kinds if (reference := _find(engine, kind))}
+
+
 def _find(engine: docker.DockerClient, kind: str) -> str | None:
     return next((way.reference for way in ways(kind) if _present(engine, way.reference)), None)
 
@@ -121,15 +123,16 @@ def _present(engine: docker.DockerClient, reference: str) -> bool:
     return True
 
 
-def _pull_or_recipe(engine: docker.DockerClient, registries: Registries, kind: str, report: Report) -> Recipe | None:
-    """Pull the image if that is the best way that works, otherwise return how to make it."""
+def _settle(engine: docker.DockerClient, registries: Registries, kind: str, report: Report) -> Official | Recipe:
+    """The best way that works. What it wants of a registry is pulled, nothing is made yet."""
     problems = []
-    for way in ways(kind):
+    # A base that is there comes before one to be pulled: no registry is asked because a line of source has changed.
+    for way in sorted(ways(kind), key=lambda way: isinstance(way, Recipe) and not _base_is_there(engine, way)):
+        official = way if isinstance(way, Official) else way.official
         try:
-            if isinstance(way, Official):
-                registries.pull(way.reference, report)
-                return None
-            if (obstacle := _obstacle(engine, way)) is None:
+            if official and not _present(engine, official.reference):
+                registries.pull(official.reference, report)
+            if isinstance(way, Official) or (obstacle := _obstacle(engine, way)) is None:
                 return way
             problems.append(obstacle)
         except RegistryError as error:
@@ -138,10 +141,17 @@ def _pull_or_recipe(engine: docker.DockerClient, registries: Registries, kind: s
     raise ImageUnavailableError(f"there is no image for {kind} ({'; '.join(problems)}); {remedy(kind)}")
 
 
+def _base_is_there(engine: docker.DockerClient, recipe: Recipe) -> bool:
+    return recipe.base is None or _present(engine, recipe.base.reference)
+
+
 def _obstacle(engine: docker.DockerClient, recipe: Recipe) -> str | None:
     """Why this machine cannot make an image, as far as that shows at once."""
-    base_is_there = recipe.base is None or _present(engine, recipe.base.reference)
-    if base_is_there or (os.getuid() == 0 and shutil.which("apt-get")):
+    if _base_is_there(engine, recipe):
+        return None
+    if recipe.official:
+        return f"{recipe.official.reference} is not there"
+    if os.getuid() == 0 and shutil.which("apt-get"):
         return None
     return "it can be made on Debian and Ubuntu only, by root"
 
@@ -150,7 +160,7 @@ def _make(engine: docker.DockerClient, recipe: Recipe, report: Report) -> None:
     """Make an image, and before it the one it builds upon."""
     if _present(engine, recipe.reference):
         return
-    if recipe.base:
+    if isinstance(recipe.base, Recipe):
         _make(engine, recipe.base, report)
     heartbeat = Heartbeat()
     report(f"{recipe.kind}: making {recipe.reference} from {recipe.source}")

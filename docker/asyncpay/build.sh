@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# build.sh CONTEXT: put into CONTEXT the packages that asyncpay needs, as wheels for the Python of the image $BASE, and
+# asyncpay itself as it stands in this checkout.
+set -euo pipefail
+cd "$(dirname "$0")"
+readonly context=$1
+
+python=$(docker run --rm --network none --entrypoint python3 "$BASE" -c \
+  'import platform; print(platform.machine(), platform.python_version())')
+read -r machine version <<<"$python"
+echo "Python $version on $machine"
+../../.venv/bin/uv pip install --target "$context/packages" --require-hashes --requirements requirements.lock \
+  --only-binary :all: --python-version "$version" --python-platform "$machine-unknown-linux-gnu"
+tar -C ../.. --exclude=__pycache__ -c asyncpay | tar -C "$context" -x
+cp command "$context"
