@@ -11,7 +11,7 @@ from harness.parallel import each
 from harness.phases import Phases
 from harness.testbed import Testbed
 from harness.topology import OPENER_RESERVE_SAT, ChannelSpec
-from harness.waits import Predicate, wait_for
+from harness.waits import Predicate, interceptor_attached, wait_for
 
 ANNOUNCEMENT_BLOCKS = 6
 """Confirmations before a channel may be announced (BOLT 7)."""
@@ -20,7 +20,7 @@ FEE_RESERVE_SAT = 1_000_000
 
 
 def up(testbed: Testbed, phases: Phases) -> None:
-    """Start a prepared testbed and return when every node sees the whole graph.
+    """Start a prepared testbed and return when every node sees the whole graph, and every LSP its node.
 
     Raises ContainerError, NodeError, WaitTimeoutError.
     """
@@ -46,6 +46,9 @@ def establish(testbed: Testbed, phases: Phases) -> None:
     with phases.phase("graph complete"):
         each(lambda node: wait_for(policies_published(node), 60), testbed.nodes.values())
         wait_for(graph_complete(testbed), 60)
+    if testbed.lsps:  # last, because only payments need them
+        with phases.phase("components attached"):
+            each(lambda lsp: wait_for(interceptor_attached(lsp)), testbed.lsps.values())
 
 
 def ready(node: Node) -> Predicate:

@@ -31,6 +31,7 @@ Which = Annotated[
     str | None,
     typer.Option("--testbed", "-t", envvar="TESTBED", metavar="NAME", help="which testbed, if several are up"),
 ]
+Service = Annotated[str, typer.Argument(help="a node, an LSP's component (LSP_a-lsp), or bitcoind")]
 AsJson = Annotated[bool, typer.Option("--json", help="machine-readable, on standard output")]
 
 
@@ -60,7 +61,7 @@ def up(
     name: Annotated[str | None, typer.Option(help="the testbed's name; the topology's if not given")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NODE=IMPL", help="change the topology: LSP_a=cln, A.version=..."),
+        typer.Option("--set", metavar="NODE=...", help="LSP_a=cln, A.version=v0.21.1-beta, LSP_a.component=asyncpay"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -89,13 +90,14 @@ def up(
 
 @app.command()
 def status(which: Which = None, as_json: AsJson = False) -> None:
-    """Nodes, heights, channels with balances."""
+    """Nodes, heights, LSPs' components, channels with balances."""
     with _errors_as_sentences():
         seen = status_view.look(Testbed.attach(which))
     if as_json:
         print(json.dumps(seen.as_json(), indent=2))
     else:
-        out.print(status_view.nodes_table(seen), status_view.channels_table(seen))
+        components = [status_view.components_table(seen)] if seen.components else []
+        out.print(status_view.nodes_table(seen), *components, status_view.channels_table(seen))
 
 
 @app.command()
@@ -124,22 +126,22 @@ def pay(
 
 @app.command(name="exec", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def exec_(
-    node: Annotated[str, typer.Argument(help="a node of the testbed, or bitcoind")],
-    arguments: Annotated[list[str], typer.Argument(help="for the node's own CLI, after --: getinfo")],
+    service: Service,
+    arguments: Annotated[list[str], typer.Argument(help="for its own CLI, after --: getinfo")],
     which: Which = None,
 ) -> None:
-    """The node's own command line: lncli, lightning-cli or bitcoin-cli inside its container."""
+    """The own command line of what runs there: lncli, lightning-cli, asyncpay lsp or bitcoin-cli."""
     with _errors_as_sentences():
         testbed = Testbed.attach(which)
-        code = testbed.containers.run(node, [*testbed.cli(node), *arguments])
+        code = testbed.containers.run(service, [*testbed.cli(service), *arguments])
     raise typer.Exit(code)
 
 
 @app.command()
-def logs(node: Annotated[str, typer.Argument(help="a node, or bitcoind")], which: Which = None) -> None:
+def logs(service: Service, which: Which = None) -> None:
     """What a container printed since it was made, each line with its time."""
     with _errors_as_sentences():
-        sys.stdout.buffer.write(Testbed.attach(which).containers.logs(node))
+        sys.stdout.buffer.write(Testbed.attach(which).containers.logs(service))
 
 
 @app.command()

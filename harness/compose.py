@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from harness import chain
+from harness import chain, lsp
 from harness.nodes import BY_IMPLEMENTATION
 from harness.nodes.base import Surroundings, volume
 from harness.topology import Topology
@@ -22,7 +22,8 @@ BLOCKS_AT_START = chain.COINBASE_MATURITY_BLOCKS + 1
 def render(topology: Topology, project: str, images: Mapping[str, str], password: str, sockets: Path) -> dict[str, Any]:
     """The compose file's content.
 
-    images: the image reference for each of "bitcoind" and the nodes' names. password: bitcoind's RPC password.
+    images: the image reference for each of "bitcoind", the nodes' names and the components' services.
+    password: bitcoind's RPC password.
     sockets: a folder of this machine; each node gets the folder of its own name in it.
     """
     services: dict[str, Any] = {
@@ -35,20 +36,38 @@ def render(topology: Topology, project: str, images: Mapping[str, str], password
             # Both implementations sync at once, and stay synced, only when the first blocks are there already.
             "depends_on": {"miner": {"condition": "service_completed_successfully"}},
         }
+    components = topology.components
+    for node, component in components.items():
+        name = lsp.service_name(node)
+        services[name] = lsp.service(node, component, images[name])
     for service in services.values():
         # Official images differ in user and home; so every one runs alike.
-        service |= {"user": "0:0", "environment": {"HOME": "/root"}}
+        service |= {"user": "0:0", "environment": {"HOME": "/root"} | service.get("environment", {})}
     return {
         "name": project,
         EXTENSION: {"topology": topology.model_dump(mode="json", by_alias=True)},
         "services": services,
-        "volumes": {name: {} for name in ("bitcoind", *topology.nodes)},
+        "volumes": {name: {} for name in ("bitcoind", *topology.nodes, *map(lsp.service_name, components))},
+        "configs": {
+            lsp.service_name(node): {"content": lsp.configuration(node, component.policy)}
+            for node, component in components.items()
+        },
     }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Text of several lines, a component's configuration, stays readable."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
 
 
 def write(content: Mapping[str, Any], path: Path) -> None:
     """Write the compose file, keys in our order."""
-    path.write_text(yaml.safe_dump(dict(content), sort_keys=False, width=120), encoding="utf-8")
+    path.write_text(yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False, width=120), encoding="utf-8")
 
 
 def topology_of(path: Path) -> Topology:

@@ -4,11 +4,14 @@ import io
 import os
 import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from harness.engine import client
@@ -20,6 +23,14 @@ SERVICE_LABEL = "com.docker.compose.service"
 
 class ContainerError(TestbedError):
     """A container or `docker compose` did not do what was asked; the message holds its own words."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command inside a container printed."""
+
+    stdout: str
+    stderr: str
 
 
 class Containers:
@@ -100,6 +111,30 @@ class Containers:
         docker_exec = ["docker", "compose", "--project-name", self.project, "exec", *flags, service, *command]
         return subprocess.run(docker_exec, check=False).returncode
 
+    def output(self, service: str, command: Sequence[str]) -> Output:
+        """Run a command inside a container, whatever its exit code. Raises ContainerError if nothing runs there."""
+        with _refused(f"{service} cannot run {' '.join(command)}"):
+            result = self.container(service).exec_run(list(command), demux=True)
+        stdout, stderr = cast("tuple[bytes | None, bytes | None]", result.output)  # what demux makes of it
+        return Output((stdout or b"").decode(), (stderr or b"").decode())
+
+    def stop(self, service: str) -> None:
+        """Let what runs in a container shut down in good order; it is killed when its grace period is over."""
+        with _refused(f"{service} cannot be stopped"):
+            self.container(service).stop()
+
+    def kill(self, service: str) -> None:
+        """Kill what runs in a container where it stands (SIGKILL); returns when it is gone."""
+        with _refused(f"{service} cannot be killed"):
+            container = self.container(service)
+            container.kill()
+            container.wait()
+
+    def start(self, service: str) -> None:
+        """Start a container again that was stopped or killed, with its files as they were left."""
+        with _refused(f"{service} cannot be started"):
+            self.container(service).start()
+
     def logs(self, service: str) -> bytes:
         """All that the service's container printed so far."""
         return self.container(service).logs(timestamps=True)
@@ -110,3 +145,11 @@ class Containers:
         networks = [network.name for network in self.engine.networks.list(filters=mine)]
         volumes = [str(volume.id) for volume in self.engine.volumes.list(filters=mine)]
         return [str(container.name) for container in self.all()] + [str(name) for name in networks] + volumes
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    try:
+        yield
+    except APIError as error:
+        raise ContainerError(f"{what}: {error.explanation}") from None

@@ -17,7 +17,7 @@ def collect(testbed: Testbed, folder: Path) -> None:
         (folder / "status.json").write_text(json.dumps(status.look(testbed).as_json(), indent=2), encoding="utf-8")
     except TestbedError as error:
         problems.append(f"status: {error}")
-    for service in ("bitcoind", "miner", *testbed.nodes):
+    for service in testbed.services:
         try:
             (folder / f"{service}.log").write_bytes(testbed.containers.logs(service))
         except TestbedError as error:

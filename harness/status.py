@@ -1,4 +1,4 @@
-"""What a testbed looks like right now: its nodes and channels with balances, for people and for programs."""
+"""What a testbed looks like right now: nodes, LSPs' components, channels with balances; for people and for programs."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,6 +8,7 @@ from rich.table import Table
 
 from harness.amounts import in_sat
 from harness.errors import NodeError
+from harness.lsp import Lsp
 from harness.nodes.base import Channel, Info, Node
 from harness.parallel import each
 from harness.testbed import Testbed
@@ -33,6 +34,21 @@ class NodeStatus:
 
 
 @dataclass(frozen=True)
+class ComponentStatus:
+    """The LSP's component beside a node."""
+
+    name: str
+    node: str
+    container: str
+    attached: bool
+    """Whether it has its node, which until then forwards no HTLC."""
+    problem: str | None = None
+    """Why it is not attached."""
+    held_payments: int | None = None
+    """Blocks in force; None unless it is attached."""
+
+
+@dataclass(frozen=True)
 class ChannelStatus:
     """One channel between two nodes of the testbed; a balance is None if its end does not answer."""
 
@@ -53,6 +69,7 @@ class Status:
     topology: str
     height_blocks: int | None
     nodes: list[NodeStatus]
+    components: list[ComponentStatus]
     channels: list[ChannelStatus]
 
     def as_json(self) -> dict[str, Any]:
@@ -61,15 +78,17 @@ class Status:
 
 
 def look(testbed: Testbed) -> Status:
-    """Ask every node that runs. A node that does not answer is a fact to report, not an error."""
+    """Ask every node and component that runs. One that does not answer is a fact to report, not an error."""
     states = testbed.containers.states()
     seen = each(lambda node: _look_at(node, states.get(node.name, "absent")), testbed.nodes.values())
+    components = each(lambda lsp: _look_at_component(lsp, states.get(lsp.name, "absent")), testbed.lsps.values())
     try:
         height_blocks = testbed.chain.height_blocks if states.get("bitcoind") == "running" else None
     except NodeError:
         height_blocks = None
     nodes = [status for status, _ in seen]
-    return Status(testbed.name, testbed.topology.name, height_blocks, nodes, _channels(nodes, [c for _, c in seen]))
+    channels = _channels(nodes, [channels for _, channels in seen])
+    return Status(testbed.name, testbed.topology.name, height_blocks, nodes, components, channels)
 
 
 def _look_at(node: Node, container: str) -> tuple[NodeStatus, list[Channel]]:
@@ -91,6 +110,19 @@ def _look_at(node: Node, container: str) -> tuple[NodeStatus, list[Channel]]:
     except NodeError as error:
         return NodeStatus(*known, problem=str(error)), []
     return status, channels
+
+
+def _look_at_component(lsp: Lsp, container: str) -> ComponentStatus:
+    known = (lsp.name, lsp.node, container)
+    if container != "running":
+        return ComponentStatus(*known, attached=False, problem=f"its container is {container}")
+    try:
+        if problem := lsp.missing_to_be_attached():
+            return ComponentStatus(*known, attached=False, problem=problem)
+        held_payments = sum(not block["finished"] for block in lsp.status()["blocks"])
+    except NodeError as error:
+        return ComponentStatus(*known, attached=False, problem=str(error))
+    return ComponentStatus(*known, attached=True, held_payments=held_payments)
 
 
 def _channels(nodes: list[NodeStatus], views: list[list[Channel]]) -> list[ChannelStatus]:
@@ -137,6 +169,17 @@ def nodes_table(status: Status) -> Table:
             block = str(node.height_blocks) + ("" if node.synced else " [yellow]syncing")
             amounts = (in_sat(node.onchain_sat * 1_000), in_sat(node.channel_balance_msat))
             table.add_row(*known, block, node.container, *amounts)
+    return table
+
+
+def components_table(status: Status) -> Table:
+    """The LSPs' components as a table for the terminal."""
+    table = Table("component", "beside", "attached", title="LSP components", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("held payments", justify="right")
+    for component in status.components:
+        attached = "yes" if component.attached else f"[red]no: {component.problem}"
+        held_payments = "" if component.held_payments is None else str(component.held_payments)
+        table.add_row(component.name, component.node, attached, held_payments)
     return table
 
 

@@ -20,9 +20,11 @@ from harness.containers import ContainerError, Containers
 from harness.errors import TestbedError
 from harness.homes import state_home
 from harness.image_recipes import VERSIONS
+from harness.lsp import CLI as LSP_CLI
+from harness.lsp import Lsp, service_name
 from harness.nodes import BY_IMPLEMENTATION
 from harness.nodes.base import Node, Payment
-from harness.topology import Implementation, NodeSpec, Topology
+from harness.topology import ASYNCPAY, ComponentSpec, Implementation, NodeSpec, Topology
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 
 Report = Callable[[str], None]
@@ -32,7 +34,10 @@ LOCK_SECONDS = 120
 
 
 class Testbed:
-    """One testbed. Made by `prepare`, found again by `attach`; its nodes by name: `testbed["A"]`."""
+    """One testbed. Made by `prepare`, found again by `attach`.
+
+    Its nodes by name: `testbed["LSP_a"]`; the component beside one: `testbed.lsp("LSP_a")`.
+    """
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
 
@@ -45,6 +50,7 @@ class Testbed:
             node: BY_IMPLEMENTATION[spec.implementation](node, spec, self.containers, folder / "sockets" / node)
             for node, spec in topology.nodes.items()
         }
+        self.lsps: dict[str, Lsp] = {node: Lsp(node, self.containers) for node in topology.components}
 
     @classmethod
     def prepare(cls, topology: Topology, name: str | None = None, report: Report = lambda _: None) -> "Testbed":
@@ -94,6 +100,22 @@ class Testbed:
             known = ", ".join(self.nodes)
             raise TestbedError(f"testbed {self.name} has no node {node} (nodes: {known})") from None
 
+    def lsp(self, node: str) -> Lsp:
+        """The component beside this node. Raises TestbedError if there is none."""
+        try:
+            return self.lsps[node]
+        except KeyError:
+            known = ", ".join(self.lsps) or "no node"
+            raise TestbedError(
+                f"testbed {self.name} has no component beside {node} (but beside: {known}); "
+                f"start it with `testbed up --set {node}.component={ASYNCPAY}`"
+            ) from None
+
+    @property
+    def services(self) -> list[str]:
+        """Every container's name: bitcoind, the miner, the nodes, the components."""
+        return ["bitcoind", "miner", *self.nodes, *(lsp.name for lsp in self.lsps.values())]
+
     @cached_property
     def chain(self) -> Chain:
         """The testbed's bitcoind."""
@@ -117,9 +139,11 @@ class Testbed:
         return height_blocks
 
     def cli(self, service: str) -> tuple[str, ...]:
-        """A node's own command line (or bitcoind's) inside its container, ready for arguments."""
+        """A node's own command line (or bitcoind's, or a component's) inside its container, ready for arguments."""
         if service == "bitcoind":
             return compose.bitcoin_cli(compose.password_of(self.containers.compose_file))
+        if service in (lsp.name for lsp in self.lsps.values()):
+            return LSP_CLI
         return self[service].cli
 
     def running(self) -> list[Node]:
@@ -183,9 +207,12 @@ def _lock(descriptor: int, name: str) -> str | None:
 
 
 def _images(topology: Topology, report: Report) -> dict[str, str]:
-    """The image for bitcoind and for each node, present on the engine when this returns."""
-    pinned = {spec.implementation.value for spec in topology.nodes.values() if not (spec.image or spec.version)}
-    made = images.ensure(sorted(pinned | ({"bitcoind"} if not topology.chain.image else set())), report)
+    """The image for each service of the compose file, present on the engine when this returns."""
+    components = topology.components
+    kinds = {spec.implementation.value for spec in topology.nodes.values() if not (spec.image or spec.version)}
+    kinds |= {"bitcoind"} if not topology.chain.image else set()
+    kinds |= {"asyncpay"} if any(component.image == ASYNCPAY for component in components.values()) else set()
+    made = images.ensure(sorted(kinds), report)
     if topology.chain.image:
         made["bitcoind"] = images.ensure_reference(topology.chain.image, report)
 
@@ -196,7 +223,14 @@ def _images(topology: Topology, report: Report) -> dict[str, str]:
             return images.ensure_reference(_of_version(spec.implementation, spec.version), report)
         return made[spec.implementation.value]
 
-    return {"bitcoind": made["bitcoind"], **{name: image_of(spec) for name, spec in topology.nodes.items()}}
+    def image_of_component(spec: ComponentSpec) -> str:
+        return made["asyncpay"] if spec.image == ASYNCPAY else images.ensure_reference(spec.image, report)
+
+    return {
+        "bitcoind": made["bitcoind"],
+        **{name: image_of(spec) for name, spec in topology.nodes.items()},
+        **{service_name(node): image_of_component(spec) for node, spec in components.items()},
+    }
 
 
 def _of_version(implementation: Implementation, version: str) -> str:

@@ -6,7 +6,7 @@ A topology file has three sections, of which only `nodes` is needed:
       args: [-minrelaytxfee=0.00001]
     nodes:
       A: {role: payer}
-      LSP_a: {role: lsp, implementation: cln}
+      LSP_a: {role: lsp, component: asyncpay}
     channels:
       - {from: A, to: LSP_a, capacity_sat: 5_000_000, push_sat: 1_000_000, private: true}
 
@@ -19,8 +19,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from asyncpay.engine.lsp import Policy
 from harness.errors import TestbedError
 from harness.yaml_source import Location, YamlProblem, YamlSource
 
@@ -33,6 +34,10 @@ MAX_CAPACITY_SAT = 16_777_215
 OPENER_RESERVE_SAT = 50_000
 """What the opener must keep on its side: channel reserve, commitment fee and anchors, with room to spare."""
 RESERVED_NAMES = frozenset({"bitcoind", "miner", "toxiproxy", "gateway"})
+COMPONENT_SUFFIX = "-lsp"
+"""Makes a node's name that of the container with its component; no node's name may end like this."""
+ASYNCPAY = "asyncpay"
+"""Names, in place of an image, the component of this checkout."""
 
 
 class TopologyError(TestbedError):
@@ -69,6 +74,20 @@ class ChainSpec(_Strict):
     args: tuple[str, ...] = Field(default=(), strict=False)
 
 
+class ComponentSpec(_Strict):
+    """The LSP's component, in a container beside its node. `component: IMAGE` is short for `component: {image: IMAGE}`.
+
+    An image of your own has a program `asyncpay` on its search path that takes the same arguments
+    (`asyncpay lsp [status|health] --config FILE`) and the same file.
+    """
+
+    model_config = ConfigDict(strict=False)  # strictly, only an instance is a Policy
+
+    image: str = Field(default=ASYNCPAY, description="asyncpay of this checkout, or an image of your own")
+    policy: Policy = Field(default=Policy(), description="limits that differ from the defaults")
+    args: tuple[str, ...] = Field(default=(), description="more arguments for `asyncpay lsp`")
+
+
 class NodeSpec(_Strict):
     """One Lightning node."""
 
@@ -77,6 +96,12 @@ class NodeSpec(_Strict):
     image: str | None = Field(default=None, description="an image of your own instead of the pinned one")
     version: str | None = Field(default=None, description="another tag of the official image")
     args: tuple[str, ...] = Field(default=(), strict=False, description="more arguments for the node")
+    component: ComponentSpec | None = Field(default=None, description="what makes an LSP of a node with role lsp")
+
+    @field_validator("component", mode="before")
+    @classmethod
+    def _image_alone(cls, value: Any) -> Any:
+        return {"image": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _image_or_version(self) -> "NodeSpec":
@@ -107,6 +132,11 @@ class Topology(_Strict):
     def implementations(self) -> frozenset[Implementation]:
         """The node software that this topology needs."""
         return frozenset(node.implementation for node in self.nodes.values())
+
+    @property
+    def components(self) -> dict[str, ComponentSpec]:
+        """The LSPs' components, by the name of the node that each stands beside."""
+        return {name: spec.component for name, spec in self.nodes.items() if spec.component}
 
 
 def load(topology: str | Path, settings: Mapping[str, str] | None = None) -> Topology:
@@ -168,15 +198,33 @@ def _apply(settings: Mapping[str, str], data: dict[str, Any]) -> None:
 
 def _contradictions(topology: Topology) -> Iterator[tuple[Location, str]]:
     """What is well-formed by itself and still cannot stand."""
+    yield from _of_nodes(topology)
+    yield from _of_channels(topology)
+
+
+def _of_nodes(topology: Topology) -> Iterator[tuple[Location, str]]:
     folded = Counter(name.lower() for name in topology.nodes)
-    for name in topology.nodes:
-        if name.lower() in RESERVED_NAMES:
+    for name, spec in topology.nodes.items():
+        if name.lower() in RESERVED_NAMES or name.lower().endswith(COMPONENT_SUFFIX):
             yield ("nodes", name), f"{name} is a name that the testbed uses itself"
         if folded[name.lower()] > 1:
             yield (
                 ("nodes", name),
                 "another node's name differs only in case, which host names do not tell apart",
             )
+        if spec.component and spec.role is not Role.LSP:
+            yield (
+                ("nodes", name, "component"),
+                f"not for a {spec.role.value}: only a node with role lsp has a component",
+            )
+        elif spec.component and spec.implementation is not Implementation.LND:
+            yield (
+                ("nodes", name, "component"),
+                f"not beside {spec.implementation.value} yet: so far the component works with lnd only",
+            )
+
+
+def _of_channels(topology: Topology) -> Iterator[tuple[Location, str]]:
     for index, channel in enumerate(topology.channels):
         here = ("channels", index)
         for field, end in (("from", channel.opener), ("to", channel.peer)):
@@ -205,7 +253,7 @@ def _sentence(error: Any) -> str:
     match error["type"]:
         case "missing":
             return "is missing"
-        case "extra_forbidden":
+        case "extra_forbidden" | "unexpected_keyword_argument":
             return "is not a field that a topology knows here"
         case "string_pattern_mismatch":
             return f"{error['input']!r} is no node name: a letter, then up to 30 letters, digits, - or _"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import tenacity
 
 from harness.errors import NodeError, TestbedError
+from harness.lsp import Lsp
 from harness.nodes.base import Node
 
 
@@ -61,3 +62,20 @@ def no_htlcs(nodes: Sequence[Node]) -> Predicate:
         return None
 
     return Predicate("no_htlcs", missing)
+
+
+def interceptor_attached(lsp: Lsp) -> Predicate:
+    """The LSP's component has its node, which forwards HTLCs from now on."""
+    return Predicate("interceptor_attached", lsp.missing_to_be_attached)
+
+
+def htlcs_held(lsp: Lsp, parts: int) -> Predicate:
+    """The LSP holds exactly this many HTLCs under blocks: on offer by its node, and not answered."""
+
+    def missing() -> str | None:
+        held = sum(
+            part["on_offer"] and part["verdict"] is None for block in lsp.status()["blocks"] for part in block["parts"]
+        )
+        return None if held == parts else f"{lsp.name} holds {held} of {parts} HTLCs"
+
+    return Predicate("htlcs_held", missing)

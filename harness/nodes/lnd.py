@@ -42,6 +42,8 @@ REGTEST = (
     "--maxpendingchannels=20",
 )
 """What makes LND quick on regtest, and nothing that changes how it treats HTLCs."""
+BESIDE_A_COMPONENT = ("--requireinterceptor",)
+"""Without it LND forwards every held HTLC as soon as the component goes away."""
 
 
 class LndNode(Node):
@@ -70,6 +72,7 @@ class LndNode(Node):
                 f"--bitcoind.rpcpass={around.rpc_password}",
                 "--bitcoind.zmqpubrawblock=tcp://bitcoind:28332",
                 "--bitcoind.zmqpubrawtx=tcp://bitcoind:28333",
+                *(BESIDE_A_COMPONENT if spec.component else ()),
                 *spec.args,
             ],
             "volumes": [volume(name, LND_DIR)],

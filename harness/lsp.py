@@ -1,0 +1,119 @@
+"""The LSP's component in the testbed: a container beside its node, as an LSP would install it in production."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from asyncpay.engine.lsp import Policy
+from harness.containers import ContainerError, Containers
+from harness.errors import NodeError
+from harness.nodes import lnd
+from harness.nodes.base import volume
+from harness.topology import COMPONENT_SUFFIX, ComponentSpec
+
+NODE_DIR = "/node"
+"""The node's own folder, read-only."""
+DATA_DIR = "/data"
+CONFIG = "/etc/asyncpay/lsp.toml"
+CLI = ("asyncpay", "lsp")
+"""The component's command line, ready for arguments, inside its container."""
+CONFIG_VARIABLE = "ASYNCPAY_LSP_CONFIG"
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+"""Where Docker may have put the testbed, and so the webhooks of its phones."""
+
+
+def service_name(node: str) -> str:
+    """The compose service, container and volume of the component beside this node."""
+    return node + COMPONENT_SUFFIX
+
+
+def service(node: str, spec: ComponentSpec, image: str) -> dict[str, Any]:
+    """The component's compose service. It may start before its node answers, and outlives the node's restarts."""
+    name = service_name(node)
+    return {
+        "image": image,
+        "entrypoint": [*CLI, "--config", CONFIG],
+        "command": list(spec.args),
+        "depends_on": [node],
+        "configs": [{"source": name, "target": CONFIG}],
+        "environment": {CONFIG_VARIABLE: CONFIG},  # for whoever calls the command line by hand
+        "volumes": [volume(node, NODE_DIR) | {"read_only": True}, volume(name, DATA_DIR)],
+        "restart": "no",  # tests kill it and look at what is left
+        "stop_grace_period": "10s",
+        "healthcheck": {"test": ["CMD", *CLI, "health", "--config", CONFIG], "interval": "10s", "timeout": "10s"},
+    }
+
+
+def configuration(node: str, policy: Policy) -> str:
+    """The component's TOML file; of the policy only what differs from the defaults."""
+    defaults = asdict(Policy())
+    sections: dict[str, dict[str, Any]] = {
+        "node": {
+            "implementation": "lnd",
+            "address": f"{node}:{lnd.GRPC_PORT}",
+            "tls_certificate": f"{NODE_DIR}/tls.cert",
+            "macaroon": f"{NODE_DIR}/admin.macaroon",
+        },
+        "store": {"path": f"{DATA_DIR}/lsp.sqlite"},
+        "webhooks": {"allowed_networks": PRIVATE_NETWORKS},
+        "policy": {name: value for name, value in asdict(policy).items() if value != defaults[name]},
+    }
+    # JSON's strings, numbers and lists of them are TOML's too.
+    return "\n".join(
+        "\n".join([f"[{section}]", *(f"{name} = {json.dumps(value)}" for name, value in values.items()), ""])
+        for section, values in sections.items()
+    )
+
+
+class Lsp:
+    """One component. Calls raise NodeError if it does not answer, ContainerError if its container cannot do as told."""
+
+    def __init__(self, node: str, containers: Containers) -> None:
+        self.node = node
+        self.name = service_name(node)
+        self._containers = containers
+
+    def status(self) -> dict[str, Any]:
+        """What `asyncpay lsp status --json` tells."""
+        try:
+            said = self._containers.output(self.name, [*CLI, "status", "--json", "--config", CONFIG])
+        except ContainerError as error:
+            raise NodeError(str(error)) from None
+        try:
+            status: dict[str, Any] = json.loads(said.stdout)
+        except ValueError:
+            raise NodeError(f"{self.name} does not tell its status: {said.stderr.strip() or said.stdout!r}") from None
+        return status
+
+    def missing_to_be_attached(self) -> str | None:
+        """None once it has its node, otherwise its last error. Until then the node forwards no HTLC."""
+        status = self.status()
+        if status["node"]["attached"]:
+            return None
+        last = next((f"{error['what']}: {error['because']}" for error in reversed(status["last_errors"])), "no error")
+        return f"{self.name} is not attached to {self.node} ({last})"
+
+    def events(self) -> list[dict[str, Any]]:
+        """What it has written since its container was made, oldest first; a line cut short by SIGKILL is left out."""
+        lines = self._containers.container(self.name).logs(stderr=False).splitlines()
+        return [event for event in map(_json_object, lines) if event is not None]
+
+    def stop(self) -> None:
+        """SIGTERM, and return when it is gone."""
+        self._containers.stop(self.name)
+
+    def kill(self) -> None:
+        """SIGKILL, and return when it is gone."""
+        self._containers.kill(self.name)
+
+    def start(self) -> None:
+        """Start it again, with the store as it was left. It is not attached yet (`waits.interceptor_attached`)."""
+        self._containers.start(self.name)
+
+
+def _json_object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
