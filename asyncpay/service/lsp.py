@@ -85,6 +85,7 @@ class _Session:
             )
             tasks.create_task(self._follow_node())
             tasks.create_task(self._decide())
+            tasks.create_task(self._lsps.answer_requests())
 
     async def _decide(self) -> None:
         """Decide on events in their order: store first, then act."""
@@ -140,7 +141,7 @@ class _Session:
             case OnionReceived():
                 self._take_onion(event)
             case CustomMessage():
-                self._tasks.create_task(self._lsps.answer(event))
+                self._lsps.take(event)
             case _:
                 if isinstance(event, Attached):
                     self._performer.node_id = event.node_id

@@ -1,5 +1,7 @@
 """Phones: their requests over LSPS0 are answered, and their webhooks called."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Self
@@ -9,6 +11,7 @@ from asyncpay.engine.lsp import Lsp
 from asyncpay.engine.lsp.events import LspEvent, WebhookSet
 from asyncpay.engine.lsp.policy import describe
 from asyncpay.engine.lsp.records import Method, Webhook
+from asyncpay.lightning import NodeId
 from asyncpay.lsps.jsonrpc import MESSAGE_TYPE
 from asyncpay.lsps.lsps5 import Client
 from asyncpay.lsps.notifications import WEBHOOK_REGISTERED, Notification
@@ -18,6 +21,9 @@ from asyncpay.lsps.webhooks import Poster
 from asyncpay.node_events import CustomMessage
 from asyncpay.nodes.base import Node, NodeError
 from asyncpay.service.journal import Journal
+
+MAX_WAITING = 20
+"""Requests of one peer that wait for their answer; a wallet asks one at a time."""
 
 
 class Lsps:
@@ -41,6 +47,8 @@ class Lsps:
         self._poster = Poster(config.webhooks.ca_file, config.webhooks.allowed_networks)
         self._notifier = Notifier(self._poster, node.sign)
         self._server = Server(describe(config.policy, node.capabilities))
+        self._requests: asyncio.Queue[CustomMessage] = asyncio.Queue()
+        self._waiting: Counter[NodeId] = Counter()
 
     async def __aenter__(self) -> Self:
         await self._poster.__aenter__()
@@ -51,10 +59,27 @@ class Lsps:
     ) -> None:
         await self._poster.__aexit__(kind, error, trace)
 
-    async def answer(self, message: CustomMessage) -> None:
-        """Answer a request; a client is told that something is done only when it is stored."""
+    def take(self, message: CustomMessage) -> None:
+        """Have a request answered in its turn. One that is too many of its peer's is dropped."""
         if message.type != MESSAGE_TYPE:
             return
+        if self._waiting[message.peer] >= MAX_WAITING:
+            self._journal.note("LSPS0 request dropped", client=message.peer, because="too many at once")
+            return
+        self._waiting[message.peer] += 1
+        self._requests.put_nowait(message)
+
+    async def answer_requests(self) -> None:
+        """Answer requests, one after the other, until cancelled: what one stores counts for the limits of the next."""
+        async with asyncio.TaskGroup() as posts:
+            while True:
+                message = await self._requests.get()
+                await self._answer(message, posts)
+                self._waiting[message.peer] -= 1
+                self._waiting += Counter()  # forgets the zeros
+
+    async def _answer(self, message: CustomMessage, posts: asyncio.TaskGroup) -> None:
+        """A client is told that something is done only when it is stored."""
         webhooks = self._state.tables.webhooks_of(message.peer)
         client = Client(message.peer, webhooks, self._state.channels.has(message.peer))
         handled = self._server.handle(client, message.data)
@@ -63,15 +88,16 @@ class Lsps:
         if handled.event is not None:
             self._journal.note(type(handled.event).__name__, client=message.peer, app_name=handled.event.app_name)
             await self._stored(handled.event)
+        if isinstance(handled.event, WebhookSet):
+            # Before the answer, so that no other notification overtakes it (bLIP-55 wants it first).
+            registered = [
+                w for w in self._state.tables.webhooks_of(message.peer) if w.app_name == handled.event.app_name
+            ]
+            posts.create_task(self._post(registered, Notification.of(WEBHOOK_REGISTERED)))
         try:
             await self._node.send_custom(message.peer, MESSAGE_TYPE, handled.payload)
         except NodeError as error:
             self._journal.note("LSPS0 answer not sent", client=message.peer, because=error)
-        if isinstance(handled.event, WebhookSet):
-            registered = [
-                w for w in self._state.tables.webhooks_of(message.peer) if w.app_name == handled.event.app_name
-            ]
-            await self._post(registered, Notification.of(WEBHOOK_REGISTERED))
 
     async def ring(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
         """Notify a client by all of its webhooks; whether at least one took it."""
