@@ -21,6 +21,7 @@ from asyncpay.nodes.base import NodeUnreachableError
 from asyncpay.nodes.lnd import LndNode, payments
 from asyncpay.nodes.lnd.connection import Connection
 from asyncpay.nodes.proto import lightning_pb2 as ln
+from asyncpay.nodes.proto import router_pb2 as router
 from asyncpay.wire import blinding, messages, onion
 from asyncpay.wire.blinding import HopData
 from asyncpay.wire.messages import UNSIGNED, BlockRequest, BlockState, BlockUpdate, CancelRequest, Message
@@ -126,7 +127,16 @@ class Phone:
         """An invoice of this phone."""
         return self.run(self.node.decode_invoice(self.testbed[self.name].create_invoice(amount_msat)))
 
-    async def pay(self, invoice: Invoice, parts: int = 1, timeout_seconds: int = 20, **fields: Any) -> PaymentResult:
+    def reset_mission_control(self) -> None:
+        """Have the node forget which channels failed: it blames its LSP's for a hold that was failed back."""
+        self.run(self._reset_mission_control())
+
+    async def _reset_mission_control(self) -> None:
+        await self.lnd.router.ResetMissionControl(router.ResetMissionControlRequest())
+
+    async def pay(
+        self, invoice: Invoice, parts: int = 1, timeout_seconds: int = 20, slack_blocks: int = SLACK_BLOCKS
+    ) -> PaymentResult:
         """Pay with slack on the final hop, in this many parts of equal size."""
         decoded = await payments.decode(self.lnd, invoice.text)
         amount_msat = invoice.amount_msat or 0
@@ -135,7 +145,7 @@ class Phone:
             amount_msat=amount_msat,
             fee_limit_msat=100_000,
             cltv_limit_blocks=2016,
-            slack_blocks=SLACK_BLOCKS,
+            slack_blocks=slack_blocks,
             max_parts=parts,
             timeout_seconds=timeout_seconds,
         )
