@@ -91,7 +91,7 @@ def _connected(turn: Turn, event: PeerConnected) -> None:
     if event.peer in turn.state.online:
         return
     turn.state.online.add(event.peer)
-    waking.came(turn, event.peer)
+    waking.end(turn, event.peer)
     mailbox.visit(turn, event.peer)
 
 

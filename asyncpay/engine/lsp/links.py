@@ -17,6 +17,11 @@ def next_peer(turn: Turn, htlc: HeldHtlc) -> NodeId | None:
     return None
 
 
+def can_be_claimed(turn: Turn, htlc: HeldHtlc) -> bool:
+    """Whether the channel on which the HTLC came in is open, its peer there or not."""
+    return turn.state.channels.peer(htlc.key.short_channel_id) is not None
+
+
 def payer_present(turn: Turn, htlc: HeldHtlc) -> bool:
     """Whether the channel on which the HTLC came in is usable."""
     return turn.state.channels.usable(htlc.key.short_channel_id)

@@ -110,7 +110,7 @@ def _may_still_pay(turn: Turn, block: Block, attempt: Attempt) -> bool:
         and block.invoice_expires_at is not None
         and turn.now < block.invoice_expires_at
         and deadlines.over(turn, block) is None
-        and not any(part.gone for part in turn.tables.parts(block))
+        and all(not part.gone and links.can_be_claimed(turn, part.htlc) for part in turn.tables.parts(block))
     )
 
 

@@ -44,8 +44,8 @@ def remind_if_waiting(turn: Turn, client: NodeId, method: Method) -> None:
         remind(turn, client, method)
 
 
-def came(turn: Turn, client: NodeId) -> None:
-    """The client has connected: all calls, and their cooldowns, are over."""
+def end(turn: Turn, client: NodeId) -> None:
+    """The client has connected, or is none any more: all its calls, and their cooldowns, are over."""
     for method in Method:
         call = turn.tables.calls.get((client, method))
         if call is not None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from asyncpay.engine.lsp import waking
 from asyncpay.engine.lsp.events import WebhookRemoved, WebhookSet
 from asyncpay.engine.lsp.policy import DAY_SECONDS
 from asyncpay.engine.lsp.records import Webhook
@@ -19,7 +20,7 @@ def removed(turn: Turn, event: WebhookRemoved) -> None:
     """A webhook is taken back."""
     webhook = turn.tables.webhooks.get((event.client, event.app_name))
     if webhook is not None:
-        turn.drop(webhook)
+        _drop(turn, webhook)
 
 
 def review(turn: Turn) -> None:
@@ -29,4 +30,10 @@ def review(turn: Turn) -> None:
             if turn.now >= webhook.used_at + DAY_SECONDS:
                 turn.put(replace(webhook, used_at=turn.now))
         elif turn.now >= webhook.used_at + KEPT_WITHOUT_CHANNEL_SECONDS:
-            turn.drop(webhook)
+            _drop(turn, webhook)
+
+
+def _drop(turn: Turn, webhook: Webhook) -> None:
+    turn.drop(webhook)
+    if not turn.tables.is_client(webhook.client):
+        waking.end(turn, webhook.client)

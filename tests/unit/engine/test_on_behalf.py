@@ -1,5 +1,6 @@
 """LND as the payer's LSP with the payer away: the LSP pays, then claims. Its money is never at risk."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from asyncpay.engine.lsp.effects import PayOnBehalf, TrackPayment
 from asyncpay.engine.lsp.events import PaymentReported
 from asyncpay.engine.lsp.records import Attempt
 from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import PaymentResult, PaymentStatus, Verdict
+from asyncpay.lightning import Capability, PaymentResult, PaymentStatus, Verdict
 from asyncpay.wire.messages import BlockState, unblock_hash
 
 from .world import (
@@ -128,10 +129,13 @@ def test_not_while_only_the_way_on_is_missing() -> None:
 
 
 def test_not_on_a_node_that_can_forward() -> None:
-    world = away(World(cln()))
+    able = replace(cln(), pays_on_behalf=Capability(True, "any node can pay"))
+    world = away(World(able))
+    world.disconnect(ROUTER)
     world.release()
-    assert world.fates() == ["forwarded"]
     assert world.pay_orders == []
+    world.connect(ROUTER)
+    assert world.fates() == ["forwarded"]
 
 
 def test_not_without_an_invoice() -> None:
@@ -343,6 +347,31 @@ def test_never_started_and_now_too_late_it_is_given_up() -> None:
     world.release()
     assert world.pay_orders == []
     assert (world.stage(), world.fates()) == (Stage.FAILED_BACK, ["failed"])
+
+
+def test_never_started_and_the_payers_channel_closed_meanwhile_it_is_given_up() -> None:
+    world = away()
+    world.crash_at = world.actions + 2
+    world.on_crash = lambda: world.close_channel(CHANNEL_A)
+    world.release()
+    assert (world.stage(), world.pay_orders) == (Stage.FAILED_BACK, [])
+
+
+def test_not_for_htlcs_that_are_going_on_chain() -> None:
+    world = away()
+    del world.links[CHANNEL_A]
+    world.lsp.state.channels.remove(CHANNEL_A)  # the census that will tell of the HTLC is still under way
+    world.release()
+    assert world.pay_orders == []
+
+
+def test_what_is_decided_is_not_asked_about_any_more() -> None:
+    for preimage in (PREIMAGE, None):
+        world = paying()
+        world.finish_own_payment(preimage=preimage)
+        world.effects.clear()
+        world.restart()
+        assert world.did(TrackPayment) == []
 
 
 def test_the_claim_is_repeated_when_the_htlc_is_offered_again() -> None:

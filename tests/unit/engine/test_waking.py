@@ -6,7 +6,7 @@ import pytest
 
 from asyncpay.engine.lsp.effects import Notify
 from asyncpay.engine.lsp.events import WebhookRemoved, WebhookSet
-from asyncpay.engine.lsp.records import Webhook
+from asyncpay.engine.lsp.records import Call, Webhook
 from asyncpay.engine.lsp.webhooks import KEPT_WITHOUT_CHANNEL_SECONDS
 
 from .test_mailbox import ONION, send
@@ -224,6 +224,14 @@ def test_without_a_webhook_nobody_is_notified_and_nothing_kept() -> None:
     world.disconnect(B)
     send(world, 1)
     assert world.did(Notify) == []
+
+
+def test_with_the_last_webhook_its_calls_are_forgotten() -> None:
+    world = World()
+    world.disconnect(B)
+    send(world, 1)
+    world.feed(WebhookRemoved(B, "phone"))
+    assert not [kind for kind, _ in world.stored if kind is Call]
 
 
 def test_one_of_two_webhooks_is_enough() -> None:
