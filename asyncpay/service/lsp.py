@@ -21,6 +21,7 @@ from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.node_events import Attached, CustomMessage, NodeEvent, OnionReceived
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
 from asyncpay.service import status
+from asyncpay.service.crash_point import CrashPoint
 from asyncpay.service.journal import Journal
 from asyncpay.service.lsps import Lsps
 from asyncpay.service.nodes import open_node
@@ -70,6 +71,7 @@ class _Session:
         self._lsp = lsp
         self._events: asyncio.Queue[tuple[LspEvent, asyncio.Future[None] | None]] = asyncio.Queue()
         self._lsps = Lsps(config, node, lsp, journal, self._stored)
+        self._crash_point = CrashPoint(config.store.path, journal)
 
     async def run(self) -> None:
         server = await status.serve(self._config.store.status_socket, lambda: status.snapshot(self._lsp, self._journal))
@@ -99,6 +101,7 @@ class _Session:
                     stored.set_result(None)
             for step in steps:
                 for effect in step.effects:
+                    self._crash_point.before(effect)
                     await self._performer.perform(effect)
 
     def _enqueue(self, event: LspEvent) -> None:

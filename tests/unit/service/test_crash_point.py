@@ -1,0 +1,49 @@
+"""The crash on purpose: at the very effect that was asked for, once, and never without a file."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from asyncpay.engine.lsp.effects import Answer, Effect, Log
+from asyncpay.lightning import HtlcKey, ShortChannelId, Verdict
+from asyncpay.service.crash_point import CrashPoint
+from asyncpay.service.journal import Journal
+
+ANSWER = Answer(HtlcKey(ShortChannelId(1), 0), Verdict.RESUME)
+
+
+class _DiedError(Exception):
+    """Instead of the end of the test run."""
+
+
+@pytest.fixture(autouse=True)
+def death(monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(_: int) -> None:
+        raise _DiedError
+
+    monkeypatch.setattr(os, "_exit", die)
+
+
+def survivors(store: Path, effects: list[Effect]) -> int:
+    """How many effects a process would carry out."""
+    point = CrashPoint(store, Journal(io.StringIO()))
+    for number, effect in enumerate(effects):
+        try:
+            point.before(effect)
+        except _DiedError:
+            return number
+    return len(effects)
+
+
+def test_never_without_a_file(tmp_path: Path) -> None:
+    assert survivors(tmp_path / "lsp.sqlite", [ANSWER, Log("x")]) == 2
+
+
+def test_before_the_effect_that_is_asked_for_and_only_once(tmp_path: Path) -> None:
+    store = tmp_path / "lsp.sqlite"
+    effects: list[Effect] = [Log("x"), ANSWER, Log("x"), ANSWER, ANSWER]
+    (tmp_path / "lsp.sqlite.crash-before").write_text("Answer 2\n")
+    assert survivors(store, effects) == 3
+    assert survivors(store, effects) == 5
