@@ -16,11 +16,9 @@ from asyncpay.wire.onion import OnionMessage
 
 
 def schedule(turn: Turn, block: Block) -> Block:
-    """The block with its courier running or at rest, as its stage demands."""
+    """The block, just come to its stage, with its courier running or at rest."""
     if block.stage is not Stage.HELD or block.courier is None:
         return replace(block, courier_next_at=None)
-    if block.courier_next_at is not None:
-        return block
     return replace(block, courier_next_at=turn.now + turn.policy.courier_first_seconds)
 
 
