@@ -72,6 +72,7 @@ def test_a_component_stands_beside_its_node_and_only_reads_its_keys(with_compone
     assert keys["read_only"]
     assert keys["source"] in [mount["source"] for mount in node["volumes"]]
     assert "LSP_a-lsp" in with_components["volumes"]
+    assert {mount["type"] for mount in component["volumes"]} == {"volume"}  # nothing of this machine's folders
     assert "ports" not in component
 
 
