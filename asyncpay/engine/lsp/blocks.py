@@ -5,7 +5,7 @@ from dataclasses import replace
 from asyncpay.engine.lsp import answers, courier, deadlines, waking
 from asyncpay.engine.lsp.effects import SendToClient
 from asyncpay.engine.lsp.records import Block, Method
-from asyncpay.engine.lsp.stages import FACTS, TRANSITIONS, Stage, Trigger
+from asyncpay.engine.lsp.stages import FACTS, FINISHED, TRANSITIONS, Trigger
 from asyncpay.engine.lsp.turn import Turn
 from asyncpay.wire.messages import BlockState, BlockUpdate
 
@@ -56,9 +56,8 @@ _MAY_CHANGE = (BlockState.HELD, BlockState.RELEASED)
 
 
 def _tell_news(turn: Turn, unblock_hash: bytes) -> None:
-    """A payer that is away is called only when something waits for it on its channel."""
+    """A payer that is away is called when the result waits for it on its channel."""
     tell(turn, unblock_hash)
     block = turn.tables.blocks[unblock_hash]
-    ended = block.stage not in (Stage.HELD, Stage.RELEASED)
-    if ended and any(not part.gone for part in turn.tables.parts(block)):
+    if block.stage in FINISHED:
         waking.wake(turn, block.client, Method.SETTLEMENT_PENDING)

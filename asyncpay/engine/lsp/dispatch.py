@@ -5,6 +5,7 @@ from typing import Any
 
 from asyncpay.engine.lsp import (
     answers,
+    blocks,
     clock,
     holding,
     mailbox,
@@ -27,6 +28,7 @@ from asyncpay.engine.lsp.events import (
     RefusalSeen,
     ReleaseSeen,
     Tick,
+    UpdateSent,
     WebhookRemoved,
     WebhookSet,
 )
@@ -112,7 +114,6 @@ def _remind_absent(turn: Turn, client: NodeId) -> None:
 
 def _census(turn: Turn, event: Census) -> None:
     holding.census(turn, event)
-    release.review_all(turn)
     for client in turn.tables.clients():
         waking.remind_if_waiting(turn, client, Method.SETTLEMENT_PENDING)
         waking.remind_if_waiting(turn, client, Method.EXPIRY_SOON)
@@ -177,6 +178,7 @@ _HANDLERS: dict[type[LspEvent], Callable[[Turn, Any], None]] = {
     AnswerUndelivered: holding.undelivered,
     PaymentReported: _payment_reported,
     DeliveryReported: mailbox.reported,
+    UpdateSent: blocks.sent,
     NotificationReported: waking.reported,
     WebhookSet: webhooks.registered,
     WebhookRemoved: webhooks.removed,

@@ -21,7 +21,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class SendToClient:
-    """Send a client this message over a path of one hop. If it is not connected, nothing is to be done."""
+    """Send a client this message over a path of one hop. When a BlockUpdate has left: UpdateSent.
+
+    If the client is not connected, nothing is to be done.
+    """
 
     client: NodeId
     message: BlockReply | BlockUpdate

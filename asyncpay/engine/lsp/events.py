@@ -114,6 +114,14 @@ class DeliveryReported:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateSent:
+    """A BlockUpdate has left for its client: the answer to a SendToClient of one."""
+
+    unblock_hash: bytes
+    state: BlockState
+
+
+@dataclass(frozen=True, slots=True)
 class NotificationReported:
     """The answer to a Notify; delivered: at least one webhook took it."""
 
@@ -161,6 +169,7 @@ LspEvent: TypeAlias = (
     | AnswerUndelivered
     | PaymentReported
     | DeliveryReported
+    | UpdateSent
     | NotificationReported
     | WebhookSet
     | WebhookRemoved

@@ -33,8 +33,7 @@ def wake(turn: Turn, client: NodeId | None, method: Method) -> None:
 
 def remind(turn: Turn, client: NodeId | None, method: Method) -> None:
     """Something still waits: begin a call, unless one is under way or used up. May be repeated freely."""
-    call = None if client is None else turn.tables.calls.get((client, method))
-    if call is None or (call.next_at is None and call.tries < turn.policy.max_pushes):
+    if (client, method) not in turn.tables.calls:
         wake(turn, client, method)
 
 
@@ -58,7 +57,7 @@ def run(turn: Turn) -> None:
         if call.next_at is None or call.next_at > turn.now or not turn.state.attached:
             continue
         if not waits(turn, call.client, call.method):
-            turn.put(replace(call, tries=0, next_at=None))  # kept for its cooldown
+            turn.drop(call)
             continue
         tries = call.tries + 1
         pause = turn.policy.push_cooldown_seconds * 2 ** (tries - 1)
@@ -98,7 +97,7 @@ def waits(turn: Turn, client: NodeId, method: Method) -> bool:
 
 
 def _can_be_called(turn: Turn, client: NodeId) -> bool:
-    return turn.state.attached and client not in turn.state.online and turn.tables.is_client(client)
+    return client not in turn.state.online and turn.tables.is_client(client)
 
 
 def _after(turn: Turn, tries: int, pause: float) -> float | None:
@@ -109,7 +108,7 @@ def _htlc_waits(turn: Turn, client: NodeId) -> bool:
     held = turn.tables.waiting()
     for block in turn.tables.blocks.values():
         held += links.stuck_parts(turn, block)
-    return any(links.next_peer(turn, each.htlc) == client and not links.way_on(turn, each.htlc) for each in held)
+    return any(links.next_peer(turn, each.htlc) == client for each in held)
 
 
 def _payer_needed(turn: Turn, client: NodeId) -> bool:

@@ -68,6 +68,7 @@ def test_it_goes_on_after_a_crash_where_it_was() -> None:
 
 def test_it_waits_for_the_node() -> None:
     world = blocked()
+    world.block(unblock_hash=bytes(32), payment_hashes=(bytes(32),), hold_until=int(START) + 60)
     world.pay()
     world.detach()
     world.sleep(600)

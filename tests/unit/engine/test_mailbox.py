@@ -6,7 +6,7 @@ import pytest
 
 from asyncpay.engine.lsp import Policy
 from asyncpay.engine.lsp.effects import Deliver, SendToClient
-from asyncpay.engine.lsp.events import Delivery, DeliveryReported
+from asyncpay.engine.lsp.events import Delivery, DeliveryReported, WebhookSet
 from asyncpay.engine.lsp.records import Delivered, Letter
 from asyncpay.node_events import OnionInTransit
 from asyncpay.wire.messages import BlockState, BlockUpdate
@@ -112,6 +112,22 @@ def test_a_client_that_only_seems_to_be_there_does_not_make_it_spin() -> None:
         send(world, 1, undelivered=True)
         world.sleep(0.1)
     assert len(got(world)) <= 3
+
+
+def test_one_delivery_at_a_time() -> None:
+    world = World()
+    world.disconnect(B)
+    send(world, 1)
+    send(world, 2)
+    world.deliveries_hang = True
+    world.connect(B)
+    for _ in range(10):
+        world.pay(payment_hash=b"u" * 32)
+        world.sleep(1)
+        world.feed(WebhookSet(B, "phone", "https://push.example/z"))
+        send(world, 3, to=A, undelivered=True)
+    assert got(world).count(1) == 1
+    assert 2 not in got(world)
 
 
 def test_a_failed_delivery_is_tried_again_and_loses_nothing() -> None:

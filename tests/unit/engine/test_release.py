@@ -238,6 +238,18 @@ def test_after_a_restart_nothing_goes_before_every_part_is_on_offer_again() -> N
     assert world.answered(first, second) == [[Verdict.RESUME]] * 2
 
 
+def test_a_new_stream_has_offered_nothing_yet() -> None:
+    world = World()
+    world.block()
+    key = world.pay()
+    world.htlcs[key].in_memory = False
+    world.attach()  # nobody said that the old stream had ended
+    world.release()
+    assert world.answered(key) == [[]]
+    world.feed(HtlcOffered(world.htlcs[key].htlc))
+    assert world.answered(key) == [[Verdict.RESUME]]
+
+
 def test_whoever_must_come_before_a_restarted_node_speaks_is_called() -> None:
     """A node that could forward without the payer, but offers what it held only when the payer is back."""
     half = replace(cln(), reoffers_without_payer=Capability(False, "a third implementation"))

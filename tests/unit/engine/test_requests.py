@@ -109,6 +109,16 @@ def test_the_same_request_again_brings_the_current_state() -> None:
     assert world.updates() == [(BlockState.HELD, 1)]
 
 
+def test_the_clock_is_looked_at_before_the_request() -> None:
+    world = World()
+    world.block()
+    world.pay()
+    world.now += 86_401  # nobody has ticked
+    world.effects.clear()
+    world.block()
+    assert BlockState.HELD not in dict(world.updates())
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -114,6 +114,17 @@ def test_at_most_8_tries_with_doubling_distance() -> None:
     assert [b - a for a, b in pairwise([0, *later])] == [60, 120, 240, 480, 960, 1920, 3840]
 
 
+def test_something_new_rings_again_after_the_last_try() -> None:
+    world = World()
+    world.disconnect(B)
+    send(world, 1)
+    world.sleep(4 * 3600)
+    assert len(world.pushes(B)) == 8
+    send(world, 2)
+    world.sleep(4 * 3600)
+    assert len(world.pushes(B)) == 16
+
+
 def test_what_failed_is_tried_again_sooner() -> None:
     world = World()
     world.pushes_work = False
@@ -170,6 +181,17 @@ def test_connecting_ends_all_calls_and_cooldowns() -> None:
     assert times(world, 3600) == []
     send(world, 2)
     assert world.pushes(B) == [ONION, ONION]
+
+
+def test_who_has_its_result_is_not_called_for_it() -> None:
+    world = World()
+    world.block()
+    world.pay()
+    world.release()
+    world.payee_settles()
+    world.disconnect(A)
+    world.sleep(3600)
+    assert world.pushes(A) == []
 
 
 def test_whoever_is_there_is_never_notified() -> None:

@@ -151,6 +151,7 @@ class World:
         self.effects: list[Any] = []
         self.pushes_work = True
         self.deliveries_work = True
+        self.deliveries_hang = False
         self.losses: list[str] = []
         self.actions = 0
         self.crash_at: int | None = None
@@ -247,6 +248,8 @@ class World:
             case TrackPayment(payment_hash):
                 self._await(payment_hash)
             case Deliver(client, letter_id, _):
+                if self.deliveries_hang:
+                    return
                 works = client in self.online and self.deliveries_work
                 delivery = Delivery.DONE if works else Delivery.NOT_CONNECTED
                 self._queue.append(DeliveryReported(client, letter_id, delivery))
