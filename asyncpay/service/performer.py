@@ -20,6 +20,7 @@ from asyncpay.nodes.base import (
 )
 from asyncpay.service import onions
 from asyncpay.service.journal import Journal
+from asyncpay.wire.messages import BlockUpdate
 
 
 class Bell(Protocol):
@@ -107,6 +108,9 @@ class Performer:
             await onions.send_to_peer(self._node, effect.client, effect.message)
         except PeerNotConnectedError as error:
             self._journal.note("not sent", because=error)
+            return
+        if isinstance(effect.message, BlockUpdate):
+            self._report(on.UpdateSent(effect.message.unblock_hash, effect.message.state))
 
     async def _send_along(self, effect: do.SendAlong) -> None:
         self._journal.note("send ReleaseReply", status=effect.message.status.name)

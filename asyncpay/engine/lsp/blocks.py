@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from asyncpay.engine.lsp import answers, courier, deadlines, waking
 from asyncpay.engine.lsp.effects import SendToClient
+from asyncpay.engine.lsp.events import UpdateSent
 from asyncpay.engine.lsp.records import Block, Method
 from asyncpay.engine.lsp.stages import FACTS, FINISHED, TRANSITIONS, Trigger
 from asyncpay.engine.lsp.turn import Turn
-from asyncpay.wire.messages import BlockState, BlockUpdate
+from asyncpay.wire.messages import BlockUpdate
 
 
 def advance(turn: Turn, unblock_hash: bytes, trigger: Trigger) -> bool:
@@ -42,17 +43,19 @@ def tell(turn: Turn, unblock_hash: bytes) -> None:
         return
     parts = len(turn.tables.parts(block))
     turn.do(SendToClient(block.client, BlockUpdate(unblock_hash=unblock_hash, state=state, parts=parts)))
-    if block.told is not state:
-        turn.put(replace(block, told=state))
 
 
-def untold(turn: Turn, block: Block) -> bool:
+def sent(turn: Turn, event: UpdateSent) -> None:
+    """An update has left. If it said how the block ended, the payer need not hear of it again."""
+    block = turn.tables.blocks.get(event.unblock_hash)
+    if block is not None and block.stage in FINISHED and event.state is FACTS[block.stage].update:
+        turn.put(replace(block, told=event.state))
+
+
+def untold(block: Block) -> bool:
     """Whether the payer should hear of this block when it connects: unless it knows how it ended."""
     state = FACTS[block.stage].update
-    return state is not None and (state in _MAY_CHANGE or block.told is not state)
-
-
-_MAY_CHANGE = (BlockState.HELD, BlockState.RELEASED)
+    return state is not None and block.told is not state
 
 
 def _tell_news(turn: Turn, unblock_hash: bytes) -> None:

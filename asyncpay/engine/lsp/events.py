@@ -23,7 +23,7 @@ from asyncpay.node_events import (
     PeerDisconnected,
 )
 from asyncpay.wire.blinding import BlindedPath
-from asyncpay.wire.messages import BlockRequest, CancelRequest
+from asyncpay.wire.messages import BlockRequest, BlockState, CancelRequest
 
 
 @dataclass(frozen=True, slots=True)

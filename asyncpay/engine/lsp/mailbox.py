@@ -52,7 +52,7 @@ def receive(turn: Turn, event: OnionInTransit) -> None:
 def visit(turn: Turn, client: NodeId) -> None:
     """The client has connected: its blocks' states first, then its letters."""
     going = Visit(next_at=turn.now)
-    going.updates.extend(block.key for block in turn.tables.blocks_of(client) if blocks.untold(turn, block))
+    going.updates.extend(block.key for block in turn.tables.blocks_of(client) if blocks.untold(block))
     turn.state.visits[client] = going
 
 

@@ -19,7 +19,7 @@ class Block:
 
     digest: of the request, 32 bytes; the same request again has the same.
     courier: the payer's onion message to the payee, 1399 bytes as in wire.messages.Courier.
-    told: the last state that the payer was told while it was connected.
+    told: how it ended, once the payer was told while it was connected.
     """
 
     unblock_hash: bytes

@@ -8,6 +8,7 @@ from asyncpay.engine.lsp.effects import Deliver, Relay
 from asyncpay.engine.lsp.records import Letter
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Capabilities
+from asyncpay.wire.messages import BlockState
 
 from .test_mailbox import send
 from .world import CHANNEL_A2, CHANNEL_B, PREIMAGE, ROUTER, A, B, World, cln, courier, lnd
@@ -213,3 +214,22 @@ def test_no_courier_is_lost_by_a_crash() -> None:
         world.effects.clear()
         world.sleep(60)
         assert len(world.did(Relay)) >= 1
+
+
+def test_the_payer_is_told_how_it_ended_whatever_a_crash_falls_on() -> None:
+    def scenario(world: World) -> None:
+        blocked(world)
+        world.pay()
+        persist(world, world.cancel, lambda: world.stage() is Stage.FAILED_BACK)
+        world.disconnect(A)
+        world.connect(A)
+        world.sleep(1)
+
+    calm = World()
+    begin = calm.actions
+    scenario(calm)
+    for crash in range(begin + 1, calm.actions + 1):
+        world = World()
+        world.crash_at = crash
+        scenario(world)
+        assert (BlockState.FAILED_BACK, 1) in world.updates(), f"crash at action {crash - begin}"

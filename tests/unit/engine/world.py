@@ -34,6 +34,7 @@ from asyncpay.engine.lsp.events import (
     RefusalSeen,
     ReleaseSeen,
     Tick,
+    UpdateSent,
     WebhookSet,
 )
 from asyncpay.engine.lsp.records import Block, Put, Record
@@ -253,6 +254,8 @@ class World:
                 works = client in self.online and self.deliveries_work
                 delivery = Delivery.DONE if works else Delivery.NOT_CONNECTED
                 self._queue.append(DeliveryReported(client, letter_id, delivery))
+            case SendToClient(client, BlockUpdate() as update) if client in self.online:
+                self._queue.append(UpdateSent(update.unblock_hash, update.state))
             case Notify(client, method):
                 self._queue.append(NotificationReported(client, method, self.pushes_work))
             case Relay() | _:
