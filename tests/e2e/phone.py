@@ -5,18 +5,22 @@ happens next.
 """
 
 import asyncio
+import json
 import secrets
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from asyncpay.lightning import Invoice, PaymentResult
-from asyncpay.node_events import NodeEvent, OnionReceived
+from asyncpay.lsps import jsonrpc
+from asyncpay.lsps.jsonrpc import Answer
+from asyncpay.node_events import CustomMessage, NodeEvent, OnionReceived
 from asyncpay.nodes.base import NodeUnreachableError
 from asyncpay.nodes.lnd import LndNode, payments
 from asyncpay.nodes.lnd.connection import Connection
@@ -26,6 +30,7 @@ from asyncpay.wire import blinding, messages, onion
 from asyncpay.wire.blinding import HopData
 from asyncpay.wire.messages import UNSIGNED, BlockRequest, BlockState, BlockUpdate, CancelRequest, Message
 from asyncpay.wire.onion import Payload
+from harness import faults
 from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
@@ -79,6 +84,17 @@ class Phone:
         self.run(self.node.close())
         self.run(self.lnd.close())
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """The phone is killed, and comes back at the end of the `with` block."""
+        self.close()
+        faults.kill(self.testbed, self.name)
+        try:
+            yield
+        finally:
+            faults.come_back(self.testbed, self.name)
+            self.open()
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Have something asynchronous done by this phone, and wait for it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(150)
@@ -109,15 +125,58 @@ class Phone:
         arrived = Predicate(f"{self.name}_got", lambda: None if wanted in self.inbox else f"got {self.inbox}")
         wait_for(arrived, timeout_seconds)
 
-    def send(self, to: bytes, message: Message, reply_to_me: bool = False) -> None:
-        """Send a peer a message, with a way to answer if `reply_to_me`."""
-        path = blinding.build(blinding.hops_through([to], HopData()), secrets.token_bytes(32))
+    def send(self, to: bytes, message: Message, reply_to_me: bool = False, via: Sequence[bytes] = ()) -> None:
+        """Send a peer, or somebody beyond the nodes `via`, a message, with a way to answer if `reply_to_me`."""
+        there = [*via, to]
+        path = blinding.build(blinding.hops_through(there, HopData()), secrets.token_bytes(32))
         back = None
         if reply_to_me:
-            hops = blinding.hops_through([to, self.node_id], HopData(path_id=secrets.token_bytes(32)))
+            hops = blinding.hops_through([*reversed(there), self.node_id], HopData(path_id=secrets.token_bytes(32)))
             back = blinding.build(hops, secrets.token_bytes(32))
         payload = Payload(async_payment=message.encode(), reply_path=back)
-        self.run(self.node.send_onion(to, onion.build(path, payload, secrets.token_bytes(32))))
+        self.run(self.node.send_onion(there[0], onion.build(path, payload, secrets.token_bytes(32))))
+
+    def call(self, lsp: bytes, method: str, **params: Any) -> Answer:
+        """Ask an LSP something over LSPS0, and wait for its answer."""
+        calls = jsonrpc.Calls()
+        asked = calls.begin(method, params)
+        self.run(self.node.send_custom(lsp, jsonrpc.MESSAGE_TYPE, asked.payload))
+        answers: list[Answer] = []
+
+        def missing() -> str | None:
+            said = [e.data for e in self.events if isinstance(e, CustomMessage) and e.peer == lsp]
+            answers.extend(answer for data in said if (answer := calls.receive(data)))
+            return None if answers else f"{len(said)} answers to others"
+
+        wait_for(Predicate(f"answer_to_{method}", missing))
+        return answers[0]
+
+    def go_offline(self, lsp_name: str) -> None:
+        """Hang up, with the node running on. Nobody dials before `go_online`: whoever was dialled knows no address."""
+        lsp = self.testbed[lsp_name].node_id
+        was_dialled = any(
+            peer["inbound"] for peer in self._lncli(self.name, "listpeers")["peers"] if peer["pub_key"] == lsp
+        )
+        if was_dialled:
+            self._lncli(lsp_name, "disconnect", self.node_id.hex())
+        else:
+            self._lncli(self.name, "disconnect", lsp)
+
+        def missing() -> str | None:
+            online = self.testbed.lsp(lsp_name).status()["node"]["peers_online"]
+            return f"{self.name} is connected" if self.node_id.hex() in online else None
+
+        wait_for(Predicate(f"{self.name}_offline", missing))
+
+    def go_online(self, lsp_name: str) -> None:
+        """Dial the LSP, and wait until the channel is usable."""
+        self.testbed[self.name].connect(self.testbed[lsp_name])
+        wait_for(faults.channels_usable(self.testbed, self.name), 60)
+
+    def _lncli(self, node: str, *arguments: str) -> Any:
+        said = self.testbed.containers.output(node, [*self.testbed.cli(node), *arguments])
+        assert said.stdout, said.stderr
+        return json.loads(said.stdout)
 
     def signed(self, request: BlockRequest | CancelRequest, lsp: bytes) -> Any:
         """The request with this node's signature."""
@@ -212,7 +271,13 @@ class Hold:
 
     def result(self, timeout_seconds: float = 60) -> PaymentResult:
         """What the payer's node says in the end; a preimage is checked against the hash."""
-        result = self.payment.result(timeout_seconds)
+        return self._checked(self.payment.result(timeout_seconds))
+
+    def outcome(self) -> PaymentResult:
+        """The same after the payer was away: its node still knows."""
+        return self._checked(self.payer.run(self.payer.node.track_payment(self.invoice.payment_hash)))
+
+    def _checked(self, result: PaymentResult) -> PaymentResult:
         if result.preimage is not None:
             assert sha256(result.preimage).digest() == self.invoice.payment_hash
         return result
