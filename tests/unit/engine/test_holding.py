@@ -301,6 +301,18 @@ def test_a_part_that_may_have_left_is_not_failed_when_a_sibling_has_failed() -> 
     assert world.losses == []
 
 
+def test_nor_one_whose_second_answer_was_lost() -> None:
+    world = World()
+    world.block(amount_msat=2000)
+    first, second = world.pay(), world.pay()
+    world.release()
+    world.replay(second)
+    world.feed(AnswerUndelivered(second))
+    world.payee_fails(first)
+    world.replay(second)
+    assert world.losses == []
+
+
 # --- an HTLC for a client that is away (LSP_b) ---
 
 

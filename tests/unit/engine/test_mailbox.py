@@ -61,6 +61,7 @@ def test_the_order_survives_a_crash() -> None:
         send(world, number)
     world.restart()
     send(world, 0)
+    world.restart()
     world.connect(B)
     world.sleep(10)
     assert got(world) == [3, 1, 2, 0]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asyncpay.engine.lsp import Policy
-from asyncpay.engine.lsp.effects import PayOnBehalf, TrackPayment
+from asyncpay.engine.lsp.effects import Log, PayOnBehalf, TrackPayment
 from asyncpay.engine.lsp.events import PaymentReported
 from asyncpay.engine.lsp.records import Attempt
 from asyncpay.engine.lsp.stages import Stage
@@ -385,6 +385,18 @@ def test_the_claim_is_repeated_when_the_htlc_is_offered_again() -> None:
     world.connect(A)
     assert world.htlcs[key].fate.startswith("settled")
     assert world.losses == []
+
+
+def test_it_is_not_forgotten_while_it_is_undecided() -> None:
+    world = paying()
+    world._own_expiry[HASH] += 10_000
+    world.close_channel(CHANNEL_A)
+    world.sleep(30 * 86_400)
+    world.mine_to(HEIGHT + 2000)
+    assert world.stage() is Stage.PAYING
+    world.finish_own_payment(preimage=PREIMAGE)
+    assert world.did(Log)[-1].what == "claimed"
+    assert world.stage() is None  # its time was over, and now it is decided
 
 
 def test_the_attempt_is_forgotten_with_its_block() -> None:

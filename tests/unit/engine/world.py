@@ -37,7 +37,7 @@ from asyncpay.engine.lsp.events import (
     UpdateSent,
     WebhookSet,
 )
-from asyncpay.engine.lsp.records import Block, Put, Record
+from asyncpay.engine.lsp.records import Block, Delivered, Letter, Put, Record
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import (
     Capabilities,
@@ -173,7 +173,7 @@ class World:
         """The LSP's process starts, and attaches to the node if that runs."""
         self._queue.clear()
         self._awaited.clear()
-        self.lsp = Lsp(self.policy, self.capabilities, list(self.stored.values()))
+        self.lsp = Lsp(self.policy, self.capabilities, sorted(self.stored.values(), key=_in_order))
         self.attach()
 
     def attach(self) -> None:
@@ -506,6 +506,16 @@ class World:
 
     def did(self, kind: type) -> list[Any]:
         return [effect for effect in self.effects if isinstance(effect, kind)]
+
+
+def _in_order(record: Record) -> float:
+    """As the store gives records back: those whose order matters in that order."""
+    match record:
+        case Letter():
+            return record.number
+        case Delivered():
+            return record.delivered_at
+    return 0
 
 
 def request(pid: bytes = PID, **changes: Any) -> BlockRequest:
