@@ -17,6 +17,7 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Invoice, PaymentResult
 from asyncpay.lsps import jsonrpc
 from asyncpay.lsps.jsonrpc import Answer
@@ -28,7 +29,17 @@ from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 from asyncpay.wire import blinding, messages, onion
 from asyncpay.wire.blinding import HopData
-from asyncpay.wire.messages import UNSIGNED, BlockRequest, BlockState, BlockUpdate, CancelRequest, Message
+from asyncpay.wire.messages import (
+    UNSIGNED,
+    BlockRequest,
+    BlockState,
+    BlockUpdate,
+    CancelRequest,
+    Message,
+    PaymentRelease,
+    ReleaseReply,
+    ReleaseStatus,
+)
 from asyncpay.wire.onion import Payload
 from harness import faults
 from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
@@ -221,6 +232,7 @@ class Hold:
 
     def __init__(self, payer: Phone, lsp_name: str, invoice: Invoice, **changes: Any) -> None:
         self.payer = payer
+        self.lsp_name = lsp_name
         self.invoice = invoice
         self.lsp_id = bytes.fromhex(payer.testbed[lsp_name].node_id)
         self.pid = secrets.token_bytes(32)
@@ -255,6 +267,7 @@ class Hold:
 
     def pay(self, parts: int = 1, **options: Any) -> Self:
         """Let the payment's HTLCs leave; `result` waits for what becomes of it."""
+        self.parts = parts
         self.payment = self.payer.start(self.payer.pay(self.invoice, parts, **options))
         return self
 
@@ -262,6 +275,27 @@ class Hold:
         """Wait until the payer is told this."""
         wanted = BlockUpdate(unblock_hash=self.request.unblock_hash, state=state, parts=parts)
         self.payer.expect(wanted, timeout_seconds)
+        return self
+
+    def show_pid(self, payee: Phone, via: Sequence[bytes] = ()) -> None:
+        """Have the payee release the payment, by way of these nodes if it is no peer of the LSP's."""
+        payee.send(self.lsp_id, PaymentRelease(pid=self.pid), reply_to_me=True, via=via)
+
+    def release(self, payee: Phone, via: Sequence[bytes] = ()) -> Self:
+        """The same, and wait until the payee is told that this suffices."""
+        self.show_pid(payee, via)
+        payee.expect(ReleaseReply(unblock_hash=self.request.unblock_hash, status=ReleaseStatus.RELEASED))
+        return self
+
+    def stage(self, stage: Stage, timeout_seconds: float = 30) -> Self:
+        """Wait until the LSP's block stands there."""
+        lsp, name = self.payer.testbed.lsp(self.lsp_name), self.request.unblock_hash.hex()
+
+        def missing() -> str | None:
+            stages = [block["stage"] for block in lsp.status()["blocks"] if block["unblock_hash"] == name]
+            return None if stages == [stage.value] else f"it is {stages}"
+
+        wait_for(Predicate(f"block_is_{stage.value}", missing), timeout_seconds)
         return self
 
     def cancel(self) -> None:
