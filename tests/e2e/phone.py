@@ -230,7 +230,7 @@ class Phone:
 class Hold:
     """One payment from a payer to a payee through the payer's LSP, step by step."""
 
-    def __init__(self, payer: Phone, lsp_name: str, invoice: Invoice, **changes: Any) -> None:
+    def __init__(self, payer: Phone, lsp_name: str, invoice: Invoice, /, **changes: Any) -> None:
         self.payer = payer
         self.lsp_name = lsp_name
         self.invoice = invoice
