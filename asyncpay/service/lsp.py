@@ -31,8 +31,9 @@ from asyncpay.wire.errors import WireError
 
 MAX_BATCH = 500
 """Events decided on together, and stored in one transaction, when many come at once."""
-FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 10.0
-"""Between attempts to reach the node, or to begin again from the store; doubled from the one to the other."""
+FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 2.0
+"""Between attempts to reach the node, or to begin again from the store; doubled from the one to the other. Short:
+a node forwards nothing while nobody is attached."""
 
 
 async def run(config: LspConfig, journal: Journal) -> None:
