@@ -1,0 +1,5 @@
+"""Holding on real LND, one LSP for payer and payee: who may release, who may not, and when it ends."""
+
+import pytest
+
+pytest.register_assert_rewrite(f"{__name__}.scene")  # its asserts explain themselves as a test's do

@@ -1,0 +1,36 @@
+"""A pays B through the LSP of both, on real LND."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from phone import Phone
+
+from harness import money
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from harness.topology import load
+
+from .scene import Scene
+
+
+@pytest.fixture(scope="package")
+def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
+    topology = load(Path(__file__).parent.parent / "topologies" / "impatient-lsp.yaml")
+    with running_testbed(topology, pytestconfig) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def phones(testbed: Testbed) -> Iterator[tuple[Phone, Phone]]:
+    with Phone(testbed, "A") as a, Phone(testbed, "B") as b:
+        yield a, b
+
+
+@pytest.fixture
+def scene(testbed: Testbed, phones: tuple[Phone, Phone]) -> Iterator[Scene]:
+    a, b = phones
+    a.reset_mission_control()
+    scene = Scene(testbed, testbed.lsp("LSP"), a, b, money.count(testbed))
+    yield scene
+    scene.clear()
