@@ -357,6 +357,15 @@ def test_never_started_and_the_payers_channel_closed_meanwhile_it_is_given_up() 
     assert (world.stage(), world.pay_orders) == (Stage.FAILED_BACK, [])
 
 
+def test_never_started_and_a_part_gone_meanwhile_it_is_given_up() -> None:
+    world = away()
+    (key,) = world.htlcs
+    world.crash_at = world.actions + 2
+    world.on_crash = lambda: setattr(world.htlcs[key], "fate", "failed and gone")
+    world.release()
+    assert (world.stage(), world.pay_orders) == (Stage.FAILED_BACK, [])
+
+
 def test_not_for_htlcs_that_are_going_on_chain() -> None:
     world = away()
     del world.links[CHANNEL_A]
