@@ -49,8 +49,9 @@ def render(topology: Topology, project: str, images: Mapping[str, str], password
         "services": services,
         "volumes": {name: {} for name in ("bitcoind", *topology.nodes, *map(lsp.service_name, components))},
         "configs": {
-            lsp.service_name(node): {"content": lsp.configuration(node, component.policy)}
+            source: {"content": content}
             for node, component in components.items()
+            for source, (_, content) in lsp.files(node, component).items()
         },
     }
 

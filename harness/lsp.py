@@ -15,6 +15,7 @@ NODE_DIR = "/node"
 """The node's own folder, read-only."""
 DATA_DIR = "/data"
 CONFIG = "/etc/asyncpay/lsp.toml"
+CA_FILE = "/etc/asyncpay/ca.pem"
 CLI = ("asyncpay", "lsp")
 """The component's command line, ready for arguments, inside its container."""
 CONFIG_VARIABLE = "ASYNCPAY_LSP_CONFIG"
@@ -35,7 +36,7 @@ def service(node: str, spec: ComponentSpec, image: str) -> dict[str, Any]:
         "entrypoint": [*CLI, "--config", CONFIG],
         "command": list(spec.args),
         "depends_on": [node],
-        "configs": [{"source": name, "target": CONFIG}],
+        "configs": [{"source": source, "target": target} for source, (target, _) in files(node, spec).items()],
         "environment": {CONFIG_VARIABLE: CONFIG},  # for whoever calls the command line by hand
         "volumes": [volume(node, NODE_DIR) | {"read_only": True}, volume(name, DATA_DIR)],
         "restart": "no",  # tests kill it and look at what is left
@@ -44,9 +45,17 @@ def service(node: str, spec: ComponentSpec, image: str) -> dict[str, Any]:
     }
 
 
-def configuration(node: str, policy: Policy) -> str:
+def files(node: str, spec: ComponentSpec) -> dict[str, tuple[str, str]]:
+    """The files that the component is given: path and content, by the name of their compose config."""
+    name = service_name(node)
+    found = {name: (CONFIG, configuration(node, spec))}
+    return found if spec.ca is None else found | {f"{name}-ca": (CA_FILE, spec.ca)}
+
+
+def configuration(node: str, spec: ComponentSpec) -> str:
     """The component's TOML file; of the policy only what differs from the defaults."""
     defaults = asdict(Policy())
+    trusted = {} if spec.ca is None else {"ca_file": CA_FILE}
     sections: dict[str, dict[str, Any]] = {
         "node": {
             "implementation": "lnd",
@@ -55,8 +64,8 @@ def configuration(node: str, policy: Policy) -> str:
             "macaroon": f"{NODE_DIR}/admin.macaroon",
         },
         "store": {"path": f"{DATA_DIR}/lsp.sqlite"},
-        "webhooks": {"allowed_networks": PRIVATE_NETWORKS},
-        "policy": {name: value for name, value in asdict(policy).items() if value != defaults[name]},
+        "webhooks": {"allowed_networks": PRIVATE_NETWORKS, **trusted},
+        "policy": {name: value for name, value in asdict(spec.policy).items() if value != defaults[name]},
     }
     # JSON's strings, numbers and lists of them are TOML's too.
     return "\n".join(

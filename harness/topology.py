@@ -85,6 +85,7 @@ class ComponentSpec(_Strict):
 
     image: str = Field(default=ASYNCPAY, description="asyncpay of this checkout, or an image of your own")
     policy: Policy = Field(default=Policy(), description="limits that differ from the defaults")
+    ca: str | None = Field(default=None, description="certificates (PEM) trusted beside the public ones, for webhooks")
     args: tuple[str, ...] = Field(default=(), description="more arguments for `asyncpay lsp`")
 
 
