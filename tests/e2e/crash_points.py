@@ -1,0 +1,34 @@
+"""Killing the LSP's component at a chosen moment (asyncpay.service.crash_point), and seeing it dead."""
+
+from harness.lsp import DATA_DIR, Lsp
+from harness.testbed import Testbed
+from harness.waits import Predicate, interceptor_attached, wait_for
+
+ATTACH_SECONDS = 90
+
+
+def crash_before(testbed: Testbed, lsp: Lsp, effect: str, number: int = 1) -> None:
+    """Kill the component, and have its next life end between storing and carrying out its n-th effect of this name.
+
+    It is attached again when this returns.
+    """
+    script = f"echo {effect} {number} > {DATA_DIR}/lsp.sqlite.crash-before"
+    testbed.containers.output(lsp.name, ["sh", "-c", script])
+    lsp.kill()
+    restart(lsp)
+
+
+def restart(lsp: Lsp) -> None:
+    """Start the component that died, and wait for its node."""
+    lsp.start()
+    wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
+
+
+def wait_for_death(testbed: Testbed, lsp: Lsp) -> None:
+    """Return when the component is no more."""
+
+    def missing() -> str | None:
+        state = testbed.containers.states()[lsp.name]
+        return None if state == "exited" else f"{lsp.name} is {state}"
+
+    wait_for(Predicate("component_dead", missing))

@@ -1,0 +1,340 @@
+"""The payer is away when the payee releases: the LSP pays in its place and claims what it holds. Never twice, never at
+a loss.
+
+LND forwards nothing whose payer is away. So if the LSP was given the invoice it pays that itself.
+"""
+
+import json
+import secrets
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crash_points import ATTACH_SECONDS, crash_before, restart, wait_for_death
+from phone import Hold, Phone
+
+from asyncpay.engine.lsp.stages import Stage
+from asyncpay.lightning import Invoice, PaymentStatus
+from asyncpay.wire.messages import BlockState
+from harness import faults, money
+from harness.lsp import Lsp
+from harness.money import Money
+from harness.nodes.base import Policy
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from harness.topology import load
+from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
+
+AMOUNT_MSAT = 1_600_000
+
+
+@pytest.fixture(scope="module")
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with running_testbed(load(Path(__file__).parent / "topologies" / "on-behalf.yaml"), request.config) as running:
+        yield running
+
+
+@pytest.fixture
+def lsp(testbed: Testbed) -> Lsp:
+    return testbed.lsp("LSP")
+
+
+@pytest.fixture
+def a(testbed: Testbed) -> Iterator[Phone]:
+    with Phone(testbed, "A") as phone:
+        phone.reset_mission_control()
+        yield phone
+
+
+@pytest.fixture
+def b(testbed: Testbed) -> Iterator[Phone]:
+    with Phone(testbed, "B") as phone:
+        yield phone
+
+
+@pytest.fixture
+def via(testbed: Testbed) -> list[bytes]:
+    """B's way to A's LSP."""
+    return [bytes.fromhex(testbed["router"].node_id)]
+
+
+@pytest.fixture
+def before(testbed: Testbed) -> Money:
+    return money.count(testbed)
+
+
+def held(a: Phone, invoice: Invoice, /, parts: int = 1, **changes: Any) -> Hold:
+    """A payment of A's whose parts the LSP holds, and whose invoice it knows."""
+    hold = Hold(a, "LSP", invoice, **{"invoice": invoice.text} | changes)
+    return hold.ask().pay(parts).update(BlockState.HELD, parts)
+
+
+def lncli(testbed: Testbed, node: str, *arguments: str) -> Any:
+    return json.loads(testbed.containers.output(node, [*testbed.cli(node), *arguments]).stdout)
+
+
+def own_payment(testbed: Testbed, hold: Hold) -> str | None:
+    """How the one payment of this hash that the LSP's node ever made stands; None if it made none."""
+    payments = lncli(testbed, "LSP", "listpayments", "--include_incomplete")["payments"]
+    found = [payment["status"] for payment in payments if payment["payment_hash"] == hold.invoice.payment_hash.hex()]
+    assert len(found) <= 1
+    return next(iter(found), None)
+
+
+def own_payment_is(testbed: Testbed, hold: Hold, status: str) -> Predicate:
+    """The LSP's own payment stands there."""
+
+    def missing() -> str | None:
+        seen = own_payment(testbed, hold)
+        return None if seen == status else f"it is {seen}"
+
+    return Predicate(f"own_payment_{status}", missing)
+
+
+def router_policy(testbed: Testbed) -> Policy:
+    """What the router takes for a payment to B, as the LSP knows it."""
+    (channel,) = testbed["B"].channels()
+    return testbed["LSP"].policies()[channel.short_channel_id, testbed["router"].node_id]
+
+
+def assert_paid_once(testbed: Testbed, before: Money, hold: Hold) -> None:
+    """A has its proof. B has the amount, the router its fee for one payment, the LSP the rest, and that is a gain."""
+    result = hold.outcome()
+    assert result.status is PaymentStatus.SUCCEEDED
+    router_fee_msat = router_policy(testbed).fee_msat(AMOUNT_MSAT)
+    moved = money.count(testbed).moved_since(before)
+    assert moved == {
+        "A": -AMOUNT_MSAT - result.fee_msat,
+        "LSP": result.fee_msat - router_fee_msat,
+        "router": router_fee_msat,
+        "B": AMOUNT_MSAT,
+    }
+    assert moved["LSP"] > 0
+    hold.ask().update(BlockState.SETTLED, hold.parts)
+
+
+def assert_returned(testbed: Testbed, before: Money, hold: Hold) -> None:
+    """Nobody has paid anything."""
+    assert hold.outcome().status is PaymentStatus.FAILED
+    assert money.count(testbed) == before
+    hold.ask().update(BlockState.FAILED_BACK, hold.parts)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_b_is_paid_while_a_is_away(
+    testbed: Testbed, a: Phone, b: Phone, via: list[bytes], before: Money, parts: int
+) -> None:
+    hold = held(a, b.invoice(AMOUNT_MSAT), parts)
+    with a.away():
+        hold.release(b, via).stage(Stage.CLAIMED)
+        assert own_payment(testbed, hold) == "SUCCEEDED"
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_killed_before_it_pays(testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, via: list[bytes], before: Money) -> None:
+    hold = held(a, b.invoice(AMOUNT_MSAT))
+    crash_before(testbed, lsp, "PayOnBehalf")
+    with a.away():
+        hold.show_pid(b, via)
+        wait_for_death(testbed, lsp)
+        assert own_payment(testbed, hold) is None
+        restart(lsp)
+        hold.stage(Stage.CLAIMED)
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_killed_while_it_pays(testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, via: list[bytes], before: Money) -> None:
+    slow = SlowPayee(b)
+    hold = held(a, slow.invoice)
+    with a.away():
+        hold.release(b, via)
+        slow.wait_until_accepted()
+        lsp.kill()
+        slow.settle()
+        wait_for(own_payment_is(testbed, hold, "SUCCEEDED"))
+        restart(lsp)
+        hold.stage(Stage.CLAIMED)
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_its_node_is_killed_while_it_pays(
+    testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, via: list[bytes], before: Money
+) -> None:
+    slow = SlowPayee(b)
+    hold = held(a, slow.invoice, parts=2)
+    with a.away():
+        hold.release(b, via)
+        slow.wait_until_accepted()
+        faults.kill(testbed, "LSP")
+        slow.settle()
+        faults.come_back(testbed, "LSP")
+        wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
+        hold.stage(Stage.CLAIMED)
+        wait_for(htlcs_held(lsp, 0))  # LND offers them again only when A is back
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_killed_after_it_paid_and_before_it_claims(
+    testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, via: list[bytes], before: Money
+) -> None:
+    hold = held(a, b.invoice(AMOUNT_MSAT), parts=3)
+    crash_before(testbed, lsp, "Answer", 2)
+    wait_for(htlcs_held(lsp, 3))
+    with a.away():
+        hold.show_pid(b, via)
+        wait_for_death(testbed, lsp)
+        assert own_payment(testbed, hold) == "SUCCEEDED"
+        restart(lsp)
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_its_node_is_killed_after_it_claimed(
+    testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, via: list[bytes], before: Money
+) -> None:
+    hold = held(a, b.invoice(AMOUNT_MSAT))
+    with a.away():
+        hold.release(b, via).stage(Stage.CLAIMED)
+        faults.kill(testbed, "LSP")
+        faults.come_back(testbed, "LSP")
+        wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_nothing_goes_back_while_its_own_payment_may_succeed(
+    testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, via: list[bytes], before: Money
+) -> None:
+    slow = SlowPayee(b)
+    hold = held(a, slow.invoice, release_by_height=testbed.chain.height_blocks + 1)
+    with a.away():
+        hold.release(b, via)
+        slow.wait_until_accepted()
+        mine(testbed, lsp, 2)
+        hold.stage(Stage.PAYING)
+        wait_for(htlcs_held(lsp, 1))
+        slow.cancel()
+        hold.stage(Stage.FAILED_BACK)
+        assert own_payment(testbed, hold) == "FAILED"
+
+    assert_returned(testbed, before, hold)
+
+
+def test_its_own_payment_fails_and_a_does_not_come_in_time(
+    testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, via: list[bytes], before: Money
+) -> None:
+    slow = SlowPayee(b)
+    hold = held(a, slow.invoice, release_by_height=testbed.chain.height_blocks + 1)
+    slow.cancel()
+    with a.away():
+        hold.release(b, via)
+        wait_for(own_payment_is(testbed, hold, "FAILED"))
+        hold.stage(Stage.DUE)
+        mine(testbed, lsp)
+        wait_for(htlcs_held(lsp, 1))
+        mine(testbed, lsp)
+        hold.stage(Stage.FAILED_BACK)
+
+    assert_returned(testbed, before, hold)
+
+
+def test_its_own_payment_fails_and_a_comes_back(
+    testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, via: list[bytes], before: Money
+) -> None:
+    slow = SlowPayee(b)
+    hold = held(a, slow.invoice)
+    slow.cancel()
+    with a.away():
+        hold.release(b, via)
+        wait_for(own_payment_is(testbed, hold, "FAILED"))
+        hold.stage(Stage.DUE)
+        wait_for(htlcs_held(lsp, 1))
+
+    hold.stage(Stage.RETURNED)  # B itself has refused it
+    assert_returned(testbed, before, hold)
+
+
+def test_too_dear_a_way_is_not_taken_and_the_payment_waits_for_a(
+    testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, via: list[bytes], before: Money
+) -> None:
+    hold = held(a, b.invoice(AMOUNT_MSAT))
+    usual = router_policy(testbed)
+    set_router_fee(testbed, Policy(usual.fee_base_msat + 1, usual.fee_ppm))
+    with a.away():
+        hold.release(b, via)
+        wait_for(own_payment_is(testbed, hold, "FAILED"))
+        hold.stage(Stage.DUE)
+        wait_for(htlcs_held(lsp, 1))
+        set_router_fee(testbed, usual)
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_without_the_invoice_the_payment_waits_for_a(
+    testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, via: list[bytes], before: Money
+) -> None:
+    hold = held(a, b.invoice(AMOUNT_MSAT), parts=2, invoice=None)
+    with a.away():
+        hold.release(b, via).stage(Stage.DUE)
+        mine(testbed, lsp)
+        wait_for(htlcs_held(lsp, 2))
+        hold.stage(Stage.DUE)
+        assert own_payment(testbed, hold) is None
+
+    assert hold.outcome().status is PaymentStatus.SUCCEEDED
+    moved = money.count(testbed).moved_since(before)
+    assert (moved["B"], moved["A"]) == (AMOUNT_MSAT, -AMOUNT_MSAT - hold.outcome().fee_msat)
+    assert moved["LSP"] > 0
+
+
+class SlowPayee:
+    """B accepts a payment, and takes its time to settle or cancel it (LND: a hold invoice)."""
+
+    def __init__(self, payee: Phone) -> None:
+        self._testbed, self._name = payee.testbed, payee.name
+        self._preimage = secrets.token_bytes(32)
+        self._hash = sha256(self._preimage).hexdigest()
+        said = lncli(self._testbed, self._name, "addholdinvoice", f"--amt_msat={AMOUNT_MSAT}", self._hash)
+        self.invoice = payee.run(payee.node.decode_invoice(said["payment_request"]))
+
+    def wait_until_accepted(self) -> None:
+        def missing() -> str | None:
+            state = lncli(self._testbed, self._name, "lookupinvoice", self._hash)["state"]
+            return None if state == "ACCEPTED" else f"it is {state}"
+
+        wait_for(Predicate("payment_accepted", missing))
+
+    def settle(self) -> None:
+        lncli(self._testbed, self._name, "settleinvoice", self._preimage.hex())
+
+    def cancel(self) -> None:
+        lncli(self._testbed, self._name, "cancelinvoice", self._hash)
+
+
+def mine(testbed: Testbed, lsp: Lsp, blocks: int = 1) -> None:
+    """Mine blocks, and return when the LSP has dealt with them."""
+    height_blocks = testbed.mine(blocks)
+
+    def missing() -> str | None:
+        seen = lsp.status()["node"]["height_blocks"]
+        return None if seen == height_blocks else f"it is at {seen} of {height_blocks}"
+
+    wait_for(Predicate("lsp_has_seen_blocks", missing))
+
+
+def set_router_fee(testbed: Testbed, policy: Policy) -> None:
+    """Return when the LSP knows it."""
+    fees = [f"--base_fee_msat={policy.fee_base_msat}", f"--fee_rate_ppm={policy.fee_ppm}", "--time_lock_delta=80"]
+    lncli(testbed, "router", "updatechanpolicy", *fees)
+
+    def missing() -> str | None:
+        known = router_policy(testbed)
+        return None if known == policy else f"the LSP knows {known}"
+
+    wait_for(Predicate("router_fee_known", missing))
