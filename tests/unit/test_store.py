@@ -120,7 +120,7 @@ records: st.SearchStrategy[Record] = st.one_of(
 def letter(number: int) -> Letter:
     return Letter(
         client=b"c" * 33,
-        letter_id=bytes([number]) * 32,
+        letter_id=bytes([255 - number]) * 32,
         number=number,
         source=b"s" * 33,
         message=OnionMessage(b"p" * 33, bytes(1366)),
