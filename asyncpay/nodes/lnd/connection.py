@@ -21,6 +21,8 @@ _OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
+    # It may come back at another address, as restarted containers do; by default its name is looked up every 30 s.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     # A half-open connection shows on streams only if somebody asks. LND allows a ping every 5 s.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
