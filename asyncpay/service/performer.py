@@ -8,7 +8,7 @@ from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
-from asyncpay.lightning import NodeId, Verdict
+from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus, Verdict
 from asyncpay.node_events import OnionInTransit
 from asyncpay.nodes.base import (
     Node,
@@ -20,6 +20,7 @@ from asyncpay.nodes.base import (
 )
 from asyncpay.service import onions
 from asyncpay.service.journal import Journal
+from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockUpdate
 
 
@@ -69,9 +70,17 @@ class Performer:
     async def _on_the_side(self, effect: do.Effect) -> None:
         try:
             await self._work(effect)
-        except NodeUnreachableError as error:
-            # Whatever asks for an answer is asked again by the engine when the node is attached.
-            self._journal.error(f"{type(effect).__name__} did not reach the node", error)
+        except (NodeError, WireError) as error:  # WireError: a reply path too long for any onion, for one
+            self._journal.error(f"{type(effect).__name__} did not succeed", error)
+            self._report_failure(effect)
+
+    def _report_failure(self, effect: do.Effect) -> None:
+        """What must be reported even if the node did not do it: as nothing known, so that the engine asks again."""
+        match effect:
+            case do.PayOnBehalf() | do.TrackPayment():
+                self._report(on.PaymentReported(effect.payment_hash, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+            case do.Deliver():
+                self._report(on.DeliveryReported(effect.client, effect.letter_id, on.Delivery.NOT_CONNECTED))
 
     def _work(self, effect: do.Effect) -> Coroutine[Any, Any, None]:
         match effect:
@@ -114,12 +123,7 @@ class Performer:
 
     async def _send_along(self, effect: do.SendAlong) -> None:
         self._journal.note("send ReleaseReply", status=effect.message.status.name)
-        try:
-            await onions.send_along(self._node, self.node_id, effect.path, effect.message)
-        except NodeUnreachableError:
-            raise
-        except NodeError as error:
-            self._journal.note("not sent", because=error)
+        await onions.send_along(self._node, self.node_id, effect.path, effect.message)
 
     async def _deliver(self, effect: do.Deliver) -> None:
         try:
@@ -130,8 +134,6 @@ class Performer:
         except OnionUnreadableError as error:
             self._journal.error("a stored message cannot be delivered", error)
             delivery = on.Delivery.IMPOSSIBLE
-        except NodeUnreachableError:
-            delivery = on.Delivery.NOT_CONNECTED
         self._journal.note(f"stored message: {delivery.value}", to=effect.client, letter=effect.letter_id)
         self._report(on.DeliveryReported(effect.client, effect.letter_id, delivery))
 
@@ -153,8 +155,16 @@ class Performer:
 
     async def _pay_on_behalf(self, effect: do.PayOnBehalf) -> None:
         self._journal.note("pay on behalf", payment_hashes=[effect.payment_hash], fee_limit_msat=effect.fee_limit_msat)
+        try:
+            invoice = await self._node.decode_invoice(effect.invoice)
+        except NodeUnreachableError:
+            raise
+        except NodeError as error:
+            failed = PaymentResult(status=PaymentStatus.FAILED, failure=str(error))  # nothing was begun
+            self._report(on.PaymentReported(effect.payment_hash, failed))
+            return
         payment = Payment(
-            invoice=await self._node.decode_invoice(effect.invoice),
+            invoice=invoice,
             amount_msat=effect.amount_msat,
             fee_limit_msat=effect.fee_limit_msat,
             cltv_limit_blocks=effect.cltv_limit_blocks,

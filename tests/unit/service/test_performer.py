@@ -1,0 +1,115 @@
+"""Carrying out effects on a node that does not do as it is told: the engine always hears of it, nothing breaks."""
+
+import asyncio
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from asyncpay.engine.lsp import effects as do
+from asyncpay.engine.lsp import events as on
+from asyncpay.engine.lsp.events import LspEvent
+from asyncpay.engine.lsp.records import Method, Webhook
+from asyncpay.lightning import HtlcKey, PaymentResult, PaymentStatus, ShortChannelId, Verdict
+from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
+from asyncpay.service.journal import Journal
+from asyncpay.service.performer import Performer
+from asyncpay.wire import blinding
+from asyncpay.wire.blinding import BlindedHop, BlindedPath, HopData
+from asyncpay.wire.messages import BlockReply, BlockStatus, ReleaseReply, ReleaseStatus
+from asyncpay.wire.onion import OnionMessage
+
+HASH = bytes(32)
+# The generator of secp256k1 and twice it: points that anybody may use as node ids.
+NODE_ID = bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798")
+PEER = bytes.fromhex("02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5")
+KEY = HtlcKey(ShortChannelId(1), 2)
+MESSAGE = OnionMessage(PEER, bytes(1366))
+ORDER = do.PayOnBehalf(
+    payment_hash=HASH, invoice="lnbcrt1", amount_msat=1, fee_limit_msat=1, cltv_limit_blocks=1, timeout_seconds=1
+)
+RELEASED = ReleaseReply(unblock_hash=HASH, status=ReleaseStatus.RELEASED)
+ACCEPTED = BlockReply(unblock_hash=HASH, status=BlockStatus.ACCEPTED)
+
+
+class FailingNode:
+    """Every verb fails, in the way that is asked for; those named in `answers` do not."""
+
+    def __init__(self, error: Exception, **answers: Any) -> None:
+        self._error = error
+        self._answers = answers
+
+    def __getattr__(self, verb: str) -> Any:
+        async def fail(*_: Any, **__: Any) -> Any:
+            if verb in self._answers:
+                return self._answers[verb]
+            raise self._error
+
+        return fail
+
+
+class SilentBell:
+    async def ring(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
+        return False
+
+
+def perform(effect: do.Effect, error: Exception, **answers: Any) -> list[LspEvent]:
+    """What is reported when this effect meets a node that fails like this."""
+    reports: list[LspEvent] = []
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            node: Any = FailingNode(error, **answers)
+            performer = Performer(node, Journal(io.StringIO()), SilentBell(), lambda _: [], reports.append, tasks)
+            performer.node_id = NODE_ID
+            await performer.perform(effect)
+
+    asyncio.run(run())
+    return reports
+
+
+def in_flight() -> LspEvent:
+    return on.PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT))
+
+
+AWAY = NodeUnreachableError("LND at x is away")
+REFUSED = NodeError("LND at x refused")
+
+
+def test_an_answer_that_never_left_is_told() -> None:
+    assert perform(do.Answer(KEY, Verdict.FAIL), AWAY) == [on.AnswerUndelivered(KEY)]
+
+
+@pytest.mark.parametrize("error", [AWAY, REFUSED])
+def test_a_payment_whose_fate_is_not_known_counts_as_under_way(error: Exception) -> None:
+    assert perform(ORDER, error, decode_invoice=object()) == [in_flight()]
+    assert perform(do.TrackPayment(HASH), error) == [in_flight()]
+
+
+def test_a_payment_that_cannot_begin_has_failed() -> None:
+    (report,) = perform(ORDER, REFUSED)
+    assert isinstance(report, on.PaymentReported)
+    assert report.result.status is PaymentStatus.FAILED
+
+
+def test_an_invoice_that_could_not_be_read_because_the_node_is_away_has_not_failed() -> None:
+    assert perform(ORDER, AWAY) == [in_flight()]
+
+
+@pytest.mark.parametrize("error", [AWAY, REFUSED, PeerNotConnectedError(PEER)])
+def test_a_letter_that_did_not_go_is_not_delivered(error: Exception) -> None:
+    effect = do.Deliver(PEER, HASH, MESSAGE)
+    assert perform(effect, error) == [on.DeliveryReported(PEER, HASH, on.Delivery.NOT_CONNECTED)]
+
+
+@pytest.mark.parametrize("error", [AWAY, REFUSED, PeerNotConnectedError(PEER)])
+def test_messages_that_cannot_be_sent_break_nothing(error: Exception) -> None:
+    path = blinding.build(blinding.hops_through([PEER], HopData()), b"\1" * 32)
+    perform(do.SendAlong(path, RELEASED), error)
+    perform(do.SendToClient(PEER, ACCEPTED), error)
+
+
+def test_a_reply_path_made_to_be_too_long_breaks_nothing() -> None:
+    hops = (BlindedHop(PEER, bytes(60_000)),)
+    assert perform(do.SendAlong(BlindedPath(PEER, PEER, hops), RELEASED), AWAY, onion_route=(PEER,)) == []
