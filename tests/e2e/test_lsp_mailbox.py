@@ -60,6 +60,7 @@ def lsp_id(testbed: Testbed) -> bytes:
 def a(testbed: Testbed) -> Iterator[Phone]:
     """The payer, which is nobody's client."""
     with Phone(testbed, "A") as phone:
+        phone.go_online("LSP")
         yield phone
 
 
@@ -67,6 +68,7 @@ def a(testbed: Testbed) -> Iterator[Phone]:
 def b(testbed: Testbed, lsp_id: bytes) -> Iterator[Phone]:
     """The payee, a client of the LSP."""
     with Phone(testbed, "B") as phone:
+        phone.go_online("LSP")
         phone.call(lsp_id, lsps5.SET_WEBHOOK, app_name="phone", webhook=NOWHERE).result()
         yield phone
 
