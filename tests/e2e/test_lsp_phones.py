@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phone import Phone
+from phone import Hold, Phone
 from push import HOST, IMPOSTOR, Authority, Post, PushServer, make_authority, serving
 
 from asyncpay.engine.lsp.records import Method
@@ -18,7 +18,7 @@ from asyncpay.lsps.jsonrpc import RpcError
 from asyncpay.lsps.notifications import WEBHOOK_REGISTERED, Receiver, RefusedNotificationError
 from asyncpay.lsps.server import DEFAULT_MAX_WEBHOOKS
 from asyncpay.node_events import CustomMessage
-from asyncpay.wire.messages import PaymentPending
+from asyncpay.wire.messages import BlockState, PaymentPending, PaymentRelease
 from harness import money
 from harness.lsp import Lsp
 from harness.pytest_plugin import running_testbed
@@ -67,31 +67,36 @@ def lsp_id(testbed: Testbed) -> bytes:
 
 
 @pytest.fixture
-def a(testbed: Testbed) -> Iterator[Phone]:
+def a(testbed: Testbed, lsp_id: bytes) -> Iterator[Phone]:
     with Phone(testbed, "A") as phone:
+        make_new(phone, lsp_id)
         phone.reset_mission_control()  # an HTLC that nobody came for makes LND avoid the channel
         yield phone
 
 
 @pytest.fixture
 def b(testbed: Testbed, lsp_id: bytes) -> Iterator[Phone]:
-    """Online, and without a webhook."""
     with Phone(testbed, "B") as phone:
-        phone.go_online("LSP")
-        for app_name in phone.call(lsp_id, lsps5.LIST_WEBHOOKS).result()["app_names"]:
-            phone.call(lsp_id, lsps5.REMOVE_WEBHOOK, app_name=app_name).result()
+        make_new(phone, lsp_id)
         yield phone
 
 
-class Webhook:
-    """B's registration at the push server, under a path of its own."""
+def make_new(phone: Phone, lsp_id: bytes) -> None:
+    """Online, and without a webhook."""
+    phone.go_online("LSP")
+    for app_name in phone.call(lsp_id, lsps5.LIST_WEBHOOKS).result()["app_names"]:
+        phone.call(lsp_id, lsps5.REMOVE_WEBHOOK, app_name=app_name).result()
 
-    def __init__(self, b: Phone, lsp_id: bytes, server: PushServer, host: str = HOST) -> None:
+
+class Webhook:
+    """A phone's registration at the push server, under a path of its own."""
+
+    def __init__(self, phone: Phone, lsp_id: bytes, server: PushServer, host: str = HOST) -> None:
         self.server = server
         self.path = f"/{secrets.token_hex(8)}"
         self.lsp_id = lsp_id
         self.url = f"https://{host}{self.path}"
-        b.call(lsp_id, lsps5.SET_WEBHOOK, app_name="phone", webhook=self.url).result()
+        phone.call(lsp_id, lsps5.SET_WEBHOOK, app_name="phone", webhook=self.url).result()
 
     def posts(self) -> list[Post]:
         return self.server.posts(self.path)
@@ -118,6 +123,7 @@ class Webhook:
 
 @pytest.fixture
 def webhook(b: Phone, lsp_id: bytes, push: PushServer) -> Webhook:
+    """B's."""
     hook = Webhook(b, lsp_id, push)
     hook.expect(WEBHOOK_REGISTERED)
     return hook
@@ -306,6 +312,20 @@ def test_an_htlc_for_nobody_s_phone_does_not_wait(a: Phone, b: Phone, lsp: Lsp) 
     assert {event["what"] for event in lsp.events()[so_far:]} == {"answer resume"}
 
     b.go_online("LSP")
+
+
+def test_a_payer_is_called_when_its_link_is_needed_for_the_release(
+    a: Phone, b: Phone, lsp_id: bytes, push: PushServer
+) -> None:
+    webhook = Webhook(a, lsp_id, push)
+    hold = Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay().update(BlockState.HELD)
+    a.go_offline("LSP")
+    b.send(lsp_id, PaymentRelease(pid=hold.pid))
+    webhook.expect(WEBHOOK_REGISTERED, Method.SETTLEMENT_PENDING)
+
+    a.go_online("LSP")
+    assert hold.result().status is PaymentStatus.SUCCEEDED
+    hold.update(BlockState.SETTLED)
 
 
 def test_a_notification_is_repeated_until_the_webhook_takes_it(
