@@ -19,6 +19,12 @@ from harness.testbed import Testbed
 HOST = "push.testbed"
 IMPOSTOR = "impostor.testbed"
 """The same server by a name that its certificate does not have."""
+LOOK_OF_A_SERVICE = {
+    SERVICE_LABEL: "push",
+    "com.docker.compose.oneoff": "False",
+    "com.docker.compose.config-hash": "none",
+}
+"""By these `docker compose down` knows what to remove: a server that was left behind goes with its testbed."""
 PEM = serialization.Encoding.PEM
 
 
@@ -94,7 +100,7 @@ def serving(testbed: Testbed, authority: Authority, image_of: str) -> Iterator[P
         entrypoint=["python3", "-c", Path(__file__).with_name("push_server.py").read_text(encoding="utf-8")],
         environment={"SERVER_PEM": authority.server},
         user="0:0",
-        labels={PROJECT_LABEL: containers.project, SERVICE_LABEL: "push"},  # removed with the testbed, come what may
+        labels=LOOK_OF_A_SERVICE | {PROJECT_LABEL: containers.project},
         networking_config=api.create_networking_config({network: names}),
     )
     container = containers.engine.containers.get(created["Id"])
