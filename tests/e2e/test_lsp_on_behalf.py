@@ -19,6 +19,7 @@ from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Invoice, PaymentStatus
 from asyncpay.wire.messages import BlockState
 from harness import faults, money
+from harness.errors import NodeError
 from harness.lsp import Lsp
 from harness.money import Money
 from harness.nodes.base import Policy
@@ -72,7 +73,11 @@ def held(a: Phone, invoice: Invoice, /, parts: int = 1, **changes: Any) -> Hold:
 
 
 def lncli(testbed: Testbed, node: str, *arguments: str) -> Any:
-    return json.loads(testbed.containers.output(node, [*testbed.cli(node), *arguments]).stdout)
+    """What the node's own command line answers. NodeError, which waits bear with, if it does not."""
+    said = testbed.containers.output(node, [*testbed.cli(node), *arguments])
+    if not said.stdout:
+        raise NodeError(f"{node}: lncli {arguments[0]}: {said.stderr}")
+    return json.loads(said.stdout)
 
 
 def own_payment(testbed: Testbed, hold: Hold) -> str | None:
