@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from asyncpay.wire.messages import BlockState, PaymentRelease
-from harness import bringup
+from harness import bringup, faults
 from harness.lsp import Lsp
 from harness.nodes.base import Node
 from harness.phases import Phases
@@ -103,7 +103,7 @@ def single_releases(a: Phone, b: Phone, lsp: Lsp, rounds: int) -> Figures:
 
 
 def many_held(a: Phone, b: Phone, lsp: Lsp) -> Figures:
-    """Held, the component killed, started and holding again, then all released together."""
+    """Held, component and node killed in turn, started and holding again, then all released together."""
     holds = [Hold(a, "LSP", b.invoice(PARTS * PART_MSAT)).ask() for _ in range(PAYMENTS)]
     began = time.time()
     for hold in holds:
@@ -117,7 +117,14 @@ def many_held(a: Phone, b: Phone, lsp: Lsp) -> Figures:
     began = time.time()
     lsp.start()
     wait_for(htlcs_held(lsp, PAYMENTS * PARTS), 60)
-    figures["restart to all held again, s"] = time.time() - began
+    figures["component's start to all held again, s"] = time.time() - began
+    memory.append(memory_mb(a.testbed, lsp))
+
+    faults.kill(a.testbed, "LSP")
+    began = time.time()
+    faults.come_back(a.testbed, "LSP")
+    wait_for(htlcs_held(lsp, PAYMENTS * PARTS), 120)
+    figures["node's start to all held again, s"] = time.time() - began
     memory.append(memory_mb(a.testbed, lsp))
 
     began = release(b, holds)
