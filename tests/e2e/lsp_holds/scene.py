@@ -121,7 +121,8 @@ class Scene:
         lsp_id = bytes.fromhex(self.testbed["LSP"].node_id)
         for block in self.lsp.status()["blocks"]:
             request = CancelRequest(unblock_hash=bytes.fromhex(block["unblock_hash"]), signature=UNSIGNED)
-            self.a.send(lsp_id, self.a.signed(request, lsp_id))
+            for phone in (self.a, self.b):
+                phone.send(lsp_id, phone.signed(request, lsp_id))
 
 
 def wait_until_got(phone: Phone, times: int, message: Message) -> None:
