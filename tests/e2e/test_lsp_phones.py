@@ -233,6 +233,7 @@ def test_a_registration_is_confirmed_at_the_webhook_and_outlives_the_component(
     lsp.kill()
     lsp.start()
     wait_for(interceptor_attached(lsp), 60)
+    assert [hook["url"] for hook in lsp.status()["webhooks"]] == [webhook.url]
     assert b.call(lsp_id, lsps5.LIST_WEBHOOKS).result()["app_names"] == ["phone"]
 
     (post,) = webhook.posts()
