@@ -1,0 +1,150 @@
+"""HTLCs held by a real LND: what it offers, what it does with the answers, and what it says of the outcome."""
+
+import asyncio
+from hashlib import sha256
+
+import pytest
+
+from asyncpay.lightning import HtlcKey, PaymentStatus, ShortChannelId, Verdict
+from asyncpay.node_events import (
+    BlockConnected,
+    HtlcFailed,
+    HtlcGone,
+    HtlcOffered,
+    HtlcSettled,
+    LinkChanged,
+    PeerDisconnected,
+)
+from asyncpay.nodes.base import NodeUnreachableError
+from harness import faults, money
+from harness.testbed import Testbed
+
+from .following import following
+from .helpers import AMOUNT_MSAT, adapter, in_thread, invoice_of_b, link_to, node_id, order
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_attached_tells_what_there_is(testbed: Testbed) -> None:
+    async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        now = log.attached
+    assert (now.node_id, now.network) == (node_id(testbed, "LSP"), "regtest")
+    assert now.height == testbed.chain.height_blocks
+    assert now.online == {node_id(testbed, "A"), node_id(testbed, "B")}
+    assert {(str(link.short_channel_id), link.peer.hex(), link.usable) for link in now.links} == {
+        (channel.short_channel_id, channel.peer_id, True) for channel in testbed["LSP"].channels()
+    }
+
+
+async def test_hold_and_resume(testbed: Testbed) -> None:
+    before = await in_thread(money.count, testbed)
+    async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        invoice = await invoice_of_b(testbed, a)
+        height = log.attached.height
+        paying = asyncio.create_task(a.pay(order(invoice, slack_blocks=100)))
+        offer = (await log.take(HtlcOffered)).htlc
+
+        to_a, to_b = (link_to(log.attached.links, node_id(testbed, name)) for name in ("A", "B"))
+        assert (offer.key.short_channel_id, offer.peer) == (to_a.short_channel_id, to_a.peer)
+        assert (offer.outgoing_channel, offer.outgoing_node) == (to_b.short_channel_id, None)
+        assert (offer.payment_hash, offer.outgoing_amount_msat) == (invoice.payment_hash, AMOUNT_MSAT)
+        assert offer.incoming_amount_msat > AMOUNT_MSAT
+        assert offer.outgoing_expiry == height + invoice.min_final_cltv_expiry + 100 + 3  # LND's own padding
+        [pending] = await lsp.pending_htlcs()
+        assert (pending.key, pending.peer, pending.incoming) == (offer.key, offer.peer, True)
+        assert (pending.payment_hash, pending.expiry) == (offer.payment_hash, offer.incoming_expiry)
+        assert pending.amount_msat == offer.incoming_amount_msat // 1_000 * 1_000
+
+        await lsp.answer(offer.key, Verdict.RESUME)
+        settled = await log.take(HtlcSettled)
+        gone = await log.take(HtlcGone)
+        result = await paying
+
+    assert (settled.key, gone.key) == (offer.key, offer.key)
+    assert sha256(settled.preimage).digest() == invoice.payment_hash
+    assert (result.status, result.preimage) == (PaymentStatus.SUCCEEDED, settled.preimage)
+    moved = (await in_thread(money.count, testbed)).moved_since(before)
+    assert moved == {"A": -offer.incoming_amount_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
+
+
+async def test_hold_and_fail(testbed: Testbed) -> None:
+    before = await in_thread(money.count, testbed)
+    async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        paying = asyncio.create_task(a.pay(order(await invoice_of_b(testbed, a))))
+        offer = (await log.take(HtlcOffered)).htlc
+        await lsp.answer(offer.key, Verdict.FAIL)
+        assert (await log.take(HtlcFailed)).key == offer.key
+        assert (await log.take(HtlcGone)).key == offer.key
+        result = await paying
+    assert (result.status, result.failure) == (PaymentStatus.FAILED, "no route")
+    assert await in_thread(money.count, testbed) == before
+
+
+async def test_an_answer_that_would_end_the_stream_is_not_sent(testbed: Testbed) -> None:
+    async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        paying = asyncio.create_task(a.pay(order(await invoice_of_b(testbed, a))))
+        key = (await log.take(HtlcOffered)).htlc.key
+        with pytest.raises(NodeUnreachableError, match="does not offer it"):
+            await lsp.answer(HtlcKey(ShortChannelId(1), 7), Verdict.FAIL)
+        await lsp.answer(key, Verdict.RESUME)
+        with pytest.raises(NodeUnreachableError, match="does not offer it"):
+            await lsp.answer(key, Verdict.RESUME)
+        await log.take(HtlcGone)
+        height = await in_thread(testbed.mine)
+        await log.take(BlockConnected, lambda block: block.height == height)
+        assert (await paying).status is PaymentStatus.SUCCEEDED
+
+
+async def test_there_is_one_interceptor(testbed: Testbed) -> None:
+    async with adapter(testbed, "LSP") as lsp, adapter(testbed, "LSP") as second, following(lsp) as log:
+        with pytest.raises(NodeUnreachableError, match="interceptor"):
+            await anext(second.events())  # not even Attached
+        height = await in_thread(testbed.mine)
+        await log.take(BlockConnected, lambda block: block.height == height)
+
+
+async def test_resumed_while_the_payer_is_away_an_htlc_fails(testbed: Testbed) -> None:
+    async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        assert not lsp.capabilities.forwards_with_payer_offline
+        invoice = await invoice_of_b(testbed, a)
+        paying = asyncio.create_task(a.pay(order(invoice)))
+        key = (await log.take(HtlcOffered)).htlc.key
+        await in_thread(faults.kill, testbed, "A")
+        await asyncio.gather(paying, return_exceptions=True)
+        await log.take(LinkChanged, lambda event: not event.link.usable)
+        await lsp.answer(key, Verdict.RESUME)
+        await in_thread(faults.come_back, testbed, "A")
+        assert (await log.take(HtlcFailed)).key == key
+        await log.take(HtlcGone)
+    async with adapter(testbed, "A") as a:
+        assert (await a.track_payment(invoice.payment_hash)).status is PaymentStatus.FAILED
+
+
+async def test_paid_on_behalf_of_a_payer_who_is_away(testbed: Testbed) -> None:
+    before = await in_thread(money.count, testbed)
+    async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        invoice = await invoice_of_b(testbed, a)
+        paying = asyncio.create_task(a.pay(order(invoice, slack_blocks=100)))
+        offer = (await log.take(HtlcOffered)).htlc
+        await in_thread(faults.kill, testbed, "A")
+        await asyncio.gather(paying, return_exceptions=True)
+        await log.take(PeerDisconnected)
+
+        paid = await lsp.pay(
+            order(
+                invoice,
+                fee_limit_msat=offer.outgoing_amount_msat - AMOUNT_MSAT,
+                cltv_limit_blocks=offer.outgoing_expiry - log.attached.height,
+            )
+        )
+        assert (paid.status, paid.fee_msat) == (PaymentStatus.SUCCEEDED, 0)
+        await lsp.answer(offer.key, Verdict.SETTLE, paid.preimage)
+        height = await in_thread(testbed.mine)
+        await log.take(BlockConnected, lambda block: block.height == height)  # the stream has outlived the answer
+        await in_thread(faults.come_back, testbed, "A")
+        assert (await log.take(HtlcGone)).key == offer.key
+    async with adapter(testbed, "A") as a:
+        result = await a.track_payment(invoice.payment_hash)
+    assert (result.status, result.preimage) == (PaymentStatus.SUCCEEDED, paid.preimage)
+    moved = (await in_thread(money.count, testbed)).moved_since(before)
+    assert moved == {"A": -offer.incoming_amount_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}

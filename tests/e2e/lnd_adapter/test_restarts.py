@@ -1,0 +1,151 @@
+"""Held HTLCs, peers and channels when the adapter, LND or a peer goes away and comes back."""
+
+import asyncio
+
+import pytest
+
+from asyncpay.lightning import HeldHtlc, Invoice, PaymentStatus, ShortChannelId, Verdict
+from asyncpay.node_events import (
+    BlockConnected,
+    HtlcGone,
+    HtlcOffered,
+    HtlcSettled,
+    LinkChanged,
+    LinkClosed,
+    PeerConnected,
+    PeerDisconnected,
+)
+from asyncpay.nodes.base import NodeUnreachableError
+from harness import faults
+from harness.testbed import Testbed
+from harness.topology import ChannelSpec
+from harness.waits import no_htlcs, wait_for
+
+from .following import Following, following
+from .helpers import adapter, in_thread, invoice_of_b, link_to, node_id, order
+
+pytestmark = pytest.mark.anyio
+
+
+async def held_from_a(testbed: Testbed, log: Following) -> tuple[Invoice, HeldHtlc]:
+    """An HTLC of A's to B; what A itself makes of it is asked later."""
+    async with adapter(testbed, "A") as a:
+        invoice = await invoice_of_b(testbed, a)
+        paying = asyncio.create_task(a.pay(order(invoice, slack_blocks=100)))
+        offer = (await log.take(HtlcOffered)).htlc
+        paying.cancel()
+    return invoice, offer
+
+
+async def has_paid(testbed: Testbed, invoice: Invoice) -> bool:
+    async with adapter(testbed, "A") as a:
+        return (await a.track_payment(invoice.payment_hash)).status is PaymentStatus.SUCCEEDED
+
+
+async def test_a_new_adapter_is_offered_what_is_held(testbed: Testbed) -> None:
+    async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        invoice, offer = await held_from_a(testbed, log)
+    async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        assert (await log.take(HtlcOffered)).htlc == offer
+        await lsp.answer(offer.key, Verdict.RESUME)
+        await log.take(HtlcSettled)
+    assert await has_paid(testbed, invoice)
+
+
+async def test_a_restarted_lnd_offers_again_when_the_payer_is_back(testbed: Testbed) -> None:
+    a_id = node_id(testbed, "A")
+    async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        assert not lsp.capabilities.reoffers_without_payer
+        invoice, offer = await held_from_a(testbed, log)
+        await in_thread(faults.stop, testbed, "A")
+        await in_thread(faults.kill, testbed, "LSP")
+        assert "LND at " in str(await log.end())
+        with pytest.raises(NodeUnreachableError, match="was not told to resume"):
+            await lsp.answer(offer.key, Verdict.RESUME)
+        with pytest.raises(NodeUnreachableError, match="did not list its channels"):
+            await lsp.pending_htlcs()
+    await in_thread(faults.come_back, testbed, "LSP")
+    async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        assert a_id not in log.attached.online
+        assert not link_to(log.attached.links, a_id).usable
+        assert [htlc.key for htlc in await lsp.pending_htlcs()] == [offer.key]
+        height = await in_thread(testbed.mine)
+        await log.take(BlockConnected, lambda block: block.height == height)
+        assert not [event for event in log.untaken if isinstance(event, HtlcOffered)]
+
+        await in_thread(faults.come_back, testbed, "A")
+        assert (await log.take(HtlcOffered)).htlc == offer
+        await log.take(LinkChanged, lambda event: event.link.peer == a_id and event.link.usable)
+        await lsp.answer(offer.key, Verdict.RESUME)
+        await log.take(HtlcGone)
+    assert await has_paid(testbed, invoice)
+
+
+async def test_the_stream_ends_when_lnd_shuts_down(testbed: Testbed) -> None:
+    async with adapter(testbed, "LSP") as lsp:
+        async with following(lsp) as log:
+            await in_thread(faults.stop, testbed, "LSP")
+            await log.end()
+        with pytest.raises(NodeUnreachableError, match="report HTLCs and blocks"):
+            await anext(lsp.events())
+    await in_thread(faults.come_back, testbed, "LSP")
+    async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        assert all(link.usable for link in log.attached.links)
+
+
+async def test_a_frozen_lnd_is_taken_for_gone(testbed: Testbed) -> None:
+    async with adapter(testbed, "LSP") as lsp:
+        async with following(lsp) as log:
+            await in_thread(faults.freeze, testbed, "LSP")
+            await log.end()
+            await in_thread(faults.thaw, testbed, "LSP")
+        async with following(lsp) as log:
+            height = await in_thread(testbed.mine)
+            await log.take(BlockConnected, lambda block: block.height == height)
+
+
+async def test_a_payer_goes_and_comes(testbed: Testbed) -> None:
+    a_id = node_id(testbed, "A")
+    async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        link = link_to(log.attached.links, a_id)
+        await in_thread(faults.stop, testbed, "A")
+        assert (await log.take(PeerDisconnected)).peer == a_id
+        changed = (await log.take(LinkChanged)).link
+        assert (changed.short_channel_id, changed.usable) == (link.short_channel_id, False)
+        await in_thread(faults.come_back, testbed, "A")
+        assert (await log.take(PeerConnected)).peer == a_id
+        assert (await log.take(LinkChanged)).link == link
+
+
+async def test_a_settlement_is_told_only_once_the_payer_is_back(testbed: Testbed) -> None:
+    async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        invoice, offer = await held_from_a(testbed, log)
+        await in_thread(faults.freeze, testbed, "B")
+        await lsp.answer(offer.key, Verdict.RESUME)
+        await in_thread(faults.kill, testbed, "A")
+        await log.take(PeerDisconnected)
+        await in_thread(faults.thaw, testbed, "B")
+        await in_thread(wait_for, no_htlcs([testbed["B"]]))
+        height = await in_thread(testbed.mine)
+        await log.take(BlockConnected, lambda block: block.height == height)
+        assert not [event for event in log.untaken if isinstance(event, HtlcSettled)]
+        assert [htlc.key for htlc in await lsp.pending_htlcs()] == [offer.key]
+
+        await in_thread(faults.come_back, testbed, "A")
+        assert (await log.take(HtlcSettled)).key == offer.key
+        assert (await log.take(HtlcGone)).key == offer.key
+    assert await has_paid(testbed, invoice)
+
+
+async def test_a_channel_opens_and_closes(testbed: Testbed) -> None:
+    spec = ChannelSpec.model_validate({"from": "LSP", "to": "B", "capacity_sat": 200_000, "private": True})
+    async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        funding = await in_thread(testbed["LSP"].open_channel, testbed["B"], spec)
+        await in_thread(testbed.mine, 6)
+        opened = (await log.take(LinkChanged, lambda event: event.link.usable)).link
+        assert opened.peer == node_id(testbed, "B")
+        command = [*testbed.cli("LSP"), "closechannel", "--chan_point", funding]
+        assert await in_thread(testbed.containers.run, "LSP", command) == 0
+        assert (await log.take(LinkClosed)).short_channel_id == opened.short_channel_id
+        await in_thread(testbed.mine)
+    assert opened.short_channel_id not in {ShortChannelId.parse(c.short_channel_id) for c in testbed["LSP"].channels()}

@@ -1,0 +1,70 @@
+"""Orders to pay as LND takes them, and its results."""
+
+from typing import Any
+
+import pytest
+
+from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
+from asyncpay.nodes.base import Payment
+from asyncpay.nodes.lnd import payments
+from asyncpay.nodes.proto import lightning_pb2 as ln
+
+INVOICE = Invoice(
+    text="lnbcrt1...",
+    payment_hash=bytes(32),
+    payee=bytes(33),
+    amount_msat=1_000,
+    network="regtest",
+    expires_at=0,
+    min_final_cltv_expiry=80,
+)
+
+
+def order(invoice: Invoice = INVOICE, **changes: Any) -> Payment:
+    values = {"amount_msat": 1_000, "fee_limit_msat": 7, "cltv_limit_blocks": 500}
+    return Payment(invoice=invoice, **(values | changes))
+
+
+def test_slack_is_added_to_the_final_hop() -> None:
+    hint = ln.RouteHint(hop_hints=[ln.HopHint(chan_id=3)])
+    decoded = ln.PayReq(payment_addr=b"\1" * 32, route_hints=[hint], features={9: ln.Feature(), 14: ln.Feature()})
+    request = payments.by_its_parts(order(slack_blocks=432), decoded)
+    assert (request.final_cltv_delta, request.payment_request) == (512, "")
+    assert (request.dest, request.payment_hash, request.payment_addr) == (bytes(33), bytes(32), b"\1" * 32)
+    assert (request.amt_msat, list(request.dest_features), list(request.route_hints)) == (1_000, [9, 14], [hint])
+
+
+def test_an_invoice_without_payment_address_gets_none() -> None:
+    assert payments.by_its_parts(order(), ln.PayReq(payment_addr=bytes(32))).payment_addr == b""
+
+
+def test_no_limit_becomes_lnds_word_for_none() -> None:
+    """Zero parts, or no time, would mean LND's default."""
+    request = payments.as_invoiced(order(max_parts=0, timeout_seconds=0))
+    assert (request.max_parts, request.timeout_seconds) == (1, 1)
+    assert (request.fee_limit_msat, request.cltv_limit, request.amt_msat) == (7, 500, 0)
+
+
+def test_a_longer_route_than_lnd_allows_is_not_asked_for() -> None:
+    assert payments.as_invoiced(order(cltv_limit_blocks=5_000)).cltv_limit == 2016
+
+
+@pytest.mark.parametrize(
+    ("prefix", "network"),
+    [("lnbcrt", "regtest"), ("lnbc", "bitcoin"), ("lntbs", "signet"), ("lntb", "testnet"), ("LNBCRT", "regtest")],
+)
+def test_the_network_is_in_the_prefix(prefix: str, network: str) -> None:
+    decoded = ln.PayReq(destination=bytes(33).hex(), payment_hash=bytes(32).hex(), timestamp=100, expiry=50)
+    invoice = payments.invoice(f"{prefix}10u1...", decoded)
+    assert (invoice.network, invoice.amount_msat, invoice.expires_at) == (network, None, 150)
+
+
+def test_results() -> None:
+    succeeded = ln.Payment(status=ln.Payment.SUCCEEDED, payment_preimage="ab" * 32, fee_msat=3)
+    assert payments.result(succeeded) == PaymentResult(
+        status=PaymentStatus.SUCCEEDED, preimage=b"\xab" * 32, fee_msat=3
+    )
+    no_route = ln.Payment(
+        status=ln.Payment.FAILED, payment_preimage="00" * 32, failure_reason=ln.FAILURE_REASON_NO_ROUTE
+    )
+    assert payments.result(no_route) == PaymentResult(status=PaymentStatus.FAILED, failure="no route")
