@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from asyncpay.nodes import lnd_channel
+from asyncpay.nodes.lnd import access
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
@@ -83,14 +83,14 @@ class LndNode(Node):
     @cached_property
     def _channel(self) -> grpc.Channel:
         try:
-            credentials = lnd_channel.credentials(
+            credentials = access.credentials(
                 self.containers.read(self.name, f"{LND_DIR}/tls.cert"),
                 self.containers.read(self.name, MACAROON),
             )
             address = self.containers.address(self.name, GRPC_PORT)
         except ContainerError as error:
             raise NodeError(f"{self.name} cannot be reached: {error}") from None
-        return grpc.secure_channel(address, credentials, lnd_channel.OPTIONS)
+        return grpc.secure_channel(address, credentials, access.OPTIONS)
 
     @cached_property
     def _lightning(self) -> LightningStub:

@@ -4,6 +4,7 @@ node         the interface's verbs               connection   gRPC, and its erro
 attachment   all of LND's streams as one         reach        peers and channels, and what changed
 htlcs        offers, answers, outcomes           onions       peeling with LND's node key
 payments     paying, and tracking                routes       the way of an onion message
+access       TLS and macaroon
 """
 
 from asyncpay.nodes.lnd.node import LndNode

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import grpc
 
-from asyncpay.nodes import lnd_channel
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
+from asyncpay.nodes.lnd import access
 from asyncpay.nodes.proto.chainnotifier_pb2_grpc import ChainNotifierStub
 from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub
 from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
@@ -16,7 +16,7 @@ CALL_SECONDS = 30
 """The longest that a call which LND can answer at once may take."""
 
 _OPTIONS = [
-    *lnd_channel.OPTIONS,
+    *access.OPTIONS,
     # A node that comes back should not be waited for longer than it was away.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
@@ -52,7 +52,7 @@ class Connection:
 
     def __init__(self, address: str, tls_certificate: bytes, macaroon: bytes) -> None:
         self.address = address
-        credentials = lnd_channel.credentials(tls_certificate, macaroon)
+        credentials = access.credentials(tls_certificate, macaroon)
         channel = grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
         self.lightning = LightningStub(channel)
         self.router = RouterStub(channel)
