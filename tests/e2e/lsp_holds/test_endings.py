@@ -22,6 +22,7 @@ def test_cancelled_before_the_parts_come(scene: Scene) -> None:
 def test_cancelled_while_parts_are_missing(scene: Scene) -> None:
     hold = scene.hold(amount_msat=AMOUNT_MSAT + 1).ask().pay(parts=2)
     wait_for(htlcs_held(scene.lsp, 2))
+    assert scene.block(hold)["stage"] == "accepted"
 
     hold.cancel()
 
