@@ -91,6 +91,7 @@ class Invoice:
     """What a BOLT 11 invoice says. amount_msat is None if it leaves the amount to the payer.
 
     network: bitcoin, testnet, signet or regtest. expires_at: Unix seconds.
+    route_hints: for each hint the nodes on the way to the payee, who is a peer of the last one.
     """
 
     text: str
@@ -100,6 +101,19 @@ class Invoice:
     network: str
     expires_at: int
     min_final_cltv_expiry: int
+    description: str = ""
+    route_hints: tuple[tuple[NodeId, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnInvoice:
+    """An invoice of this node. payable: neither paid, nor cancelled; expiry is for the reader to judge."""
+
+    payment_hash: bytes
+    amount_msat: int | None
+    expires_at: int
+    payable: bool
+    paid: bool
 
 
 class PaymentStatus(Enum):
@@ -113,12 +127,17 @@ class PaymentStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentResult:
-    """Where a payment stands. preimage: 32 bytes, if SUCCEEDED. failure: for people, if FAILED."""
+    """Where a payment stands. preimage: 32 bytes, if SUCCEEDED. failure: for people, if FAILED.
+
+    parts_in_flight, in_flight_msat: HTLCs that are neither settled nor failed, and what they bring the payee.
+    """
 
     status: PaymentStatus
     preimage: bytes | None = None
     fee_msat: int = 0
     failure: str = ""
+    parts_in_flight: int = 0
+    in_flight_msat: int = 0
 
 
 @dataclass(frozen=True, slots=True)

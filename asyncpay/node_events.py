@@ -129,6 +129,14 @@ class CustomMessage:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class InvoicePaid:
+    """An invoice of this node was paid, all of its parts: amount_msat has arrived."""
+
+    payment_hash: bytes
+    amount_msat: int
+
+
 NodeEvent: TypeAlias = (
     Attached
     | BlockConnected
@@ -143,4 +151,5 @@ NodeEvent: TypeAlias = (
     | OnionReceived
     | OnionInTransit
     | CustomMessage
+    | InvoicePaid
 )

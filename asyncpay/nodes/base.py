@@ -14,6 +14,7 @@ from asyncpay.lightning import (
     HtlcKey,
     Invoice,
     NodeId,
+    OwnInvoice,
     PaymentResult,
     PendingHtlc,
     Verdict,
@@ -50,6 +51,7 @@ class Payment:
     cltv_limit_blocks: the most that the whole route may lock, counted from the current height.
     slack_blocks: added to the final hop's CLTV delta, so that a held payment can wait this long.
     timeout_seconds: after this no new attempt is begun; those in flight still decide the result.
+    through: all parts leave through channels with this peer; None: through any.
     """
 
     invoice: Invoice
@@ -59,6 +61,7 @@ class Payment:
     slack_blocks: int = 0
     max_parts: int = 16
     timeout_seconds: int = 60
+    through: NodeId | None = None
 
 
 class Node(Protocol):
@@ -124,4 +127,20 @@ class Node(Protocol):
 
     async def track_payment(self, payment_hash: bytes) -> PaymentResult:
         """Wait until an earlier payment is decided. UNKNOWN at once if there is none."""
+        ...
+
+    async def look_up_payment(self, payment_hash: bytes) -> PaymentResult:
+        """Where an earlier payment stands at this moment, with what it has in flight. UNKNOWN if there is none."""
+        ...
+
+    async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
+        """A new invoice, with hints for the private channels whose peers are connected now. NodeError."""
+        ...
+
+    async def look_up_invoice(self, payment_hash: bytes) -> OwnInvoice | None:
+        """What became of an own invoice; None if the node has none with this hash."""
+        ...
+
+    async def synced(self) -> bool:
+        """Whether the node has followed the chain to its tip, as far as it knows."""
         ...

@@ -1,0 +1,1 @@
+"""The payee's engine: releases the payments that wait for it. `engine` says how to read it."""

@@ -1,0 +1,57 @@
+"""What the payee's engine takes in, beside the events of the node itself (asyncpay.node_events)."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from asyncpay.lightning import OwnInvoice
+from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChanged, LinkClosed
+from asyncpay.wire.blinding import BlindedPath
+from asyncpay.wire.messages import PaymentPending, ReleaseReply
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed. Also due when `Payee.next_deadline` is reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """The node's stream has ended; payments may come unseen until it is attached again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A payment_pending. invoices: what the node knows of each payment hash, in their order; None: not its own."""
+
+    message: PaymentPending
+    reply_path: BlindedPath | None
+    invoices: tuple[OwnInvoice | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicesSeen:
+    """The answer to a LookUpInvoices of this pid."""
+
+    pid: bytes
+    invoices: tuple[OwnInvoice | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseAnswered:
+    """A release_reply. Whoever knows the pid may have sent it."""
+
+    message: ReleaseReply
+
+
+PayeeEvent: TypeAlias = (
+    Attached
+    | BlockConnected
+    | LinkChanged
+    | LinkClosed
+    | InvoicePaid
+    | Tick
+    | Detached
+    | Announced
+    | InvoicesSeen
+    | ReleaseAnswered
+)

@@ -1,0 +1,18 @@
+"""How patient a payee is: every number a user may set, with the protocol's defaults."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """release_seconds: between two releases of one claim; doubles up to release_most_seconds.
+    max_releases: of one claim, until it is announced again.
+    max_claims: live ones for one payment hash.
+    max_remembered: finished claims that are kept, so that strangers cannot fill the disk; the oldest go first.
+    """
+
+    release_seconds: float = 10
+    release_most_seconds: float = 600
+    max_releases: int = 20
+    max_claims: int = 3
+    max_remembered: int = 1000

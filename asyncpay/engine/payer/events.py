@@ -1,0 +1,121 @@
+"""What the payer's engine takes in, beside the events of the node itself (asyncpay.node_events)."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.lightning import PaymentResult
+from asyncpay.node_events import (
+    Attached,
+    BlockConnected,
+    LinkChanged,
+    LinkClosed,
+    PeerConnected,
+    PeerDisconnected,
+)
+from asyncpay.wire.blinding import BlindedPath
+from asyncpay.wire.messages import BlockReply, BlockUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed. Also due when `Payer.next_deadline` is reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """The node's stream has ended: what was asked of it before may never be reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """The user pays: everything was checked (checks.py), made and signed; stage REQUESTED.
+
+    A payment hash that is known already is ignored.
+    """
+
+    payment: OutgoingPayment
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrdered:
+    """The user wants the payment with this hash back."""
+
+    payment_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """A block_reply. Onion messages have no sender: whoever knows the unblock_hash may have sent it."""
+
+    message: BlockReply
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """A block_update; as little to be trusted."""
+
+    message: BlockUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSeen:
+    """A payment_release reached the payer itself. pid: 32 bytes; an answer goes along reply_path."""
+
+    pid: bytes
+    reply_path: BlindedPath | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalSeen:
+    """A payment_refused reached the payer itself. pid: 32 bytes."""
+
+    pid: bytes
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentReported:
+    """Where the payment asked for by Pay or Track stands.
+
+    SUCCEEDED, FAILED and UNKNOWN are for good. IN_FLIGHT: it was lost sight of; the engine asks again.
+    """
+
+    payment_hash: bytes
+    result: PaymentResult
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentSeen:
+    """The answer to a LookUp: where the payment stands at this moment, with what it has in flight."""
+
+    payment_hash: bytes
+    result: PaymentResult
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSent:
+    """The answer to a SendPending: it has left for the LSP."""
+
+    payment_hash: bytes
+
+
+PayerEvent: TypeAlias = (
+    Attached
+    | BlockConnected
+    | PeerConnected
+    | PeerDisconnected
+    | LinkChanged
+    | LinkClosed
+    | Tick
+    | Detached
+    | Ordered
+    | CancelOrdered
+    | Replied
+    | Updated
+    | ReleaseSeen
+    | RefusalSeen
+    | PaymentReported
+    | PaymentSeen
+    | PendingSent
+)

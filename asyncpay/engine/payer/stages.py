@@ -1,0 +1,86 @@
+"""The life of a payment as its payer sees it: from the request to hold it until it is settled or back.
+
+Two rules, as for the LSP's blocks: whatever moves a payment from one stage to another is in TRANSITIONS, and
+this file knows nothing of nodes, messages or clocks.
+
+Theory of operation
+===================
+
+    REQUESTED    the LSP is asked to hold the coming parts; nothing has left
+    BLOCKED      it will; nothing has left
+    PAYING       the node may be paying: from here on only the node's own record tells how it ends
+    HELD         every part that the node has in flight is held by the LSP
+    HANDED_OVER  the payee's message has left, and the payer may go offline
+
+Each stage is stored before the step that it names is taken. So a payment found in one of the first two after
+a crash has no HTLC and may simply end; found in any other, it is looked up in the node, which never pays a
+hash twice, and ends only as the node says. A cancel does not end such a payment either: it asks the LSP to
+return the parts, and the node tells when they are back.
+"""
+
+from enum import Enum
+
+
+class Stage(Enum):
+    """How far a payment has come. Each is stored before the step that it names."""
+
+    REQUESTED = "requested"
+    BLOCKED = "blocked"
+    PAYING = "paying"
+    HELD = "held"
+    HANDED_OVER = "handed over"
+    SETTLED = "settled"
+    FAILED = "failed"
+
+
+class Trigger(Enum):
+    """What can happen to a payment."""
+
+    ACCEPTED = "the LSP will hold it"
+    REFUSED = "the LSP will not hold it"
+    UNANSWERED = "the LSP does not answer"
+    CANCEL = "the user cancels"
+    DEADLINE = "a deadline of the block"
+    WAY_OPEN = "the channel to the LSP is usable"
+    ALL_HELD = "all that the node has in flight is held"
+    PENDING_SENT = "payment_pending has left"
+    PAID = "the node has the preimage"
+    NOT_PAID = "the node has no attempt in flight"
+
+
+TRANSITIONS: dict[Stage, dict[Trigger, Stage]] = {
+    Stage.REQUESTED: {
+        Trigger.ACCEPTED: Stage.BLOCKED,
+        Trigger.REFUSED: Stage.FAILED,
+        Trigger.UNANSWERED: Stage.FAILED,
+        Trigger.CANCEL: Stage.FAILED,
+        Trigger.DEADLINE: Stage.FAILED,
+    },
+    Stage.BLOCKED: {
+        Trigger.WAY_OPEN: Stage.PAYING,
+        Trigger.CANCEL: Stage.FAILED,
+        Trigger.DEADLINE: Stage.FAILED,
+    },
+    Stage.PAYING: {
+        Trigger.ALL_HELD: Stage.HELD,
+        Trigger.PAID: Stage.SETTLED,
+        Trigger.NOT_PAID: Stage.FAILED,
+    },
+    Stage.HELD: {
+        Trigger.PENDING_SENT: Stage.HANDED_OVER,
+        Trigger.PAID: Stage.SETTLED,
+        Trigger.NOT_PAID: Stage.FAILED,
+    },
+    Stage.HANDED_OVER: {
+        Trigger.PAID: Stage.SETTLED,
+        Trigger.NOT_PAID: Stage.FAILED,
+    },
+    Stage.SETTLED: {},
+    Stage.FAILED: {},
+}
+
+FINISHED = frozenset(stage for stage, row in TRANSITIONS.items() if not row)
+"""No event leads out of these."""
+
+WITH_NODE = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.PAID in row)
+"""Stages in which the node may have HTLCs in flight, so that it alone tells how the payment ends."""
