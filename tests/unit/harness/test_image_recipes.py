@@ -50,7 +50,7 @@ def test_a_changed_pin_gives_another_image_to_those_who_use_it(folder):
     assert Recipe("toxiproxy").reference == toxiproxy
 
 
-@pytest.mark.parametrize("file", ["wire/tlv.py", "store/migrations/0001.sql", "nodes/proto/router_pb2.py"])
+@pytest.mark.parametrize("file", ["wire/tlv.py", "store/migrations/lsp/0001.sql", "nodes/proto/router_pb2.py"])
 def test_changed_source_gives_another_image_of_asyncpay(package, file):
     before = Recipe("asyncpay").reference
     append(package / file, "\n")
