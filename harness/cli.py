@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from asyncpay.amounts import AmountError, parse_msat, show_sat
 from harness import bringup, demo, doctor, images
 from harness import status as status_view
-from harness.amounts import parse_msat, show_sat
 from harness.errors import TestbedError
 from harness.phases import Phases
 from harness.testbed import Testbed, names
@@ -42,7 +42,7 @@ def _errors_as_sentences() -> Iterator[None]:
     except images.ImageUnavailableError as error:
         err.print(f"[yellow]UNAVAILABLE[/] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(UNAVAILABLE_EXIT) from None
-    except TestbedError as error:
+    except (TestbedError, AmountError) as error:
         err.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
 

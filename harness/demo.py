@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
+from asyncpay.amounts import show_sat
 from harness import bringup, money, status
-from harness.amounts import show_sat
 from harness.phases import Phases
 from harness.testbed import Testbed
 from harness.topology import load

@@ -6,7 +6,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from harness.amounts import in_sat
+from asyncpay.amounts import in_sat
 from harness.errors import NodeError
 from harness.lsp import Lsp
 from harness.nodes.base import Channel, Info, Node

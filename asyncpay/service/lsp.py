@@ -9,13 +9,14 @@ from asyncpay.engine.lsp.effects import Effect
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.node_events import Attached, CustomMessage, InvoicePaid, NodeEvent, OnionReceived
 from asyncpay.nodes.base import Node, NodeError
-from asyncpay.service import loop, status
+from asyncpay.service import control, loop, status
 from asyncpay.service.crash_point import CrashPoint
 from asyncpay.service.journal import Journal
 from asyncpay.service.loop import Loop
 from asyncpay.service.lsps import Lsps
 from asyncpay.service.nodes import open_node
 from asyncpay.service.performer import Performer
+from asyncpay.service.status import Status
 from asyncpay.store import LspStore
 from asyncpay.wire.errors import WireError
 
@@ -46,7 +47,7 @@ class _Session:
         self._lsps = Lsps(config, node, lsp, journal, self._loop.stored)
 
     async def run(self) -> None:
-        server = await status.serve(self._config.store.status_socket, lambda: status.snapshot(self._lsp, self._journal))
+        server = await control.serve(self._config.store.socket, {"status": self._status})
         async with server, self._lsps, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._performer = Performer(
@@ -60,6 +61,9 @@ class _Session:
             tasks.create_task(loop.follow(self._node, self._take, self._away, self._journal))
             tasks.create_task(self._loop.run())
             tasks.create_task(self._lsps.answer_requests())
+
+    async def _status(self, *_: object) -> Status:
+        return status.snapshot(self._lsp, self._journal)
 
     async def _perform(self, effect: Effect) -> None:
         await self._performer.perform(effect)
