@@ -15,6 +15,7 @@ import time
 import tenacity
 
 from asyncpay.config import LspConfig
+from asyncpay.engine.events import Detached, Tick
 from asyncpay.engine.lsp import Lsp, inbound
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.events import LspEvent
@@ -120,7 +121,7 @@ class _Session:
             async with asyncio.timeout(max(0, min(self._lsp.next_deadline - time.time(), 3600))):
                 events = [await self._events.get()]
         except TimeoutError:
-            return [(on.Tick(), None)]
+            return [(Tick(), None)]
         while not self._events.empty() and len(events) < MAX_BATCH:
             events.append(self._events.get_nowait())
         return events
@@ -135,7 +136,7 @@ class _Session:
                     self._take(event)
             except NodeUnreachableError as error:
                 self._journal.error("the node is away", error)
-                self._enqueue(on.Detached())
+                self._enqueue(Detached())
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, MOST_PAUSE_SECONDS)
 

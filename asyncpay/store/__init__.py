@@ -13,15 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from asyncpay.engine.changes import Change, Put
 from asyncpay.engine.lsp.records import (
     Attempt,
     Block,
     Call,
-    Change,
     Delivered,
     Htlc,
     Letter,
-    Put,
     Record,
     Webhook,
 )
@@ -104,7 +103,7 @@ class Store:
                 for row in self._database.execute(table.select):
                     yield table.shape.from_row(row)
 
-    def commit(self, changes: Iterable[Change]) -> None:
+    def commit(self, changes: Iterable[Change[Record]]) -> None:
         """Make these changes in one transaction; when this returns they are on disk.
 
         StoreError: none was made, and the engine that decided them must be thrown away.

@@ -40,6 +40,7 @@ class Trigger(Enum):
     REFUSED = "the LSP will not hold it"
     UNANSWERED = "the LSP does not answer"
     CANCEL = "the user cancels"
+    BLOCK_ENDED = "the LSP says that the block is over"
     DEADLINE = "a deadline of the block"
     WAY_OPEN = "the channel to the LSP is usable"
     ALL_HELD = "all that the node has in flight is held"
@@ -54,11 +55,13 @@ TRANSITIONS: dict[Stage, dict[Trigger, Stage]] = {
         Trigger.REFUSED: Stage.FAILED,
         Trigger.UNANSWERED: Stage.FAILED,
         Trigger.CANCEL: Stage.FAILED,
+        Trigger.BLOCK_ENDED: Stage.FAILED,
         Trigger.DEADLINE: Stage.FAILED,
     },
     Stage.BLOCKED: {
         Trigger.WAY_OPEN: Stage.PAYING,
         Trigger.CANCEL: Stage.FAILED,
+        Trigger.BLOCK_ENDED: Stage.FAILED,
         Trigger.DEADLINE: Stage.FAILED,
     },
     Stage.PAYING: {
@@ -84,3 +87,9 @@ FINISHED = frozenset(stage for stage, row in TRANSITIONS.items() if not row)
 
 WITH_NODE = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.PAID in row)
 """Stages in which the node may have HTLCs in flight, so that it alone tells how the payment ends."""
+
+UNPAID = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.DEADLINE in row)
+"""Stages in which nothing has left, so that the payment may simply end, and must at its deadlines."""
+
+CALLED_OFF = frozenset({Trigger.UNANSWERED, Trigger.CANCEL, Trigger.NOT_PAID})
+"""Endings of which the LSP may not know: it is asked to end the block too."""
