@@ -41,3 +41,6 @@ TRANSITIONS: dict[Stage, dict[Trigger, Stage]] = {
 
 FINISHED = frozenset(Stage) - {Stage.RELEASING}
 """Nothing is sent for these, and the same pid shown again changes nothing."""
+
+UNPAID = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.PAID in row)
+"""Stages in which the money may still come."""
