@@ -11,11 +11,13 @@ and all begins again from what the store has (`again_and_again`). Neither ends t
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 import tenacity
 
+from asyncpay.engine.changes import Step
+from asyncpay.engine.events import Tick
 from asyncpay.node_events import NodeEvent
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
 from asyncpay.service.crash_point import CrashPoint
@@ -31,32 +33,21 @@ a node forwards nothing while nobody is attached."""
 E = TypeVar("E", contravariant=True)
 
 
-class Step(Protocol):
-    """What an engine decided."""
-
-    @property
-    def changes(self) -> Sequence[Any]:
-        """To be stored, in one transaction."""
-        ...
-
-    @property
-    def effects(self) -> Sequence[Any]:
-        """To be carried out after that, in their order."""
-        ...
-
-
 class Engine(Protocol[E]):
     """See asyncpay.engine.lsp.engine for the contract."""
 
-    next_deadline: float
+    @property
+    def next_deadline(self) -> float:
+        """When it must hear of the time, if nothing happens before."""
+        ...
 
-    def handle(self, now: float, event: E) -> Step:
+    def handle(self, now: float, event: E | Tick) -> Step[Any, Any]:
         """Decide on one event."""
         ...
 
 
 class Loop(Generic[E]):
-    """One life of an engine. tick: the event that says nothing but that time has passed."""
+    """One life of an engine."""
 
     def __init__(
         self,
@@ -64,13 +55,11 @@ class Loop(Generic[E]):
         commit: Callable[[Iterable[Any]], None],
         perform: Callable[[Any], Awaitable[None]],
         crash_point: CrashPoint,
-        tick: E,
     ) -> None:
         self._engine = engine
         self._commit = commit
         self._perform = perform
         self._crash_point = crash_point
-        self._tick = tick
         self._events: asyncio.Queue[tuple[E, asyncio.Future[None] | None]] = asyncio.Queue()
 
     def enqueue(self, event: E) -> None:
@@ -98,13 +87,13 @@ class Loop(Generic[E]):
                     self._crash_point.before(effect)
                     await self._perform(effect)
 
-    async def _next_events(self) -> list[tuple[E, asyncio.Future[None] | None]]:
+    async def _next_events(self) -> list[tuple[E | Tick, asyncio.Future[None] | None]]:
         """What has come in, at least one event; a tick when the engine's next deadline is there first."""
         try:
             async with asyncio.timeout(max(0, min(self._engine.next_deadline - time.time(), 3600))):
-                events = [await self._events.get()]
+                events: list[tuple[E | Tick, asyncio.Future[None] | None]] = [await self._events.get()]
         except TimeoutError:
-            return [(self._tick, None)]
+            return [(Tick(), None)]
         while not self._events.empty() and len(events) < MAX_BATCH:
             events.append(self._events.get_nowait())
         return events

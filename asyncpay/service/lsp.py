@@ -3,6 +3,7 @@
 import asyncio
 
 from asyncpay.config import LspConfig
+from asyncpay.engine.events import Detached
 from asyncpay.engine.lsp import Lsp, inbound
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.effects import Effect
@@ -43,7 +44,7 @@ class _Session:
         self._node = node
         self._lsp = lsp
         crash_point = CrashPoint(config.store.path, journal)
-        self._loop: Loop[LspEvent] = Loop(lsp, store.commit, self._perform, crash_point, on.Tick())
+        self._loop: Loop[LspEvent] = Loop(lsp, store.commit, self._perform, crash_point)
         self._lsps = Lsps(config, node, lsp, journal, self._loop.stored)
 
     async def run(self) -> None:
@@ -69,7 +70,7 @@ class _Session:
         await self._performer.perform(effect)
 
     def _away(self) -> None:
-        self._loop.enqueue(on.Detached())
+        self._loop.enqueue(Detached())
 
     def _take(self, event: NodeEvent) -> None:
         """Hand an event of the node to whom it concerns."""

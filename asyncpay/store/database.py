@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, ClassVar, Generic, Self, TypeVar
 
-from asyncpay.engine.lsp.records import Put
+from asyncpay.engine.changes import Change, Put
 from asyncpay.store.rows import Shape, Value
 
 R = TypeVar("R")
@@ -94,7 +94,7 @@ class Store(Generic[R]):
                 for row in self._database.execute(table.select):
                     yield table.shape.from_row(row)
 
-    def commit(self, changes: Iterable[Any]) -> None:
+    def commit(self, changes: Iterable[Change[Any]]) -> None:
         """Make these changes in one transaction; when this returns they are on disk.
 
         StoreError: none was made, and the engine that decided them must be thrown away.

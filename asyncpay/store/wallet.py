@@ -1,15 +1,14 @@
 """The wallet's file."""
 
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.wallet import WalletRecord
 from asyncpay.store.database import Store, Table
 
-Record: TypeAlias = OutgoingPayment | Claim
 
-
-class WalletStore(Store[Record]):
+class WalletStore(Store[WalletRecord]):
     """What asyncpay.engine.payer and asyncpay.engine.payee keep."""
 
     owner = "wallet"

@@ -12,19 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asyncpay.engine.changes import Change, Drop, Put
 from asyncpay.engine.lsp.records import (
     Attempt,
     AttemptState,
     Block,
     Call,
-    Change,
     Delivered,
-    Drop,
     Htlc,
     Letter,
     Method,
     Outcome,
-    Put,
     Record,
     Webhook,
 )
@@ -166,7 +164,7 @@ def test_what_is_not_there_can_be_dropped(path: Path) -> None:
 
 
 def test_a_step_is_stored_whole_or_not_at_all(path: Path) -> None:
-    unstorable: list[Change] = [Put(letter(1)), Put(replace(letter(2), number=2**70))]
+    unstorable: list[Change[Record]] = [Put(letter(1)), Put(replace(letter(2), number=2**70))]
     with LspStore(path) as store:
         with pytest.raises(OverflowError):
             store.commit(unstorable)
@@ -196,7 +194,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from test_store import letter
-from asyncpay.engine.lsp.records import Put
+from asyncpay.engine.changes import Put
 from asyncpay.store import LspStore
 store = LspStore(Path({str(path)!r}))
 for step in range(0, 200, 2):

@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 from asyncpay.engine.payer import events as on
-from asyncpay.engine.payer.checks import OrderRefused
+from asyncpay.engine.payer.checks import OrderRefused, Wishes
 from asyncpay.engine.payer.policy import Policy
 from asyncpay.engine.payer.stages import FINISHED, Stage
 from asyncpay.lsps import lsps5
@@ -17,7 +18,7 @@ from asyncpay.service.journal import Journal
 from asyncpay.service.wallet import orders, view
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 from asyncpay.service.wallet.neighbourhood import Neighbourhood
-from asyncpay.service.wallet.orders import Wish
+from asyncpay.service.wallet.orders import Wanted
 from asyncpay.service.wallet.view import View
 
 Stored = Callable[[on.PayerEvent], Awaitable[None]]
@@ -112,9 +113,10 @@ class Desk:
 
     async def _pay(self, said: Mapping[str, Any], progress: Progress) -> Plain:
         """wait: not only until the phone may go offline, but until the payment is decided."""
-        wanted = dict(said)
-        until = FINISHED if wanted.pop("wait") else HANDED_OVER
-        order = await orders.prepare(self._node, self._neighbourhood.me(), self._link, self._policy, Wish(**wanted))
+        wishes = Wishes(**{field.name: said[field.name] for field in fields(Wishes)})
+        wanted = Wanted(said["invoice"], wishes, private=said["private"], literal_release=said["literal_release"])
+        until = FINISHED if said["wait"] else HANDED_OVER
+        order = await orders.prepare(self._node, self._neighbourhood.me(), self._link, self._policy, wanted)
         known = self._view.payments.get(order.payment_hash)
         if known is not None:
             raise RefusedError(

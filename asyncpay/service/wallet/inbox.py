@@ -34,6 +34,7 @@ def read(onion: OnionReceived, pids: Iterable[bytes]) -> payer_on.PayerEvent | p
         case BlockUpdate():
             return payer_on.Updated(message)
         case PaymentPending():
+            _check_numbers(message)
             return Announced(message, onion.reply_path, ())
         case PaymentRelease():
             if onion.path_id is not None and onion.path_id != release_path_id(message.pid):
@@ -52,3 +53,9 @@ def _bare_release(onion: OnionReceived, pids: Iterable[bytes]) -> payer_on.Relea
         return None
     pid = next((pid for pid in pids if release_path_id(pid) == onion.path_id), None)
     return None if pid is None else payer_on.ReleaseSeen(pid, onion.reply_path)
+
+
+def _check_numbers(message: PaymentPending) -> None:
+    """Anybody may send any 64 bits. What no clock and no supply of coins reaches is nonsense, and no store takes it."""
+    if max(message.amount_msat, message.hold_until) >= 2**63:
+        raise WireError("a payment_pending with an amount or a time beyond all measure")

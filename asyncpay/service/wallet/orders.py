@@ -5,10 +5,10 @@ Nothing has been sent when this returns, except the question to the LSP what it 
 
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 
 from asyncpay.engine.payer import checks
-from asyncpay.engine.payer.checks import OrderRefused, Plan
+from asyncpay.engine.payer.checks import OrderRefused, Plan, Terms, Wishes
 from asyncpay.engine.payer.policy import Policy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.lightning import Invoice, NodeId
@@ -23,21 +23,18 @@ from asyncpay.wire.messages import UNSIGNED, BlockRequest, CancelRequest, Courie
 from asyncpay.wire.onion import SMALL_ROOM, OnionMessage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What the user asks for. amount_msat: where the invoice leaves it open.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asks for.
 
-    slack_blocks, hold_for_seconds: how long the payee may take, where the policy's defaults will not do.
     private: the LSP is not to see the invoice. literal_release: the payee is to build the path for the release itself,
     for which it is told who the payer and its LSP are.
     """
 
     invoice: str
-    amount_msat: int | None = None
-    slack_blocks: int | None = None
-    hold_for_seconds: int | None = None
-    private: bool = False
-    literal_release: bool = False
+    wishes: Wishes
+    private: bool = field(default=False, kw_only=True)
+    literal_release: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +46,10 @@ class Self:
     height: int
 
 
-async def prepare(node: Node, me: Self, link: LspLink, policy: Policy, wish: Wish) -> OutgoingPayment:
+async def prepare(node: Node, me: Self, link: LspLink, policy: Policy, wanted: Wanted) -> OutgoingPayment:
     """The order. Raises OrderRefused, with the reason, for anything that cannot be paid like this."""
     try:
-        invoice = await node.decode_invoice(wish.invoice)
+        invoice = await node.decode_invoice(wanted.invoice)
     except NodeUnreachableError as error:
         raise OrderRefused(f"the node cannot read the invoice now: {error}") from None
     except NodeError as error:
@@ -61,19 +58,10 @@ async def prepare(node: Node, me: Self, link: LspLink, policy: Policy, wish: Wis
         lsp, offer = link.node_id, await link.info()
     except (NoLspError, UnsuitableLspError) as error:
         raise OrderRefused(str(error)) from None
-    plan = checks.plan(
-        invoice,
-        offer,
-        policy,
-        amount_msat=wish.amount_msat,
-        slack_blocks=wish.slack_blocks,
-        hold_for_seconds=wish.hold_for_seconds,
-        now=time.time(),
-        height=me.height,
-        network=me.network,
-    )
+    terms = Terms(**{field.name: getattr(offer, field.name) for field in fields(Terms)})
+    plan = checks.plan(invoice, wanted.wishes, terms, policy, now=time.time(), height=me.height, network=me.network)
     pid = secrets.token_bytes(32)
-    pending = _pending(me, lsp, offer, invoice, plan, pid, await _route(node, lsp, invoice), wish.literal_release)
+    pending = _pending(me, lsp, offer, invoice, plan, pid, await _route(node, lsp, invoice), wanted.literal_release)
     return OutgoingPayment(
         payment_hash=invoice.payment_hash,
         pid=pid,
@@ -88,7 +76,7 @@ async def prepare(node: Node, me: Self, link: LspLink, policy: Policy, wish: Wis
         max_parts=policy.max_parts,
         release_by_height=plan.release_by_height,
         hold_until=plan.hold_until,
-        request=await _signed_request(node, lsp, offer, invoice, plan, pid, pending, wish.private),
+        request=await _signed_request(node, lsp, offer, invoice, plan, pid, pending, wanted.private),
         cancel=await _signed_cancel(node, lsp, pid),
         pending=pending,
         created_at=time.time(),

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias
+from typing import Any
 
 from asyncpay.engine.payee import effects as payee_do
 from asyncpay.engine.payee import events as payee_on
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payer import effects as payer_do
 from asyncpay.engine.payer import events as payer_on
+from asyncpay.engine.wallet import WalletEffect
 from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus
-from asyncpay.nodes.base import Node, NodeError, Payment, PeerNotConnectedError
+from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError, Payment, PeerNotConnectedError
 from asyncpay.service import onions
 from asyncpay.service.journal import Journal
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
@@ -18,8 +19,6 @@ from asyncpay.service.wallet.paths import answer_path, literal_release_path
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import PaymentRefused, PaymentRelease, unblock_hash
-
-Effect: TypeAlias = payer_do.Effect | payee_do.Effect
 
 
 class Performer:
@@ -40,7 +39,7 @@ class Performer:
         self._report = report
         self._tasks = tasks
 
-    async def perform(self, effect: Effect) -> None:
+    async def perform(self, effect: WalletEffect) -> None:
         """Lines for the log are written before this returns; all else goes on the side."""
         match effect:
             case payer_do.Log():
@@ -55,7 +54,7 @@ class Performer:
             case _:
                 self._tasks.create_task(self._on_the_side(effect))
 
-    async def _on_the_side(self, effect: Effect) -> None:
+    async def _on_the_side(self, effect: WalletEffect) -> None:
         try:
             await self._work(effect)
         except PeerNotConnectedError as error:
@@ -67,7 +66,7 @@ class Performer:
                 lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
                 self._report(payer_on.PaymentReported(effect.payment_hash, lost))
 
-    def _work(self, effect: Effect) -> Coroutine[Any, Any, None]:
+    def _work(self, effect: WalletEffect) -> Coroutine[Any, Any, None]:
         match effect:
             case payer_do.SendToLsp():
                 return self._send_to_lsp(effect)
@@ -100,8 +99,15 @@ class Performer:
 
     async def _pay(self, effect: payer_do.Pay) -> None:
         self._journal.note("pay", payment_hash=effect.payment_hash, amount_msat=effect.amount_msat)
+        try:
+            invoice = await self._node.decode_invoice(effect.invoice)
+        except NodeUnreachableError:
+            raise
+        except NodeError as error:
+            self._tell(effect.payment_hash, PaymentResult(status=PaymentStatus.FAILED, failure=str(error)))
+            return
         payment = Payment(
-            invoice=await self._node.decode_invoice(effect.invoice),
+            invoice=invoice,
             amount_msat=effect.amount_msat,
             fee_limit_msat=effect.fee_limit_msat,
             cltv_limit_blocks=effect.cltv_limit_blocks,

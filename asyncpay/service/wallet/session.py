@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from asyncpay.config import WalletConfig
-from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.events import Detached
+from asyncpay.engine.payee.engine import Payee
 from asyncpay.engine.payee.events import Announced
-from asyncpay.engine.wallet import Wallet, WalletEvent
+from asyncpay.engine.payee.records import Claim
+from asyncpay.engine.payer.engine import Payer
+from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.wallet import Wallet, WalletEffect, WalletEvent, WalletRecord
 from asyncpay.lsps.info import UnsuitableLspError
 from asyncpay.node_events import (
     Attached,
@@ -36,10 +40,9 @@ from asyncpay.service.wallet import inbox
 from asyncpay.service.wallet.desk import Desk
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 from asyncpay.service.wallet.neighbourhood import Neighbourhood
-from asyncpay.service.wallet.performer import Effect, Performer
+from asyncpay.service.wallet.performer import Performer
 from asyncpay.service.wallet.view import View
 from asyncpay.store import WalletStore
-from asyncpay.store.wallet import Record
 from asyncpay.wire.errors import WireError
 
 
@@ -59,7 +62,7 @@ async def _session(config: WalletConfig, journal: Journal) -> None:
 
 class _Session:
     def __init__(
-        self, config: WalletConfig, journal: Journal, node: Node, store: WalletStore, records: Sequence[Record]
+        self, config: WalletConfig, journal: Journal, node: Node, store: WalletStore, records: Sequence[WalletRecord]
     ) -> None:
         self._config = config
         self._journal = journal
@@ -68,9 +71,11 @@ class _Session:
         self._view = View(records)
         self._neighbourhood = Neighbourhood()
         self._link = LspLink(node, config.lsp.node_id)
-        wallet = Wallet(config.payer_policy, config.payee_policy, records)
+        payments = [record for record in records if isinstance(record, OutgoingPayment)]
+        claims = [record for record in records if isinstance(record, Claim)]
+        wallet = Wallet(Payer(config.payer_policy, payments), Payee(config.payee_policy, claims))
         crash_point = CrashPoint(config.store.path, journal)
-        self._loop: Loop[WalletEvent] = Loop(wallet, self._commit, self._perform, crash_point, Tick())
+        self._loop: Loop[WalletEvent] = Loop(wallet, self._commit, self._perform, crash_point)
         self._desk = Desk(
             node, self._neighbourhood, self._link, config.payer_policy, self._view, journal, self._loop.stored
         )
@@ -90,7 +95,7 @@ class _Session:
         self._store.commit(changes)
         self._events.call_soon_threadsafe(self._view.stored, changes)
 
-    async def _perform(self, effect: Effect) -> None:
+    async def _perform(self, effect: WalletEffect) -> None:
         await self._performer.perform(effect)
 
     def _away(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from asyncpay.engine.changes import Change, Put
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payer.records import OutgoingPayment
-from asyncpay.store.wallet import Record
+from asyncpay.engine.wallet import WalletRecord
 from asyncpay.wire.messages import unblock_hash
 
 Plain = dict[str, Any]
@@ -19,14 +19,14 @@ Plain = dict[str, Any]
 class View:
     """Payments and claims, as of the last thing that was stored."""
 
-    def __init__(self, records: Iterable[Record]) -> None:
+    def __init__(self, records: Iterable[WalletRecord]) -> None:
         self.payments: dict[bytes, OutgoingPayment] = {}
         self.claims: dict[bytes, Claim] = {}
         self._changed = asyncio.Event()
         for record in records:
             self._put(record)
 
-    def stored(self, changes: Iterable[Change[Record]]) -> None:
+    def stored(self, changes: Iterable[Change[WalletRecord]]) -> None:
         """These are on disk now."""
         for change in changes:
             if isinstance(change, Put):
@@ -49,7 +49,7 @@ class View:
             last = now
             await changed.wait()
 
-    def _put(self, record: Record) -> None:
+    def _put(self, record: WalletRecord) -> None:
         if isinstance(record, OutgoingPayment):
             self.payments[record.key] = record
         else:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from harness.phone import Phone
+
 from harness import money
 from harness.money import Money
-from harness.phone import Phone
 from harness.testbed import Testbed
-from harness.wallet import HANDED_OVER, SETTLED
 from harness.waits import Predicate, wait_for
+from harness.wallet import HANDED_OVER, SETTLED
 
 AMOUNT_MSAT = 1_234_000
 SETTLE_SECONDS = 90
@@ -36,7 +37,9 @@ class Deal:
         """The payee's wallet has seen all of it arrive."""
 
         def missing() -> str | None:
-            states = [each["state"] for each in self.payee.wallet.announced() if self.payment_hash in each["payment_hashes"]]
+            states = [
+                each["state"] for each in self.payee.wallet.announced() if self.payment_hash in each["payment_hashes"]
+            ]
             return None if "paid" in states else f"{self.payee.name} says {states}"
 
         wait_for(Predicate(f"{self.payee.name}_paid", missing), timeout_seconds)
@@ -72,6 +75,11 @@ class Scene:
         invoice = payee.wallet.receive(amount_msat)
         return Deal(payer, payee, invoice["invoice"], invoice["payment_hash"], amount_msat)
 
+    def noted(self, lsp: str, deal: Deal) -> list[str]:
+        """What an LSP's component has written down of a payment."""
+        events = self.testbed.lsp(lsp).events()
+        return [event["what"] for event in events if deal.payment_hash in event.get("payment_hashes", ())]
+
     def htlcs(self, node: str) -> int:
         """How many HTLCs stand on the channels of a node, by its own account."""
         return sum(channel.htlcs for channel in self.testbed[node].channels())
@@ -86,7 +94,7 @@ class Scene:
         wait_for(Predicate("htlcs", missing))
 
     def assert_paid(self, *deals: Deal) -> None:
-        """Each payer has proof and has paid once, with what the others on the way have earned; each payee has it all."""
+        """Each payer has proof and has paid once, fees included; each payee has it all; nobody on the way has lost."""
         expected: dict[str, int] = {}
         for deal in deals:
             payment = deal.wait_until(SETTLED)

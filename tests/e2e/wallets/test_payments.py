@@ -64,7 +64,8 @@ def test_without_the_invoice_a_sleeping_payer_is_woken_to_forward(scene: Scene) 
         scene.a.sleep()
     deal.wait_until_paid()
     scene.assert_paid(deal)
-    assert "paying" not in [event["what"] for event in scene.testbed.lsp("LSP_a").events() if deal.payment_hash in event.get("payment_hashes", ())]
+    assert "paying" not in scene.noted("LSP_a", deal)
+    assert "released" in scene.noted("LSP_a", deal)
 
 
 def test_the_payee_may_find_the_way_back_itself(scene: Scene) -> None:

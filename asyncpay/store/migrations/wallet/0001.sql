@@ -24,6 +24,7 @@ CREATE TABLE payments (
     requests_sent INTEGER NOT NULL,
     request_next_at REAL,
     cancelled INTEGER NOT NULL,
+    cancels_sent INTEGER NOT NULL,
     cancel_next_at REAL,
     told INTEGER,
     told_parts INTEGER NOT NULL,
