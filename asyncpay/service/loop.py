@@ -31,6 +31,7 @@ FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 2.0
 a node forwards nothing while nobody is attached."""
 
 E = TypeVar("E", contravariant=True)
+C = TypeVar("C")
 
 
 class Engine(Protocol[E]):
@@ -114,14 +115,14 @@ async def follow(node: Node, take: Callable[[NodeEvent], None], away: Callable[[
         pause_seconds = min(2 * pause_seconds, MOST_PAUSE_SECONDS)
 
 
-async def again_and_again(session: Callable[[], Awaitable[None]], journal: Journal) -> None:
+async def again_and_again(session: Callable[[C, Journal], Awaitable[None]], config: C, journal: Journal) -> None:
     """Run sessions, each of which begins from what the store has, until cancelled."""
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(_is_passing),
         wait=tenacity.wait_exponential(FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS),
         before_sleep=lambda state: journal.error("beginning again from the store", state.outcome.exception()),  # type: ignore[union-attr]
     )
-    await retrying(session)
+    await retrying(session, config, journal)
 
 
 def _is_passing(error: BaseException) -> bool:

@@ -26,7 +26,7 @@ async def run(config: LspConfig, journal: Journal) -> None:
     """Run until cancelled. StoreError if the store cannot be used from the start, ValueError for bad limits."""
     LspStore(config.store.path).close()  # a file that cannot be used is the operator's to mend, before anything runs
     journal.note("started", store=config.store.path, node=config.node.address)
-    await loop.again_and_again(lambda: _session(config, journal), journal)
+    await loop.again_and_again(_session, config, journal)
 
 
 async def _session(config: LspConfig, journal: Journal) -> None:

@@ -50,7 +50,7 @@ async def run(config: WalletConfig, journal: Journal) -> None:
     """Run until cancelled. StoreError if the store cannot be used from the start."""
     WalletStore(config.store.path).close()  # a file that cannot be used is the user's to mend, before anything runs
     journal.note("started", store=config.store.path, node=config.node.address)
-    await loop.again_and_again(lambda: _session(config, journal), journal)
+    await loop.again_and_again(_session, config, journal)
 
 
 async def _session(config: WalletConfig, journal: Journal) -> None:
