@@ -118,8 +118,7 @@ def pay(
         "literal_release": literal_release,
         "wait": wait,
     }
-    show = (lambda _: None) if as_json else _show_progress
-    payment = _ask(config, "pay", show, **wish)
+    payment = _ask(config, "pay", (lambda _: None) if as_json else _Progress(), **wish)
     if as_json:
         print(json.dumps(payment, indent=2))
     elif payment["state"] == "handed over":
@@ -174,9 +173,17 @@ def _say(answer: Any, as_json: bool, sentence: str) -> None:
     print(json.dumps(answer, indent=2) if as_json else sentence)
 
 
-def _show_progress(payment: Any) -> None:
-    if payment["ended_at"] is None and payment["state"] != "handed over":
-        common.out.print(f"{_clock(time.time())} {payment['state']}", highlight=False)
+class _Progress:
+    """A line for each state that is not the last."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def __call__(self, payment: Any) -> None:
+        state = payment["state"]
+        if payment["ended_at"] is None and state not in (self._shown, "handed over"):
+            common.out.print(f"{_clock(time.time())} {state}", highlight=False)
+            self._shown = state
 
 
 def _amount(text: str) -> int:
