@@ -133,7 +133,7 @@ def exec_(
     """The own command line of what runs there: lncli, lightning-cli, asyncpay lsp or bitcoin-cli."""
     with _errors_as_sentences():
         testbed = Testbed.attach(which)
-        code = testbed.containers.run(service, [*testbed.cli(service), *arguments])
+        code = testbed.containers.run(testbed.service_of(service), [*testbed.cli(service), *arguments])
     raise typer.Exit(code)
 
 

@@ -17,7 +17,7 @@ import functools
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import docker
 from docker.errors import ImageNotFound
@@ -91,6 +91,16 @@ def ensure(kinds: Iterable[str], report: Report) -> dict[str, str]:
                     _make(engine, way, report)
                 found[kind] = way.reference
     return found
+
+
+def ensure_phone(node: str, report: Report) -> str:
+    """Have the image of a phone with the node out of this image on the engine. Raises as `ensure` does."""
+    recipe = Recipe("phone", official=Official(ensure(["asyncpay"], report)["asyncpay"]), node=node)
+    engine = client()
+    if not _present(engine, recipe.reference):
+        with _one_process_at_a_time(report):
+            _make(engine, recipe, report)
+    return recipe.reference
 
 
 def ensure_reference(reference: str, report: Report) -> str:
@@ -179,12 +189,18 @@ def _one_process_at_a_time(report: Report) -> Iterator[None]:
         yield
 
 
+def _ensure_one(kind: str, report: Report) -> str:
+    return ensure([kind], report)[kind]
+
+
 def main() -> int:
     """`make images`: every image that can be had here. A kind without any way is told, and is no error."""
     report = functools.partial(print, flush=True)
-    for kind in KINDS:
+    ways_to: dict[str, Callable[[Report], str]] = {kind: functools.partial(_ensure_one, kind) for kind in KINDS}
+    ways_to["phone"] = lambda report: ensure_phone(_ensure_one("lnd", report), report)
+    for kind, ensure_it in ways_to.items():
         try:
-            report(f"{kind}: {ensure([kind], report)[kind]}")
+            report(f"{kind}: {ensure_it(report)}")
         except ImageUnavailableError as error:
             report(f"{kind}: UNAVAILABLE: {error}")
         except TestbedError as error:
