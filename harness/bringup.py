@@ -57,10 +57,20 @@ def establish(testbed: Testbed, phases: Phases) -> None:
 
 
 def register(testbed: Testbed, phone: Phone) -> None:
-    """Subscribe a phone at the push gateway, and have its wallet give the webhook to its LSP."""
+    """Subscribe a phone at the push gateway, and have its wallet give the webhook to an LSP that has a component."""
     if phone.lsp.name in testbed.lsps:
-        testbed.push.subscribe(phone.name, phone.lsp.node_id)
-        # The wallet's part is still to come: wait_for(webhook_registered(phone, url)).
+        url = testbed.push.subscribe(phone.name, phone.lsp.node_id)
+        wait_for(webhook_registered(phone, url), 60, interval_seconds=0.5)
+
+
+def webhook_registered(phone: Phone, url: str) -> Predicate:
+    """The LSP has taken the webhook from the phone's wallet, which is asked to give it as long as it has not."""
+
+    def missing() -> str | None:
+        said = phone.wallet("register", url)
+        return None if said.exit_code == 0 else f"{phone.name}: {(said.stderr or said.stdout).strip()}"
+
+    return Predicate("webhook_registered", missing)
 
 
 def funded(node: Node) -> Predicate:

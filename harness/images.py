@@ -17,7 +17,7 @@ import functools
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import docker
 from docker.errors import ImageNotFound
@@ -93,9 +93,8 @@ def ensure(kinds: Iterable[str], report: Report) -> dict[str, str]:
     return found
 
 
-def ensure_phone(node: str, report: Report) -> str:
-    """Have the image of a phone with the node out of this image on the engine. Raises as `ensure` does."""
-    recipe = Recipe("phone", official=Official(ensure(["asyncpay"], report)["asyncpay"]), node=node)
+def ensure_made(recipe: Recipe, report: Report) -> str:
+    """Have the image of a recipe on the engine whose base is there. Raises RecipeError, InstallTreeError."""
     engine = client()
     if not _present(engine, recipe.reference):
         with _one_process_at_a_time(report):
@@ -189,18 +188,12 @@ def _one_process_at_a_time(report: Report) -> Iterator[None]:
         yield
 
 
-def _ensure_one(kind: str, report: Report) -> str:
-    return ensure([kind], report)[kind]
-
-
 def main() -> int:
     """`make images`: every image that can be had here. A kind without any way is told, and is no error."""
     report = functools.partial(print, flush=True)
-    ways_to: dict[str, Callable[[Report], str]] = {kind: functools.partial(_ensure_one, kind) for kind in KINDS}
-    ways_to["phone"] = lambda report: ensure_phone(_ensure_one("lnd", report), report)
-    for kind, ensure_it in ways_to.items():
+    for kind in KINDS:
         try:
-            report(f"{kind}: {ensure_it(report)}")
+            report(f"{kind}: {ensure([kind], report)[kind]}")
         except ImageUnavailableError as error:
             report(f"{kind}: UNAVAILABLE: {error}")
         except TestbedError as error:

@@ -21,7 +21,6 @@ WALLET_CONFIG = "/etc/asyncpay/wallet.toml"
 WALLET_VARIABLE = "ASYNCPAY_WALLET_CONFIG"
 WALLET_CLI = ("asyncpay", "wallet")
 """The wallet's command line, ready for arguments, inside the phone: the configuration is in its environment."""
-WALLET_RUN = ("sleep", "infinity")  # a stand-in, until there is (*WALLET_CLI, "run")
 NODE, WALLET = "node", "wallet"
 """The apps' names."""
 NODE_STOP_SECONDS, WALLET_STOP_SECONDS = 30, 10
@@ -63,7 +62,7 @@ def files(name: str, spec: WalletSpec, of_node: type[Node], node: dict[str, Any]
             ),
             AppSpec(
                 name=WALLET,
-                command=(*WALLET_RUN, *spec.args),
+                command=(*WALLET_CLI, "run", *spec.args),
                 stop_seconds=WALLET_STOP_SECONDS,
                 output="stdout",
             ),

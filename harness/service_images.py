@@ -25,8 +25,9 @@ def ensure(topology: Topology, report: Report) -> dict[str, str]:
             node = images.ensure_reference(_of_version(spec.implementation, spec.version), report)
         else:
             node = made[spec.implementation.value]
-        needs_more = spec.is_phone and BY_IMPLEMENTATION[spec.implementation].phone_needs_image
-        return images.ensure_phone(node, report) if needs_more else node
+        if not spec.is_phone:
+            return node
+        return images.ensure_made(BY_IMPLEMENTATION[spec.implementation].phone_recipe(node, made["asyncpay"]), report)
 
     def of_component(image: str) -> str:
         return made["asyncpay"] if image == ASYNCPAY else images.ensure_reference(image, report)

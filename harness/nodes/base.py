@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.containers import Containers
+from harness.image_recipes import Recipe
 from harness.topology import ChannelSpec, Implementation, NodeSpec
 
 P2P_PORT = 9735
@@ -93,8 +94,6 @@ class Node(ABC):
     """Where its volume is in its container, and in it what a component needs to be let in."""
     stop_command: ClassVar[tuple[str, ...]]
     """What makes it shut down in good order, where SIGTERM does not."""
-    phone_needs_image: ClassVar[bool]
-    """Whether a phone runs in an image of its own (docker/phone); otherwise the node's image has all that it needs."""
 
     def __init__(self, name: str, spec: NodeSpec, containers: Containers, sockets: Path) -> None:
         self.name = name
@@ -118,6 +117,11 @@ class Node(ABC):
     @abstractmethod
     def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:
         """The node's service in the compose file; `volumes` are named after the node."""
+
+    @classmethod
+    @abstractmethod
+    def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:
+        """What makes the image of a phone out of that of the node and that of asyncpay: both programs are in it."""
 
     @classmethod
     @abstractmethod

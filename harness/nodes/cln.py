@@ -7,6 +7,7 @@ from typing import Any
 from pyln.client import LightningRpc, RpcError
 
 from harness.errors import NodeError, PaymentError
+from harness.image_recipes import Official, Recipe
 from harness.nodes.base import P2P_PORT, Channel, Direction, Info, Node, Payment, Policy, Surroundings, volume
 from harness.topology import ChannelSpec, Implementation, NodeSpec
 
@@ -54,7 +55,6 @@ class ClnNode(Node):
     balance_unit_msat = 1
     folder = CLN_DIR
     stop_command = (*cli, "stop")
-    phone_needs_image = False
 
     @classmethod
     def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:
@@ -82,6 +82,11 @@ class ClnNode(Node):
             ],
             "stop_grace_period": "10s",
         }
+
+    @classmethod
+    def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:
+        """See Node.phone_recipe: lightningd needs libraries of its image, so asyncpay goes into that one."""
+        return Recipe("asyncpay", official=Official(node))
 
     @classmethod
     def access(cls, host: str, folder: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
 from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
 from harness.containers import ContainerError
 from harness.errors import NodeError, PaymentError
+from harness.image_recipes import Official, Recipe
 from harness.nodes.base import P2P_PORT, Channel, Direction, Info, Node, Payment, Policy, Surroundings, volume
 from harness.topology import ChannelSpec, ComponentSpec, Implementation, NodeSpec
 
@@ -54,7 +55,6 @@ class LndNode(Node):
     balance_unit_msat = 1_000
     folder = LND_DIR
     stop_command = ()
-    phone_needs_image = True
 
     @classmethod
     def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:
@@ -82,6 +82,11 @@ class LndNode(Node):
             "ports": [f"127.0.0.1::{GRPC_PORT}"],
             "stop_grace_period": "30s",
         }
+
+    @classmethod
+    def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:
+        """See Node.phone_recipe: LND's programs are static, and go into asyncpay's image."""
+        return Recipe("phone", official=Official(asyncpay), node=node)
 
     @classmethod
     def access(cls, host: str, folder: str) -> dict[str, str]:
