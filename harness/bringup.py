@@ -67,8 +67,8 @@ def webhook_registered(phone: Phone, url: str) -> Predicate:
     """The LSP has taken the webhook from the phone's wallet, which is asked to give it as long as it has not."""
 
     def missing() -> str | None:
-        said = phone.wallet("register", url)
-        return None if said.exit_code == 0 else f"{phone.name}: {(said.stderr or said.stdout).strip()}"
+        phone.wallet.call("register", url)  # a WalletError, if it cannot be done yet, is something to wait for
+        return None
 
     return Predicate("webhook_registered", missing)
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from harness.containers import Containers, Output, json_lines
+from harness.containers import Containers, json_lines
 from harness.inside.phone_config import State
 from harness.nodes.base import Node
-from harness.phone_container import NODE, WALLET_CLI, PhoneContainer
+from harness.phone_container import NODE, WALLET, WALLET_CLI, PhoneContainer
 from harness.toxiproxy import PhoneProxies, ProxyState, Toxiproxy
 from harness.waits import (
     apps_running,
@@ -27,6 +27,7 @@ from harness.waits import (
     ready,
     wait_for,
 )
+from harness.wallet import Wallet
 
 BREAKING = frozenset({"timeout", "reset_peer"})
 """The toxics that no connection survives."""
@@ -41,6 +42,7 @@ class Phone:
         self.lsp = lsp
         self.proxies = proxies
         self.container = PhoneContainer(node.name, containers)
+        self.wallet = Wallet(node.name, WALLET_CLI, containers)
         self._toxiproxy = Toxiproxy(containers)
         self._containers = containers
 
@@ -56,10 +58,6 @@ class Phone:
     def link(self) -> ProxyState:
         """Whether anything passes between the phone and its LSP, and what is done to it."""
         return self._toxiproxy.state(self.proxies.link)
-
-    def wallet(self, *arguments: str) -> Output:
-        """Call the wallet's command line: `phone.wallet("receive", "1000000")`. Raises ContainerError."""
-        return self._containers.output(self.name, [*WALLET_CLI, *arguments])
 
     def events(self) -> list[dict[str, Any]]:
         """What init and wallet have written since the container was made, oldest first."""
@@ -125,7 +123,16 @@ class Phone:
         self._enable(True)
 
     def restore(self) -> None:
-        """A link that is whole again, whatever was done to it; returns as `plug` does."""
+        """Undo everything: the phone is awake, all of its apps run, and its link is whole."""
+        if self.state() is State.FROZEN:
+            self.thaw()
+        for app in (NODE, WALLET):
+            self.container.do_to_app(app, "start")
+        self.mend()
+        self.wake()
+
+    def mend(self) -> None:
+        """Make the link whole, whatever was done to it; returns as `plug` does."""
         if BREAKING & {kind for kind, _ in self.link().toxics}:
             self.unplug()  # so that a connection seen afterwards is a new one
         for proxy in (self.proxies.link, self.proxies.push):
@@ -153,20 +160,20 @@ class Phone:
         return self._for_a_while(self.unplug, self.plug)
 
     def blackholed(self) -> AbstractContextManager[None]:
-        """`blackhole`, and `restore` at the end of the `with` block."""
-        return self._for_a_while(self.blackhole, self.restore)
+        """`blackhole`, and `mend` at the end of the `with` block."""
+        return self._for_a_while(self.blackhole, self.mend)
 
     def latency_ms(self, milliseconds: int) -> AbstractContextManager[None]:
-        """`latency`, and `restore` at the end of the `with` block."""
-        return self._for_a_while(lambda: self.latency(milliseconds), self.restore)
+        """`latency`, and `mend` at the end of the `with` block."""
+        return self._for_a_while(lambda: self.latency(milliseconds), self.mend)
 
     def bandwidth_kilobytes(self, per_second: int) -> AbstractContextManager[None]:
-        """`bandwidth`, and `restore` at the end of the `with` block."""
-        return self._for_a_while(lambda: self.bandwidth(per_second), self.restore)
+        """`bandwidth`, and `mend` at the end of the `with` block."""
+        return self._for_a_while(lambda: self.bandwidth(per_second), self.mend)
 
     def resetting(self) -> AbstractContextManager[None]:
-        """`reset`, and `restore` at the end of the `with` block."""
-        return self._for_a_while(self.reset, self.restore)
+        """`reset`, and `mend` at the end of the `with` block."""
+        return self._for_a_while(self.reset, self.mend)
 
     def _afflict(self, kind: str, **attributes: int) -> None:
         for proxy in (self.proxies.link, self.proxies.push):

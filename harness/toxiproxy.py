@@ -93,12 +93,32 @@ def configuration(proxies: Iterable[PhoneProxies], phone_port: int) -> str:
     )
 
 
+_WORDS = {
+    "timeout": "a black hole",
+    "latency": "latency {latency} ms",
+    "bandwidth": "{rate} kB/s",
+    "reset_peer": "reset",
+}
+
+
 @dataclass(frozen=True)
 class ProxyState:
-    """toxics: what is done to the traffic, as (type, attributes), each in both directions."""
+    """toxics: what is done to the traffic, in both directions."""
 
     enabled: bool
     toxics: frozenset[tuple[str, str]]
+    """Of each its type, and its attributes as JSON."""
+
+    def by_kind(self) -> list[tuple[str, dict[str, int]]]:
+        """The toxics in order, with their attributes as numbers."""
+        return [(kind, json.loads(attributes)) for kind, attributes in sorted(self.toxics)]
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        if not self.enabled:
+            return "unplugged"
+        return ", ".join(_WORDS.get(kind, kind).format(**values) for kind, values in self.by_kind()) or "whole"
 
 
 class Toxiproxy:
