@@ -24,7 +24,7 @@ def package(tmp_path, monkeypatch):
     """A copy of asyncpay's source to change."""
     copy = tmp_path / "asyncpay"
     shutil.copytree(image_recipes.CHECKOUT / "asyncpay", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setitem(image_recipes._PACKAGES, "asyncpay", copy)
+    monkeypatch.setitem(image_recipes._PACKAGES, "asyncpay", (copy,))
     return copy
 
 
