@@ -6,15 +6,16 @@ import pytest
 
 from harness import money
 from harness.pytest_plugin import running_testbed
+from harness.scene import Scene, restore
 from harness.testbed import Testbed
 from harness.topology import load
-
-from .scene import Scene, restore
 
 
 @pytest.fixture(scope="package")
 def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    with running_testbed(load("line"), pytestconfig) as running:
+    with running_testbed(
+        load("line", {f"{node}.component": "asyncpay" for node in ("A", "LSP_a", "LSP_b", "B")}), pytestconfig
+    ) as running:
         yield running
 
 

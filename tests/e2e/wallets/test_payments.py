@@ -1,6 +1,6 @@
 """Payments between phones that are online when it suits them: together, in turn, or for seconds."""
 
-from .scene import Scene
+from harness.scene import Scene
 
 
 def test_all_online(scene: Scene) -> None:

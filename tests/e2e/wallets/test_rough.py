@@ -1,11 +1,10 @@
 """Everything that goes wrong between two phones: freezing, flapping, dropping, and LSPs that are down."""
 
 import pytest
+from harness.moments import frozen_before, killed_before
 
+from harness.scene import Scene
 from harness.waits import interceptor_attached, wait_for
-
-from .moments import frozen_before, killed_before
-from .scene import Scene
 
 
 @pytest.mark.parametrize(
@@ -16,12 +15,11 @@ from .scene import Scene
 def test_payer_frozen(scene: Scene, effect: str) -> None:
     """The whole phone stands still for a while, its connection half open, and then goes on."""
     deal = scene.deal()
-    with frozen_before(scene.a, effect) as frozen:
+    with frozen_before(scene.testbed, scene.a, effect) as store:
         paying = scene.a.wallet.paying(deal.invoice)
-        frozen.wait()
+        wait_for(store.frozen)
         with scene.a.frozen():
-            scene.testbed.mine(1)
-        frozen.release()
+            scene.testbed.chain.mine(1)
     assert paying.result(90)["state"] in ("handed over", "settled")
     scene.assert_paid(deal)
 
@@ -30,7 +28,7 @@ def test_payer_frozen(scene: Scene, effect: str) -> None:
 def test_payer_s_wallet_killed(scene: Scene, effect: str) -> None:
     """In each of its states: what it asked for is stored, and it pays once."""
     deal = scene.deal()
-    killed_before(scene.a, effect, lambda: deal.payer.wallet.paying(deal.invoice))
+    killed_before(scene.testbed, scene.a, effect, lambda: scene.a.wallet.paying(deal.invoice))
     deal.wait_until_paid()
     scene.assert_paid(deal)
 
@@ -47,7 +45,7 @@ def test_payer_s_wallet_killed_after_the_hand_over(scene: Scene) -> None:
 @pytest.mark.parametrize("effect", ["SendRelease"])
 def test_payee_s_wallet_killed(scene: Scene, effect: str) -> None:
     deal = scene.deal()
-    killed_before(scene.b, effect, deal.hand_over)
+    killed_before(scene.testbed, scene.b, effect, deal.hand_over)
     deal.wait_until_paid()
     scene.assert_paid(deal)
 
@@ -68,12 +66,12 @@ def test_payee_releases_and_is_gone_before_the_htlc_comes(scene: Scene) -> None:
     """Its LSP holds the HTLC for it, and calls it."""
     deal = scene.deal()
     lsp_a = scene.testbed.lsp("LSP_a")
-    with scene.b.unplugged():
-        deal.hand_over()
-    with frozen_before(lsp_a, "Answer", number=1) as frozen:
-        frozen.wait()
+    scene.b.unplug()
+    deal.hand_over()
+    with frozen_before(scene.testbed, lsp_a, "Answer") as store:
+        scene.b.plug()
+        wait_for(store.frozen, 60)
         scene.b.unplug()
-        frozen.release()
     scene.wait_for_htlcs(LSP_b=1)
     scene.b.plug()
     deal.wait_until_paid()

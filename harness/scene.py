@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from harness.phone import Phone
-
 from harness import money
 from harness.money import Money
+from harness.phone import Phone
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
 from harness.wallet import HANDED_OVER, SETTLED
