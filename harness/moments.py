@@ -66,7 +66,7 @@ def restart(who: Phone | Lsp) -> None:
 
 @contextmanager
 def frozen_before(testbed: Testbed, who: Phone | Lsp, effect: str, number: int = 1) -> Iterator[Store]:
-    """The component will stand still before this effect; `frozen` of what this gives tells when. At the end it goes on."""
+    """The component will stand still before this effect (see `frozen` of what this gives), and goes on at the end."""
     store = store_of(testbed, who)
     store.ask(effect, number, "freeze")
     restart(who)
