@@ -121,6 +121,14 @@ def test_a_failure_after_the_lsp_returned_the_parts_says_so() -> None:
     assert world.sent(CancelRequest) == []
 
 
+@pytest.mark.parametrize("stage", [Stage.HELD, Stage.HANDED_OVER])
+def test_a_failure_after_the_parts_were_held_says_so(stage: Stage) -> None:
+    world = in_stage(stage)
+    world.node_fails("no route")
+    world.run()
+    assert world.payment.failure == "its parts were held, and came back: no route"
+
+
 def test_after_a_failure_the_block_is_cancelled() -> None:
     world = paying()
     world.node_fails("no route")
