@@ -88,7 +88,7 @@ format: setup ## let ruff format and sort
 	@$(BIN)/ruff format
 
 .PHONY: diagram
-diagram: setup ## draw docs/protocol.md's diagram from the table in asyncpay/engine/lsp/stages.py
+diagram: setup ## draw docs/protocol.md's diagrams from the tables in asyncpay/engine/*/stages.py
 	@$(BIN)/python -m asyncpay.engine.diagram
 
 .PHONY: test-unit

@@ -90,9 +90,11 @@ def _paid(turn: Turn, payment: OutgoingPayment, result: PaymentResult) -> None:
 
 
 def _not_paid(turn: Turn, payment: OutgoingPayment, failure: str) -> None:
-    """A failure that the user or the payee has asked for is told as that."""
+    """What the user or the payee wanted is told as that; a node only knows that an HTLC has failed, not why."""
     if payment.told is BlockState.FAILED_BACK:
         failure = f"returned by the LSP: {failure}"
+    elif payment.stage is not Stage.PAYING:
+        failure = f"its parts were held, and came back: {failure}"
     progress.advance(turn, payment, Trigger.NOT_PAID, payment.failure or failure)
 
 
