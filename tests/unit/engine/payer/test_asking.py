@@ -4,9 +4,10 @@ import pytest
 
 from asyncpay.engine.payer.effects import Log, Pay
 from asyncpay.engine.payer.stages import Stage
+from asyncpay.node_events import PeerConnected
 from asyncpay.wire.messages import BlockRequest, BlockState, BlockStatus, CancelRequest
 
-from .world import AMOUNT, BLOCK, HASH, HEIGHT, LSP, START, World, in_stage, order
+from .world import AMOUNT, BLOCK, HASH, HEIGHT, LSP, OTHER_LSP, START, World, in_stage, order
 
 
 def test_asked_blocked_and_paid_in_this_order() -> None:
@@ -128,6 +129,13 @@ def test_a_connection_told_of_twice_is_one() -> None:
     world.order()
     world.connect()
     assert len(world.sent(BlockRequest)) == 1
+
+
+def test_somebody_else_s_connection_changes_nothing() -> None:
+    world = World()
+    world.deaf = True
+    world.order()
+    assert world.feed(PeerConnected(OTHER_LSP)) == []
 
 
 def test_while_the_node_is_away_the_asking_waits_for_it() -> None:
