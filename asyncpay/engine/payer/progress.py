@@ -23,7 +23,7 @@ def advance(turn: Turn, payment: OutgoingPayment, trigger: Trigger, failure: str
         failure=failure or payment.failure,
         ended_at=turn.now if stage in FINISHED else None,
     )
-    if trigger in CALLED_OFF and moved.cancel_next_at is None and block_stands(turn, moved):
+    if trigger in CALLED_OFF and moved.cancel_next_at is None:
         moved = replace(moved, cancel_next_at=turn.now)
     turn.put(moved)
     if stage in FINISHED:

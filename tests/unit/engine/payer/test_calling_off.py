@@ -86,6 +86,20 @@ def test_repeated_at_doubling_intervals_until_answered() -> None:
     assert len(world.sent(CancelRequest)) == sent
 
 
+def test_the_node_s_answer_is_no_reason_to_hurry() -> None:
+    world = handed_over()
+    world.deaf = True
+    world.cancel()
+    world.sleep(15)
+    assert len(world.sent(CancelRequest)) == 2
+    world.node_fails("temporary channel failure")
+    world.run()
+    assert world.stage is Stage.FAILED
+    assert len(world.sent(CancelRequest)) == 2
+    world.sleep(15)
+    assert len(world.sent(CancelRequest)) == 3
+
+
 def test_an_lsp_that_says_held_has_not_answered() -> None:
     """It may be paying on the payer's behalf, and knows only later whether it can return the parts."""
     world = handed_over()

@@ -139,6 +139,16 @@ def test_a_block_that_is_over_is_not_announced_any_more(state: BlockState) -> No
     assert world.pending_left == 0
 
 
+def test_a_payment_that_is_cancelled_is_not_announced_any_more() -> None:
+    world = held_but_not_sent()
+    world.deaf = True
+    world.cancel()
+    world.connect()
+    world.sleep(1000)
+    assert world.stage is Stage.HELD
+    assert world.pending_left == 0
+
+
 def test_what_the_lsp_said_last_is_not_undone_by_what_it_said_before() -> None:
     world = paying()
     world.update(BlockState.FAILED_BACK)

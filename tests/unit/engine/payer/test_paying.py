@@ -73,6 +73,18 @@ def test_it_waits_for_a_channel_to_the_lsp() -> None:
     assert world.begun == [HASH]
 
 
+def test_without_the_node_it_waits_whatever_its_channels_were() -> None:
+    world = World()
+    world.deaf = True
+    world.order()
+    world.detach()
+    world.lsp_accepts()
+    assert world.stage is Stage.BLOCKED
+    assert world.did(Pay) == []
+    world.attach()
+    assert world.begun == [HASH]
+
+
 @pytest.mark.parametrize("how", ["height", "time"])
 def test_a_deadline_comes_before_the_channel(how: str) -> None:
     world = World(online=False)
@@ -229,6 +241,8 @@ def test_reports_on_what_has_not_begun_or_is_finished_are_ignored(status: object
     report(world, status)
     assert world.stage is Stage.BLOCKED
     world.connect()
+    world.sleep(10)
+    assert world.did(Track) == []
     world.lsp_releases()
     world.run()
     assert world.stage is Stage.SETTLED

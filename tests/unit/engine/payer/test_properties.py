@@ -174,5 +174,5 @@ class OnePayment(RuleBasedStateMachine):
 
 TestOnePayment = OnePayment.TestCase
 TestOnePayment.settings = settings(
-    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=80, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
