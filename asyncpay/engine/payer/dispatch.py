@@ -83,7 +83,7 @@ def _link_closed(turn: Turn, event: LinkClosed) -> None:
 
 
 def _tick(turn: Turn, _: Tick) -> None:
-    """Whatever is due is done before and after every event."""
+    """Whatever is due is done after every event."""
 
 
 _HANDLERS: dict[type[PayerEvent], Callable[[Turn, Any], None]] = {

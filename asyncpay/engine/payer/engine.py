@@ -51,7 +51,6 @@ class Payer:
         """Decide on one event at Unix time `now`, and on everything that has become due by then."""
         turn = Turn(self.state, self._policy)
         self.state.now = now
-        clock.run(turn)
         dispatch.handle(turn, event)
         clock.run(turn)
         self.next_deadline = clock.next_at(turn)

@@ -5,7 +5,7 @@ import pytest
 from asyncpay.engine.payee.effects import LookUpInvoices
 from asyncpay.engine.payee.policy import Policy
 from asyncpay.engine.payee.stages import Stage
-from asyncpay.node_events import LinkClosed
+from asyncpay.node_events import InvoicePaid, LinkClosed
 from asyncpay.wire.messages import ReleaseStatus
 
 from .world import CHANNEL, HASH, HASH2, PID, START, NodeInvoice, World
@@ -104,6 +104,7 @@ def test_paid() -> None:
     world.announce()
     world.paid()
     assert world.stage is Stage.PAID
+    assert world.claim.next_at is None
     sent = world.releases
     world.sleep(10_000)
     world.restart()
@@ -123,6 +124,14 @@ def test_several_invoices_are_paid_when_the_last_one_is() -> None:
     world.paid(HASH)
     assert world.stage is Stage.PAID
     assert world.claim.paid == (HASH, HASH2)
+
+
+def test_what_was_paid_before_is_not_stored_again() -> None:
+    world = World()
+    world.invoices[HASH2] = NodeInvoice()
+    world.announce(payment_hashes=(HASH, HASH2), amount_msat=2000)
+    world.paid(HASH2)
+    assert world.payee.handle(world.now, InvoicePaid(HASH2, 1000)).changes == ()
 
 
 def test_somebody_else_s_invoice_says_nothing() -> None:

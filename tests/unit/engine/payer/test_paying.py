@@ -51,6 +51,7 @@ def test_settled_with_the_proof() -> None:
     assert world.stage is Stage.SETTLED
     assert (world.payment.preimage, world.payment.fee_msat) == (PREIMAGE, 7)
     assert world.payment.ended_at == START
+    assert world.payer.state.payments.live() == []
     assert world.payer.next_deadline == float("inf")
 
 
