@@ -131,7 +131,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "lsp.sqlite"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
 @given(st.lists(records, unique_by=lambda record: (type(record), record.key)))
 def test_every_record_comes_back_as_it_went_in(tmp_path_factory: pytest.TempPathFactory, written: list) -> None:
     path = tmp_path_factory.mktemp("store") / "lsp.sqlite"

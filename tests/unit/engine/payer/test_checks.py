@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncpay.engine.payer.checks import MAX_ROUTE_BLOCKS, OrderRefused, Plan, Terms, Wishes, plan
@@ -119,6 +119,7 @@ def test_the_release_comes_before_the_lsp_s_own_margin() -> None:
     made(terms=greedy, slack_blocks=300 - 80 - 144 - 3 + 2)
 
 
+@settings(deadline=None)
 @given(
     expires_at=st.integers(1_000_000, 1_000_000 + 30 * DAY),
     min_final=st.integers(18, 2016),
