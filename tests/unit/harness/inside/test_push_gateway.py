@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import tenacity
 from coincurve import PrivateKey
 
 from asyncpay.lsps import notifications
@@ -67,13 +68,19 @@ class World:
         return [Push.model_validate(push) for push in (await self._client.get("/pushes")).json()]
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not true():
-                await asyncio.sleep(0.01)
+        async def holds() -> bool:
+            return true()
+
+        waiting = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_result(lambda held: not held),
+            wait=tenacity.wait_fixed(0.01),
+            stop=tenacity.stop_after_delay(10),
+        )
+        await waiting(holds)
 
 
 @pytest.fixture
-def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Runs a story in a world; told again, in a world whose gateway was started again."""
     monkeypatch.setattr(push_gateway, "FIRST_RETRY_SECONDS", 0.01)
 
@@ -90,7 +97,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 
         asyncio.run(tell())
 
-    yield run
+    return run
 
 
 def test_a_genuine_notification_reaches_the_phone_with_its_method_alone(play: Callable[..., None]) -> None:
