@@ -59,7 +59,7 @@ class App:
         if self.spec.stop_command:
             self._reaper.start(self.spec.stop_command, STDERR)
         else:
-            process.signal(signal.SIGTERM)
+            process.terminate()
         await asyncio.wait([process.exited], timeout=self.spec.stop_seconds)
         if process.running:
             self._journal.error(f"{self.spec.name} is killed", f"it did not stop in {self.spec.stop_seconds:g} s")

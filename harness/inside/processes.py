@@ -25,10 +25,16 @@ class Process:
         """It has not ended yet; a suspended one runs, too."""
         return not self.exited.done()
 
+    def terminate(self) -> None:
+        """Ask it alone to shut down (SIGTERM); its children are its own business."""
+        if self.running:
+            os.kill(self.pid, signal.SIGTERM)
+
     def signal(self, number: signal.Signals) -> None:
         """Signal it and its children, as many of them as are left."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        if self.running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
 
     @property
     def states(self) -> str:

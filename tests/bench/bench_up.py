@@ -38,7 +38,7 @@ def measure(topology: Topology) -> Phases:
 def main(runs: int) -> None:
     """Measure in turn, print medians, keep the figures."""
     line = load("line")
-    alone = line.model_copy(update={"name": "one LND", "nodes": {"A": line.nodes["A"]}, "channels": ()})
+    alone = line.model_copy(update={"name": "one LND", "nodes": {"router": line.nodes["router"]}, "channels": ()})
     pairs = [(measure(alone), measure(line)) for _ in range(runs)]
     alone_seconds = statistics.median(first.total_seconds for first, _ in pairs)
     table = Table(title=f"up of line.yaml, medians of {runs}", title_justify="left")

@@ -181,7 +181,7 @@ class Phone:
 
     def go_online(self, lsp_name: str) -> None:
         """Dial the LSP, and wait until the channel is usable."""
-        self.testbed[self.name].connect(self.testbed[lsp_name])
+        self.testbed.connect(self.name, lsp_name)
         wait_for(faults.channels_usable(self.testbed, self.name), 60)
 
     def _lncli(self, node: str, *arguments: str) -> Any:

@@ -4,10 +4,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness.bringup import ready
 from harness.testbed import PROJECT_PREFIX, Testbed
 from harness.topology import Topology
-from harness.waits import wait_for
+from harness.waits import ready, wait_for
 
 
 def test_compose_alone_starts_the_nodes(pair: Topology, tmp_path: Path) -> None:

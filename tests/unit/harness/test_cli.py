@@ -1,5 +1,6 @@
 """The `testbed` command without containers: exit codes, and sentences instead of tracebacks."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,35 @@ def test_doctors_exit_code(monkeypatch: pytest.MonkeyPatch, state: str, code: in
     assert "do this" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["up", "status", "pay", "exec", "logs", "mine", "down", "doctor", "demo", "images"])
-def test_every_command_explains_itself(command: str) -> None:
-    result = runner.invoke(app, [command, "--help"])
+COMMANDS = ["up", "status", "pay", "exec", "logs", "mine", "down", "doctor", "demo", "images", "pushes", "push-gateway"]
+PHONE_VERBS = ["sleep", "wake", "freeze", "thaw", "unplug", "plug", "blackhole", "latency", "bandwidth", "reset"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[name] for name in COMMANDS] + [["phone", "A", verb] for verb in (*PHONE_VERBS, "restore", "status")],
+    ids=" ".join,
+)
+def test_every_command_explains_itself(command: list[str]) -> None:
+    result = runner.invoke(app, [*command, "--help"])
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
+    assert re.search(r"\n +[A-Z].{20}", result.stdout)  # a sentence on what it does
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["A", "sleep"], "no testbed is up"),
+        (["A", "latency", "300"], "'300' is not a delay: write it like 300ms or 0.5s"),
+        (["A", "latency", "-1s"], "No such option: -1"),
+        (["A", "latency", "0ms"], "'0ms' is not a delay"),
+        (["A", "bandwidth", "0.5kB"], "'0.5kB' is not a rate"),
+        (["A", "fly"], "No such command 'fly'"),
+    ],
+)
+def test_a_mistake_about_a_phone_is_one_too(arguments: list[str], said: str) -> None:
+    result = runner.invoke(app, ["phone", *arguments])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.output

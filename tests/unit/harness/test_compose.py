@@ -1,13 +1,16 @@
 """The compose file: what is in it, and that testbeds cannot get in each other's way through it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from asyncpay import config
 from harness import compose
 from harness.authority import Authority
+from harness.inside.phone_config import Config
 from harness.topology import Topology, load
 
 AUTHORITY = Authority(ca="a certificate", server="another, and its key")
@@ -21,7 +24,7 @@ def topology() -> Topology:
 @pytest.fixture
 def with_components() -> dict[str, Any]:
     topology = load("line", {"LSP_a.component": "asyncpay", "LSP_b.component": "their/lsp:1"})
-    names = ["bitcoind", *topology.nodes, "LSP_a-lsp", "LSP_b-lsp"]
+    names = ["bitcoind", *topology.nodes, "LSP_a-lsp", "LSP_b-lsp", "push", "toxiproxy"]
     return compose.render(
         topology, "testbed-x", {name: f"image of {name}" for name in names}, "s", Path("/sockets"), AUTHORITY
     )
@@ -82,9 +85,9 @@ def test_a_component_stands_beside_its_node_and_only_reads_its_keys(with_compone
 
 
 def test_a_component_s_configuration_is_in_the_file(with_components: dict[str, Any]) -> None:
-    (config,) = with_components["services"]["LSP_b-lsp"]["configs"]
-    assert 'address = "LSP_b:10009"' in with_components["configs"][config["source"]]["content"]
-    assert config["target"] in with_components["services"]["LSP_b-lsp"]["entrypoint"]
+    component = with_components["services"]["LSP_b-lsp"]
+    (file,) = [file for file in component["configs"] if file["target"] in component["entrypoint"]]
+    assert 'address = "LSP_b:10009"' in with_components["configs"][file["source"]]["content"]
 
 
 def test_a_node_waits_for_the_interceptor_only_beside_a_component(with_components: dict[str, Any]) -> None:
@@ -94,6 +97,42 @@ def test_a_node_waits_for_the_interceptor_only_beside_a_component(with_component
         if "--requireinterceptor" in service.get("command", ())
     }
     assert requiring == {"LSP_a", "LSP_b"}
+
+
+def test_a_phone_is_one_container_with_two_apps(with_components: dict[str, Any], tmp_path: Path) -> None:
+    phone, configs = with_components["services"]["B"], with_components["configs"]
+    assert phone["image"] == "image of B"
+    files = {file["target"]: configs[file["source"]]["content"] for file in phone["configs"]}
+    node, wallet = Config.model_validate_json(files[phone["environment"]["PHONE_CONFIG"]]).apps
+    assert node.command[:1] == ("lnd",)
+    assert "--nolisten" in node.command
+    assert wallet.command == ("asyncpay", "wallet", "run")
+    (tmp_path / "wallet.toml").write_text(files[phone["environment"]["ASYNCPAY_WALLET_CONFIG"]], encoding="utf-8")
+    read = config.load(tmp_path / "wallet.toml", config.WalletConfig)
+    assert read.node.address == "localhost:10009"
+    kept = {mount["target"] for mount in phone["volumes"]}
+    assert kept == {str(read.node.macaroon.parent), str(read.store.path.parent)}
+
+
+def test_a_phone_s_way_to_the_world_is_toxiproxy(with_components: dict[str, Any]) -> None:
+    services, configs = with_components["services"], with_components["configs"]
+    proxies = {proxy["name"]: proxy for proxy in json.loads(configs["toxiproxy"]["content"])}
+    assert {name: proxy["upstream"] for name, proxy in proxies.items()} == {
+        "A-link": "LSP_a:9735",
+        "A-push": "A:8080",
+        "B-link": "LSP_b:9735",
+        "B-push": "B:8080",
+    }
+    assert len({proxy["listen"] for proxy in proxies.values()}) == len(proxies)
+    gateway = json.loads(configs["push"]["content"])
+    port = proxies["A-push"]["listen"].partition(":")[2]
+    assert gateway["phones"]["A"] == f"http://toxiproxy:{port}/push"
+    for name in ("LSP_a-lsp", "LSP_b-lsp"):  # they trust the gateway
+        assert AUTHORITY.ca in [configs[file["source"]]["content"] for file in services[name]["configs"]]
+
+
+def test_without_phones_there_is_neither_gateway_nor_proxy(rendered: dict[str, Any]) -> None:
+    assert not {"push", "toxiproxy"} & rendered["services"].keys()
 
 
 def test_a_configuration_stays_readable(with_components: dict[str, Any], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from asyncpay.engine.lsp import Policy
-from harness.topology import Implementation, Role, TopologyError, load, shipped
+from harness.topology import Implementation, Role, Topology, TopologyError, load, shipped
 
 GOOD = """\
 nodes:
@@ -66,6 +66,29 @@ def test_a_component_in_one_word(file: Path, image: str) -> None:
     assert load(file).components == {}
     assert load(file, {"A.component": image}) == in_the_file
     assert in_the_file.components["A"].image == image
+
+
+PHONES = """\
+nodes:
+  A: {role: payer, component: asyncpay}
+  LSP: {role: lsp}
+  B: {role: payee, component: {image: my/phone:1, policy: {slack_blocks: 7}}}
+channels:
+  - {from: A, to: LSP, capacity_sat: 1_000_000}
+  - {from: LSP, to: B, capacity_sat: 1_000_000}
+"""
+
+
+def test_a_payer_or_payee_with_a_component_is_a_phone(file: Path) -> None:
+    file.write_text(PHONES, encoding="utf-8")
+    topology = load(file)
+    assert topology.components == {}
+    assert {name: (wallet.image, wallet.policy) for name, wallet in topology.phones.items()} == {
+        "A": ("asyncpay", {}),
+        "B": ("my/phone:1", {"slack_blocks": 7}),
+    }
+    assert [topology.lsp_of(phone) for phone in topology.phones] == ["LSP", "LSP"]
+    assert Topology.model_validate(topology.model_dump(mode="json", by_alias=True)) == topology
 
 
 @pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
@@ -160,6 +183,27 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
         ),
         pytest.param(
             LSP.replace("policy", "polcy"), "net.yaml:2: nodes.A.component.polcy: is not a field", id="misspelt policy"
+        ),
+        pytest.param(
+            PHONES.replace("{from: A, to: LSP,", "{from: A, to: B,"),
+            "net.yaml:2: nodes.A: A and B are both phones: neither can dial the other",
+            id="phones alone",
+        ),
+        pytest.param(
+            PHONES.replace("{from: A, to: LSP,", "{from: B, to: LSP,"),
+            "net.yaml:2: nodes.A: a phone has channels to one node, its LSP; A has them to nobody",
+            id="phone without a channel",
+        ),
+        pytest.param(
+            PHONES + "  - {from: router, to: A, capacity_sat: 1_000_000}\n",
+            "channels.2.from: there is no node router",
+            id="phone with a channel to nowhere",
+        ),
+        pytest.param(
+            PHONES.replace("policy: {", "polcy: {"), "net.yaml:4: nodes.B.component.polcy: is not", id="misspelt limits"
+        ),
+        pytest.param(
+            PHONES.replace("A: {role: payer, c", "A-wallet: {role: payer, c"), "A-wallet is a name that", id="wallet"
         ),
         pytest.param(
             GOOD.replace("B", "A-LSP"), "net.yaml:3: nodes.A-LSP: A-LSP is a name that", id="a component's name"

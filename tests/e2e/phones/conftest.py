@@ -1,0 +1,34 @@
+"""One phone, its LSP, and somebody behind the LSP who sends it money."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import faults
+from harness.phone import Phone
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from harness.topology import load
+from harness.waits import wait_for
+
+
+@pytest.fixture(scope="package")
+def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
+    topology = load(Path(__file__).parent.parent / "topologies" / "one-phone.yaml")
+    with running_testbed(topology, pytestconfig) as running:
+        make_whole(running, running.phone("A"))
+        yield running
+
+
+@pytest.fixture
+def phone(testbed: Testbed) -> Iterator[Phone]:
+    """Awake on a whole link, before and after the test."""
+    yield testbed.phone("A")
+    make_whole(testbed, testbed.phone("A"))
+
+
+def make_whole(testbed: Testbed, phone: Phone) -> None:
+    phone.restore()
+    wait_for(faults.channels_usable(testbed, phone.name), 60)
+    wait_for(phone.wallet.ready(), 60)

@@ -1,0 +1,38 @@
+"""Notifications made by hand: genuine ones, which only the LSP's node can sign, and all others."""
+
+import json
+import ssl
+import time
+from dataclasses import dataclass
+
+import httpx
+
+from asyncpay.lsps import notifications
+from asyncpay.lsps.notifications import SIGNATURE_HEADER, TIMESTAMP_HEADER, Notification
+from harness import compose, push
+from harness.testbed import Testbed
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What is posted to a webhook."""
+
+    headers: dict[str, str]
+    body: str
+
+
+def notice(testbed: Testbed, method: str, signed_by: str = "LSP", age_seconds: float = 0) -> Notice:
+    """A notification that this node signs, and that says that it is so old."""
+    when = notifications.timestamp(int((time.time() - age_seconds) * 1_000))
+    body = Notification.of(method).body()
+    text = notifications.signed_text(when, body)
+    said = testbed.containers.output(signed_by, [*testbed.cli(signed_by), "signmessage", text])
+    return Notice({TIMESTAMP_HEADER: when, SIGNATURE_HEADER: json.loads(said.stdout)["signature"]}, body)
+
+
+def post(testbed: Testbed, webhook: str, notice: Notice) -> int:
+    """Post it as an LSP does, by way of the port that the gateway has on this machine; the status of the answer."""
+    address = testbed.containers.address(push.NAME, push.PORT)
+    url = webhook.replace(f"https://{push.NAME}/", f"https://{address}/")
+    tls = ssl.create_default_context(cadata=compose.ca_of(testbed.containers.compose_file))
+    return httpx.post(url, headers=notice.headers, content=notice.body, verify=tls, trust_env=False).status_code

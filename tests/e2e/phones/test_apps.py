@@ -1,0 +1,101 @@
+"""Node and wallet are apps of the phone: they sleep, wake, freeze, crash, and stay down when they are told to."""
+
+from typing import Any
+
+import pytest
+
+from harness import faults, money
+from harness.errors import NodeError
+from harness.inside.phone_config import State
+from harness.phone import Phone
+from harness.phone_container import NODE, WALLET
+from harness.testbed import Testbed
+from harness.waits import Predicate, apps_running, peers_connected, ready, wait_for
+
+AMOUNT_MSAT = 2_000_000
+
+
+def apps(phone: Phone) -> dict[str, dict[str, Any]]:
+    return {app["name"]: app for app in phone.container.status()["apps"]}
+
+
+def started(phone: Phone, app: str, times: int) -> Predicate:
+    def missing() -> str | None:
+        starts = apps(phone)[app]["starts"]
+        return None if starts == times and apps(phone)[app]["pid"] else f"{app} was started {starts} times"
+
+    return Predicate(f"{app}_started", missing)
+
+
+def test_a_sleeping_phone_runs_nothing_and_its_lsp_knows(testbed: Testbed, phone: Phone) -> None:
+    before = money.count(testbed)
+    said = len(phone.events())
+    with phone.asleep():
+        assert phone.state() is State.ASLEEP
+        assert [app["pid"] for app in apps(phone).values()] == [None, None]
+        assert phone.node.node_id not in testbed["LSP"].peers()
+        assert testbed.running() == [testbed["LSP"], testbed["sender"]]
+        testbed.mine()  # nobody waits for a node that sleeps
+        stopped = [event["what"] for event in phone.events()[said:]]
+    assert "stopped" in stopped  # the wallet's own last word
+    assert not any("killed" in what for what in stopped)
+
+    assert apps(phone)[NODE]["last_exit"] is None
+    wait_for(faults.channels_usable(testbed, "A"), 60)
+    testbed.pay("sender", "A", AMOUNT_MSAT)
+    assert money.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
+
+
+def test_a_frozen_phone_leaves_its_connection_half_open(testbed: Testbed, phone: Phone) -> None:
+    with phone.frozen():
+        assert phone.state() is State.FROZEN
+        assert [app["process_states"] for app in apps(phone).values()] == ["T", "T"]
+        assert phone.node.node_id in testbed["LSP"].peers()
+        with pytest.raises(NodeError, match="the phone is frozen"):
+            phone.wake()
+    assert [app["process_states"] for app in apps(phone).values()] == ["S", "S"]
+    testbed.pay("sender", "A", AMOUNT_MSAT)
+
+
+@pytest.mark.parametrize("app", [NODE, WALLET])
+def test_an_app_that_crashes_is_started_again(testbed: Testbed, phone: Phone, app: str) -> None:
+    before = apps(phone)
+    phone.container.do_to_app(app, "crash")
+    wait_for(started(phone, app, before[app]["starts"] + 1))
+    other = WALLET if app == NODE else NODE
+    assert apps(phone)[other]["pid"] == before[other]["pid"]
+    wait_for(ready(phone.node), 60)
+    wait_for(phone.wallet.ready(), 60)
+
+
+def test_an_app_that_was_killed_stays_down_until_it_is_started(phone: Phone) -> None:
+    phone.container.do_to_app(WALLET, "kill")
+    starts = apps(phone)[WALLET]["starts"]
+    with phone.asleep():
+        pass
+    seen = apps(phone)[WALLET]
+    assert (seen["pid"], seen["last_exit"], seen["starts"], seen["stays_down"]) == (None, -9, starts, True)
+    phone.container.do_to_app(WALLET, "start")
+    wait_for(started(phone, WALLET, starts + 1))
+    wait_for(phone.wallet.ready(), 60)
+
+
+def test_the_first_process_reaps_what_others_leave_behind(testbed: Testbed, phone: Phone) -> None:
+    testbed.containers.output("A", ["sh", "-c", "sleep 0.1 & exit"])
+
+    def missing() -> str | None:
+        stats = testbed.containers.output("A", ["sh", "-c", "cat /proc/[0-9]*/stat"]).stdout.splitlines()
+        states = {line.partition(" ")[2].rpartition(")")[0]: line.rpartition(")")[2].split()[0] for line in stats}
+        return None if "Z" not in states.values() and "(sleep" not in states else f"processes {states}"
+
+    wait_for(Predicate("no_zombie", missing))
+
+
+def test_a_phone_whose_battery_is_taken_out_comes_back(testbed: Testbed, phone: Phone) -> None:
+    testbed.containers.kill("A")
+    testbed.containers.start("A")
+    phone.node.reconnect()
+    wait_for(apps_running(phone.container))
+    wait_for(ready(phone.node), 60)
+    wait_for(peers_connected(phone.node, testbed["LSP"]), 60)
+    wait_for(phone.wallet.ready(), 60)

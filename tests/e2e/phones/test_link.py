@@ -1,0 +1,103 @@
+"""What may happen to a phone's link, each proven at both ends."""
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from harness import faults, money
+from harness.errors import NodeError
+from harness.nodes.base import Payment
+from harness.phone import Phone
+from harness.testbed import Testbed
+from harness.waits import peer_gone, wait_for
+
+AMOUNT_MSAT = 3_000_000
+USUAL_SECONDS = 3
+"""Many times what a payment over these two hops takes."""
+
+
+def paying(testbed: Testbed, invoice: str) -> "Future[Payment]":
+    """The sender pays an invoice, and nobody waits for it."""
+    pool = ThreadPoolExecutor(max_workers=1)
+    payment = pool.submit(testbed["sender"].pay, invoice, 60)
+    pool.shutdown(wait=False)
+    return payment
+
+
+def htlcs(testbed: Testbed, node: str) -> int:
+    return sum(channel.htlcs for channel in testbed[node].channels())
+
+
+def connections(testbed: Testbed, phone: Phone) -> tuple[bool, bool]:
+    """Whether the LSP, and whether the phone, believes that they are connected."""
+    lsp = testbed["LSP"]
+    return phone.node.node_id in lsp.peers(), lsp.node_id in phone.node.peers()
+
+
+def test_an_unplugged_phone_is_gone_at_both_ends_and_comes_back(testbed: Testbed, phone: Phone) -> None:
+    before = money.count(testbed)
+    with phone.unplugged():
+        assert phone.link().words == "unplugged"
+        assert connections(testbed, phone) == (False, False)
+        assert phone.node.info().synced  # the node itself is well, and has its chain
+    assert connections(testbed, phone) == (True, True)
+    wait_for(faults.channels_usable(testbed, "A"), 60)
+    testbed.pay("sender", "A", AMOUNT_MSAT)
+    assert money.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
+
+
+def test_nothing_passes_a_black_hole_and_nobody_notices(testbed: Testbed, phone: Phone) -> None:
+    invoice = phone.node.create_invoice(AMOUNT_MSAT)
+    before = money.count(testbed)
+    with phone.blackholed():
+        payment = paying(testbed, invoice)
+        with pytest.raises(TimeoutError):
+            payment.result(USUAL_SECONDS)
+        # The LSP takes the phone for connected, so it does not hold the HTLC: it has sent it to where nobody hears it.
+        assert connections(testbed, phone) == (True, True)
+        assert (htlcs(testbed, "sender"), htlcs(testbed, "A")) == (1, 0)
+        assert testbed.lsp("LSP").status()["waiting_for_a_client"] == []
+    payment.result(60)
+    assert money.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
+
+
+def test_a_slow_link_delays_each_way(testbed: Testbed, phone: Phone) -> None:
+    def seconds() -> float:
+        began = time.monotonic()
+        testbed.pay("sender", "A", AMOUNT_MSAT)
+        return time.monotonic() - began
+
+    with phone.latency_ms(300):
+        assert phone.link().words == "latency 300 ms"
+        assert connections(testbed, phone) == (True, True)
+        # Before the preimage can come back, an HTLC takes three messages, each only after the one before (BOLT 2).
+        assert seconds() > 4 * 0.3
+        phone.latency(1)  # replaces the other
+        assert phone.link().words == "latency 1 ms"
+    with phone.bandwidth_kilobytes(1):
+        assert phone.link().words == "1 kB/s"
+        assert seconds() > 1.4  # the onion alone has 1366 bytes
+    assert phone.link().words == "whole"
+
+
+def test_a_connection_that_is_reset_does_not_last(testbed: Testbed, phone: Phone) -> None:
+    with phone.resetting():
+        assert phone.link().words == "reset"
+        wait_for(peer_gone(phone.node, testbed["LSP"]))
+        with pytest.raises(NodeError):
+            testbed.connect("A", "LSP")
+        assert connections(testbed, phone) == (False, False)
+    assert connections(testbed, phone) == (True, True)
+
+
+def test_faults_may_be_had_together_and_are_undone_together(testbed: Testbed, phone: Phone) -> None:
+    phone.latency(5)
+    phone.unplug()
+    phone.sleep()
+    phone.wake()
+    assert connections(testbed, phone) == (False, False)
+    phone.freeze()
+    phone.restore()
+    assert phone.link().words == "whole"
+    assert connections(testbed, phone) == (True, True)
