@@ -1,0 +1,429 @@
+"""A simulated Lightning node: peers, HTLCs on their way through, onion messages, and what it tells its component.
+
+It behaves by the rules of its `Implementation`, and answers the questions of `asyncpay.nodes.base.Node`
+without waiting. What a real node writes to disk outlives `kill`; everything else does not.
+"""
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Protocol
+
+from coincurve import PrivateKey
+
+from asyncpay.lightning import HeldHtlc, HtlcKey, Link, NodeId, PendingHtlc, Verdict
+from asyncpay.node_events import (
+    Attached,
+    BlockConnected,
+    HtlcFailed,
+    HtlcGone,
+    HtlcOffered,
+    HtlcSettled,
+    LinkChanged,
+    LinkClosed,
+    NodeEvent,
+    OnionInTransit,
+    OnionReceived,
+    PeerConnected,
+    PeerDisconnected,
+)
+from asyncpay.wire.onion import OnionMessage
+
+from .channels import DELTA_BLOCKS, FEE_MSAT, Channel, SimHtlc, Step
+from .implementations import Implementation
+from .invoices import Invoices
+from .kernel import Kernel, Life
+from .network import Connection, Network
+from .onions import Arrived, Onions, Onward
+from .payments import Payments
+
+if TYPE_CHECKING:
+    from .chain import Chain
+
+FARTHEST_BLOCKS = 2016
+TOLD_SECONDS = 0.001
+ANSWERED_SECONDS = 0.004
+NETWORK_NAME = "regtest"
+
+
+class Component(Protocol):
+    """Who listens to a node: an LSP's component or a wallet."""
+
+    def hear(self, event: NodeEvent) -> None:
+        """Something happened in the node."""
+
+    def node_died(self) -> None:
+        """The stream of events has ended."""
+
+
+class SimNode:
+    """One node. `intercepts`: HTLCs on their way through it wait for its component's answer."""
+
+    def __init__(
+        self, kernel: Kernel, chain: "Chain", network: Network, onions: Onions, name: str, implementation: Implementation
+    ) -> None:
+        self.kernel, self.chain, self.network, self.onions = kernel, chain, network, onions
+        self.name, self.implementation = name, implementation
+        self.key = PrivateKey(sha256(name.encode()).digest())
+        self.id: NodeId = self.key.public_key.format()
+        self.connections: dict[NodeId, Connection] = {}
+        self.intercepts = False
+        self.replays = False
+        self.running = True
+        self.life = Life()
+        self.height = chain.height
+        self.held: dict[HtlcKey, SimHtlc] = {}
+        self.circuits: dict[HtlcKey, SimHtlc] = {}
+        self.answers: dict[HtlcKey, list[Verdict]] = {}
+        self.cut_off: list[HtlcKey] = []
+        self.payments = Payments(self)
+        self.invoices = Invoices(self)
+        self._component: Component | None = None
+        self._stream = Life()
+        self._in_memory: set[HtlcKey] = set()
+        self._on_offer: set[HtlcKey] = set()
+        self._untold: list[tuple[SimHtlc, NodeEvent]] = []
+        self._missed: list[SimHtlc] = []
+        self._tokens: dict[NodeId, tuple[float, float]] = {}
+        chain.nodes.append(self)
+
+    # --- starting and stopping ---
+
+    def kill(self, *, silently: bool = False) -> None:
+        """The node's process dies. `silently`: its peers do not notice at once."""
+        if not self.running:
+            return
+        self.running = False
+        self.life.over = True
+        for connection in self.connections.values():
+            other = connection.other(self)
+            connection.drop(unnoticed_by=(self, other) if silently else (self,))
+            connection.forget(self)
+        self._in_memory.clear()
+        self._untold.clear()
+        component = self._component
+        self.detach()
+        if component is not None:
+            component.node_died()
+
+    def start(self) -> None:
+        """It runs again, with its peers still away."""
+        if self.running:
+            return
+        self.running, self.life = True, Life()
+        self.height = self.chain.height
+        if self.implementation.capabilities.reoffers_without_payer:
+            self._in_memory.update(self.held)
+        for connection in self.connections.values():
+            connection.dial_soon(0.2)
+        self.invoices.start()
+        missed, self._missed = self._missed, []
+        for htlc in missed:
+            self.outgoing_done(htlc)
+
+    def attach(self, component: Component) -> bool:
+        """A component listens from now on; False if the node does not run."""
+        if not self.running:
+            return False
+        self.detach()
+        self._component = component
+        self.tell(
+            Attached(
+                node_id=self.id,
+                network=NETWORK_NAME,
+                height=self.height,
+                links=tuple(self._link(channel) for channel in self.channels() if not channel.closed),
+                online=frozenset(peer for peer, each in self.connections.items() if each.seen_by(self)),
+            )
+        )
+        for key in self._in_memory:
+            self._offer(self.held[key])
+        return True
+
+    def detach(self) -> None:
+        """The component's stream ends."""
+        self._component = None
+        self._stream = self._stream.end()
+        self._on_offer.clear()
+
+    @property
+    def attached(self) -> Component | None:
+        """Who listens."""
+        return self._component
+
+    def plugin_dies(self) -> None:
+        """CLN lets everything that was held go on, unasked (tried by hand); the plugin then starts anew."""
+        for htlc in list(self.held.values()):
+            self._forget(htlc)
+            self._forward(htlc)
+
+    def tell(self, event: NodeEvent) -> None:
+        """Report to the component, in order."""
+        if (component := self._component) is not None:
+            self.kernel.later(TOLD_SECONDS, lambda: component.hear(event), self._stream)
+
+    # --- peers, channels, blocks ---
+
+    def channels(self, peer: NodeId | None = None) -> list[Channel]:
+        """Its channels, or those with one peer."""
+        return [
+            channel
+            for other, connection in self.connections.items()
+            if peer is None or other == peer
+            for channel in connection.channels
+        ]
+
+    def peer_seen(self, peer: "SimNode", connected: bool) -> None:
+        """A peer came or went, as far as this node knows."""
+        self.tell(PeerConnected(peer.id) if connected else PeerDisconnected(peer.id))
+        if not connected:
+            self._tell_links(self.connections[peer.id])
+
+    def reestablished(self, connection: Connection) -> None:
+        """The channels with a peer are usable again."""
+        self._tell_links(connection)
+        for channel in connection.channels:
+            for key, htlc in list(self.held.items()):
+                if htlc.channel is channel and key not in self._in_memory:
+                    self._hold(htlc)
+            if self.replays and self.implementation.replays_to_interceptor:
+                for htlc in channel.htlcs:
+                    if htlc.key in self.circuits and not htlc.resolved and htlc.receiver is self:
+                        self._offer(htlc)
+        told, self._untold = self._untold, []
+        for htlc, event in told:
+            self._tell_outcome(htlc, event)
+
+    def channel_closed(self, channel: Channel) -> None:
+        """A channel went on chain."""
+        self.tell(LinkClosed(channel.scid))
+
+    def on_block(self, height: int) -> None:
+        """The chain has grown."""
+        self.height = height
+        cutoff = self.implementation.capabilities.cutoff_blocks
+        if cutoff is not None:
+            for key in list(self._in_memory):
+                htlc = self.held[key]
+                if htlc.expiry - height <= cutoff:
+                    if self._component is not None:
+                        self.cut_off.append(key)
+                    self._fail(htlc)
+        self.tell(BlockConnected(height))
+
+    def _tell_links(self, connection: Connection) -> None:
+        for channel in connection.channels:
+            if not channel.closed:
+                self.tell(LinkChanged(self._link(channel)))
+
+    def _link(self, channel: Channel) -> Link:
+        peer = channel.connection.other(self)
+        return Link(short_channel_id=channel.scid, peer=peer.id, usable=channel.usable_by(self))
+
+    def pending_htlcs(self) -> tuple[PendingHtlc, ...]:
+        """All HTLCs on open channels, both ways."""
+        return tuple(
+            PendingHtlc(
+                key=htlc.key,
+                peer=channel.connection.other(self).id,
+                incoming=htlc.offerer is not self,
+                payment_hash=htlc.payment_hash,
+                amount_msat=htlc.amount_msat,
+                expiry=htlc.expiry,
+            )
+            for channel in self.channels()
+            if not channel.closed
+            for htlc in channel.htlcs
+            if htlc.arrived or htlc.offerer is self
+        )
+
+    # --- HTLCs on their way through ---
+
+    def take_htlc(self, htlc: SimHtlc) -> None:
+        """An HTLC came in for good."""
+        if not htlc.way:
+            self.invoices.take(htlc)
+        elif not self.intercepts:
+            self._forward(htlc)
+        elif self._component is None and self.implementation.requires_interceptor:
+            self._fail(htlc)
+        else:
+            self.held[htlc.key] = htlc
+            self._hold(htlc)
+
+    def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> bool:
+        """The component's answer; False if the node cannot hear it."""
+        if not self.running or key not in self._on_offer:
+            return False
+        self._on_offer.discard(key)
+        self.kernel.later(ANSWERED_SECONDS, lambda: self._obey(key, verdict, preimage), self.life)
+        return True
+
+    def _obey(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
+        self.answers.setdefault(key, []).append(verdict)
+        forwarded = self.circuits.get(key)
+        htlc = self.held.get(key) or (forwarded.incoming if forwarded else None)
+        if htlc is None:
+            return
+        match verdict:
+            case Verdict.RESUME if forwarded is None:
+                self._forget(htlc)
+                self._forward(htlc)
+            case Verdict.FAIL:
+                self._fail(htlc)
+            case Verdict.SETTLE:
+                self._forget(htlc)
+                htlc.channel.resolve(htlc, preimage)
+
+    def _hold(self, htlc: SimHtlc) -> None:
+        if htlc.expiry < self.height + self.implementation.offers_from_blocks:
+            self._fail(htlc)
+            return
+        self._in_memory.add(htlc.key)
+        self._offer(htlc)
+
+    def _offer(self, htlc: SimHtlc) -> None:
+        if self._component is not None:
+            self._on_offer.add(htlc.key)
+            self.tell(HtlcOffered(self._described(htlc)))
+
+    def _described(self, htlc: SimHtlc) -> HeldHtlc:
+        step = htlc.way[0]
+        onwards = self.channels(step.to)
+        return HeldHtlc(
+            key=htlc.key,
+            payment_hash=htlc.payment_hash,
+            peer=htlc.offerer.id,
+            incoming_amount_msat=htlc.amount_msat,
+            outgoing_amount_msat=step.amount_msat,
+            incoming_expiry=htlc.expiry,
+            outgoing_expiry=step.expiry,
+            outgoing_channel=onwards[0].scid if onwards else None,
+        )
+
+    def _forget(self, htlc: SimHtlc) -> None:
+        self.held.pop(htlc.key, None)
+        self._in_memory.discard(htlc.key)
+        self._on_offer.discard(htlc.key)
+
+    def _fail(self, htlc: SimHtlc) -> None:
+        self._forget(htlc)
+        htlc.channel.resolve(htlc, None)
+
+    def _forward(self, htlc: SimHtlc) -> None:
+        if htlc.resolved:
+            return
+        step, *rest = htlc.way
+        onward = self._onward_channel(htlc, step)
+        if onward is None:
+            self._fail(htlc)
+            self.tell(HtlcFailed(htlc.key))
+            return
+        outgoing = SimHtlc(
+            channel=onward,
+            number=0,
+            offerer=self,
+            payment_hash=htlc.payment_hash,
+            amount_msat=step.amount_msat,
+            expiry=step.expiry,
+            way=tuple(rest),
+            total_msat=htlc.total_msat,
+            incoming=htlc,
+        )
+        self.circuits[htlc.key] = outgoing
+        onward.add(outgoing)
+
+    def _onward_channel(self, htlc: SimHtlc, step: Step) -> Channel | None:
+        """Where an HTLC may go on, by the rules of the protocol and of the implementation."""
+        rules = self.implementation
+        payer_matters = self.intercepts and not rules.capabilities.forwards_with_payer_offline
+        if payer_matters and not htlc.channel.usable_by(self):
+            return None
+        if htlc.amount_msat - step.amount_msat < FEE_MSAT or htlc.expiry - step.expiry < DELTA_BLOCKS:
+            return None
+        if not rules.least_outgoing_blocks < step.expiry - self.height <= FARTHEST_BLOCKS:
+            return None
+        return self.usable_channel(step.to, step.amount_msat)
+
+    def usable_channel(self, peer: NodeId, amount_msat: int) -> Channel | None:
+        """A channel with `peer` that can carry this amount."""
+        for channel in self.channels(peer):
+            if channel.usable_by(self) and channel.balance_msat[self.name] >= amount_msat:
+                return channel
+        return None
+
+    def outgoing_done(self, htlc: SimHtlc) -> None:
+        """An HTLC that this node offered was settled or failed further on."""
+        if not self.running:
+            self._missed.append(htlc)
+        elif htlc.incoming is None:
+            self.payments.part_done(htlc)
+        else:
+            incoming = htlc.incoming
+            incoming.channel.resolve(incoming, htlc.preimage)
+            outcome = HtlcFailed(incoming.key) if htlc.preimage is None else HtlcSettled(incoming.key, htlc.preimage)
+            self._tell_outcome(incoming, outcome)
+
+    def incoming_gone(self, htlc: SimHtlc) -> None:
+        """An HTLC that this node received has left its channel."""
+        self._forget(htlc)
+        if self.running and htlc.way:
+            self.tell(HtlcGone(htlc.key))
+
+    def _tell_outcome(self, incoming: SimHtlc, event: NodeEvent) -> None:
+        payer_there = incoming.channel.connection.seen_by(self)
+        if payer_there or self.implementation.tells_settlement_without_payer:
+            self.tell(event)
+        else:
+            self._untold.append((incoming, event))
+
+    # --- onion messages ---
+
+    def take_onion(self, source: "SimNode", message: OnionMessage) -> None:
+        """An onion message came from a peer."""
+        if self.running and self._within_rate(source.id):
+            self.route_onion(source.id, message)
+
+    def route_onion(self, source: NodeId, message: OnionMessage) -> NodeId | None:
+        """Take one's own layer off and do what it says. Returns the next peer if that is not there."""
+        match self.onions.peel(message, self.id):
+            case Arrived(data, payload):
+                transit = bool(self.implementation.capabilities.transit_release)
+                self.tell(
+                    OnionReceived(
+                        path_id=data.path_id,
+                        payment_unblock=data.payment_unblock if transit else None,
+                        async_payment=payload.async_payment,
+                        reply_path=payload.reply_path,
+                    )
+                )
+            case Onward(data, next_node_id, inner):
+                gone = not self.network.send_onion(self, next_node_id, inner)
+                self._tell_transit(source, message, next_node_id, data.payment_unblock, gone)
+                return next_node_id if gone else None
+        return None
+
+    def _tell_transit(
+        self, source: NodeId, message: OnionMessage, next_node_id: NodeId, pid: bytes | None, gone: bool
+    ) -> None:
+        """LND shows all that passes, CLN only what it could not forward."""
+        if source == self.id or source == next_node_id:
+            return
+        shows_all = bool(self.implementation.capabilities.transit_release)
+        if shows_all or gone:
+            self.tell(
+                OnionInTransit(
+                    source=source,
+                    message=message,
+                    next_node_id=next_node_id,
+                    payment_unblock=pid if shows_all else None,
+                    undelivered=not shows_all,
+                )
+            )
+
+    def _within_rate(self, source: NodeId) -> bool:
+        burst, seconds = self.implementation.onion_burst, self.implementation.onion_seconds
+        if burst is None:
+            return True
+        tokens, since = self._tokens.get(source, (float(burst), self.kernel.now))
+        tokens = min(float(burst), tokens + (self.kernel.now - since) / seconds)
+        self._tokens[source] = (max(0.0, tokens - 1), self.kernel.now)
+        return tokens >= 1

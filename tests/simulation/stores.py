@@ -1,0 +1,56 @@
+"""The real store, on a disk or in memory. Either outlives the process that is killed with it open."""
+
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from asyncpay.store import Store
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a RAM disk, where there is one
+
+
+class Disks:
+    """A folder for the stores of one simulation, on the disk or on a RAM disk."""
+
+    def __init__(self, *, on_disk: bool) -> None:
+        place = None if on_disk or not _MEMORY.is_dir() else _MEMORY
+        self._folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=place))
+        self.all: list[Disk] = []
+
+    def disk(self, name: str) -> "Disk":
+        """The file of one LSP."""
+        disk = Disk(self._folder / f"{name}.sqlite")
+        self.all.append(disk)
+        return disk
+
+    def close(self) -> None:
+        """Throw everything away."""
+        for disk in self.all:
+            disk.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Disk:
+    """One file, and the store that has it open, if any."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._store: Store | None = None
+
+    def open(self) -> list[Any]:
+        """What the store holds."""
+        self._store = Store(self._path)
+        return list(self._store.load())
+
+    def commit(self, changes: Iterable[Any]) -> None:
+        """See Store.commit."""
+        assert self._store is not None
+        self._store.commit(changes)
+
+    def close(self) -> None:
+        """The process is gone."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
