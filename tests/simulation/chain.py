@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 START_HEIGHT = 500
 BLOCK_SECONDS = 600.0
+ROW_SECONDS = 2.0
 
 
 class Chain:
@@ -22,15 +23,19 @@ class Chain:
         self._kernel = kernel
         kernel.later(BLOCK_SECONDS, self._tick)
 
-    def mine(self, blocks: int = 1) -> None:
-        """So many blocks are found, one right after the other."""
-        for _ in range(blocks):
-            self.height += 1
-            for node in self.nodes:
-                if node.running:
-                    node.on_block(self.height)
-            for channel in self.channels:
-                channel.on_block(self.height)
+    def mine(self) -> None:
+        """A block is found."""
+        self.height += 1
+        for node in self.nodes:
+            if node.running:
+                node.on_block(self.height)
+        for channel in self.channels:
+            channel.on_block(self.height)
+
+    def mine_in_a_row(self, blocks: int) -> None:
+        """So many blocks are found, a few seconds apart."""
+        for number in range(blocks):
+            self._kernel.later(number * ROW_SECONDS, self.mine)
 
     def _tick(self) -> None:
         self._kernel.moment("a block is found")

@@ -66,6 +66,7 @@ class Invoices:
             or known.times_paid
             or known.cancelled
             or node.kernel.now > known.invoice.expires_at
+            or htlc.total_msat < (known.invoice.amount_msat or 0)
             or htlc.expiry - node.height < LEAST_FINAL_BLOCKS
         )
         if known is None or wrong:

@@ -1,16 +1,19 @@
 """An LSP's component in the simulated world: the real engine and the real store beside a simulated node."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from asyncpay.engine.lsp import Lsp, Policy, inbound
 from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
-from asyncpay.lightning import Invoice, NodeId, PaymentResult, PaymentStatus
-from asyncpay.node_events import CustomMessage, NodeEvent, OnionInTransit, OnionReceived
+from asyncpay.engine.lsp.records import Htlc, Put
+from asyncpay.engine.lsp.stages import Stage
+from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus
+from asyncpay.node_events import Attached, BlockConnected, CustomMessage, NodeEvent, OnionInTransit, OnionReceived
 from asyncpay.nodes.base import Payment
 from asyncpay.wire.errors import WireError
-from asyncpay.wire.messages import BlockUpdate
+from asyncpay.wire.messages import BlockReply, BlockStatus, BlockUpdate
 
 from .letters import Letters
 from .node import SimNode
@@ -23,6 +26,28 @@ Ring = Callable[[NodeId, str, Callable[[bool], None]], None]
 """Push to a client's phone; tells whether the push service took it."""
 
 
+R = TypeVar("R")
+
+
+@dataclass
+class Seen:
+    """What an onlooker notes, for the rules that must never be broken. It outlives the process.
+
+    mirror: the store, from the changes that went into it. lost: where a restart found anything else.
+    joined: HTLCs that were ever held for a block. heard_height: the last that the engine was told.
+    stirred_at: when the component last had something to think about.
+    replies: the statuses of block_replies, by client. ended_because: what the log said when a block was failed back.
+    """
+
+    mirror: dict[tuple[type, Any], Any] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    joined: set[HtlcKey] = field(default_factory=set)
+    heard_height: int = 0
+    stirred_at: float = 0
+    replies: dict[NodeId, set[BlockStatus]] = field(default_factory=dict)
+    ended_because: dict[bytes, str] = field(default_factory=dict)
+
+
 class LspProcess(Process):
     """`asyncpay lsp`. `decode`: BOLT 11 text to invoice, as its node does it."""
 
@@ -32,22 +57,51 @@ class LspProcess(Process):
         super().__init__(node.kernel, node.name)
         self.node, self.disk, self.policy = node, disk, policy
         self.engine: Lsp
-        self.on_commit: list[Callable[[Any], None]] = []
+        self.seen = Seen()
         self._letters, self._decode, self._ring_phone = letters, decode, ring
 
+    def records(self, kind: type[R]) -> list[R]:
+        """What is stored of one kind."""
+        return [record for (each, _), record in self.seen.mirror.items() if each is kind]
+
+    def stored(self, kind: type[R], key: object) -> R | None:
+        """One record as it is stored."""
+        return self.seen.mirror.get((kind, key))
+
     def _open(self) -> dict[str, Engine]:
-        self.engine = Lsp(self.policy, self.node.implementation.capabilities, self.disk.open())
+        records = self.disk.open()
+        self._compare("the store gives back", {(type(each), each.key): each for each in records})
+        self.engine = Lsp(self.policy, self.node.implementation.capabilities, records)
+        self.seen.stirred_at = self.kernel.now
         return {ENGINE: self.engine}
 
     def _commit(self, changes: dict[str, list[Any]]) -> None:
         self.disk.commit(changes[ENGINE])
-        for observe in self.on_commit:
-            for change in changes[ENGINE]:
-                observe(change)
+        for change in changes[ENGINE]:
+            record = change.record
+            if isinstance(change, Put):
+                self.seen.mirror[type(record), record.key] = record
+            else:
+                self.seen.mirror.pop((type(record), record.key), None)
+            if isinstance(record, Htlc) and record.block is not None:
+                self.seen.joined.add(record.key)
+
+    def _stages(self, engine: str) -> list[str]:
+        return [block.stage.value for block in self.engine.state.tables.blocks.values()]
 
     def _close(self) -> None:
+        tables = self.engine.state.tables
+        known = (tables.blocks, tables.htlcs, tables.attempts, tables.letters, tables.delivered, tables.calls)
+        here = {(type(each), each.key): each for table in (*known, tables.webhooks) for each in table.values()}  # type: ignore[attr-defined]
+        self._compare("the process knew", here)
         self.disk.close()
         self.node.detach()
+
+    def _compare(self, who: str, records: dict[Any, Any]) -> None:
+        for key in records.keys() | self.seen.mirror.keys():
+            here, stored = records.get(key), self.seen.mirror.get(key)
+            if here != stored:
+                self.seen.lost.append(f"{who} {here or f'no {key[0].__name__}'}, and stored was {stored or 'none'}")
 
     def _attach(self) -> bool:
         return self.node.attach(self)
@@ -65,6 +119,9 @@ class LspProcess(Process):
 
     def hear(self, event: NodeEvent) -> None:
         """As in asyncpay.service.lsp: onion messages are read first."""
+        self.seen.stirred_at = self.kernel.now
+        if isinstance(event, (Attached, BlockConnected)):
+            self.seen.heard_height = event.height
         match event:
             case OnionReceived():
                 self._read(event)
@@ -97,7 +154,11 @@ class LspProcess(Process):
                     self._report(on.AnswerUndelivered(effect.key))
             case do.Log():
                 self.kernel.tell(self.name, "%s (%s)", effect.what, effect.because)
+                if effect.what == Stage.FAILED_BACK.value and effect.block is not None:
+                    self.seen.ended_because[effect.block] = effect.because
             case do.SendToClient():
+                if isinstance(effect.message, BlockReply):
+                    self.seen.replies.setdefault(effect.client, set()).add(effect.message.status)
                 if self._letters.send_to_peer(self.node, effect.client, effect.message):
                     if isinstance(effect.message, BlockUpdate):
                         self._report(on.UpdateSent(effect.message.unblock_hash, effect.message.state))

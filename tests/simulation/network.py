@@ -58,6 +58,7 @@ class Connection:
         self.life = Life()
         self.channels: list[Channel] = []
         self.blocked_until = 0.0
+        self.changed_at = 0.0
         self._network = network
         self._believed = {dialler.name: False, other.name: False}
         self._dialling = False
@@ -94,6 +95,7 @@ class Connection:
         self._network.kernel.later(REESTABLISH_SECONDS, self._reestablish, self.life)
 
     def _reestablish(self) -> None:
+        self.changed_at = self._network.kernel.now
         for channel in self.channels:
             channel.reestablish()
         for end in self.ends:
@@ -128,6 +130,7 @@ class Connection:
         if self._believed[end.name] == connected:
             return
         self._believed[end.name] = connected
+        self.changed_at = self._network.kernel.now
         if not connected:
             for channel in self.channels:
                 channel.established.discard(end.name)

@@ -79,7 +79,7 @@ class SimNode:
         self._component: Component | None = None
         self._stream = Life()
         self._in_memory: set[HtlcKey] = set()
-        self._on_offer: set[HtlcKey] = set()
+        self.on_offer: set[HtlcKey] = set()
         self._untold: list[tuple[SimHtlc, NodeEvent]] = []
         self._missed: list[SimHtlc] = []
         self._tokens: dict[NodeId, tuple[float, float]] = {}
@@ -142,7 +142,7 @@ class SimNode:
         """The component's stream ends."""
         self._component = None
         self._stream = self._stream.end()
-        self._on_offer.clear()
+        self.on_offer.clear()
 
     @property
     def attached(self) -> Component | None:
@@ -251,9 +251,9 @@ class SimNode:
 
     def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> bool:
         """The component's answer; False if the node cannot hear it."""
-        if not self.running or key not in self._on_offer:
+        if not self.running or key not in self.on_offer:
             return False
-        self._on_offer.discard(key)
+        self.on_offer.discard(key)
         self.kernel.later(ANSWERED_SECONDS, lambda: self._obey(key, verdict, preimage), self.life)
         return True
 
@@ -282,7 +282,8 @@ class SimNode:
 
     def _offer(self, htlc: SimHtlc) -> None:
         if self._component is not None:
-            self._on_offer.add(htlc.key)
+            htlc.offered_at = self.kernel.now
+            self.on_offer.add(htlc.key)
             self.tell(HtlcOffered(self._described(htlc)))
 
     def _described(self, htlc: SimHtlc) -> HeldHtlc:
@@ -302,7 +303,7 @@ class SimNode:
     def _forget(self, htlc: SimHtlc) -> None:
         self.held.pop(htlc.key, None)
         self._in_memory.discard(htlc.key)
-        self._on_offer.discard(htlc.key)
+        self.on_offer.discard(htlc.key)
 
     def _fail(self, htlc: SimHtlc) -> None:
         self._forget(htlc)

@@ -87,7 +87,9 @@ class Payments:
 
     def part_done(self, htlc: SimHtlc) -> None:
         """A part was settled or failed."""
-        payment = self.known[htlc.payment_hash]
+        payment = self.known.get(htlc.payment_hash)
+        if payment is None:
+            return  # C's own doing
         if htlc.preimage is None and self._may_send_anew(payment):
             payment.retries += 1
             self._send(payment, self._number_of(payment, htlc))

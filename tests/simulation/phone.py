@@ -8,6 +8,8 @@ from .node import SimNode
 from .wallet import WalletProcess
 
 PUSH_SECONDS = 1.0
+COOLDOWN_SECONDS = 60.0
+"""What an LSP promises between two pushes of one kind, unless the phone has connected meanwhile."""
 
 
 class Phone:
@@ -17,7 +19,8 @@ class Phone:
         self.node, self.wallet = node, wallet
         self.name = node.name
         self.wakes_after, self.stays = wakes_after, stays
-        self.pushes = 0
+        self.rung_too_soon: list[str] = []
+        self._rung: dict[str, float] = {}
         self._kernel: Kernel = node.kernel
         self._visit = Life()
         self._until = 0.0
@@ -50,15 +53,20 @@ class Phone:
 
     def push(self, method: str, report: Callable[[bool], None]) -> None:
         """An LSP calls the webhook of this phone."""
-        self.pushes += 1
         self._kernel.tell(self.name, "is called: %s", method)
-        self._kernel.later(PUSH_SECONDS, lambda: self._arrive(report))
+        before = self._rung.get(method, -COOLDOWN_SECONDS)
+        seen_since = any(each.changed_at >= before for each in self.node.connections.values())
+        if self._kernel.now < before + COOLDOWN_SECONDS - 0.1 and not seen_since:
+            self.rung_too_soon.append(method)
+        self._rung[method] = self._kernel.now
+        self._kernel.later(PUSH_SECONDS, lambda: self._arrive(method, report))
 
-    def _arrive(self, report: Callable[[bool], None]) -> None:
+    def _arrive(self, method: str, report: Callable[[bool], None]) -> None:
         late = 0.0
         for fate in self._kernel.moment(f"push to {self.name}"):
             match fate:
                 case Refused():
+                    self._rung.pop(method, None)
                     report(False)
                     return
                 case Lose():

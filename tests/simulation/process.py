@@ -7,7 +7,7 @@ before, between and after any of them.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .kernel import ETERNAL, Kernel, Life
@@ -42,7 +42,7 @@ class Process:
         self.kernel, self.name = kernel, name
         self.life = ETERNAL
         self.running = False
-        self.on_handled: list[Any] = []  # observers: (engine name, engine, event)
+        self.on_handled: list[Callable[[str, list[str], Any], None]] = []  # engine's name, its records' stages, event
         self._inbox: deque[tuple[str, Any]] = deque()
         self._engines: dict[str, Engine] = {}
         self._alarms: dict[str, Life] = {}
@@ -65,6 +65,10 @@ class Process:
         raise NotImplementedError
 
     def _perform(self, engine: str, effect: Any) -> None:
+        raise NotImplementedError
+
+    def _stages(self, engine: str) -> list[str]:
+        """Where the engine's records stand, for those who observe."""
         raise NotImplementedError
 
     # --- life ---
@@ -126,7 +130,7 @@ class Process:
         for name, event in batch:
             engine = self._engines[name]
             for observe in self.on_handled:
-                observe(name, engine, event)
+                observe(name, self._stages(name), event)
             step = engine.handle(self.kernel.now, event)
             changes.setdefault(name, []).extend(step.changes)
             todo.extend((name, effect) for effect in step.effects)

@@ -49,12 +49,11 @@ class Setup:
 
     def differences(self) -> dict[str, Any]:
         """What is not as calm as it could be."""
-        calm = Setup()
-        return {
-            each.name: getattr(self, each.name)
-            for each in fields(self)
-            if getattr(self, each.name) != getattr(calm, each.name)
-        }
+        return {name: getattr(self, name) for name, _ in Setup().differences_from(self)}
+
+    def differences_from(self, other: "Setup") -> list[tuple[str, Any]]:
+        """Fields in which `other` differs from this setup, with this setup's values."""
+        return [(each.name, getattr(self, each.name)) for each in fields(self) if getattr(self, each.name) != getattr(other, each.name)]
 
     @classmethod
     def draw(cls, random: Random) -> "Setup":

@@ -79,6 +79,8 @@ class WalletProcess(Process):
         self.stored: dict[str, dict[bytes, Any]] = {PAYER: {}, PAYEE: {}}
         self.on_commit: list[Callable[[Any], None]] = []
         self.shown: set[bytes] = set()
+        self.refused: set[bytes] = set()
+        self.cancels_sent = 0
         self._engines_from, self._onions, self._letters, self._decode = engines, onions, letters, decode
 
     def payment(self, payment_hash: bytes) -> OutgoingPayment | None:
@@ -97,6 +99,9 @@ class WalletProcess(Process):
                     self.stored[engine].pop(change.record.key, None)
                 for observe in self.on_commit:
                     observe(change)
+
+    def _stages(self, engine: str) -> list[str]:
+        return [record.stage.value for record in self.stored[engine].values()]
 
     def _close(self) -> None:
         self.node.detach()
@@ -231,6 +236,7 @@ class WalletProcess(Process):
             case payer_do.Log() | payee_do.Log():
                 self.kernel.tell(self.name, "%s (%s)", effect.what, effect.because)
             case payer_do.SendToLsp():
+                self.cancels_sent += isinstance(effect.message, CancelRequest)
                 self._letters.send_to_peer(node, effect.lsp, effect.message)
             case payer_do.SendPending():
                 if self._letters.send(node, effect.lsp, effect.message):
@@ -247,6 +253,7 @@ class WalletProcess(Process):
             case payee_do.SendRelease(claim):
                 self._show(claim)
             case payee_do.SendRefusal(claim):
+                self.refused.add(claim.pid)
                 refusal = PaymentRefused(pid=claim.pid, reason=claim.failure or None)
                 self._letters.send_to(node, self._lsp_of(claim), refusal)
             case payee_do.LookUpInvoices() if node.running:

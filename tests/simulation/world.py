@@ -9,17 +9,20 @@ is in node.py, what the engines' processes do in lsp.py and wallet.py; this file
 """
 
 from collections import deque
+from collections.abc import Callable
 from hashlib import sha256
 
 from asyncpay.engine.lsp import Policy
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.payer.policy import Policy as PayerPolicy
 from asyncpay.engine.payer.stages import Stage
-from asyncpay.lightning import Invoice, NodeId, ShortChannelId
+from asyncpay.engine.lsp.records import Block
+from asyncpay.lightning import HtlcKey, Invoice, NodeId, ShortChannelId
+from asyncpay.wire.messages import unblock_hash
 
 from . import scripted
 from .chain import Chain
-from .channels import Channel
+from .channels import Channel, SimHtlc
 from .implementations import BY_NAME
 from .invoices import SimInvoice
 from .kernel import Director, Kernel
@@ -55,6 +58,11 @@ class World:
         self.disks = Disks(on_disk=setup.on_disk)
         self.decode: dict[str, Invoice] = {}
         self._routes: dict[tuple[NodeId, NodeId], list[NodeId]] = {}
+        self.payment_hash, self.pid = HASH, PID
+        self.plugin_died: set[HtlcKey] = set()
+        self.released_at: dict[bytes, tuple[int, float]] = {}
+        self.cancelled = False
+        self.closed_channel = False
         self._has_left = False
         self._build_nodes(setup)
         self._build_processes(setup)
@@ -93,10 +101,11 @@ class World:
             self._find_routes(each)
         self.lsp_a_node.replays = self.lsp_b_node.replays = setup.replays
         self.a.payments.parts, self.a.payments.sends_anew = setup.parts, setup.sends_anew
+        by_id = {each.id: each for each in self.chain.nodes}
         for source, through in ((self.a, self.lsp_a_node.id), (self.lsp_a_node, None), (self.c, None)):
             route = self._routes[source.id, self.b.id]
-            self._nodes = {each.id: each for each in self.chain.nodes}
-            source.payments.ways[self.b.id, through] = [self._nodes[each] for each in route]
+            source.payments.ways[self.b.id, through] = [by_id[each] for each in route]
+        self.nodes = {each.name: each for each in self.chain.nodes} | {"LSP_b": self.lsp_b_node}
 
     def _connect(self, one: SimNode, other: SimNode, channels: int) -> Connection:
         connection = self.network.connect(one, other)
@@ -122,6 +131,7 @@ class World:
     def _build_processes(self, setup: Setup) -> None:
         letters = Letters(self.onions, self._routes)
         policy = PayerPolicy(slack_blocks=setup.slack_blocks, return_blocks=setup.return_blocks)
+        self.most_msat = AMOUNT_MSAT + policy.fee_base_msat + AMOUNT_MSAT * policy.fee_per_million // 1_000_000
 
         def lsp(node: SimNode) -> LspProcess:
             node.intercepts = True
@@ -140,6 +150,8 @@ class World:
         self.phones = {self.a.id: self.phone_a, self.b.id: self.phone_b}
         self.phone_a.wallet.on_commit.append(self._payer_leaves)
         self.stranger = Stranger(self.c, self.lsp_a_node, letters, HASH)
+        self.processes = {"LSP_a": self.lsp_a, "LSP_b": self.lsp_b}
+        self.processes |= {phone.wallet.name: phone.wallet for phone in self.phones.values()}
 
     def _ring(self, client: NodeId, method: str, report: "object") -> None:
         phone = self.phones.get(client)
@@ -210,6 +222,49 @@ class World:
         while self.kernel.next_at() <= end:
             self.kernel.step()
         self.kernel.now = end
+
+    # --- what people do ---
+
+    def cancels(self) -> None:
+        """A's user wants the payment back."""
+        self.cancelled = True
+        self.phone_a.wallet.cancel(HASH)
+
+    def hands_over_early(self) -> None:
+        """A's wallet sends B the pid before the parts are held."""
+        payment = self.phone_a.wallet.payment(HASH)
+        if payment is not None and self.a.running:
+            self.network.send_onion(self.a, self.lsp_a_node.id, payment.pending)
+
+    def if_blocked(self, deed: Callable[[bytes], None]) -> None:
+        """Do it with the name of A's block, if that stands."""
+        if self.blocks():
+            deed(unblock_hash(PID))
+
+    def connection(self, name: str) -> Connection | None:
+        """By its name; None where there is no router."""
+        if self.setup.shared:
+            name = name.replace("LSP_b", "LSP_a")
+        return next((each for each in self.network.connections if each.name == name), None)
+
+    def phone(self, name: str) -> Phone:
+        """A's or B's."""
+        return self.phone_a if name == "A" else self.phone_b
+
+    # --- what onlookers see ---
+
+    def blocks(self) -> list[Block]:
+        """A's blocks, as LSP_a has stored them."""
+        return [block for block in self.lsp_a.records(Block) if block.client == self.a.id]
+
+    def sent(self) -> list[SimHtlc]:
+        """Every HTLC that A's node ever sent for the payment."""
+        payment = self.a.payments.known.get(HASH)
+        return [] if payment is None else payment.htlcs
+
+    def parts(self) -> list[SimHtlc]:
+        """Those that LSP_a has."""
+        return [htlc for htlc in self.sent() if htlc.arrived]
 
     def worth(self, node: SimNode) -> int:
         """What a node's channels would pay it if every HTLC of its own came back to it."""
