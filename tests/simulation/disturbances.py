@@ -244,7 +244,7 @@ def _anything(random: Random) -> Disturbance:
     lsp = random.choice(["LSP_a", "LSP_a", "LSP_b"])
     phone = random.choice(["A", "A", "B"])
     link = random.choice(["A-LSP_a", "A-LSP_a", "B-LSP_b", "LSP_a-router", "LSP_b-router"])
-    kind = random.randrange(40)
+    kind = random.randrange(42)
     if kind < 4:
         return Crash(random.choice([lsp, lsp, "A's wallet", "B's wallet"]), random.choice(DOWN_SECONDS))
     if kind < 9:
@@ -262,5 +262,5 @@ def _anything(random: Random) -> Disturbance:
     if kind < 38:
         return HandOverEarly()
     if kind == 38:
-        return random.choice([Cancel(), PluginDies(lsp)])
-    return random.choice([Cancel(), CloseChannel(random.randrange(6))])
+        return PluginDies(lsp)
+    return Cancel() if kind == 39 else CloseChannel(random.choice([0, 0, 1, 2, 3, 4]))

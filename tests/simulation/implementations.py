@@ -13,6 +13,7 @@ class Implementation:
     """The rules by which a simulated node behaves.
 
     offers_from_blocks: an HTLC closer to its incoming expiry is failed, not offered.
+    offers_on_chain: what was held on a channel that went on chain is offered anew, for a preimage only.
     replays_to_interceptor: a forwarded HTLC may be offered again when its payer reconnects.
     final_extra_blocks: what the implementation adds by itself to the final CLTV delta when it pays.
     least_outgoing_blocks: an HTLC whose outgoing expiry is not further away than this is not forwarded.
@@ -28,6 +29,7 @@ class Implementation:
     name: str
     capabilities: Capabilities
     offers_from_blocks: int
+    offers_on_chain: bool
     replays_to_interceptor: bool
     final_extra_blocks: int
     least_outgoing_blocks: int
@@ -56,6 +58,7 @@ LND = Implementation(
         cutoff_blocks=19,
     ),
     offers_from_blocks=22,  # read in the source
+    offers_on_chain=True,  # lnd_adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
     replays_to_interceptor=True,  # lnd#5115; no e2e test provokes it
     final_extra_blocks=3,  # tried by hand
     least_outgoing_blocks=3,  # read in the source
@@ -81,6 +84,7 @@ CLN = Implementation(
         cutoff_blocks=None,
     ),
     offers_from_blocks=0,
+    offers_on_chain=False,
     replays_to_interceptor=False,  # never again on a mere reconnect
     final_extra_blocks=1,
     least_outgoing_blocks=0,

@@ -104,6 +104,7 @@ class LspProcess(Process):
                 self.seen.lost.append(f"{who} {here or f'no {key[0].__name__}'}, and stored was {stored or 'none'}")
 
     def _attach(self) -> bool:
+        self.seen.stirred_at = self.kernel.now
         return self.node.attach(self)
 
     def _tick(self, engine: str) -> on.Tick:

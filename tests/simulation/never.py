@@ -128,7 +128,9 @@ def nothing_is_held_past_its_margin(world: "World") -> Iterator[str]:
         for htlc in lsp.node.held.values():
             record = lsp.stored(Htlc, htlc.key)
             block = None if record is None or record.block is None else lsp.stored(Block, record.block)
-            if htlc.key not in lsp.node.on_offer or (block is not None and block.stage is Stage.PAYING):
+            if not _asked(world, lsp, htlc):
+                continue
+            if block is not None and block.stage is Stage.PAYING:
                 continue
             if htlc.expiry - lsp.seen.heard_height <= lsp.policy.min_margin_blocks:
                 yield f"{lsp.name} holds HTLC {htlc.key} {htlc.expiry - lsp.seen.heard_height} blocks before its expiry"
@@ -153,7 +155,7 @@ def nothing_waits_without_a_reason(world: "World") -> Iterator[str]:
             continue
         for htlc in lsp.node.held.values():
             record = lsp.stored(Htlc, htlc.key)
-            if htlc.key not in lsp.node.on_offer or world.kernel.now < htlc.offered_at + GRACE_SECONDS:
+            if not _asked(world, lsp, htlc):
                 continue
             if record is None:
                 yield f"{lsp.name} gave HTLC {htlc.key} no answer"
@@ -234,6 +236,12 @@ def _failed(htlc: SimHtlc) -> bool:
 def _attentive(lsp: "LspProcess") -> bool:
     """The component runs, hears its node, and has had the time to act on what it heard last."""
     return lsp.running and lsp.node.attached is lsp and lsp.kernel.now > lsp.seen.stirred_at + GRACE_SECONDS
+
+
+def _asked(world: "World", lsp: "LspProcess", htlc: SimHtlc) -> bool:
+    """The node has waited long enough for an answer to this HTLC that one could be there."""
+    waits = htlc.key in lsp.node.on_offer and not htlc.channel.closed
+    return waits and world.kernel.now > htlc.offered_at + GRACE_SECONDS
 
 
 def _overdue(world: "World", lsp: "LspProcess", block: Block) -> bool:

@@ -78,6 +78,7 @@ class SimNode:
         self.invoices = Invoices(self)
         self._component: Component | None = None
         self._stream = Life()
+        self._answering = Life()
         self._in_memory: set[HtlcKey] = set()
         self.on_offer: set[HtlcKey] = set()
         self._untold: list[tuple[SimHtlc, NodeEvent]] = []
@@ -99,6 +100,10 @@ class SimNode:
             connection.forget(self)
         self._in_memory.clear()
         self._untold.clear()
+        self._answering = self._answering.end()
+        self._lose_component()
+
+    def _lose_component(self) -> None:
         component = self._component
         self.detach()
         if component is not None:
@@ -151,6 +156,8 @@ class SimNode:
 
     def plugin_dies(self) -> None:
         """CLN lets everything that was held go on, unasked (tried by hand); the plugin then starts anew."""
+        self._answering = self._answering.end()
+        self._lose_component()
         for htlc in list(self.held.values()):
             self._forget(htlc)
             self._forward(htlc)
@@ -193,8 +200,15 @@ class SimNode:
             self._tell_outcome(htlc, event)
 
     def channel_closed(self, channel: Channel) -> None:
-        """A channel went on chain."""
+        """A channel went on chain. LND offers what was held on it anew, and then takes a preimage only."""
         self.tell(LinkClosed(channel.scid))
+        for key, htlc in list(self.held.items()):
+            if htlc.channel is channel:
+                self._forget(htlc)
+                if self.implementation.offers_on_chain:
+                    self.held[key] = htlc
+                    self._in_memory.add(key)
+                    self._offer(htlc)
 
     def on_block(self, height: int) -> None:
         """The chain has grown."""
@@ -203,7 +217,7 @@ class SimNode:
         if cutoff is not None:
             for key in list(self._in_memory):
                 htlc = self.held[key]
-                if htlc.expiry - height <= cutoff:
+                if htlc.expiry - height <= cutoff and not htlc.channel.closed:
                     if self._component is not None:
                         self.cut_off.append(key)
                     self._fail(htlc)
@@ -254,14 +268,14 @@ class SimNode:
         if not self.running or key not in self.on_offer:
             return False
         self.on_offer.discard(key)
-        self.kernel.later(ANSWERED_SECONDS, lambda: self._obey(key, verdict, preimage), self.life)
+        self.kernel.later(ANSWERED_SECONDS, lambda: self._obey(key, verdict, preimage), self._answering)
         return True
 
     def _obey(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
         self.answers.setdefault(key, []).append(verdict)
         forwarded = self.circuits.get(key)
         htlc = self.held.get(key) or (forwarded.incoming if forwarded else None)
-        if htlc is None:
+        if htlc is None or (htlc.channel.closed and verdict is not Verdict.SETTLE):
             return
         match verdict:
             case Verdict.RESUME if forwarded is None:

@@ -104,7 +104,7 @@ def _what_can_succeed_does(world: World) -> None:
         first, second = second, first
     for phone in (first, second):
         if phone is world.phone_a or world.setup.payee_returns:
-            phone.wakes_after = phone.wakes_after or 2.0
+            phone.wakes_after = 2.0
             phone.wake(VISIT_SECONDS)
         _run(world, BETWEEN_VISITS_SECONDS)
     for _ in range(10):

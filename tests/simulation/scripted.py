@@ -52,6 +52,8 @@ class ScriptedPayer:
             case payer_on.Replied(message) if message.unblock_hash == request.message.unblock_hash:
                 if p.stage is Stage.REQUESTED and message.status is BlockStatus.ACCEPTED:
                     return replace(p, stage=Stage.PAYING), [self._pay(p)]
+                if p.stage is Stage.REQUESTED:
+                    return replace(p, stage=Stage.FAILED, failure=message.reason or ""), []
             case payer_on.Updated(message) if message.unblock_hash == request.message.unblock_hash:
                 p = replace(p, told=message.state, told_parts=message.parts)
                 if p.stage is Stage.PAYING and message.state is BlockState.HELD:
@@ -76,6 +78,8 @@ class ScriptedPayer:
                 if p.stage is Stage.HELD:
                     todo.append(payer_do.SendPending(p.key, p.lsp, p.pending))
                 return p, todo
+            case _ if now > p.hold_until and p.stage is Stage.REQUESTED:
+                return replace(p, stage=Stage.FAILED), []
             case _ if again and p.stage in (Stage.REQUESTED, Stage.PAYING):
                 return p, [request]
             case _ if again and p.stage is Stage.HELD:
