@@ -42,7 +42,7 @@ lock: $(BIN)/uv ## resolve the Python packages again, for .venv and for the imag
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header \
 		--extra testbed --group dev pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header \
-		--constraint requirements.lock pyproject.toml --output-file docker/asyncpay/requirements.lock
+		--constraint requirements.lock --extra inside pyproject.toml --output-file docker/asyncpay/requirements.lock
 
 # actionlint is a Go program; Go checks what it fetches against its checksum database.
 ACTIONLINT_VERSION := v1.7.12
@@ -88,7 +88,7 @@ format: setup ## let ruff format and sort
 	@$(BIN)/ruff format
 
 .PHONY: diagram
-diagram: setup ## draw docs/protocol.md's diagram from the table in asyncpay/engine/lsp/stages.py
+diagram: setup ## draw docs/protocol.md's diagrams from the tables in asyncpay/engine/*/stages.py
 	@$(BIN)/python -m asyncpay.engine.diagram
 
 .PHONY: test-unit

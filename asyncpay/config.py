@@ -1,4 +1,4 @@
-"""The LSP's configuration, a TOML file:
+"""The configuration of a component, a TOML file. The LSP's:
 
 [node]
 implementation = "lnd"
@@ -15,17 +15,29 @@ allowed_networks = ["172.16.0.0/12"]    # private networks that webhooks may poi
 
 [policy]                                # optional: any field of asyncpay.engine.lsp.Policy
 max_holds = 100
+
+The wallet's has [node] and [store] likewise, and
+
+[lsp]                                   # optional
+node_id = "02..."                       # the LSP, if the phone has channels with several peers
+
+[policy]                                # optional: any field of asyncpay.engine.payer.Policy or .payee.Policy
+slack_blocks = 288
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import fields
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from asyncpay.engine.lsp import Policy
+from asyncpay.engine.payee.policy import Policy as PayeePolicy
+from asyncpay.engine.payer.policy import Policy as PayerPolicy
+from asyncpay.lightning import NodeId
 
 
 class ConfigError(Exception):
@@ -46,13 +58,13 @@ class NodeConfig(_Section):
 
 
 class StoreConfig(_Section):
-    """Where decisions are kept. The status socket lies beside the file."""
+    """Where decisions are kept. The socket lies beside the file."""
 
     path: Path
 
     @property
-    def status_socket(self) -> Path:
-        """The Unix socket on which the running LSP tells its status."""
+    def socket(self) -> Path:
+        """The Unix socket on which the running component answers its command line."""
         return self.path.with_name(self.path.name + ".sock")
 
 
@@ -74,17 +86,73 @@ class LspConfig(_Section):
     @field_validator("policy", mode="before")
     @classmethod
     def _no_unknown_limits(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            known = [field.name for field in fields(Policy)]
-            if unknown := sorted(set(value) - set(known)):
-                raise ValueError(f"there is no limit named {', '.join(unknown)}; known are {', '.join(known)}")
+        return _only_known(value, Policy)
+
+
+class LspOfWalletConfig(_Section):
+    """Which peer is the LSP; without node_id, the only one that there are channels with."""
+
+    node_id: NodeId | None = None
+
+    @field_validator("node_id", mode="before")
+    @classmethod
+    def _from_hex(cls, value: Any) -> Any:
+        try:
+            node_id = bytes.fromhex(value)
+        except (TypeError, ValueError):
+            node_id = b""
+        if len(node_id) != 33:
+            raise ValueError("a node id is 66 hex digits")
+        return node_id
+
+
+class WalletConfig(_Section):
+    """The whole file. policy: of the payer and of the payee; no name is in both."""
+
+    node: NodeConfig
+    store: StoreConfig
+    lsp: LspOfWalletConfig = LspOfWalletConfig()
+    policy: Mapping[str, Any] = {}
+
+    @field_validator("policy")
+    @classmethod
+    def _both_policies(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        _only_known(value, PayerPolicy, PayeePolicy)
+        for policy in (PayerPolicy, PayeePolicy):
+            TypeAdapter(policy).validate_python(_of(policy, value))
         return value
 
+    @property
+    def payer_policy(self) -> PayerPolicy:
+        """The policy's part that is the payer's."""
+        return PayerPolicy(**_of(PayerPolicy, self.policy))
 
-def load(path: Path) -> LspConfig:
+    @property
+    def payee_policy(self) -> PayeePolicy:
+        """The policy's part that is the payee's."""
+        return PayeePolicy(**_of(PayeePolicy, self.policy))
+
+
+def _of(policy: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(policy)}
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _only_known(value: Any, *policies: type) -> Any:
+    if isinstance(value, Mapping):
+        known = [field.name for policy in policies for field in fields(policy)]
+        if unknown := sorted(set(value) - set(known)):
+            raise ValueError(f"there is no limit named {', '.join(unknown)}; known are {', '.join(known)}")
+    return value
+
+
+C = TypeVar("C", LspConfig, WalletConfig)
+
+
+def load(path: Path, kind: type[C]) -> C:
     """Read the file. Raises ConfigError with every problem that it has."""
     try:
-        return LspConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -9,9 +9,10 @@ from collections import defaultdict
 from harness.nodes.base import Channel, Node
 from harness.parallel import each
 from harness.phases import Phases
+from harness.phone import Phone
 from harness.testbed import Testbed
 from harness.topology import OPENER_RESERVE_SAT, ChannelSpec
-from harness.waits import Predicate, interceptor_attached, wait_for
+from harness.waits import Predicate, interceptor_attached, ready, wait_for
 
 ANNOUNCEMENT_BLOCKS = 6
 """Confirmations before a channel may be announced (BOLT 7)."""
@@ -33,10 +34,11 @@ def establish(testbed: Testbed, phases: Phases) -> None:
     """Fund the nodes of a testbed whose containers run, and open its channels."""
     with phases.phase("nodes ready"):
         each(lambda node: wait_for(ready(node), 90), testbed.nodes.values())
+        testbed.remember_node_ids()
     with phases.phase("funded"):
         testbed.chain.send(_funding(testbed))
         testbed.chain.mine()
-        each(lambda channel: testbed[channel.opener].connect(testbed[channel.peer]), _pairs(testbed))
+        each(lambda channel: testbed.connect(channel.opener, channel.peer), _pairs(testbed))
         each(lambda node: wait_for(funded(node)), testbed.nodes.values())
         wait_for(testbed.at_height(testbed.chain.height_blocks))
     with phases.phase("channels open"):
@@ -49,11 +51,26 @@ def establish(testbed: Testbed, phases: Phases) -> None:
     if testbed.lsps:  # last, because only payments need them
         with phases.phase("components attached"):
             each(lambda lsp: wait_for(interceptor_attached(lsp)), testbed.lsps.values())
+    if testbed.phones:
+        with phases.phase("phones registered"):
+            each(lambda phone: register(testbed, phone), testbed.phones.values())
 
 
-def ready(node: Node) -> Predicate:
-    """The node answers every call and has followed the chain."""
-    return Predicate("ready", node.missing_to_be_ready)
+def register(testbed: Testbed, phone: Phone) -> None:
+    """Subscribe a phone at the push gateway, and have its wallet give the webhook to an LSP that has a component."""
+    if phone.lsp.name in testbed.lsps:
+        url = testbed.push.subscribe(phone.name, phone.lsp.node_id)
+        wait_for(webhook_registered(phone, url), 60, interval_seconds=0.5)
+
+
+def webhook_registered(phone: Phone, url: str) -> Predicate:
+    """The LSP has taken the webhook from the phone's wallet, which is asked to give it as long as it has not."""
+
+    def missing() -> str | None:
+        phone.wallet.call("register", url)  # a WalletError, if it cannot be done yet, is something to wait for
+        return None
+
+    return Predicate("webhook_registered", missing)
 
 
 def funded(node: Node) -> Predicate:

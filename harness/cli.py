@@ -3,55 +3,35 @@
 import json
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from harness import bringup, demo, doctor, images
+from asyncpay.amounts import parse_msat, show_sat
+from harness import bringup, cli_phone, cli_push, demo, doctor, images
 from harness import status as status_view
-from harness.amounts import parse_msat, show_sat
+from harness.cli_common import AsJson, Which, err, errors_as_sentences, out
 from harness.errors import TestbedError
 from harness.phases import Phases
 from harness.testbed import Testbed, names
 from harness.topology import load
 from harness.waits import no_htlcs, wait_for
 
-UNAVAILABLE_EXIT = 3
-"""What was asked for cannot be run on this machine, as opposed to: it failed."""
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-out = Console()
-err = Console(stderr=True)
+Service = Annotated[str, typer.Argument(help="a node, LSP_a-lsp for an LSP's component, A-wallet, or bitcoind")]
+Container = Annotated[str, typer.Argument(help="a container: a node or phone, LSP_a-lsp, bitcoind, push or toxiproxy")]
 
-Which = Annotated[
-    str | None,
-    typer.Option("--testbed", "-t", envvar="TESTBED", metavar="NAME", help="which testbed, if several are up"),
-]
-Service = Annotated[str, typer.Argument(help="a node, an LSP's component (LSP_a-lsp), or bitcoind")]
-AsJson = Annotated[bool, typer.Option("--json", help="machine-readable, on standard output")]
-
-
-@contextmanager
-def _errors_as_sentences() -> Iterator[None]:
-    try:
-        yield
-    except images.ImageUnavailableError as error:
-        err.print(f"[yellow]UNAVAILABLE[/] {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(UNAVAILABLE_EXIT) from None
-    except TestbedError as error:
-        err.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
+app.add_typer(cli_phone.app, name="phone")
+app.command("pushes")(cli_push.pushes)
+app.command("push-gateway")(cli_push.push_gateway)
 
 
 def main() -> None:
     """The `testbed` command."""
     # A terminated `up` cleans up behind itself just like one stopped by Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with _errors_as_sentences():
+    with errors_as_sentences():
         app()
 
 
@@ -66,7 +46,7 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Start a testbed: containers, coins, channels, until every node sees the whole graph."""
-    with _errors_as_sentences():
+    with errors_as_sentences():
         testbed = Testbed.prepare(load(topology, _settings(settings or [])), name, report=_progress)
         phases = Phases()
         try:
@@ -90,14 +70,15 @@ def up(
 
 @app.command()
 def status(which: Which = None, as_json: AsJson = False) -> None:
-    """Nodes, heights, LSPs' components, channels with balances."""
-    with _errors_as_sentences():
+    """Nodes, heights, LSPs' components, phones, channels with balances."""
+    with errors_as_sentences():
         seen = status_view.look(Testbed.attach(which))
     if as_json:
         print(json.dumps(seen.as_json(), indent=2))
     else:
         components = [status_view.components_table(seen)] if seen.components else []
-        out.print(status_view.nodes_table(seen), *components, status_view.channels_table(seen))
+        phones = [status_view.phones_table(seen)] if seen.phones else []
+        out.print(status_view.nodes_table(seen), *components, *phones, status_view.channels_table(seen))
 
 
 @app.command()
@@ -109,7 +90,7 @@ def pay(
     as_json: AsJson = False,
 ) -> None:
     """Pay an invoice of PAYEE from PAYER, and wait until no HTLC is left on the way."""
-    with _errors_as_sentences():
+    with errors_as_sentences():
         amount_msat = parse_msat(amount)
         testbed = Testbed.attach(which)
         payment = testbed.pay(payer, payee, amount_msat)
@@ -130,24 +111,24 @@ def exec_(
     arguments: Annotated[list[str], typer.Argument(help="for its own CLI, after --: getinfo")],
     which: Which = None,
 ) -> None:
-    """The own command line of what runs there: lncli, lightning-cli, asyncpay lsp or bitcoin-cli."""
-    with _errors_as_sentences():
+    """The own command line of what runs there: lncli, lightning-cli, asyncpay lsp, asyncpay wallet or bitcoin-cli."""
+    with errors_as_sentences():
         testbed = Testbed.attach(which)
-        code = testbed.containers.run(service, [*testbed.cli(service), *arguments])
+        code = testbed.containers.run(testbed.service_of(service), [*testbed.cli(service), *arguments])
     raise typer.Exit(code)
 
 
 @app.command()
-def logs(service: Service, which: Which = None) -> None:
+def logs(service: Container, which: Which = None) -> None:
     """What a container printed since it was made, each line with its time."""
-    with _errors_as_sentences():
+    with errors_as_sentences():
         sys.stdout.buffer.write(Testbed.attach(which).containers.logs(service))
 
 
 @app.command()
 def mine(blocks: Annotated[int, typer.Argument(min=1, max=2016)] = 1, which: Which = None) -> None:
     """Mine blocks and wait until all nodes have seen them."""
-    with _errors_as_sentences():
+    with errors_as_sentences():
         out.print(f"block {Testbed.attach(which).mine(blocks)}")
 
 
@@ -157,7 +138,7 @@ def down(
     every: Annotated[bool, typer.Option("--all", help="every testbed of this user")] = False,
 ) -> None:
     """Remove a testbed: containers, network, volumes, folder; nothing else."""
-    with _errors_as_sentences():
+    with errors_as_sentences():
         for name in names() if every else [which]:
             testbed = Testbed.attach(name)
             testbed.down()
@@ -167,7 +148,7 @@ def down(
 @app.command("demo")
 def demo_() -> None:
     """Five nodes, one payment, and everything removed again: what `make demo` runs."""
-    with _errors_as_sentences():
+    with errors_as_sentences():
         try:
             demo.run(out)
         except KeyboardInterrupt:
@@ -190,7 +171,7 @@ def images_() -> None:
 @app.command("doctor")
 def doctor_(as_json: AsJson = False) -> None:
     """What this machine has and lacks. Exit code 1 if something is missing that everything needs."""
-    with _errors_as_sentences():
+    with errors_as_sentences():
         checks = doctor.checks()
     if as_json:
         print(json.dumps([vars(check) for check in checks], indent=2))

@@ -9,51 +9,71 @@ from typing import Any
 
 import yaml
 
-from harness import chain, lsp
+from harness import chain, lsp, phone_container, push, toxiproxy
+from harness.authority import Authority
 from harness.nodes import BY_IMPLEMENTATION
 from harness.nodes.base import Surroundings, volume
-from harness.topology import Topology
+from harness.topology import Topology, WalletSpec
 
 EXTENSION = "x-testbed"
 BITCOIND_DIR = "/home/bitcoin/.bitcoin"
 BLOCKS_AT_START = chain.COINBASE_MATURITY_BLOCKS + 1
 
 
-def render(topology: Topology, project: str, images: Mapping[str, str], password: str, sockets: Path) -> dict[str, Any]:
+def render(
+    topology: Topology, project: str, images: Mapping[str, str], password: str, sockets: Path, authority: Authority
+) -> dict[str, Any]:
     """The compose file's content.
 
-    images: the image reference for each of "bitcoind", the nodes' names and the components' services.
+    images: the image reference for each of the services.
     password: bitcoind's RPC password.
     sockets: a folder of this machine; each node gets the folder of its own name in it.
+    authority: vouches for the push gateway, if the topology has phones.
     """
     services: dict[str, Any] = {
         "bitcoind": _bitcoind(topology, images["bitcoind"], password),
         "miner": _miner(images["bitcoind"], password),
     }
+    volumes, configs = ["bitcoind", *topology.nodes], dict[str, str]()
     for name, spec in topology.nodes.items():
         around = Surroundings(images[name], chain.RPC_USER, password, chain.RPC_PORT, sockets / name)
-        services[name] = BY_IMPLEMENTATION[spec.implementation].service(name, spec, around) | {
-            # Both implementations sync at once, and stay synced, only when the first blocks are there already.
-            "depends_on": {"miner": {"condition": "service_completed_successfully"}},
-        }
-    components = topology.components
-    for node, component in components.items():
+        implementation = BY_IMPLEMENTATION[spec.implementation]
+        service = implementation.service(name, spec, around)
+        if isinstance(spec.component, WalletSpec):
+            configs |= phone_container.files(name, spec.component, implementation, service)
+            volumes.append(phone_container.wallet_name(name))
+            service = phone_container.service(name, service, images[name])
+        # Both implementations sync at once, and stay synced, only when the first blocks are there already.
+        services[name] = service | {"depends_on": {"miner": {"condition": "service_completed_successfully"}}}
+    for node, component in topology.components.items():
+        if topology.phones:
+            component = component.model_copy(update={"ca": (component.ca or "") + authority.ca})
         name = lsp.service_name(node)
         services[name] = lsp.service(node, component, images[name])
+        configs |= {source: content for source, (_, content) in lsp.files(node, component).items()}
+        volumes.append(name)
+    if topology.phones:
+        proxies = proxies_of(topology)
+        services[toxiproxy.NAME] = toxiproxy.service(images[toxiproxy.NAME])
+        services[push.NAME] = push.service(images[push.NAME])
+        configs[toxiproxy.NAME] = toxiproxy.configuration(proxies.values(), phone_container.PORT)
+        configs |= push.files({name: one.push_address for name, one in proxies.items()}, authority)
+        volumes.append(push.NAME)
     for service in services.values():
         # Official images differ in user and home; so every one runs alike.
         service |= {"user": "0:0", "environment": {"HOME": "/root"} | service.get("environment", {})}
     return {
         "name": project,
-        EXTENSION: {"topology": topology.model_dump(mode="json", by_alias=True)},
+        EXTENSION: {"topology": topology.model_dump(mode="json", by_alias=True), "ca": authority.ca},
         "services": services,
-        "volumes": {name: {} for name in ("bitcoind", *topology.nodes, *map(lsp.service_name, components))},
-        "configs": {
-            source: {"content": content}
-            for node, component in components.items()
-            for source, (_, content) in lsp.files(node, component).items()
-        },
+        "volumes": {name: {} for name in volumes},
+        "configs": {source: {"content": content} for source, content in configs.items()},
     }
+
+
+def proxies_of(topology: Topology) -> dict[str, toxiproxy.PhoneProxies]:
+    """Toxiproxy's proxies for each phone, by its name."""
+    return toxiproxy.of_phones({phone: topology.lsp_of(phone) for phone in topology.phones})
 
 
 class _Dumper(yaml.SafeDumper):
@@ -74,6 +94,11 @@ def write(content: Mapping[str, Any], path: Path) -> None:
 def topology_of(path: Path) -> Topology:
     """The topology that a rendered compose file carries."""
     return Topology.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))[EXTENSION]["topology"])
+
+
+def ca_of(path: Path) -> str:
+    """The certificate of the testbed's own authority (PEM) in a rendered compose file."""
+    return str(yaml.safe_load(path.read_text(encoding="utf-8"))[EXTENSION]["ca"])
 
 
 def password_of(path: Path) -> str:

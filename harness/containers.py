@@ -1,6 +1,7 @@
 """One compose project's containers: started and removed by `docker compose`, looked into with the Docker SDK."""
 
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -8,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import docker
 from docker.errors import APIError, NotFound
@@ -27,10 +28,11 @@ class ContainerError(TestbedError):
 
 @dataclass(frozen=True)
 class Output:
-    """What a command inside a container printed."""
+    """What a command inside a container printed, and what it ended with."""
 
     stdout: str
     stderr: str
+    exit_code: int = 0
 
 
 class Containers:
@@ -116,7 +118,7 @@ class Containers:
         with _refused(f"{service} cannot run {' '.join(command)}"):
             result = self.container(service).exec_run(list(command), demux=True)
         stdout, stderr = cast("tuple[bytes | None, bytes | None]", result.output)  # what demux makes of it
-        return Output((stdout or b"").decode(), (stderr or b"").decode())
+        return Output((stdout or b"").decode(), (stderr or b"").decode(), cast("int", result.exit_code))
 
     def stop(self, service: str) -> None:
         """Let what runs in a container shut down in good order; it is killed when its grace period is over."""
@@ -145,6 +147,19 @@ class Containers:
         networks = [network.name for network in self.engine.networks.list(filters=mine)]
         volumes = [str(volume.id) for volume in self.engine.volumes.list(filters=mine)]
         return [str(container.name) for container in self.all()] + [str(name) for name in networks] + volumes
+
+
+def json_lines(log: bytes) -> list[dict[str, Any]]:
+    """The JSON objects of a log that has one in each line; other lines, and one cut short by SIGKILL, are left out."""
+    return [event for event in map(_json_object, log.splitlines()) if event is not None]
+
+
+def _json_object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 @contextmanager

@@ -5,11 +5,10 @@ Each verb returns when its effect is there, so that a test may go on at once.
 
 from docker.errors import APIError
 
-from harness.bringup import ready
 from harness.containers import ContainerError
 from harness.nodes.base import Node
 from harness.testbed import Testbed
-from harness.waits import Predicate, wait_for
+from harness.waits import Predicate, ready, wait_for
 
 STOP_SECONDS = 30
 """After this long a node that does not shut down is killed, as compose does it too."""
@@ -64,7 +63,7 @@ def channels_usable(testbed: Testbed, name: str) -> Predicate:
         for channel in node.channels():
             peer = peers.get(channel.peer_id)
             if peer is not None and not (channel.active and _lists_as_active(peer, channel.funding)):
-                node.connect(peer)
+                testbed.connect(name, peer.name)
                 return f"channel {channel.short_channel_id} of {name} and {peer.name} is not usable yet"
         return None
 

@@ -49,9 +49,10 @@ _SOURCES = {
     "base": f"Debian {VERSIONS['DEBIAN_SUITE']}, by debootstrap",
     "bitcoind": "Debian's bitcoin-knots",
     "lnd": "its Go module; the first time this takes minutes",
+    "phone": "asyncpay's image and LND's",
     "toxiproxy": "its Go module",
 }
-_PACKAGES = {"asyncpay": CHECKOUT / "asyncpay"}
+_PACKAGES = {"asyncpay": (CHECKOUT / "asyncpay", CHECKOUT / "harness" / "inside")}
 """Python packages of this checkout that go into an image as they stand here, changes not committed included."""
 
 
@@ -67,11 +68,13 @@ class Recipe:
     """What makes the image of one kind (a folder of docker/).
 
     tree: what goes into it, instead of what build.sh gathers. official: what it builds upon, instead of docker/base.
+    node: the image out of which it takes a node's programs.
     """
 
     kind: str
     tree: InstallTree | None = None
     official: Official | None = None
+    node: str | None = None
 
     @property
     def base(self) -> "Official | Recipe | None":
@@ -92,14 +95,13 @@ class Recipe:
             text = path.read_text()
             pins = [f"{name}={value}" for name, value in VERSIONS.items() if name in text]
             digest.update("\n".join([path.name, text, *pins]).encode())
-        if package := _PACKAGES.get(self.kind):
+        for package in _PACKAGES.get(self.kind, ()):
             for path in sorted(package.rglob("*")):
                 if path.is_file() and path.suffix != ".pyc":
                     digest.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
         if self.tree:
             digest.update(self.tree.fingerprint().encode())
-        if self.base:
-            digest.update(self.base.reference.encode())
+        digest.update("\n".join(self._arguments.values()).encode())
         return digest.hexdigest()
 
     @property
@@ -128,7 +130,8 @@ class Recipe:
     @property
     def _arguments(self) -> dict[str, str]:
         """What build.sh finds in its environment, and the Dockerfile as its ARG."""
-        return {"BASE": self.base.reference} if self.base else {}
+        node = {"NODE": self.node} if self.node else {}
+        return node | ({"BASE": self.base.reference} if self.base else {})
 
     def _build(self, engine: docker.DockerClient, context: Path) -> None:
         try:

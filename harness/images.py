@@ -93,6 +93,15 @@ def ensure(kinds: Iterable[str], report: Report) -> dict[str, str]:
     return found
 
 
+def ensure_made(recipe: Recipe, report: Report) -> str:
+    """Have the image of a recipe on the engine whose base is there. Raises RecipeError, InstallTreeError."""
+    engine = client()
+    if not _present(engine, recipe.reference):
+        with _one_process_at_a_time(report):
+            _make(engine, recipe, report)
+    return recipe.reference
+
+
 def ensure_reference(reference: str, report: Report) -> str:
     """Have the image that a topology names itself on the engine. Raises ImageUnavailableError."""
     engine = client()

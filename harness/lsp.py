@@ -5,10 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from asyncpay.engine.lsp import Policy
-from harness.containers import ContainerError, Containers
+from harness import toml
+from harness.containers import ContainerError, Containers, json_lines
 from harness.errors import NodeError
-from harness.nodes import lnd
 from harness.nodes.base import volume
+from harness.nodes.lnd import LndNode
 from harness.topology import COMPONENT_SUFFIX, ComponentSpec
 
 NODE_DIR = "/node"
@@ -57,21 +58,12 @@ def configuration(node: str, spec: ComponentSpec) -> str:
     defaults = asdict(Policy())
     trusted = {} if spec.ca is None else {"ca_file": CA_FILE}
     sections: dict[str, dict[str, Any]] = {
-        "node": {
-            "implementation": "lnd",
-            "address": f"{node}:{lnd.GRPC_PORT}",
-            "tls_certificate": f"{NODE_DIR}/tls.cert",
-            "macaroon": f"{NODE_DIR}/admin.macaroon",
-        },
+        "node": LndNode.access(node, NODE_DIR),
         "store": {"path": f"{DATA_DIR}/lsp.sqlite"},
         "webhooks": {"allowed_networks": PRIVATE_NETWORKS, **trusted},
         "policy": {name: value for name, value in asdict(spec.policy).items() if value != defaults[name]},
     }
-    # JSON's strings, numbers and lists of them are TOML's too.
-    return "\n".join(
-        "\n".join([f"[{section}]", *(f"{name} = {json.dumps(value)}" for name, value in values.items()), ""])
-        for section, values in sections.items()
-    )
+    return toml.render(sections)
 
 
 class Lsp:
@@ -104,8 +96,7 @@ class Lsp:
 
     def events(self) -> list[dict[str, Any]]:
         """What it has written since its container was made, oldest first; a line cut short by SIGKILL is left out."""
-        lines = self._containers.container(self.name).logs(stderr=False).splitlines()
-        return [event for event in map(_json_object, lines) if event is not None]
+        return json_lines(self._containers.container(self.name).logs(stderr=False))
 
     def stop(self) -> None:
         """SIGTERM, and return when it is gone."""
@@ -118,11 +109,3 @@ class Lsp:
     def start(self) -> None:
         """Start it again, with the store as it was left. It is not attached yet (`waits.interceptor_attached`)."""
         self._containers.start(self.name)
-
-
-def _json_object(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None

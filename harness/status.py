@@ -6,11 +6,13 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from harness.amounts import in_sat
+from asyncpay.amounts import in_sat
 from harness.errors import NodeError
 from harness.lsp import Lsp
 from harness.nodes.base import Channel, Info, Node
 from harness.parallel import each
+from harness.phone import Phone
+from harness.phone_container import WALLET
 from harness.testbed import Testbed
 
 
@@ -49,6 +51,19 @@ class ComponentStatus:
 
 
 @dataclass(frozen=True)
+class PhoneStatus:
+    """One phone; its node is among the nodes, too."""
+
+    name: str
+    lsp: str
+    state: str
+    """awake, asleep, frozen, or why that cannot be said."""
+    link: str
+    """whole, unplugged, or what is done to it."""
+    wallet_runs: bool
+
+
+@dataclass(frozen=True)
 class ChannelStatus:
     """One channel between two nodes of the testbed; a balance is None if its end does not answer."""
 
@@ -70,6 +85,7 @@ class Status:
     height_blocks: int | None
     nodes: list[NodeStatus]
     components: list[ComponentStatus]
+    phones: list[PhoneStatus]
     channels: list[ChannelStatus]
 
     def as_json(self) -> dict[str, Any]:
@@ -80,7 +96,9 @@ class Status:
 def look(testbed: Testbed) -> Status:
     """Ask every node and component that runs. One that does not answer is a fact to report, not an error."""
     states = testbed.containers.states()
-    seen = each(lambda node: _look_at(node, states.get(node.name, "absent")), testbed.nodes.values())
+    running = {node.name for node in testbed.running()}
+    seen = each(lambda node: _look_at(node, states.get(node.name, "absent"), running), testbed.nodes.values())
+    phones = each(look_at_phone, testbed.phones.values())
     components = each(lambda lsp: _look_at_component(lsp, states.get(lsp.name, "absent")), testbed.lsps.values())
     try:
         height_blocks = testbed.chain.height_blocks if states.get("bitcoind") == "running" else None
@@ -88,13 +106,28 @@ def look(testbed: Testbed) -> Status:
         height_blocks = None
     nodes = [status for status, _ in seen]
     channels = _channels(nodes, [channels for _, channels in seen])
-    return Status(testbed.name, testbed.topology.name, height_blocks, nodes, components, channels)
+    return Status(testbed.name, testbed.topology.name, height_blocks, nodes, components, phones, channels)
 
 
-def _look_at(node: Node, container: str) -> tuple[NodeStatus, list[Channel]]:
+def look_at_phone(phone: Phone) -> PhoneStatus:
+    """One phone. That it does not answer is a fact to report, not an error."""
+    try:
+        link = phone.link().words
+    except NodeError as error:
+        link = str(error)
+    try:
+        seen = phone.container.status()
+    except NodeError as error:
+        return PhoneStatus(phone.name, phone.lsp.name, str(error), link, wallet_runs=False)
+    wallet_runs = any(app["name"] == WALLET and app["pid"] for app in seen["apps"])
+    return PhoneStatus(phone.name, phone.lsp.name, seen["state"], link, wallet_runs)
+
+
+def _look_at(node: Node, container: str, running: set[str]) -> tuple[NodeStatus, list[Channel]]:
     known = (node.name, node.spec.role.value, node.implementation.value, container)
-    if container != "running":
-        return NodeStatus(*known, problem=f"its container is {container}"), []
+    if node.name not in running:
+        problem = "its phone sleeps or is frozen" if container == "running" else f"its container is {container}"
+        return NodeStatus(*known, problem=problem), []
     try:
         info: Info = node.info()
         channels = node.channels()
@@ -180,6 +213,16 @@ def components_table(status: Status) -> Table:
         attached = "yes" if component.attached else f"[red]no: {component.problem}"
         held_payments = "" if component.held_payments is None else str(component.held_payments)
         table.add_row(component.name, component.node, attached, held_payments)
+    return table
+
+
+def phones_table(status: Status) -> Table:
+    """The phones as a table for the terminal."""
+    table = Table("phone", "is", "link", "wallet", title="phones", title_justify="left", box=box.SIMPLE_HEAD)
+    for phone in status.phones:
+        colour = "" if phone.link == "whole" else "[yellow]"
+        wallet = "runs" if phone.wallet_runs else "does not run"
+        table.add_row(phone.name, phone.state, f"{colour}{phone.link} (to {phone.lsp})", wallet)
     return table
 
 

@@ -5,6 +5,7 @@ compose project (containers, network, volumes, all labelled with its name). `dow
 """
 
 import fcntl
+import json
 import os
 import re
 import secrets
@@ -14,17 +15,22 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from harness import compose, images
+from harness import compose, service_images
+from harness.authority import Authority
 from harness.chain import RPC_PORT, Chain
 from harness.containers import ContainerError, Containers
 from harness.errors import TestbedError
 from harness.homes import state_home
-from harness.image_recipes import VERSIONS
 from harness.lsp import CLI as LSP_CLI
-from harness.lsp import Lsp, service_name
+from harness.lsp import Lsp
 from harness.nodes import BY_IMPLEMENTATION
 from harness.nodes.base import Node, Payment
-from harness.topology import ASYNCPAY, ComponentSpec, Implementation, NodeSpec, Topology
+from harness.phone import Phone
+from harness.phone_container import WALLET_CLI, wallet_name
+from harness.push import NAME as PUSH
+from harness.push import PushGateway
+from harness.topology import ASYNCPAY, Topology
+from harness.toxiproxy import NAME as TOXIPROXY
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 
 Report = Callable[[str], None]
@@ -36,7 +42,8 @@ LOCK_SECONDS = 120
 class Testbed:
     """One testbed. Made by `prepare`, found again by `attach`.
 
-    Its nodes by name: `testbed["LSP_a"]`; the component beside one: `testbed.lsp("LSP_a")`.
+    Its nodes by name: `testbed["LSP_a"]`; the component beside one: `testbed.lsp("LSP_a")`; the phone that one is in:
+    `testbed.phone("A")`.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
@@ -51,6 +58,11 @@ class Testbed:
             for node, spec in topology.nodes.items()
         }
         self.lsps: dict[str, Lsp] = {node: Lsp(node, self.containers) for node in topology.components}
+        self.phones: dict[str, Phone] = {
+            name: Phone(self.nodes[name], self.nodes[proxies.lsp], proxies, self.containers)
+            for name, proxies in compose.proxies_of(topology).items()
+        }
+        self._recall_node_ids()
 
     @classmethod
     def prepare(cls, topology: Topology, name: str | None = None, report: Report = lambda _: None) -> "Testbed":
@@ -61,7 +73,7 @@ class Testbed:
         name = name or topology.name
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
             raise TestbedError(f"{name!r} is no name for a testbed: lower-case letters, digits, - and _")
-        references = _images(topology, report)
+        references = service_images.ensure(topology, report)
         folder = state_home() / name
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
@@ -73,7 +85,14 @@ class Testbed:
             ) from None
         for node in topology.nodes:
             (folder / "sockets" / node).mkdir(parents=True)
-        content = compose.render(topology, PROJECT_PREFIX + name, references, secrets.token_hex(16), folder / "sockets")
+        content = compose.render(
+            topology,
+            PROJECT_PREFIX + name,
+            references,
+            secrets.token_hex(16),
+            folder / "sockets",
+            Authority.for_server(PUSH),
+        )
         compose.write(content, folder / "compose.yaml")
         return cls(name, topology, folder)
 
@@ -111,10 +130,29 @@ class Testbed:
                 f"start it with `testbed up --set {node}.component={ASYNCPAY}`"
             ) from None
 
+    def phone(self, name: str) -> Phone:
+        """The phone of this name. Raises TestbedError if there is none."""
+        try:
+            return self.phones[name]
+        except KeyError:
+            known = ", ".join(self.phones) or "none"
+            raise TestbedError(
+                f"testbed {self.name} has no phone {name} (phones: {known}); "
+                f"a payer or payee becomes one by `testbed up --set {name}.component={ASYNCPAY}`"
+            ) from None
+
+    @property
+    def push(self) -> PushGateway:
+        """The push gateway. Raises TestbedError if there are no phones to push to."""
+        if not self.phones:
+            raise TestbedError(f"testbed {self.name} has no phones, and so no push gateway")
+        return PushGateway(self.containers, compose.ca_of(self.containers.compose_file))
+
     @property
     def services(self) -> list[str]:
-        """Every container's name: bitcoind, the miner, the nodes, the components."""
-        return ["bitcoind", "miner", *self.nodes, *(lsp.name for lsp in self.lsps.values())]
+        """Every container's name: bitcoind, the miner, the nodes, the components, what phones need."""
+        for_phones = [TOXIPROXY, PUSH] if self.phones else []
+        return ["bitcoind", "miner", *self.nodes, *(lsp.name for lsp in self.lsps.values()), *for_phones]
 
     @cached_property
     def chain(self) -> Chain:
@@ -132,24 +170,53 @@ class Testbed:
         description = f"testbed {self.name}: {payer} pays {payee}"
         return self[payer].pay(self[payee].create_invoice(amount_msat, description))
 
+    def connect(self, one: str, other: str) -> None:
+        """Connect two nodes, or do nothing if they are connected. Of a phone and its LSP, the phone dials."""
+        if other in self.phones:
+            one, other = other, one
+        address = self.phones[one].proxies.lsp_address if one in self.phones else None
+        self[one].connect(self[other], address)
+
+    def remember_node_ids(self) -> None:
+        """Write down who each node is, so that it is known while the node sleeps."""
+        self._node_ids_file.write_text(json.dumps({name: node.node_id for name, node in self.nodes.items()}))
+
+    def _recall_node_ids(self) -> None:
+        if self._node_ids_file.exists():
+            for name, node_id in json.loads(self._node_ids_file.read_text()).items():
+                self.nodes[name].node_id = node_id
+
+    @property
+    def _node_ids_file(self) -> Path:
+        return self.folder / "node-ids.json"
+
     def mine(self, blocks: int = 1) -> int:
         """Mine blocks and wait until every running node has followed; the new height."""
         height_blocks = self.chain.mine(blocks)
         wait_for(self.at_height(height_blocks))
         return height_blocks
 
-    def cli(self, service: str) -> tuple[str, ...]:
-        """A node's own command line (or bitcoind's, or a component's) inside its container, ready for arguments."""
-        if service == "bitcoind":
+    def cli(self, name: str) -> tuple[str, ...]:
+        """The own command line of a node, bitcoind, a component or a wallet in its container, ready for arguments."""
+        if name == "bitcoind":
             return compose.bitcoin_cli(compose.password_of(self.containers.compose_file))
-        if service in (lsp.name for lsp in self.lsps.values()):
+        if name in (lsp.name for lsp in self.lsps.values()):
             return LSP_CLI
-        return self[service].cli
+        return WALLET_CLI if name in self._wallets else self[name].cli
+
+    def service_of(self, name: str) -> str:
+        """The container in which that command line is: a wallet's is its phone's, all others have their own."""
+        return self._wallets.get(name, name)
+
+    @property
+    def _wallets(self) -> dict[str, str]:
+        return {wallet_name(phone): phone for phone in self.phones}
 
     def running(self) -> list[Node]:
-        """The nodes whose containers run."""
+        """The nodes that can answer: their containers run, and no phone around them sleeps or is frozen."""
         states = self.containers.states()
-        return [node for node in self.nodes.values() if states.get(node.name) == "running"]
+        running = [node for node in self.nodes.values() if states.get(node.name) == "running"]
+        return [node for node in running if node.name not in self.phones or self.phones[node.name].node_runs()]
 
     def at_height(self, height_blocks: int) -> Predicate:
         """Every running node has followed the chain to this height."""
@@ -204,36 +271,3 @@ def _lock(descriptor: int, name: str) -> str | None:
     except BlockingIOError:
         return f"another command still starts or removes containers of {name}"
     return None
-
-
-def _images(topology: Topology, report: Report) -> dict[str, str]:
-    """The image for each service of the compose file, present on the engine when this returns."""
-    components = topology.components
-    kinds = {spec.implementation.value for spec in topology.nodes.values() if not (spec.image or spec.version)}
-    kinds |= {"bitcoind"} if not topology.chain.image else set()
-    kinds |= {"asyncpay"} if any(component.image == ASYNCPAY for component in components.values()) else set()
-    made = images.ensure(sorted(kinds), report)
-    if topology.chain.image:
-        made["bitcoind"] = images.ensure_reference(topology.chain.image, report)
-
-    def image_of(spec: NodeSpec) -> str:
-        if spec.image:
-            return images.ensure_reference(spec.image, report)
-        if spec.version:
-            return images.ensure_reference(_of_version(spec.implementation, spec.version), report)
-        return made[spec.implementation.value]
-
-    def image_of_component(spec: ComponentSpec) -> str:
-        return made["asyncpay"] if spec.image == ASYNCPAY else images.ensure_reference(spec.image, report)
-
-    return {
-        "bitcoind": made["bitcoind"],
-        **{name: image_of(spec) for name, spec in topology.nodes.items()},
-        **{service_name(node): image_of_component(spec) for node, spec in components.items()},
-    }
-
-
-def _of_version(implementation: Implementation, version: str) -> str:
-    """The official image of another version than the pinned one."""
-    repository, _, _ = VERSIONS[f"{implementation.upper()}_OFFICIAL"].partition(":")
-    return f"{repository}:{version}"

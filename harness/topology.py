@@ -19,7 +19,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from asyncpay.engine.lsp import Policy
 from harness.errors import TestbedError
@@ -33,9 +42,9 @@ MAX_CAPACITY_SAT = 16_777_215
 """The largest channel without `option_support_large_channel` (BOLT 2)."""
 OPENER_RESERVE_SAT = 50_000
 """What the opener must keep on its side: channel reserve, commitment fee and anchors, with room to spare."""
-RESERVED_NAMES = frozenset({"bitcoind", "miner", "toxiproxy", "gateway"})
-COMPONENT_SUFFIX = "-lsp"
-"""Makes a node's name that of the container with its component; no node's name may end like this."""
+RESERVED_NAMES = frozenset({"bitcoind", "miner", "toxiproxy", "push"})
+COMPONENT_SUFFIX, WALLET_SUFFIX = "-lsp", "-wallet"
+"""Make a node's name that of its LSP's component or of its wallet; no node's name may end like this."""
 ASYNCPAY = "asyncpay"
 """Names, in place of an image, the component of this checkout."""
 
@@ -89,6 +98,20 @@ class ComponentSpec(_Strict):
     args: tuple[str, ...] = Field(default=(), description="more arguments for `asyncpay lsp`")
 
 
+class WalletSpec(_Strict):
+    """The wallet that makes a phone of a payer or payee, in one container with the node. `component: IMAGE` is short.
+
+    An image of your own is built upon the testbed's image of a phone (`testbed images` names it) and brings another
+    program `asyncpay` that takes the same arguments (`asyncpay wallet ...`) and the same file.
+    """
+
+    model_config = ConfigDict(strict=False)
+
+    image: str = Field(default=ASYNCPAY, description="asyncpay of this checkout, or an image of your own")
+    policy: dict[str, Any] = Field(default={}, description="limits that differ from the defaults")
+    args: tuple[str, ...] = Field(default=(), description="more arguments for `asyncpay wallet run`")
+
+
 class NodeSpec(_Strict):
     """One Lightning node."""
 
@@ -97,18 +120,27 @@ class NodeSpec(_Strict):
     image: str | None = Field(default=None, description="an image of your own instead of the pinned one")
     version: str | None = Field(default=None, description="another tag of the official image")
     args: tuple[str, ...] = Field(default=(), strict=False, description="more arguments for the node")
-    component: ComponentSpec | None = Field(default=None, description="what makes an LSP of a node with role lsp")
+    component: ComponentSpec | WalletSpec | None = Field(default=None, description="makes an LSP or a phone of it")
 
     @field_validator("component", mode="before")
     @classmethod
-    def _image_alone(cls, value: Any) -> Any:
-        return {"image": value} if isinstance(value, str) else value
+    def _by_role(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None or isinstance(value, BaseModel):
+            return value
+        of_phone = info.data.get("role") in (Role.PAYER, Role.PAYEE)
+        kind = WalletSpec if of_phone else ComponentSpec
+        return kind.model_validate({"image": value} if isinstance(value, str) else value)
 
     @model_validator(mode="after")
     def _image_or_version(self) -> "NodeSpec":
         if self.image and self.version:
             raise ValueError("give an image or a version, not both")
         return self
+
+    @property
+    def is_phone(self) -> bool:
+        """The node is an app of a phone: beside it there is a wallet, and nobody can dial it."""
+        return isinstance(self.component, WalletSpec)
 
 
 class ChannelSpec(_Strict):
@@ -137,7 +169,21 @@ class Topology(_Strict):
     @property
     def components(self) -> dict[str, ComponentSpec]:
         """The LSPs' components, by the name of the node that each stands beside."""
-        return {name: spec.component for name, spec in self.nodes.items() if spec.component}
+        return {name: spec.component for name, spec in self.nodes.items() if isinstance(spec.component, ComponentSpec)}
+
+    @property
+    def phones(self) -> dict[str, WalletSpec]:
+        """The phones' wallets, by the name of the phone and its node."""
+        return {name: spec.component for name, spec in self.nodes.items() if isinstance(spec.component, WalletSpec)}
+
+    def lsp_of(self, phone: str) -> str:
+        """The one node that a phone has channels to."""
+        return next(iter(self.peers_of(phone)))
+
+    def peers_of(self, node: str) -> set[str]:
+        """The nodes that this one has channels to."""
+        ends = ({channel.opener, channel.peer} for channel in self.channels)
+        return {peer for pair in ends if node in pair for peer in pair - {node}}
 
 
 def load(topology: str | Path, settings: Mapping[str, str] | None = None) -> Topology:
@@ -200,29 +246,37 @@ def _apply(settings: Mapping[str, str], data: dict[str, Any]) -> None:
 def _contradictions(topology: Topology) -> Iterator[tuple[Location, str]]:
     """What is well-formed by itself and still cannot stand."""
     yield from _of_nodes(topology)
+    yield from _of_phones(topology)
     yield from _of_channels(topology)
 
 
 def _of_nodes(topology: Topology) -> Iterator[tuple[Location, str]]:
     folded = Counter(name.lower() for name in topology.nodes)
     for name, spec in topology.nodes.items():
-        if name.lower() in RESERVED_NAMES or name.lower().endswith(COMPONENT_SUFFIX):
+        if name.lower() in RESERVED_NAMES or name.lower().endswith((COMPONENT_SUFFIX, WALLET_SUFFIX)):
             yield ("nodes", name), f"{name} is a name that the testbed uses itself"
         if folded[name.lower()] > 1:
             yield (
                 ("nodes", name),
                 "another node's name differs only in case, which host names do not tell apart",
             )
-        if spec.component and spec.role is not Role.LSP:
-            yield (
-                ("nodes", name, "component"),
-                f"not for a {spec.role.value}: only a node with role lsp has a component",
-            )
+        if spec.component and spec.role is Role.ROUTER:
+            yield ("nodes", name, "component"), "not for a router: it has no part in the protocol"
         elif spec.component and spec.implementation is not Implementation.LND:
             yield (
                 ("nodes", name, "component"),
                 f"not beside {spec.implementation.value} yet: so far the component works with lnd only",
             )
+
+
+def _of_phones(topology: Topology) -> Iterator[tuple[Location, str]]:
+    for name in topology.phones:
+        peers = topology.peers_of(name) & topology.nodes.keys()
+        if len(peers) != 1:
+            seen = " and ".join(sorted(peers)) or "nobody"
+            yield ("nodes", name), f"a phone has channels to one node, its LSP; {name} has them to {seen}"
+        elif topology.nodes[next(iter(peers))].is_phone:
+            yield ("nodes", name), f"{name} and {next(iter(peers))} are both phones: neither can dial the other"
 
 
 def _of_channels(topology: Topology) -> Iterator[tuple[Location, str]]:

@@ -8,12 +8,15 @@ that ran out says more than "timeout":
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import tenacity
 
 from harness.errors import NodeError, TestbedError
+from harness.inside.phone_config import State
 from harness.lsp import Lsp
 from harness.nodes.base import Node
+from harness.phone_container import PhoneContainer
 
 
 class WaitTimeoutError(TestbedError):
@@ -50,6 +53,69 @@ def wait_for(predicate: Predicate, timeout_seconds: float = 30, interval_seconds
     except tenacity.RetryError as error:
         seen = error.last_attempt.result()
         raise WaitTimeoutError(f"{predicate.name} not reached in {timeout_seconds:g} s; last seen: {seen}") from None
+
+
+def ready(node: Node) -> Predicate:
+    """The node answers every call and has followed the chain."""
+    return Predicate("ready", node.missing_to_be_ready)
+
+
+def peer_gone(node: Node, peer: Node) -> Predicate:
+    """The node knows that this peer is not connected."""
+
+    def missing() -> str | None:
+        return f"{node.name} still lists {peer.name} as its peer" if peer.node_id in node.peers() else None
+
+    return Predicate("peer_gone", missing)
+
+
+def peers_connected(one: Node, other: Node) -> Predicate:
+    """Each of the two lists the other as its peer."""
+
+    def missing() -> str | None:
+        for node, peer in ((one, other), (other, one)):
+            if peer.node_id not in node.peers():
+                return f"{node.name} does not list {peer.name} as its peer"
+        return None
+
+    return Predicate("peers_connected", missing)
+
+
+def apps_running(phone: PhoneContainer) -> Predicate:
+    """The phone is awake, and every app that is not told to stay down has a process that is not suspended."""
+    return _apps("apps_running", phone, State.AWAKE, lambda app: bool(app["pid"]) and "T" not in app["process_states"])
+
+
+def apps_stopped(phone: PhoneContainer) -> Predicate:
+    """The phone sleeps, and no app has a process."""
+    return _apps("apps_stopped", phone, State.ASLEEP, lambda app: not app["pid"])
+
+
+def apps_suspended(phone: PhoneContainer) -> Predicate:
+    """The phone is frozen, and every process of its apps is suspended."""
+    return _apps("apps_suspended", phone, State.FROZEN, lambda app: app["process_states"] in ("T", ""))
+
+
+def _apps(name: str, phone: PhoneContainer, state: State, as_wanted: Callable[[dict[str, Any]], bool]) -> Predicate:
+    def missing() -> str | None:
+        seen = phone.status()
+        others = [app for app in seen["apps"] if not (as_wanted(app) or app["stays_down"])]
+        return (
+            None if seen["state"] == state and not others else f"{phone.name} is {seen['state']}, {others or 'no app'}"
+        )
+
+    return Predicate(name, missing)
+
+
+def half_open(phone: PhoneContainer, node: Node, peer: Node) -> Predicate:
+    """The phone's processes are suspended, and the node still takes it for its peer: TCP is half-open."""
+
+    def missing() -> str | None:
+        if suspended := apps_suspended(phone).missing():
+            return suspended
+        return None if peer.node_id in node.peers() else f"{node.name} has noticed that {peer.name} is gone"
+
+    return Predicate("half_open", missing)
 
 
 def no_htlcs(nodes: Sequence[Node]) -> Predicate:

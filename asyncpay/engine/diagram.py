@@ -1,86 +1,139 @@
-"""Draw the life of a block into docs/protocol.md from the table that the engine runs on.
+"""Draw the lives of blocks, payments and claims into docs/protocol.md, from the tables that the engines run on.
 
-python -m asyncpay.engine.diagram           write it
+python -m asyncpay.engine.diagram           write them
 python -m asyncpay.engine.diagram --check   exit 1 if the page shows something else
 """
 
 import sys
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from asyncpay.engine.lsp.stages import ENDINGS, FACTS, FINISHED, TRANSITIONS, UNDECIDED, Stage
+from asyncpay.engine.lsp import stages as lsp
+from asyncpay.engine.payee import stages as payee
+from asyncpay.engine.payer import stages as payer
 from asyncpay.lightning import Verdict
 from asyncpay.wire.messages import ReleaseStatus
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
-BEGIN = "<!-- drawn by `make diagram` from asyncpay/engine/lsp/stages.py: begin -->\n"
 END = "<!-- end -->\n"
+
+Transitions: TypeAlias = Mapping[Any, Mapping[Any, Enum]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One table on the page. begins: what starts such a life, and where. groups: stages that share ways out."""
+
+    engine: str
+    begins: Mapping[str, Enum]
+    transitions: Callable[[], Transitions]
+    groups: Mapping[str, Collection[Enum]]
+    facts: Callable[[], Iterator[str]] = lambda: iter(())
+
+    @property
+    def mark(self) -> str:
+        """The line on the page behind which it stands."""
+        return f"<!-- drawn by `make diagram` from asyncpay/engine/{self.engine}/stages.py: begin -->\n"
+
+    def draw(self) -> str:
+        """The Mermaid diagram, then the table of what each stage means, if there is one."""
+        facts = list(self.facts())
+        return "\n".join(["```mermaid", *self._mermaid(), "```", *([""] if facts else []), *facts, ""])
+
+    def _mermaid(self) -> Iterator[str]:
+        transitions = self.transitions()
+        drawn = set()
+        yield "stateDiagram-v2"
+        yield from (f"    [*] --> {_name(first)}: {what}" for what, first in self.begins.items())
+        for group, members in self.groups.items():
+            yield f"    state {group} {{"
+            for stage, trigger, to in _arrows(transitions):
+                if stage in members and to in members:
+                    drawn.add((stage, trigger))
+                    yield f"        {_name(stage)} --> {_name(to)}: {trigger.value}"
+            yield "    }"
+            for to, triggers in _shared(transitions, members).items():
+                drawn |= {(stage, trigger) for stage in members for trigger in triggers}
+                yield f"    {group} --> {_name(to)}: {' / '.join(trigger.value for trigger in triggers)}"
+        for stage, trigger, to in _arrows(transitions):
+            if (stage, trigger) not in drawn:
+                yield f"    {_name(stage)} --> {_name(to)}: {trigger.value}"
+        yield from (f"    {_name(stage)} --> [*]" for stage, row in transitions.items() if not row)
+
+
+def _arrows(transitions: Transitions) -> Iterator[tuple[Enum, Enum, Enum]]:
+    return ((stage, trigger, to) for stage, row in transitions.items() for trigger, to in row.items())
+
+
+def _shared(transitions: Transitions, members: Collection[Enum]) -> dict[Enum, list[Enum]]:
+    """What leads from every one of these stages to the same other one, by where it leads."""
+    first, *others = (transitions[stage] for stage in transitions if stage in members)
+    shared: dict[Enum, list[Enum]] = {}
+    for trigger, to in first.items():
+        if to not in members and all(row.get(trigger) is to for row in others):
+            shared.setdefault(to, []).append(trigger)
+    return shared
+
 
 _VERDICTS = {None: "joins the set", Verdict.RESUME: "is forwarded", Verdict.FAIL: "is failed back"}
 
 _RELEASES = {ReleaseStatus.RELEASED: "released, or about to be", ReleaseStatus.TOO_LATE: "too late"}
 
 
-def draw() -> str:
-    """The Mermaid diagram, then the table of what each stage means."""
-    return "\n".join(["```mermaid", *_mermaid(), "```", "", *_facts(), ""])
-
-
-def _mermaid() -> Iterator[str]:
-    yield "stateDiagram-v2"
-    yield "    [*] --> accepted: block_request"
-    yield "    state undecided {"
-    yield from (f"        {line}" for line in _arrows(UNDECIDED, UNDECIDED))
-    yield "    }"
-    endings = " / ".join(trigger.value for trigger in ENDINGS)
-    (back,) = {to.stage for to in ENDINGS.values()}
-    yield f"    undecided --> {_name(back)}: {endings}"
-    yield from (f"    {line}" for line in _arrows(set(Stage), set(Stage) - UNDECIDED))
-    yield from (f"    {line}" for line in _arrows(set(Stage) - UNDECIDED, UNDECIDED))
-    yield from (f"    {_name(stage)} --> [*]" for stage in Stage if stage in FINISHED)
-
-
-def _arrows(sources: Container[Stage], targets: Container[Stage]) -> Iterator[str]:
-    """The transitions between these, without those that all undecided stages share."""
-    for stage in Stage:
-        for trigger, to in TRANSITIONS[stage].items():
-            shared = stage in UNDECIDED and ENDINGS.get(trigger) == to
-            if stage in sources and to.stage in targets and not shared:
-                yield f"{_name(stage)} --> {_name(to.stage)}: {trigger.value}"
-
-
-def _facts() -> Iterator[str]:
+def _block_facts() -> Iterator[str]:
     yield "| stage | a part that first arrives now | whoever shows the pid is told | the payer is told |"
     yield "|---|---|---|---|"
-    for stage, facts in FACTS.items():
-        told = "nothing yet" if facts.update is None else _words(facts.update.name)
+    for stage, facts in lsp.FACTS.items():
+        told = "nothing yet" if facts.update is None else facts.update.name.lower().replace("_", " ")
         yield f"| {stage.value} | {_VERDICTS[facts.newcomer]} | {_RELEASES[facts.release]} | {told} |"
 
 
-def _name(stage: Stage) -> str:
+DRAWINGS = (
+    Drawing(
+        engine="lsp",
+        begins={"block_request": lsp.Stage.ACCEPTED},
+        transitions=lambda: {
+            stage: {trigger: to.stage for trigger, to in row.items()} for stage, row in lsp.TRANSITIONS.items()
+        },
+        groups={"undecided": lsp.UNDECIDED},
+        facts=_block_facts,
+    ),
+    Drawing(
+        engine="payer",
+        begins={"the user pays": payer.Stage.REQUESTED},
+        transitions=lambda: payer.TRANSITIONS,
+        groups={"nothing_has_left": payer.UNPAID, "with_the_node": payer.WITH_NODE},
+    ),
+    Drawing(
+        engine="payee",
+        begins={"announced, and owed": payee.Stage.RELEASING, "announced, but not owed": payee.Stage.REFUSED},
+        transitions=lambda: payee.TRANSITIONS,
+        groups={},
+    ),
+)
+
+
+def _name(stage: Enum) -> str:
     return stage.name.lower()
-
-
-def _words(name: str) -> str:
-    return name.lower().replace("_", " ")
-
-
-def _page_with(drawing: str, page: str) -> str:
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + drawing + END + after
 
 
 def main(arguments: list[str]) -> int:
     """Write or check the page; the exit code."""
-    page = PAGE.read_text()
-    if BEGIN not in page or END not in page:
-        print(f"{PAGE} has lost the lines between which the diagram stands:\n{BEGIN}{END}", file=sys.stderr)
-        return 1
-    drawn = _page_with(draw(), page)
+    page = drawn = PAGE.read_text()
+    for drawing in DRAWINGS:
+        before, mark, rest = drawn.partition(drawing.mark)
+        _, end, after = rest.partition(END)
+        if not mark or not end:
+            lines = drawing.mark + END
+            print(f"{PAGE} has lost the lines between which a diagram stands:\n{lines}", file=sys.stderr)
+            return 1
+        drawn = before + mark + drawing.draw() + end + after
     if arguments == ["--check"]:
         if drawn != page:
-            print(f"{PAGE} does not show what stages.py says: run `make diagram`", file=sys.stderr)
+            print(f"{PAGE} does not show what the stages.py files say: run `make diagram`", file=sys.stderr)
         return int(drawn != page)
     PAGE.write_text(drawn)
     return 0

@@ -1,35 +1,47 @@
-"""A crash on purpose, at a moment that no test hits by luck: a decision is stored, and not yet acted upon.
+"""A crash, or a standstill, on purpose, at a moment that no test hits by luck: a decision is stored, and not yet
+acted upon.
 
 Nothing happens unless somebody has put a file beside the store, named like it with `.crash-before` added, that holds
-the name of an effect (asyncpay.engine.lsp.effects) and a number: `PayOnBehalf 1`, `Answer 2`. The next process to
-start takes the file away, says so in its journal, and dies when it is about to carry out its n-th effect of that name.
+the name of an effect (of the component's engine) and a number: `PayOnBehalf 1`, `Answer 2`. The next process to start
+takes the file away, says so in its journal, and dies when it is about to carry out its n-th effect of that name. With
+the word `freeze` behind the number it does not die but stands still, like a process that the machine has suspended,
+for as long as a file named `.frozen` is there, which it makes itself.
 """
 
 import os
+import time
 from pathlib import Path
 
-from asyncpay.engine.lsp.effects import Effect
 from asyncpay.service.journal import Journal
 
 EXIT_CODE = 137
 """As of a process that was killed with SIGKILL, which the first process of a container cannot do to itself."""
+_LOOK_SECONDS = 0.02
 
 
 class CrashPoint:
     """What the file beside this store asks for; mostly nothing."""
 
     def __init__(self, store: Path, journal: Journal) -> None:
-        self._effect, self._effects_left = "", 0
+        self._effect, self._effects_left, self._freezes = "", 0, False
+        self._frozen = store.with_name(store.name + ".frozen")
         file = store.with_name(store.name + ".crash-before")
         if file.exists():
-            name, number = file.read_text().split()
+            name, number, *how = file.read_text().split()
             file.unlink()
-            self._effect, self._effects_left = name, int(number)
-            journal.note("will crash on purpose", before=name, number=self._effects_left)
+            self._effect, self._effects_left, self._freezes = name, int(number), how == ["freeze"]
+            what = "will stand still on purpose" if self._freezes else "will crash on purpose"
+            journal.note(what, before=name, number=self._effects_left)
 
-    def before(self, effect: Effect) -> None:
-        """Die, without a chance to tidy up, if this is the effect."""
+    def before(self, effect: object) -> None:
+        """Die, without a chance to tidy up, or stand still, if this is the effect."""
         if type(effect).__name__ == self._effect:
             self._effects_left -= 1
             if self._effects_left == 0:
-                os._exit(EXIT_CODE)
+                self._stand_still() if self._freezes else os._exit(EXIT_CODE)
+
+    def _stand_still(self) -> None:
+        """The whole process, its event loop included."""
+        self._frozen.touch()
+        while self._frozen.exists():
+            time.sleep(_LOOK_SECONDS)

@@ -1,39 +1,81 @@
 """Sending the protocol's messages: each is wrapped in an onion made for it, and never used again."""
 
 import secrets
+from collections.abc import Sequence
 
 from asyncpay.lightning import NodeId
-from asyncpay.nodes.base import Node, NodeError
+from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
 from asyncpay.wire import blinding, onion
 from asyncpay.wire.blinding import BlindedPath, ChannelEnd, HopData
 from asyncpay.wire.messages import Message
-from asyncpay.wire.onion import OnionMessage, Payload
+from asyncpay.wire.onion import LARGE_ROOM, SMALL_ROOM, OnionMessage, Payload
 
 _KEY_BYTES = 32
 
 
 async def send_to_peer(node: Node, peer: NodeId, message: Message) -> None:
     """Send a connected peer a message over a path of one hop. NodeError if it is not connected."""
-    path = blinding.build(blinding.hops_through([peer], HopData()), secrets.token_bytes(_KEY_BYTES))
-    await node.send_onion(peer, _wrap(path, message))
+    await node.send_onion(peer, wrap(path_through([peer]), message))
 
 
-async def send_along(node: Node, node_id: NodeId, path: BlindedPath, message: Message) -> None:
+async def send_along(
+    node: Node, node_id: NodeId, path: BlindedPath, message: Message, reply_path: BlindedPath | None = None
+) -> None:
     """Send a message along somebody's blinded path, by way of our own hops if its first node is no peer.
 
     node_id: our own. A path that begins at ourselves is peeled here, not sent. NodeError if there is no way.
     """
-    first = path.first_node_id
-    if isinstance(first, ChannelEnd):
-        raise NodeError(f"a reply path that begins at a channel ({first.short_channel_id}) is not looked up")
+    first = introduction_node(path)
     if first == node_id:
-        await node.forward_onion(_wrap(path, message))
+        await node.forward_onion(wrap(path, message, reply_path))
         return
     *own, _ = route = await node.onion_route(first)
     hops = blinding.hops_through(own, HopData()) if own else []
     joined = blinding.join(hops, path, secrets.token_bytes(_KEY_BYTES))
-    await node.send_onion(route[0], _wrap(joined, message))
+    await node.send_onion(route[0], wrap(joined, message, reply_path))
 
 
-def _wrap(path: BlindedPath, message: Message) -> OnionMessage:
-    return onion.build(path, Payload(async_payment=message.encode()), secrets.token_bytes(_KEY_BYTES))
+def introduction_node(path: BlindedPath) -> NodeId:
+    """The node at which a path begins. NodeError if the path names it by a channel."""
+    first = path.first_node_id
+    if isinstance(first, ChannelEnd):
+        raise NodeError(f"a reply path that begins at a channel ({first.short_channel_id}) is not looked up")
+    return first
+
+
+async def route_to(node: Node, destination: NodeId, hints: Sequence[Sequence[NodeId]] = ()) -> tuple[NodeId, ...]:
+    """Hops to a node by the graph, or else by way of the nodes that its invoice's hints name. NodeError if none."""
+    try:
+        return await node.onion_route(destination)
+    except NodeUnreachableError:
+        raise
+    except NodeError as unknown:
+        for hint in hints:
+            try:
+                return (*await node.onion_route(hint[0]), *hint[1:], destination)
+            except NodeUnreachableError:
+                raise
+            except NodeError:
+                continue  # the next hint may know better
+        raise unknown
+
+
+def path_through(nodes: Sequence[NodeId], last: HopData | None = None, **second_last: bytes) -> BlindedPath:
+    """A path over these nodes; what the last one is told, and what the one before it is told beside the way."""
+    hops = blinding.hops_through(list(nodes), last or HopData())
+    if second_last:
+        *before, relay, end = hops
+        data = HopData(next_node_id=end.node_id, **second_last)  # type: ignore[arg-type]
+        hops = [*before, blinding.Hop(relay.node_id, data), end]
+    return blinding.build(hops, secrets.token_bytes(_KEY_BYTES))
+
+
+def wrap(
+    path: BlindedPath,
+    message: Message,
+    reply_path: BlindedPath | None = None,
+    rooms: Sequence[int] = (SMALL_ROOM, LARGE_ROOM),
+) -> OnionMessage:
+    """The onion for the path's first node. WireError if the message does not fit into these rooms."""
+    payload = Payload(async_payment=message.encode(), reply_path=reply_path)
+    return onion.build(path, payload, secrets.token_bytes(_KEY_BYTES), rooms=rooms)

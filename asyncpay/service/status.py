@@ -1,12 +1,7 @@
-"""How the LSP is doing, told by the running process over a Unix socket beside its store."""
+"""How the LSP is doing, as the running process tells it."""
 
-import asyncio
-import json
-import os
-import socket
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from asyncpay.engine.lsp import Lsp
@@ -16,10 +11,6 @@ from asyncpay.lightning import HtlcKey
 from asyncpay.service.journal import Journal
 
 Status = dict[str, Any]
-
-
-class NotRunningError(Exception):
-    """No LSP answers at the socket; the text names it."""
 
 
 def snapshot(lsp: Lsp, journal: Journal) -> Status:
@@ -75,39 +66,3 @@ def _htlc(part: Htlc, on_offer: set[HtlcKey], now: float) -> Status:
         "outcome": part.outcome.value if part.outcome else None,
         "gone": part.gone,
     }
-
-
-async def serve(path: Path, tell: Callable[[], Status]) -> asyncio.Server:
-    """Answer every connection with one JSON object, until the server is closed. Only this user may connect."""
-
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(json.dumps(tell()).encode())
-        writer.close()
-
-    return await asyncio.start_unix_server(answer, sock=_listen(path))
-
-
-def _listen(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)  # left by a process that was killed: the store's lock is ours, so it is gone
-    listener = socket.socket(socket.AF_UNIX)
-    old_mask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(old_mask)
-    return listener
-
-
-def ask(path: Path, timeout_seconds: float = 5) -> Status:
-    """The status of the LSP that listens at this socket. NotRunningError if none does."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(timeout_seconds)
-        try:
-            connection.connect(str(path))
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
-            status: Status = json.loads(answer)
-        except (OSError, ValueError) as error:
-            raise NotRunningError(
-                f"no LSP answers at {path}: {error}. It does not run, or still waits for its node: see its log."
-            ) from None
-    return status

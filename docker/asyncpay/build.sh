@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # build.sh CONTEXT: put into CONTEXT the packages that asyncpay needs, as wheels for the Python of the image $BASE, and
-# asyncpay itself as it stands in this checkout.
+# asyncpay itself as it stands in this checkout, with what of the testbed runs in its containers.
 set -euo pipefail
 cd "$(dirname "$0")"
 readonly context=$1
@@ -11,5 +11,5 @@ read -r machine version <<<"$python"
 echo "Python $version on $machine"
 ../../.venv/bin/uv pip install --target "$context/packages" --require-hashes --requirements requirements.lock \
   --only-binary :all: --python-version "$version" --python-platform "$machine-unknown-linux-gnu"
-tar -C ../.. --exclude=__pycache__ -c asyncpay | tar -C "$context" -x
+tar -C ../.. --exclude=__pycache__ -c asyncpay harness/__init__.py harness/inside | tar -C "$context" -x
 cp command "$context"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.containers import Containers
+from harness.image_recipes import Recipe
 from harness.topology import ChannelSpec, Implementation, NodeSpec
 
 P2P_PORT = 9735
@@ -89,6 +90,10 @@ class Node(ABC):
     """The node's own command line, ready for arguments, inside its container."""
     balance_unit_msat: ClassVar[int]
     """What `Channel.local_msat` is rounded down to."""
+    folder: ClassVar[str]
+    """Where its volume is in its container, and in it what a component needs to be let in."""
+    stop_command: ClassVar[tuple[str, ...]]
+    """What makes it shut down in good order, where SIGTERM does not."""
 
     def __init__(self, name: str, spec: NodeSpec, containers: Containers, sockets: Path) -> None:
         self.name = name
@@ -99,15 +104,32 @@ class Node(ABC):
 
     @property
     def node_id(self) -> str:
-        """The node's public key, 33 bytes in hex. Asked once."""
+        """The node's public key, 33 bytes in hex. Asked once, unless it was known before."""
         if self._node_id is None:
             self._node_id = self.info().node_id
         return self._node_id
+
+    @node_id.setter
+    def node_id(self, known: str) -> None:
+        self._node_id = known
 
     @classmethod
     @abstractmethod
     def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:
         """The node's service in the compose file; `volumes` are named after the node."""
+
+    @classmethod
+    @abstractmethod
+    def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:
+        """What makes the image of a phone out of that of the node and that of asyncpay: both programs are in it."""
+
+    @classmethod
+    @abstractmethod
+    def access(cls, host: str, folder: str) -> dict[str, str]:
+        """How a component reaches the node: the section `[node]` of its configuration.
+
+        host: where the node's container is; folder: where the component finds what the node has in `folder`.
+        """
 
     @abstractmethod
     def reconnect(self) -> None:
@@ -130,8 +152,15 @@ class Node(ABC):
         """The wallet's confirmed coins."""
 
     @abstractmethod
-    def connect(self, peer: "Node") -> None:
-        """Dial another node of the testbed; no error if they are connected already."""
+    def connect(self, peer: "Node", address: str | None = None) -> None:
+        """Dial another node of the testbed; no error if they are connected already.
+
+        address: host:port by which it is reached, and dialled again later; its own unless given.
+        """
+
+    @abstractmethod
+    def peers(self) -> set[str]:
+        """The node ids of those it is connected to, as far as it knows: a half-open connection counts."""
 
     @abstractmethod
     def open_channel(self, peer: "Node", channel: ChannelSpec) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from pyln.client import LightningRpc, RpcError
 
 from harness.errors import NodeError, PaymentError
+from harness.image_recipes import Official, Recipe
 from harness.nodes.base import P2P_PORT, Channel, Direction, Info, Node, Payment, Policy, Surroundings, volume
 from harness.topology import ChannelSpec, Implementation, NodeSpec
 
@@ -52,6 +53,8 @@ class ClnNode(Node):
     implementation = Implementation.CLN
     cli = ("lightning-cli", f"--rpc-file={SOCKET_DIR}/{SOCKET}")
     balance_unit_msat = 1
+    folder = CLN_DIR
+    stop_command = (*cli, "stop")
 
     @classmethod
     def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:
@@ -66,7 +69,7 @@ class ClnNode(Node):
                 f"--lightning-dir={CLN_DIR}",
                 f"--rpc-file={SOCKET_DIR}/{SOCKET}",
                 "--rpc-file-mode=0666",  # for this user, whoever runs the engine; the folder around it is private
-                f"--addr=0.0.0.0:{P2P_PORT}",
+                "--autolisten=false" if spec.is_phone else f"--addr=0.0.0.0:{P2P_PORT}",
                 "--bitcoin-rpcconnect=bitcoind",
                 f"--bitcoin-rpcport={around.rpc_port}",
                 f"--bitcoin-rpcuser={around.rpc_user}",
@@ -79,6 +82,16 @@ class ClnNode(Node):
             ],
             "stop_grace_period": "10s",
         }
+
+    @classmethod
+    def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:
+        """See Node.phone_recipe: lightningd needs libraries of its image, so asyncpay goes into that one."""
+        return Recipe("asyncpay", official=Official(node))
+
+    @classmethod
+    def access(cls, host: str, folder: str) -> dict[str, str]:
+        """See Node.access: the socket has a folder of its own, and is reached on this machine alone."""
+        return {"implementation": "cln", "rpc_file": f"{SOCKET_DIR}/{SOCKET}"}
 
     def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
         try:
@@ -112,9 +125,14 @@ class ClnNode(Node):
         outputs = self._call("listfunds")["outputs"]
         return sum(int(o["amount_msat"]) for o in outputs if o["status"] == "confirmed") // 1_000
 
-    def connect(self, peer: Node) -> None:
+    def connect(self, peer: Node, address: str | None = None) -> None:
         """See Node.connect."""
-        self._call("connect", id=peer.node_id, host=peer.name, port=P2P_PORT)
+        host, _, port = (address or f"{peer.name}:{P2P_PORT}").partition(":")
+        self._call("connect", id=peer.node_id, host=host, port=int(port))
+
+    def peers(self) -> set[str]:
+        """See Node.peers."""
+        return {peer["id"] for peer in self._call("listpeers")["peers"] if peer["connected"]}
 
     def open_channel(self, peer: Node, channel: ChannelSpec) -> str:
         """See Node.open_channel."""

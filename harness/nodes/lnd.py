@@ -14,8 +14,9 @@ from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
 from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
 from harness.containers import ContainerError
 from harness.errors import NodeError, PaymentError
+from harness.image_recipes import Official, Recipe
 from harness.nodes.base import P2P_PORT, Channel, Direction, Info, Node, Payment, Policy, Surroundings, volume
-from harness.topology import ChannelSpec, Implementation, NodeSpec
+from harness.topology import ChannelSpec, ComponentSpec, Implementation, NodeSpec
 
 GRPC_PORT = 10009
 LND_DIR = "/root/.lnd"
@@ -42,7 +43,7 @@ REGTEST = (
     "--maxpendingchannels=20",
 )
 """What makes LND quick on regtest, and nothing that changes how it treats HTLCs."""
-BESIDE_A_COMPONENT = ("--requireinterceptor",)
+BESIDE_AN_LSP = ("--requireinterceptor",)
 """Without it LND forwards every held HTLC as soon as the component goes away."""
 
 
@@ -52,6 +53,8 @@ class LndNode(Node):
     implementation = Implementation.LND
     cli = ("lncli", "--network=regtest", f"--macaroonpath={MACAROON}")
     balance_unit_msat = 1_000
+    folder = LND_DIR
+    stop_command = ()
 
     @classmethod
     def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:
@@ -64,7 +67,7 @@ class LndNode(Node):
                 f"--alias={name}",
                 f"--lnddir={LND_DIR}",
                 f"--adminmacaroonpath={MACAROON}",
-                f"--listen=0.0.0.0:{P2P_PORT}",
+                "--nolisten" if spec.is_phone else f"--listen=0.0.0.0:{P2P_PORT}",
                 f"--rpclisten=0.0.0.0:{GRPC_PORT}",
                 f"--tlsextradomain={name}",
                 f"--bitcoind.rpchost=bitcoind:{around.rpc_port}",
@@ -72,12 +75,27 @@ class LndNode(Node):
                 f"--bitcoind.rpcpass={around.rpc_password}",
                 "--bitcoind.zmqpubrawblock=tcp://bitcoind:28332",
                 "--bitcoind.zmqpubrawtx=tcp://bitcoind:28333",
-                *(BESIDE_A_COMPONENT if spec.component else ()),
+                *(BESIDE_AN_LSP if isinstance(spec.component, ComponentSpec) else ()),
                 *spec.args,
             ],
             "volumes": [volume(name, LND_DIR)],
             "ports": [f"127.0.0.1::{GRPC_PORT}"],
             "stop_grace_period": "30s",
+        }
+
+    @classmethod
+    def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:
+        """See Node.phone_recipe: LND's programs are static, and go into asyncpay's image."""
+        return Recipe("phone", official=Official(asyncpay), node=node)
+
+    @classmethod
+    def access(cls, host: str, folder: str) -> dict[str, str]:
+        """See Node.access."""
+        return {
+            "implementation": "lnd",
+            "address": f"{host}:{GRPC_PORT}",
+            "tls_certificate": f"{folder}/tls.cert",
+            "macaroon": f"{folder}/admin.macaroon",
         }
 
     @cached_property
@@ -136,15 +154,21 @@ class LndNode(Node):
         with self._calling("tell its on-chain balance"):
             return self._lightning.WalletBalance(ln.WalletBalanceRequest(), timeout=CALL_SECONDS).confirmed_balance
 
-    def connect(self, peer: Node) -> None:
+    def connect(self, peer: Node, address: str | None = None) -> None:
         """See Node.connect."""
-        address = ln.LightningAddress(pubkey=peer.node_id, host=f"{peer.name}:{P2P_PORT}")
+        there = ln.LightningAddress(pubkey=peer.node_id, host=address or f"{peer.name}:{P2P_PORT}")
         try:
             with self._calling(f"connect to {peer.name}"):
-                self._lightning.ConnectPeer(ln.ConnectPeerRequest(addr=address), timeout=CALL_SECONDS)
+                self._lightning.ConnectPeer(ln.ConnectPeerRequest(addr=there), timeout=CALL_SECONDS)
         except NodeError as error:
             if "already connected" not in str(error):
                 raise
+
+    def peers(self) -> set[str]:
+        """See Node.peers."""
+        with self._calling("list its peers"):
+            peers = self._lightning.ListPeers(ln.ListPeersRequest(), timeout=CALL_SECONDS).peers
+        return {peer.pub_key for peer in peers}
 
     def open_channel(self, peer: Node, channel: ChannelSpec) -> str:
         """See Node.open_channel."""

@@ -12,25 +12,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asyncpay.engine.changes import Change, Drop, Put
 from asyncpay.engine.lsp.records import (
     Attempt,
     AttemptState,
     Block,
     Call,
-    Change,
     Delivered,
-    Drop,
     Htlc,
     Letter,
     Method,
     Outcome,
-    Put,
     Record,
     Webhook,
 )
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import HeldHtlc, HtlcKey, ShortChannelId, Verdict
-from asyncpay.store import Store, StoreError, shipped_migrations
+from asyncpay.store import LspStore, StoreError
 from asyncpay.wire.messages import BlockState
 from asyncpay.wire.onion import OnionMessage
 
@@ -137,9 +135,9 @@ def path(tmp_path: Path) -> Path:
 @given(st.lists(records, unique_by=lambda record: (type(record), record.key)))
 def test_every_record_comes_back_as_it_went_in(tmp_path_factory: pytest.TempPathFactory, written: list) -> None:
     path = tmp_path_factory.mktemp("store") / "lsp.sqlite"
-    with Store(path) as store:
+    with LspStore(path) as store:
         store.commit([Put(record) for record in written])
-    with Store(path) as store:
+    with LspStore(path) as store:
         read = list(store.load())
     assert {(type(record), record.key): record for record in read} == {
         (type(record), record.key): record for record in written
@@ -147,37 +145,37 @@ def test_every_record_comes_back_as_it_went_in(tmp_path_factory: pytest.TempPath
 
 
 def test_letters_come_back_in_order(path: Path) -> None:
-    with Store(path) as store:
+    with LspStore(path) as store:
         store.commit([Put(letter(number)) for number in (3, 1, 2)])
         store.commit([Put(replace(letter(1), arrived_at=9.0))])
         assert [record.number for record in store.load() if isinstance(record, Letter)] == [1, 2, 3]
 
 
 def test_the_last_change_of_a_record_counts(path: Path) -> None:
-    with Store(path) as store:
+    with LspStore(path) as store:
         store.commit([Put(letter(1)), Drop(letter(1)), Put(letter(2)), Put(letter(1)), Drop(letter(2))])
         assert list(store.load()) == [letter(1)]
 
 
 def test_what_is_not_there_can_be_dropped(path: Path) -> None:
-    with Store(path) as store:
+    with LspStore(path) as store:
         store.commit([Drop(letter(1))])
         assert list(store.load()) == []
 
 
 def test_a_step_is_stored_whole_or_not_at_all(path: Path) -> None:
-    unstorable: list[Change] = [Put(letter(1)), Put(replace(letter(2), number=2**70))]
-    with Store(path) as store:
+    unstorable: list[Change[Record]] = [Put(letter(1)), Put(replace(letter(2), number=2**70))]
+    with LspStore(path) as store:
         with pytest.raises(OverflowError):
             store.commit(unstorable)
         assert list(store.load()) == []
         store.commit([Put(letter(3))])
-    with Store(path) as store:
+    with LspStore(path) as store:
         assert list(store.load()) == [letter(3)]
 
 
 def test_a_full_disk_is_told_and_leaves_the_file_usable(path: Path) -> None:
-    with Store(path) as store:
+    with LspStore(path) as store:
         store.commit([Put(letter(1))])
         (pages,) = store._database.execute("PRAGMA page_count").fetchone()
         store._database.execute(f"PRAGMA max_page_count = {pages}")
@@ -196,9 +194,9 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from test_store import letter
-from asyncpay.engine.lsp.records import Put
-from asyncpay.store import Store
-store = Store(Path({str(path)!r}))
+from asyncpay.engine.changes import Put
+from asyncpay.store import LspStore
+store = LspStore(Path({str(path)!r}))
 for step in range(0, 200, 2):
     store.commit([Put(letter(step)), Put(letter(step + 1))])
     print(step, flush=True)
@@ -208,14 +206,14 @@ for step in range(0, 200, 2):
     reported = [int(child.stdout.readline()) for _ in range(20)]
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    with Store(path) as store:
+    with LspStore(path) as store:
         numbers = {record.number for record in store.load() if isinstance(record, Letter)}
     assert set(reported) <= numbers
     assert {number ^ 1 for number in numbers} == numbers
 
 
 def test_a_commit_is_on_disk_when_it_returns(path: Path) -> None:
-    with Store(path) as store:
+    with LspStore(path) as store:
         assert store._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert store._database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
@@ -224,32 +222,32 @@ def test_a_commit_is_on_disk_when_it_returns(path: Path) -> None:
 
 
 def test_an_old_file_is_migrated_step_by_step(path: Path) -> None:
-    first, *_ = shipped_migrations()
-    with Store(path, [first]) as store:
+    first, *_ = LspStore.shipped_migrations()
+    with LspStore(path, [first]) as store:
         store.commit([Put(letter(1))])
     second = "ALTER TABLE letters ADD COLUMN colour TEXT; UPDATE letters SET colour = 'red';"
     third = "ALTER TABLE letters RENAME COLUMN colour TO hue;"
-    with Store(path, [first, second, third]) as store:
+    with LspStore(path, [first, second, third]) as store:
         assert list(store.load()) == [letter(1)]
         assert store._database.execute("SELECT hue FROM letters").fetchone() == ("red",)
         assert store._database.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
-    first, *_ = shipped_migrations()
-    with Store(path, [first]) as store:
+    first, *_ = LspStore.shipped_migrations()
+    with LspStore(path, [first]) as store:
         store.commit([Put(letter(1))])
     with pytest.raises(StoreError):
-        Store(path, [first, "DROP TABLE letters; DROP TABLE nonsense;"])
-    with Store(path, [first]) as store:
+        LspStore(path, [first, "DROP TABLE letters; DROP TABLE nonsense;"])
+    with LspStore(path, [first]) as store:
         assert list(store.load()) == [letter(1)]
 
 
 def test_a_newer_file_is_refused(path: Path) -> None:
-    migrations = shipped_migrations()
-    Store(path, [*migrations, "SELECT 1;"]).close()
+    migrations = LspStore.shipped_migrations()
+    LspStore(path, [*migrations, "SELECT 1;"]).close()
     with pytest.raises(StoreError, match=r"lsp\.sqlite was written by a newer release.*Start that release"):
-        Store(path)
+        LspStore(path)
 
 
 # --- files that cannot be used ---
@@ -257,7 +255,7 @@ def test_a_newer_file_is_refused(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["garbage", "cut", "holes"])
 def test_a_damaged_file_is_refused_with_advice(path: Path, damage: str) -> None:
-    with Store(path) as store:
+    with LspStore(path) as store:
         store.commit([Put(letter(number)) for number in range(100)])
     data = bytearray(path.read_bytes())
     match damage:
@@ -270,7 +268,7 @@ def test_a_damaged_file_is_refused_with_advice(path: Path, damage: str) -> None:
                 data[start : start + 2000] = bytes(2000)
     path.write_bytes(data)
     with pytest.raises(StoreError, match=r"lsp\.sqlite is damaged.*recover"):
-        Store(path)
+        LspStore(path)
     assert path.read_bytes() == data
 
 
@@ -281,24 +279,24 @@ def test_another_programs_file_is_not_touched(path: Path) -> None:
     other.close()
     before = path.read_bytes()
     with pytest.raises(StoreError, match="belongs to another program"):
-        Store(path)
+        LspStore(path)
     assert path.read_bytes() == before
 
 
 def test_two_lsps_cannot_share_a_file(path: Path) -> None:
-    with Store(path), pytest.raises(StoreError, match="in use by another process"):
-        Store(path)
-    Store(path).close()
+    with LspStore(path), pytest.raises(StoreError, match="in use by another process"):
+        LspStore(path)
+    LspStore(path).close()
 
 
 def test_a_missing_directory_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="Make its directory"):
-        Store(tmp_path / "nowhere" / "lsp.sqlite")
+        LspStore(tmp_path / "nowhere" / "lsp.sqlite")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_file_without_permission_is_said_to_be_so(path: Path) -> None:
-    Store(path).close()
+    LspStore(path).close()
     path.chmod(0o400)
     with pytest.raises(StoreError, match="permissions"):
-        Store(path)
+        LspStore(path)

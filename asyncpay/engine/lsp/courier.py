@@ -7,6 +7,7 @@ or a node that limits its rate, loses messages without telling anybody.
 import math
 from dataclasses import replace
 
+from asyncpay.engine import pauses
 from asyncpay.engine.lsp.effects import Relay
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.lsp.stages import Stage
@@ -30,7 +31,7 @@ def run(turn: Turn) -> None:
         if block.courier is None or block.courier_next_at is None or block.courier_next_at > turn.now:
             continue
         sent = block.courier_sent + 1
-        pause = min(turn.policy.courier_first_seconds * 2**sent, turn.policy.courier_most_seconds)
+        pause = pauses.doubled(turn.policy.courier_first_seconds, turn.policy.courier_most_seconds, sent)
         turn.put(replace(block, courier_sent=sent, courier_next_at=turn.now + pause))
         message = Courier.decode(block.courier)
         turn.do(Relay(block.client, OnionMessage(message.path_key, message.onion)))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from asyncpay.engine.events import Detached, Tick
 from asyncpay.engine.lsp import (
     answers,
     blocks,
@@ -21,13 +22,11 @@ from asyncpay.engine.lsp.events import (
     CancelRequested,
     Census,
     DeliveryReported,
-    Detached,
     LspEvent,
     NotificationReported,
     PaymentReported,
     RefusalSeen,
     ReleaseSeen,
-    Tick,
     UpdateSent,
     WebhookRemoved,
     WebhookSet,

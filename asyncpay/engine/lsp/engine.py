@@ -29,24 +29,16 @@ Each file is one subject, and can be read alone:
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from asyncpay.engine.changes import Step
 from asyncpay.engine.lsp import clock, dispatch, policy
 from asyncpay.engine.lsp.effects import Effect
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.policy import Policy
-from asyncpay.engine.lsp.records import Change, Record
+from asyncpay.engine.lsp.records import Record
 from asyncpay.engine.lsp.tables import Tables
 from asyncpay.engine.lsp.turn import State, Turn
 from asyncpay.lightning import Capabilities
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Store `changes` in one transaction, then carry out `effects` in this order."""
-
-    changes: tuple[Change, ...]
-    effects: tuple[Effect, ...]
 
 
 class Lsp:
@@ -64,7 +56,7 @@ class Lsp:
         self.state = State(tables, newborn=tables.empty, next_letter=letters + 1)
         self.next_deadline = -math.inf
 
-    def handle(self, now: float, event: LspEvent) -> Step:
+    def handle(self, now: float, event: LspEvent) -> Step[Record, Effect]:
         """Decide on one event at Unix time `now`, and on everything that has become due by then."""
         turn = Turn(self.state, self._policy, self._capabilities)
         self.state.now = now

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from asyncpay.engine.events import Detached, Tick
 from asyncpay.engine.lsp.records import Method
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PendingHtlc
 from asyncpay.node_events import (
@@ -24,16 +25,6 @@ from asyncpay.node_events import (
 )
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.messages import BlockRequest, BlockState, CancelRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed. Also due when `Lsp.next_deadline` is reached."""
-
-
-@dataclass(frozen=True, slots=True)
-class Detached:
-    """The node's stream has ended; everything it offered will be offered again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,20 +184,3 @@ class Webhook:
 
 
 Record: TypeAlias = Block | Htlc | Attempt | Letter | Delivered | Call | Webhook
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Write this record in place of the one with the same key."""
-
-    record: Record
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Forget this record."""
-
-    record: Record
-
-
-Change: TypeAlias = Put | Drop

@@ -4,16 +4,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from asyncpay.engine.changes import Change, Put
 from asyncpay.engine.lsp.records import (
     Attempt,
     Block,
     Call,
-    Change,
     Delivered,
     Htlc,
     Letter,
     Method,
-    Put,
     Record,
     Webhook,
 )
@@ -75,7 +74,7 @@ class Tables:
         """Nothing is known: a new store, or one in which everything is finished and forgotten."""
         return not any(self._table(kind) for kind in _TABLES)
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: Change[Record]) -> None:
         """Make one change."""
         record = change.record
         table = self._table(type(record))

@@ -3,10 +3,11 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from asyncpay.engine.lsp.channels import Channels
+from asyncpay.engine.changes import Change, Drop, Put
+from asyncpay.engine.channels import Channels
 from asyncpay.engine.lsp.effects import Answer, Effect, Log
 from asyncpay.engine.lsp.policy import Policy
-from asyncpay.engine.lsp.records import Block, Change, Drop, Put, Record
+from asyncpay.engine.lsp.records import Block, Record
 from asyncpay.engine.lsp.tables import Tables
 from asyncpay.lightning import Capabilities, HtlcKey, NodeId
 
@@ -76,7 +77,7 @@ class Turn:
     state: State
     policy: Policy
     capabilities: Capabilities
-    changes: list[Change] = field(default_factory=list)
+    changes: list[Change[Record]] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 
@@ -98,7 +99,7 @@ class Turn:
         """Forget this record."""
         self._change(Drop(record))
 
-    def _change(self, change: Change) -> None:
+    def _change(self, change: Change[Record]) -> None:
         self.tables.apply(change)
         self.changes.append(change)
 

@@ -3,20 +3,11 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from asyncpay.engine.events import Detached, Tick
 from asyncpay.lightning import OwnInvoice
 from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChanged, LinkClosed
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.messages import PaymentPending, ReleaseReply
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed. Also due when `Payee.next_deadline` is reached."""
-
-
-@dataclass(frozen=True, slots=True)
-class Detached:
-    """The node's stream has ended; payments may come unseen until it is attached again."""
 
 
 @dataclass(frozen=True, slots=True)

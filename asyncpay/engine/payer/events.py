@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from asyncpay.engine.events import Detached, Tick
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.lightning import PaymentResult
 from asyncpay.node_events import (
@@ -15,16 +16,6 @@ from asyncpay.node_events import (
 )
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.messages import BlockReply, BlockUpdate
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed. Also due when `Payer.next_deadline` is reached."""
-
-
-@dataclass(frozen=True, slots=True)
-class Detached:
-    """The node's stream has ended: what was asked of it before may never be reported."""
 
 
 @dataclass(frozen=True, slots=True)

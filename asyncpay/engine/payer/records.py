@@ -23,7 +23,7 @@ class OutgoingPayment:
     pending: the onion message with payment_pending, for the LSP to forward.
     requests_sent, request_next_at: how often the request was sent, and when it is due again.
     cancelled: the user, or the wallet for lack of answers, wants the parts back.
-    cancel_next_at: when the cancel is due (again); None while there is none, or once it is answered.
+    cancels_sent, cancel_next_at: likewise of the cancel; None while there is none, or once it is answered.
     told: what the LSP last said of the block; told_parts: of how many parts.
     preimage: 32 bytes, once SETTLED. failure: for people, once FAILED.
     created_at, ended_at: Unix seconds.
@@ -50,6 +50,7 @@ class OutgoingPayment:
     requests_sent: int = 0
     request_next_at: float | None = None
     cancelled: bool = False
+    cancels_sent: int = 0
     cancel_next_at: float | None = None
     told: BlockState | None = None
     told_parts: int = 0

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from asyncpay.lightning import HtlcKey, Verdict
 from asyncpay.node_events import Attached, BlockConnected, CustomMessage, HtlcGone, HtlcOffered, NodeEvent
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
-from asyncpay.nodes.lnd import htlcs, onions
+from asyncpay.nodes.lnd import htlcs, invoices, onions
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection
 from asyncpay.nodes.lnd.htlcs import Interceptor
 from asyncpay.nodes.lnd.reach import Reach
@@ -33,6 +33,7 @@ class Attachment:
         self._channels = lnd.lightning.SubscribeChannelEvents(ln.ChannelEventSubscription())
         self._onions = lnd.lightning.SubscribeOnionMessages(ln.SubscribeOnionMessagesRequest())
         self._custom = lnd.lightning.SubscribeCustomMessages(ln.SubscribeCustomMessagesRequest())
+        self._invoices = lnd.lightning.SubscribeInvoices(ln.InvoiceSubscription())
         self._outcomes = lnd.router.SubscribeHtlcEvents(router.SubscribeHtlcEventsRequest())
         self._blocks = lnd.chain.RegisterBlockEpochNtfn(chain.BlockEpoch())
         self._interceptor = Interceptor(lnd)
@@ -49,6 +50,7 @@ class Attachment:
             "report blocks": self._follow_blocks,
             "report onion messages": self._follow_onions,
             "report custom messages": self._follow_custom,
+            "report invoices": self._follow_invoices,
             "report what becomes of HTLCs": self._follow_outcomes,
             "offer HTLCs": self._follow_offers,
         }.items():
@@ -67,7 +69,16 @@ class Attachment:
         """End all streams."""
         for task in self._tasks:
             task.cancel()
-        for call in (self._peers, self._channels, self._onions, self._custom, self._outcomes, self._blocks):
+        streams = (
+            self._peers,
+            self._channels,
+            self._onions,
+            self._custom,
+            self._invoices,
+            self._outcomes,
+            self._blocks,
+        )
+        for call in streams:
             call.cancel()
         self._interceptor.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -136,6 +147,10 @@ class Attachment:
     async def _follow_custom(self) -> None:
         async for message in self._custom:
             await self._events.put(CustomMessage(message.peer, message.type, message.data))
+
+    async def _follow_invoices(self) -> None:
+        async for paid in invoices.payments(self._invoices):
+            await self._events.put(paid)
 
     async def _follow_outcomes(self) -> None:
         async for update in self._outcomes:

@@ -12,6 +12,7 @@ from asyncpay.lightning import (
     HtlcKey,
     Invoice,
     NodeId,
+    OwnInvoice,
     PaymentResult,
     PendingHtlc,
     Verdict,
@@ -25,7 +26,7 @@ from asyncpay.nodes.base import (
     Payment,
     PeerNotConnectedError,
 )
-from asyncpay.nodes.lnd import htlcs, onions, payments, reach, routes
+from asyncpay.nodes.lnd import htlcs, invoices, onions, payments, reach, routes
 from asyncpay.nodes.lnd.attachment import Attachment
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.proto import lightning_pb2 as ln
@@ -137,6 +138,23 @@ class LndNode(Node):
     async def track_payment(self, payment_hash: bytes) -> PaymentResult:
         """See Node.track_payment."""
         return await payments.track(self._lnd, payment_hash)
+
+    async def look_up_payment(self, payment_hash: bytes) -> PaymentResult:
+        """See Node.look_up_payment."""
+        return await payments.look_up(self._lnd, payment_hash)
+
+    async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
+        """See Node.create_invoice."""
+        return await self.decode_invoice(await invoices.create(self._lnd, amount_msat, description, expiry_seconds))
+
+    async def look_up_invoice(self, payment_hash: bytes) -> OwnInvoice | None:
+        """See Node.look_up_invoice."""
+        return await invoices.look_up(self._lnd, payment_hash)
+
+    async def synced(self) -> bool:
+        """See Node.synced."""
+        with self._lnd.calling("tell whether it is synced"):
+            return (await self._lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=CALL_SECONDS)).synced_to_chain
 
     @contextmanager
     def _giving_to(self, peer: NodeId, what: str) -> Iterator[None]:

@@ -6,6 +6,7 @@ import grpc
 
 from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import NodeUnreachableError, Payment
+from asyncpay.nodes.lnd import reach
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
@@ -38,6 +39,12 @@ async def pay(lnd: Connection, payment: Payment) -> PaymentResult:
             if decoded.blinded_paths:
                 return _failed("LND cannot add slack, or change the amount, where the invoice has blinded paths")
             request = by_its_parts(payment, decoded)
+        if payment.through is not None:
+            request.outgoing_chan_ids.extend(await reach.channels_with(lnd, payment.through))
+            if not request.outgoing_chan_ids:
+                return _failed(f"there is no channel with {payment.through.hex()}, through which this is to be paid")
+        if payment.slack_blocks:
+            await _forgive(lnd)
         with lnd.calling(f"pay {payment.invoice.payment_hash.hex()}"):
             return await _decided(lnd, lnd.router.SendPaymentV2(request))
     except LndRefusedError as error:
@@ -57,6 +64,30 @@ async def track(lnd: Connection, payment_hash: bytes) -> PaymentResult:
         raise
 
 
+async def look_up(lnd: Connection, payment_hash: bytes) -> PaymentResult:
+    """See Node.look_up_payment: the first thing that LND says when it is to follow a payment is how it stands."""
+    request = router.TrackPaymentRequest(payment_hash=payment_hash, no_inflight_updates=False)
+    call = lnd.router.TrackPaymentV2(request)
+    try:
+        with lnd.calling(f"look up payment {payment_hash.hex()}"):
+            async for payment in call:
+                return result(payment)
+    except LndRefusedError as error:
+        if error.code is not grpc.StatusCode.NOT_FOUND:
+            raise
+    finally:
+        call.cancel()
+    return _UNKNOWN
+
+
+async def _forgive(lnd: Connection) -> None:
+    """A hold that was failed back looks to LND like a channel of the LSP's that does not work, and for an hour no other
+    payment would find a way. A payment with slack is made to be held, so it begins without such memories.
+    """
+    with lnd.calling("forget which channels failed"):
+        await lnd.router.ResetMissionControl(router.ResetMissionControlRequest(), timeout=CALL_SECONDS)
+
+
 async def decode(lnd: Connection, text: str) -> ln.PayReq:
     """A BOLT 11 invoice as LND reads it."""
     with lnd.calling("read an invoice"):
@@ -74,6 +105,12 @@ def invoice(text: str, decoded: ln.PayReq) -> Invoice:
         network=network,
         expires_at=decoded.timestamp + decoded.expiry,
         min_final_cltv_expiry=decoded.cltv_expiry,
+        description=decoded.description,
+        route_hints=tuple(
+            tuple(bytes.fromhex(hop.node_id) for hop in hint.hop_hints)
+            for hint in decoded.route_hints
+            if hint.hop_hints
+        ),
     )
 
 
@@ -81,11 +118,14 @@ def result(payment: ln.Payment) -> PaymentResult:
     """Where LND says that a payment stands."""
     reason = ln.PaymentFailureReason.Name(payment.failure_reason).removeprefix("FAILURE_REASON_")
     succeeded = payment.status == ln.Payment.SUCCEEDED
+    in_flight = [htlc.route for htlc in payment.htlcs if htlc.status == ln.HTLCAttempt.IN_FLIGHT]
     return PaymentResult(
         status=_STATUS[payment.status],
         preimage=bytes.fromhex(payment.payment_preimage) if succeeded else None,
         fee_msat=payment.fee_msat,
         failure=reason.replace("_", " ").lower() if payment.status == ln.Payment.FAILED else "",
+        parts_in_flight=len(in_flight),
+        in_flight_msat=sum(route.total_amt_msat - route.total_fees_msat for route in in_flight),
     )
 
 

@@ -114,6 +114,11 @@ async def open_channels(lnd: Connection) -> list[ln.Channel]:
         return list((await lnd.lightning.ListChannels(ln.ListChannelsRequest(), timeout=CALL_SECONDS)).channels)
 
 
+async def channels_with(lnd: Connection, peer: NodeId) -> list[ShortChannelId]:
+    """The open channels with this peer, usable or not."""
+    return [link.short_channel_id for link in (await open_links(lnd)).values() if link.peer == peer]
+
+
 async def open_links(lnd: Connection) -> Links:
     """The open channels as links, by their main name."""
     links = map(link_of, await open_channels(lnd))

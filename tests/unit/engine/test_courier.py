@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from asyncpay.engine.lsp import Policy
 from asyncpay.engine.lsp.effects import Relay
 from asyncpay.engine.lsp.stages import Stage
 
@@ -75,3 +76,12 @@ def test_it_waits_for_the_node() -> None:
     assert world.did(Relay) == []
     world.attach()
     assert len(world.did(Relay)) == 1
+
+
+def test_it_goes_on_for_as_long_as_anything_may_be_held() -> None:
+    """Two weeks are more doublings than a float has room for."""
+    world = World(policy=Policy(courier_first_seconds=5.0))
+    world.block(courier=courier(), hold_until=int(START) + Policy().max_hold_seconds)
+    world.pay()
+    world.sleep(Policy().max_hold_seconds - 1)
+    assert len(world.did(Relay)) > 1024

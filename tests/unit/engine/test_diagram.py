@@ -7,6 +7,7 @@ import pytest
 from asyncpay.engine import diagram
 from asyncpay.engine.lsp import stages
 from asyncpay.engine.lsp.stages import Stage, To, Trigger
+from asyncpay.engine.payer import stages as payer_stages
 
 
 @pytest.fixture
@@ -41,3 +42,43 @@ def test_a_page_without_its_marks_is_left_alone(page: Path, capsys: pytest.Captu
     assert diagram.main([]) == 1
     assert page.read_text() == "nothing"
     assert "lost the lines" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "table"),
+    [
+        ("    with_the_node --> settled: the node has the preimage", "payer"),
+        ("    nothing_has_left --> failed: the user cancels / the LSP says", "payer"),
+        ("    blocked --> paying: the channel to the LSP is usable", "payer"),
+        ("        held --> handed_over: payment_pending has left", "payer"),
+        ("    expired --> paid: all invoices are paid", "payee"),
+        ("    [*] --> refused: announced, but not owed", "payee"),
+        ("    undecided --> failed_back: a deadline of the block / ", "lsp"),
+    ],
+)
+def test_each_table_stands_in_its_place(line: str, table: str) -> None:
+    page = diagram.PAGE.read_text()
+    (drawing,) = (each for each in diagram.DRAWINGS if each.engine == table)
+    drawn = page.partition(drawing.mark)[2].partition(diagram.END)[0]
+    assert f"\n{line}" in drawn
+
+
+def test_what_only_some_of_a_group_share_is_drawn_one_by_one(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(payer_stages.TRANSITIONS[payer_stages.Stage.HELD], payer_stages.Trigger.PAID)
+    assert diagram.main([]) == 0
+    assert "with_the_node --> settled" not in page.read_text()
+    assert "paying --> settled: the node has the preimage" in page.read_text()
+    assert "handed_over --> settled: the node has the preimage" in page.read_text()
+
+
+def test_every_transition_is_drawn_once() -> None:
+    for drawing in diagram.DRAWINGS:
+        lines = [line for line in drawing.draw().splitlines() if " --> " in line and "[*]" not in line]
+        count = sum(line.count(" / ") + 1 for line in lines)
+        transitions = drawing.transitions()
+        shared = [
+            len(triggers) * (len(members) - 1)
+            for members in drawing.groups.values()
+            for triggers in diagram._shared(transitions, members).values()
+        ]
+        assert count + sum(shared) == sum(len(row) for row in transitions.values())

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.engine.lsp import Lsp, Policy, Step
+from asyncpay.engine.changes import Put, Step
+from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.lsp import Lsp, Policy
 from asyncpay.engine.lsp.effects import (
     Answer,
     Deliver,
+    Effect,
     Notify,
     PayOnBehalf,
     Relay,
@@ -27,17 +30,15 @@ from asyncpay.engine.lsp.events import (
     Census,
     Delivery,
     DeliveryReported,
-    Detached,
     LspEvent,
     NotificationReported,
     PaymentReported,
     RefusalSeen,
     ReleaseSeen,
-    Tick,
     UpdateSent,
     WebhookSet,
 )
-from asyncpay.engine.lsp.records import Block, Delivered, Letter, Put, Record
+from asyncpay.engine.lsp.records import Block, Delivered, Letter, Record
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import (
     Capabilities,
@@ -215,7 +216,7 @@ class World:
                 self.on_crash()
                 self.start()
 
-    def _perform(self, step: Step) -> None:
+    def _perform(self, step: Step[Record, Effect]) -> None:
         self._act()
         assert self.lsp.next_deadline > self.now, "the engine would be woken again and again"
         for change in step.changes:

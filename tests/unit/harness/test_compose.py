@@ -7,7 +7,10 @@ import pytest
 import yaml
 
 from harness import compose
+from harness.authority import Authority
 from harness.topology import Topology, load
+
+AUTHORITY = Authority(ca="a certificate", server="another, and its key")
 
 
 @pytest.fixture
@@ -19,13 +22,15 @@ def topology() -> Topology:
 def with_components() -> dict[str, Any]:
     topology = load("line", {"LSP_a.component": "asyncpay", "LSP_b.component": "their/lsp:1"})
     names = ["bitcoind", *topology.nodes, "LSP_a-lsp", "LSP_b-lsp"]
-    return compose.render(topology, "testbed-x", {name: f"image of {name}" for name in names}, "s", Path("/sockets"))
+    return compose.render(
+        topology, "testbed-x", {name: f"image of {name}" for name in names}, "s", Path("/sockets"), AUTHORITY
+    )
 
 
 @pytest.fixture
 def rendered(topology: Topology) -> dict[str, Any]:
     images = dict.fromkeys(["bitcoind", *topology.nodes], "img") | {"A": "mine/lnd:dev"}
-    return compose.render(topology, "testbed-x", images, "secret", Path("/sockets"))
+    return compose.render(topology, "testbed-x", images, "secret", Path("/sockets"), AUTHORITY)
 
 
 def test_no_fixed_ports_names_or_subnets(rendered: dict[str, Any]) -> None:
@@ -52,9 +57,9 @@ def test_keys_and_macaroons_are_in_volumes_only(rendered: dict[str, Any]) -> Non
 def test_the_topologys_own_words_reach_the_node(topology: Topology) -> None:
     spec = topology.nodes["router"].model_copy(update={"args": ("--color=#ff0000",)})
     changed = topology.model_copy(update={"nodes": topology.nodes | {"router": spec}})
-    services = compose.render(changed, "p", dict.fromkeys(["bitcoind", *changed.nodes], "i"), "s", Path("/s"))[
-        "services"
-    ]
+    services = compose.render(
+        changed, "p", dict.fromkeys(["bitcoind", *changed.nodes], "i"), "s", Path("/s"), AUTHORITY
+    )["services"]
     assert services["router"]["command"][-1] == "--color=#ff0000"
 
 

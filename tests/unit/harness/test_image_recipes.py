@@ -24,7 +24,7 @@ def package(tmp_path, monkeypatch):
     """A copy of asyncpay's source to change."""
     copy = tmp_path / "asyncpay"
     shutil.copytree(image_recipes.CHECKOUT / "asyncpay", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setitem(image_recipes._PACKAGES, "asyncpay", copy)
+    monkeypatch.setitem(image_recipes._PACKAGES, "asyncpay", (copy,))
     return copy
 
 
@@ -50,7 +50,7 @@ def test_a_changed_pin_gives_another_image_to_those_who_use_it(folder):
     assert Recipe("toxiproxy").reference == toxiproxy
 
 
-@pytest.mark.parametrize("file", ["wire/tlv.py", "store/migrations/0001.sql", "nodes/proto/router_pb2.py"])
+@pytest.mark.parametrize("file", ["wire/tlv.py", "store/migrations/lsp/0001.sql", "nodes/proto/router_pb2.py"])
 def test_changed_source_gives_another_image_of_asyncpay(package, file):
     before = Recipe("asyncpay").reference
     append(package / file, "\n")

@@ -49,7 +49,7 @@ def test_the_configuration_is_what_asyncpay_reads(tmp_path: Path) -> None:
     (tmp_path / "lsp.toml").write_text(
         lsp.configuration("LSP_a", ComponentSpec(policy=policy, ca="a certificate")), encoding="utf-8"
     )
-    read = config.load(tmp_path / "lsp.toml")
+    read = config.load(tmp_path / "lsp.toml", config.LspConfig)
     assert read.policy == policy
     assert read.webhooks.ca_file == Path(lsp.CA_FILE)
     assert read.node.address == "LSP_a:10009"

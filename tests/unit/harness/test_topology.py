@@ -140,7 +140,7 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
         ),
         pytest.param(
             LSP.replace("role: lsp", "role: router"),
-            "net.yaml:2: nodes.A.component: not for a router: only a node with role lsp has a component",
+            "net.yaml:2: nodes.A.component: not for a router: it has no part in the protocol",
             id="component of a router",
         ),
         pytest.param(

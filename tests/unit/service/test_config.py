@@ -1,10 +1,10 @@
-"""The LSP's configuration file: defaults, and complaints that name file and field."""
+"""The configuration files: defaults, and complaints that name file and field."""
 
 from pathlib import Path
 
 import pytest
 
-from asyncpay.config import ConfigError, load
+from asyncpay.config import ConfigError, LspConfig, WalletConfig, load
 
 GOOD = """
 [node]
@@ -25,16 +25,16 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_shortest_file(file: Path) -> None:
     file.write_text(GOOD, encoding="utf-8")
-    config = load(file)
+    config = load(file, LspConfig)
     assert config.policy.max_holds == 483
     assert config.webhooks.allowed_networks == ()
-    assert config.store.status_socket == Path("/data/lsp.sqlite.sock")
+    assert config.store.socket == Path("/data/lsp.sqlite.sock")
 
 
 def test_limits_and_networks(file: Path) -> None:
     more = '[webhooks]\nallowed_networks = ["172.16.0.0/12"]\n[policy]\nmax_holds = 7\nwake_timeout_seconds = 1.5\n'
     file.write_text(GOOD + more, encoding="utf-8")
-    config = load(file)
+    config = load(file, LspConfig)
     assert (config.policy.max_holds, config.policy.wake_timeout_seconds) == (7, 1.5)
     assert str(config.webhooks.allowed_networks[0]) == "172.16.0.0/12"
 
@@ -58,10 +58,41 @@ def test_limits_and_networks(file: Path) -> None:
 def test_complaints(file: Path, text: str, said: str) -> None:
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        load(file)
+        load(file, LspConfig)
     assert said in str(caught.value).replace(str(file), "lsp.toml")
 
 
 def test_no_file(file: Path) -> None:
     with pytest.raises(ConfigError, match=r"lsp\.toml cannot be read: No such file or directory"):
-        load(file)
+        load(file, LspConfig)
+
+
+def test_a_wallet_s_shortest_file(file: Path) -> None:
+    file.write_text(GOOD, encoding="utf-8")
+    config = load(file, WalletConfig)
+    assert config.lsp.node_id is None
+    assert (config.payer_policy.slack_blocks, config.payee_policy.max_releases) == (432, 20)
+
+
+def test_a_wallet_s_policy_is_the_payer_s_and_the_payee_s(file: Path) -> None:
+    more = f'[lsp]\nnode_id = "{"02" * 33}"\n[policy]\nslack_blocks = 7\nmax_releases = 8\n'
+    file.write_text(GOOD + more, encoding="utf-8")
+    config = load(file, WalletConfig)
+    assert config.lsp.node_id == b"\x02" * 33
+    assert (config.payer_policy.slack_blocks, config.payee_policy.max_releases) == (7, 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[lsp]\nnode_id = "02ff"\n', "lsp.toml: lsp.node_id: Value error, a node id is 66 hex digits"),
+        ("[policy]\nslack = 1\n", "lsp.toml: policy: Value error, there is no limit named slack; known"),
+        ('[policy]\nslack_blocks = "few"\n', "lsp.toml: policy"),
+        ("[webhooks]\n", "lsp.toml: webhooks: Extra inputs are not permitted"),
+    ],
+)
+def test_complaints_about_a_wallet_s_file(file: Path, text: str, said: str) -> None:
+    file.write_text(GOOD + text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(file, WalletConfig)
+    assert said in str(caught.value).replace(str(file), "lsp.toml")

@@ -2,6 +2,8 @@
 
 import io
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,19 @@ def test_before_the_effect_that_is_asked_for_and_only_once(tmp_path: Path) -> No
     (tmp_path / "lsp.sqlite.crash-before").write_text("Answer 2\n")
     assert survivors(store, effects) == 3
     assert survivors(store, effects) == 5
+
+
+def test_stands_still_until_it_is_let_go(tmp_path: Path) -> None:
+    store, frozen = tmp_path / "lsp.sqlite", tmp_path / "lsp.sqlite.frozen"
+    (tmp_path / "lsp.sqlite.crash-before").write_text("Answer 1 freeze\n")
+    done: list[int] = []
+    process = threading.Thread(target=lambda: done.append(survivors(store, [Log("x"), ANSWER])))
+    process.start()
+    deadline = time.monotonic() + 10
+    while not frozen.exists() and time.monotonic() < deadline:
+        process.join(0.01)
+    assert frozen.exists()
+    assert not done
+    frozen.unlink()
+    process.join(10)
+    assert done == [2]

@@ -2,8 +2,7 @@
 
 import pytest
 
-from harness.amounts import parse_msat, show_sat
-from harness.errors import TestbedError
+from asyncpay.amounts import AmountError, parse_msat, show_sat
 
 
 @pytest.mark.parametrize(
@@ -16,7 +15,7 @@ def test_parse(text: str, msat: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "10", "sat", "-1sat", "0sat", "1.5msat", "1e3sat", "ten sat"])
 def test_refuse(text: str) -> None:
-    with pytest.raises(TestbedError, match="is no"):
+    with pytest.raises(AmountError, match="is no"):
         parse_msat(text)
 
 

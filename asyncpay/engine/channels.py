@@ -55,6 +55,11 @@ class Channels:
         """Whether any channel of this peer is usable: nodes forward over whichever has the balance."""
         return any(link.usable for link in self._by_peer.get(peer, {}).values())
 
+    @property
+    def any_usable(self) -> bool:
+        """Whether an HTLC could go over any channel at all."""
+        return any(link.usable for link in self._by_name.values())
+
     def main_key(self, key: HtlcKey) -> HtlcKey:
         """The HTLC's key by its channel's main name: nodes use one name here and another there."""
         link = self._by_name.get(key.short_channel_id)

@@ -3,19 +3,22 @@
 import re
 from decimal import Decimal
 
-from harness.errors import TestbedError
+
+class AmountError(ValueError):
+    """The text is no amount; the message says how to write one."""
+
 
 _MSAT_PER_UNIT = {"msat": 1, "sat": 1_000, "btc": 100_000_000_000}
 
 
 def parse_msat(text: str) -> int:
-    """`1000sat`, `1500msat` or `0.01btc` as millisatoshi. Raises TestbedError for anything else, and for nothing."""
+    """`1000sat`, `1500msat` or `0.01btc` as millisatoshi. Raises AmountError for anything else, and for nothing."""
     match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*(msat|sat|btc)", text.strip().lower())
     if not match:
-        raise TestbedError(f"{text!r} is no amount; write it with its unit, like 1000sat, 1500msat or 0.01btc")
+        raise AmountError(f"{text!r} is no amount; write it with its unit, like 1000sat, 1500msat or 0.01btc")
     msat = Decimal(match[1].replace("_", "")) * _MSAT_PER_UNIT[match[2]]
     if msat != int(msat) or msat <= 0:
-        raise TestbedError(f"{text!r} is no whole, positive number of millisatoshi")
+        raise AmountError(f"{text!r} is no whole, positive number of millisatoshi")
     return int(msat)
 
 

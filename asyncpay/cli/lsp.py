@@ -1,0 +1,54 @@
+"""`asyncpay lsp`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asyncpay.cli import common
+from asyncpay.config import LspConfig
+from asyncpay.service import control
+from asyncpay.service import lsp as service
+from asyncpay.service.status import Status
+from asyncpay.service.status_tables import tables
+
+app = typer.Typer(invoke_without_command=True, help="The LSP: holds HTLCs, keeps onion messages, wakes phones.")
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", envvar="ASYNCPAY_LSP_CONFIG", help="the LSP's TOML file", show_default=True)
+]
+DEFAULT = Path("lsp.toml")
+
+
+@app.callback()
+def run(context: typer.Context, config: ConfigFile = DEFAULT) -> None:
+    """Run the LSP until it is told to stop (SIGTERM, Ctrl-C); what happens goes to standard output as JSON lines."""
+    if context.invoked_subcommand is None:
+        common.run(service.run, common.load(config, LspConfig))
+
+
+@app.command()
+def status(
+    config: ConfigFile = DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable, on standard output")] = False,
+) -> None:
+    """Node, held HTLCs with age and deadlines, mailbox, webhooks, last errors. Exit code 1 if unhealthy."""
+    seen = _ask(config)
+    if as_json:
+        print(json.dumps(seen, indent=2))
+    else:
+        common.out.print(*tables(seen))
+    raise typer.Exit(0 if seen["healthy"] else 1)
+
+
+@app.command()
+def health(config: ConfigFile = DEFAULT) -> None:
+    """Exit code 0 if the LSP runs and its node is attached, otherwise 1: for a container's health check."""
+    raise typer.Exit(0 if _ask(config)["healthy"] else 1)
+
+
+def _ask(config: Path) -> Status:
+    with common.asking():
+        seen: Status = control.ask(common.load(config, LspConfig).store.socket, "status")
+    return seen

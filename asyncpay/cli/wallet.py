@@ -1,0 +1,197 @@
+"""`asyncpay wallet`: every command but `run` asks the running wallet."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from asyncpay.amounts import AmountError, parse_msat, show_sat
+from asyncpay.cli import common
+from asyncpay.config import WalletConfig
+from asyncpay.service import control
+from asyncpay.service.wallet import session
+
+app = typer.Typer(no_args_is_help=True, help="The wallet of a phone: pays and is paid while mostly offline.")
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", envvar="ASYNCPAY_WALLET_CONFIG", help="the wallet's TOML file", show_default=True)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="machine-readable, on standard output")]
+DEFAULT = Path("wallet.toml")
+DAY_SECONDS = 86_400
+
+
+@app.command()
+def run(config: ConfigFile = DEFAULT) -> None:
+    """Run the wallet until it is told to stop (SIGTERM, Ctrl-C); what happens goes to standard output as JSON lines."""
+    common.run(session.run, common.load(config, WalletConfig))
+
+
+@app.command()
+def status(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
+    """Node, LSP, unfinished payments, last errors. Exit code 1 if the node does not answer."""
+    seen = _ask(config, "status")
+    if as_json:
+        print(json.dumps(seen, indent=2))
+    else:
+        node, lsp = seen["node"], seen["lsp"]
+        reach = "channel usable" if lsp["channel_usable"] else "connected" if lsp["connected"] else "not connected"
+        common.out.print(f"node     {node['node_id'] or 'does not answer'}, block {node['height_blocks'] or '-'}")
+        common.out.print(f"LSP      {lsp['node_id'] or 'none yet'}, {reach}")
+        common.out.print(f"payments {seen['unfinished_payments']} under way")
+        for error in seen["last_errors"][-3:]:
+            common.out.print(f"[red]{error['what']}[/]: {error['because']}", highlight=False)
+    raise typer.Exit(0 if seen["healthy"] else 1)
+
+
+@app.command()
+def register(
+    url: Annotated[str, typer.Argument(help="https address that the LSP posts to when this phone is needed")],
+    app_name: Annotated[str, typer.Option(help="tells this registration from others")] = "asyncpay",
+    config: ConfigFile = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Register this phone with its LSP, to be woken (LSPS5)."""
+    answer = _ask(config, "register", url=url, app_name=app_name)
+    _say(answer, as_json, f"registered as {app_name} ({answer['num_webhooks']} of {answer['max_webhooks']} webhooks)")
+
+
+@app.command()
+def webhooks(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
+    """The registrations that the LSP has of this phone."""
+    answer = _ask(config, "webhooks")
+    _say(answer, as_json, "\n".join(answer["app_names"]) or "none: register one, or nobody will wake this phone")
+
+
+@app.command()
+def unregister(
+    app_name: Annotated[str, typer.Argument(help="as it was registered")] = "asyncpay",
+    config: ConfigFile = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Take a registration back."""
+    _say(_ask(config, "unregister", app_name=app_name), as_json, f"{app_name} is no longer registered")
+
+
+@app.command()
+def receive(
+    amount: Annotated[str, typer.Argument(help="like 1000sat or 1500msat")],
+    description: Annotated[str, typer.Option(help="what the payment is for; the payer sees it")] = "",
+    expiry_days: Annotated[float, typer.Option(help="how long the invoice is good", min=0.001)] = 14,
+    config: ConfigFile = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Make an invoice. The phone must be online for it, and may be offline when it is paid."""
+    asked = {"amount_msat": _amount(amount), "description": description}
+    answer = _ask(config, "receive", expiry_seconds=int(expiry_days * DAY_SECONDS), **asked)
+    _say(answer, as_json, answer["invoice"])
+
+
+@app.command()
+def pay(
+    invoice: Annotated[str, typer.Argument(help="BOLT 11")],
+    amount: Annotated[str | None, typer.Option(help="where the invoice names none")] = None,
+    slack_blocks: Annotated[int | None, typer.Option(help="how many blocks the payee may take", min=0)] = None,
+    hold_for: Annotated[int | None, typer.Option(help="how many seconds the payee may take", min=1)] = None,
+    private: Annotated[bool, typer.Option("--private", help="do not show the LSP the invoice")] = False,
+    literal_release: Annotated[
+        bool, typer.Option("--literal-release", help="let the payee find the way back; it learns who the payer is")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="until the payee has the money, or not")] = False,
+    config: ConfigFile = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Pay, so that the payee may take the money when it comes online.
+
+    Ends as soon as this phone may go offline (with --wait: when the payment is decided). Exit code 1 if it failed.
+    """
+    wish = {
+        "invoice": invoice,
+        "amount_msat": None if amount is None else _amount(amount),
+        "slack_blocks": slack_blocks,
+        "hold_for_seconds": hold_for,
+        "private": private,
+        "literal_release": literal_release,
+        "wait": wait,
+    }
+    payment = _ask(config, "pay", (lambda _: None) if as_json else _Progress(), **wish)
+    if as_json:
+        print(json.dumps(payment, indent=2))
+    elif payment["state"] == "handed over":
+        common.out.print("[green]handed over:[/] the phone may go offline", highlight=False)
+    elif payment["state"] == "settled":
+        common.out.print(f"[green]settled:[/] preimage {payment['preimage']}", highlight=False, soft_wrap=True)
+    if payment["state"] == "failed":
+        common.fail(f"payment {payment['payment_hash']} failed: {payment['failure']}", 1)
+
+
+@app.command()
+def payments(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
+    """What this wallet has paid, and what was announced to it."""
+    answer = _ask(config, "payments")
+    if as_json:
+        print(json.dumps(answer, indent=2))
+        return
+    sent = Table("payment hash", "state", "amount", "fee", "for", "since", title="sent")
+    for each in answer["sent"]:
+        state = each["state"] + (", cancelling" if each["cancelled"] and each["ended_at"] is None else "")
+        amounts = show_sat(each["amount_msat"]), show_sat(each["fee_msat"])
+        sent.add_row(each["payment_hash"], state, *amounts, each["description"], _clock(each["created_at"]))
+    announced = Table("payment hash", "state", "amount", "releases sent", "since", title="announced by payers")
+    for each in answer["announced"]:
+        hashes, sent_releases = "\n".join(each["payment_hashes"]), str(each["releases_sent"])
+        announced.add_row(
+            hashes, each["state"], show_sat(each["amount_msat"]), sent_releases, _clock(each["announced_at"])
+        )
+    common.out.print(sent, announced)
+
+
+@app.command()
+def cancel(
+    payment_hash: Annotated[str, typer.Argument(help="64 hex digits, as `payments` shows them")],
+    config: ConfigFile = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the LSP to return a payment that was not released yet."""
+    if len(payment_hash) != 64 or not all(digit in "0123456789abcdef" for digit in payment_hash.lower()):
+        common.fail(f"{payment_hash!r} is no payment hash: 64 hex digits", 2)
+    payment = _ask(config, "cancel", payment_hash=payment_hash)
+    _say(payment, as_json, f"asked for {payment_hash}; it is {payment['state']}")
+
+
+def _ask(config: Path, verb: str, progress: Callable[[Any], None] = lambda _: None, /, **arguments: Any) -> Any:
+    with common.asking():
+        return control.ask(common.load(config, WalletConfig).store.socket, verb, progress, **arguments)
+
+
+def _say(answer: Any, as_json: bool, sentence: str) -> None:
+    """Text that is to be copied is never wrapped or coloured."""
+    print(json.dumps(answer, indent=2) if as_json else sentence)
+
+
+class _Progress:
+    """A line for each state that is not the last."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def __call__(self, payment: Any) -> None:
+        state = payment["state"]
+        if payment["ended_at"] is None and state not in (self._shown, "handed over"):
+            common.out.print(f"{_clock(time.time())} {state}", highlight=False)
+            self._shown = state
+
+
+def _amount(text: str) -> int:
+    try:
+        return parse_msat(text)
+    except AmountError as error:
+        common.fail(error, 2)
+
+
+def _clock(unix_seconds: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(unix_seconds))

@@ -1,0 +1,97 @@
+"""A held payment is announced: whether it is to be released, refused, or was known before.
+
+Anybody can announce anything. What is claimed costs a record and a few messages, so what is claimed must be
+owed to this node, and there may be only a few claims for an invoice at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from asyncpay.engine.payee import progress
+from asyncpay.engine.payee.effects import SendRefusal
+from asyncpay.engine.payee.events import Announced
+from asyncpay.engine.payee.records import Claim
+from asyncpay.engine.payee.stages import FINISHED, Stage
+from asyncpay.engine.payee.turn import Turn
+from asyncpay.lightning import OwnInvoice
+
+_LEAST_PAUSE_SECONDS = 1.0
+"""Between two releases of one claim, however often it is announced."""
+
+
+def announced(turn: Turn, event: Announced) -> None:
+    """Somebody shows a pid. The same one again means that the payment still waits."""
+    pid, payment_hashes = event.message.pid, event.message.payment_hashes
+    known = turn.claims.get(pid)
+    if known is not None:
+        if known.stage not in FINISHED:
+            _rearm(turn, known)
+        return
+    claim = _claim(turn, event)
+    if claim.release_path is None and (claim.payer_lsp is None or claim.payer is None):
+        turn.log("announcement dropped", pid, payment_hashes, because="it does not say how to reach the payer's LSP")
+    elif turn.state.height is None:
+        turn.log("announcement dropped", pid, payment_hashes, because="the node is not there yet; it will be repeated")
+    elif (objection := next(_objections(turn, event), None)) is not None:
+        _refuse(turn, claim, objection)
+    else:
+        turn.put(claim)
+        turn.log(claim.stage.value, pid, payment_hashes, because=f"{claim.amount_msat} msat are held for it")
+
+
+def _claim(turn: Turn, event: Announced) -> Claim:
+    message, path = event.message, event.reply_path
+    return Claim(
+        pid=message.pid,
+        payment_hashes=message.payment_hashes,
+        amount_msat=message.amount_msat,
+        release_by_height=message.release_by_height,
+        hold_until=message.hold_until,
+        release_path=None if path is None else path.encode(),
+        payer_lsp=message.payer_lsp_node_id if path is None else None,
+        payer=message.payer_node_id if path is None else None,
+        announced_at=turn.now,
+        next_at=turn.now,
+    )
+
+
+def _rearm(turn: Turn, claim: Claim) -> None:
+    last = turn.state.released_at.get(claim.pid)
+    soonest = turn.now if last is None else max(turn.now, last + _LEAST_PAUSE_SECONDS)
+    turn.put(replace(claim, tries=0, next_at=soonest))
+
+
+def _refuse(turn: Turn, claim: Claim, objection: str) -> None:
+    refused = replace(claim, stage=Stage.REFUSED, failure=objection, next_at=None)
+    turn.put(refused)
+    turn.log(refused.stage.value, claim.pid, claim.payment_hashes, because=objection)
+    turn.do(SendRefusal(refused))
+    progress.forget_oldest(turn)
+
+
+def _objections(turn: Turn, event: Announced) -> Iterator[str]:
+    """Why this is not to be released, most telling first; none if it is."""
+    message = event.message
+    if len(set(message.payment_hashes)) != len(message.payment_hashes):
+        yield "a payment hash stands there twice"
+    for payment_hash, invoice in zip(message.payment_hashes, event.invoices, strict=True):
+        yield from _objections_to_invoice(turn, payment_hash, invoice)
+    asked = sum(invoice.amount_msat or 0 for invoice in event.invoices if invoice is not None)
+    if asked > message.amount_msat:
+        yield f"{message.amount_msat} msat are held, the invoices ask for {asked}"
+    if (past := progress.over(turn, message.release_by_height, message.hold_until)) is not None:
+        yield past
+    for payment_hash in message.payment_hashes:
+        if sum(payment_hash in claim.payment_hashes for claim in turn.state.live) >= turn.policy.max_claims:
+            yield f"{turn.policy.max_claims} other payments wait for the invoice {payment_hash.hex()}"
+
+
+def _objections_to_invoice(turn: Turn, payment_hash: bytes, invoice: OwnInvoice | None) -> Iterator[str]:
+    if invoice is None:
+        yield f"there is no invoice with the payment hash {payment_hash.hex()}"
+    elif invoice.paid:
+        yield f"the invoice {payment_hash.hex()} is paid already"
+    elif not invoice.payable:
+        yield f"the invoice {payment_hash.hex()} was cancelled"
+    elif invoice.expires_at <= turn.now:
+        yield f"the invoice {payment_hash.hex()} has expired"

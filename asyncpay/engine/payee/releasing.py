@@ -1,0 +1,60 @@
+"""Asking the payer's LSP to let the parts go: again and again, while the node could take them."""
+
+import math
+from dataclasses import replace
+
+from asyncpay.engine import pauses
+from asyncpay.engine.payee import progress
+from asyncpay.engine.payee.effects import SendRelease
+from asyncpay.engine.payee.events import ReleaseAnswered
+from asyncpay.engine.payee.records import Claim
+from asyncpay.engine.payee.stages import Trigger
+from asyncpay.engine.payee.turn import Turn
+from asyncpay.wire import messages
+from asyncpay.wire.messages import ReleaseStatus
+
+
+def run(turn: Turn) -> None:
+    """Release what is due, end what is over. Both wait for the node: it may know that a claim is paid."""
+    if not turn.state.attached:
+        return
+    for claim in turn.state.live:
+        if progress.over(turn, claim.release_by_height, claim.hold_until) is not None:
+            progress.advance(turn, claim, Trigger.DEADLINE)
+        elif _due_at(turn, claim) <= turn.now:
+            _release(turn, claim)
+
+
+def next_at(turn: Turn) -> float:
+    """When `run` has something to do, if no block and no channel comes before."""
+    if not turn.state.attached:
+        return math.inf
+    return min(
+        (min(_due_at(turn, claim), claim.hold_until + 1.0) for claim in turn.state.live),
+        default=math.inf,
+    )
+
+
+def answered(turn: Turn, event: ReleaseAnswered) -> None:
+    """The payer's side says what a release has done. Only the node knows whether the money has come."""
+    reply = event.message
+    claim = next((each for each in turn.claims.values() if messages.unblock_hash(each.pid) == reply.unblock_hash), None)
+    if claim is None:
+        return
+    turn.log("release answered", claim.pid, claim.payment_hashes, because=reply.status.name)
+    if reply.status is ReleaseStatus.TOO_LATE:
+        progress.advance(turn, claim, Trigger.TOO_LATE)
+
+
+def _release(turn: Turn, claim: Claim) -> None:
+    tries = claim.tries + 1
+    pause = pauses.doubled(turn.policy.release_seconds, turn.policy.release_most_seconds, claim.tries)
+    released = replace(claim, tries=tries, next_at=turn.now + pause if tries < turn.policy.max_releases else None)
+    turn.put(released)
+    turn.state.released_at[claim.pid] = turn.now
+    turn.do(SendRelease(released))
+
+
+def _due_at(turn: Turn, claim: Claim) -> float:
+    """Without a channel the parts could not come: then it is due as soon as there is one."""
+    return claim.next_at if claim.next_at is not None and turn.state.channels.any_usable else math.inf

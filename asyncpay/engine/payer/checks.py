@@ -1,0 +1,146 @@
+"""What is refused before anything is sent, and what follows for the payment if it is not: pure arithmetic.
+
+On the last hop a held payment needs blocks for three things: the payee's own delta; the time in which it may
+release (S); and what the payer then has left to come back, before its own channel is in danger (R). LND adds
+3 blocks of its own. Whatever is above S + R + 3 cannot be had elsewhere: deltas along a route are absolute.
+"""
+
+from dataclasses import dataclass
+
+from asyncpay.engine.payer.policy import Policy
+from asyncpay.lightning import Invoice
+
+MAX_ROUTE_BLOCKS = 2016
+"""The most that any node lets a route lock (LND's --max-cltv-expiry, and what others forward)."""
+_NODE_BLOCKS = 3
+"""What the node adds to the final expiry, for blocks found while the payment is on its way."""
+_CLOCK_SECONDS = 60
+"""By so much the LSP's clock may be behind this one, where the wallet chooses how long to hold."""
+
+
+class OrderRefused(Exception):  # noqa: N818 - a refusal is an answer, not an error
+    """The payment cannot be made like this; the text says why and what to do. Nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the payer's LSP offers: the fields of the same names of asyncpay.lsps.info.LspInfo."""
+
+    max_amount_msat: int
+    max_hold_seconds: int
+    max_hold_blocks: int
+    min_margin_blocks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the user asks for; None: as the invoice and the policy say.
+
+    slack_blocks: how long the payee may take to release. hold_for_seconds: how long the LSP is to hold.
+    """
+
+    amount_msat: int | None = None
+    slack_blocks: int | None = None
+    hold_for_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How the payment will be made; the fields are those of OutgoingPayment."""
+
+    amount_msat: int
+    fee_limit_msat: int
+    slack_blocks: int
+    cltv_limit_blocks: int
+    release_by_height: int
+    hold_until: int
+
+
+def plan(
+    invoice: Invoice, wishes: Wishes, terms: Terms, policy: Policy, *, now: float, height: int, network: str
+) -> Plan:
+    """Work the payment out. now: Unix seconds; height: of the chain; network: the node's, as in Invoice.
+
+    OrderRefused if the invoice, the user's wishes and the LSP's terms do not go together.
+    """
+    if invoice.network != network:
+        raise OrderRefused(f"the invoice is for {invoice.network}, this wallet's node is on {network}")
+    hold_until = _hold_until(invoice, wishes, terms, policy, now)
+    amount_msat = _amount_msat(invoice, wishes, terms)
+    release_blocks = _release_blocks(invoice, wishes, terms, policy)
+    slack_blocks = release_blocks + policy.return_blocks
+    expiry_blocks = invoice.min_final_cltv_expiry + slack_blocks + _NODE_BLOCKS
+    return Plan(
+        amount_msat=amount_msat,
+        fee_limit_msat=policy.fee_base_msat + amount_msat * policy.fee_per_million // 1_000_000,
+        slack_blocks=slack_blocks,
+        cltv_limit_blocks=MAX_ROUTE_BLOCKS,
+        release_by_height=height + min(release_blocks, expiry_blocks - terms.min_margin_blocks - 1),
+        hold_until=hold_until,
+    )
+
+
+def _hold_until(invoice: Invoice, wishes: Wishes, terms: Terms, policy: Policy, now: float) -> int:
+    left = int(invoice.expires_at - now)
+    if left <= 0:
+        raise OrderRefused("the invoice has expired: ask the payee for a new one")
+    usable = left - policy.invoice_margin_seconds
+    if usable <= 0:
+        raise OrderRefused(
+            f"the invoice expires in {left} s, and the payment must be over {policy.invoice_margin_seconds} s before: "
+            "ask the payee for an invoice that lasts longer"
+        )
+    asked = wishes.hold_for_seconds
+    if asked is None:
+        return int(now) + min(usable, max(1, terms.max_hold_seconds - _CLOCK_SECONDS))
+    if asked <= 0:
+        raise OrderRefused(f"the payment cannot be held for {asked} s: ask for 1 s or more")
+    if asked > terms.max_hold_seconds:
+        raise OrderRefused(f"the LSP holds a payment for {terms.max_hold_seconds} s at most, not {asked}")
+    if asked > usable:
+        raise OrderRefused(
+            f"the payment can be held for {usable} s at most, not {asked}: the invoice expires in {left} s, "
+            f"and the payment must be over {policy.invoice_margin_seconds} s before"
+        )
+    return int(now) + asked
+
+
+def _amount_msat(invoice: Invoice, wishes: Wishes, terms: Terms) -> int:
+    amount_msat = wishes.amount_msat if invoice.amount_msat is None else invoice.amount_msat
+    if amount_msat is None:
+        raise OrderRefused("the invoice leaves the amount to the payer: say how much to pay")
+    if wishes.amount_msat not in (None, amount_msat):
+        raise OrderRefused(
+            f"the invoice asks for {amount_msat} msat, not {wishes.amount_msat}: leave the amount out, "
+            "or ask the payee for another invoice"
+        )
+    if amount_msat <= 0:
+        raise OrderRefused(f"{amount_msat} msat cannot be paid: the amount must be 1 msat or more")
+    if amount_msat > terms.max_amount_msat:
+        raise OrderRefused(
+            f"{amount_msat} msat are too much: the LSP holds payments of {terms.max_amount_msat} msat at most"
+        )
+    return amount_msat
+
+
+def _release_blocks(invoice: Invoice, wishes: Wishes, terms: Terms, policy: Policy) -> int:
+    """S: in how many blocks the payee is to release."""
+    blocks = wishes.slack_blocks
+    if blocks is None:
+        blocks = min(policy.slack_blocks, terms.max_hold_blocks)
+    if blocks < 1:
+        raise OrderRefused(f"a slack of {blocks} blocks leaves the payee no time: ask for 1 block or more")
+    if blocks > terms.max_hold_blocks:
+        raise OrderRefused(f"a slack of {blocks} blocks is too much: the LSP holds for {terms.max_hold_blocks} at most")
+    others = invoice.min_final_cltv_expiry + policy.return_blocks + _NODE_BLOCKS
+    if others + blocks > MAX_ROUTE_BLOCKS:
+        raise OrderRefused(
+            f"too much slack: {blocks} blocks, and {others} for the payee and the way back, are more than "
+            f"the {MAX_ROUTE_BLOCKS} that a payment may take; {max(0, MAX_ROUTE_BLOCKS - others)} at most"
+        )
+    if others + blocks <= terms.min_margin_blocks + 1:
+        raise OrderRefused(
+            f"too little slack: the LSP returns payments {terms.min_margin_blocks} blocks before they expire, "
+            f"and this one expires in {others + blocks}"
+        )
+    return blocks

@@ -1,0 +1,94 @@
+"""How a command line talks to the running component: JSON lines over a Unix socket beside its store.
+
+One request a connection: `{"verb": "pay", "arguments": {...}}`. The answer is any number of lines `{"progress": ...}`
+and then one of `{"result": ...}` or `{"error": "..."}`.
+"""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Plain: TypeAlias = Any
+"""What JSON can say."""
+Progress: TypeAlias = Callable[[Plain], Awaitable[None]]
+Verb: TypeAlias = Callable[[Mapping[str, Any], Progress], Awaitable[Plain]]
+
+MAX_LINE_BYTES = 1_000_000
+
+
+class RefusedError(Exception):
+    """The component will not do as it is told; the text says why, for people."""
+
+
+class NotRunningError(Exception):
+    """Nobody answers at the socket, or no longer; the text names it."""
+
+
+async def serve(path: Path, verbs: Mapping[str, Verb]) -> asyncio.Server:
+    """Answer every connection, until the server is closed. Only this user may connect."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def say(kind: str, what: Plain) -> None:
+            writer.write(json.dumps({kind: what}).encode() + b"\n")
+            await writer.drain()
+
+        try:
+            request = json.loads(await reader.readline())
+            verb = verbs[request["verb"]]
+            await say("result", await verb(request["arguments"], lambda what: say("progress", what)))
+        except RefusedError as refusal:
+            await say("error", str(refusal))
+        except ConnectionError:
+            pass  # whoever asked has gone; what was begun goes on
+        except (ValueError, KeyError, TypeError) as error:
+            await say("error", f"a request that is not understood here: {error!r}")
+        finally:
+            writer.close()
+
+    return await asyncio.start_unix_server(answer, sock=listen(path), limit=MAX_LINE_BYTES)
+
+
+def listen(path: Path) -> socket.socket:
+    """A Unix socket for this user alone."""
+    path.unlink(missing_ok=True)  # left by a process that was killed: the store's lock is ours, so it is gone
+    listener = socket.socket(socket.AF_UNIX)
+    old_mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(old_mask)
+    return listener
+
+
+def ask(path: Path, verb: str, progress: Callable[[Plain], None] = lambda _: None, **arguments: Plain) -> Plain:
+    """The running component's answer. Raises RefusedError, or NotRunningError if there is none."""
+    for line in _lines(path, json.dumps({"verb": verb, "arguments": arguments}).encode() + b"\n"):
+        said = json.loads(line)
+        if "progress" in said:
+            progress(said["progress"])
+        elif "error" in said:
+            raise RefusedError(said["error"])
+        else:
+            return said["result"]
+    raise NotRunningError(
+        f"what listened at {path} went away before it answered. What was begun is stored, and goes on once it is back."
+    )
+
+
+def _lines(path: Path, request: bytes) -> Iterator[str]:
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(path))
+            connection.sendall(request)
+            with connection.makefile(encoding="utf-8") as answer:
+                yield from answer
+        except ConnectionResetError:
+            return
+        except OSError as error:
+            raise NotRunningError(
+                f"nobody answers at {path}: {error}. It does not run, or still waits for its node: see its log."
+            ) from None

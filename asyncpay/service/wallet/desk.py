@@ -1,0 +1,166 @@
+"""What the user may ask of the running wallet: one method for each verb of the command line."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+from asyncpay.engine.payer import events as on
+from asyncpay.engine.payer.checks import OrderRefused, Wishes
+from asyncpay.engine.payer.policy import Policy
+from asyncpay.engine.payer.stages import FINISHED, Stage
+from asyncpay.lsps import lsps5
+from asyncpay.lsps.info import UnsuitableLspError
+from asyncpay.lsps.jsonrpc import RpcError
+from asyncpay.nodes.base import Node, NodeError
+from asyncpay.service.control import Plain, Progress, RefusedError, Verb
+from asyncpay.service.journal import Journal
+from asyncpay.service.wallet import orders, view
+from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
+from asyncpay.service.wallet.neighbourhood import Neighbourhood
+from asyncpay.service.wallet.orders import Wanted
+from asyncpay.service.wallet.view import View
+
+Stored = Callable[[on.PayerEvent], Awaitable[None]]
+
+HANDED_OVER = frozenset({Stage.HANDED_OVER, *FINISHED})
+"""The phone may go offline."""
+
+
+class Desk:
+    """Every verb may raise RefusedError, with the reason. stored: has the engine decide on an event, and keep it."""
+
+    def __init__(
+        self,
+        node: Node,
+        neighbourhood: Neighbourhood,
+        link: LspLink,
+        policy: Policy,
+        seen: View,
+        journal: Journal,
+        stored: Stored,
+    ) -> None:
+        self._node = node
+        self._neighbourhood = neighbourhood
+        self._link = link
+        self._policy = policy
+        self._view = seen
+        self._journal = journal
+        self._stored = stored
+
+    def verbs(self) -> dict[str, Verb]:
+        """By the names that asyncpay.service.control carries."""
+        verbs: dict[str, Verb] = {
+            "status": self._status,
+            "register": self._register,
+            "webhooks": self._webhooks,
+            "unregister": self._unregister,
+            "receive": self._receive,
+            "pay": self._pay,
+            "payments": self._payments,
+            "cancel": self._cancel,
+        }
+        return {name: _in_words(verb) for name, verb in verbs.items()}
+
+    async def _status(self, _: Mapping[str, Any], __: Progress) -> Plain:
+        around = self._neighbourhood
+        try:
+            lsp = self._link.node_id
+        except NoLspError:
+            lsp = None
+        return {
+            "healthy": around.attached,
+            "node": {
+                "attached": around.attached,
+                "node_id": around.node_id.hex() or None,
+                "network": around.network or None,
+                "height_blocks": around.height or None,
+            },
+            "lsp": {
+                "node_id": None if lsp is None else lsp.hex(),
+                "connected": lsp in around.online,
+                "channel_usable": lsp is not None and around.channel_usable(lsp),
+            },
+            "unfinished_payments": sum(p.stage not in FINISHED for p in self._view.payments.values()),
+            "last_errors": list(self._journal.errors),
+        }
+
+    async def _register(self, said: Mapping[str, Any], _: Progress) -> Plain:
+        params = {"app_name": said["app_name"], "webhook": said["url"]}
+        return await self._link.call(lsps5.SET_WEBHOOK, params)
+
+    async def _webhooks(self, _: Mapping[str, Any], __: Progress) -> Plain:
+        return await self._link.call(lsps5.LIST_WEBHOOKS)
+
+    async def _unregister(self, said: Mapping[str, Any], _: Progress) -> Plain:
+        return await self._link.call(lsps5.REMOVE_WEBHOOK, {"app_name": said["app_name"]})
+
+    async def _receive(self, said: Mapping[str, Any], _: Progress) -> Plain:
+        """Only while the LSP's channel is usable: nodes leave channels that are down out of the invoice's hints."""
+        lsp = self._link.node_id
+        if not self._neighbourhood.channel_usable(lsp):
+            raise RefusedError(
+                f"the channel with the LSP {lsp.hex()} is not usable now, and an invoice made without it names no way "
+                "to this phone: try again once it is online"
+            )
+        invoice = await self._node.create_invoice(said["amount_msat"], said["description"], said["expiry_seconds"])
+        return {
+            "invoice": invoice.text,
+            "payment_hash": invoice.payment_hash.hex(),
+            "amount_msat": invoice.amount_msat,
+            "expires_at": invoice.expires_at,
+        }
+
+    async def _pay(self, said: Mapping[str, Any], progress: Progress) -> Plain:
+        """wait: not only until the phone may go offline, but until the payment is decided."""
+        wishes = Wishes(**{field.name: said[field.name] for field in fields(Wishes)})
+        wanted = Wanted(said["invoice"], wishes, private=said["private"], literal_release=said["literal_release"])
+        until = FINISHED if said["wait"] else HANDED_OVER
+        order = await orders.prepare(self._node, self._neighbourhood.me(), self._link, self._policy, wanted)
+        known = self._view.payments.get(order.payment_hash)
+        if known is not None:
+            raise RefusedError(
+                f"this invoice was paid before: payment {order.payment_hash.hex()} is {known.stage.value}. "
+                "An invoice is good for one payment; ask the payee for another"
+            )
+        await self._stored(on.Ordered(order))
+        async for payment in self._view.follow(order.payment_hash):
+            await progress(view.payment(payment))
+            if payment.stage in until:
+                return view.payment(payment)
+        raise AssertionError("a view is followed for ever")
+
+    async def _payments(self, _: Mapping[str, Any], __: Progress) -> Plain:
+        return {
+            "sent": [view.payment(each) for each in self._view.payments.values()],
+            "announced": [view.claim(each) for each in self._view.claims.values()],
+        }
+
+    async def _cancel(self, said: Mapping[str, Any], _: Progress) -> Plain:
+        payment_hash = bytes.fromhex(said["payment_hash"])
+        known = self._view.payments.get(payment_hash)
+        if known is None:
+            raise RefusedError(f"there is no payment {payment_hash.hex()}; `asyncpay wallet payments` lists them")
+        if known.stage in FINISHED:
+            raise RefusedError(f"payment {payment_hash.hex()} is {known.stage.value}: there is nothing to cancel")
+        await self._stored(on.CancelOrdered(payment_hash))
+        return view.payment(self._view.payments[payment_hash])
+
+
+def _in_words(verb: Verb) -> Verb:
+    async def call(said: Mapping[str, Any], progress: Progress) -> Plain:
+        with _reasons():
+            return await verb(said, progress)
+
+    return call
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Whatever stands in the way becomes a refusal."""
+    try:
+        yield
+    except RpcError as error:
+        raise RefusedError(f"the LSP refuses: {error} (code {error.code})") from None
+    except (OrderRefused, NoLspError, UnsuitableLspError, NodeError) as error:
+        raise RefusedError(str(error)) from None

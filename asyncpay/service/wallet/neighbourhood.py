@@ -1,0 +1,63 @@
+"""What the wallet's node last said of itself, its peers and its channels."""
+
+from dataclasses import dataclass, field
+
+from asyncpay.lightning import Link, NodeId, ShortChannelId
+from asyncpay.node_events import (
+    Attached,
+    BlockConnected,
+    LinkChanged,
+    LinkClosed,
+    NodeEvent,
+    PeerConnected,
+    PeerDisconnected,
+)
+from asyncpay.nodes.base import NodeUnreachableError
+from asyncpay.service.wallet.orders import Self
+
+
+@dataclass
+class Neighbourhood:
+    """Empty until the node was attached for the first time."""
+
+    attached: bool = False
+    node_id: NodeId = b""
+    network: str = ""
+    height: int = 0
+    online: set[NodeId] = field(default_factory=set)
+    links: dict[ShortChannelId, Link] = field(default_factory=dict)
+
+    def take(self, event: NodeEvent) -> None:
+        """Take in what concerns this."""
+        match event:
+            case Attached():
+                self.attached = True
+                self.node_id, self.network, self.height = event.node_id, event.network, event.height
+                self.online = set(event.online)
+                self.links = {link.short_channel_id: link for link in event.links}
+            case BlockConnected():
+                self.height = event.height
+            case PeerConnected():
+                self.online.add(event.peer)
+            case PeerDisconnected():
+                self.online.discard(event.peer)
+            case LinkChanged():
+                self.links[event.link.short_channel_id] = event.link
+            case LinkClosed():
+                self.links.pop(event.short_channel_id, None)
+
+    def away(self) -> None:
+        """The node does not answer."""
+        self.attached = False
+        self.online = set()
+        self.links = {}
+
+    def channel_usable(self, peer: NodeId) -> bool:
+        """Whether a channel with this peer can carry HTLCs now."""
+        return any(link.peer == peer and link.usable for link in self.links.values())
+
+    def me(self) -> Self:
+        """The node itself. NodeUnreachableError if it is not there."""
+        if not self.attached:
+            raise NodeUnreachableError("the wallet's node does not answer; see the wallet's log")
+        return Self(node_id=self.node_id, network=self.network, height=self.height)

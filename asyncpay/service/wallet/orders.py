@@ -1,0 +1,160 @@
+"""From "pay this invoice" to an order that can be carried out: checked, with every message made and signed.
+
+Nothing has been sent when this returns, except the question to the LSP what it offers.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass, field, fields, replace
+
+from asyncpay.engine.payer import checks
+from asyncpay.engine.payer.checks import OrderRefused, Plan, Terms, Wishes
+from asyncpay.engine.payer.policy import Policy
+from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.lightning import Invoice, NodeId
+from asyncpay.lsps.info import LspInfo, UnsuitableLspError
+from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
+from asyncpay.service import onions
+from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
+from asyncpay.service.wallet.paths import release_path
+from asyncpay.wire import messages
+from asyncpay.wire.errors import WireError
+from asyncpay.wire.messages import UNSIGNED, BlockRequest, CancelRequest, Courier, PaymentPending
+from asyncpay.wire.onion import SMALL_ROOM, OnionMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asks for.
+
+    private: the LSP is not to see the invoice. literal_release: the payee is to build the path for the release itself,
+    for which it is told who the payer and its LSP are.
+    """
+
+    invoice: str
+    wishes: Wishes
+    private: bool = field(default=False, kw_only=True)
+    literal_release: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Self:
+    """This wallet's node, as it last reported itself."""
+
+    node_id: NodeId
+    network: str
+    height: int
+
+
+async def prepare(node: Node, me: Self, link: LspLink, policy: Policy, wanted: Wanted) -> OutgoingPayment:
+    """The order. Raises OrderRefused, with the reason, for anything that cannot be paid like this."""
+    try:
+        invoice = await node.decode_invoice(wanted.invoice)
+    except NodeUnreachableError as error:
+        raise OrderRefused(f"the node cannot read the invoice now: {error}") from None
+    except NodeError as error:
+        raise OrderRefused(f"this is no invoice that can be paid here: {error}") from None
+    try:
+        lsp, offer = link.node_id, await link.info()
+    except (NoLspError, UnsuitableLspError) as error:
+        raise OrderRefused(str(error)) from None
+    terms = Terms(**{field.name: getattr(offer, field.name) for field in fields(Terms)})
+    plan = checks.plan(invoice, wanted.wishes, terms, policy, now=time.time(), height=me.height, network=me.network)
+    pid = secrets.token_bytes(32)
+    pending = _pending(me, lsp, offer, invoice, plan, pid, await _route(node, lsp, invoice), wanted.literal_release)
+    return OutgoingPayment(
+        payment_hash=invoice.payment_hash,
+        pid=pid,
+        lsp=lsp,
+        payee=invoice.payee,
+        invoice=invoice.text,
+        description=invoice.description,
+        amount_msat=plan.amount_msat,
+        fee_limit_msat=plan.fee_limit_msat,
+        slack_blocks=plan.slack_blocks,
+        cltv_limit_blocks=plan.cltv_limit_blocks,
+        max_parts=policy.max_parts,
+        release_by_height=plan.release_by_height,
+        hold_until=plan.hold_until,
+        request=await _signed_request(node, lsp, offer, invoice, plan, pid, pending, wanted.private),
+        cancel=await _signed_cancel(node, lsp, pid),
+        pending=pending,
+        created_at=time.time(),
+    )
+
+
+async def _route(node: Node, lsp: NodeId, invoice: Invoice) -> tuple[NodeId, ...]:
+    """Hops for the message to the payee; the first is the LSP, which keeps the copy of it."""
+    try:
+        route = await onions.route_to(node, invoice.payee, invoice.route_hints)
+    except NodeError as error:
+        raise OrderRefused(f"no message can reach the payee {invoice.payee.hex()}: {error}") from None
+    if route[0] == lsp:
+        return route
+    raise OrderRefused(
+        f"the only known way for a message to the payee {invoice.payee.hex()} leads by {route[0].hex()}, not by the "
+        f"LSP {lsp.hex()}, which has to pass it on while this phone is offline"
+    )
+
+
+def _pending(
+    me: Self,
+    lsp: NodeId,
+    offer: LspInfo,
+    invoice: Invoice,
+    plan: Plan,
+    pid: bytes,
+    route: tuple[NodeId, ...],
+    literal_release: bool,
+) -> OnionMessage:
+    message = PaymentPending(
+        pid=pid,
+        payment_hashes=(invoice.payment_hash,),
+        amount_msat=plan.amount_msat,
+        release_by_height=plan.release_by_height,
+        hold_until=plan.hold_until,
+    )
+    back = None
+    if literal_release:
+        message = replace(message, payer_lsp_node_id=lsp, payer_node_id=me.node_id)
+    else:
+        back = release_path(lsp, me.node_id, pid, offer.transit_release)
+    try:
+        return onions.wrap(onions.path_through(route), message, back, rooms=(SMALL_ROOM,))
+    except WireError as error:
+        raise OrderRefused(
+            f"the way to the payee {invoice.payee.hex()} is too long ({len(route)} hops) for a message that tells it "
+            f"of the payment: {error}"
+        ) from None
+
+
+async def _signed_request(
+    node: Node,
+    lsp: NodeId,
+    offer: LspInfo,
+    invoice: Invoice,
+    plan: Plan,
+    pid: bytes,
+    pending: OnionMessage,
+    private: bool,
+) -> bytes:
+    """The LSP learns the payee only if it needs the invoice, to pay it in the place of a payer that is away."""
+    needs_invoice = offer.pays_on_behalf and not offer.forwards_with_payer_offline
+    shows_invoice = needs_invoice and not private and invoice.amount_msat == plan.amount_msat
+    request = BlockRequest(
+        unblock_hash=messages.unblock_hash(pid),
+        courier=Courier(pending.path_key, pending.packet) if offer.courier else None,
+        payment_hashes=(invoice.payment_hash,),
+        invoice=invoice.text if shows_invoice else None,
+        amount_msat=plan.amount_msat,
+        release_by_height=plan.release_by_height,
+        hold_until=plan.hold_until,
+        signature=UNSIGNED,
+    )
+    return replace(request, signature=await node.sign(request.signed_text(lsp))).encode()
+
+
+async def _signed_cancel(node: Node, lsp: NodeId, pid: bytes) -> bytes:
+    """Made beforehand, so that it is at hand whatever becomes of the node."""
+    cancel = CancelRequest(unblock_hash=messages.unblock_hash(pid), signature=UNSIGNED)
+    return replace(cancel, signature=await node.sign(cancel.signed_text(lsp))).encode()

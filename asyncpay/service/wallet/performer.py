@@ -1,0 +1,166 @@
+"""Carrying out what the wallet's engines decided. Each effect is one short method; none decides anything."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from asyncpay.engine.payee import effects as payee_do
+from asyncpay.engine.payee import events as payee_on
+from asyncpay.engine.payee.records import Claim
+from asyncpay.engine.payer import effects as payer_do
+from asyncpay.engine.payer import events as payer_on
+from asyncpay.engine.wallet import WalletEffect
+from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus
+from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError, Payment, PeerNotConnectedError
+from asyncpay.service import onions
+from asyncpay.service.journal import Journal
+from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
+from asyncpay.service.wallet.paths import answer_path, literal_release_path
+from asyncpay.wire.blinding import BlindedPath
+from asyncpay.wire.errors import WireError
+from asyncpay.wire.messages import PaymentRefused, PaymentRelease, unblock_hash
+
+
+class Performer:
+    """Performs effects on a node and reports back by `report`, as the effects ask for."""
+
+    def __init__(
+        self,
+        node: Node,
+        link: LspLink,
+        journal: Journal,
+        report: Callable[[Any], None],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self.node_id: NodeId = b""  # known once the node is attached
+        self._node = node
+        self._link = link
+        self._journal = journal
+        self._report = report
+        self._tasks = tasks
+
+    async def perform(self, effect: WalletEffect) -> None:
+        """Lines for the log are written before this returns; all else goes on the side."""
+        match effect:
+            case payer_do.Log():
+                self._journal.note(effect.what, payment_hash=effect.payment_hash, because=effect.because or None)
+            case payee_do.Log():
+                self._journal.note(
+                    effect.what,
+                    block=effect.pid_hash,
+                    payment_hashes=effect.payment_hashes or None,
+                    because=effect.because or None,
+                )
+            case _:
+                self._tasks.create_task(self._on_the_side(effect))
+
+    async def _on_the_side(self, effect: WalletEffect) -> None:
+        try:
+            await self._work(effect)
+        except PeerNotConnectedError as error:
+            self._journal.note(f"{type(effect).__name__}: not sent", because=error)
+        except (NodeError, NoLspError, WireError) as error:
+            self._journal.error(f"{type(effect).__name__} did not succeed", error)
+            if isinstance(effect, (payer_do.Pay, payer_do.Track)):
+                # Nothing is known: the engine asks again.
+                lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
+                self._report(payer_on.PaymentReported(effect.payment_hash, lost))
+
+    def _work(self, effect: WalletEffect) -> Coroutine[Any, Any, None]:
+        match effect:
+            case payer_do.SendToLsp():
+                return self._send_to_lsp(effect)
+            case payer_do.SendPending():
+                return self._send_pending(effect)
+            case payer_do.SendAlong():
+                return onions.send_along(self._node, self.node_id, effect.path, effect.message)
+            case payer_do.Pay():
+                return self._pay(effect)
+            case payer_do.Track():
+                return self._track(effect)
+            case payer_do.LookUp():
+                return self._look_up(effect)
+            case payee_do.SendRelease():
+                return self._send_release(effect.claim)
+            case payee_do.SendRefusal():
+                return self._send_refusal(effect.claim)
+            case payee_do.LookUpInvoices():
+                return self._look_up_invoices(effect)
+        raise TypeError(f"no way to perform {effect}")
+
+    async def _send_to_lsp(self, effect: payer_do.SendToLsp) -> None:
+        await onions.send_to_peer(self._node, effect.lsp, effect.message)
+        self._journal.note(f"sent {type(effect.message).__name__}", to=effect.lsp)
+
+    async def _send_pending(self, effect: payer_do.SendPending) -> None:
+        await self._node.send_onion(effect.lsp, effect.message)
+        self._journal.note("sent PaymentPending", payment_hash=effect.payment_hash)
+        self._report(payer_on.PendingSent(effect.payment_hash))
+
+    async def _pay(self, effect: payer_do.Pay) -> None:
+        self._journal.note("pay", payment_hash=effect.payment_hash, amount_msat=effect.amount_msat)
+        try:
+            invoice = await self._node.decode_invoice(effect.invoice)
+        except NodeUnreachableError:
+            raise
+        except NodeError as error:
+            self._tell(effect.payment_hash, PaymentResult(status=PaymentStatus.FAILED, failure=str(error)))
+            return
+        payment = Payment(
+            invoice=invoice,
+            amount_msat=effect.amount_msat,
+            fee_limit_msat=effect.fee_limit_msat,
+            cltv_limit_blocks=effect.cltv_limit_blocks,
+            slack_blocks=effect.slack_blocks,
+            max_parts=effect.max_parts,
+            timeout_seconds=effect.timeout_seconds,
+            through=effect.lsp,
+        )
+        self._tell(effect.payment_hash, await self._node.pay(payment))
+
+    async def _track(self, effect: payer_do.Track) -> None:
+        self._tell(effect.payment_hash, await self._node.track_payment(effect.payment_hash))
+
+    def _tell(self, payment_hash: bytes, result: PaymentResult) -> None:
+        self._journal.note(f"payment {result.status.value}", payment_hash=payment_hash, because=result.failure or None)
+        self._report(payer_on.PaymentReported(payment_hash, result))
+
+    async def _look_up(self, effect: payer_do.LookUp) -> None:
+        result = await self._node.look_up_payment(effect.payment_hash)
+        self._report(payer_on.PaymentSeen(effect.payment_hash, result))
+
+    async def _send_release(self, claim: Claim) -> None:
+        if not await self._node.synced():
+            self._journal.note("release not sent", because="the node is not synced to the chain")
+            return
+        answer = answer_path(self._link.node_id, self.node_id, claim.pid)
+        message = PaymentRelease(pid=claim.pid)
+        if claim.release_path is not None:
+            path = BlindedPath.decode(claim.release_path)
+            await onions.send_along(self._node, self.node_id, path, message, answer)
+        else:
+            route = await self._node.onion_route(_told(claim.payer_lsp))
+            path = literal_release_path(route, _told(claim.payer), claim.pid)
+            await self._node.send_onion(route[0], onions.wrap(path, message, answer))
+        self._journal.note("sent PaymentRelease", block=unblock_hash(claim.pid), tries=claim.tries)
+
+    async def _send_refusal(self, claim: Claim) -> None:
+        """To the LSP itself: on the path for the release it would see the pid alone, which means "release"."""
+        if claim.release_path is not None:
+            lsp = onions.introduction_node(BlindedPath.decode(claim.release_path))
+        else:
+            lsp = _told(claim.payer_lsp)
+        route = await self._node.onion_route(lsp)
+        message = PaymentRefused(pid=claim.pid, reason=claim.failure)
+        await self._node.send_onion(route[0], onions.wrap(onions.path_through(route), message))
+        self._journal.note("sent PaymentRefused", block=unblock_hash(claim.pid), because=claim.failure)
+
+    async def _look_up_invoices(self, effect: payee_do.LookUpInvoices) -> None:
+        invoices = [await self._node.look_up_invoice(payment_hash) for payment_hash in effect.payment_hashes]
+        self._report(payee_on.InvoicesSeen(effect.pid, tuple(invoices)))
+
+
+def _told(node_id: NodeId | None) -> NodeId:
+    """The engine keeps no claim with neither a path nor these."""
+    assert node_id is not None
+    return node_id

@@ -1,0 +1,159 @@
+"""The wallet: what its node reports goes to the engines, messages are read first, and the user is served at the desk.
+
+inbox      what a message means            orders   an order to pay, checked and made
+performer  what engines want done          desk     what the user may ask
+lsp_link   questions to the LSP            view     what is stored, for people
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from asyncpay.config import WalletConfig
+from asyncpay.engine.events import Detached
+from asyncpay.engine.payee.engine import Payee
+from asyncpay.engine.payee.events import Announced
+from asyncpay.engine.payee.records import Claim
+from asyncpay.engine.payer.engine import Payer
+from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.wallet import Wallet, WalletEffect, WalletEvent, WalletRecord
+from asyncpay.lsps.info import UnsuitableLspError
+from asyncpay.node_events import (
+    Attached,
+    BlockConnected,
+    CustomMessage,
+    InvoicePaid,
+    LinkChanged,
+    LinkClosed,
+    NodeEvent,
+    OnionReceived,
+    PeerConnected,
+    PeerDisconnected,
+)
+from asyncpay.nodes.base import Node, NodeError
+from asyncpay.service import control, loop
+from asyncpay.service.crash_point import CrashPoint
+from asyncpay.service.journal import Journal
+from asyncpay.service.loop import Loop
+from asyncpay.service.nodes import open_node
+from asyncpay.service.wallet import inbox
+from asyncpay.service.wallet.desk import Desk
+from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
+from asyncpay.service.wallet.neighbourhood import Neighbourhood
+from asyncpay.service.wallet.performer import Performer
+from asyncpay.service.wallet.view import View
+from asyncpay.store import WalletStore
+from asyncpay.wire.errors import WireError
+
+
+async def run(config: WalletConfig, journal: Journal) -> None:
+    """Run until cancelled. StoreError if the store cannot be used from the start."""
+    WalletStore(config.store.path).close()  # a file that cannot be used is the user's to mend, before anything runs
+    journal.note("started", store=config.store.path, node=config.node.address)
+    await loop.again_and_again(_session, config, journal)
+
+
+async def _session(config: WalletConfig, journal: Journal) -> None:
+    """One life of the engines: from what the store has until something cannot be stored."""
+    async with open_node(config.node) as node:
+        with WalletStore(config.store.path) as store:
+            await _Session(config, journal, node, store, list(store.load())).run()
+
+
+class _Session:
+    def __init__(
+        self, config: WalletConfig, journal: Journal, node: Node, store: WalletStore, records: Sequence[WalletRecord]
+    ) -> None:
+        self._config = config
+        self._journal = journal
+        self._node = node
+        self._store = store
+        self._view = View(records)
+        self._neighbourhood = Neighbourhood()
+        self._link = LspLink(node, config.lsp.node_id)
+        payments = [record for record in records if isinstance(record, OutgoingPayment)]
+        claims = [record for record in records if isinstance(record, Claim)]
+        wallet = Wallet(Payer(config.payer_policy, payments), Payee(config.payee_policy, claims))
+        crash_point = CrashPoint(config.store.path, journal)
+        self._loop: Loop[WalletEvent] = Loop(wallet, self._commit, self._perform, crash_point)
+        self._desk = Desk(
+            node, self._neighbourhood, self._link, config.payer_policy, self._view, journal, self._loop.stored
+        )
+
+    async def run(self) -> None:
+        self._events = asyncio.get_running_loop()
+        server = await control.serve(self._config.store.socket, self._desk.verbs())
+        async with server, asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            self._performer = Performer(self._node, self._link, self._journal, self._loop.enqueue, tasks)
+            tasks.create_task(loop.follow(self._node, self._take, self._away, self._journal))
+            tasks.create_task(self._loop.run())
+
+    def _commit(self, changes: Any) -> None:
+        """In a thread of its own: what waits for a change hears of it in the event loop's."""
+        changes = list(changes)
+        self._store.commit(changes)
+        self._events.call_soon_threadsafe(self._view.stored, changes)
+
+    async def _perform(self, effect: WalletEffect) -> None:
+        await self._performer.perform(effect)
+
+    def _away(self) -> None:
+        self._neighbourhood.away()
+        self._loop.enqueue(Detached())
+
+    def _take(self, event: NodeEvent) -> None:
+        """Hand an event of the node to whom it concerns. HTLCs of others, and messages for them, are not ours."""
+        self._neighbourhood.take(event)
+        self._link.choose(self._neighbourhood.links.values())
+        match event:
+            case OnionReceived():
+                self._take_onion(event)
+            case CustomMessage():
+                self._link.take(event)
+            case Attached():
+                self._performer.node_id = event.node_id
+                self._journal.note("attached", node=event.node_id, height=event.height)
+                self._loop.enqueue(event)
+                self._ask_what_lsp_offers()
+            case PeerConnected():
+                self._loop.enqueue(event)
+                self._ask_what_lsp_offers()
+            case BlockConnected() | PeerDisconnected() | LinkChanged() | LinkClosed() | InvoicePaid():
+                self._loop.enqueue(event)
+
+    def _take_onion(self, event: OnionReceived) -> None:
+        pids = (payment.pid for payment in self._view.payments.values())
+        try:
+            asked = inbox.read(event, pids)
+        except WireError as error:
+            self._journal.note("message dropped", because=error)
+            return
+        if isinstance(asked, Announced):
+            self._tasks.create_task(self._with_invoices(asked))
+        elif asked is not None:
+            self._loop.enqueue(asked)
+
+    async def _with_invoices(self, announced: Announced) -> None:
+        """Only the node knows its invoices. If it does not tell, the message is lost, and will be sent again."""
+        try:
+            found = [await self._node.look_up_invoice(each) for each in announced.message.payment_hashes]
+        except NodeError as error:
+            self._journal.error("a payment_pending could not be checked", error)
+            return
+        self._loop.enqueue(Announced(announced.message, announced.reply_path, tuple(found)))
+
+    def _ask_what_lsp_offers(self) -> None:
+        try:
+            connected = self._link.node_id in self._neighbourhood.online
+        except NoLspError:
+            return
+        if connected:
+            self._tasks.create_task(self._ask())
+
+    async def _ask(self) -> None:
+        try:
+            offer = await self._link.info(anew=True)
+            self._journal.note("the LSP offers async payments", lsp=self._link.node_id, versions=list(offer.versions))
+        except (NoLspError, UnsuitableLspError, NodeError) as error:
+            self._journal.note("the LSP's offer is not known", because=error)

@@ -1,0 +1,93 @@
+"""What the wallet has stored, as plain values for people and programs, and a way to wait for it to change.
+
+Times are Unix seconds, hashes and ids hex. The pid of a payment is a secret and is never shown: a block's name is.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from asyncpay.engine.changes import Change, Put
+from asyncpay.engine.payee.records import Claim
+from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.wallet import WalletRecord
+from asyncpay.wire.messages import unblock_hash
+
+Plain = dict[str, Any]
+
+
+class View:
+    """Payments and claims, as of the last thing that was stored."""
+
+    def __init__(self, records: Iterable[WalletRecord]) -> None:
+        self.payments: dict[bytes, OutgoingPayment] = {}
+        self.claims: dict[bytes, Claim] = {}
+        self._changed = asyncio.Event()
+        for record in records:
+            self._put(record)
+
+    def stored(self, changes: Iterable[Change[WalletRecord]]) -> None:
+        """These are on disk now."""
+        for change in changes:
+            if isinstance(change, Put):
+                self._put(change.record)
+            elif isinstance(change.record, OutgoingPayment):
+                self.payments.pop(change.record.key, None)
+            else:
+                self.claims.pop(change.record.key, None)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def follow(self, payment_hash: bytes) -> AsyncIterator[OutgoingPayment]:
+        """A payment as it is now, and again after each change of it."""
+        last = None
+        while True:
+            changed = self._changed
+            now = self.payments.get(payment_hash)
+            if now is not None and now != last:
+                yield now
+            last = now
+            await changed.wait()
+
+    def _put(self, record: WalletRecord) -> None:
+        if isinstance(record, OutgoingPayment):
+            self.payments[record.key] = record
+        else:
+            self.claims[record.key] = record
+
+
+def payment(record: OutgoingPayment) -> Plain:
+    """A payment of this wallet."""
+    return {
+        "payment_hash": record.payment_hash.hex(),
+        "state": record.stage.value,
+        "amount_msat": record.amount_msat,
+        "fee_msat": record.fee_msat,
+        "payee": record.payee.hex(),
+        "description": record.description,
+        "unblock_hash": unblock_hash(record.pid).hex(),
+        "release_by_height": record.release_by_height,
+        "hold_until": record.hold_until,
+        "lsp_says": None if record.told is None else record.told.name.lower().replace("_", " "),
+        "parts": record.told_parts,
+        "cancelled": record.cancelled,
+        "preimage": None if record.preimage is None else record.preimage.hex(),
+        "failure": record.failure or None,
+        "created_at": record.created_at,
+        "ended_at": record.ended_at,
+    }
+
+
+def claim(record: Claim) -> Plain:
+    """A payment that waits, or waited, for this wallet to release it."""
+    return {
+        "payment_hashes": [payment_hash.hex() for payment_hash in record.payment_hashes],
+        "state": record.stage.value,
+        "amount_msat": record.amount_msat,
+        "unblock_hash": unblock_hash(record.pid).hex(),
+        "release_by_height": record.release_by_height,
+        "hold_until": record.hold_until,
+        "releases_sent": record.tries,
+        "failure": record.failure or None,
+        "announced_at": record.announced_at,
+    }

@@ -1,0 +1,203 @@
+"""What a component must not forget, in one SQLite file.
+
+One transaction for each step of the engine, on disk before anything is done about it (WAL, synchronous=FULL).
+The schema is migrated upwards, from version to version, and never downwards.
+"""
+
+import fcntl
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, ClassVar, Generic, Self, TypeVar
+
+from asyncpay.engine.changes import Change, Put
+from asyncpay.store.rows import Shape, Value
+
+R = TypeVar("R")
+
+
+class StoreError(Exception):
+    """The file cannot be used; the text says why and what to do."""
+
+
+class Table:
+    """One table and its statements. `key`: the columns that find a record; `order`: of loading."""
+
+    def __init__(self, record: type, name: str, key: Sequence[str], order: str) -> None:
+        self.shape = Shape(record)
+        columns = ", ".join(self.shape.columns)
+        places = ", ".join("?" * len(self.shape.columns))
+        self._key = [self.shape.columns.index(column) for column in key]
+        self.put = f"INSERT OR REPLACE INTO {name} ({columns}) VALUES ({places})"
+        self.drop = f"DELETE FROM {name} WHERE " + " AND ".join(f"{column} = ?" for column in key)
+        self.select = f"SELECT {columns} FROM {name} ORDER BY {order}"
+
+    def key_of(self, record: object) -> list[Value]:
+        """The values that find the record's row."""
+        row = self.shape.to_row(record)
+        return [row[place] for place in self._key]
+
+
+class Store(Generic[R]):
+    """A component's file. Opened by one process at a time; StoreError if it cannot be, or must not be.
+
+    A component's own store names its tables and migrations. migrations: others than those shipped, for tests.
+    """
+
+    owner: ClassVar[str]
+    """Whose file it is, for people."""
+    application_id: ClassVar[int]
+    """So that another program's file, or another component's, is not taken for this one."""
+    tables: ClassVar[dict[type, Table]]
+    folder: ClassVar[str]
+    """Of asyncpay/store/migrations."""
+    if_not_written: ClassVar[str]
+    """What it means for payments that the file cannot be written just now."""
+    if_damaged: ClassVar[str]
+    """What is in it, and what an empty file or an old copy in its place would do."""
+
+    def __init__(self, path: Path, migrations: Sequence[str] | None = None) -> None:
+        self._path = path
+        self._lock = self._take_lock()
+        try:
+            self._database = self._open(self.shipped_migrations() if migrations is None else migrations)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    @classmethod
+    def shipped_migrations(cls) -> list[str]:
+        """The SQL that leads from each version to the next, beginning with an empty file."""
+        folder = resources.files("asyncpay.store").joinpath("migrations", cls.folder)
+        return [file.read_text() for file in sorted(folder.iterdir(), key=str) if file.name.endswith(".sql")]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+        self._lock.close()
+
+    def load(self) -> Iterator[R]:
+        """Everything, each table in its order: what the engine is made from."""
+        with self._explained():
+            for table in self.tables.values():
+                for row in self._database.execute(table.select):
+                    yield table.shape.from_row(row)
+
+    def commit(self, changes: Iterable[Change[Any]]) -> None:
+        """Make these changes in one transaction; when this returns they are on disk.
+
+        StoreError: none was made, and the engine that decided them must be thrown away.
+        """
+        last = {(type(change.record), change.record.key): change for change in changes}
+        if not last:
+            return
+        with self._explained(), self._transaction():
+            for change in last.values():
+                table = self.tables[type(change.record)]
+                if isinstance(change, Put):
+                    self._database.execute(table.put, table.shape.to_row(change.record))
+                else:
+                    self._database.execute(table.drop, table.key_of(change.record))
+
+    def _take_lock(self) -> IO[bytes]:
+        """Two processes on one file would decide twice."""
+        path = self._path
+        try:
+            lock = path.with_name(path.name + ".lock").open("wb")
+        except OSError as error:
+            raise StoreError(
+                f"cannot use {path}: {error}. Make its directory, or allow this user to write there."
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise StoreError(f"{path} is in use by another process. Stop the other {self.owner} first.") from None
+        return lock
+
+    def _open(self, migrations: Sequence[str]) -> sqlite3.Connection:
+        with self._explained():
+            database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._database = database
+        try:
+            with self._explained():
+                self._check()
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = FULL")
+                self._migrate(migrations)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _check(self) -> None:
+        """That this is our file, and whole."""
+        (application,) = self._database.execute("PRAGMA application_id").fetchone()
+        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if application != self.application_id and tables:
+            raise StoreError(f"{self._path} belongs to another program. Name another file in the configuration.")
+        (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+
+    def _migrate(self, migrations: Sequence[str]) -> None:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version > len(migrations):
+            raise StoreError(
+                f"{self._path} was written by a newer release (version {version}, this one knows "
+                f"{len(migrations)}). Start that release again; there is no way back for the file."
+            )
+        for number, script in enumerate(migrations[version:], start=version + 1):
+            with self._transaction():
+                for statement in _statements(script):
+                    self._database.execute(statement)
+                self._database.execute(f"PRAGMA application_id = {self.application_id}")
+                self._database.execute(f"PRAGMA user_version = {number}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what happened to which file, and what to do."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise StoreError(
+                f"{self._path} cannot be written or read: {error}. See to disk space and permissions; "
+                f"nothing was lost, and {self.if_not_written}."
+            ) from error
+        except (sqlite3.DatabaseError, ValueError) as error:
+            what = " ".join(str(error).split())
+            raise StoreError(
+                f"{self._path} is damaged: {what}. Recover it (sqlite3 {self._path} .recover): {self.if_damaged}."
+            ) from error
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The script's statements one by one: `executescript` would end the transaction."""
+    statement = ""
+    for piece in script.split(";")[:-1]:
+        statement += piece + ";"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

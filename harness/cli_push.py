@@ -1,0 +1,55 @@
+"""`testbed pushes` and `testbed push-gateway`."""
+
+import json
+import time
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from harness.cli_common import AsJson, Which, errors_as_sentences, out
+from harness.inside.push_records import Behaviour, Push
+from harness.testbed import Testbed
+
+
+def pushes(
+    phone: Annotated[str | None, typer.Argument(help="of this phone alone")] = None,
+    which: Which = None,
+    as_json: AsJson = False,
+) -> None:
+    """What LSPs notified phones of: when, of what, whether it was genuine, and when the phone had it."""
+    with errors_as_sentences():
+        testbed = Testbed.attach(which)
+        seen = testbed.push.pushes(testbed.phone(phone).name if phone else None)
+    if as_json:
+        print(json.dumps([push.model_dump() for push in seen], indent=2))
+    else:
+        out.print(_table(seen))
+
+
+def push_gateway(
+    answer: Annotated[Behaviour, typer.Argument(help="normally, or as a broken gateway would: to every LSP, at once")],
+    which: Which = None,
+) -> None:
+    """How the push gateway answers LSPs from now on."""
+    with errors_as_sentences():
+        Testbed.attach(which).push.answer(answer)
+
+
+def _table(seen: list[Push]) -> Table:
+    table = Table("time", "phone", "method", "genuine", "had by the phone", box=box.SIMPLE_HEAD)
+    for push in seen:
+        genuine = "yes" if push.refused is None else f"[red]no: {push.refused}"
+        if push.refused is not None:
+            had = "never"
+        elif push.delivered is None:
+            had = f"[yellow]not yet, tried {push.attempts} times"
+        else:
+            had = _clock(push.delivered)
+        table.add_row(_clock(push.time), push.phone, push.method or "?", genuine, had)
+    return table
+
+
+def _clock(unix_seconds: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(unix_seconds)) + f".{int(unix_seconds * 1_000) % 1_000:03}"

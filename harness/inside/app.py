@@ -1,0 +1,129 @@
+"""An app of a phone: a program that is kept running, unless it is told to stay down."""
+
+import asyncio
+import signal
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from asyncpay.service.journal import Journal
+from harness.inside.processes import STDERR, STDOUT, Process, Reaper
+
+FIRST_RESTART_SECONDS, MOST_RESTART_SECONDS = 0.2, 5.0
+STEADY_SECONDS = 10
+"""An app that has run for so long is restarted quickly again when it crashes."""
+
+
+class AppSpec(BaseModel):
+    """How to run an app."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    command: tuple[str, ...]
+    stop_command: tuple[str, ...] = ()
+    """What makes it shut down in good order; SIGTERM if there is none."""
+    stop_seconds: float = 30
+    """After this long it is killed."""
+    output: Literal["stdout", "stderr"] = "stderr"
+    """Where its standard output goes: `stdout` is for JSON lines alone."""
+
+
+class App:
+    """One app. Calls of `start`, `stop` and `kill` must not overlap."""
+
+    def __init__(self, spec: AppSpec, reaper: Reaper, journal: Journal) -> None:
+        self.spec = spec
+        self.stays_down = False
+        """Somebody wants it down, so that waking the phone does not start it."""
+        self._reaper = reaper
+        self._journal = journal
+        self._process: Process | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._not_suspended = asyncio.Event()
+        self._not_suspended.set()
+        self._starts = 0
+
+    def start(self) -> None:
+        """Start it and keep it running; nothing if it is kept running already."""
+        self._not_suspended.set()
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep_running(), name=self.spec.name)
+
+    async def stop(self) -> None:
+        """Let it shut down in good order, and do not start it again; returns when it is gone."""
+        process = self._let_go()
+        if process is None:
+            return
+        process.signal(signal.SIGCONT)
+        if self.spec.stop_command:
+            self._reaper.start(self.spec.stop_command, STDERR)
+        else:
+            process.signal(signal.SIGTERM)
+        await asyncio.wait([process.exited], timeout=self.spec.stop_seconds)
+        if process.running:
+            self._journal.error(f"{self.spec.name} is killed", f"it did not stop in {self.spec.stop_seconds:g} s")
+            process.signal(signal.SIGKILL)
+        await process.exited
+
+    async def kill(self) -> None:
+        """Kill it where it stands, and do not start it again; returns when it is gone."""
+        if process := self._let_go():
+            process.signal(signal.SIGKILL)
+            await process.exited
+
+    async def crash(self) -> None:
+        """Kill it where it stands as a crash would: it is started again."""
+        if self._process and self._process.running:
+            self._process.signal(signal.SIGKILL)
+            await asyncio.wait([self._process.exited])
+
+    def suspend(self) -> None:
+        """Suspend it where it stands (SIGSTOP), its children with it; one that has just crashed is not restarted."""
+        self._not_suspended.clear()
+        if self._process:
+            self._process.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a suspended app go on."""
+        self._not_suspended.set()
+        if self._process:
+            self._process.signal(signal.SIGCONT)
+
+    def status(self) -> dict[str, Any]:
+        """pid: None unless it runs. process_states: see Process.states. starts: how often it was started."""
+        process = self._process
+        runs = process is not None and process.running
+        return {
+            "name": self.spec.name,
+            "pid": process.pid if process and runs else None,
+            "process_states": process.states if process and runs else "",
+            "starts": self._starts,
+            "last_exit": process.exited.result() if process and not runs else None,
+            "stays_down": self.stays_down,
+        }
+
+    def _let_go(self) -> Process | None:
+        """Nobody restarts it from now on; its process, if it runs."""
+        if self._keeping:
+            self._keeping.cancel()
+            self._keeping = None
+        return self._process if self._process and self._process.running else None
+
+    async def _keep_running(self) -> None:
+        clock = asyncio.get_running_loop().time
+        pause_seconds = FIRST_RESTART_SECONDS
+        while True:
+            began = clock()
+            process = self._process = self._reaper.start(
+                self.spec.command, STDOUT if self.spec.output == "stdout" else STDERR
+            )
+            self._starts += 1
+            self._journal.note(f"{self.spec.name} started", pid=process.pid)
+            await asyncio.wait([process.exited])  # which leaves the future alone when this task is cancelled
+            if clock() - began >= STEADY_SECONDS:
+                pause_seconds = FIRST_RESTART_SECONDS
+            self._journal.error(f"{self.spec.name} ended", f"exit code {process.exited.result()}")
+            await asyncio.sleep(pause_seconds)
+            await self._not_suspended.wait()
+            pause_seconds = min(2 * pause_seconds, MOST_RESTART_SECONDS)

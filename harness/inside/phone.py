@@ -1,0 +1,180 @@
+"""A phone's first process: it runs the apps, node and wallet, and does with them what a phone's system does.
+
+Apps are stopped when the phone sleeps, started when it wakes, suspended when it freezes, and started again when they
+crash. A push wakes a sleeping phone. All of that over HTTP, for the testbed and the push gateway:
+
+    GET  /status
+    POST /sleep /wake /freeze /thaw
+    POST /push {"method": "lsps5.payment_incoming"}         503 while the phone is frozen: it was not taken
+    POST /apps/NAME/stop /kill /start /crash                stop and kill: it stays down until `start`
+
+The container stops when its apps have (SIGTERM).
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from asyncpay.service.journal import Journal
+from harness.inside.app import App
+from harness.inside.phone_config import CONFIG_VARIABLE, Config, State
+from harness.inside.processes import Reaper
+
+APP_VERBS = ("stop", "kill", "start", "crash")
+
+
+class RefusedError(Exception):
+    """The phone cannot do that in its state; the text says why and what would help."""
+
+
+class Phone:
+    """The apps, and what was decided about them. One thing is done at a time."""
+
+    def __init__(self, apps: list[App], journal: Journal) -> None:
+        self.state = State.ASLEEP
+        self._apps = {app.spec.name: app for app in apps}
+        self._journal = journal
+        self._turn = asyncio.Lock()
+
+    def status(self) -> dict[str, Any]:
+        """The phone's state, and each app's."""
+        return {"state": self.state.value, "apps": [app.status() for app in self._apps.values()]}
+
+    async def wake(self) -> None:
+        """Start the apps, except those that were told to stay down."""
+        async with self._turn:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self.state is State.FROZEN:
+            raise RefusedError("the phone is frozen: thaw it first")
+        for app in self._apps.values():
+            if not app.stays_down:
+                app.start()
+        self._now(State.AWAKE)
+
+    async def sleep(self) -> None:
+        """Stop the apps in good order."""
+        async with self._turn:
+            for app in reversed(self._apps.values()):
+                await app.stop()
+            self._now(State.ASLEEP)
+
+    async def freeze(self) -> None:
+        """Suspend the apps where they stand. Their connections stay open."""
+        async with self._turn:
+            if self.state is State.ASLEEP:
+                raise RefusedError("the phone is asleep: nothing runs that could be frozen")
+            for app in self._apps.values():
+                app.suspend()
+            self._now(State.FROZEN)
+
+    async def thaw(self) -> None:
+        """Let frozen apps go on."""
+        async with self._turn:
+            for app in self._apps.values():
+                app.resume()
+            if self.state is State.FROZEN:
+                self._now(State.AWAKE)
+
+    async def push(self, method: str) -> None:
+        """Take a push: it wakes a sleeping phone."""
+        async with self._turn:
+            self._wake()
+            self._journal.note("push", method=method)
+
+    async def change_app(self, name: str, verb: str) -> None:
+        """Do one of stop, kill, start, crash to one app. RefusedError if it cannot be."""
+        if name not in self._apps:
+            raise RefusedError(f"there is no app {name} (apps: {', '.join(self._apps)})")
+        app = self._apps[name]
+        async with self._turn:
+            if self.state is State.FROZEN and verb in ("start", "crash"):
+                raise RefusedError("the phone is frozen: thaw it first")
+            match verb:
+                case "stop":
+                    await app.stop()
+                case "kill":
+                    await app.kill()
+                case "crash":
+                    await app.crash()
+                case "start" if self.state is State.AWAKE:
+                    app.start()
+            app.stays_down = verb in ("stop", "kill") or (app.stays_down and verb == "crash")
+            self._journal.note(f"{verb} {name}")
+
+    def _now(self, state: State) -> None:
+        if self.state is not state:
+            self.state = state
+            self._journal.note(state.value)
+
+
+def web(config: Config, journal: Journal) -> Starlette:
+    """The phone as a web application; its apps live as long as it does."""
+    phone: Phone
+
+    @asynccontextmanager
+    async def life(_: Starlette) -> AsyncIterator[None]:
+        nonlocal phone
+        reaper = Reaper()
+        phone = Phone([App(spec, reaper, journal) for spec in config.apps], journal)
+        await phone.wake()
+        yield
+        await phone.sleep()
+
+    def doing(act: Callable[[Request], Awaitable[None]]) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            try:
+                await act(request)
+            except RefusedError as error:
+                return JSONResponse({"error": str(error)}, 503)
+            return JSONResponse(phone.status())
+
+        return answer
+
+    async def status(_: Request) -> None: ...
+
+    async def push(request: Request) -> None:
+        method = (await request.json()).get("method")
+        if not isinstance(method, str):
+            raise HTTPException(400, "a push names its method")
+        await phone.push(method)
+
+    async def app(request: Request) -> None:
+        if (verb := request.path_params["verb"]) not in APP_VERBS:
+            raise HTTPException(404, f"what can be done to an app: {', '.join(APP_VERBS)}")
+        await phone.change_app(request.path_params["name"], verb)
+
+    verbs: dict[str, Callable[[Request], Awaitable[None]]] = {
+        "sleep": lambda _: phone.sleep(),
+        "wake": lambda _: phone.wake(),
+        "freeze": lambda _: phone.freeze(),
+        "thaw": lambda _: phone.thaw(),
+        "push": push,
+    }
+    routes = [Route("/status", doing(status)), Route("/apps/{name}/{verb}", doing(app), methods=["POST"])]
+    routes += [Route(f"/{verb}", doing(act), methods=["POST"]) for verb, act in verbs.items()]
+    return Starlette(routes=routes, lifespan=life)
+
+
+def main() -> None:
+    """Run a phone until SIGTERM."""
+    config = Config.model_validate_json(Path(os.environ[CONFIG_VARIABLE]).read_text(encoding="utf-8"))
+    everywhere = "0.0.0.0"  # noqa: S104 - of its container
+    uvicorn.run(
+        web(config, Journal()), host=everywhere, port=config.port, log_level="warning", timeout_graceful_shutdown=1
+    )
+
+
+if __name__ == "__main__":
+    main()

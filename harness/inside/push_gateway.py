@@ -1,0 +1,217 @@
+"""The push gateway: takes LSPs' notifications (bLIP-55) by HTTPS, checks them, and pushes them to phones.
+
+Like the push services of phone makers, it knows which device a webhook belongs to, and keeps a push until the device
+takes it, for a day at most. A phone's own part of the web interface stands first, the others are the testbed's:
+
+    POST /subscriptions {"phone": "A", "lsp": NODE_ID}  -> {"token": ...}, to be registered as https://push/TOKEN
+    POST /TOKEN                                         an LSP's notification: 200 if it was taken
+    GET  /pushes                                        every notification that came, and what became of it
+    POST /behaviour {"answer": "500"}                   see `Behaviour`
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from asyncpay.lsps.notifications import Receiver, RefusedNotificationError
+from asyncpay.service.journal import Journal
+from harness.inside.push_records import CONFIG_VARIABLE, Behaviour, Config, Push, Records, Subscription
+
+MAX_BODY_BYTES = 4_096
+MAX_PUSHES = 1_000
+"""Older ones are forgotten."""
+KEPT_SECONDS = 24 * 3_600
+FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS = 0.2, 2.0
+PHONE_SECONDS = 5
+"""How long a phone may take to answer."""
+
+
+class Gateway:
+    """Subscriptions, pushes, and their delivery: one after the other and in order for each phone."""
+
+    def __init__(self, config: Config, journal: Journal) -> None:
+        self.behaviour = Behaviour.NORMALLY
+        self._config = config
+        self._journal = journal
+        self._file = Path(config.state)
+        self.records = Records.model_validate_json(self._file.read_text()) if self._file.exists() else Records()
+        self._receivers: dict[str, Receiver] = {}
+        self._news: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    @asynccontextmanager
+    async def delivering(self) -> AsyncIterator[None]:
+        """Within the block, phones get their pushes."""
+        async with asyncio.TaskGroup() as group:
+            workers = [group.create_task(self._deliver_to(*phone)) for phone in self._config.phones.items()]
+            yield
+            for worker in workers:
+                worker.cancel()
+
+    def subscribe(self, phone: str, lsp: str) -> Subscription:
+        """A new webhook, for the notifications of this LSP alone; those that the phone had before go on."""
+        subscription = Subscription(token=secrets.token_urlsafe(24), phone=phone, lsp=lsp)
+        self.records.subscriptions[subscription.token] = subscription
+        self._save()
+        self._journal.note("subscribed", phone=phone, lsp=lsp)
+        return subscription
+
+    def knows(self, phone: str) -> bool:
+        """There is such a phone."""
+        return phone in self._config.phones
+
+    def take(self, subscription: Subscription, headers: dict[str, str], body: bytes) -> Push:
+        """Check a notification, and keep it for the phone if it is genuine."""
+        refused = self._objection(subscription, headers, body)
+        push = Push(
+            time=time.time(),
+            phone=subscription.phone,
+            method=_method(body),
+            body=body.decode(errors="replace"),
+            refused=refused,
+        )
+        self.records.pushes = [*self.records.pushes, push][-MAX_PUSHES:]
+        self._save()
+        self._journal.note("refused" if refused else "taken", phone=push.phone, method=push.method, because=refused)
+        self._news[push.phone].set()
+        return push
+
+    def _objection(self, subscription: Subscription, headers: dict[str, str], body: bytes) -> str | None:
+        if self.behaviour is not Behaviour.NORMALLY:
+            return f"the gateway was told to answer: {self.behaviour}"
+        receiver = self._receivers.setdefault(subscription.token, Receiver(bytes.fromhex(subscription.lsp)))
+        try:
+            receiver.accept(headers, body, time.time())
+        except RefusedNotificationError as error:
+            return str(error)
+        return None
+
+    async def _deliver_to(self, phone: str, url: str) -> None:
+        pause_seconds = FIRST_RETRY_SECONDS
+        async with httpx.AsyncClient(timeout=PHONE_SECONDS, trust_env=False) as client:
+            while True:
+                push = self._next(phone)
+                if push is None:
+                    self._news[phone].clear()
+                    await self._news[phone].wait()
+                elif await self._deliver(client, url, push):
+                    pause_seconds = FIRST_RETRY_SECONDS
+                else:
+                    await asyncio.sleep(pause_seconds)
+                    pause_seconds = min(2 * pause_seconds, MOST_RETRY_SECONDS)
+
+    def _next(self, phone: str) -> Push | None:
+        since = time.time() - KEPT_SECONDS
+        waiting = (push for push in self.records.pushes if push.phone == phone and push.time > since)
+        return next((push for push in waiting if push.refused is None and push.delivered is None), None)
+
+    async def _deliver(self, client: httpx.AsyncClient, url: str, push: Push) -> bool:
+        """Try once. The phone is told what it is called for, and no more than that."""
+        push.attempts += 1
+        try:
+            answer = await client.post(url, json={"method": push.method})
+        except httpx.HTTPError:
+            return False
+        if not answer.is_success:
+            return False
+        push.delivered = time.time()
+        self._save()
+        self._journal.note("delivered", phone=push.phone, method=push.method, attempts=push.attempts)
+        return True
+
+    def _save(self) -> None:
+        part = self._file.with_name(self._file.name + ".part")
+        part.write_text(self.records.model_dump_json())
+        part.replace(self._file)
+
+
+class Web:
+    """The gateway as a web application; phones get their pushes as long as it lives."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        posted = {"/subscriptions": self._subscribe, "/behaviour": self._behave, "/{token}": self._take}
+        routes = [Route(path, handler, methods=["POST"]) for path, handler in posted.items()]
+        self.application = Starlette(routes=[Route("/pushes", self._pushes), *routes], lifespan=self._life)
+
+    @asynccontextmanager
+    async def _life(self, _: Starlette) -> AsyncIterator[None]:
+        async with self._gateway.delivering():
+            yield
+
+    async def _subscribe(self, request: Request) -> Response:
+        wanted = await request.json()
+        if not self._gateway.knows(wanted["phone"]):
+            raise HTTPException(404, f"there is no phone {wanted['phone']}")
+        return JSONResponse({"token": self._gateway.subscribe(wanted["phone"], wanted["lsp"]).token})
+
+    async def _pushes(self, _: Request) -> Response:
+        return JSONResponse(self._gateway.records.model_dump(mode="json")["pushes"])
+
+    async def _behave(self, request: Request) -> Response:
+        self._gateway.behaviour = Behaviour((await request.json())["answer"])
+        return JSONResponse({"answer": self._gateway.behaviour})
+
+    async def _take(self, request: Request) -> Response:
+        subscription = self._gateway.records.subscriptions.get(request.path_params["token"])
+        if subscription is None:
+            raise HTTPException(404, "nobody has subscribed here")
+        push = self._gateway.take(subscription, dict(request.headers), await _body(request))
+        match self._gateway.behaviour:
+            case Behaviour.HANG:
+                await asyncio.Event().wait()
+            case Behaviour.REDIRECT:
+                return RedirectResponse(f"/{subscription.token}?again", 307)
+            case Behaviour.ERROR:
+                raise HTTPException(500)
+        return JSONResponse({"refused": push.refused}, 403 if push.refused else 200)
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"a notification has at most {MAX_BODY_BYTES} bytes")
+    return body
+
+
+def _method(body: bytes) -> str | None:
+    try:
+        said: Any = json.loads(body)
+    except ValueError:
+        return None
+    method = said.get("method") if isinstance(said, dict) else None
+    return method if isinstance(method, str) else None
+
+
+def main() -> None:
+    """Run the gateway until SIGTERM."""
+    config = Config.model_validate_json(Path(os.environ[CONFIG_VARIABLE]).read_text(encoding="utf-8"))
+    everywhere = "0.0.0.0"  # noqa: S104 - of its container
+    uvicorn.run(
+        Web(Gateway(config, Journal())).application,
+        host=everywhere,
+        port=config.port,
+        ssl_certfile=config.certificate,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""A phone from outside: asleep, frozen, on a bad link, and back again. Each verb returns when its effect is there.
+
+    phone = testbed.phone("A")
+    with phone.unplugged():
+        ...
+    phone.sleep()
+
+The link is Toxiproxy's: it is between the phone and its LSP, and between the push gateway and the phone.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from harness.containers import Containers, json_lines
+from harness.inside.phone_config import State
+from harness.nodes.base import Node
+from harness.phone_container import NODE, WALLET, WALLET_CLI, PhoneContainer
+from harness.toxiproxy import PhoneProxies, ProxyState, Toxiproxy
+from harness.waits import (
+    apps_running,
+    apps_stopped,
+    apps_suspended,
+    half_open,
+    peer_gone,
+    peers_connected,
+    ready,
+    wait_for,
+)
+from harness.wallet import Wallet
+
+BREAKING = frozenset({"timeout", "reset_peer"})
+"""The toxics that no connection survives."""
+
+
+class Phone:
+    """One phone. Calls raise NodeError if it cannot do as told, WaitTimeoutError if the effect does not show."""
+
+    def __init__(self, node: Node, lsp: Node, proxies: PhoneProxies, containers: Containers) -> None:
+        self.name = node.name
+        self.node = node
+        self.lsp = lsp
+        self.proxies = proxies
+        self.container = PhoneContainer(node.name, containers)
+        self.wallet = Wallet(node.name, WALLET_CLI, containers)
+        self._toxiproxy = Toxiproxy(containers)
+        self._containers = containers
+
+    def state(self) -> State:
+        """Awake, asleep or frozen."""
+        return State(self.container.status()["state"])
+
+    def node_runs(self) -> bool:
+        """The node can answer: the phone is awake, and its node was not told to stay down."""
+        status = self.container.status()
+        return status["state"] == State.AWAKE and any(app["name"] == NODE and app["pid"] for app in status["apps"])
+
+    def link(self) -> ProxyState:
+        """Whether anything passes between the phone and its LSP, and what is done to it."""
+        return self._toxiproxy.state(self.proxies.link)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What init and wallet have written since the container was made, oldest first."""
+        return json_lines(self._containers.container(self.name).logs(stderr=False))
+
+    def sleep(self) -> None:
+        """Stop node and wallet in good order. A push wakes the phone."""
+        self.container.do("sleep")
+        wait_for(apps_stopped(self.container))
+        if self._lsp_runs():
+            wait_for(peer_gone(self.lsp, self.node))
+
+    def wake(self) -> None:
+        """Start node and wallet; returns when the node is back, and connected to its LSP if the link is whole."""
+        self.container.do("wake")
+        self.node.reconnect()
+        wait_for(apps_running(self.container))
+        wait_for(ready(self.node), 90)
+        self._wait_until_connected()
+
+    def freeze(self) -> None:
+        """Suspend node and wallet where they stand: the LSP believes in the connection, and nobody answers it."""
+        connected = self._lsp_runs() and self.node.node_id in self.lsp.peers()
+        self.container.do("freeze")
+        wait_for(half_open(self.container, self.lsp, self.node) if connected else apps_suspended(self.container))
+
+    def thaw(self) -> None:
+        """Let a frozen phone go on."""
+        self.container.do("thaw")
+        wait_for(apps_running(self.container))
+
+    def unplug(self) -> None:
+        """Cut the link: both ends see it at once, and no push gets through."""
+        self._enable(False)
+        if self._lsp_runs():
+            wait_for(peer_gone(self.lsp, self.node))
+
+    def plug(self) -> None:
+        """Mend a link that was cut; returns when phone and LSP are connected again, unless the phone sleeps."""
+        self._enable(True)
+        self._wait_until_connected()
+
+    def blackhole(self) -> None:
+        """Let nothing pass any more, while both ends keep their connection."""
+        self._afflict("timeout", timeout=0)
+        if self._both_run() and self.link().enabled:
+            wait_for(peers_connected(self.node, self.lsp))
+
+    def latency(self, milliseconds: int) -> None:
+        """Delay everything by so much each way: an answer takes twice as long."""
+        self._afflict("latency", latency=milliseconds)
+
+    def bandwidth(self, kilobytes_per_second: int) -> None:
+        """Let only so much pass each way."""
+        self._afflict("bandwidth", rate=kilobytes_per_second)
+
+    def reset(self) -> None:
+        """Reset the connection (TCP RST), and every later one as soon as something is sent through it."""
+        self._afflict("reset_peer", timeout=0)
+        self._enable(False)
+        if self._lsp_runs():
+            wait_for(peer_gone(self.lsp, self.node))
+        self._enable(True)
+
+    def restore(self) -> None:
+        """Undo everything: the phone is awake, all of its apps run, and its link is whole."""
+        if self.state() is State.FROZEN:
+            self.thaw()
+        for app in (NODE, WALLET):
+            self.container.do_to_app(app, "start")
+        self.mend()
+        self.wake()
+
+    def mend(self) -> None:
+        """Make the link whole, whatever was done to it; returns as `plug` does."""
+        if BREAKING & {kind for kind, _ in self.link().toxics}:
+            self.unplug()  # so that a connection seen afterwards is a new one
+        for proxy in (self.proxies.link, self.proxies.push):
+            self._toxiproxy.clear(proxy)
+        self.plug()
+
+    @contextmanager
+    def _for_a_while(self, begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
+        begin()
+        try:
+            yield
+        finally:
+            end()
+
+    def asleep(self) -> AbstractContextManager[None]:
+        """`sleep`, and `wake` at the end of the `with` block."""
+        return self._for_a_while(self.sleep, self.wake)
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """`freeze`, and `thaw` at the end of the `with` block."""
+        return self._for_a_while(self.freeze, self.thaw)
+
+    def unplugged(self) -> AbstractContextManager[None]:
+        """`unplug`, and `plug` at the end of the `with` block."""
+        return self._for_a_while(self.unplug, self.plug)
+
+    def blackholed(self) -> AbstractContextManager[None]:
+        """`blackhole`, and `mend` at the end of the `with` block."""
+        return self._for_a_while(self.blackhole, self.mend)
+
+    def latency_ms(self, milliseconds: int) -> AbstractContextManager[None]:
+        """`latency`, and `mend` at the end of the `with` block."""
+        return self._for_a_while(lambda: self.latency(milliseconds), self.mend)
+
+    def bandwidth_kilobytes(self, per_second: int) -> AbstractContextManager[None]:
+        """`bandwidth`, and `mend` at the end of the `with` block."""
+        return self._for_a_while(lambda: self.bandwidth(per_second), self.mend)
+
+    def resetting(self) -> AbstractContextManager[None]:
+        """`reset`, and `mend` at the end of the `with` block."""
+        return self._for_a_while(self.reset, self.mend)
+
+    def _afflict(self, kind: str, **attributes: int) -> None:
+        for proxy in (self.proxies.link, self.proxies.push):
+            self._toxiproxy.add(proxy, kind, **attributes)
+
+    def _enable(self, enabled: bool) -> None:
+        for proxy in (self.proxies.link, self.proxies.push):
+            self._toxiproxy.enable(proxy, enabled)
+
+    def _wait_until_connected(self) -> None:
+        link = self.link()
+        if self._both_run() and link.enabled and not BREAKING & {kind for kind, _ in link.toxics}:
+            wait_for(peers_connected(self.node, self.lsp), 60)
+
+    def _both_run(self) -> bool:
+        return self._lsp_runs() and self.state() is State.AWAKE
+
+    def _lsp_runs(self) -> bool:
+        return self._containers.states().get(self.lsp.name) == "running"

@@ -1,0 +1,58 @@
+"""Which image each service of a testbed runs in."""
+
+from harness import images, lsp, push, toxiproxy
+from harness.image_recipes import VERSIONS
+from harness.nodes import BY_IMPLEMENTATION
+from harness.progress import Report
+from harness.topology import ASYNCPAY, Implementation, NodeSpec, Topology
+
+
+def ensure(topology: Topology, report: Report) -> dict[str, str]:
+    """The image for each service of the compose file, present on the engine when this returns.
+
+    Raises ImageUnavailableError.
+    """
+    made = images.ensure(_kinds(topology), report)
+    if topology.chain.image:
+        made["bitcoind"] = images.ensure_reference(topology.chain.image, report)
+
+    def of_node(spec: NodeSpec) -> str:
+        if spec.is_phone and spec.component and spec.component.image != ASYNCPAY:
+            return images.ensure_reference(spec.component.image, report)
+        if spec.image:
+            node = images.ensure_reference(spec.image, report)
+        elif spec.version:
+            node = images.ensure_reference(_of_version(spec.implementation, spec.version), report)
+        else:
+            node = made[spec.implementation.value]
+        if not spec.is_phone:
+            return node
+        return images.ensure_made(BY_IMPLEMENTATION[spec.implementation].phone_recipe(node, made["asyncpay"]), report)
+
+    def of_component(image: str) -> str:
+        return made["asyncpay"] if image == ASYNCPAY else images.ensure_reference(image, report)
+
+    return {
+        "bitcoind": made["bitcoind"],
+        **({toxiproxy.NAME: made["toxiproxy"], push.NAME: made["asyncpay"]} if topology.phones else {}),
+        **{name: of_node(spec) for name, spec in topology.nodes.items()},
+        **{lsp.service_name(node): of_component(spec.image) for node, spec in topology.components.items()},
+    }
+
+
+def _kinds(topology: Topology) -> list[str]:
+    """The kinds of image that the services need, beside those that the topology names itself."""
+    kinds = {spec.implementation.value for spec in topology.nodes.values() if not (spec.image or spec.version)}
+    if not topology.chain.image:
+        kinds.add("bitcoind")
+    if topology.phones:
+        kinds |= {"asyncpay", "toxiproxy"}
+    if any(component.image == ASYNCPAY for component in topology.components.values()):
+        kinds.add("asyncpay")
+    return sorted(kinds)
+
+
+def _of_version(implementation: Implementation, version: str) -> str:
+    """The official image of another version than the pinned one."""
+    repository, _, _ = VERSIONS[f"{implementation.upper()}_OFFICIAL"].partition(":")
+    return f"{repository}:{version}"

@@ -1,0 +1,89 @@
+"""Payments between phones that are online when it suits them: together, in turn, or for seconds."""
+
+from harness.scene import Scene
+
+
+def test_all_online(scene: Scene) -> None:
+    deal = scene.deal()
+    payment = scene.a.wallet.pay(deal.invoice, "--wait")
+    assert payment["state"] == "settled"
+    scene.assert_paid(deal)
+
+
+def test_payee_offline_when_it_is_paid(scene: Scene) -> None:
+    deal = scene.deal()
+    with scene.b.unplugged():
+        deal.hand_over()
+        scene.wait_for_htlcs(A=1, LSP_a=1, LSP_b=0)
+    deal.wait_until_paid()
+    scene.assert_paid(deal)
+
+
+def test_never_online_together(scene: Scene) -> None:
+    """The main job: the payer is gone before the payee is back, and comes back when the payee is gone again."""
+    deal = scene.deal()
+    scene.b.unplug()
+    deal.hand_over()
+    scene.wait_for_htlcs(A=1, LSP_a=1, router=0, LSP_b=0)
+    scene.a.unplug()
+    scene.b.plug()
+    deal.wait_until_paid()
+    assert scene.htlcs("A") == 1, "the payer cannot have been told yet"
+    scene.b.unplug()
+    scene.a.plug()
+    deal.wait_until("settled")
+    scene.b.plug()
+    scene.assert_paid(deal)
+
+
+def test_payer_asleep_from_the_hand_over_to_the_push(scene: Scene) -> None:
+    """A sleeping payer is called once the preimage waits for it."""
+    deal = scene.deal()
+    with scene.b.unplugged():
+        deal.hand_over()
+        scene.a.sleep()
+    deal.wait_until_paid()
+    scene.assert_paid(deal)
+
+
+def test_payer_back_before_the_payee(scene: Scene) -> None:
+    deal = scene.deal()
+    with scene.b.unplugged():
+        deal.hand_over()
+        with scene.a.unplugged():
+            scene.wait_for_htlcs(LSP_a=1, LSP_b=0)
+    deal.wait_until_paid()
+    scene.assert_paid(deal)
+
+
+def test_without_the_invoice_a_sleeping_payer_is_woken_to_forward(scene: Scene) -> None:
+    """--private keeps the invoice from the LSP, which therefore cannot pay in the payer's place."""
+    deal = scene.deal()
+    with scene.b.unplugged():
+        deal.hand_over("--private")
+        scene.a.sleep()
+    deal.wait_until_paid()
+    scene.assert_paid(deal)
+    assert "paying" not in scene.noted("LSP_a", deal)
+    assert "released" in scene.noted("LSP_a", deal)
+
+
+def test_the_payee_may_find_the_way_back_itself(scene: Scene) -> None:
+    deal = scene.deal()
+    with scene.b.unplugged():
+        deal.hand_over("--literal-release")
+        scene.a.unplug()
+    deal.wait_until_paid()
+    scene.a.plug()
+    scene.assert_paid(deal)
+
+
+def test_three_payments_released_in_another_order(scene: Scene) -> None:
+    first, second, third = deals = [scene.deal(amount_msat) for amount_msat in (1_000_000, 2_000_000, 3_000_000)]
+    with scene.b.unplugged():
+        paying = [deal.payer.wallet.paying(deal.invoice) for deal in (third, first, second)]
+        assert [each.result(120)["state"] for each in paying] == ["handed over"] * 3
+        scene.wait_for_htlcs(A=3, LSP_a=3, LSP_b=0)
+    for deal in (second, third, first):
+        deal.wait_until_paid()
+    scene.assert_paid(*deals)

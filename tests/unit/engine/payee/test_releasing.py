@@ -1,0 +1,166 @@
+"""Released again and again, but only so often, only while it is of use, and only when the money could come."""
+
+import pytest
+
+from asyncpay.engine.payee.effects import LookUpInvoices
+from asyncpay.engine.payee.policy import Policy
+from asyncpay.engine.payee.stages import Stage
+from asyncpay.node_events import LinkClosed
+from asyncpay.wire.messages import ReleaseStatus
+
+from .world import CHANNEL, HASH, HASH2, PID, NodeInvoice, World
+
+
+def test_at_doubling_intervals_and_not_for_ever() -> None:
+    world = World(Policy(release_seconds=10, release_most_seconds=60, max_releases=6))
+    world.announce()
+    times = [0]
+    for second in range(1, 400):
+        world.sleep(1)
+        if world.releases > len(times):
+            times.append(second)
+    assert times == [0, 10, 30, 70, 130, 190]
+    assert world.stage is Stage.RELEASING
+
+
+@pytest.mark.parametrize("how", ["height", "time"])
+def test_not_beyond_the_deadlines(how: str) -> None:
+    world = World(Policy(max_releases=10**6, release_most_seconds=10))
+    world.announce()
+    if how == "height":
+        world.mine(432)
+        assert world.stage is Stage.RELEASING
+        world.mine()
+    else:
+        world.sleep(86_400)
+        assert world.stage is Stage.RELEASING
+        world.sleep(1)
+    assert world.stage is Stage.EXPIRED
+    sent = world.releases
+    world.sleep(1000)
+    assert world.releases == sent
+    assert world.payee.next_deadline == float("inf")
+
+
+def test_without_a_channel_it_waits_for_one() -> None:
+    world = World(online=False)
+    world.announce()
+    world.sleep(1000)
+    assert world.releases == 0
+    world.connect()
+    assert world.releases == 1
+    world.disconnect()
+    world.sleep(1000)
+    assert world.releases == 1
+    world.connect()
+    assert world.releases == 2
+
+
+def test_a_closed_channel_is_none() -> None:
+    world = World()
+    world.feed(LinkClosed(CHANNEL))
+    world.announce()
+    assert world.releases == 0
+
+
+def test_after_a_break_it_is_due_at_once_and_the_node_is_asked_what_came() -> None:
+    world = World()
+    world.announce()
+    world.sleep(200)
+    sent = world.releases
+    world.detach()
+    world.sleep(1000)
+    assert world.releases == sent
+    assert world.did(LookUpInvoices) == []
+    world.attach()
+    assert world.releases == sent + 1
+    assert world.did(LookUpInvoices) == [LookUpInvoices(PID, (HASH,))]
+
+
+def test_paid_while_the_wallet_was_away() -> None:
+    world = World()
+    world.announce()
+    world.detach()
+    world.paid()
+    world.sleep(90_000)
+    world.height += 1000
+    world.restart()
+    assert world.stage is Stage.PAID
+    assert world.claim.paid == (HASH,)
+
+
+def test_paid() -> None:
+    world = World()
+    world.announce()
+    world.paid()
+    assert world.stage is Stage.PAID
+    sent = world.releases
+    world.sleep(10_000)
+    world.restart()
+    assert world.releases == sent
+
+
+def test_several_invoices_are_paid_when_the_last_one_is() -> None:
+    world = World()
+    world.invoices[HASH2] = NodeInvoice()
+    world.announce(payment_hashes=(HASH, HASH2), amount_msat=2000)
+    world.paid(HASH2)
+    assert world.stage is Stage.RELEASING
+    assert world.claim.paid == (HASH2,)
+    world.paid(HASH2)
+    assert world.stage is Stage.RELEASING
+    world.restart()
+    world.paid(HASH)
+    assert world.stage is Stage.PAID
+    assert world.claim.paid == (HASH, HASH2)
+
+
+def test_somebody_else_s_invoice_says_nothing() -> None:
+    world = World()
+    world.invoices[HASH2] = NodeInvoice()
+    world.announce()
+    world.paid(HASH2)
+    assert world.stage is Stage.RELEASING
+    assert world.claim.paid == ()
+
+
+@pytest.mark.parametrize("end", ["too late", "expired"])
+def test_the_money_may_still_come_after_the_end(end: str) -> None:
+    world = World()
+    world.announce()
+    if end == "expired":
+        world.sleep(86_401)
+    else:
+        world.answer(ReleaseStatus.TOO_LATE)
+    assert world.stage.value == end
+    sent = world.releases
+    world.sleep(1000)
+    assert world.releases == sent
+    world.paid()
+    assert world.stage is Stage.PAID
+
+
+@pytest.mark.parametrize("status", [ReleaseStatus.RELEASED, ReleaseStatus.UNKNOWN])
+def test_other_answers_are_no_reason_to_stop(status: ReleaseStatus) -> None:
+    world = World()
+    world.announce()
+    world.answer(status)
+    assert world.stage is Stage.RELEASING
+    world.sleep(10)
+    assert world.releases == 2
+
+
+def test_an_answer_about_another_claim_is_ignored() -> None:
+    world = World()
+    world.announce()
+    assert world.answer(ReleaseStatus.TOO_LATE, b"x" * 32) == []
+    assert world.stage is Stage.RELEASING
+
+
+def test_a_refused_claim_stays_refused_whoever_pays_the_invoice() -> None:
+    world = World()
+    world.announce(amount_msat=1)
+    before = world.claim
+    assert before.stage is Stage.REFUSED
+    world.paid()
+    assert world.claim == before

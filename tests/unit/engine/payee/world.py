@@ -1,0 +1,204 @@
+"""A world for the payee's engine: a node with invoices, somebody who announces, losses and crashes."""
+
+from collections import deque
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from asyncpay.engine.changes import Put, Step
+from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.payee.effects import Effect, LookUpInvoices, SendRefusal, SendRelease
+from asyncpay.engine.payee.engine import Payee
+from asyncpay.engine.payee.events import Announced, InvoicesSeen, PayeeEvent, ReleaseAnswered
+from asyncpay.engine.payee.policy import Policy
+from asyncpay.engine.payee.records import Claim
+from asyncpay.engine.payee.stages import Stage
+from asyncpay.lightning import Link, OwnInvoice, ShortChannelId
+from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChanged
+from asyncpay.wire.blinding import BlindedHop, BlindedPath
+from asyncpay.wire.messages import PaymentPending, ReleaseReply, ReleaseStatus, unblock_hash
+
+from ..world import node_id
+
+LSP, PAYER_LSP, PAYER, PAYEE = (node_id(name) for name in ("LSP", "payer's LSP", "payer", "payee"))
+CHANNEL = ShortChannelId.parse("100x1x0")
+PID, PID2 = b"p" * 32, b"q" * 32
+HASH, HASH2 = sha256(b"1").digest(), sha256(b"2").digest()
+START = 1_000_000.0
+HEIGHT = 500
+AMOUNT = 1000
+PATH = BlindedPath(first_node_id=PAYER_LSP, first_path_key=PAYER_LSP, hops=(BlindedHop(PAYER_LSP, b""),))
+
+
+def pending(pid: bytes = PID, **changes: Any) -> PaymentPending:
+    values: dict[str, Any] = {
+        "pid": pid,
+        "payment_hashes": (HASH,),
+        "amount_msat": AMOUNT,
+        "release_by_height": HEIGHT + 432,
+        "hold_until": int(START) + 86_400,
+    }
+    return PaymentPending(**(values | changes))
+
+
+@dataclass
+class NodeInvoice:
+    amount_msat: int | None = AMOUNT
+    expires_at: int = int(START) + 100_000
+    cancelled: bool = False
+    paid: bool = False
+
+
+class CrashError(Exception):
+    """The wallet's process is killed here."""
+
+
+class World:
+    """One payee with an invoice."""
+
+    def __init__(self, policy: Policy | None = None, *, online: bool = True) -> None:
+        self.policy = Policy() if policy is None else policy
+        self.now, self.height = START, HEIGHT
+        self.online = online
+        self.invoices = {HASH: NodeInvoice()}
+        self.attached = False
+        self.stored: dict[bytes, Claim] = {}
+        self.effects: list[Effect] = []
+        self.actions = 0
+        self.crash_at: int | None = None
+        self._queue: deque[PayeeEvent] = deque()
+        self.start()
+
+    # --- the shell ---
+
+    def start(self) -> None:
+        self._queue.clear()
+        self.payee = Payee(self.policy, self.stored.values())
+        self.attach()
+
+    restart = start
+
+    def attach(self) -> None:
+        self.attached = True
+        self.feed(
+            Attached(
+                node_id=PAYEE, network="regtest", height=self.height, links=(self.link(),), online=frozenset({LSP})
+            )
+        )
+
+    def detach(self) -> None:
+        self.attached = False
+        self.feed(Detached())
+
+    def feed(self, event: PayeeEvent) -> list[Any]:
+        """Give the engine an event and do all that follows; the effects in order."""
+        before = len(self.effects)
+        self._queue.append(event)
+        self.run()
+        return self.effects[before:]
+
+    def run(self) -> None:
+        try:
+            while self._queue:
+                self._perform(self.payee.handle(self.now, self._queue.popleft()))
+        except CrashError:
+            self.crash_at = None
+            self.start()
+
+    def _perform(self, step: Step[Claim, Effect]) -> None:
+        self._act()
+        assert self.payee.next_deadline > self.now, "the engine would be woken again and again"
+        for change in step.changes:
+            if isinstance(change, Put):
+                self.stored[change.record.key] = change.record
+            else:
+                del self.stored[change.record.key]
+        for effect in step.effects:
+            self._act()
+            self.effects.append(effect)
+            if isinstance(effect, LookUpInvoices) and self.attached:
+                self._queue.append(InvoicesSeen(effect.pid, self.known(effect.payment_hashes)))
+
+    def _act(self) -> None:
+        self.actions += 1
+        if self.actions == self.crash_at:
+            raise CrashError
+
+    # --- the node ---
+
+    def link(self) -> Link:
+        return Link(short_channel_id=CHANNEL, peer=LSP, usable=self.online)
+
+    def known(self, payment_hashes: tuple[bytes, ...]) -> tuple[OwnInvoice | None, ...]:
+        """What the node says of these."""
+        return tuple(self._own(each, self.invoices[each]) if each in self.invoices else None for each in payment_hashes)
+
+    @staticmethod
+    def _own(payment_hash: bytes, invoice: NodeInvoice) -> OwnInvoice:
+        return OwnInvoice(
+            payment_hash=payment_hash,
+            amount_msat=invoice.amount_msat,
+            expires_at=invoice.expires_at,
+            payable=not invoice.paid and not invoice.cancelled,
+            paid=invoice.paid,
+        )
+
+    def paid(self, payment_hash: bytes = HASH) -> None:
+        """The money comes."""
+        self.invoices[payment_hash].paid = True
+        self._tell(InvoicePaid(payment_hash, AMOUNT))
+
+    def connect(self) -> None:
+        self.online = True
+        self._tell(LinkChanged(self.link()))
+
+    def disconnect(self) -> None:
+        self.online = False
+        self._tell(LinkChanged(self.link()))
+
+    def _tell(self, event: PayeeEvent) -> None:
+        if self.attached:
+            self.feed(event)
+
+    def sleep(self, seconds: float) -> None:
+        """Time passes, and the engine is woken when it asked for it."""
+        end = self.now + seconds
+        while self.payee.next_deadline <= end:
+            self.now = max(self.now, self.payee.next_deadline)
+            self.feed(Tick())
+        self.now = end
+        self.feed(Tick())
+
+    def mine(self, blocks: int = 1) -> None:
+        self.height += blocks
+        self._tell(BlockConnected(self.height))
+
+    # --- people ---
+
+    def announce(self, pid: bytes = PID, path: BlindedPath | None = PATH, **changes: Any) -> list[Any]:
+        message = pending(pid, **changes)
+        return self.feed(Announced(message, path, self.known(message.payment_hashes)))
+
+    def answer(self, status: ReleaseStatus, pid: bytes = PID) -> list[Any]:
+        return self.feed(ReleaseAnswered(ReleaseReply(unblock_hash=unblock_hash(pid), status=status)))
+
+    # --- what is seen ---
+
+    @property
+    def claim(self) -> Claim:
+        return self.stored[PID]
+
+    @property
+    def stage(self) -> Stage:
+        return self.claim.stage
+
+    def did(self, kind: type) -> list[Any]:
+        return [each for each in self.effects if isinstance(each, kind)]
+
+    @property
+    def releases(self) -> int:
+        return len(self.did(SendRelease))
+
+    @property
+    def refusals(self) -> list[str]:
+        return [each.claim.failure for each in self.did(SendRefusal)]

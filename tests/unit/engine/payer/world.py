@@ -1,0 +1,443 @@
+"""A world for the payer's engine: a node that pays a hash once, an LSP that holds, losses and crashes.
+
+The shell is played as `asyncpay.engine.payer.engine` demands it: store first, then act. `crash_at` stops it between
+any two of its actions, after which it starts again from what was stored.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+from asyncpay.engine.changes import Put, Step
+from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.payer.effects import Effect, LookUp, Pay, SendAlong, SendPending, SendToLsp, Track
+from asyncpay.engine.payer.engine import Payer
+from asyncpay.engine.payer.events import (
+    CancelOrdered,
+    Ordered,
+    PayerEvent,
+    PaymentReported,
+    PaymentSeen,
+    PendingSent,
+    RefusalSeen,
+    ReleaseSeen,
+    Replied,
+    Updated,
+)
+from asyncpay.engine.payer.policy import Policy
+from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.payer.stages import Stage
+from asyncpay.lightning import Link, PaymentResult, PaymentStatus, ShortChannelId
+from asyncpay.node_events import (
+    Attached,
+    BlockConnected,
+    LinkChanged,
+    PeerConnected,
+    PeerDisconnected,
+)
+from asyncpay.wire.blinding import BlindedHop, BlindedPath
+from asyncpay.wire.messages import (
+    BlockReply,
+    BlockRequest,
+    BlockState,
+    BlockStatus,
+    BlockUpdate,
+    CancelRequest,
+    PaymentRelease,
+    unblock_hash,
+)
+from asyncpay.wire.onion import OnionMessage
+
+from ..world import node_id
+
+LSP, OTHER_LSP, PAYEE, PAYER = (node_id(name) for name in ("LSP", "other LSP", "payee", "payer"))
+CHANNEL = ShortChannelId.parse("100x1x0")
+PID = b"p" * 32
+BLOCK = unblock_hash(PID)
+PREIMAGE = b"s" * 32
+HASH = sha256(PREIMAGE).digest()
+START = 1_000_000.0
+HEIGHT = 500
+AMOUNT = 1000
+PATH = BlindedPath(first_node_id=LSP, first_path_key=LSP, hops=(BlindedHop(LSP, b""),))
+IN_FLIGHT, SUCCEEDED, FAILED, UNKNOWN = (
+    PaymentStatus.IN_FLIGHT,
+    PaymentStatus.SUCCEEDED,
+    PaymentStatus.FAILED,
+    PaymentStatus.UNKNOWN,
+)
+
+
+def order(pid: bytes = PID, payment_hash: bytes = HASH, **changes: Any) -> OutgoingPayment:
+    """A payment as the shell prepares it."""
+    name = unblock_hash(pid)
+    values: dict[str, Any] = {
+        "payment_hash": payment_hash,
+        "pid": pid,
+        "lsp": LSP,
+        "payee": PAYEE,
+        "invoice": "lnbcrt1",
+        "description": "coffee",
+        "amount_msat": AMOUNT,
+        "fee_limit_msat": 20,
+        "slack_blocks": 576,
+        "cltv_limit_blocks": 2016,
+        "max_parts": 16,
+        "release_by_height": HEIGHT + 432,
+        "hold_until": int(START) + 86_400,
+        "pending": OnionMessage(b"k" * 33, b"onion"),
+        "created_at": START,
+    }
+    values |= changes
+    request = BlockRequest(
+        unblock_hash=name,
+        payment_hashes=(payment_hash,),
+        amount_msat=values["amount_msat"],
+        release_by_height=values["release_by_height"],
+        hold_until=values["hold_until"],
+        signature=bytes(65),
+    )
+    cancel = CancelRequest(unblock_hash=name, signature=bytes(65))
+    return OutgoingPayment(**values, request=request.encode(), cancel=cancel.encode())
+
+
+@dataclass
+class NodePayment:
+    """What the node knows of a hash. parts: what is in flight."""
+
+    status: PaymentStatus = IN_FLIGHT
+    parts: list[int] = field(default_factory=list)
+    preimage: bytes | None = None
+    failure: str = ""
+
+    def result(self) -> PaymentResult:
+        return PaymentResult(
+            status=self.status,
+            preimage=self.preimage,
+            fee_msat=7 if self.status is SUCCEEDED else 0,
+            failure=self.failure,
+            parts_in_flight=len(self.parts),
+            in_flight_msat=sum(self.parts),
+        )
+
+
+class CrashError(Exception):
+    """The wallet's process is killed here."""
+
+
+class World:
+    """One payer behind one LSP."""
+
+    def __init__(self, policy: Policy | None = None, *, online: bool = True, parts: Sequence[int] = (AMOUNT,)) -> None:
+        self.policy = Policy() if policy is None else policy
+        self.now, self.height = START, HEIGHT
+        self.online = online
+        self.parts = list(parts)
+        # the LSP
+        self.status = BlockStatus.ACCEPTED
+        self.reason: str | None = None
+        self.deaf = False  # what is sent to it is lost
+        self.mute = False  # what it sends is lost
+        self.state: BlockState | None = None
+        self.known = False  # it has accepted the block
+        self.over = False  # ... and ended it
+        # the node
+        self.node: dict[bytes, NodePayment] = {}
+        self.begun: list[bytes] = []
+        self.attached = False
+        self.pending_left = 0
+        # the shell
+        self.stored: dict[bytes, OutgoingPayment] = {}
+        self.effects: list[Effect] = []
+        self.actions = 0
+        self.crash_at: int | None = None
+        self._queue: deque[PayerEvent] = deque()
+        self._awaited: set[bytes] = set()
+        self.start()
+
+    # --- the shell ---
+
+    def start(self) -> None:
+        """The wallet's process starts and attaches to its node."""
+        self._queue.clear()
+        self._awaited.clear()
+        self.payer = Payer(self.policy, self.stored.values())
+        self.attach()
+
+    restart = start
+
+    def attach(self) -> None:
+        self.attached = True
+        self.feed(
+            Attached(
+                node_id=PAYER,
+                network="regtest",
+                height=self.height,
+                links=(self.link(),),
+                online=frozenset({LSP} if self.online else ()),
+            )
+        )
+
+    def detach(self) -> None:
+        """The node goes away: what it was asked is not answered, as the performer reports."""
+        self.attached = False
+        lost = list(self._awaited)
+        self._awaited.clear()
+        self.feed(Detached())
+        for payment_hash in lost:
+            self.feed(PaymentReported(payment_hash, PaymentResult(status=IN_FLIGHT)))
+
+    def feed(self, event: PayerEvent) -> list[Any]:
+        """Give the engine an event and do all that follows; the effects in order."""
+        before = len(self.effects)
+        self._queue.append(event)
+        self.run()
+        return self.effects[before:]
+
+    def run(self) -> None:
+        try:
+            while self._queue:
+                self._perform(self.payer.handle(self.now, self._queue.popleft()))
+        except CrashError:
+            self.crash_at = None
+            self.start()
+
+    def _perform(self, step: Step[OutgoingPayment, Effect]) -> None:
+        self._act()
+        assert self.payer.next_deadline > self.now, "the engine would be woken again and again"
+        for change in step.changes:
+            assert isinstance(change, Put), "a payment is never forgotten"
+            self.stored[change.record.key] = change.record
+        for effect in step.effects:
+            self._act()
+            self.effects.append(effect)
+            self._carry_out(effect)
+
+    def _act(self) -> None:
+        self.actions += 1
+        if self.actions == self.crash_at:
+            raise CrashError
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case SendToLsp(lsp, message):
+                assert lsp == LSP
+                if self.online and self.attached and not self.deaf:
+                    self._lsp_gets(message)
+            case SendPending(payment_hash):
+                if self.online and self.attached:
+                    self.pending_left += 1
+                    self._queue.append(PendingSent(payment_hash))
+            case Pay(payment_hash=payment_hash):
+                if self.attached:
+                    self._pay(effect)
+                self._await(payment_hash)
+            case Track(payment_hash):
+                self._await(payment_hash)
+            case LookUp(payment_hash):
+                if self.attached:
+                    self._queue.append(PaymentSeen(payment_hash, self._known(payment_hash).result()))
+
+    # --- the node ---
+
+    def _known(self, payment_hash: bytes) -> NodePayment:
+        return self.node.get(payment_hash, NodePayment(UNKNOWN))
+
+    def _await(self, payment_hash: bytes) -> None:
+        if not self.attached:
+            self._queue.append(PaymentReported(payment_hash, PaymentResult(status=IN_FLIGHT)))
+        elif self._known(payment_hash).status is IN_FLIGHT:
+            self._awaited.add(payment_hash)
+        else:
+            self._queue.append(PaymentReported(payment_hash, self._known(payment_hash).result()))
+
+    def _pay(self, effect: Pay) -> None:
+        """A hash is paid once."""
+        if effect.payment_hash in self.node:
+            return
+        self.begun.append(effect.payment_hash)
+        self.node[effect.payment_hash] = NodePayment()
+        if not self.online:
+            self.node_fails("no route", effect.payment_hash)
+            return
+        self.node[effect.payment_hash].parts = list(self.parts)
+        self._lsp_gets_parts(effect.payment_hash)
+
+    def _decide(self, payment_hash: bytes) -> None:
+        if payment_hash in self._awaited and self.attached:
+            self._awaited.discard(payment_hash)
+            self._queue.append(PaymentReported(payment_hash, self.node[payment_hash].result()))
+
+    def node_fails(self, failure: str, payment_hash: bytes = HASH) -> None:
+        """The node has nothing in flight any more."""
+        self.node[payment_hash] = NodePayment(FAILED, failure=failure)
+        self._decide(payment_hash)
+
+    def node_succeeds(self, preimage: bytes = PREIMAGE, payment_hash: bytes = HASH) -> None:
+        self.node[payment_hash] = NodePayment(SUCCEEDED, preimage=preimage)
+        self._decide(payment_hash)
+
+    def link(self) -> Link:
+        return Link(short_channel_id=CHANNEL, peer=LSP, usable=self.online)
+
+    # --- the LSP ---
+
+    def _say(self, event: PayerEvent) -> None:
+        if self.online and self.attached and not self.mute:
+            self._queue.append(event)
+
+    def _lsp_gets(self, message: BlockRequest | CancelRequest | PaymentRelease) -> None:
+        match message:
+            case BlockRequest(unblock_hash=name):
+                if self.status is BlockStatus.ACCEPTED:
+                    self.known = True
+                self._say(Replied(BlockReply(unblock_hash=name, status=self.status, reason=self.reason)))
+                self.lsp_tells()
+            case CancelRequest(unblock_hash=name):
+                if not self.known:
+                    nothing = BlockUpdate(unblock_hash=name, state=BlockState.FAILED_BACK, parts=0)
+                    self._say(Updated(nothing))
+                elif self.state in (None, BlockState.HELD) and not self.over:
+                    self.lsp_returns()
+                else:
+                    self.lsp_tells()
+            case PaymentRelease():
+                self.lsp_releases()
+
+    def _lsp_gets_parts(self, payment_hash: bytes) -> None:
+        if not self.known or self.over:
+            self.node_fails("temporary channel failure", payment_hash)
+        elif sum(self.parts) >= AMOUNT:
+            self.state = BlockState.HELD
+            self.lsp_tells()
+
+    def lsp_tells(self, state: BlockState | None = None, parts: int | None = None) -> None:
+        """The LSP says how the block stands, if there is anything to say."""
+        state = self.state if state is None else state
+        if state is not None:
+            told = BlockUpdate(unblock_hash=BLOCK, state=state, parts=len(self.parts) if parts is None else parts)
+            self._say(Updated(told))
+
+    def lsp_returns(self) -> None:
+        """All parts go back, at once and together."""
+        self.state, self.over = BlockState.FAILED_BACK, True
+        self.lsp_tells()
+        if HASH in self.node and self.node[HASH].status is IN_FLIGHT:
+            self.node_fails("temporary channel failure")
+
+    def lsp_releases(self, *, taken: bool = True) -> None:
+        """The pid has come by; the payee takes the parts, or fails them."""
+        if self.state is BlockState.HELD:
+            self.state, self.over = BlockState.RELEASED, True
+            self.lsp_tells()
+            if taken:
+                self.state = BlockState.SETTLED
+                self.lsp_tells()
+                self.node_succeeds()
+
+    # --- what happens ---
+
+    def connect(self) -> None:
+        self.online = True
+        self._tell(PeerConnected(LSP), LinkChanged(self.link()))
+
+    def disconnect(self) -> None:
+        self.online = False
+        self._tell(PeerDisconnected(LSP), LinkChanged(self.link()))
+
+    def _tell(self, *events: PayerEvent) -> None:
+        if self.attached:
+            self._queue.extend(events)
+            self.run()
+
+    def sleep(self, seconds: float) -> None:
+        """Time passes, and the engine is woken when it asked for it."""
+        end = self.now + seconds
+        while self.payer.next_deadline <= end:
+            self.now = max(self.now, self.payer.next_deadline)
+            self.feed(Tick())
+            self.lsp_minds_deadlines()
+        self.now = end
+        self.feed(Tick())
+        self.lsp_minds_deadlines()
+
+    def mine(self, blocks: int = 1) -> None:
+        self.height += blocks
+        self._tell(BlockConnected(self.height))
+        self.lsp_minds_deadlines()
+
+    def lsp_minds_deadlines(self) -> None:
+        payment = self.stored.get(HASH)
+        if payment is None or not self.known or self.over:
+            return
+        if self.now >= payment.hold_until + 1 or self.height > payment.release_by_height:
+            self.lsp_returns()
+            self.run()
+
+    def order(self, **changes: Any) -> list[Any]:
+        return self.feed(Ordered(order(**changes)))
+
+    def cancel(self) -> list[Any]:
+        return self.feed(CancelOrdered(HASH))
+
+    def release_seen(self, pid: bytes = PID) -> list[Any]:
+        return self.feed(ReleaseSeen(pid, PATH))
+
+    def refusal_seen(self, reason: str | None = "not mine") -> list[Any]:
+        return self.feed(RefusalSeen(PID, reason))
+
+    def reply(self, status: BlockStatus, reason: str | None = None) -> list[Any]:
+        return self.feed(Replied(BlockReply(unblock_hash=BLOCK, status=status, reason=reason)))
+
+    def lsp_accepts(self) -> list[Any]:
+        """The LSP has got the request before, and its answer comes."""
+        self.known = True
+        return self.reply(BlockStatus.ACCEPTED)
+
+    def update(self, state: BlockState, parts: int = 1) -> list[Any]:
+        return self.feed(Updated(BlockUpdate(unblock_hash=BLOCK, state=state, parts=parts)))
+
+    # --- what is seen ---
+
+    @property
+    def payment(self) -> OutgoingPayment:
+        return self.stored[HASH]
+
+    @property
+    def stage(self) -> Stage:
+        return self.payment.stage
+
+    def sent(self, kind: type) -> list[Any]:
+        """Messages of this kind that were sent to the LSP, or along a path."""
+        messages = [each.message for each in self.effects if isinstance(each, (SendToLsp, SendAlong))]
+        return [each for each in messages if isinstance(each, kind)]
+
+    def did(self, kind: type) -> list[Any]:
+        return [each for each in self.effects if isinstance(each, kind)]
+
+    def __repr__(self) -> str:
+        return f"World({replace(self.payment, request=b'', cancel=b'')})" if HASH in self.stored else "World()"
+
+
+def in_stage(stage: Stage) -> World:
+    """A payment that has come this far."""
+    world = World(online=stage not in (Stage.REQUESTED, Stage.BLOCKED))
+    world.mute = stage in (Stage.PAYING, Stage.HELD)
+    world.order()
+    match stage:
+        case Stage.BLOCKED | Stage.PAYING:
+            world.lsp_accepts()
+        case Stage.HELD:
+            world.lsp_accepts()
+            world.disconnect()
+            world.update(BlockState.HELD)
+        case Stage.SETTLED:
+            world.lsp_releases()
+            world.run()
+        case Stage.FAILED:
+            world.lsp_returns()
+            world.run()
+    assert world.stage is stage
+    return world

@@ -1,0 +1,73 @@
+"""The control socket: a question, progress, one answer or refusal, and a sentence when nobody is there."""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncpay.service import control
+from asyncpay.service.control import NotRunningError, Plain, Progress, RefusedError, Verb
+
+STATUS = {"healthy": True, "blocks": ["x" * 100_000]}
+
+
+async def _status(_: Mapping[str, Any], __: Progress) -> Plain:
+    return STATUS
+
+
+def _ask_while_serving(path: Path, verb: str = "status", serve: Verb = _status, **arguments: Any) -> list[Any]:
+    """What the caller gets to hear, the progress first."""
+    heard: list[Any] = []
+
+    async def talk() -> None:
+        async with await control.serve(path, {"status": serve}):
+            heard.append(await asyncio.to_thread(control.ask, path, verb, heard.append, **arguments))
+
+    asyncio.run(talk())
+    return heard
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lsp.sock"
+
+
+def test_asked_and_answered(path: Path) -> None:
+    assert _ask_while_serving(path) == [STATUS]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_progress_comes_before_the_answer(path: Path) -> None:
+    async def count(said: Mapping[str, Any], progress: Progress) -> Plain:
+        for number in range(said["upto"]):
+            await progress(number)
+        return "counted"
+
+    assert _ask_while_serving(path, serve=count, upto=3) == [0, 1, 2, "counted"]
+
+
+def test_a_refusal_has_its_reason(path: Path) -> None:
+    async def refuse(*_: object) -> Plain:
+        raise RefusedError("the moon is wrong")
+
+    with pytest.raises(RefusedError, match="the moon is wrong"):
+        _ask_while_serving(path, serve=refuse)
+
+
+def test_a_verb_that_there_is_not(path: Path) -> None:
+    with pytest.raises(RefusedError, match=r"not understood here: .*dance"):
+        _ask_while_serving(path, verb="dance")
+
+
+def test_a_socket_left_by_a_killed_process_is_replaced(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+    assert _ask_while_serving(path) == [STATUS]
+
+
+def test_nobody_there(path: Path) -> None:
+    with pytest.raises(NotRunningError, match=r"nobody answers at .*lsp\.sock"):
+        control.ask(path, "status")
