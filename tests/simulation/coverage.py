@@ -11,21 +11,18 @@ from asyncpay.engine.payee.stages import Stage as PayeeStage
 from asyncpay.engine.payer.events import PayerEvent
 from asyncpay.engine.payer.stages import Stage as PayerStage
 
-from .lsp import ENGINE
+from .lsp import ENGINE, NOTHING
+from .process import Cell
+from .wallet import PAYEE, PAYER
 
 if TYPE_CHECKING:
     from .world import World
 
-NOTHING = "nothing yet"
 TABLES: dict[str, tuple[Any, Any]] = {
     ENGINE: (LspStage, LspEvent),
-    "payer": (PayerStage, PayerEvent),
-    "payee": (PayeeStage, PayeeEvent),
+    PAYER: (PayerStage, PayerEvent),
+    PAYEE: (PayeeStage, PayeeEvent),
 }
-
-Cell = tuple[str, str, str]
-"""Engine, stage, event."""
-
 
 def all_cells(engine: str) -> list[Cell]:
     """Every cell of an engine's table, whether it can be entered or not."""
@@ -43,13 +40,7 @@ class Coverage:
     def watch(self, world: "World") -> None:
         """Note what every engine of this world is given."""
         for process in world.processes.values():
-            if self.note not in process.on_handled:
-                process.on_handled.append(self.note)
-
-    def note(self, name: str, stages: list[str], event: Any) -> None:
-        """An engine with records in these stages is given an event."""
-        for stage in stages or [NOTHING]:
-            self.cells[name, stage, type(event).__name__] += 1
+            process.on_event = self.cells.update
 
     def add(self, other: "Coverage") -> None:
         """Together."""

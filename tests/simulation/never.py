@@ -95,7 +95,7 @@ def only_the_pid_releases(world: "World") -> Iterator[str]:
         return
     for part in world.parts():
         forwarded = part.key in world.lsp_a.node.circuits
-        if forwarded and part.key not in world.plugin_died and part.key in world.lsp_a.seen.joined:
+        if forwarded and part.key not in world.plugin_died and part.key in world.lsp_a.joined:
             yield f"HTLC {part.key} went on, and nobody had shown the pid"
     if world.payment_hash in world.lsp_a.node.payments.known:
         yield "LSP_a pays on behalf, and nobody had shown the pid"
@@ -113,7 +113,7 @@ def nothing_is_released_too_late(world: "World") -> Iterator[str]:
     """What is released, is so while B may still rely on it."""
     for block in world.blocks():
         if block.stage is Stage.RELEASED and block.key not in world.released_at:
-            height, now = world.released_at[block.key] = world.lsp_a.seen.heard_height, world.kernel.now
+            height, now = world.released_at[block.key] = world.lsp_a.heard_height, world.kernel.now
             if height > block.release_by_height:
                 yield f"released at height {height}, after release_by_height {block.release_by_height}"
             if now >= block.hold_until + 1:
@@ -126,15 +126,15 @@ def nothing_is_held_past_its_margin(world: "World") -> Iterator[str]:
         if not _attentive(lsp):
             continue
         for htlc in lsp.node.held.values():
-            record = lsp.stored(Htlc, htlc.key)
-            block = None if record is None or record.block is None else lsp.stored(Block, record.block)
+            record = lsp.record(Htlc, htlc.key)
+            block = None if record is None or record.block is None else lsp.record(Block, record.block)
             if not _asked(world, lsp, htlc):
                 continue
             if block is not None and block.stage is Stage.PAYING:
                 continue
-            if htlc.expiry - lsp.seen.heard_height <= lsp.policy.min_margin_blocks:
-                yield f"{lsp.name} holds HTLC {htlc.key} {htlc.expiry - lsp.seen.heard_height} blocks before its expiry"
-            if block is not None and lsp.seen.heard_height > block.release_by_height:
+            if htlc.expiry - lsp.heard_height <= lsp.policy.min_margin_blocks:
+                yield f"{lsp.name} holds HTLC {htlc.key} {htlc.expiry - lsp.heard_height} blocks before its expiry"
+            if block is not None and lsp.heard_height > block.release_by_height:
                 yield f"{lsp.name} holds HTLC {htlc.key} after release_by_height"
             if block is not None and world.kernel.now > block.hold_until + 1 + GRACE_SECONDS:
                 yield f"{lsp.name} holds HTLC {htlc.key} after hold_until"
@@ -142,8 +142,8 @@ def nothing_is_held_past_its_margin(world: "World") -> Iterator[str]:
                 yield f"{lsp.name} holds an incomplete set for too long"
     for lsp in world.lsps:
         for key in lsp.node.cut_off:
-            record = lsp.stored(Htlc, key)
-            block = None if record is None or record.block is None else lsp.stored(Block, record.block)
+            record = lsp.record(Htlc, key)
+            block = None if record is None or record.block is None else lsp.record(Block, record.block)
             if _attentive(lsp) and (block is None or block.stage is not Stage.PAYING):
                 yield f"the node of {lsp.name} had to fail HTLC {key} by itself"
 
@@ -154,7 +154,7 @@ def nothing_waits_without_a_reason(world: "World") -> Iterator[str]:
         if not _attentive(lsp):
             continue
         for htlc in lsp.node.held.values():
-            record = lsp.stored(Htlc, htlc.key)
+            record = lsp.record(Htlc, htlc.key)
             if not _asked(world, lsp, htlc):
                 continue
             if record is None:
@@ -167,13 +167,13 @@ def strangers_have_no_effect(world: "World") -> Iterator[str]:
     """Blocks hold their own client's HTLCs only, and end by their own payer's and payee's word only."""
     for lsp in world.lsps:
         for record in lsp.records(Htlc):
-            block = None if record.block is None else lsp.stored(Block, record.block)
+            block = None if record.block is None else lsp.record(Block, record.block)
             if block is not None and block.client != record.htlc.peer:
                 yield f"an HTLC of one client was held for a block of another: {record.key}"
-    if BlockStatus.CONFLICT in world.lsp_a.seen.replies.get(world.a.id, ()):
+    if BlockStatus.CONFLICT in world.lsp_a.replies.get(world.a.id, ()):
         yield "A's own request was refused as a conflict"
     for block in world.blocks():
-        why = world.lsp_a.seen.ended_because.get(block.key, "")
+        why = world.lsp_a.ended_because.get(block.key, "")
         if why == Trigger.CANCEL.value and not world.phone_a.wallet.cancels_sent:
             yield "A's block was cancelled, and not by A"
         if why == Trigger.REFUSAL.value and not world.phone_b.wallet.refused:
@@ -182,8 +182,8 @@ def strangers_have_no_effect(world: "World") -> Iterator[str]:
 
 def a_crash_loses_nothing(world: "World") -> Iterator[str]:
     """What a process knew is what it had stored, and what the store gives back."""
-    for lsp in world.lsps:
-        yield from lsp.seen.lost
+    for process in world.processes.values():
+        yield from process.lost
 
 
 def all_is_bounded(world: "World") -> Iterator[str]:
@@ -235,7 +235,7 @@ def _failed(htlc: SimHtlc) -> bool:
 
 def _attentive(lsp: "LspProcess") -> bool:
     """The component runs, hears its node, and has had the time to act on what it heard last."""
-    return lsp.running and lsp.node.attached is lsp and lsp.kernel.now > lsp.seen.stirred_at + GRACE_SECONDS
+    return lsp.running and lsp.node.attached is lsp and lsp.kernel.now > lsp.stirred_at + GRACE_SECONDS
 
 
 def _asked(world: "World", lsp: "LspProcess", htlc: SimHtlc) -> bool:

@@ -102,10 +102,11 @@ def _what_can_succeed_does(world: World) -> None:
     first, second = world.phone_a, world.phone_b
     if not world.setup.payer_first:
         first, second = second, first
-    for phone in (first, second):
-        if phone is world.phone_a or world.setup.payee_returns:
-            phone.wakes_after = 2.0
-            phone.wake(VISIT_SECONDS)
+    returning = [phone for phone in (first, second) if phone is world.phone_a or world.setup.payee_returns]
+    for phone in returning:
+        phone.wakes_after = 2.0
+    for phone in returning:
+        phone.wake(VISIT_SECONDS)
         _run(world, BETWEEN_VISITS_SECONDS)
     for _ in range(10):
         if _over(world):

@@ -1,75 +1,98 @@
 """A process that runs an engine: events in, decide, store, act; and the places where it can be killed.
 
-This is the loop of `asyncpay.service`, without asyncio. Store first, then act; several events that are there
-at once are decided on together and stored in one transaction. Answers to HTLCs are given on the spot, all
-other effects a little later and for themselves, as the tasks of the real performer are: a crash can fall
-before, between and after any of them.
+This is `asyncpay.service.loop` without asyncio. Store first, then act; several events that are there at once are
+decided on together and stored in one transaction. Answers to HTLCs are given on the spot, all other effects a
+little later and each for itself, as the tasks of the real performers are: so a crash can fall before, between and
+after any of them.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
-from .kernel import ETERNAL, Kernel, Life
+from asyncpay.engine.changes import Put, Step
+from asyncpay.engine.events import Detached, Tick
+from asyncpay.node_events import NodeEvent
+from asyncpay.store import Store
+
+from .kernel import Kernel, Life
+from .node import SimNode
+from .stores import Disk
 
 SIDE_SECONDS = 0.002
 LOOK_AGAIN_SECONDS = 1.0
 """Between two attempts to attach to the node."""
 
-
-class Step(Protocol):
-    """What an engine gives out."""
-
-    @property
-    def changes(self) -> Iterable[Any]: ...
-
-    @property
-    def effects(self) -> Iterable[Any]: ...
-
-
-class Engine(Protocol):
-    """Any engine of `asyncpay.engine`."""
-
-    next_deadline: float
-
-    def handle(self, now: float, event: Any) -> Step: ...
+R = TypeVar("R")
+Cell = tuple[str, str, str]
+"""An engine, the stage of one of its records, an event: see coverage.py."""
 
 
 class Process:
-    """Life and death of one process. Subclasses say which engines it runs and how effects are performed."""
+    """Life and death of one process beside one node. Subclasses say what runs in it, and how effects are performed.
 
-    def __init__(self, kernel: Kernel, name: str) -> None:
-        self.kernel, self.name = kernel, name
-        self.life = ETERNAL
+    stored: the disk's content, from the changes that went into it. lost: where a restart found anything else.
+    """
+
+    def __init__(self, name: str, node: SimNode, disk: Disk, store: type[Store[Any]]) -> None:
+        self.name, self.node = name, node
+        self.kernel: Kernel = node.kernel
         self.running = False
-        self.on_handled: list[Callable[[str, list[str], Any], None]] = []  # engine's name, its records' stages, event
-        self._inbox: deque[tuple[str, Any]] = deque()
-        self._engines: dict[str, Engine] = {}
-        self._alarms: dict[str, Life] = {}
+        self.life = Life()
+        self.stirred_at = 0.0
+        self.stored: dict[tuple[type, Any], Any] = {}
+        self.lost: list[str] = []
+        self.on_event: Callable[[Iterable[Cell]], None] = lambda _: None
+        self._disk, self._store_kind = disk, store
+        self._inbox: deque[Any] = deque()
+        self._alarm = Life()
 
     # --- for subclasses ---
 
-    def _open(self) -> dict[str, Engine]:
-        """The engines, made from what is stored."""
+    def _begin(self, records: list[Any]) -> None:
+        """Make the engine from what is stored."""
         raise NotImplementedError
 
-    def _commit(self, changes: dict[str, list[Any]]) -> None:
-        """Store these changes of each engine in one transaction."""
+    def _handle(self, event: Any) -> Step[Any, Any]:
         raise NotImplementedError
 
-    def _close(self) -> None:
-        """Let go of the store."""
-
-    def _attach(self) -> bool:
-        """Listen to the node; False if it is not there."""
+    def _next_deadline(self) -> float:
         raise NotImplementedError
 
-    def _perform(self, engine: str, effect: Any) -> None:
+    def _known(self) -> Iterable[Any]:
+        """The records that the engine has in memory."""
         raise NotImplementedError
 
-    def _stages(self, engine: str) -> list[str]:
-        """Where the engine's records stand, for those who observe."""
+    def _cells(self, event: Any) -> Iterable[Cell]:
+        """Which stages meet this event."""
         raise NotImplementedError
+
+    def _take(self, event: NodeEvent) -> None:
+        """Something happened in the node."""
+        raise NotImplementedError
+
+    def _perform(self, effect: Any) -> None:
+        raise NotImplementedError
+
+    def _committed(self, record: Any) -> None:
+        """A record is stored; for onlookers."""
+
+    # --- what is stored ---
+
+    def records(self, kind: type[R]) -> list[R]:
+        """What is stored of one kind."""
+        return [record for (each, _), record in self.stored.items() if each is kind]
+
+    def record(self, kind: type[R], key: object) -> R | None:
+        """One record as it is stored."""
+        return self.stored.get((kind, key))
+
+    def _compare(self, who: str, records: Iterable[Any]) -> None:
+        here = {(type(each), each.key): each for each in records}
+        for key in here.keys() | self.stored.keys():
+            if here.get(key) != self.stored.get(key):
+                kind = key[0].__name__
+                self.lost.append(f"{who} {here.get(key) or f'no such {kind}'}; stored was {self.stored.get(key)}")
 
     # --- life ---
 
@@ -78,19 +101,23 @@ class Process:
         if self.running:
             return
         self.running, self.life = True, Life()
-        self._engines = self._open()
-        self._alarms = {name: Life() for name in self._engines}
+        records = self._disk.open(self._store_kind)
+        self._compare(f"the store of {self.name} gives back", records)
+        self._begin(records)
         self._look_for_node()
 
     def kill(self) -> None:
         """Wherever it is."""
-        if self.running:
-            self.running = False
-            self.life.over = True
-            for alarm in self._alarms.values():
-                alarm.end()
-            self._inbox.clear()
-            self._close()
+        if not self.running:
+            return
+        self.running = False
+        self.life.over = True
+        self._alarm.over = True
+        self._inbox.clear()
+        self._compare(f"{self.name} knew", self._known())
+        self._disk.close()
+        if self.node.attached is self:
+            self.node.detach()
 
     def crash(self, down_seconds: float) -> None:
         """Killed, and started again by its supervisor."""
@@ -98,70 +125,78 @@ class Process:
             self.kill()
             self.kernel.later(down_seconds, self.start)
 
-    def look_for_node(self) -> None:
-        """The node has gone, or might be back."""
+    def node_died(self) -> None:
+        """The node's stream of events has ended."""
         if self.running:
+            self.enqueue(Detached())
             self.kernel.later(LOOK_AGAIN_SECONDS, self._look_for_node, self.life)
 
     def _look_for_node(self) -> None:
-        if not self._attach():
-            self.look_for_node()
+        self.stirred_at = self.kernel.now
+        if not self.node.attach(self):
+            self.kernel.later(LOOK_AGAIN_SECONDS, self._look_for_node, self.life)
 
     # --- the loop ---
 
-    def enqueue(self, engine: str, event: Any) -> None:
-        """An event for one of the engines."""
-        if not self.running:
-            return
-        self._inbox.append((engine, event))
-        if len(self._inbox) == 1:
-            self.kernel.later(0.0, self._decide, self.life)
+    def hear(self, event: NodeEvent) -> None:
+        """From the node."""
+        self.stirred_at = self.kernel.now
+        self._take(event)
+
+    def enqueue(self, event: Any) -> None:
+        """Have an event decided on, in its turn."""
+        if self.running:
+            self._inbox.append(event)
+            if len(self._inbox) == 1:
+                self.kernel.later(0.0, self._decide, self.life)
 
     def _decide(self) -> None:
-        batch = list(self._inbox)
-        changes: dict[str, list[Any]] = {}
-        todo: list[tuple[str, Any]] = []
         life = self.life
-        names = "+".join(sorted({type(event).__name__ for _, event in batch}))
+        names = "+".join(sorted({type(event).__name__ for event in self._inbox}))
         self.kernel.moment(f"{self.name} decides on {names}")
         if life.over:
             return
+        batch = list(self._inbox)
         self._inbox.clear()
-        for name, event in batch:
-            engine = self._engines[name]
-            for observe in self.on_handled:
-                observe(name, self._stages(name), event)
-            step = engine.handle(self.kernel.now, event)
-            changes.setdefault(name, []).extend(step.changes)
-            todo.extend((name, effect) for effect in step.effects)
-        if any(changes.values()):
+        steps = []
+        for event in batch:
+            self.on_event(self._cells(event))
+            steps.append(self._handle(event))
+        if changes := [change for step in steps for change in step.changes]:
             self._commit(changes)
             self.kernel.moment(f"{self.name} has stored {names}")
-        for name, effect in todo:
-            if life.over:
-                return
-            self._do(name, effect)
+        for step in steps:
+            for effect in step.effects:
+                if life.over:
+                    return
+                self._do(effect)
         if not life.over:
-            self._set_alarms()
+            self._set_alarm()
 
-    def _do(self, name: str, effect: Any) -> None:
+    def _commit(self, changes: list[Any]) -> None:
+        self._disk.commit(changes)
+        for change in changes:
+            key = type(change.record), change.record.key
+            if isinstance(change, Put):
+                self.stored[key] = change.record
+            else:
+                self.stored.pop(key, None)
+            self._committed(change.record)
+
+    def _do(self, effect: Any) -> None:
         kind = type(effect).__name__
         if kind == "Log":
-            self._perform(name, effect)
+            self._perform(effect)
         elif kind == "Answer":
             life = self.life
             self.kernel.moment(f"{self.name} does {kind}")
             if not life.over:
-                self._perform(name, effect)
+                self._perform(effect)
         else:
-            self.kernel.later(SIDE_SECONDS, lambda: self._perform(name, effect), self.life, f"{self.name} does {kind}")
+            self.kernel.later(SIDE_SECONDS, lambda: self._perform(effect), self.life, f"{self.name} does {kind}")
 
-    def _set_alarms(self) -> None:
-        for name, engine in self._engines.items():
-            alarm = self._alarms[name] = self._alarms[name].end()
-            if engine.next_deadline < float("inf"):
-                wait = max(0.0, engine.next_deadline - self.kernel.now)
-                self.kernel.later(wait, lambda name=name: self.enqueue(name, self._tick(name)), alarm)  # type: ignore[misc]
-
-    def _tick(self, engine: str) -> Any:
-        raise NotImplementedError
+    def _set_alarm(self) -> None:
+        alarm = self._alarm = self._alarm.end()
+        deadline = self._next_deadline()
+        if deadline < float("inf"):
+            self.kernel.later(max(0.0, deadline - self.kernel.now), lambda: self.enqueue(Tick()), alarm)

@@ -78,7 +78,7 @@ class Setup:
             careless_blocks=random.choice([0, 0, 0, 0, 400]),
             replays=often(0.3),
             slack_blocks=random.choice([3, 12, 12, 40]),
-            return_blocks=random.choice([0, 20, 144]),
+            return_blocks=random.choice([5, 20, 144]),
             hold_seconds=random.choice([120, 1800, 86_400, 86_400, 86_400]),
             on_disk=often(0.02),
             payer_leaves=random.choice([None, 0.0, 1.0, 1.0, 30.0]),

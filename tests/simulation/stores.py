@@ -1,4 +1,4 @@
-"""The real store, on a disk or in memory. Either outlives the process that is killed with it open."""
+"""The real stores, on a disk or in memory. Either outlives the process that is killed with it open."""
 
 import shutil
 import tempfile
@@ -17,18 +17,13 @@ class Disks:
     def __init__(self, *, on_disk: bool) -> None:
         place = None if on_disk or not _MEMORY.is_dir() else _MEMORY
         self._folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=place))
-        self.all: list[Disk] = []
 
     def disk(self, name: str) -> "Disk":
-        """The file of one LSP."""
-        disk = Disk(self._folder / f"{name}.sqlite")
-        self.all.append(disk)
-        return disk
+        """The file of one process."""
+        return Disk(self._folder / f"{name}.sqlite")
 
     def close(self) -> None:
         """Throw everything away."""
-        for disk in self.all:
-            disk.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -37,11 +32,11 @@ class Disk:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._store: Store | None = None
+        self._store: Store[Any] | None = None
 
-    def open(self) -> list[Any]:
+    def open(self, kind: type[Store[Any]]) -> list[Any]:
         """What the store holds."""
-        self._store = Store(self._path)
+        self._store = kind(self._path)
         return list(self._store.load())
 
     def commit(self, changes: Iterable[Any]) -> None:

@@ -1,162 +1,181 @@
-"""A phone's wallet process in the simulated world: the payer's and the payee's engine beside a simulated node."""
+"""A phone's wallet process in the simulated world: the real engines and the real store beside a simulated node."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from asyncpay.engine.changes import Step
 from asyncpay.engine.payee import effects as payee_do
 from asyncpay.engine.payee import events as payee_on
+from asyncpay.engine.payee.engine import Payee
+from asyncpay.engine.payee.policy import Policy as PayeePolicy
+from asyncpay.engine.payee.records import Claim
+from asyncpay.engine.payer import checks
 from asyncpay.engine.payer import effects as payer_do
 from asyncpay.engine.payer import events as payer_on
+from asyncpay.engine.payer.checks import Terms, Wishes
+from asyncpay.engine.payer.engine import Payer
 from asyncpay.engine.payer.policy import Policy as PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.wallet import Wallet
 from asyncpay.lightning import Invoice, NodeId, OwnInvoice, PaymentResult, PaymentStatus
-from asyncpay.node_events import InvoicePaid, NodeEvent, OnionReceived, PeerConnected, PeerDisconnected
+from asyncpay.node_events import (
+    Attached,
+    BlockConnected,
+    InvoicePaid,
+    LinkChanged,
+    LinkClosed,
+    NodeEvent,
+    OnionReceived,
+    PeerConnected,
+    PeerDisconnected,
+)
 from asyncpay.nodes.base import Payment
-from asyncpay.wire import messages, signature
+from asyncpay.service.wallet import inbox
+from asyncpay.store import WalletStore
+from asyncpay.wire import signature
 from asyncpay.wire.blinding import BlindedPath, Hop, HopData
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import (
     UNSIGNED,
-    BlockReply,
     BlockRequest,
-    BlockUpdate,
     CancelRequest,
     Courier,
     PaymentPending,
     PaymentRefused,
     PaymentRelease,
-    ReleaseReply,
     release_path_id,
     unblock_hash,
 )
 from asyncpay.wire.onion import Payload
 
 from .letters import Letters
-from .node import SimNode
+from .lsp import NOTHING
+from .node import NETWORK_NAME, SimNode
 from .onions import Onions, through
-from .process import Engine, Process
+from .process import Cell, Process
+from .stores import Disk
 
 PAYER, PAYEE = "payer", "payee"
-MOST_ROUTE_BLOCKS = 2016
-
-Engines = Callable[[list[Any], list[Any]], dict[str, Any]]
-"""Makes the two engines from what is stored of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What the user of a wallet, and its configuration, want of a payment.
 
-    beyond_margin_blocks: a careless payer asks for a release_by_height this much too high.
-    literal: no reply_path; the payee is told the payer and its LSP, and builds the path itself.
+    terms: what the LSP offers. literal: no reply_path; the payee is told the payer and its LSP, and builds the path.
+    careless_blocks: a careless payer asks for a release_by_height this much too high.
     """
 
     lsp: SimNode
+    terms: Terms
     way_to_payee: tuple[NodeId, ...]
     invoice: Invoice
     pid: bytes
-    hold_seconds: int
+    wishes: Wishes
     private: bool = False
     literal: bool = False
-    beyond_margin_blocks: int = 0
+    careless_blocks: int = 0
 
 
 class WalletProcess(Process):
-    """`asyncpay wallet`."""
+    """`asyncpay wallet`.
+
+    For onlookers: shown, refused: pids that it released, and that it refused. cancels_sent: to its LSP.
+    on_payment: told of each payment that is stored.
+    """
 
     def __init__(
         self,
         node: SimNode,
-        engines: Engines,
+        disk: Disk,
         policy: PayerPolicy,
         onions: Onions,
         letters: Letters,
         decode: dict[str, Invoice],
     ) -> None:
-        super().__init__(node.kernel, f"{node.name}'s wallet")
-        self.node, self.policy = node, policy
-        self.stored: dict[str, dict[bytes, Any]] = {PAYER: {}, PAYEE: {}}
-        self.on_commit: list[Callable[[Any], None]] = []
+        super().__init__(f"{node.name}'s wallet", node, disk, WalletStore)
+        self.policy = policy
         self.shown: set[bytes] = set()
         self.refused: set[bytes] = set()
         self.cancels_sent = 0
-        self._engines_from, self._onions, self._letters, self._decode = engines, onions, letters, decode
+        self.on_payment: Callable[[OutgoingPayment], None] = lambda _: None
+        self._engine: Wallet
+        self._onions, self._letters, self._decode = onions, letters, decode
 
     def payment(self, payment_hash: bytes) -> OutgoingPayment | None:
         """What is stored of a payment."""
-        return self.stored[PAYER].get(payment_hash)
+        return self.record(OutgoingPayment, payment_hash)
 
-    def _open(self) -> dict[str, Engine]:
-        return self._engines_from(list(self.stored[PAYER].values()), list(self.stored[PAYEE].values()))
+    def _begin(self, records: list[Any]) -> None:
+        payments = [record for record in records if isinstance(record, OutgoingPayment)]
+        claims = [record for record in records if isinstance(record, Claim)]
+        self._engine = Wallet(Payer(self.policy, payments), Payee(PayeePolicy(), claims))
 
-    def _commit(self, changes: dict[str, list[Any]]) -> None:
-        for engine, each in changes.items():
-            for change in each:
-                if type(change).__name__ == "Put":
-                    self.stored[engine][change.record.key] = change.record
-                else:
-                    self.stored[engine].pop(change.record.key, None)
-                for observe in self.on_commit:
-                    observe(change)
+    def _handle(self, event: Any) -> Step[Any, Any]:
+        return self._engine.handle(self.kernel.now, event)
 
-    def _stages(self, engine: str) -> list[str]:
-        return [record.stage.value for record in self.stored[engine].values()]
+    def _next_deadline(self) -> float:
+        return self._engine.next_deadline
 
-    def _close(self) -> None:
-        self.node.detach()
+    def _known(self) -> Iterable[Any]:
+        yield from self._engine.payer.state.payments
+        yield from self._engine.payee.state.claims.values()
 
-    def _attach(self) -> bool:
-        return self.node.attach(self)
+    def _cells(self, event: Any) -> Iterable[Cell]:
+        name = type(event).__name__
+        if isinstance(event, payer_on.PayerEvent):
+            payments = [payment.stage.value for payment in self._engine.payer.state.payments]
+            yield from ((PAYER, stage, name) for stage in payments or [NOTHING])
+        if isinstance(event, payee_on.PayeeEvent):
+            claims = [claim.stage.value for claim in self._engine.payee.state.claims.values()]
+            yield from ((PAYEE, stage, name) for stage in claims or [NOTHING])
 
-    def _tick(self, engine: str) -> Any:
-        return payer_on.Tick() if engine == PAYER else payee_on.Tick()
-
-    def node_died(self) -> None:
-        """The stream of events has ended."""
-        if self.running:
-            self.enqueue(PAYER, payer_on.Detached())
-            self.enqueue(PAYEE, payee_on.Detached())
-            self.look_for_node()
+    def _committed(self, record: Any) -> None:
+        if isinstance(record, OutgoingPayment):
+            self.on_payment(record)
 
     # --- what the user wants ---
 
     def pay(self, order: Order) -> None:
         """Prepare everything, then leave it to the engine."""
-        self.enqueue(PAYER, payer_on.Ordered(self._prepared(order)))
+        self.enqueue(payer_on.Ordered(self._prepared(order)))
 
     def cancel(self, payment_hash: bytes) -> None:
         """The user wants the payment back."""
-        self.enqueue(PAYER, payer_on.CancelOrdered(payment_hash))
+        self.enqueue(payer_on.CancelOrdered(payment_hash))
 
     def _prepared(self, order: Order) -> OutgoingPayment:
-        """As asyncpay.service prepares it: all that will ever be sent is made and signed now."""
-        invoice, policy = order.invoice, self.policy
-        amount_msat = invoice.amount_msat or 0
-        release_by_height = self.node.height + policy.slack_blocks + order.beyond_margin_blocks
-        latest = invoice.expires_at - policy.invoice_margin_seconds
-        hold_until = min(int(self.kernel.now) + order.hold_seconds, latest)
+        """As asyncpay.service.wallet.orders: all that will ever be sent is made and signed now."""
+        invoice, policy, now = order.invoice, self.policy, self.kernel.now
+        height = self.node.height
+        plan = checks.plan(
+            invoice, order.wishes, order.terms, policy, now=now, height=height, network=NETWORK_NAME
+        )
+        plan = replace(plan, release_by_height=plan.release_by_height + order.careless_blocks)
         pending = PaymentPending(
             pid=order.pid,
             payer_lsp_node_id=order.lsp.id if order.literal else None,
             payment_hashes=(invoice.payment_hash,),
             payer_node_id=self.node.id if order.literal else None,
-            amount_msat=amount_msat,
-            release_by_height=release_by_height,
-            hold_until=hold_until,
+            amount_msat=plan.amount_msat,
+            release_by_height=plan.release_by_height,
+            hold_until=plan.hold_until,
         )
         path = None if order.literal else self._onions.path(self.release_hops(order.lsp, order.pid))
         letter = self._onions.seal(
             through(order.way_to_payee, HopData()), Payload(async_payment=pending.encode(), reply_path=path)
         )
+        can = order.lsp.implementation.capabilities
+        needs_invoice = can.pays_on_behalf and not can.forwards_with_payer_offline
         request = BlockRequest(
             unblock_hash=unblock_hash(order.pid),
             courier=Courier(path_key=letter.path_key, onion=letter.packet),
             payment_hashes=(invoice.payment_hash,),
-            invoice=None if order.private else invoice.text,
-            amount_msat=amount_msat,
-            release_by_height=release_by_height,
-            hold_until=hold_until,
+            invoice=invoice.text if needs_invoice and not order.private else None,
+            amount_msat=plan.amount_msat,
+            release_by_height=plan.release_by_height,
+            hold_until=plan.hold_until,
             signature=UNSIGNED,
         )
         cancel = CancelRequest(unblock_hash=unblock_hash(order.pid), signature=UNSIGNED)
@@ -167,17 +186,17 @@ class WalletProcess(Process):
             payee=invoice.payee,
             invoice=invoice.text,
             description=invoice.description,
-            amount_msat=amount_msat,
-            fee_limit_msat=policy.fee_base_msat + amount_msat * policy.fee_per_million // 1_000_000,
-            slack_blocks=policy.slack_blocks + policy.return_blocks,
-            cltv_limit_blocks=MOST_ROUTE_BLOCKS,
+            amount_msat=plan.amount_msat,
+            fee_limit_msat=plan.fee_limit_msat,
+            slack_blocks=plan.slack_blocks,
+            cltv_limit_blocks=plan.cltv_limit_blocks,
             max_parts=policy.max_parts,
-            release_by_height=release_by_height,
-            hold_until=hold_until,
+            release_by_height=plan.release_by_height,
+            hold_until=plan.hold_until,
             request=signed(request, self.node, order.lsp.id).encode(),
             cancel=signed(cancel, self.node, order.lsp.id).encode(),
             pending=letter,
-            created_at=self.kernel.now,
+            created_at=now,
         )
 
     def release_hops(self, lsp: SimNode, pid: bytes) -> list[Hop]:
@@ -189,48 +208,33 @@ class WalletProcess(Process):
 
     # --- in ---
 
-    def hear(self, event: NodeEvent) -> None:
-        """To whom it concerns."""
+    def _take(self, event: NodeEvent) -> None:
+        """As in asyncpay.service.wallet.session."""
         match event:
             case OnionReceived():
                 self._read(event)
-            case InvoicePaid():
-                self.enqueue(PAYEE, event)
-            case PeerConnected() | PeerDisconnected():
-                self.enqueue(PAYER, event)
-            case _ if type(event) in _FOR_BOTH:
-                self.enqueue(PAYER, event)
-                self.enqueue(PAYEE, event)
+            case Attached() | BlockConnected() | PeerConnected() | PeerDisconnected():
+                self.enqueue(event)
+            case LinkChanged() | LinkClosed() | InvoicePaid():
+                self.enqueue(event)
 
     def _read(self, onion: OnionReceived) -> None:
-        if onion.async_payment is None:
-            return
         try:
-            message = messages.decode(onion.async_payment)
+            asked = inbox.read(onion, (payment.pid for payment in self.records(OutgoingPayment)))
         except WireError as error:
             self.kernel.tell(self.name, "drops a message: %s", error)
             return
-        match message:
-            case BlockReply():
-                self.enqueue(PAYER, payer_on.Replied(message))
-            case BlockUpdate():
-                self.enqueue(PAYER, payer_on.Updated(message))
-            case PaymentRelease():
-                self.enqueue(PAYER, payer_on.ReleaseSeen(message.pid, onion.reply_path))
-            case PaymentRefused():
-                self.enqueue(PAYER, payer_on.RefusalSeen(message.pid, message.reason))
-            case PaymentPending():
-                invoices = self._look_up(message.payment_hashes)
-                self.enqueue(PAYEE, payee_on.Announced(message, onion.reply_path, invoices))
-            case ReleaseReply():
-                self.enqueue(PAYEE, payee_on.ReleaseAnswered(message))
+        if isinstance(asked, payee_on.Announced):
+            asked = replace(asked, invoices=self._look_up(asked.message.payment_hashes))
+        if asked is not None:
+            self.enqueue(asked)
 
     def _look_up(self, payment_hashes: tuple[bytes, ...]) -> tuple[OwnInvoice | None, ...]:
         return tuple(self.node.invoices.look_up(each) for each in payment_hashes)
 
     # --- out ---
 
-    def _perform(self, engine: str, effect: Any) -> None:
+    def _perform(self, effect: Any) -> None:
         node = self.node
         match effect:
             case payer_do.Log() | payee_do.Log():
@@ -240,7 +244,7 @@ class WalletProcess(Process):
                 self._letters.send_to_peer(node, effect.lsp, effect.message)
             case payer_do.SendPending():
                 if self._letters.send(node, effect.lsp, effect.message):
-                    self.enqueue(PAYER, payer_on.PendingSent(effect.payment_hash))
+                    self.enqueue(payer_on.PendingSent(effect.payment_hash))
             case payer_do.SendAlong():
                 self._letters.send_along(node, effect.path, effect.message)
             case payer_do.Pay():
@@ -249,7 +253,7 @@ class WalletProcess(Process):
                 self._track(payment_hash)
             case payer_do.LookUp(payment_hash) if node.running:
                 result = node.payments.look_up(payment_hash)
-                self.enqueue(PAYER, payer_on.PaymentSeen(payment_hash, result))
+                self.enqueue(payer_on.PaymentSeen(payment_hash, result))
             case payee_do.SendRelease(claim):
                 self._show(claim)
             case payee_do.SendRefusal(claim):
@@ -257,7 +261,7 @@ class WalletProcess(Process):
                 refusal = PaymentRefused(pid=claim.pid, reason=claim.failure or None)
                 self._letters.send_to(node, self._lsp_of(claim), refusal)
             case payee_do.LookUpInvoices() if node.running:
-                self.enqueue(PAYEE, payee_on.InvoicesSeen(effect.pid, self._look_up(effect.payment_hashes)))
+                self.enqueue(payee_on.InvoicesSeen(effect.pid, self._look_up(effect.payment_hashes)))
 
     def _pay(self, effect: payer_do.Pay) -> None:
         if not self.node.running:
@@ -284,7 +288,7 @@ class WalletProcess(Process):
 
     def _paid(self, payment_hash: bytes, result: PaymentResult) -> None:
         self.kernel.tell(self.name, "its node's payment: %s", result.status.value)
-        self.enqueue(PAYER, payer_on.PaymentReported(payment_hash, result))
+        self.enqueue(payer_on.PaymentReported(payment_hash, result))
 
     def _show(self, claim: Any) -> None:
         """Show the pid, if the node has followed the chain."""
@@ -307,9 +311,6 @@ class WalletProcess(Process):
         first = BlindedPath.decode(claim.release_path).first_node_id
         assert isinstance(first, bytes)
         return first
-
-
-_FOR_BOTH = set(payer_on.PayerEvent.__args__) & set(payee_on.PayeeEvent.__args__)  # type: ignore[attr-defined]
 
 
 def signed(request: Any, node: SimNode, lsp: NodeId) -> Any:

@@ -14,20 +14,21 @@ from hashlib import sha256
 
 from asyncpay.engine.lsp import Policy
 from asyncpay.engine.lsp import events as on
+from asyncpay.engine.payer.checks import Terms, Wishes
 from asyncpay.engine.payer.policy import Policy as PayerPolicy
+from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.stages import Stage
 from asyncpay.engine.lsp.records import Block
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, ShortChannelId
 from asyncpay.wire.messages import unblock_hash
 
-from . import scripted
 from .chain import Chain
 from .channels import Channel, SimHtlc
 from .implementations import BY_NAME
 from .invoices import SimInvoice
 from .kernel import Director, Kernel
 from .letters import Letters
-from .lsp import ENGINE, LspProcess
+from .lsp import LspProcess
 from .network import Connection, Network
 from .node import NETWORK_NAME, SimNode
 from .onions import Onions
@@ -72,8 +73,8 @@ class World:
 
     def close(self) -> None:
         """Throw it away."""
-        for lsp in self.lsps:
-            lsp.kill()
+        for process in self.processes.values():
+            process.kill()
         self.disks.close()
 
     # --- how it is made ---
@@ -139,7 +140,7 @@ class World:
             return LspProcess(node, disk, Policy(), letters, self.decode, self._ring)
 
         def phone(node: SimNode, wakes_after: float | None) -> Phone:
-            wallet = WalletProcess(node, scripted.engines, policy, self.onions, letters, self.decode)
+            wallet = WalletProcess(node, self.disks.disk(f"{node.name}-wallet"), policy, self.onions, letters, self.decode)
             return Phone(node, wallet, wakes_after=wakes_after, stays=60.0)
 
         self.lsp_a = lsp(self.lsp_a_node)
@@ -148,7 +149,7 @@ class World:
         self.phone_a = phone(self.a, setup.payer_wakes_after)
         self.phone_b = phone(self.b, setup.payee_wakes_after)
         self.phones = {self.a.id: self.phone_a, self.b.id: self.phone_b}
-        self.phone_a.wallet.on_commit.append(self._payer_leaves)
+        self.phone_a.wallet.on_payment = self._payer_leaves
         self.stranger = Stranger(self.c, self.lsp_a_node, letters, HASH)
         self.processes = {"LSP_a": self.lsp_a, "LSP_b": self.lsp_b}
         self.processes |= {phone.wallet.name: phone.wallet for phone in self.phones.values()}
@@ -166,9 +167,9 @@ class World:
             lsp.start()
         for phone in self.phones.values():
             phone.wallet.start()
-        self.lsp_a.enqueue(ENGINE, on.WebhookSet(self.a.id, "phone", "https://push.example/a"))
-        self.lsp_a.enqueue(ENGINE, on.WebhookSet(self.c.id, "phone", "https://push.example/c"))
-        self.lsp_b.enqueue(ENGINE, on.WebhookSet(self.b.id, "phone", "https://push.example/b"))
+        self.lsp_a.enqueue(on.WebhookSet(self.a.id, "phone", "https://push.example/a"))
+        self.lsp_a.enqueue(on.WebhookSet(self.c.id, "phone", "https://push.example/c"))
+        self.lsp_b.enqueue(on.WebhookSet(self.b.id, "phone", "https://push.example/b"))
         self.run_for(1.0)
         self.invoice = self._invoice()
         if not setup.payee_willing:
@@ -192,25 +193,31 @@ class World:
         return self.b.invoices.add(invoice, PREIMAGE)
 
     def _order(self, setup: Setup) -> None:
+        offer = self.lsp_a.policy
         self.phone_a.wallet.pay(
             Order(
                 lsp=self.lsp_a_node,
                 way_to_payee=tuple(each.id for each in self.line[1:]),
                 invoice=self.invoice.invoice,
                 pid=PID,
-                hold_seconds=setup.hold_seconds,
+                terms=Terms(
+                    max_amount_msat=offer.max_amount_msat,
+                    max_hold_seconds=offer.max_hold_seconds,
+                    max_hold_blocks=offer.max_hold_blocks,
+                    min_margin_blocks=offer.min_margin_blocks,
+                ),
+                wishes=Wishes(hold_for_seconds=setup.hold_seconds),
                 private=setup.private,
                 literal=setup.literal,
-                beyond_margin_blocks=setup.careless_blocks,
+                careless_blocks=setup.careless_blocks,
             )
         )
         if setup.payer_leaves_early is not None:
             self.kernel.later(setup.payer_leaves_early, self.phone_a.sleep)
 
-    def _payer_leaves(self, change: object) -> None:
+    def _payer_leaves(self, payment: OutgoingPayment) -> None:
         """What the wallet tells its user after the handover: you may switch the phone off."""
-        handed_over = getattr(getattr(change, "record", None), "stage", None) is Stage.HANDED_OVER
-        if handed_over and not self._has_left and self.setup.payer_leaves is not None:
+        if payment.stage is Stage.HANDED_OVER and not self._has_left and self.setup.payer_leaves is not None:
             self._has_left = True
             self.kernel.later(self.setup.payer_leaves, self.phone_a.sleep, self.phone_a.node.life)
 
