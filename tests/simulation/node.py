@@ -272,11 +272,11 @@ class SimNode:
         return True
 
     def _obey(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
-        self.answers.setdefault(key, []).append(verdict)
         forwarded = self.circuits.get(key)
         htlc = self.held.get(key) or (forwarded.incoming if forwarded else None)
         if htlc is None or (htlc.channel.closed and verdict is not Verdict.SETTLE):
-            return
+            return  # on chain LND takes a preimage only, and its adapter gives it nothing else
+        self.answers.setdefault(key, []).append(verdict)
         match verdict:
             case Verdict.RESUME if forwarded is None:
                 self._forget(htlc)

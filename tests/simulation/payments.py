@@ -21,7 +21,10 @@ Report = Callable[[PaymentResult], None]
 
 @dataclass(eq=False)
 class SimPayment:
-    """One payment, known by its hash. `parts`: what each part was sent with, by its number."""
+    """One payment, known by its hash.
+
+    amounts: of its parts, by number. sent: numbers of those that have left. sending: the life of who sends them.
+    """
 
     order: Payment
     began_at: float
@@ -30,6 +33,7 @@ class SimPayment:
     htlcs: list[SimHtlc] = field(default_factory=list)
     retries: int = 0
     failure: str = ""
+    sending: Life = field(default_factory=Life)
     waiting: list[tuple[Life, Report]] = field(default_factory=list)
 
     def result(self) -> PaymentResult:
@@ -99,6 +103,7 @@ class Payments:
         """CLN: the adapter sends part after part, and after a break those that are missing."""
         missing = [number for number in range(len(payment.amounts)) if number not in payment.sent]
         if missing and not payment.failure:
+            payment.sending = life
             self._send(payment, missing[0])
             self._node.kernel.later(BETWEEN_PARTS_SECONDS, lambda: self._continue(payment, life), life)
         else:
@@ -163,7 +168,7 @@ class Payments:
 
     def _conclude(self, payment: SimPayment) -> None:
         result = payment.result()
-        unsent = len(payment.sent) < len(payment.amounts) and not payment.failure
+        unsent = len(payment.sent) < len(payment.amounts) and not payment.failure and not payment.sending.over
         if result.status is PaymentStatus.IN_FLIGHT or unsent or not self._node.running:
             return
         waiting, payment.waiting = payment.waiting, []

@@ -9,6 +9,7 @@ from .play import Outcome
 from .world import PID, HASH
 from asyncpay.wire.messages import unblock_hash
 
+FIRST_LINES, LAST_LINES = 80, 20
 _NAMES = ("A", "LSP_a", "router", "LSP_b", "B", "C")
 
 
@@ -20,6 +21,9 @@ def lines(outcome: Outcome) -> list[str]:
         mark = ">>>" if who == "!" else "   "
         subject = "" if who in ("!", "-") else f"{who}: "
         told.append(f"{mark} {_clock(at - START)}  {subject}{_with_names(what)}")
+    if len(told) > FIRST_LINES + LAST_LINES:
+        left_out = len(told) - FIRST_LINES - LAST_LINES
+        told[FIRST_LINES:-LAST_LINES] = [f"    ... {left_out} lines more ..."]
     if outcome.violation is not None:
         told.append(f"broken: {outcome.violation.rule.replace('_', ' ')}: {_with_names(str(outcome.violation))}")
     return told
