@@ -87,6 +87,7 @@ class Channel:
 
     def add(self, htlc: SimHtlc) -> None:
         """Its offerer adds an HTLC."""
+        self.kernel.changed()
         self.balance_msat[htlc.offerer.name] -= htlc.amount_msat
         self._count += 1
         htlc.number = self._count
@@ -98,6 +99,7 @@ class Channel:
         if htlc.resolved:
             return
         htlc.resolved, htlc.preimage = True, preimage
+        self.kernel.changed()
         if not self.closed:
             self._say(htlc.receiver, "remove", htlc)
 
@@ -134,6 +136,7 @@ class Channel:
         if htlc.gone:
             return
         htlc.gone = True
+        self.kernel.changed()
         self.htlcs.remove(htlc)
         winner = htlc.offerer if htlc.preimage is None else htlc.receiver
         self.balance_msat[winner.name] += htlc.amount_msat

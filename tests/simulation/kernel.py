@@ -56,11 +56,16 @@ Director = Callable[[Moment], list[Any]]
 
 @dataclass
 class Kernel:
-    """The queue of what is to happen. `story` is None unless somebody will read it."""
+    """The queue of what is to happen.
+
+    steps: events so far. changes: to stores, HTLCs and whatever else the rules look at.
+    story: lines of (time, who, what); None unless somebody will read it.
+    """
 
     director: Director = lambda _: []
     now: float = START
     steps: int = 0
+    changes: int = 0
     story: "list[tuple[float, str, str]] | None" = None
     _queue: list[tuple[float, int, str, Life, Callable[[], None]]] = field(default_factory=list)
     _counter: int = 0
@@ -96,6 +101,10 @@ class Kernel:
         """`name` is about to happen: let the schedule interfere first."""
         self._seen[name] += 1
         return self.director(Moment(name, self._seen[name]))
+
+    def changed(self) -> None:
+        """Something that the rules look at is not as it was."""
+        self.changes += 1
 
     def tell(self, who: str, what: str, *details: object) -> None:
         """A line of the story; `what` may have %-places for `details`."""

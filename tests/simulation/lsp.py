@@ -14,7 +14,7 @@ from asyncpay.node_events import Attached, BlockConnected, CustomMessage, NodeEv
 from asyncpay.nodes.base import Payment
 from asyncpay.store import LspStore
 from asyncpay.wire.errors import WireError
-from asyncpay.wire.messages import BlockReply, BlockStatus, BlockUpdate
+from asyncpay.wire.messages import BlockReply, BlockStatus, BlockUpdate, ReleaseStatus
 
 from .letters import Letters
 from .node import SimNode
@@ -33,6 +33,7 @@ class LspProcess(Process):
 
     For onlookers: joined: HTLCs that were ever held for a block. heard_height: the last that the engine was told.
     replies: the statuses of block_replies, by client. ended_because: what the log said when a block was failed back.
+    promised: blocks of which somebody was told that they are released or about to be.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class LspProcess(Process):
         self.heard_height = 0
         self.replies: dict[NodeId, set[BlockStatus]] = {}
         self.ended_because: dict[bytes, str] = {}
+        self.promised: set[bytes] = set()
         self._engine: Lsp
         self._letters, self._decode, self._ring = letters, decode, ring
 
@@ -109,11 +111,15 @@ class LspProcess(Process):
                     self.ended_because[effect.block] = effect.because
             case do.SendToClient():
                 if isinstance(effect.message, BlockReply):
+                    self.kernel.changed()
                     self.replies.setdefault(effect.client, set()).add(effect.message.status)
                 if self._letters.send_to_peer(self.node, effect.client, effect.message):
                     if isinstance(effect.message, BlockUpdate):
                         self.enqueue(on.UpdateSent(effect.message.unblock_hash, effect.message.state))
             case do.SendAlong():
+                if effect.message.status is ReleaseStatus.RELEASED:
+                    self.promised.add(effect.message.unblock_hash)
+                    self.kernel.changed()
                 self._letters.send_along(self.node, effect.path, effect.message)
             case do.Deliver():
                 self._deliver(effect)

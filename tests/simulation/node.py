@@ -276,6 +276,7 @@ class SimNode:
         htlc = self.held.get(key) or (forwarded.incoming if forwarded else None)
         if htlc is None or (htlc.channel.closed and verdict is not Verdict.SETTLE):
             return  # on chain LND takes a preimage only, and its adapter gives it nothing else
+        self.kernel.changed()
         self.answers.setdefault(key, []).append(verdict)
         match verdict:
             case Verdict.RESUME if forwarded is None:

@@ -58,6 +58,7 @@ class Phone:
         seen_since = any(each.changed_at >= before for each in self.node.connections.values())
         if self._kernel.now < before + COOLDOWN_SECONDS - 0.1 and not seen_since:
             self.rung_too_soon.append(method)
+            self._kernel.changed()
         self._rung[method] = self._kernel.now
         self._kernel.later(PUSH_SECONDS, lambda: self._arrive(method, report))
 

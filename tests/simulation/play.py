@@ -2,21 +2,16 @@
 
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
 
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.lsp.stages import FINISHED, Stage
 from asyncpay.engine.payer.stages import Stage as PayerStage
 
-from . import never
 from .coverage import Coverage
 from .never import Violation
 from .schedule import Drawing, Repeating, Schedule
 from .setup import Setup
 from .world import World
-
-if TYPE_CHECKING:
-    from .kernel import Kernel
 
 AFTERSHOCKS_SECONDS = 600.0
 """Until whatever was down is up, and what was late has arrived."""
@@ -80,11 +75,11 @@ def _play(setup: Setup, director: Drawing | Repeating, *, with_story: bool) -> O
 
 
 def _run(world: World, seconds: float) -> None:
-    kernel: Kernel = world.kernel
+    kernel, watch = world.kernel, world.watch
     end = kernel.now + seconds
     while kernel.next_at() <= end:
         kernel.step()
-        never.check(world)
+        watch.check()
     kernel.now = end
 
 

@@ -91,6 +91,7 @@ class Process:
         here = {(type(each), each.key): each for each in records}
         for key in here.keys() | self.stored.keys():
             if here.get(key) != self.stored.get(key):
+                self.kernel.changed()
                 kind = key[0].__name__
                 self.lost.append(f"{who} {here.get(key) or f'no such {kind}'}; stored was {self.stored.get(key)}")
 
@@ -175,6 +176,7 @@ class Process:
 
     def _commit(self, changes: list[Any]) -> None:
         self._disk.commit(changes)
+        self.kernel.changed()
         for change in changes:
             key = type(change.record), change.record.key
             if isinstance(change, Put):

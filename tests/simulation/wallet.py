@@ -81,7 +81,8 @@ class Order:
 class WalletProcess(Process):
     """`asyncpay wallet`.
 
-    For onlookers: shown, refused: pids that it released, and that it refused. cancels_sent: to its LSP.
+    For onlookers: shown, refused: pids that it released, and that it refused. cancels_sent: to its LSP. shown_in_vain: it
+    released what its node will not take.
     on_payment: told of each payment that is stored.
     """
 
@@ -99,6 +100,7 @@ class WalletProcess(Process):
         self.shown: set[bytes] = set()
         self.refused: set[bytes] = set()
         self.cancels_sent = 0
+        self.shown_in_vain = False
         self.on_payment: Callable[[OutgoingPayment], None] = lambda _: None
         self._engine: Wallet
         self._onions, self._letters, self._decode = onions, letters, decode
@@ -106,6 +108,11 @@ class WalletProcess(Process):
     def payment(self, payment_hash: bytes) -> OutgoingPayment | None:
         """What is stored of a payment."""
         return self.record(OutgoingPayment, payment_hash)
+
+    def start(self) -> None:
+        """Not on a phone that sleeps: it is started with the node when that wakes up."""
+        if self.node.running:
+            super().start()
 
     def _begin(self, records: list[Any]) -> None:
         payments = [record for record in records if isinstance(record, OutgoingPayment)]
@@ -302,6 +309,9 @@ class WalletProcess(Process):
             path = BlindedPath.decode(claim.release_path)
         back = self._onions.path(through(self._letters.way_back(self.node, path), HopData()))
         self.shown.add(claim.pid)
+        invoices = [self.node.invoices.known[each] for each in claim.payment_hashes]
+        self.shown_in_vain |= any(invoice.cancelled for invoice in invoices)
+        self.kernel.changed()
         self._letters.send_along(self.node, path, PaymentRelease(pid=claim.pid), back)
 
     def _lsp_of(self, claim: Any) -> NodeId:

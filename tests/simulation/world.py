@@ -29,6 +29,7 @@ from .invoices import SimInvoice
 from .kernel import Director, Kernel
 from .letters import Letters
 from .lsp import LspProcess
+from .never import Watch
 from .network import Connection, Network
 from .node import NETWORK_NAME, SimNode
 from .onions import Onions
@@ -63,12 +64,14 @@ class World:
         self.plugin_died: set[HtlcKey] = set()
         self.released_at: dict[bytes, tuple[int, float]] = {}
         self.cancelled = False
+        self.checked_handover = False
         self.closed_channel = False
         self._has_left = False
         self._build_nodes(setup)
         self._build_processes(setup)
         self._begin(setup)
         self.balances_at_start = {node.name: self.worth(node) for node in self.chain.nodes}
+        self.watch = Watch(self)
         self.kernel.director = director
 
     def close(self) -> None:
