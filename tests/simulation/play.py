@@ -1,6 +1,8 @@
 """One run: turbulence, then quiet in which what can still succeed must, then an end for everything."""
 
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from asyncpay.engine.lsp.records import Block
@@ -61,6 +63,10 @@ def _play(setup: Setup, director: Drawing | Repeating, *, with_story: bool) -> O
         _everything_ends(world)
     except Violation as found:
         violation = found
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__} in {where.name}, {Path(where.filename).name} line {where.lineno}: {error}"
+        violation = Violation("nothing_breaks_down", text)
     finally:
         world.close()
     happened = director.drawn if isinstance(director, Drawing) else director.happened
