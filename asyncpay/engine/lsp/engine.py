@@ -21,7 +21,7 @@ Each file is one subject, and can be read alone:
     requests      block and cancel                           events, effects   the way in and out
     holding       HTLCs: pass, hold, count                   policy            the limits
     release       pid and refusal                            turn              state, and one turn's lists
-    on_behalf     paying in the payer's place                channels, links   who can be reached
+    on_behalf     paying in the payer's place                links             who can be reached
     deadlines     when it has lasted long enough             clock             acting on the time
     mailbox       messages for absent clients                inbound           onion messages to events
     courier       the payer's message, again and again       waking, webhooks  calling absent clients

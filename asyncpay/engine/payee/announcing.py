@@ -46,7 +46,7 @@ def _claim(turn: Turn, event: Announced) -> Claim:
         payment_hashes=message.payment_hashes,
         amount_msat=message.amount_msat,
         release_by_height=message.release_by_height,
-        hold_until=message.hold_until,
+        hold_until=min([message.hold_until, *(each.expires_at for each in event.invoices if each is not None)]),
         release_path=None if path is None else path.encode(),
         payer_lsp=message.payer_lsp_node_id if path is None else None,
         payer=message.payer_node_id if path is None else None,

@@ -11,7 +11,7 @@ class Claim:
     """A held payment, announced by payment_pending. See stages.py.
 
     pid: 32 bytes. payment_hashes: 1 to 4 of 32 bytes; paid: those whose invoices are paid.
-    amount_msat, release_by_height, hold_until: as announced.
+    amount_msat, release_by_height, hold_until: as announced; but none is held for longer than its invoices last.
     release_path: the blinded path (encoded) that came with the announcement; if there is none, payer_lsp and
     payer (node ids, 33 bytes) are there, and the payee builds the path itself.
     tries, next_at: how often the release was sent, and when it is due again (Unix seconds).

@@ -10,7 +10,7 @@ from asyncpay.engine.payer.turn import Turn
 
 def run(turn: Turn, payment: OutgoingPayment) -> None:
     """End a payment whose time is over before anything has left."""
-    if payment.stage in UNPAID and progress.over(turn, payment):
+    if progress.over(turn, payment):
         progress.advance(turn, payment, Trigger.DEADLINE, "its time was over before anything could be paid")
 
 

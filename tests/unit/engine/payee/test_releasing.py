@@ -8,7 +8,7 @@ from asyncpay.engine.payee.stages import Stage
 from asyncpay.node_events import LinkClosed
 from asyncpay.wire.messages import ReleaseStatus
 
-from .world import CHANNEL, HASH, HASH2, PID, NodeInvoice, World
+from .world import CHANNEL, HASH, HASH2, PID, START, NodeInvoice, World
 
 
 def test_at_doubling_intervals_and_not_for_ever() -> None:
@@ -40,6 +40,16 @@ def test_not_beyond_the_deadlines(how: str) -> None:
     world.sleep(1000)
     assert world.releases == sent
     assert world.payee.next_deadline == float("inf")
+
+
+def test_not_beyond_the_invoice_whatever_was_announced() -> None:
+    world = World()
+    world.invoices[HASH].expires_at = int(START) + 50
+    world.announce(hold_until=2**62, release_by_height=2**32 - 1)
+    world.sleep(50)
+    assert world.stage is Stage.RELEASING
+    world.sleep(1)
+    assert world.stage is Stage.EXPIRED
 
 
 def test_without_a_channel_it_waits_for_one() -> None:

@@ -161,13 +161,12 @@ class World:
             self.feed(event)
 
     def sleep(self, seconds: float) -> None:
-        """Time passes, and the engine is woken when it asked for it."""
+        """Time passes, and the engine is woken when it asked for it, and only then."""
         end = self.now + seconds
         while self.payee.next_deadline <= end:
             self.now = max(self.now, self.payee.next_deadline)
             self.feed(Tick())
         self.now = end
-        self.feed(Tick())
 
     def mine(self, blocks: int = 1) -> None:
         self.height += blocks

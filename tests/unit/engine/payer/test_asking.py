@@ -4,9 +4,10 @@ import pytest
 
 from asyncpay.engine.payer.effects import Log, Pay
 from asyncpay.engine.payer.stages import Stage
+from asyncpay.node_events import PeerConnected
 from asyncpay.wire.messages import BlockRequest, BlockState, BlockStatus, CancelRequest
 
-from .world import AMOUNT, BLOCK, HASH, HEIGHT, LSP, START, World, order
+from .world import AMOUNT, BLOCK, HASH, HEIGHT, LSP, OTHER_LSP, START, World, in_stage, order
 
 
 def test_asked_blocked_and_paid_in_this_order() -> None:
@@ -130,6 +131,13 @@ def test_a_connection_told_of_twice_is_one() -> None:
     assert len(world.sent(BlockRequest)) == 1
 
 
+def test_somebody_else_s_connection_changes_nothing() -> None:
+    world = World()
+    world.deaf = True
+    world.order()
+    assert world.feed(PeerConnected(OTHER_LSP)) == []
+
+
 def test_while_the_node_is_away_the_asking_waits_for_it() -> None:
     world = World()
     world.detach()
@@ -175,6 +183,21 @@ def test_while_the_node_pays_the_request_is_repeated_for_the_sake_of_its_answer(
     assert world.stage is Stage.HANDED_OVER
     sent = len(world.sent(BlockRequest))
     world.sleep(1000)
+    assert len(world.sent(BlockRequest)) == sent
+
+
+@pytest.mark.parametrize("why", ["cancelled", "ended"])
+def test_nothing_is_asked_of_a_block_that_is_not_wanted_any_more(why: str) -> None:
+    world = in_stage(Stage.PAYING)
+    world.deaf = True
+    if why == "cancelled":
+        world.cancel()
+    else:
+        world.update(BlockState.FAILED_BACK)
+    sent = len(world.sent(BlockRequest))
+    world.sleep(100)
+    world.restart()
+    assert world.stage is Stage.PAYING
     assert len(world.sent(BlockRequest)) == sent
 
 

@@ -149,12 +149,15 @@ def test_no_cancel_beyond_the_deadlines() -> None:
     assert len(world.sent(CancelRequest)) == 1
 
 
-def test_a_finished_payment_cannot_be_cancelled() -> None:
+@pytest.mark.parametrize("mute", [False, True])
+def test_a_finished_payment_cannot_be_cancelled(mute: bool) -> None:
     world = handed_over()
+    world.mute = mute
     world.lsp_releases()
     world.run()
     world.cancel()
     assert world.stage is Stage.SETTLED
+    assert not world.payment.cancelled
     assert world.sent(CancelRequest) == []
 
 

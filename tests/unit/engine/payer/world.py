@@ -353,14 +353,13 @@ class World:
             self.run()
 
     def sleep(self, seconds: float) -> None:
-        """Time passes, and the engine is woken when it asked for it."""
+        """Time passes, and the engine is woken when it asked for it, and only then."""
         end = self.now + seconds
         while self.payer.next_deadline <= end:
             self.now = max(self.now, self.payer.next_deadline)
             self.feed(Tick())
             self.lsp_minds_deadlines()
         self.now = end
-        self.feed(Tick())
         self.lsp_minds_deadlines()
 
     def mine(self, blocks: int = 1) -> None:

@@ -1,0 +1,103 @@
+"""The wallet's file: what its engines keep comes out as it went in. What every store does is in test_store.py."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from asyncpay.engine.changes import Drop, Put
+from asyncpay.engine.payee.records import Claim
+from asyncpay.engine.payee.stages import Stage as ClaimStage
+from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.payer.stages import Stage
+from asyncpay.store import WalletStore
+from asyncpay.wire.messages import BlockState
+from asyncpay.wire.onion import OnionMessage
+
+HASH = st.binary(min_size=32, max_size=32)
+HASHES = st.lists(HASH, max_size=4).map(tuple)
+NODE = st.binary(min_size=33, max_size=33)
+NUMBER = st.integers(0, 2**63 - 1)
+TIME = st.floats(0, 1e10)
+TEXT = st.text(st.characters(codec="utf-8"))
+
+records = st.one_of(
+    st.builds(
+        OutgoingPayment,
+        payment_hash=HASH,
+        pid=HASH,
+        lsp=NODE,
+        payee=NODE,
+        invoice=TEXT,
+        description=TEXT,
+        amount_msat=NUMBER,
+        fee_limit_msat=NUMBER,
+        slack_blocks=NUMBER,
+        cltv_limit_blocks=NUMBER,
+        max_parts=NUMBER,
+        release_by_height=NUMBER,
+        hold_until=NUMBER,
+        request=st.binary(),
+        cancel=st.binary(),
+        pending=st.builds(OnionMessage, NODE, st.binary()),
+        created_at=TIME,
+        stage=st.sampled_from(Stage),
+        requests_sent=NUMBER,
+        request_next_at=st.none() | TIME,
+        cancelled=st.booleans(),
+        cancels_sent=NUMBER,
+        cancel_next_at=st.none() | TIME,
+        told=st.none() | st.sampled_from(BlockState),
+        told_parts=NUMBER,
+        preimage=st.none() | HASH,
+        fee_msat=NUMBER,
+        failure=TEXT,
+        ended_at=st.none() | TIME,
+    ),
+    st.builds(
+        Claim,
+        pid=HASH,
+        payment_hashes=HASHES,
+        paid=HASHES,
+        amount_msat=NUMBER,
+        release_by_height=NUMBER,
+        hold_until=NUMBER,
+        release_path=st.none() | st.binary(),
+        payer_lsp=st.none() | NODE,
+        payer=st.none() | NODE,
+        announced_at=TIME,
+        stage=st.sampled_from(ClaimStage),
+        tries=NUMBER,
+        next_at=st.none() | TIME,
+        failure=TEXT,
+    ),
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "wallet.sqlite"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@given(st.lists(records, unique_by=lambda record: (type(record), record.key)))
+def test_what_goes_in_comes_out(path: Path, written: list[OutgoingPayment | Claim]) -> None:
+    with WalletStore(path) as store:
+        store.commit([Put(record) for record in written])
+    with WalletStore(path) as store:
+        assert sorted(store.load(), key=repr) == sorted(written, key=repr)
+        store.commit([Drop(record) for record in written])
+        assert list(store.load()) == []
+
+
+@settings(max_examples=20, deadline=None)
+@given(record=records)
+def test_a_record_is_replaced_as_a_whole(
+    record: OutgoingPayment | Claim, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    newer = replace(record, failure="newer", stage=list(type(record.stage))[-1])  # type: ignore[arg-type]
+    with WalletStore(tmp_path_factory.mktemp("wallet") / "wallet.sqlite") as store:
+        store.commit([Put(record), Put(newer)])
+        assert list(store.load()) == [newer]
