@@ -17,6 +17,9 @@ from .shrink import Shrinker
 MOST_STORIES = 3
 """Shrinking takes a while, and one defect mostly breaks many schedules."""
 
+PIPE_WIDTH = 160
+"""Of tables, where no terminal says how wide it is."""
+
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Json = Annotated[Path | None, typer.Option("--json", help="write the figures there, too")]
 
@@ -24,7 +27,7 @@ Json = Annotated[Path | None, typer.Option("--json", help="write the figures the
 @app.command()
 def run(n: int = 10_000, seed: int = 0, json_path: Json = None) -> None:
     """Play N schedules of SEED; exit 1 if any breaks a rule."""
-    console = Console()
+    console = _console()
 
     def progress(total: Tally) -> None:
         if total.schedules % 1000 == 0:
@@ -54,10 +57,15 @@ def tell(number: int, shrink: bool = True) -> None:
 @app.command()
 def mutants(n: int = 10_000, seed: int = 0, only: str | None = None, json_path: Json = None) -> None:
     """Break the engines on purpose; exit 1 if any of the defects is not caught within N schedules."""
-    results = hunt_mutants(Console(), n, seed, only)
+    results = hunt_mutants(_console(), n, seed, only)
     if json_path is not None:
         json_path.write_text(json.dumps([each.plain() for each in results], indent=1))
     sys.exit(not all(each.caught for each in results))
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
 app()

@@ -51,7 +51,9 @@ class NodeCrash:
 
     def apply(self, world: "World") -> None:
         node = world.nodes.get(self.node)
-        if node is not None and node.running:
+        if self.node in ("A", "B"):
+            world.phone(self.node).crash_node(self.down_seconds, silently=self.silently)
+        elif node is not None and node.running:
             node.kill(silently=self.silently)
             world.kernel.later(self.down_seconds, node.start)
 
@@ -248,7 +250,7 @@ def _anything(random: Random) -> Disturbance:
     if kind < 4:
         return Crash(random.choice([lsp, lsp, "A's wallet", "B's wallet"]), random.choice(DOWN_SECONDS))
     if kind < 9:
-        return NodeCrash(random.choice([lsp, lsp, "router"]), random.choice(DOWN_SECONDS), random.random() < 0.3)
+        return NodeCrash(random.choice([lsp, lsp, lsp, "router", phone]), random.choice(DOWN_SECONDS), random.random() < 0.3)
     if kind < 16:
         return Cut(link, random.choice(APART_SECONDS), random.choice([0, 0, 1, 2]))
     if kind < 22:

@@ -24,6 +24,7 @@ class Implementation:
     tells_settlement_without_payer: a settlement is reported while the payer is disconnected.
     requires_interceptor: without its component the node fails new forwards; else it holds them for it.
     retries_parts: a failed part of an own payment is sent anew while the payment's timeout lasts.
+    pays_in_one_call: the node itself sends part after part, also while nobody listens.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Implementation:
     tells_settlement_without_payer: bool
     requires_interceptor: bool
     retries_parts: bool
+    pays_in_one_call: bool
 
 
 LND = Implementation(
@@ -71,6 +73,7 @@ LND = Implementation(
     tells_settlement_without_payer=False,
     # test_lsp_component.py::test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_again
     requires_interceptor=True,
+    pays_in_one_call=True,
     retries_parts=True,  # tried by hand: up to 14 more HTLCs while timeout_seconds lasts
 )
 
@@ -95,6 +98,7 @@ CLN = Implementation(
     onion_seconds=0.25,
     tells_settlement_without_payer=True,
     requires_interceptor=False,
+    pays_in_one_call=False,  # sendpay, once for each part
     retries_parts=False,  # sendpay never retries
 )
 

@@ -36,6 +36,11 @@ class SimPayment:
     sending: Life = field(default_factory=Life)
     waiting: list[tuple[Life, Report]] = field(default_factory=list)
 
+    @property
+    def nothing_sent(self) -> bool:
+        """Whoever was to send its parts has died before the first."""
+        return not self.sent and self.sending.over
+
     def result(self) -> PaymentResult:
         """Where it stands now."""
         flying = [htlc for htlc in self.htlcs if not htlc.gone]
@@ -53,11 +58,15 @@ class SimPayment:
 
 
 class Payments:
-    """The payments of one node. `parts`: into how many it splits; `sends_anew`: whether a failed part is retried."""
+    """The payments of one node.
+
+    parts: into how many it splits. sends_anew: whether a failed part is retried. slow_seconds: to find a way for one.
+    """
 
     def __init__(self, node: "SimNode") -> None:
         self.parts = 1
         self.sends_anew = False
+        self.slow_seconds = 0.0
         self.ways: dict[tuple[NodeId, NodeId | None], list[SimNode]] = {}
         self.known: dict[bytes, SimPayment] = {}
         self._node = node
@@ -69,16 +78,18 @@ class Payments:
         if payment is None:
             payment = SimPayment(order, node.kernel.now, self._split(order))
             self.known[payment_hash] = payment
-            if node.implementation.retries_parts:  # LND: one call, the rest is the node's business
-                for number in range(len(payment.amounts)):
-                    self._send(payment, number)
+            payment.sending = node.life if node.implementation.pays_in_one_call else life
+            self._later(payment)
+        elif not node.implementation.pays_in_one_call and payment.sending.over:
+            payment.sending = life
+            self._later(payment)
         payment.waiting.append((life, report))
-        self._continue(payment, life)
+        self._conclude(payment)
 
     def track(self, payment_hash: bytes, life: Life, report: Report) -> None:
         """See Node.track_payment."""
         payment = self.known.get(payment_hash)
-        if payment is None:
+        if payment is None or (payment.nothing_sent and not self._node.implementation.pays_in_one_call):
             report(PaymentResult(status=PaymentStatus.UNKNOWN))
         else:
             payment.waiting.append((life, report))
@@ -99,13 +110,16 @@ class Payments:
             self._send(payment, self._number_of(payment, htlc))
         self._conclude(payment)
 
-    def _continue(self, payment: SimPayment, life: Life) -> None:
-        """CLN: the adapter sends part after part, and after a break those that are missing."""
+    def _later(self, payment: SimPayment) -> None:
+        """Part after part: by LND itself after one call, by CLN's adapter in as many."""
+        pause = max(self.slow_seconds, BETWEEN_PARTS_SECONDS)
+        self._node.kernel.later(pause if payment.sent else self.slow_seconds, lambda: self._next(payment), payment.sending)
+
+    def _next(self, payment: SimPayment) -> None:
         missing = [number for number in range(len(payment.amounts)) if number not in payment.sent]
         if missing and not payment.failure:
-            payment.sending = life
             self._send(payment, missing[0])
-            self._node.kernel.later(BETWEEN_PARTS_SECONDS, lambda: self._continue(payment, life), life)
+            self._later(payment)
         else:
             self._conclude(payment)
 

@@ -24,15 +24,17 @@ class Phone:
         self._kernel: Kernel = node.kernel
         self._visit = Life()
         self._until = 0.0
+        self._awake = True
 
     @property
     def awake(self) -> bool:
         """Whether its apps run."""
-        return self.node.running
+        return self._awake
 
     def wake(self, seconds: float | None) -> None:
         """The apps run, for so many seconds at least; None: until somebody sends them to sleep."""
-        if not self.awake:
+        if not self._awake:
+            self._awake = True
             self._kernel.tell(self.name, "wakes up")
             self.node.start()
             self.wallet.start()
@@ -45,11 +47,22 @@ class Phone:
 
     def sleep(self, *, silently: bool = False) -> None:
         """The apps are stopped; silently: the other ends do not notice at once."""
-        if self.awake:
+        if self._awake:
+            self._awake = False
             self._kernel.tell(self.name, "goes to sleep")
             self._visit = self._visit.end()
             self.wallet.kill()
             self.node.kill(silently=silently)
+
+    def crash_node(self, down_seconds: float, *, silently: bool) -> None:
+        """The node's process dies, and is started again unless the phone sleeps by then."""
+        self.node.kill(silently=silently)
+        self._kernel.later(down_seconds, self._restart_node)
+
+    def _restart_node(self) -> None:
+        if self._awake:
+            self.node.start()
+            self.wallet.start()
 
     def push(self, method: str, report: Callable[[bool], None]) -> None:
         """An LSP calls the webhook of this phone."""

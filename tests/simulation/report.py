@@ -27,7 +27,8 @@ def show(console: Console, total: Tally, shrunken: Sequence[tuple[Failure, Outco
         f"{total.schedules} schedules in {total.seconds:.1f} s: {rate:.0f} schedules/s, "
         f"{total.steps / max(1, total.schedules):.0f} steps and "
         f"{total.disturbances / max(1, total.schedules):.1f} disturbances each; "
-        f"B was paid in {total.paid}"
+        f"B was paid in {total.paid}",
+        soft_wrap=True,
     )
     for engine in TABLES:
         console.print(_coverage_table(total.coverage, engine))
@@ -75,7 +76,7 @@ def _coverage_table(coverage: Coverage, engine: str) -> Table:
     stages, events = TABLES[engine]
     entered, cells = coverage.entered(engine), len(all_cells(engine))
     table = Table(title=f"{engine}: {entered} of {cells} cells of stage and event entered", title_justify="left")
-    table.add_column("event")
+    table.add_column("event", no_wrap=True)
     names = [NOTHING, *(stage.value for stage in stages)]
     for name in names:
         table.add_column(name, justify="right")

@@ -10,12 +10,14 @@ class Setup:
     """
     payer, payer_lsp, payee_lsp, payee: implementations. shared: one LSP serves both.
     parts: of the payment. sends_anew: the payer's node retries failed parts at once.
+    slow_seconds: the payer's node takes so long to find a way for a part.
     private: the invoice is kept from the LSP. literal: no reply path, the payee builds it.
     careless_blocks: how much too high the payer asks for release_by_height.
     replays: an HTLC that was forwarded is offered again when its payer reconnects (lnd#5115).
     slack_blocks, return_blocks, hold_seconds: what the payer asks for.
     on_disk: the stores are files on the disk, not in memory.
     payer_leaves: seconds from the handover to the payer's sleep. payer_leaves_early: seconds from its order.
+    hands_over_early: seconds from the order at which a payer of another make tells the payee, held or not.
     payer_wakes_after, payee_wakes_after: seconds from a push to the phone being awake; None: it ignores pushes.
     payee_awake: from the start and for good. payee_willing: its invoice can be paid.
     payee_returns: comes online after the turbulence. payer_first: and the payer comes before it.
@@ -29,6 +31,7 @@ class Setup:
     shared: bool = False
     parts: int = 1
     sends_anew: bool = False
+    slow_seconds: float = 0.0
     private: bool = False
     literal: bool = False
     careless_blocks: int = 0
@@ -40,6 +43,7 @@ class Setup:
     payer_leaves: float | None = None
     payer_leaves_early: float | None = None
     payer_wakes_after: float | None = 2.0
+    hands_over_early: float | None = None
     payee_awake: bool = True
     payee_wakes_after: float | None = 2.0
     payee_willing: bool = True
@@ -73,6 +77,7 @@ class Setup:
             shared=often(0.2),
             parts=random.choice([1, 1, 2, 3]),
             sends_anew=often(0.3),
+            slow_seconds=random.choice([0.0, 0.0, 0.0, 0.5]),
             private=often(0.4),
             literal=often(0.15),
             careless_blocks=random.choice([0, 0, 0, 0, 400]),
@@ -84,6 +89,7 @@ class Setup:
             payer_leaves=random.choice([None, 0.0, 1.0, 1.0, 30.0]),
             payer_leaves_early=random.choice([None, None, None, None, 0.05, 0.3, 1.0]),
             payer_wakes_after=random.choice([2.0, 2.0, 50.0, None, None]),
+            hands_over_early=random.choice([*[None] * 11, 0.1]),
             payee_awake=often(0.3),
             payee_wakes_after=random.choice([2.0, 2.0, 40.0, 200.0, None]),
             payee_willing=often(0.93),

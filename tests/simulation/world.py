@@ -105,6 +105,7 @@ class World:
             self._find_routes(each)
         self.lsp_a_node.replays = self.lsp_b_node.replays = setup.replays
         self.a.payments.parts, self.a.payments.sends_anew = setup.parts, setup.sends_anew
+        self.a.payments.slow_seconds = setup.slow_seconds
         by_id = {each.id: each for each in self.chain.nodes}
         for source, through in ((self.a, self.lsp_a_node.id), (self.lsp_a_node, None), (self.c, None)):
             route = self._routes[source.id, self.b.id]
@@ -215,6 +216,8 @@ class World:
                 careless_blocks=setup.careless_blocks,
             )
         )
+        if setup.hands_over_early is not None:
+            self.kernel.later(setup.hands_over_early, self.hands_over_early)
         if setup.payer_leaves_early is not None:
             self.kernel.later(setup.payer_leaves_early, self.phone_a.sleep)
 
