@@ -37,9 +37,9 @@ class SimHtlc:
     """An HTLC on a channel, as both of its ends see it sooner or later.
 
     way: the steps that remain, none at the payee. total_msat: what the payee is to wait for.
-    arrived: the receiver has it. offered_at: to its component, last. resolved: the receiver has settled (preimage) or failed it. gone: the offerer
-    knows, and the money has moved.
     incoming: which HTLC the offerer forwarded here; None for a payment of its own.
+    arrived: the receiver has it. offered_at: to its component, last.
+    resolved: the receiver has settled (preimage) or failed it. gone: the offerer knows, and the money has moved.
     """
 
     channel: "Channel"

@@ -24,6 +24,7 @@ TABLES: dict[str, tuple[Any, Any]] = {
     PAYEE: (PayeeStage, PayeeEvent),
 }
 
+
 def all_cells(engine: str) -> list[Cell]:
     """Every cell of an engine's table, whether it can be entered or not."""
     stages, events = TABLES[engine]

@@ -250,7 +250,9 @@ def _anything(random: Random) -> Disturbance:
     if kind < 4:
         return Crash(random.choice([lsp, lsp, "A's wallet", "B's wallet"]), random.choice(DOWN_SECONDS))
     if kind < 9:
-        return NodeCrash(random.choice([lsp, lsp, lsp, "router", phone]), random.choice(DOWN_SECONDS), random.random() < 0.3)
+        return NodeCrash(
+            random.choice([lsp, lsp, lsp, "router", phone]), random.choice(DOWN_SECONDS), random.random() < 0.3
+        )
     if kind < 16:
         return Cut(link, random.choice(APART_SECONDS), random.choice([0, 0, 1, 2]))
     if kind < 22:

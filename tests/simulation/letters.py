@@ -44,7 +44,7 @@ class Letters:
         payload = Payload(async_payment=message.encode(), reply_path=reply_path)
         hops = self._onions.hops(path)
         if first == node.id:
-            return node.running and node.route_onion(node.id, self._onions.seal(hops, payload)) is None
+            return node.running and node.relay.route(node.id, self._onions.seal(hops, payload)) is None
         *own, _ = route = self._routes[node.id, first]
         front = through([*own, first], HopData())[:-1]
         return self.send(node, route[0], self._onions.seal([*front, *hops], payload))

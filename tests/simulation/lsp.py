@@ -99,7 +99,7 @@ class LspProcess(Process):
 
     # --- out ---
 
-    def _perform(self, effect: do.Effect) -> None:
+    def _perform(self, effect: do.Effect) -> None:  # noqa: C901 - one case for each effect
         match effect:
             case do.Answer():
                 self.kernel.tell(self.name, "answers HTLC %s: %s", effect.key, effect.verdict.value)
@@ -113,9 +113,9 @@ class LspProcess(Process):
                 if isinstance(effect.message, BlockReply):
                     self.kernel.changed()
                     self.replies.setdefault(effect.client, set()).add(effect.message.status)
-                if self._letters.send_to_peer(self.node, effect.client, effect.message):
-                    if isinstance(effect.message, BlockUpdate):
-                        self.enqueue(on.UpdateSent(effect.message.unblock_hash, effect.message.state))
+                sent = self._letters.send_to_peer(self.node, effect.client, effect.message)
+                if sent and isinstance(effect.message, BlockUpdate):
+                    self.enqueue(on.UpdateSent(effect.message.unblock_hash, effect.message.state))
             case do.SendAlong():
                 if effect.message.status is ReleaseStatus.RELEASED:
                     self.promised.add(effect.message.unblock_hash)
@@ -136,14 +136,14 @@ class LspProcess(Process):
                     self.enqueue(on.Census(number, self.node.pending_htlcs()))
 
     def _deliver(self, effect: do.Deliver) -> None:
-        there = self.node.running and self.node.route_onion(self.node.id, effect.message) is None
+        there = self.node.running and self.node.relay.route(self.node.id, effect.message) is None
         delivery = on.Delivery.DONE if there else on.Delivery.NOT_CONNECTED
         self.enqueue(on.DeliveryReported(effect.client, effect.letter_id, delivery))
 
     def _relay(self, effect: do.Relay) -> None:
         if not self.node.running:
             return
-        absent = self.node.route_onion(self.node.id, effect.message)
+        absent = self.node.relay.route(self.node.id, effect.message)
         if absent is not None:
             self.enqueue(
                 OnionInTransit(source=effect.client, message=effect.message, next_node_id=absent, undelivered=True)

@@ -128,10 +128,10 @@ MUTANTS = (
         "courier_next_at=None))",
     ),
     Mutant(
-        "call the payer by no push",
-        f"{LSP}.release",
-        "    if links.payer_missing(turn, parts):\n",
-        "    if False:\n",
+        "call no payer whose link is needed",
+        f"{LSP}.waking",
+        "    return any(links.payer_missing(turn, links.stuck_parts(turn, block)) for block in theirs)\n",
+        "    return any(False for _ in theirs)\n",
     ),
     Mutant(
         "ring twice within the cooldown",
@@ -223,9 +223,7 @@ def hunt_mutants(console: Console, most: int, seed: int, only: str | None) -> li
 
 def _hunt(mutant: Mutant, most: int, seed: int) -> Hunted:
     command = [sys.executable, "-m", "simulation.caught", mutant.name, str(most), str(seed)]
-    done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"hunting '{mutant.name}' ended with an error:\n{done.stderr}")
     return Hunted(name=mutant.name, module=mutant.module, **json.loads(done.stdout.splitlines()[-1]))
@@ -238,7 +236,9 @@ def _verdict(result: Hunted) -> str:
 
 
 def _table(results: list[Hunted]) -> Table:
-    table = Table(title=f"{sum(each.caught for each in results)} of {len(results)} mutants caught", title_justify="left")
+    table = Table(
+        title=f"{sum(each.caught for each in results)} of {len(results)} mutants caught", title_justify="left"
+    )
     for name in ("mutant", "in", "schedules", "seconds", "rule that it broke"):
         table.add_column(name, justify="right" if name in ("schedules", "seconds") else "left")
     for each in results:

@@ -173,12 +173,12 @@ class Network:
                 case Lose():
                     return
                 case Twice():
-                    self.kernel.later(LATENCY_SECONDS, lambda: target.take_onion(source, message), life)
+                    self.kernel.later(LATENCY_SECONDS, lambda: target.relay.take(source, message), life)
                 case Late(seconds):
-                    self.kernel.later(seconds, lambda: target.take_onion(source, message), life)
+                    self.kernel.later(seconds, lambda: target.relay.take(source, message), life)
                     return
         if not life.over:
-            target.take_onion(source, message)
+            target.relay.take(source, message)
 
     def describe(self, message: OnionMessage) -> str:
         """What a message is, for names of moments and for the story."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from asyncpay.engine.lsp.records import Block, Htlc, Letter
 from asyncpay.engine.lsp.stages import Stage, Trigger
 from asyncpay.engine.payer.stages import Stage as PayerStage
-from asyncpay.lightning import Verdict
+from asyncpay.lightning import HtlcKey, Verdict
 from asyncpay.wire.messages import BlockStatus
 
 from .channels import SimHtlc
@@ -127,25 +127,12 @@ def nothing_is_held_past_its_margin(world: "World") -> Iterator[str]:
         if not _attentive(lsp):
             continue
         for htlc in lsp.node.held.values():
-            record = lsp.record(Htlc, htlc.key)
-            block = None if record is None or record.block is None else lsp.record(Block, record.block)
-            if not _asked(world, lsp, htlc):
-                continue
-            if block is not None and block.stage is Stage.PAYING:
-                continue
-            if htlc.expiry - lsp.heard_height <= lsp.policy.min_margin_blocks:
-                yield f"{lsp.name} holds HTLC {htlc.key} {htlc.expiry - lsp.heard_height} blocks before its expiry"
-            if block is not None and lsp.heard_height > block.release_by_height:
-                yield f"{lsp.name} holds HTLC {htlc.key} after release_by_height"
-            if block is not None and world.kernel.now > block.hold_until + 1 + GRACE_SECONDS:
-                yield f"{lsp.name} holds HTLC {htlc.key} after hold_until"
-            if block is not None and _overdue(world, lsp, block):
-                yield f"{lsp.name} holds an incomplete set for too long"
-    for lsp in world.lsps:
+            block = _block_of(lsp, htlc.key)
+            if _asked(world, lsp, htlc) and (block is None or block.stage is not Stage.PAYING):
+                yield from _overdue(world, lsp, htlc, block)
         for key in lsp.node.cut_off:
-            record = lsp.record(Htlc, key)
-            block = None if record is None or record.block is None else lsp.record(Block, record.block)
-            if _attentive(lsp) and (block is None or block.stage is not Stage.PAYING):
+            block = _block_of(lsp, key)
+            if block is None or block.stage is not Stage.PAYING:
                 yield f"the node of {lsp.name} had to fail HTLC {key} by itself"
 
 
@@ -211,7 +198,7 @@ def a_crash_loses_nothing(world: "World") -> Iterator[str]:
 
 
 def all_is_bounded(world: "World") -> Iterator[str]:
-    """Mailboxes, blocks, pushes, and the work itself."""
+    """Mailboxes and pushes."""
     for lsp in world.lsps:
         for client in (world.a.id, world.b.id, world.c.id):
             letters = [each for each in lsp.records(Letter) if each.client == client]
@@ -220,11 +207,16 @@ def all_is_bounded(world: "World") -> Iterator[str]:
     for phone in world.phones.values():
         if phone.rung_too_soon:
             yield f"{phone.name} was called twice within its cooldown: {phone.rung_too_soon}"
-    if world.kernel.steps > MOST_STEPS:
-        yield f"more than {MOST_STEPS} steps"
 
 
 Rule = Callable[["World"], Iterator[str]]
+
+
+def work_is_bounded(world: "World") -> Iterator[str]:
+    """Nobody keeps the others busy for ever."""
+    if world.kernel.steps > MOST_STEPS:
+        yield f"more than {MOST_STEPS} steps"
+
 
 AFTER_CHANGES: tuple[Rule, ...] = (
     no_lsp_pays_out_what_it_cannot_claim,
@@ -247,6 +239,7 @@ AFTER_CHANGES: tuple[Rule, ...] = (
 AT_ANY_TIME: tuple[Rule, ...] = (
     nothing_is_held_past_its_margin,
     nothing_waits_without_a_reason,
+    work_is_bounded,
 )
 """What can be broken by mere time."""
 
@@ -274,7 +267,7 @@ def _may_cost(htlc: SimHtlc) -> bool:
 
 
 def _failed(htlc: SimHtlc) -> bool:
-    return htlc.resolved and htlc.preimage is None or htlc.gone and htlc.preimage is None
+    return (htlc.resolved and htlc.preimage is None) or (htlc.gone and htlc.preimage is None)
 
 
 def _attentive(lsp: "LspProcess") -> bool:
@@ -288,11 +281,24 @@ def _asked(world: "World", lsp: "LspProcess", htlc: SimHtlc) -> bool:
     return waits and world.kernel.now > htlc.offered_at + GRACE_SECONDS
 
 
-def _overdue(world: "World", lsp: "LspProcess", block: Block) -> bool:
-    if block.stage not in (Stage.ACCEPTED, Stage.UNLOCKED):
-        return False
-    began = block.first_part_at
-    return began is not None and world.kernel.now > began + lsp.policy.incomplete_seconds + GRACE_SECONDS
+def _block_of(lsp: "LspProcess", key: HtlcKey) -> Block | None:
+    record = lsp.record(Htlc, key)
+    return None if record is None or record.block is None else lsp.record(Block, record.block)
+
+
+def _overdue(world: "World", lsp: "LspProcess", htlc: SimHtlc, block: Block | None) -> Iterator[str]:
+    left = htlc.expiry - lsp.heard_height
+    if left <= lsp.policy.min_margin_blocks:
+        yield f"{lsp.name} holds HTLC {htlc.key} {left} blocks before its expiry"
+    if block is None:
+        return
+    if lsp.heard_height > block.release_by_height:
+        yield f"{lsp.name} holds HTLC {htlc.key} after release_by_height"
+    if world.kernel.now > block.hold_until + 1 + GRACE_SECONDS:
+        yield f"{lsp.name} holds HTLC {htlc.key} after hold_until"
+    began = block.first_part_at if block.stage in (Stage.ACCEPTED, Stage.UNLOCKED) else None
+    if began is not None and world.kernel.now > began + lsp.policy.incomplete_seconds + GRACE_SECONDS:
+        yield f"{lsp.name} holds an incomplete set for too long"
 
 
 def _waits_for_client(world: "World", lsp: "LspProcess", htlc: SimHtlc, since: float) -> bool:

@@ -1,4 +1,4 @@
-"""A simulated Lightning node: peers, HTLCs on their way through, onion messages, and what it tells its component.
+"""A simulated Lightning node: peers, HTLCs on their way through, and what it tells its component.
 
 It behaves by the rules of its `Implementation`, and answers the questions of `asyncpay.nodes.base.Node`
 without waiting. What a real node writes to disk outlives `kill`; everything else does not.
@@ -20,20 +20,18 @@ from asyncpay.node_events import (
     LinkChanged,
     LinkClosed,
     NodeEvent,
-    OnionInTransit,
-    OnionReceived,
     PeerConnected,
     PeerDisconnected,
 )
-from asyncpay.wire.onion import OnionMessage
 
 from .channels import DELTA_BLOCKS, FEE_MSAT, Channel, SimHtlc, Step
 from .implementations import Implementation
 from .invoices import Invoices
 from .kernel import Kernel, Life
 from .network import Connection, Network
-from .onions import Arrived, Onions, Onward
+from .onions import Onions
 from .payments import Payments
+from .relay import Relay
 
 if TYPE_CHECKING:
     from .chain import Chain
@@ -58,7 +56,13 @@ class SimNode:
     """One node. `intercepts`: HTLCs on their way through it wait for its component's answer."""
 
     def __init__(
-        self, kernel: Kernel, chain: "Chain", network: Network, onions: Onions, name: str, implementation: Implementation
+        self,
+        kernel: Kernel,
+        chain: "Chain",
+        network: Network,
+        onions: Onions,
+        name: str,
+        implementation: Implementation,
     ) -> None:
         self.kernel, self.chain, self.network, self.onions = kernel, chain, network, onions
         self.name, self.implementation = name, implementation
@@ -76,6 +80,7 @@ class SimNode:
         self.cut_off: list[HtlcKey] = []
         self.payments = Payments(self)
         self.invoices = Invoices(self)
+        self.relay = Relay(self)
         self._component: Component | None = None
         self._stream = Life()
         self._answering = Life()
@@ -83,7 +88,6 @@ class SimNode:
         self.on_offer: set[HtlcKey] = set()
         self._untold: list[tuple[SimHtlc, NodeEvent]] = []
         self._missed: list[SimHtlc] = []
-        self._tokens: dict[NodeId, tuple[float, float]] = {}
         chain.nodes.append(self)
 
     # --- starting and stopping ---
@@ -390,56 +394,3 @@ class SimNode:
             self.tell(event)
         else:
             self._untold.append((incoming, event))
-
-    # --- onion messages ---
-
-    def take_onion(self, source: "SimNode", message: OnionMessage) -> None:
-        """An onion message came from a peer."""
-        if self.running and self._within_rate(source.id):
-            self.route_onion(source.id, message)
-
-    def route_onion(self, source: NodeId, message: OnionMessage) -> NodeId | None:
-        """Take one's own layer off and do what it says. Returns the next peer if that is not there."""
-        match self.onions.peel(message, self.id):
-            case Arrived(data, payload):
-                transit = bool(self.implementation.capabilities.transit_release)
-                self.tell(
-                    OnionReceived(
-                        path_id=data.path_id,
-                        payment_unblock=data.payment_unblock if transit else None,
-                        async_payment=payload.async_payment,
-                        reply_path=payload.reply_path,
-                    )
-                )
-            case Onward(data, next_node_id, inner):
-                gone = not self.network.send_onion(self, next_node_id, inner)
-                self._tell_transit(source, message, next_node_id, data.payment_unblock, gone)
-                return next_node_id if gone else None
-        return None
-
-    def _tell_transit(
-        self, source: NodeId, message: OnionMessage, next_node_id: NodeId, pid: bytes | None, gone: bool
-    ) -> None:
-        """LND shows all that passes, CLN only what it could not forward."""
-        if source == self.id or source == next_node_id:
-            return
-        shows_all = bool(self.implementation.capabilities.transit_release)
-        if shows_all or gone:
-            self.tell(
-                OnionInTransit(
-                    source=source,
-                    message=message,
-                    next_node_id=next_node_id,
-                    payment_unblock=pid if shows_all else None,
-                    undelivered=not shows_all,
-                )
-            )
-
-    def _within_rate(self, source: NodeId) -> bool:
-        burst, seconds = self.implementation.onion_burst, self.implementation.onion_seconds
-        if burst is None:
-            return True
-        tokens, since = self._tokens.get(source, (float(burst), self.kernel.now))
-        tokens = min(float(burst), tokens + (self.kernel.now - since) / seconds)
-        self._tokens[source] = (max(0.0, tokens - 1), self.kernel.now)
-        return tokens >= 1

@@ -113,7 +113,9 @@ class Payments:
     def _later(self, payment: SimPayment) -> None:
         """Part after part: by LND itself after one call, by CLN's adapter in as many."""
         pause = max(self.slow_seconds, BETWEEN_PARTS_SECONDS)
-        self._node.kernel.later(pause if payment.sent else self.slow_seconds, lambda: self._next(payment), payment.sending)
+        self._node.kernel.later(
+            pause if payment.sent else self.slow_seconds, lambda: self._next(payment), payment.sending
+        )
 
     def _next(self, payment: SimPayment) -> None:
         missing = [number for number in range(len(payment.amounts)) if number not in payment.sent]
@@ -133,7 +135,9 @@ class Payments:
 
     def _may_send_anew(self, payment: SimPayment) -> bool:
         in_time = self._node.kernel.now < payment.began_at + payment.order.timeout_seconds
-        return self.sends_anew and self._node.implementation.retries_parts and in_time and payment.retries < MOST_RETRIES
+        return (
+            self.sends_anew and self._node.implementation.retries_parts and in_time and payment.retries < MOST_RETRIES
+        )
 
     def _send(self, payment: SimPayment, number: int) -> None:
         """Send one part, or say why not: LND and CLN both end a payment for which there is no way."""

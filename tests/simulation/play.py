@@ -40,7 +40,7 @@ class Outcome:
 
 def play_seed(seed: int) -> Outcome:
     """The schedule that this seed names, for ever."""
-    random = Random(seed)  # noqa: S311 - a seed must repeat
+    random = Random(seed)
     setup = Setup.draw(random)
     return _play(setup, Drawing(random), with_story=False)
 
@@ -120,7 +120,12 @@ def _what_can_succeed_does(world: World) -> None:
 def _can_succeed(world: World) -> bool:
     """The payment is held, nobody has given it up, and there is time enough."""
     setup = world.setup
-    if not (setup.payee_willing and setup.payee_returns) or world.cancelled or world.closed_channel or world.plugin_died:
+    if (
+        not (setup.payee_willing and setup.payee_returns)
+        or world.cancelled
+        or world.closed_channel
+        or world.plugin_died
+    ):
         return False
     soon = world.kernel.now + 2 * BETWEEN_VISITS_SECONDS + PATIENCE_SECONDS
     payment = world.phone_a.wallet.payment(world.payment_hash)
@@ -162,7 +167,9 @@ def _the_books_agree(world: World) -> None:
     if paid != (gains["A"] < 0) or -gains["A"] > world.most_msat:
         raise Violation("the_books_agree", f"B {'was' if paid else 'was not'} paid, and A is {gains['A']} msat richer")
     if payment is not None and (payment.stage is PayerStage.SETTLED) != paid:
-        raise Violation("the_books_agree", f"B {'was' if paid else 'was not'} paid, and A's wallet says {payment.stage}")
+        raise Violation(
+            "the_books_agree", f"B {'was' if paid else 'was not'} paid, and A's wallet says {payment.stage}"
+        )
 
 
 def _over(world: World) -> bool:

@@ -200,5 +200,6 @@ class Process:
     def _set_alarm(self) -> None:
         alarm = self._alarm = self._alarm.end()
         deadline = self._next_deadline()
+        assert deadline > self.kernel.now, f"{self.name} would be woken again and again"
         if deadline < float("inf"):
             self.kernel.later(max(0.0, deadline - self.kernel.now), lambda: self.enqueue(Tick()), alarm)

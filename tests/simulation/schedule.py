@@ -8,7 +8,7 @@ the meaning of those behind it. Here an example holds only what went wrong, each
 disturbs, and can be taken out by itself. And a seed names one schedule for ever, on every machine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ CHANCES = (0.004, 0.01, 0.02, 0.05, 0.1)
 class Schedule:
     """What is given and what happens. Two equal schedules play alike."""
 
-    setup: Setup = Setup()
+    setup: Setup = field(default_factory=Setup)
     disturbances: tuple[tuple[Moment, Disturbance], ...] = ()
 
 

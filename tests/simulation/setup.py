@@ -57,7 +57,11 @@ class Setup:
 
     def differences_from(self, other: "Setup") -> list[tuple[str, Any]]:
         """Fields in which `other` differs from this setup, with this setup's values."""
-        return [(each.name, getattr(self, each.name)) for each in fields(self) if getattr(self, each.name) != getattr(other, each.name)]
+        return [
+            (each.name, getattr(self, each.name))
+            for each in fields(self)
+            if getattr(self, each.name) != getattr(other, each.name)
+        ]
 
     @classmethod
     def draw(cls, random: Random) -> "Setup":

@@ -8,7 +8,7 @@ from typing import Any
 
 from asyncpay.store import Store
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a RAM disk, where there is one
+_MEMORY = Path("/dev/shm")
 
 
 class Disks:

@@ -4,10 +4,11 @@ from hashlib import sha256
 
 from coincurve import PrivateKey
 
+from asyncpay.wire.messages import unblock_hash
+
 from .kernel import START
 from .play import Outcome
-from .world import PID, HASH
-from asyncpay.wire.messages import unblock_hash
+from .world import HASH, PID
 
 FIRST_LINES, LAST_LINES = 80, 20
 _NAMES = ("A", "LSP_a", "router", "LSP_b", "B", "C")
@@ -46,4 +47,8 @@ def _node_id(name: str) -> str:
     return key.hex()
 
 
-_HEX = {_node_id(name): name for name in _NAMES} | {HASH.hex(): "HASH", PID.hex(): "PID", unblock_hash(PID).hex(): "SHA256(PID)"}
+_HEX = {_node_id(name): name for name in _NAMES} | {
+    HASH.hex(): "HASH",
+    PID.hex(): "PID",
+    unblock_hash(PID).hex(): "SHA256(PID)",
+}

@@ -81,8 +81,8 @@ class Order:
 class WalletProcess(Process):
     """`asyncpay wallet`.
 
-    For onlookers: shown, refused: pids that it released, and that it refused. cancels_sent: to its LSP. shown_in_vain: it
-    released what its node will not take.
+    For onlookers: shown, refused: pids that it released, and that it refused. shown_in_vain: one of a payment that its
+    node would not take. cancels_sent: to its LSP.
     on_payment: told of each payment that is stored.
     """
 
@@ -156,9 +156,7 @@ class WalletProcess(Process):
         """As asyncpay.service.wallet.orders: all that will ever be sent is made and signed now."""
         invoice, policy, now = order.invoice, self.policy, self.kernel.now
         height = self.node.height
-        plan = checks.plan(
-            invoice, order.wishes, order.terms, policy, now=now, height=height, network=NETWORK_NAME
-        )
+        plan = checks.plan(invoice, order.wishes, order.terms, policy, now=now, height=height, network=NETWORK_NAME)
         plan = replace(plan, release_by_height=plan.release_by_height + order.careless_blocks)
         pending = PaymentPending(
             pid=order.pid,
@@ -241,7 +239,7 @@ class WalletProcess(Process):
 
     # --- out ---
 
-    def _perform(self, effect: Any) -> None:
+    def _perform(self, effect: Any) -> None:  # noqa: C901 - one case for each effect
         node = self.node
         match effect:
             case payer_do.Log() | payee_do.Log():

@@ -14,11 +14,11 @@ from hashlib import sha256
 
 from asyncpay.engine.lsp import Policy
 from asyncpay.engine.lsp import events as on
+from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.payer.checks import Terms, Wishes
 from asyncpay.engine.payer.policy import Policy as PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.stages import Stage
-from asyncpay.engine.lsp.records import Block
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, ShortChannelId
 from asyncpay.wire.messages import unblock_hash
 
@@ -29,8 +29,8 @@ from .invoices import SimInvoice
 from .kernel import Director, Kernel
 from .letters import Letters
 from .lsp import LspProcess
-from .never import Watch
 from .network import Connection, Network
+from .never import Watch
 from .node import NETWORK_NAME, SimNode
 from .onions import Onions
 from .phone import Phone
@@ -144,7 +144,9 @@ class World:
             return LspProcess(node, disk, Policy(), letters, self.decode, self._ring)
 
         def phone(node: SimNode, wakes_after: float | None) -> Phone:
-            wallet = WalletProcess(node, self.disks.disk(f"{node.name}-wallet"), policy, self.onions, letters, self.decode)
+            wallet = WalletProcess(
+                node, self.disks.disk(f"{node.name}-wallet"), policy, self.onions, letters, self.decode
+            )
             return Phone(node, wallet, wakes_after=wakes_after, stays=60.0)
 
         self.lsp_a = lsp(self.lsp_a_node)
