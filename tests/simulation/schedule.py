@@ -3,9 +3,9 @@
 A schedule is what is given (Setup) and what disturbs the world, each at its moment. Without disturbances the
 world is calm and the payment simply works; so the fewer there are, the plainer the story. This is why the
 scheduler is our own and not Hypothesis' stateful machinery. There an example is the list of *all* steps, so
-that a shrunk one must still spell out everything that makes a payment, and whatever removes one step shifts
-the meaning of those behind it. Here an example holds only what went wrong, each named by the moment that it
-disturbs, and can be taken out by itself. And a seed names one schedule for ever, on every machine.
+that a shrunk one must still spell out everything that makes a payment, and removing one step shifts the
+meaning of those behind it. Here an example holds only what went wrong, each named by the moment that it
+disturbs, and can be taken out by itself. And a number names one schedule for ever, on every machine.
 """
 
 from dataclasses import dataclass, field
