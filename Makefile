@@ -114,12 +114,12 @@ SEED ?= 0
 .PHONY: simulate
 simulate: N ?= 10000
 simulate: setup ## N=10000 schedules of SEED in the simulated world; SCHEDULE=number tells one of them as a story
-	@cd tests && ../$(BIN)/python -m simulation $(if $(SCHEDULE),tell $(SCHEDULE),run --n $(N) --seed $(SEED)) $(JSON:%=--json $(abspath %))
+	@cd tests && ../$(BIN)/python -m simulation $(if $(SCHEDULE),tell $(SCHEDULE),run --n $(N) --seed $(SEED)) $(if $(JSON),--json $(abspath $(JSON)))
 
 .PHONY: simulate-mutants
 simulate-mutants: N ?= 10000
 simulate-mutants: setup ## break the engines on purpose: each defect must be caught within N=10000 schedules
-	@cd tests && ../$(BIN)/python -m simulation mutants --n $(N) --seed $(SEED) $(ONLY:%=--only "%") $(JSON:%=--json $(abspath %))
+	@cd tests && ../$(BIN)/python -m simulation mutants --n $(N) --seed $(SEED) $(if $(ONLY),--only "$(ONLY)") $(if $(JSON),--json $(abspath $(JSON)))
 
 .PHONY: fuzz
 fuzz: N ?= 200000

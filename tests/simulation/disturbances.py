@@ -64,18 +64,20 @@ class NodeCrash:
 
 @dataclass(frozen=True, slots=True)
 class PluginDies:
-    """CLN's plugin dies with HTLCs held."""
+    """CLN's plugin dies with HTLCs held, and lightningd after it: some of them have left by then, or all, or none."""
 
     node: str
+    node_survives_seconds: float
 
     def apply(self, world: "World") -> None:
         node = world.nodes[self.node]
         if node.running and node.implementation.name == "CLN":
             world.plugin_died.update(node.held)
             node.plugin_dies()
+            world.kernel.later(self.node_survives_seconds, lambda: NodeCrash(self.node, DOWN_SECONDS[1]).apply(world))
 
     def __str__(self) -> str:
-        return f"the plugin in {self.node} dies: what was held goes on"
+        return f"the plugin in {self.node} dies: what was held goes on, until the node stops as well"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,5 +268,5 @@ def _anything(random: Random) -> Disturbance:
     if kind < 38:
         return HandOverEarly()
     if kind == 38:
-        return PluginDies(lsp)
+        return PluginDies(lsp, random.choice([0.01, 0.05, 1.0]))
     return Cancel() if kind == 39 else CloseChannel(random.choice([0, 0, 1, 2, 3, 4]))

@@ -22,7 +22,7 @@ class Implementation:
     mpp_timeout_seconds: an incomplete set that ends at this node is failed this long after its first part.
     onion_burst, onion_seconds: onion messages taken from a peer at once, and the time for one more.
     tells_settlement_without_payer: a settlement is reported while the payer is disconnected.
-    requires_interceptor: without its component the node fails new forwards; else it holds them for it.
+    unattached_seconds: without its component the node fails an HTLC that this has not taken notice of, after so long.
     retries_parts: a failed part of an own payment is sent anew while the payment's timeout lasts.
     pays_in_one_call: the node itself sends part after part, also while nobody listens.
     """
@@ -40,7 +40,7 @@ class Implementation:
     onion_burst: int | None
     onion_seconds: float
     tells_settlement_without_payer: bool
-    requires_interceptor: bool
+    unattached_seconds: float
     retries_parts: bool
     pays_in_one_call: bool
 
@@ -72,7 +72,7 @@ LND = Implementation(
     # lnd_adapter/test_restarts.py::test_a_settlement_is_told_only_once_the_payer_is_back
     tells_settlement_without_payer=False,
     # test_lsp_component.py::test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_again
-    requires_interceptor=True,
+    unattached_seconds=0,
     pays_in_one_call=True,
     retries_parts=True,  # tried by hand: up to 14 more HTLCs while timeout_seconds lasts
 )
@@ -80,26 +80,30 @@ LND = Implementation(
 CLN = Implementation(
     name="CLN",
     capabilities=Capabilities(
+        # test_cln_adapter.py::test_onion_messages_pass_unseen_and_are_seen_when_nobody_takes_them
         transit_release=Capability(False, "a message that is forwarded is invisible to plugins"),
-        forwards_with_payer_offline=Capability(True, "the incoming channel is not asked for"),
+        forwards_with_payer_offline=Capability(True, "the incoming channel is not asked for"),  # tried by hand
+        # test_cln_adapter.py::test_a_restarted_node_offers_again_before_the_payer_is_back
         reoffers_without_payer=Capability(True, "htlc_accepted is called again at start"),
         pays_on_behalf=Capability(False, "not needed"),
-        cutoff_blocks=None,
+        # test_cln_plugin.py::test_near_its_expiry_an_htlc_is_failed_though_the_process_is_dead
+        cutoff_blocks=6,
     ),
-    offers_from_blocks=0,
+    offers_from_blocks=7,  # the plugin fails at once what it would have to fail at its cutoff
     offers_on_chain=False,
-    replays_to_interceptor=False,  # never again on a mere reconnect
-    final_extra_blocks=1,
-    least_outgoing_blocks=0,
-    closes_after_blocks=1,
-    claims_before_blocks=17,
-    mpp_timeout_seconds=70,
-    onion_burst=4,
+    replays_to_interceptor=False,  # read in the source: never again on a mere reconnect
+    final_extra_blocks=1,  # tried by hand
+    least_outgoing_blocks=0,  # tried by hand
+    closes_after_blocks=1,  # tried by hand
+    claims_before_blocks=17,  # read in the source: (cltv_delta + 1) / 2 of mainnet's 34
+    mpp_timeout_seconds=70,  # tried by hand
+    onion_burst=4,  # read in the source
     onion_seconds=0.25,
-    tells_settlement_without_payer=True,
-    requires_interceptor=False,
+    tells_settlement_without_payer=True,  # tried by hand
+    # test_cln_plugin.py::test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not
+    unattached_seconds=10,
     pays_in_one_call=False,  # sendpay, once for each part
-    retries_parts=False,  # sendpay never retries
+    retries_parts=False,  # test_cln_adapter.py::test_failed_back_it_is_not_tried_again
 )
 
 BY_NAME = {each.name: each for each in (LND, CLN)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from coincurve import PrivateKey
 
-from asyncpay.lightning import HeldHtlc, HtlcKey, Link, NodeId, PendingHtlc, Verdict
+from asyncpay.lightning import HtlcKey, NodeId, PendingHtlc, Verdict
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -24,6 +24,7 @@ from asyncpay.node_events import (
     PeerDisconnected,
 )
 
+from . import views
 from .channels import DELTA_BLOCKS, FEE_MSAT, Channel, SimHtlc, Step
 from .implementations import Implementation
 from .invoices import Invoices
@@ -85,6 +86,8 @@ class SimNode:
         self._stream = Life()
         self._answering = Life()
         self._in_memory: set[HtlcKey] = set()
+        self._taken: set[HtlcKey] = set()
+        self._detached_at = 0.0
         self.on_offer: set[HtlcKey] = set()
         self._untold: list[tuple[SimHtlc, NodeEvent]] = []
         self._missed: list[SimHtlc] = []
@@ -103,6 +106,7 @@ class SimNode:
             connection.drop(unnoticed_by=(self, other) if silently else (self,))
             connection.forget(self)
         self._in_memory.clear()
+        self._taken.clear()
         self._untold.clear()
         self._answering = self._answering.end()
         self._lose_component()
@@ -121,6 +125,8 @@ class SimNode:
         self.height = self.chain.height
         if self.implementation.capabilities.reoffers_without_payer:
             self._in_memory.update(self.held)
+            for htlc in self.held.values():
+                self._wait_for_component(htlc)
         for connection in self.connections.values():
             connection.dial_soon(0.2)
         self.invoices.start()
@@ -139,7 +145,7 @@ class SimNode:
                 node_id=self.id,
                 network=NETWORK_NAME,
                 height=self.height,
-                links=tuple(self._link(channel) for channel in self.channels() if not channel.closed),
+                links=tuple(views.link(self, channel) for channel in self.channels() if not channel.closed),
                 online=frozenset(peer for peer, each in self.connections.items() if each.seen_by(self)),
             )
         )
@@ -149,6 +155,8 @@ class SimNode:
 
     def detach(self) -> None:
         """The component's stream ends."""
+        if self._component is not None:
+            self._detached_at = self.kernel.now
         self._component = None
         self._stream = self._stream.end()
         self.on_offer.clear()
@@ -159,7 +167,9 @@ class SimNode:
         return self._component
 
     def plugin_dies(self) -> None:
-        """CLN lets everything that was held go on, unasked (tried by hand); the plugin then starts anew."""
+        """CLN lets everything that was held go on, unasked. It then stops, for the plugin is important:
+        test_cln_plugin.py::test_a_plugin_that_is_killed_lets_go_of_what_it_holds_and_lightningd_stops.
+        """
         self._answering = self._answering.end()
         self._lose_component()
         for htlc in list(self.held.values()):
@@ -230,28 +240,11 @@ class SimNode:
     def _tell_links(self, connection: Connection) -> None:
         for channel in connection.channels:
             if not channel.closed:
-                self.tell(LinkChanged(self._link(channel)))
-
-    def _link(self, channel: Channel) -> Link:
-        peer = channel.connection.other(self)
-        return Link(short_channel_id=channel.scid, peer=peer.id, usable=channel.usable_by(self))
+                self.tell(LinkChanged(views.link(self, channel)))
 
     def pending_htlcs(self) -> tuple[PendingHtlc, ...]:
         """All HTLCs on open channels, both ways."""
-        return tuple(
-            PendingHtlc(
-                key=htlc.key,
-                peer=channel.connection.other(self).id,
-                incoming=htlc.offerer is not self,
-                payment_hash=htlc.payment_hash,
-                amount_msat=htlc.amount_msat,
-                expiry=htlc.expiry,
-            )
-            for channel in self.channels()
-            if not channel.closed
-            for htlc in channel.htlcs
-            if htlc.arrived or htlc.offerer is self
-        )
+        return views.pending(self)
 
     # --- HTLCs on their way through ---
 
@@ -261,7 +254,7 @@ class SimNode:
             self.invoices.take(htlc)
         elif not self.intercepts:
             self._forward(htlc)
-        elif self._component is None and self.implementation.requires_interceptor:
+        elif self._component is None and not self.implementation.unattached_seconds:
             self._fail(htlc)
         else:
             self.held[htlc.key] = htlc
@@ -298,26 +291,30 @@ class SimNode:
             return
         self._in_memory.add(htlc.key)
         self._offer(htlc)
+        self._wait_for_component(htlc)
+
+    def _wait_for_component(self, htlc: SimHtlc) -> None:
+        """Unless a component takes notice in time, the HTLC goes back (CLN's plugin does this by itself)."""
+
+        def look() -> None:
+            if htlc.key not in self._in_memory or htlc.key in self._taken:
+                return
+            away_since = self.kernel.now if self._component is not None else self._detached_at
+            if self.kernel.now >= max(away_since, htlc.offered_at) + patience:
+                self._fail(htlc)
+            else:
+                self.kernel.later(1.0, look, self.life)
+
+        patience = self.implementation.unattached_seconds
+        if patience:
+            self.kernel.later(patience, look, self.life)
 
     def _offer(self, htlc: SimHtlc) -> None:
         if self._component is not None:
             htlc.offered_at = self.kernel.now
+            self._taken.add(htlc.key)
             self.on_offer.add(htlc.key)
-            self.tell(HtlcOffered(self._described(htlc)))
-
-    def _described(self, htlc: SimHtlc) -> HeldHtlc:
-        step = htlc.way[0]
-        onwards = self.channels(step.to)
-        return HeldHtlc(
-            key=htlc.key,
-            payment_hash=htlc.payment_hash,
-            peer=htlc.offerer.id,
-            incoming_amount_msat=htlc.amount_msat,
-            outgoing_amount_msat=step.amount_msat,
-            incoming_expiry=htlc.expiry,
-            outgoing_expiry=step.expiry,
-            outgoing_channel=onwards[0].scid if onwards else None,
-        )
+            self.tell(HtlcOffered(views.held(self, htlc)))
 
     def _forget(self, htlc: SimHtlc) -> None:
         self.held.pop(htlc.key, None)

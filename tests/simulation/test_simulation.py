@@ -1,7 +1,11 @@
 """Two thousand schedules, those that once failed, and the simulator's own promises."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from . import implementations
 from .breaking import Mutant
 from .found import FOUND
 from .hunt import chunks
@@ -72,6 +76,14 @@ def test_what_fails_shrinks_to_what_matters(monkeypatch: pytest.MonkeyPatch) -> 
     assert [str(disturbance) for _, disturbance in plain.schedule.disturbances] == ["A's user cancels"]
     assert plain.schedule.setup.differences() == {}
     assert plain.violation is not None
+
+
+def test_every_rule_of_the_simulated_nodes_names_a_test_that_exists() -> None:
+    """Of those that were checked on real nodes."""
+    e2e = Path(__file__).parents[1] / "e2e"
+    named = re.findall(r"(\S+\.py)::(\w+)", Path(implementations.__file__).read_text())
+    assert len(named) > 10
+    assert [f"{file}::{test}" for file, test in named if f"def {test}(" not in (e2e / file).read_text()] == []
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
