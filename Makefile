@@ -72,7 +72,7 @@ demo: images ## start five nodes, pay from A to B, show the channels before and 
 # --- checks ---
 
 .PHONY: test
-test: lint test-unit test-e2e ## everything that CI runs: lint, unit, e2e
+test: lint test-unit test-sim test-e2e ## everything that CI runs: lint, unit, simulation, e2e
 
 .PHONY: lint
 lint: setup $(ACTIONLINT) ## ruff, mypy --strict, actionlint, the drawn part of docs/protocol.md
@@ -95,6 +95,10 @@ diagram: setup ## draw docs/protocol.md's diagrams from the tables in asyncpay/e
 test-unit: setup ## pure code, no container
 	@$(BIN)/pytest -q -n auto tests/unit
 
+.PHONY: test-sim
+test-sim: setup ## the engines in a simulated world: 2,000 schedules, and those that once failed
+	@$(BIN)/pytest -q -n auto tests/simulation
+
 .PHONY: test-e2e
 test-e2e: images ## real nodes in containers
 	@$(BIN)/pytest -v tests/e2e
@@ -105,9 +109,19 @@ bench: images ## time what should be quick, as ratios within one run
 
 # --- checks that take longer than `make test` should ---
 
-N ?= 200000
 SEED ?= 0
 
+.PHONY: simulate
+simulate: N ?= 10000
+simulate: setup ## N=10000 schedules of SEED in the simulated world; SCHEDULE=number tells one of them as a story
+	@cd tests && ../$(BIN)/python -m simulation $(if $(SCHEDULE),tell $(SCHEDULE),run --n $(N) --seed $(SEED)) $(if $(JSON),--json $(abspath $(JSON)))
+
+.PHONY: simulate-mutants
+simulate-mutants: N ?= 10000
+simulate-mutants: setup ## break the engines on purpose: each defect must be caught within N=10000 schedules
+	@cd tests && ../$(BIN)/python -m simulation mutants --n $(N) --seed $(SEED) $(if $(ONLY),--only "$(ONLY)") $(if $(JSON),--json $(abspath $(JSON)))
+
 .PHONY: fuzz
+fuzz: N ?= 200000
 fuzz: setup ## N=200000 damaged and random inputs to every decoder of the wire; SEED says which ones
 	FUZZ_INPUTS=$(N) FUZZ_SEED=$(SEED) $(BIN)/pytest -q -n auto tests/unit/wire/test_fuzz.py

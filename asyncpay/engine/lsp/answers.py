@@ -18,8 +18,10 @@ def decide(turn: Turn, held: Htlc, verdict: Verdict) -> None:
 
 
 def give(turn: Turn, decided: Htlc) -> None:
-    """Tell the node, if it waits for this HTLC and the verdict can be carried out."""
+    """Tell the node, if it waits for this HTLC and the verdict can be carried out. On chain only a preimage counts."""
     if decided.key not in turn.state.on_offer or decided.verdict is None or not _is_time(turn, decided):
+        return
+    if decided.gone and decided.verdict is not Verdict.SETTLE:
         return
     turn.state.on_offer.discard(decided.key)
     turn.state.tried(decided.key)

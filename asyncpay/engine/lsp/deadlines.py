@@ -57,7 +57,12 @@ def forgettable(turn: Turn, block: Block) -> bool:
     height = turn.state.height
     if height is None or height <= block.release_by_height or math.floor(turn.now) <= block.hold_until:
         return False
-    return all(part.gone or expired(turn, part) for part in turn.tables.parts(block))
+    return all(expired(turn, part) or _is_over(turn, part) for part in turn.tables.parts(block))
+
+
+def _is_over(turn: Turn, part: Htlc) -> bool:
+    """It is gone, and the node does not ask for its preimage on chain."""
+    return part.gone and part.key not in turn.state.on_offer
 
 
 def expired(turn: Turn, htlc: Htlc) -> bool:

@@ -25,8 +25,9 @@ def offered(turn: Turn, event: HtlcOffered) -> None:
     if known is None:
         _welcome(turn, event.htlc)
         return
-    if known.gone:
-        turn.put(replace(known, gone=False))
+    if known.gone and links.can_be_claimed(turn, known.htlc):
+        known = replace(known, gone=False)
+        turn.put(known)
     answers.give(turn, known)
     if known.block is None:
         reconsider_waiting(turn)
@@ -64,14 +65,12 @@ def gone(turn: Turn, event: HtlcGone) -> None:
     """An HTLC cannot be answered any more."""
     known = turn.tables.htlcs.get(event.key)
     turn.state.forget_htlc(event.key)
-    if known is None or known.gone:
+    if known is None:
         return
     if known.block is None:
         turn.drop(known)
-        return
-    turn.put(replace(known, gone=True))
-    if known.verdict is None:
-        blocks.advance(turn, known.block, Trigger.PART_LOST)
+    else:
+        _lose(turn, known, known.block)
 
 
 def undelivered(turn: Turn, event: AnswerUndelivered) -> None:
@@ -99,7 +98,7 @@ def census(turn: Turn, event: Census) -> None:
     present = {main_key(each.key) for each in event.pending if each.incoming}
     for key in list(turn.tables.htlcs):
         if main_key(key) not in present and key not in turn.state.moved:
-            gone(turn, HtlcGone(key))
+            _missed(turn, turn.tables.htlcs[key])
     _see_results(turn, event, present)
     soonest = turn.state.soonest_expiry
     soonest.clear()
@@ -114,6 +113,24 @@ def reconsider_waiting(turn: Turn) -> None:
             answers.decide(turn, held, Verdict.FAIL)
         elif held.key in turn.state.on_offer and links.can_forward(turn, held.htlc):
             answers.decide(turn, held, Verdict.RESUME)
+
+
+def _missed(turn: Turn, missing: Htlc) -> None:
+    """An HTLC is on no open channel. If it went on chain with its channel, a preimage still claims it there."""
+    on_chain = missing.key in turn.state.on_offer and not links.can_be_claimed(turn, missing.htlc)
+    if on_chain and missing.block is not None:
+        _lose(turn, missing, missing.block)
+    else:
+        gone(turn, HtlcGone(missing.key))
+
+
+def _lose(turn: Turn, part: Htlc, block: bytes) -> None:
+    """A part can be forwarded or returned no more."""
+    if part.gone:
+        return
+    turn.put(replace(part, gone=True))
+    if part.verdict is None:
+        blocks.advance(turn, block, Trigger.PART_LOST)
 
 
 def _welcome(turn: Turn, offered_htlc: HeldHtlc) -> None:

@@ -231,7 +231,7 @@ def test_nothing_touches_the_parts_while_it_pays(what: str) -> None:
             world.close_channel(CHANNEL_A)
     assert (world.stage(), world.answered(key)) == (Stage.PAYING, [[]])
     world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.CLAIMED
+    assert (world.stage(), world.answered(key)) == (Stage.CLAIMED, [[Verdict.SETTLE]])
     assert world.losses == []
 
 

@@ -336,7 +336,8 @@ class World:
 
     def _resolve(self, each: NodeHtlc) -> None:
         """What is failed or settled leaves the channel when its payer is there."""
-        if each.fate in ("failed", "settled") and self.links[each.htlc.key.short_channel_id].usable:
+        link = self.links.get(each.htlc.key.short_channel_id)
+        if each.fate in ("failed", "settled") and (link is None or link.usable):
             each.fate = f"{each.fate} and gone"
             self._queue.append(HtlcGone(each.htlc.key))
 

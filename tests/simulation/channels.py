@@ -1,0 +1,177 @@
+"""Channels: balances, HTLCs, and what becomes of them on chain.
+
+The commitment dance is left out, because no engine sees it: what one side says arrives, in order, once both
+sides have reestablished the channel, however often the connection broke before. HTLCs that reach their expiry,
+or whose preimage is in danger, send the channel on chain, where the preimage wins if it is known in time.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from asyncpay.lightning import HtlcKey, ShortChannelId
+
+from .kernel import Kernel
+from .network import LATENCY_SECONDS, Connection
+
+if TYPE_CHECKING:
+    from .node import SimNode
+
+CONFIRMATION_SECONDS = 600.0
+FEE_MSAT = 1000
+DELTA_BLOCKS = 40
+"""What every simulated node takes for forwarding, in money and in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a part's onion tells one hop: send this much, expiring then, to that node."""
+
+    to: bytes
+    amount_msat: int
+    expiry: int
+
+
+@dataclass(eq=False, slots=True)
+class SimHtlc:
+    """An HTLC on a channel, as both of its ends see it sooner or later.
+
+    way: the steps that remain, none at the payee. total_msat: what the payee is to wait for.
+    incoming: which HTLC the offerer forwarded here; None for a payment of its own.
+    arrived: the receiver has it. offered_at: to its component, last.
+    resolved: the receiver has settled (preimage) or failed it. gone: the offerer knows, and the money has moved.
+    """
+
+    channel: "Channel"
+    number: int
+    offerer: "SimNode"
+    payment_hash: bytes
+    amount_msat: int
+    expiry: int
+    way: tuple[Step, ...]
+    total_msat: int
+    incoming: "SimHtlc | None" = None
+    arrived: bool = False
+    offered_at: float = 0
+    resolved: bool = False
+    preimage: bytes | None = None
+    gone: bool = False
+
+    @property
+    def receiver(self) -> "SimNode":
+        return self.channel.connection.other(self.offerer)
+
+    @property
+    def key(self) -> HtlcKey:
+        """Its name for the receiver."""
+        return HtlcKey(self.channel.scid, self.number)
+
+
+@dataclass(eq=False)
+class Channel:
+    """Between the two ends of a connection. `established`: who may use it, as far as it knows."""
+
+    kernel: Kernel
+    connection: Connection
+    scid: ShortChannelId
+    balance_msat: dict[str, int]
+    established: set[str] = field(default_factory=set)
+    htlcs: list[SimHtlc] = field(default_factory=list)
+    closed: bool = False
+    _sent: dict[str, deque[tuple[str, SimHtlc]]] = field(default_factory=dict)
+    _count: int = 0
+
+    def usable_by(self, node: "SimNode") -> bool:
+        """Whether `node` can add HTLCs, as far as it knows."""
+        return not self.closed and node.name in self.established
+
+    def add(self, htlc: SimHtlc) -> None:
+        """Its offerer adds an HTLC."""
+        self.kernel.changed()
+        self.balance_msat[htlc.offerer.name] -= htlc.amount_msat
+        self._count += 1
+        htlc.number = self._count
+        self.htlcs.append(htlc)
+        self._say(htlc.offerer, "add", htlc)
+
+    def resolve(self, htlc: SimHtlc, preimage: bytes | None) -> None:
+        """Its receiver settles (with a preimage) or fails an HTLC."""
+        if htlc.resolved:
+            return
+        htlc.resolved, htlc.preimage = True, preimage
+        self.kernel.changed()
+        if not self.closed:
+            self._say(htlc.receiver, "remove", htlc)
+
+    def reestablish(self) -> None:
+        """Both ends are back: what was said and not heard is said again."""
+        if self.closed:
+            return
+        for end in self.connection.ends:
+            self.established.add(end.name)
+            for _ in self._sent.get(end.name, ()):
+                self._deliver_next(end)
+
+    def _say(self, end: "SimNode", what: str, htlc: SimHtlc) -> None:
+        self._sent.setdefault(end.name, deque()).append((what, htlc))
+        if end.name in self.established and self.connection.up:
+            self._deliver_next(end)
+
+    def _deliver_next(self, end: "SimNode") -> None:
+        other = self.connection.other(end).name
+        moment = f"HTLC update {end.name}->{other}"
+        self.kernel.later(LATENCY_SECONDS, lambda: self._hear(end), self.connection.life, moment)
+
+    def _hear(self, end: "SimNode") -> None:
+        if self.closed or not self._sent[end.name]:
+            return
+        what, htlc = self._sent[end.name].popleft()
+        if what == "add":
+            htlc.arrived = True
+            htlc.receiver.take_htlc(htlc)
+        else:
+            self._settle_up(htlc)
+
+    def _settle_up(self, htlc: SimHtlc) -> None:
+        if htlc.gone:
+            return
+        htlc.gone = True
+        self.kernel.changed()
+        self.htlcs.remove(htlc)
+        winner = htlc.offerer if htlc.preimage is None else htlc.receiver
+        self.balance_msat[winner.name] += htlc.amount_msat
+        htlc.receiver.incoming_gone(htlc)
+        htlc.offerer.outgoing_done(htlc)
+
+    # --- on chain ---
+
+    def close(self) -> None:
+        """Either end goes on chain: nothing is said any more, HTLCs are decided by preimage or expiry."""
+        if self.closed:
+            return
+        self.closed = True
+        self.established.clear()
+        for end in self.connection.ends:
+            self.kernel.tell(end.name, "channel %s goes on chain", self.scid)
+            end.channel_closed(self)
+        self.kernel.later(CONFIRMATION_SECONDS, self._claim)
+
+    def on_block(self, height: int) -> None:
+        """A block: is it time to go on chain, or to take what can be taken there?"""
+        if self.closed:
+            self._claim()
+        elif any(self._in_danger(htlc, height) for htlc in self.htlcs):
+            self.close()
+
+    def _in_danger(self, htlc: SimHtlc, height: int) -> bool:
+        if htlc.resolved and htlc.preimage is not None:
+            receiver = htlc.receiver
+            return receiver.running and htlc.expiry - height <= receiver.implementation.claims_before_blocks
+        offerer = htlc.offerer
+        return offerer.running and height >= htlc.expiry + offerer.implementation.closes_after_blocks
+
+    def _claim(self) -> None:
+        for htlc in list(self.htlcs):
+            height = htlc.offerer.chain.height
+            if htlc.preimage is not None or not htlc.arrived or height >= htlc.expiry:
+                self._settle_up(htlc)

@@ -1,0 +1,272 @@
+"""What can happen to a world, beside what it does by itself: each disturbance is data, and a sentence.
+
+A schedule is a list of these, each with its moment. Durations and amounts come from short lists, the calmest
+first: that is where shrinking looks for simpler ones.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, TypeAlias
+
+from asyncpay.wire.blinding import HopData
+from asyncpay.wire.messages import unblock_hash
+from asyncpay.wire.onion import Payload
+
+from .network import Late, Lose, Refused, Twice
+from .onions import through
+
+if TYPE_CHECKING:
+    from .world import World
+
+DOWN_SECONDS = (1.0, 8.0, 60.0, 400.0)
+APART_SECONDS = (1.0, 10.0, 60.0, 400.0)
+LATE_SECONDS = (0.5, 3.0, 20.0, 200.0)
+BLOCKS = (1, 2, 5, 20, 60)
+FLOOD = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A process is killed, and started again by its supervisor."""
+
+    process: str
+    down_seconds: float
+
+    def apply(self, world: "World") -> None:
+        world.processes[self.process].crash(self.down_seconds)
+
+    def __str__(self) -> str:
+        who = self.process if "wallet" in self.process else f"{self.process}'s component"
+        return f"{who} is killed, and runs again {self.down_seconds:g} s later"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCrash:
+    """A node is killed, with its connections; `silently`: its peers do not notice at once."""
+
+    node: str
+    down_seconds: float
+    silently: bool = False
+
+    def apply(self, world: "World") -> None:
+        node = world.nodes.get(self.node)
+        if self.node in ("A", "B"):
+            world.phone(self.node).crash_node(self.down_seconds, silently=self.silently)
+        elif node is not None and node.running:
+            node.kill(silently=self.silently)
+            world.kernel.later(self.down_seconds, node.start)
+
+    def __str__(self) -> str:
+        how = " without a word" if self.silently else ""
+        return f"the node of {self.node} is killed{how}, and runs again {self.down_seconds:g} s later"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginDies:
+    """CLN's plugin dies with HTLCs held, and lightningd after it: some of them have left by then, or all, or none."""
+
+    node: str
+    node_survives_seconds: float
+
+    def apply(self, world: "World") -> None:
+        node = world.nodes[self.node]
+        if node.running and node.implementation.name == "CLN":
+            world.plugin_died.update(node.held)
+            node.plugin_dies()
+            world.kernel.later(self.node_survives_seconds, lambda: NodeCrash(self.node, DOWN_SECONDS[1]).apply(world))
+
+    def __str__(self) -> str:
+        return f"the plugin in {self.node} dies: what was held goes on, until the node stops as well"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A connection breaks for a while. `unnoticed`: by none, one (the LSP's end) or both of its ends."""
+
+    connection: str
+    apart_seconds: float
+    unnoticed: int = 0
+
+    def apply(self, world: "World") -> None:
+        connection = world.connection(self.connection)
+        if connection is None:
+            return
+        phone, lsp = connection.ends
+        ends = ((), (lsp,), (phone, lsp))[self.unnoticed]
+        connection.drop(unnoticed_by=ends, blocked_seconds=self.apart_seconds)
+
+    def __str__(self) -> str:
+        how = ("", ", and the far end does not notice", ", and neither end notices")[self.unnoticed]
+        return f"{self.connection} breaks for {self.apart_seconds:g} s{how}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """A phone is switched off, or loses its power."""
+
+    phone: str
+    silently: bool = False
+
+    def apply(self, world: "World") -> None:
+        world.phone(self.phone).sleep(silently=self.silently)
+
+    def __str__(self) -> str:
+        return f"{self.phone}'s phone is switched off" + (" without a word" if self.silently else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Somebody looks at a phone."""
+
+    phone: str
+    seconds: float
+
+    def apply(self, world: "World") -> None:
+        world.phone(self.phone).wake(self.seconds)
+
+    def __str__(self) -> str:
+        return f"{self.phone} looks at the phone for {self.seconds:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Mine:
+    """Blocks are found in a row."""
+
+    blocks: int
+
+    def apply(self, world: "World") -> None:
+        world.chain.mine_in_a_row(self.blocks)
+
+    def __str__(self) -> str:
+        return f"{self.blocks} blocks are found" if self.blocks > 1 else "a block is found"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The payer's user wants the payment back."""
+
+    def apply(self, world: "World") -> None:
+        world.cancels()
+
+    def __str__(self) -> str:
+        return "A's user cancels"
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverEarly:
+    """A payer of another make hands over before its parts are held (the sketch forbids it to nobody)."""
+
+    def apply(self, world: "World") -> None:
+        world.hands_over_early()
+
+    def __str__(self) -> str:
+        return "A's wallet hands over already now"
+
+
+@dataclass(frozen=True, slots=True)
+class CloseChannel:
+    """Somebody closes a channel."""
+
+    number: int
+
+    def apply(self, world: "World") -> None:
+        world.closed_channel = True
+        world.chain.channels[self.number % len(world.chain.channels)].close()
+
+    def __str__(self) -> str:
+        return f"channel {self.number} is closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """C tries one of its tricks."""
+
+    deed: str
+
+    def apply(self, world: "World") -> None:
+        DEEDS[self.deed](world)
+
+    def __str__(self) -> str:
+        return f"C {self.deed}"
+
+
+Disturbance: TypeAlias = (
+    Crash
+    | NodeCrash
+    | PluginDies
+    | Cut
+    | Sleep
+    | Wake
+    | Mine
+    | Cancel
+    | HandOverEarly
+    | CloseChannel
+    | Stranger
+    | Lose
+    | Twice
+    | Late
+    | Refused
+)
+FATES = (Lose, Twice, Late, Refused)
+
+
+def _flood(world: "World") -> None:
+    way = through([node.id for node in world.line[1:]], HopData())
+    world.stranger.flood(lambda number: world.onions.seal(way, Payload(async_payment=b"\xff%d" % number)), FLOOD)
+
+
+DEEDS: dict[str, Callable[["World"], None]] = {
+    "asks LSP_a to hold A's payment": lambda world: world.stranger.request(),
+    "shows LSP_a a guessed pid": lambda world: world.stranger.guess(),
+    "refuses under a guessed pid": lambda world: world.stranger.refuse(),
+    "cancels A's block": lambda world: world.stranger.cancel(unblock_hash(world.pid)),
+    "asks for a block under the name of A's": lambda world: world.if_blocked(world.stranger.request_under),
+    "sends an HTLC with A's payment hash": lambda world: world.stranger.pay(world.line[1:]),
+    "floods B with messages": _flood,
+}
+
+
+def draw(random: Random, moment: str) -> Disturbance:
+    """Something that may disturb this moment: often what only this moment offers."""
+    special = random.random()
+    if "->" in moment and not moment.startswith("HTLC") and special < 0.6:
+        return random.choice([Lose(), Lose(), Twice(), Late(random.choice(LATE_SECONDS))])
+    if moment.startswith("push to") and special < 0.6:
+        return random.choice([Lose(), Refused(), Late(random.choice(LATE_SECONDS))])
+    process, _, verb = moment.rpartition(" does ")
+    if not process:
+        process, _, verb = moment.partition(" has stored ")
+    if not verb:
+        process, _, verb = moment.partition(" decides on ")
+    if verb and special < 0.5:
+        return Crash(process, random.choice(DOWN_SECONDS))
+    return _anything(random)
+
+
+def _anything(random: Random) -> Disturbance:
+    lsp = random.choice(["LSP_a", "LSP_a", "LSP_b"])
+    phone = random.choice(["A", "A", "B"])
+    link = random.choice(["A-LSP_a", "A-LSP_a", "B-LSP_b", "LSP_a-router", "LSP_b-router"])
+    kind = random.randrange(42)
+    if kind < 4:
+        return Crash(random.choice([lsp, lsp, "A's wallet", "B's wallet"]), random.choice(DOWN_SECONDS))
+    if kind < 9:
+        return NodeCrash(
+            random.choice([lsp, lsp, lsp, "router", phone]), random.choice(DOWN_SECONDS), random.random() < 0.3
+        )
+    if kind < 16:
+        return Cut(link, random.choice(APART_SECONDS), random.choice([0, 0, 1, 2]))
+    if kind < 22:
+        return Sleep(phone, random.random() < 0.4)
+    if kind < 26:
+        return Wake(phone, random.choice([5.0, 60.0, 300.0]))
+    if kind < 30:
+        return Mine(random.choice(BLOCKS))
+    if kind < 36:
+        return Stranger(random.choice(list(DEEDS)))
+    if kind < 38:
+        return HandOverEarly()
+    if kind == 38:
+        return PluginDies(lsp, random.choice([0.01, 0.05, 1.0]))
+    return Cancel() if kind == 39 else CloseChannel(random.choice([0, 0, 1, 2, 3, 4]))

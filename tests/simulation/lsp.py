@@ -1,0 +1,183 @@
+"""An LSP's component in the simulated world: the real engine and the real store beside a simulated node."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from asyncpay.engine.changes import Step
+from asyncpay.engine.lsp import Lsp, Policy, inbound
+from asyncpay.engine.lsp import effects as do
+from asyncpay.engine.lsp import events as on
+from asyncpay.engine.lsp.records import Htlc
+from asyncpay.engine.lsp.stages import Stage
+from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus
+from asyncpay.node_events import Attached, BlockConnected, CustomMessage, NodeEvent, OnionInTransit, OnionReceived
+from asyncpay.nodes.base import Payment
+from asyncpay.store import LspStore
+from asyncpay.wire.errors import WireError
+from asyncpay.wire.messages import BlockReply, BlockStatus, BlockUpdate, ReleaseStatus
+
+from .letters import Letters
+from .node import SimNode
+from .process import Cell, Process
+from .stores import Disk
+
+ENGINE = "lsp"
+NOTHING = "nothing yet"
+
+Ring = Callable[[NodeId, str, Callable[[bool], None]], None]
+"""Push to a client's phone; tells whether the push service took it."""
+
+
+class LspProcess(Process):
+    """`asyncpay lsp`. `decode`: BOLT 11 text to invoice, as its node does it.
+
+    For onlookers: joined: HTLCs that were ever held for a block. heard_height: the last that the engine was told.
+    replies: the statuses of block_replies, by client. ended_because: what the log said when a block was failed back.
+    promised: blocks of which somebody was told that they are released or about to be.
+    """
+
+    def __init__(
+        self, node: SimNode, disk: Disk, policy: Policy, letters: Letters, decode: dict[str, Invoice], ring: Ring
+    ) -> None:
+        super().__init__(node.name, node, disk, LspStore)
+        self.policy = policy
+        self.joined: set[HtlcKey] = set()
+        self.heard_height = 0
+        self.replies: dict[NodeId, set[BlockStatus]] = {}
+        self.ended_because: dict[bytes, str] = {}
+        self.promised: set[bytes] = set()
+        self._engine: Lsp
+        self._letters, self._decode, self._ring = letters, decode, ring
+
+    def _begin(self, records: list[Any]) -> None:
+        self._engine = Lsp(self.policy, self.node.implementation.capabilities, records)
+
+    def _handle(self, event: Any) -> Step[Any, Any]:
+        return self._engine.handle(self.kernel.now, event)
+
+    def _next_deadline(self) -> float:
+        return self._engine.next_deadline
+
+    def _known(self) -> Iterable[Any]:
+        tables = self._engine.state.tables
+        first: list[Any] = [tables.blocks, tables.htlcs, tables.attempts, tables.letters]
+        for table in (*first, tables.delivered, tables.calls, tables.webhooks):
+            yield from table.values()
+
+    def _cells(self, event: Any) -> Iterable[Cell]:
+        stages = [block.stage.value for block in self._engine.state.tables.blocks.values()]
+        return [(ENGINE, stage, type(event).__name__) for stage in stages or [NOTHING]]
+
+    def _committed(self, record: Any) -> None:
+        if isinstance(record, Htlc) and record.block is not None:
+            self.joined.add(record.key)
+
+    # --- in ---
+
+    def _take(self, event: NodeEvent) -> None:
+        """As in asyncpay.service.lsp: onion messages are read first."""
+        if isinstance(event, (Attached, BlockConnected)):
+            self.heard_height = event.height
+        match event:
+            case OnionReceived():
+                self._read(event)
+            case CustomMessage():
+                pass
+            case _:
+                self.enqueue(event)
+
+    def _read(self, onion: OnionReceived) -> None:
+        try:
+            asked = inbound.read(onion, self.node.id)
+        except WireError as error:
+            self.kernel.tell(self.name, "drops a message: %s", error)
+            return
+        if isinstance(asked, on.BlockRequested) and asked.request.invoice is not None:
+            asked = on.BlockRequested(asked.client, asked.request, self._decode.get(asked.request.invoice))
+        if asked is not None:
+            self.enqueue(asked)
+
+    # --- out ---
+
+    def _perform(self, effect: do.Effect) -> None:  # noqa: C901 - one case for each effect
+        match effect:
+            case do.Answer():
+                self.kernel.tell(self.name, "answers HTLC %s: %s", effect.key, effect.verdict.value)
+                if not self.node.answer(effect.key, effect.verdict, effect.preimage):
+                    self.enqueue(on.AnswerUndelivered(effect.key))
+            case do.Log():
+                self.kernel.tell(self.name, "%s (%s)", effect.what, effect.because)
+                if effect.what == Stage.FAILED_BACK.value and effect.block is not None:
+                    self.ended_because[effect.block] = effect.because
+            case do.SendToClient():
+                if isinstance(effect.message, BlockReply):
+                    self.kernel.changed()
+                    self.replies.setdefault(effect.client, set()).add(effect.message.status)
+                sent = self._letters.send_to_peer(self.node, effect.client, effect.message)
+                if sent and isinstance(effect.message, BlockUpdate):
+                    self.enqueue(on.UpdateSent(effect.message.unblock_hash, effect.message.state))
+            case do.SendAlong():
+                if effect.message.status is ReleaseStatus.RELEASED:
+                    self.promised.add(effect.message.unblock_hash)
+                    self.kernel.changed()
+                self._letters.send_along(self.node, effect.path, effect.message)
+            case do.Deliver():
+                self._deliver(effect)
+            case do.Relay():
+                self._relay(effect)
+            case do.Notify():
+                self._notify(effect)
+            case do.PayOnBehalf():
+                self._pay(effect)
+            case do.TrackPayment(payment_hash):
+                self._track(payment_hash)
+            case do.TakeCensus(number):
+                if self.node.running:
+                    self.enqueue(on.Census(number, self.node.pending_htlcs()))
+
+    def _deliver(self, effect: do.Deliver) -> None:
+        there = self.node.running and self.node.relay.route(self.node.id, effect.message) is None
+        delivery = on.Delivery.DONE if there else on.Delivery.NOT_CONNECTED
+        self.enqueue(on.DeliveryReported(effect.client, effect.letter_id, delivery))
+
+    def _relay(self, effect: do.Relay) -> None:
+        if not self.node.running:
+            return
+        absent = self.node.relay.route(self.node.id, effect.message)
+        if absent is not None:
+            self.enqueue(
+                OnionInTransit(source=effect.client, message=effect.message, next_node_id=absent, undelivered=True)
+            )
+
+    def _notify(self, effect: do.Notify) -> None:
+        life = self.life
+
+        def report(delivered: bool) -> None:
+            if not life.over:
+                self.enqueue(on.NotificationReported(effect.client, effect.method, delivered))
+
+        self._ring(effect.client, effect.method.value, report)
+
+    def _pay(self, effect: do.PayOnBehalf) -> None:
+        self.kernel.tell(self.name, "pays on behalf, for at most %d msat of fees", effect.fee_limit_msat)
+        if not self.node.running:
+            self.enqueue(on.PaymentReported(effect.payment_hash, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+            return
+        order = Payment(
+            invoice=self._decode[effect.invoice],
+            amount_msat=effect.amount_msat,
+            fee_limit_msat=effect.fee_limit_msat,
+            cltv_limit_blocks=effect.cltv_limit_blocks,
+            timeout_seconds=effect.timeout_seconds,
+        )
+        self.node.payments.pay(order, self.life, lambda result: self._paid(effect.payment_hash, result))
+
+    def _track(self, payment_hash: bytes) -> None:
+        if not self.node.running:
+            self.enqueue(on.PaymentReported(payment_hash, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+            return
+        self.node.payments.track(payment_hash, self.life, lambda result: self._paid(payment_hash, result))
+
+    def _paid(self, payment_hash: bytes, result: PaymentResult) -> None:
+        self.kernel.tell(self.name, "its own payment: %s", result.status.value)
+        self.enqueue(on.PaymentReported(payment_hash, result))

@@ -1,0 +1,248 @@
+"""Proof that the simulator would notice: the engines, broken on purpose, must be caught.
+
+Each mutant is one line of an engine (or of the shell, the store or a node adapter) as a tired programmer might
+write it. It runs in a process of its own, into which the broken source is imported (breaking.py), and plays
+schedules until one of them breaks a rule.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .breaking import Mutant
+
+LSP, PAYER, PAYEE = "asyncpay.engine.lsp", "asyncpay.engine.payer", "asyncpay.engine.payee"
+
+MUTANTS = (
+    Mutant(
+        "act before storing",
+        "simulation.process",
+        "            self._commit(changes)\n",
+        "            self.kernel.later(0.003, lambda: self._commit(changes), life)\n",
+    ),
+    Mutant(
+        "release in pieces",
+        f"{LSP}.blocks",
+        "        for part in turn.tables.parts(block):\n            answers.decide(",
+        "        for part in turn.tables.parts(block)[:1]:\n            answers.decide(",
+    ),
+    Mutant(
+        "release an incomplete set",
+        f"{LSP}.holding",
+        "if covered and sum(part.htlc.outgoing_amount_msat for part in parts) >= block.amount_msat:",
+        "if covered:",
+    ),
+    Mutant(
+        "forget an early release",
+        f"{LSP}.stages",
+        "        Trigger.RELEASE: To(Stage.UNLOCKED),\n",
+        "",
+    ),
+    Mutant(
+        "hold into the margin by one block",
+        f"{LSP}.deadlines",
+        "htlc.incoming_expiry - height <= turn.policy.min_margin_blocks",
+        "htlc.incoming_expiry - height < turn.policy.min_margin_blocks",
+    ),
+    Mutant(
+        "hold past release_by_height by one block",
+        f"{LSP}.deadlines",
+        "height > block.release_by_height",
+        "height > block.release_by_height + 1",
+    ),
+    Mutant(
+        "hold past hold_until by some seconds",
+        f"{LSP}.deadlines",
+        "    if math.floor(turn.now) > block.hold_until:\n        return Trigger.DEADLINE",
+        "    if math.floor(turn.now) > block.hold_until + 5:\n        return Trigger.DEADLINE",
+    ),
+    Mutant(
+        "hold an incomplete set for ever",
+        f"{LSP}.deadlines",
+        "    return block.first_part_at + turn.policy.incomplete_seconds",
+        "    return math.inf",
+    ),
+    Mutant(
+        "forget a decision across a crash",
+        f"{LSP}.answers",
+        "    turn.put(replace(held, verdict=verdict))\n    turn.state.untried",
+        "    turn.put(replace(held, verdict=verdict))\n    del turn.changes[-1]\n    turn.state.untried",
+    ),
+    Mutant(
+        "hold for a foreign channel",
+        f"{LSP}.holding",
+        "    block = turn.tables.block_for(htlc.peer, htlc.payment_hash)\n    if block",
+        "    block = next((b for b in turn.tables.blocks.values() if htlc.payment_hash in b.payment_hashes), None)\n"
+        "    if block",
+    ),
+    Mutant(
+        "fail what was forwarded, at a deadline",
+        f"{LSP}.answers",
+        "    turn.do(Answer(decided.key, decided.verdict, decided.preimage))",
+        "    block = turn.tables.blocks.get(decided.block or b'')\n"
+        "    late = block is not None and deadlines.over(turn, block) is not None\n"
+        "    turn.do(Answer(decided.key, Verdict.FAIL if late else decided.verdict, decided.preimage))",
+    ),
+    Mutant(
+        "fail parts while paying on behalf",
+        f"{LSP}.stages",
+        "        Trigger.NOT_PAID: To(Stage.DUE),\n",
+        "        Trigger.NOT_PAID: To(Stage.DUE),\n        **ENDINGS,\n",
+    ),
+    Mutant(
+        "resume on LND without the payer's link",
+        f"{LSP}.links",
+        "return way_on(turn, htlc) and (payer_may_be_away or payer_present(turn, htlc))",
+        "return way_on(turn, htlc)",
+    ),
+    Mutant(
+        "let anybody cancel",
+        f"{LSP}.requests",
+        "if known is None or known.client != event.client:",
+        "if known is None:",
+    ),
+    Mutant(
+        "take any pid for the right one",
+        f"{LSP}.release",
+        "    name = unblock_hash(event.pid)\n    known = name in turn.tables.blocks\n",
+        "    name = next(iter(turn.tables.blocks), unblock_hash(event.pid))\n    known = name in turn.tables.blocks\n",
+    ),
+    Mutant(
+        "drop a message when its client is away",
+        f"{LSP}.mailbox",
+        "    turn.put(letter)\n",
+        "",
+    ),
+    Mutant(
+        "stop the courier after its first try",
+        f"{LSP}.courier",
+        "courier_next_at=turn.now + pause))",
+        "courier_next_at=None))",
+    ),
+    Mutant(
+        "call no payer whose link is needed",
+        f"{LSP}.waking",
+        "    return any(links.payer_missing(turn, links.stuck_parts(turn, block)) for block in theirs)\n",
+        "    return any(False for _ in theirs)\n",
+    ),
+    Mutant(
+        "ring twice within the cooldown",
+        f"{LSP}.waking",
+        "turn.policy.push_cooldown_seconds * 2 ** (tries - 1)",
+        "turn.policy.push_retry_seconds * 2 ** (tries - 1)",
+    ),
+    Mutant(
+        "let an HTLC wait for its client too long",
+        f"{LSP}.deadlines",
+        "    return waiting.offered_at + turn.policy.wake_timeout_seconds",
+        "    return waiting.offered_at + 2 * turn.policy.wake_timeout_seconds",
+    ),
+    Mutant(
+        "pay a hash again (node adapter)",
+        "simulation.payments",
+        "        if payment is None:\n            payment = SimPayment(",
+        "        if payment is None or not payment.result().preimage:\n            payment = SimPayment(",
+    ),
+    Mutant(
+        "hand over with fewer parts",
+        f"{PAYER}.handing_over",
+        "all_held = seen.parts_in_flight == payment.told_parts and seen.in_flight_msat >= payment.amount_msat",
+        "all_held = True",
+    ),
+    Mutant(
+        "take the LSP's word for the end of a payment",
+        f"{PAYER}.updates",
+        "    if update.state is BlockState.FAILED_BACK:\n",
+        "    if update.state is BlockState.FAILED_BACK:\n"
+        "        progress.advance(turn, turn.payments[payment.key], Trigger.NOT_PAID, 'the LSP says so')\n",
+    ),
+    Mutant(
+        "not ask the node after a restart",
+        f"{PAYER}.dispatch",
+        "    paying.ask_all(turn)\n",
+        "",
+    ),
+    Mutant(
+        "pay before the LSP has agreed",
+        f"{PAYER}.paying",
+        "    if payment.stage is Stage.BLOCKED and",
+        "    if payment.stage in (Stage.REQUESTED, Stage.BLOCKED) and",
+    ),
+    Mutant(
+        "release a payment that cannot be taken",
+        f"{PAYEE}.announcing",
+        "    elif not invoice.payable:\n",
+        "    elif False:\n",
+    ),
+    Mutant(
+        "release once only",
+        f"{PAYEE}.releasing",
+        "next_at=turn.now + pause if tries < turn.policy.max_releases else None",
+        "next_at=None",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Hunted:
+    """What became of one mutant. rule: the one it broke. number: of the schedule that caught it."""
+
+    name: str
+    module: str
+    caught: bool
+    schedules: int
+    seconds: float
+    rule: str = ""
+    text: str = ""
+    number: int | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def hunt_mutants(console: Console, most: int, seed: int, only: str | None) -> list[Hunted]:
+    """Break the engines one way after the other, on all cores, and show what caught which."""
+    chosen = [mutant for mutant in MUTANTS if only is None or only in mutant.name]
+    results = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for result in pool.map(lambda mutant: _hunt(mutant, most, seed), chosen):
+            results.append(result)
+            console.print(f"  {result.name}: {_verdict(result)}")
+    console.print(_table(results))
+    return results
+
+
+def _hunt(mutant: Mutant, most: int, seed: int) -> Hunted:
+    command = [sys.executable, "-m", "simulation.caught", mutant.name, str(most), str(seed)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"hunting '{mutant.name}' ended with an error:\n{done.stderr}")
+    return Hunted(name=mutant.name, module=mutant.module, **json.loads(done.stdout.splitlines()[-1]))
+
+
+def _verdict(result: Hunted) -> str:
+    if not result.caught:
+        return f"[red]not caught within {result.schedules} schedules[/red]"
+    return f"caught by schedule {result.schedules}, after {result.seconds:.1f} s"
+
+
+def _table(results: list[Hunted]) -> Table:
+    table = Table(
+        title=f"{sum(each.caught for each in results)} of {len(results)} mutants caught", title_justify="left"
+    )
+    for name in ("mutant", "in", "schedules", "seconds", "rule that it broke"):
+        table.add_column(name, justify="right" if name in ("schedules", "seconds") else "left")
+    for each in results:
+        where = each.module.removeprefix("asyncpay.engine.")
+        rule = each.rule.replace("_", " ") if each.caught else "[red]none[/red]"
+        table.add_row(each.name, where, str(each.schedules), f"{each.seconds:.1f}", rule)
+    return table

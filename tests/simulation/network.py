@@ -1,0 +1,190 @@
+"""Who is connected to whom, who believes to be, and what gets lost on the way.
+
+A connection is up or down; and each end believes it to be up or down, which may differ for minutes: a phone
+that lost its radio, or an end that was killed without a word. Messages sent into such a half-open connection
+are lost without an error. Onion messages are datagrams: they may be lost, doubled, delayed and overtaken
+at any time. What belongs to channels (channels.py) is sent again after a reconnection, as BOLT 2 demands.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asyncpay.wire import messages
+from asyncpay.wire.onion import OnionMessage
+
+from .kernel import Kernel, Life
+
+if TYPE_CHECKING:
+    from .channels import Channel
+    from .node import SimNode
+    from .onions import Onions
+
+LATENCY_SECONDS = 0.02
+REESTABLISH_SECONDS = 0.05
+REDIAL_SECONDS = 2.0
+NOTICED_SECONDS = 100.0
+"""Until a silent connection is given up: 75 to 150 s on real nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """The message of this moment is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Twice:
+    """The message of this moment arrives twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """The message of this moment arrives this much later, so that others overtake it."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The push of this moment is refused by the push service."""
+
+
+class Connection:
+    """Between two nodes; one of them dials."""
+
+    def __init__(self, network: "Network", dialler: "SimNode", other: "SimNode") -> None:
+        self.ends = (dialler, other)
+        self.name = f"{dialler.name}-{other.name}"
+        self.up = False
+        self.life = Life()
+        self.channels: list[Channel] = []
+        self.blocked_until = 0.0
+        self.changed_at = 0.0
+        self._network = network
+        self._believed = {dialler.name: False, other.name: False}
+        self._dialling = False
+
+    def other(self, node: "SimNode") -> "SimNode":
+        """The far end, seen from `node`."""
+        return self.ends[1] if node is self.ends[0] else self.ends[0]
+
+    def seen_by(self, node: "SimNode") -> bool:
+        """Whether `node` believes to be connected."""
+        return self._believed[node.name]
+
+    def dial_soon(self, seconds: float = REDIAL_SECONDS) -> None:
+        """The ends find each other again by themselves, as soon as nothing keeps them apart."""
+        if self._dialling or self.up:
+            return
+        self._dialling = True
+        kernel = self._network.kernel
+        kernel.later(max(seconds, self.blocked_until - kernel.now), self._dial, moment=f"{self.name} reconnects")
+
+    def _dial(self) -> None:
+        self._dialling = False
+        if self.up or not all(end.running for end in self.ends):
+            return  # whoever starts dials again
+        if self.blocked_until > self._network.kernel.now:
+            self.dial_soon()
+            return
+        for end in self.ends:
+            self._see(end, False)
+        self.up = True
+        self.life = Life()
+        for end in self.ends:
+            self._see(end, True)
+        self._network.kernel.later(REESTABLISH_SECONDS, self._reestablish, self.life)
+
+    def _reestablish(self) -> None:
+        self.changed_at = self._network.kernel.now
+        for channel in self.channels:
+            channel.reestablish()
+        for end in self.ends:
+            end.reestablished(self)
+
+    def drop(self, *, unnoticed_by: tuple["SimNode", ...] = (), blocked_seconds: float = 0) -> None:
+        """The connection breaks. Who does not notice believes in it for a while longer."""
+        kernel = self._network.kernel
+        self.blocked_until = max(self.blocked_until, kernel.now + blocked_seconds)
+        if self.up:
+            self.up = False
+            self.life.over = True
+            broken = self.life
+            for end in self.ends:
+                if end not in unnoticed_by:
+                    self._see(end, False)
+                else:
+                    kernel.later(NOTICED_SECONDS, lambda end=end: self._give_up(end, broken))  # type: ignore[misc]
+        self.dial_soon()
+
+    def _give_up(self, end: "SimNode", broken: Life) -> None:
+        if self.life is broken:
+            self._see(end, False)
+
+    def forget(self, node: "SimNode") -> None:
+        """`node` was stopped: it believes in nothing any more."""
+        self._believed[node.name] = False
+        for channel in self.channels:
+            channel.established.discard(node.name)
+
+    def _see(self, end: "SimNode", connected: bool) -> None:
+        if self._believed[end.name] == connected:
+            return
+        self._believed[end.name] = connected
+        self.changed_at = self._network.kernel.now
+        if not connected:
+            for channel in self.channels:
+                channel.established.discard(end.name)
+        if end.running:
+            end.peer_seen(self.other(end), connected)
+
+
+class Network:
+    """All connections, and the onion messages that go over them."""
+
+    def __init__(self, kernel: Kernel, onions: "Onions") -> None:
+        self.kernel = kernel
+        self.connections: list[Connection] = []
+        self._onions = onions
+
+    def connect(self, dialler: "SimNode", other: "SimNode") -> Connection:
+        """Make two nodes peers; they are not connected yet."""
+        connection = Connection(self, dialler, other)
+        self.connections.append(connection)
+        for end in connection.ends:
+            end.connections[connection.other(end).id] = connection
+        return connection
+
+    def send_onion(self, source: "SimNode", target: bytes, message: OnionMessage) -> bool:
+        """Hand a message to a peer. False if the peer is not there, as far as `source` knows."""
+        connection = source.connections.get(target)
+        if connection is None or not connection.seen_by(source):
+            return False
+        if connection.up:
+            other = connection.other(source)
+            name = f"{self.describe(message)} {source.name}->{other.name}"
+            self.kernel.later(
+                LATENCY_SECONDS, lambda: self._arrive(name, source, other, message, connection.life), connection.life
+            )
+        return True
+
+    def _arrive(self, name: str, source: "SimNode", target: "SimNode", message: OnionMessage, life: Life) -> None:
+        for fate in self.kernel.moment(name):
+            match fate:
+                case Lose():
+                    return
+                case Twice():
+                    self.kernel.later(LATENCY_SECONDS, lambda: target.relay.take(source, message), life)
+                case Late(seconds):
+                    self.kernel.later(seconds, lambda: target.relay.take(source, message), life)
+                    return
+        if not life.over:
+            target.relay.take(source, message)
+
+    def describe(self, message: OnionMessage) -> str:
+        """What a message is, for names of moments and for the story."""
+        payload = self._onions.content(message)
+        content = None if payload is None else payload.async_payment
+        try:
+            return "message" if not content else messages.Kind(content[0]).name.lower()
+        except ValueError:
+            return "message"

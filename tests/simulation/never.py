@@ -1,0 +1,310 @@
+"""What must never happen, checked after every step of a simulation.
+
+Each function is one sentence of the protocol. It looks at the money and the HTLCs in the nodes, and at what the
+LSPs have stored and said; not at what an engine thinks. "At once" means within GRACE_SECONDS of virtual time.
+"""
+
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from asyncpay.engine.lsp.records import Block, Htlc, Letter
+from asyncpay.engine.lsp.stages import Stage, Trigger
+from asyncpay.engine.payer.stages import Stage as PayerStage
+from asyncpay.lightning import HtlcKey, Verdict
+from asyncpay.wire.messages import BlockStatus
+
+from .channels import SimHtlc
+
+if TYPE_CHECKING:
+    from .lsp import LspProcess
+    from .world import World
+
+GRACE_SECONDS = 0.5
+MOST_STEPS = 60_000
+_ON_ITS_WAY = (Verdict.RESUME, Verdict.SETTLE)
+
+
+class Violation(Exception):  # noqa: N818 - this is what a simulation looks for
+    """Something happened that must never happen. `rule`: the sentence's name."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(text)
+        self.rule = rule
+
+
+def no_lsp_pays_out_what_it_cannot_claim(world: "World") -> Iterator[str]:
+    """LSP_a and LSP_b lose nothing: what they forwarded or paid, they are owed."""
+    for lsp in world.lsps:
+        for outgoing in lsp.node.circuits.values():
+            incoming = outgoing.incoming
+            assert incoming is not None
+            if _may_cost(outgoing) and _failed(incoming):
+                yield f"{lsp.name} forwarded HTLC {incoming.key}, and failed it back"
+    on_behalf = world.lsp_a.node.payments.known.get(world.payment_hash)
+    if on_behalf is not None:
+        spent = sum(htlc.amount_msat for htlc in on_behalf.htlcs if _may_cost(htlc))
+        covered = sum(part.amount_msat for part in world.parts() if not _failed(part))
+        if spent > covered:
+            yield f"LSP_a pays {spent} msat on behalf, and can claim {covered}"
+
+
+def the_payer_pays_at_most_once(world: "World") -> Iterator[str]:
+    """What A may have to pay is never more than the payment and its fees."""
+    at_stake = sum(htlc.amount_msat for htlc in world.sent() if _may_cost(htlc))
+    if at_stake > world.most_msat:
+        yield f"A has {at_stake} msat at stake for a payment of at most {world.most_msat}"
+
+
+def the_payer_pays_only_for_the_preimage(world: "World") -> Iterator[str]:
+    """A part of A's is taken only by whoever shows the preimage, which is B's to give."""
+    for htlc in world.sent():
+        if htlc.preimage is not None:
+            if sha256(htlc.preimage).digest() != world.payment_hash:
+                yield f"A's HTLC {htlc.key} was taken with a wrong preimage"
+            if not world.invoice.times_paid:
+                yield f"A's HTLC {htlc.key} was taken, and B was not paid"
+
+
+def the_payee_is_paid_once(world: "World") -> Iterator[str]:
+    """An invoice is paid once, and then in full."""
+    if world.invoice.times_paid > 1:
+        yield f"B's invoice was paid {world.invoice.times_paid} times"
+    if world.invoice.times_paid and world.invoice.paid_msat < (world.invoice.invoice.amount_msat or 0):
+        yield f"B got {world.invoice.paid_msat} msat"
+
+
+def a_set_is_released_whole_or_not_at_all(world: "World") -> Iterator[str]:
+    """As it stands in the store after every transaction: no part is on its way while another still waits."""
+    for block in world.blocks():
+        parts = [part for part in world.lsp_a.records(Htlc) if part.block == block.key]
+        going = [part for part in parts if part.verdict in _ON_ITS_WAY]
+        if not going:
+            continue
+        if any(part.verdict is None and not part.gone for part in parts):
+            yield "some parts of a set were released, and others are still held"
+        if any(part.verdict is Verdict.FAIL and part.outcome is None for part in parts):
+            yield "some parts of a set were released, and others failed by the LSP"
+        covered = {part.htlc.payment_hash for part in parts} == set(block.payment_hashes)
+        if not covered or sum(part.htlc.outgoing_amount_msat for part in parts) < block.amount_msat:
+            yield "an incomplete set was released"
+
+
+def only_the_pid_releases(world: "World") -> Iterator[str]:
+    """No part moves, and nothing is paid on behalf, before B has shown the pid. What a dead plugin lets go, goes."""
+    if world.pid in world.phone_b.wallet.shown:
+        return
+    for part in world.parts():
+        forwarded = part.key in world.lsp_a.node.circuits
+        if forwarded and part.key not in world.plugin_died and part.key in world.lsp_a.joined:
+            yield f"HTLC {part.key} went on, and nobody had shown the pid"
+    if world.payment_hash in world.lsp_a.node.payments.known:
+        yield "LSP_a pays on behalf, and nobody had shown the pid"
+
+
+def a_verdict_is_for_ever(world: "World") -> Iterator[str]:
+    """The same HTLC offered again gets the same answer."""
+    for lsp in world.lsps:
+        for key, answers in lsp.node.answers.items():
+            if len(set(answers)) > 1:
+                yield f"{lsp.name} answered HTLC {key} with {' and then '.join(each.value for each in answers)}"
+
+
+def nothing_is_released_too_late(world: "World") -> Iterator[str]:
+    """What is released, is so while B may still rely on it."""
+    for block in world.blocks():
+        if block.stage is Stage.RELEASED and block.key not in world.released_at:
+            height, now = world.released_at[block.key] = world.lsp_a.heard_height, world.kernel.now
+            if height > block.release_by_height:
+                yield f"released at height {height}, after release_by_height {block.release_by_height}"
+            if now >= block.hold_until + 1:
+                yield "released after hold_until"
+
+
+def nothing_is_held_past_its_margin(world: "World") -> Iterator[str]:
+    """At a deadline, or with its expiry near, every part goes back at once; the node never has to do it."""
+    for lsp in world.lsps:
+        if not _attentive(lsp):
+            continue
+        for htlc in lsp.node.held.values():
+            block = _block_of(lsp, htlc.key)
+            if _asked(world, lsp, htlc) and (block is None or block.stage is not Stage.PAYING):
+                yield from _overdue(world, lsp, htlc, block)
+        for key in lsp.node.cut_off:
+            block = _block_of(lsp, key)
+            if block is None or block.stage is not Stage.PAYING:
+                yield f"the node of {lsp.name} had to fail HTLC {key} by itself"
+
+
+def nothing_waits_without_a_reason(world: "World") -> Iterator[str]:
+    """An HTLC that belongs to no block waits for an answer only if it is for a client that is not there."""
+    for lsp in world.lsps:
+        if not _attentive(lsp):
+            continue
+        for htlc in lsp.node.held.values():
+            record = lsp.record(Htlc, htlc.key)
+            if not _asked(world, lsp, htlc):
+                continue
+            if record is None:
+                yield f"{lsp.name} gave HTLC {htlc.key} no answer"
+            elif record.block is None and not _waits_for_client(world, lsp, htlc, record.offered_at):
+                yield f"{lsp.name} lets HTLC {htlc.key} wait for nothing"
+
+
+def a_promised_release_is_kept(world: "World") -> Iterator[str]:
+    """Who showed the pid in time, and was told that it counts, need not show it again."""
+    for block in world.blocks():
+        if block.key in world.lsp_a.promised and block.stage in (Stage.ACCEPTED, Stage.HELD):
+            yield "somebody was told that the parts are about to be released, and the LSP still waits for the pid"
+
+
+def the_payer_hands_over_only_what_is_held(world: "World") -> Iterator[str]:
+    """A's message leaves once LSP_a holds all that A's node has in flight, and that is enough."""
+    payment = world.phone_a.wallet.payment(world.payment_hash)
+    if payment is not None and payment.stage is PayerStage.HELD and not world.checked_handover:
+        world.checked_handover = True
+        flying = world.a.payments.look_up(world.payment_hash)
+        if flying.parts_in_flight != payment.told_parts or flying.in_flight_msat < payment.amount_msat:
+            yield f"A hands over {flying.parts_in_flight} parts in flight, {payment.told_parts} of them held"
+
+
+def the_payee_releases_only_what_it_is_owed(world: "World") -> Iterator[str]:
+    """B never asks for a payment that its node would not take."""
+    if world.phone_b.wallet.shown_in_vain:
+        yield "B released a payment of an invoice that cannot be paid"
+
+
+def strangers_have_no_effect(world: "World") -> Iterator[str]:
+    """Blocks hold their own client's HTLCs only, and end by their own payer's and payee's word only."""
+    for lsp in world.lsps:
+        for record in lsp.records(Htlc):
+            block = None if record.block is None else lsp.record(Block, record.block)
+            if block is not None and block.client != record.htlc.peer:
+                yield f"an HTLC of one client was held for a block of another: {record.key}"
+    if BlockStatus.CONFLICT in world.lsp_a.replies.get(world.a.id, ()):
+        yield "A's own request was refused as a conflict"
+    for block in world.blocks():
+        why = world.lsp_a.ended_because.get(block.key, "")
+        if why == Trigger.CANCEL.value and not world.phone_a.wallet.cancels_sent:
+            yield "A's block was cancelled, and not by A"
+        if why == Trigger.REFUSAL.value and not world.phone_b.wallet.refused:
+            yield "A's block was refused, and not by B"
+
+
+def a_crash_loses_nothing(world: "World") -> Iterator[str]:
+    """What a process knew is what it had stored, and what the store gives back."""
+    for process in world.processes.values():
+        yield from process.lost
+
+
+def all_is_bounded(world: "World") -> Iterator[str]:
+    """Mailboxes and pushes."""
+    for lsp in world.lsps:
+        for client in (world.a.id, world.b.id, world.c.id):
+            letters = [each for each in lsp.records(Letter) if each.client == client]
+            if len(letters) > lsp.policy.mailbox_messages:
+                yield f"{lsp.name} keeps {len(letters)} messages for one client"
+    for phone in world.phones.values():
+        if phone.rung_too_soon:
+            yield f"{phone.name} was called twice within its cooldown: {phone.rung_too_soon}"
+
+
+Rule = Callable[["World"], Iterator[str]]
+
+
+def work_is_bounded(world: "World") -> Iterator[str]:
+    """Nobody keeps the others busy for ever."""
+    if world.kernel.steps > MOST_STEPS:
+        yield f"more than {MOST_STEPS} steps"
+
+
+AFTER_CHANGES: tuple[Rule, ...] = (
+    no_lsp_pays_out_what_it_cannot_claim,
+    the_payer_pays_at_most_once,
+    the_payer_pays_only_for_the_preimage,
+    the_payee_is_paid_once,
+    a_set_is_released_whole_or_not_at_all,
+    only_the_pid_releases,
+    a_verdict_is_for_ever,
+    nothing_is_released_too_late,
+    a_promised_release_is_kept,
+    the_payer_hands_over_only_what_is_held,
+    the_payee_releases_only_what_it_is_owed,
+    strangers_have_no_effect,
+    a_crash_loses_nothing,
+    all_is_bounded,
+)
+"""What can be broken only by something that is stored, said to the node, or moves an HTLC."""
+
+AT_ANY_TIME: tuple[Rule, ...] = (
+    nothing_is_held_past_its_margin,
+    nothing_waits_without_a_reason,
+    work_is_bounded,
+)
+"""What can be broken by mere time."""
+
+
+class Watch:
+    """Checks the rules after every step: each when it can have been broken."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._changes = -1
+
+    def check(self) -> None:
+        """Violation if any of the rules is broken."""
+        changes = self._world.kernel.changes
+        rules = AT_ANY_TIME if changes == self._changes else AFTER_CHANGES + AT_ANY_TIME
+        self._changes = changes
+        for rule in rules:
+            for text in rule(self._world):
+                raise Violation(rule.__name__, text)
+
+
+def _may_cost(htlc: SimHtlc) -> bool:
+    """Its offerer has paid it, or may still have to."""
+    return not _failed(htlc)
+
+
+def _failed(htlc: SimHtlc) -> bool:
+    return (htlc.resolved and htlc.preimage is None) or (htlc.gone and htlc.preimage is None)
+
+
+def _attentive(lsp: "LspProcess") -> bool:
+    """The component runs, hears its node, and has had the time to act on what it heard last."""
+    return lsp.running and lsp.node.attached is lsp and lsp.kernel.now > lsp.stirred_at + GRACE_SECONDS
+
+
+def _asked(world: "World", lsp: "LspProcess", htlc: SimHtlc) -> bool:
+    """The node has waited long enough for an answer to this HTLC that one could be there."""
+    waits = htlc.key in lsp.node.on_offer and not htlc.channel.closed
+    return waits and world.kernel.now > htlc.offered_at + GRACE_SECONDS
+
+
+def _block_of(lsp: "LspProcess", key: HtlcKey) -> Block | None:
+    record = lsp.record(Htlc, key)
+    return None if record is None or record.block is None else lsp.record(Block, record.block)
+
+
+def _overdue(world: "World", lsp: "LspProcess", htlc: SimHtlc, block: Block | None) -> Iterator[str]:
+    left = htlc.expiry - lsp.heard_height
+    if left <= lsp.policy.min_margin_blocks:
+        yield f"{lsp.name} holds HTLC {htlc.key} {left} blocks before its expiry"
+    if block is None:
+        return
+    if lsp.heard_height > block.release_by_height:
+        yield f"{lsp.name} holds HTLC {htlc.key} after release_by_height"
+    if world.kernel.now > block.hold_until + 1 + GRACE_SECONDS:
+        yield f"{lsp.name} holds HTLC {htlc.key} after hold_until"
+    began = block.first_part_at if block.stage in (Stage.ACCEPTED, Stage.UNLOCKED) else None
+    if began is not None and world.kernel.now > began + lsp.policy.incomplete_seconds + GRACE_SECONDS:
+        yield f"{lsp.name} holds an incomplete set for too long"
+
+
+def _waits_for_client(world: "World", lsp: "LspProcess", htlc: SimHtlc, since: float) -> bool:
+    client = htlc.way[0].to
+    if client not in world.phones or world.kernel.now > since + lsp.policy.wake_timeout_seconds + GRACE_SECONDS:
+        return False
+    link = lsp.node.connections[client]
+    there = any(each.usable_by(lsp.node) for each in link.channels)
+    return not there or world.kernel.now < link.changed_at + GRACE_SECONDS

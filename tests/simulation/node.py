@@ -1,0 +1,393 @@
+"""A simulated Lightning node: peers, HTLCs on their way through, and what it tells its component.
+
+It behaves by the rules of its `Implementation`, and answers the questions of `asyncpay.nodes.base.Node`
+without waiting. What a real node writes to disk outlives `kill`; everything else does not.
+"""
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Protocol
+
+from coincurve import PrivateKey
+
+from asyncpay.lightning import HtlcKey, NodeId, PendingHtlc, Verdict
+from asyncpay.node_events import (
+    Attached,
+    BlockConnected,
+    HtlcFailed,
+    HtlcGone,
+    HtlcOffered,
+    HtlcSettled,
+    LinkChanged,
+    LinkClosed,
+    NodeEvent,
+    PeerConnected,
+    PeerDisconnected,
+)
+
+from . import views
+from .channels import DELTA_BLOCKS, FEE_MSAT, Channel, SimHtlc, Step
+from .implementations import Implementation
+from .invoices import Invoices
+from .kernel import Kernel, Life
+from .network import Connection, Network
+from .onions import Onions
+from .payments import Payments
+from .relay import Relay
+
+if TYPE_CHECKING:
+    from .chain import Chain
+
+FARTHEST_BLOCKS = 2016
+TOLD_SECONDS = 0.001
+ANSWERED_SECONDS = 0.004
+NETWORK_NAME = "regtest"
+
+
+class Component(Protocol):
+    """Who listens to a node: an LSP's component or a wallet."""
+
+    def hear(self, event: NodeEvent) -> None:
+        """Something happened in the node."""
+
+    def node_died(self) -> None:
+        """The stream of events has ended."""
+
+
+class SimNode:
+    """One node. `intercepts`: HTLCs on their way through it wait for its component's answer."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        chain: "Chain",
+        network: Network,
+        onions: Onions,
+        name: str,
+        implementation: Implementation,
+    ) -> None:
+        self.kernel, self.chain, self.network, self.onions = kernel, chain, network, onions
+        self.name, self.implementation = name, implementation
+        self.key = PrivateKey(sha256(name.encode()).digest())
+        self.id: NodeId = self.key.public_key.format()
+        self.connections: dict[NodeId, Connection] = {}
+        self.intercepts = False
+        self.replays = False
+        self.running = True
+        self.life = Life()
+        self.height = chain.height
+        self.held: dict[HtlcKey, SimHtlc] = {}
+        self.circuits: dict[HtlcKey, SimHtlc] = {}
+        self.answers: dict[HtlcKey, list[Verdict]] = {}
+        self.cut_off: list[HtlcKey] = []
+        self.payments = Payments(self)
+        self.invoices = Invoices(self)
+        self.relay = Relay(self)
+        self._component: Component | None = None
+        self._stream = Life()
+        self._answering = Life()
+        self._in_memory: set[HtlcKey] = set()
+        self._taken: set[HtlcKey] = set()
+        self._detached_at = 0.0
+        self.on_offer: set[HtlcKey] = set()
+        self._untold: list[tuple[SimHtlc, NodeEvent]] = []
+        self._missed: list[SimHtlc] = []
+        chain.nodes.append(self)
+
+    # --- starting and stopping ---
+
+    def kill(self, *, silently: bool = False) -> None:
+        """The node's process dies. `silently`: its peers do not notice at once."""
+        if not self.running:
+            return
+        self.running = False
+        self.life.over = True
+        for connection in self.connections.values():
+            other = connection.other(self)
+            connection.drop(unnoticed_by=(self, other) if silently else (self,))
+            connection.forget(self)
+        self._in_memory.clear()
+        self._taken.clear()
+        self._untold.clear()
+        self._answering = self._answering.end()
+        self._lose_component()
+
+    def _lose_component(self) -> None:
+        component = self._component
+        self.detach()
+        if component is not None:
+            component.node_died()
+
+    def start(self) -> None:
+        """It runs again, with its peers still away."""
+        if self.running:
+            return
+        self.running, self.life = True, Life()
+        self.height = self.chain.height
+        if self.implementation.capabilities.reoffers_without_payer:
+            self._in_memory.update(self.held)
+            for htlc in self.held.values():
+                self._wait_for_component(htlc)
+        for connection in self.connections.values():
+            connection.dial_soon(0.2)
+        self.invoices.start()
+        missed, self._missed = self._missed, []
+        for htlc in missed:
+            self.outgoing_done(htlc)
+
+    def attach(self, component: Component) -> bool:
+        """A component listens from now on; False if the node does not run."""
+        if not self.running:
+            return False
+        self.detach()
+        self._component = component
+        self.tell(
+            Attached(
+                node_id=self.id,
+                network=NETWORK_NAME,
+                height=self.height,
+                links=tuple(views.link(self, channel) for channel in self.channels() if not channel.closed),
+                online=frozenset(peer for peer, each in self.connections.items() if each.seen_by(self)),
+            )
+        )
+        for key in self._in_memory:
+            self._offer(self.held[key])
+        return True
+
+    def detach(self) -> None:
+        """The component's stream ends."""
+        if self._component is not None:
+            self._detached_at = self.kernel.now
+        self._component = None
+        self._stream = self._stream.end()
+        self.on_offer.clear()
+
+    @property
+    def attached(self) -> Component | None:
+        """Who listens."""
+        return self._component
+
+    def plugin_dies(self) -> None:
+        """CLN lets everything that was held go on, unasked. It then stops, for the plugin is important:
+        test_cln_plugin.py::test_a_plugin_that_is_killed_lets_go_of_what_it_holds_and_lightningd_stops.
+        """
+        self._answering = self._answering.end()
+        self._lose_component()
+        for htlc in list(self.held.values()):
+            self._forget(htlc)
+            self._forward(htlc)
+
+    def tell(self, event: NodeEvent) -> None:
+        """Report to the component, in order."""
+        if (component := self._component) is not None:
+            self.kernel.later(TOLD_SECONDS, lambda: component.hear(event), self._stream)
+
+    # --- peers, channels, blocks ---
+
+    def channels(self, peer: NodeId | None = None) -> list[Channel]:
+        """Its channels, or those with one peer."""
+        return [
+            channel
+            for other, connection in self.connections.items()
+            if peer is None or other == peer
+            for channel in connection.channels
+        ]
+
+    def peer_seen(self, peer: "SimNode", connected: bool) -> None:
+        """A peer came or went, as far as this node knows."""
+        self.tell(PeerConnected(peer.id) if connected else PeerDisconnected(peer.id))
+        if not connected:
+            self._tell_links(self.connections[peer.id])
+
+    def reestablished(self, connection: Connection) -> None:
+        """The channels with a peer are usable again."""
+        self._tell_links(connection)
+        for channel in connection.channels:
+            for key, htlc in list(self.held.items()):
+                if htlc.channel is channel and key not in self._in_memory:
+                    self._hold(htlc)
+            if self.replays and self.implementation.replays_to_interceptor:
+                for htlc in channel.htlcs:
+                    if htlc.key in self.circuits and not htlc.resolved and htlc.receiver is self:
+                        self._offer(htlc)
+        told, self._untold = self._untold, []
+        for htlc, event in told:
+            self._tell_outcome(htlc, event)
+
+    def channel_closed(self, channel: Channel) -> None:
+        """A channel went on chain. LND offers what was held on it anew, and then takes a preimage only."""
+        self.tell(LinkClosed(channel.scid))
+        for key, htlc in list(self.held.items()):
+            if htlc.channel is channel:
+                self._forget(htlc)
+                if self.implementation.offers_on_chain:
+                    self.held[key] = htlc
+                    self._in_memory.add(key)
+                    self._offer(htlc)
+
+    def on_block(self, height: int) -> None:
+        """The chain has grown."""
+        self.height = height
+        cutoff = self.implementation.capabilities.cutoff_blocks
+        if cutoff is not None:
+            for key in list(self._in_memory):
+                htlc = self.held[key]
+                if htlc.expiry - height <= cutoff and not htlc.channel.closed:
+                    if self._component is not None:
+                        self.cut_off.append(key)
+                    self._fail(htlc)
+        self.tell(BlockConnected(height))
+
+    def _tell_links(self, connection: Connection) -> None:
+        for channel in connection.channels:
+            if not channel.closed:
+                self.tell(LinkChanged(views.link(self, channel)))
+
+    def pending_htlcs(self) -> tuple[PendingHtlc, ...]:
+        """All HTLCs on open channels, both ways."""
+        return views.pending(self)
+
+    # --- HTLCs on their way through ---
+
+    def take_htlc(self, htlc: SimHtlc) -> None:
+        """An HTLC came in for good."""
+        if not htlc.way:
+            self.invoices.take(htlc)
+        elif not self.intercepts:
+            self._forward(htlc)
+        elif self._component is None and not self.implementation.unattached_seconds:
+            self._fail(htlc)
+        else:
+            self.held[htlc.key] = htlc
+            self._hold(htlc)
+
+    def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> bool:
+        """The component's answer; False if the node cannot hear it."""
+        if not self.running or key not in self.on_offer:
+            return False
+        self.on_offer.discard(key)
+        self.kernel.later(ANSWERED_SECONDS, lambda: self._obey(key, verdict, preimage), self._answering)
+        return True
+
+    def _obey(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
+        forwarded = self.circuits.get(key)
+        htlc = self.held.get(key) or (forwarded.incoming if forwarded else None)
+        if htlc is None or (htlc.channel.closed and verdict is not Verdict.SETTLE):
+            return  # on chain LND takes a preimage only, and its adapter gives it nothing else
+        self.kernel.changed()
+        self.answers.setdefault(key, []).append(verdict)
+        match verdict:
+            case Verdict.RESUME if forwarded is None:
+                self._forget(htlc)
+                self._forward(htlc)
+            case Verdict.FAIL:
+                self._fail(htlc)
+            case Verdict.SETTLE:
+                self._forget(htlc)
+                htlc.channel.resolve(htlc, preimage)
+
+    def _hold(self, htlc: SimHtlc) -> None:
+        if htlc.expiry < self.height + self.implementation.offers_from_blocks:
+            self._fail(htlc)
+            return
+        self._in_memory.add(htlc.key)
+        self._offer(htlc)
+        self._wait_for_component(htlc)
+
+    def _wait_for_component(self, htlc: SimHtlc) -> None:
+        """Unless a component takes notice in time, the HTLC goes back (CLN's plugin does this by itself)."""
+
+        def look() -> None:
+            if htlc.key not in self._in_memory or htlc.key in self._taken:
+                return
+            away_since = self.kernel.now if self._component is not None else self._detached_at
+            if self.kernel.now >= max(away_since, htlc.offered_at) + patience:
+                self._fail(htlc)
+            else:
+                self.kernel.later(1.0, look, self.life)
+
+        patience = self.implementation.unattached_seconds
+        if patience:
+            self.kernel.later(patience, look, self.life)
+
+    def _offer(self, htlc: SimHtlc) -> None:
+        if self._component is not None:
+            htlc.offered_at = self.kernel.now
+            self._taken.add(htlc.key)
+            self.on_offer.add(htlc.key)
+            self.tell(HtlcOffered(views.held(self, htlc)))
+
+    def _forget(self, htlc: SimHtlc) -> None:
+        self.held.pop(htlc.key, None)
+        self._in_memory.discard(htlc.key)
+        self.on_offer.discard(htlc.key)
+
+    def _fail(self, htlc: SimHtlc) -> None:
+        self._forget(htlc)
+        htlc.channel.resolve(htlc, None)
+
+    def _forward(self, htlc: SimHtlc) -> None:
+        if htlc.resolved:
+            return
+        step, *rest = htlc.way
+        onward = self._onward_channel(htlc, step)
+        if onward is None:
+            self._fail(htlc)
+            self.tell(HtlcFailed(htlc.key))
+            return
+        outgoing = SimHtlc(
+            channel=onward,
+            number=0,
+            offerer=self,
+            payment_hash=htlc.payment_hash,
+            amount_msat=step.amount_msat,
+            expiry=step.expiry,
+            way=tuple(rest),
+            total_msat=htlc.total_msat,
+            incoming=htlc,
+        )
+        self.circuits[htlc.key] = outgoing
+        onward.add(outgoing)
+
+    def _onward_channel(self, htlc: SimHtlc, step: Step) -> Channel | None:
+        """Where an HTLC may go on, by the rules of the protocol and of the implementation."""
+        rules = self.implementation
+        payer_matters = self.intercepts and not rules.capabilities.forwards_with_payer_offline
+        if payer_matters and not htlc.channel.usable_by(self):
+            return None
+        if htlc.amount_msat - step.amount_msat < FEE_MSAT or htlc.expiry - step.expiry < DELTA_BLOCKS:
+            return None
+        if not rules.least_outgoing_blocks < step.expiry - self.height <= FARTHEST_BLOCKS:
+            return None
+        return self.usable_channel(step.to, step.amount_msat)
+
+    def usable_channel(self, peer: NodeId, amount_msat: int) -> Channel | None:
+        """A channel with `peer` that can carry this amount."""
+        for channel in self.channels(peer):
+            if channel.usable_by(self) and channel.balance_msat[self.name] >= amount_msat:
+                return channel
+        return None
+
+    def outgoing_done(self, htlc: SimHtlc) -> None:
+        """An HTLC that this node offered was settled or failed further on."""
+        if not self.running:
+            self._missed.append(htlc)
+        elif htlc.incoming is None:
+            self.payments.part_done(htlc)
+        else:
+            incoming = htlc.incoming
+            incoming.channel.resolve(incoming, htlc.preimage)
+            outcome = HtlcFailed(incoming.key) if htlc.preimage is None else HtlcSettled(incoming.key, htlc.preimage)
+            self._tell_outcome(incoming, outcome)
+
+    def incoming_gone(self, htlc: SimHtlc) -> None:
+        """An HTLC that this node received has left its channel."""
+        self._forget(htlc)
+        if self.running and htlc.way:
+            self.tell(HtlcGone(htlc.key))
+
+    def _tell_outcome(self, incoming: SimHtlc, event: NodeEvent) -> None:
+        payer_there = incoming.channel.connection.seen_by(self)
+        if payer_there or self.implementation.tells_settlement_without_payer:
+            self.tell(event)
+        else:
+            self._untold.append((incoming, event))

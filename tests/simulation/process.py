@@ -1,0 +1,205 @@
+"""A process that runs an engine: events in, decide, store, act; and the places where it can be killed.
+
+This is `asyncpay.service.loop` without asyncio. Store first, then act; several events that are there at once are
+decided on together and stored in one transaction. Answers to HTLCs are given on the spot, all other effects a
+little later and each for itself, as the tasks of the real performers are: so a crash can fall before, between and
+after any of them.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from asyncpay.engine.changes import Put, Step
+from asyncpay.engine.events import Detached, Tick
+from asyncpay.node_events import NodeEvent
+from asyncpay.store import Store
+
+from .kernel import Kernel, Life
+from .node import SimNode
+from .stores import Disk
+
+SIDE_SECONDS = 0.002
+LOOK_AGAIN_SECONDS = 1.0
+"""Between two attempts to attach to the node."""
+
+R = TypeVar("R")
+Cell = tuple[str, str, str]
+"""An engine, the stage of one of its records, an event: see coverage.py."""
+
+
+class Process:
+    """Life and death of one process beside one node. Subclasses say what runs in it, and how effects are performed.
+
+    stored: the disk's content, from the changes that went into it. lost: where a restart found anything else.
+    """
+
+    def __init__(self, name: str, node: SimNode, disk: Disk, store: type[Store[Any]]) -> None:
+        self.name, self.node = name, node
+        self.kernel: Kernel = node.kernel
+        self.running = False
+        self.life = Life()
+        self.stirred_at = 0.0
+        self.stored: dict[tuple[type, Any], Any] = {}
+        self.lost: list[str] = []
+        self.on_event: Callable[[Iterable[Cell]], None] = lambda _: None
+        self._disk, self._store_kind = disk, store
+        self._inbox: deque[Any] = deque()
+        self._alarm = Life()
+
+    # --- for subclasses ---
+
+    def _begin(self, records: list[Any]) -> None:
+        """Make the engine from what is stored."""
+        raise NotImplementedError
+
+    def _handle(self, event: Any) -> Step[Any, Any]:
+        raise NotImplementedError
+
+    def _next_deadline(self) -> float:
+        raise NotImplementedError
+
+    def _known(self) -> Iterable[Any]:
+        """The records that the engine has in memory."""
+        raise NotImplementedError
+
+    def _cells(self, event: Any) -> Iterable[Cell]:
+        """Which stages meet this event."""
+        raise NotImplementedError
+
+    def _take(self, event: NodeEvent) -> None:
+        """Something happened in the node."""
+        raise NotImplementedError
+
+    def _perform(self, effect: Any) -> None:
+        raise NotImplementedError
+
+    def _committed(self, record: Any) -> None:
+        """A record is stored; for onlookers."""
+
+    # --- what is stored ---
+
+    def records(self, kind: type[R]) -> list[R]:
+        """What is stored of one kind."""
+        return [record for (each, _), record in self.stored.items() if each is kind]
+
+    def record(self, kind: type[R], key: object) -> R | None:
+        """One record as it is stored."""
+        return self.stored.get((kind, key))
+
+    def _compare(self, who: str, records: Iterable[Any]) -> None:
+        here = {(type(each), each.key): each for each in records}
+        for key in here.keys() | self.stored.keys():
+            if here.get(key) != self.stored.get(key):
+                self.kernel.changed()
+                kind = key[0].__name__
+                self.lost.append(f"{who} {here.get(key) or f'no such {kind}'}; stored was {self.stored.get(key)}")
+
+    # --- life ---
+
+    def start(self) -> None:
+        """Begin from what is stored."""
+        if self.running:
+            return
+        self.running, self.life = True, Life()
+        records = self._disk.open(self._store_kind)
+        self._compare(f"the store of {self.name} gives back", records)
+        self._begin(records)
+        self._look_for_node()
+
+    def kill(self) -> None:
+        """Wherever it is."""
+        if not self.running:
+            return
+        self.running = False
+        self.life.over = True
+        self._alarm.over = True
+        self._inbox.clear()
+        self._compare(f"{self.name} knew", self._known())
+        self._disk.close()
+        if self.node.attached is self:
+            self.node.detach()
+
+    def crash(self, down_seconds: float) -> None:
+        """Killed, and started again by its supervisor."""
+        if self.running:
+            self.kill()
+            self.kernel.later(down_seconds, self.start)
+
+    def node_died(self) -> None:
+        """The node's stream of events has ended."""
+        if self.running:
+            self.enqueue(Detached())
+            self.kernel.later(LOOK_AGAIN_SECONDS, self._look_for_node, self.life)
+
+    def _look_for_node(self) -> None:
+        self.stirred_at = self.kernel.now
+        if not self.node.attach(self):
+            self.kernel.later(LOOK_AGAIN_SECONDS, self._look_for_node, self.life)
+
+    # --- the loop ---
+
+    def hear(self, event: NodeEvent) -> None:
+        """From the node."""
+        self.stirred_at = self.kernel.now
+        self._take(event)
+
+    def enqueue(self, event: Any) -> None:
+        """Have an event decided on, in its turn."""
+        if self.running:
+            self._inbox.append(event)
+            if len(self._inbox) == 1:
+                self.kernel.later(0.0, self._decide, self.life)
+
+    def _decide(self) -> None:
+        life = self.life
+        names = "+".join(sorted({type(event).__name__ for event in self._inbox}))
+        self.kernel.moment(f"{self.name} decides on {names}")
+        if life.over:
+            return
+        batch = list(self._inbox)
+        self._inbox.clear()
+        steps = []
+        for event in batch:
+            self.on_event(self._cells(event))
+            steps.append(self._handle(event))
+        if changes := [change for step in steps for change in step.changes]:
+            self._commit(changes)
+            self.kernel.moment(f"{self.name} has stored {names}")
+        for step in steps:
+            for effect in step.effects:
+                if life.over:
+                    return
+                self._do(effect)
+        if not life.over:
+            self._set_alarm()
+
+    def _commit(self, changes: list[Any]) -> None:
+        self._disk.commit(changes)
+        self.kernel.changed()
+        for change in changes:
+            key = type(change.record), change.record.key
+            if isinstance(change, Put):
+                self.stored[key] = change.record
+            else:
+                self.stored.pop(key, None)
+            self._committed(change.record)
+
+    def _do(self, effect: Any) -> None:
+        kind = type(effect).__name__
+        if kind == "Log":
+            self._perform(effect)
+        elif kind == "Answer":
+            life = self.life
+            self.kernel.moment(f"{self.name} does {kind}")
+            if not life.over:
+                self._perform(effect)
+        else:
+            self.kernel.later(SIDE_SECONDS, lambda: self._perform(effect), self.life, f"{self.name} does {kind}")
+
+    def _set_alarm(self) -> None:
+        alarm = self._alarm = self._alarm.end()
+        deadline = self._next_deadline()
+        assert deadline > self.kernel.now, f"{self.name} would be woken again and again"
+        if deadline < float("inf"):
+            self.kernel.later(max(0.0, deadline - self.kernel.now), lambda: self.enqueue(Tick()), alarm)

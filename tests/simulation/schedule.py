@@ -1,0 +1,79 @@
+"""A schedule, and who directs a run: one that draws a schedule from a seed as the world unfolds, one that repeats it.
+
+A schedule is what is given (Setup) and what disturbs the world, each at its moment. Without disturbances the
+world is calm and the payment simply works; so the fewer there are, the plainer the story. This is why the
+scheduler is our own and not Hypothesis' stateful machinery. There an example is the list of *all* steps, so
+that a shrunk one must still spell out everything that makes a payment, and removing one step shifts the
+meaning of those behind it. Here an example holds only what went wrong, each named by the moment that it
+disturbs, and can be taken out by itself. And a number names one schedule for ever, on every machine.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from .disturbances import FATES, Disturbance, draw
+from .kernel import Moment
+from .setup import Setup
+
+if TYPE_CHECKING:
+    from .world import World
+
+MOST_DISTURBANCES = 25
+CHANCES = (0.004, 0.01, 0.02, 0.05, 0.1)
+"""Of a disturbance at any moment; one of these for a whole schedule."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What is given and what happens. Two equal schedules play alike."""
+
+    setup: Setup = field(default_factory=Setup)
+    disturbances: tuple[tuple[Moment, Disturbance], ...] = ()
+
+
+class Drawing:
+    """Directs by a random number generator, and writes down what it does. `calm` once the turbulence is over."""
+
+    def __init__(self, random: Random) -> None:
+        self.calm = False
+        self.drawn: list[tuple[Moment, Disturbance]] = []
+        self.world: World
+        self._random = random
+        self._chance = random.choice(CHANCES)
+
+    def __call__(self, moment: Moment) -> list[Any]:
+        fates: list[Any] = []
+        while not self.calm and len(self.drawn) < MOST_DISTURBANCES and self._random.random() < self._chance:
+            disturbance = draw(self._random, moment.name)
+            self.drawn.append((moment, disturbance))
+            fates += _disturb(self.world, moment, disturbance)
+        return fates
+
+
+class Repeating:
+    """Directs by a schedule. `happened`: which of its disturbances found their moment."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.calm = False
+        self.world: World
+        self.happened: list[tuple[Moment, Disturbance]] = []
+        self._todo: dict[Moment, list[Disturbance]] = {}
+        for moment, disturbance in schedule.disturbances:
+            self._todo.setdefault(moment, []).append(disturbance)
+
+    def __call__(self, moment: Moment) -> list[Any]:
+        fates: list[Any] = []
+        if not self.calm and moment in self._todo:
+            for disturbance in self._todo[moment]:
+                self.happened.append((moment, disturbance))
+                fates += _disturb(self.world, moment, disturbance)
+        return fates
+
+
+def _disturb(world: "World", moment: Moment, disturbance: Disturbance) -> list[Any]:
+    world.kernel.tell("!", "just before %s: %s", moment, disturbance)
+    if isinstance(disturbance, FATES):
+        return [disturbance]
+    disturbance.apply(world)
+    return []

@@ -1,0 +1,101 @@
+"""From a schedule that fails to the plainest one that fails alike.
+
+Alike: the same rule is broken. First whole stretches of disturbances are taken out, then single ones, then the
+setup is made calmer, then what remains is made milder: shorter, and earlier. Each candidate is played; one
+that fails alike is kept, and nothing that does not make the story plainer is tried.
+"""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+from .disturbances import APART_SECONDS, BLOCKS, DOWN_SECONDS, LATE_SECONDS, Crash, Cut, Late, Mine, NodeCrash
+from .kernel import Moment
+from .play import Outcome, play
+from .schedule import Schedule
+from .setup import Setup
+
+MOST_PLAYS = 1500
+
+
+class Shrinker:
+    """Makes one failing schedule plainer. `plays`: how many candidates were tried."""
+
+    def __init__(self, failing: Schedule, rule: str) -> None:
+        self.best = failing
+        self.plays = 0
+        self._rule = rule
+
+    def run(self) -> Outcome:
+        """The plainest schedule found, played once more with its story."""
+        improved = True
+        while improved and self.plays < MOST_PLAYS:
+            improved = self._take_out() | self._calm_setup() | self._make_milder()
+        return play(self.best, with_story=True)
+
+    def _fails(self, candidate: Schedule) -> bool:
+        if self.plays >= MOST_PLAYS:
+            return False
+        self.plays += 1
+        outcome = play(candidate)
+        if outcome.violation is None or outcome.violation.rule != self._rule:
+            return False
+        self.best = outcome.schedule  # only what found its moment
+        return True
+
+    def _take_out(self) -> bool:
+        improved = False
+        size = max(1, len(self.best.disturbances) // 2)
+        while True:
+            start = 0
+            while start < len(self.best.disturbances):
+                rest = self.best.disturbances[:start] + self.best.disturbances[start + size :]
+                if self._fails(replace(self.best, disturbances=rest)):
+                    improved = True
+                else:
+                    start += size
+            if size == 1:
+                return improved
+            size //= 2
+
+    def _calm_setup(self) -> bool:
+        improved = False
+        for name, value in Setup().differences_from(self.best.setup):
+            improved |= self._fails(replace(self.best, setup=replace(self.best.setup, **{name: value})))
+        return improved
+
+    def _make_milder(self) -> bool:
+        improved = False
+        for place in range(len(self.best.disturbances)):
+            if place >= len(self.best.disturbances):
+                break
+            for milder in _milder(*self.best.disturbances[place]):
+                rest = list(self.best.disturbances)
+                rest[place] = milder
+                if self._fails(replace(self.best, disturbances=tuple(rest))):
+                    improved = True
+                    break
+        return improved
+
+
+_SCALES: dict[type, tuple[str, tuple[Any, ...]]] = {
+    Crash: ("down_seconds", DOWN_SECONDS),
+    NodeCrash: ("down_seconds", DOWN_SECONDS),
+    Cut: ("apart_seconds", APART_SECONDS),
+    Late: ("seconds", LATE_SECONDS),
+    Mine: ("blocks", BLOCKS),
+}
+
+
+def _milder(moment: Moment, disturbance: Any) -> Iterator[tuple[Moment, Any]]:
+    scale = _SCALES.get(type(disturbance))
+    if scale is not None:
+        name, values = scale
+        for value in values:
+            if value < getattr(disturbance, name):
+                yield moment, replace(disturbance, **{name: value})
+    for name in ("silently", "unnoticed"):
+        if any(each.name == name for each in fields(disturbance)) and getattr(disturbance, name):
+            yield moment, replace(disturbance, **{name: type(getattr(disturbance, name))(0)})
+    for number in range(1, moment.number):
+        yield Moment(moment.name, number), disturbance

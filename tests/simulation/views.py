@@ -1,0 +1,50 @@
+"""What a simulated node shows of its channels and HTLCs, in the words of `asyncpay.lightning`."""
+
+from typing import TYPE_CHECKING
+
+from asyncpay.lightning import HeldHtlc, Link, PendingHtlc
+
+from .channels import Channel, SimHtlc
+
+if TYPE_CHECKING:
+    from .node import SimNode
+
+
+def link(node: "SimNode", channel: Channel) -> Link:
+    """A channel, as its end `node` sees it."""
+    peer = channel.connection.other(node)
+    return Link(short_channel_id=channel.scid, peer=peer.id, usable=channel.usable_by(node))
+
+
+def pending(node: "SimNode") -> tuple[PendingHtlc, ...]:
+    """All HTLCs on open channels, both ways."""
+    return tuple(
+        PendingHtlc(
+            key=htlc.key,
+            peer=channel.connection.other(node).id,
+            incoming=htlc.offerer is not node,
+            payment_hash=htlc.payment_hash,
+            amount_msat=htlc.amount_msat,
+            expiry=htlc.expiry,
+        )
+        for channel in node.channels()
+        if not channel.closed
+        for htlc in channel.htlcs
+        if htlc.arrived or htlc.offerer is node
+    )
+
+
+def held(node: "SimNode", htlc: SimHtlc) -> HeldHtlc:
+    """An HTLC on which the node waits for its component."""
+    step = htlc.way[0]
+    onwards = node.channels(step.to)
+    return HeldHtlc(
+        key=htlc.key,
+        payment_hash=htlc.payment_hash,
+        peer=htlc.offerer.id,
+        incoming_amount_msat=htlc.amount_msat,
+        outgoing_amount_msat=step.amount_msat,
+        incoming_expiry=htlc.expiry,
+        outgoing_expiry=step.expiry,
+        outgoing_channel=onwards[0].scid if onwards else None,
+    )
