@@ -92,6 +92,21 @@ class Scene:
         events = self.testbed.lsp(lsp).events()
         return [event["what"] for event in events if deal.payment_hash in event.get("payment_hashes", ())]
 
+    def block(self, deal: Deal) -> dict[str, Any] | None:
+        """What the payer's LSP has of a payment that it was asked to hold."""
+        blocks = self.testbed.lsp(deal.payer.lsp.name).status()["blocks"]
+        return next((block for block in blocks if deal.payment_hash in block["payment_hashes"]), None)
+
+    def wait_for_block(self, deal: Deal, *stages: str, timeout_seconds: float = SETTLE_SECONDS) -> None:
+        """The payer's LSP has the payment's block in one of these stages."""
+
+        def missing() -> str | None:
+            block = self.block(deal)
+            stage = "unknown" if block is None else block["stage"]
+            return None if stage in stages else f"the block is {stage}"
+
+        wait_for(Predicate(f"block_{'_or_'.join(stages).replace(' ', '_')}", missing), timeout_seconds)
+
     def htlcs(self, node: str) -> int:
         """How many HTLCs stand on the channels of a node, by its own account."""
         return sum(channel.htlcs for channel in self.testbed[node].channels())

@@ -81,7 +81,7 @@ def unregister(
 def receive(
     amount: Annotated[str, typer.Argument(help="like 1000sat or 1500msat")],
     description: Annotated[str, typer.Option(help="what the payment is for; the payer sees it")] = "",
-    expiry_days: Annotated[float, typer.Option(help="how long the invoice is good", min=0.001)] = 14,
+    expiry_days: Annotated[float, typer.Option(help="how long the invoice is good", min=0.0001)] = 14,
     config: ConfigFile = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
