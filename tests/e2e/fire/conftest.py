@@ -34,7 +34,5 @@ def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed
 
 @pytest.fixture
 def scene(testbed: Testbed, record_property: Recorder) -> Iterator[Scene]:
-    phones = [testbed.phone(name) for name in testbed.topology.phones]
-    restore(testbed, phones)
     yield Scene(testbed, money.count(testbed), record=record_property)
-    restore(testbed, phones)
+    restore(testbed, testbed.phones.values())

@@ -7,6 +7,7 @@ import pytest
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.wire.messages import BlockState
 from harness.lsp import Lsp
+from harness.moments import frozen_before
 from harness.scene import Deal, Scene
 from harness.waits import Predicate, htlcs_held, wait_for
 
@@ -136,3 +137,21 @@ def test_two_invoices_under_one_pid(scene: Scene) -> None:
         by_hand.assert_paid(hold, other)
         [claim] = [each for each in scene.b.wallet.announced() if len(each["payment_hashes"]) == 2]
         assert claim["state"] == "paid"
+
+
+@pytest.mark.full
+def test_lsp_stands_still_between_two_answers(scene: Scene) -> None:
+    """For longer than the payee waits for the second part: both go back, and the payee has not kept the first."""
+    deal, split = in_parts(scene, 2)
+    lsp = scene.testbed.lsp("LSP")
+    scene.b.unplug()
+    deal.hand_over(*split)
+    with frozen_before(scene.testbed, lsp, "Answer", 2) as store:
+        scene.b.plug()
+        wait_for(store.frozen, 60)
+        scene.fault("LSP component stands still")
+        scene.wait_for_htlcs(A=2, LSP=3, B=1)
+        returned = Predicate("first_part_returned", lambda: "B has it" if scene.htlcs("B") else None)
+        wait_for(returned, MPP_SECONDS + 60)
+    deal.wait_until("failed", timeout_seconds=MPP_SECONDS + 120)
+    scene.assert_nobody_paid(deal)

@@ -90,6 +90,7 @@ def test_slack_that_only_the_node_finds_to_be_too_much(scene: Scene) -> None:
     scene.assert_nobody_paid(deal)
 
 
+@pytest.mark.full
 def test_invoice_expires_while_held(scene: Scene) -> None:
     """A wallet holds no payment for so long; a payer that does is refused by the payee, and gets it back at once."""
     with payer_by_hand(scene) as by_hand:
@@ -130,6 +131,7 @@ def test_block_without_any_htlc(scene: Scene) -> None:
     scene.assert_nobody_paid(deal)
 
 
+@pytest.mark.full
 def test_cancelled_before_the_parts(scene: Scene) -> None:
     """The LSP is away: the payment ends at once, and the LSP is told once it can hear it."""
     deal, lsp = scene.deal(), scene.testbed.lsp("LSP")
@@ -182,6 +184,7 @@ def test_lnds_own_cut_off_is_never_reached(scene: Scene) -> None:
         assert part["incoming_expiry"] - scene.testbed.chain.height_blocks > 19
 
 
+@pytest.mark.full
 def test_blocks_in_a_burst_past_both_margins(scene: Scene) -> None:
     """Both want to fail the HTLC now, LSP and LND. It is back once, and the LSP goes on serving."""
     with payer_by_hand(scene) as by_hand:
