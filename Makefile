@@ -72,7 +72,7 @@ demo: images ## start five nodes, pay from A to B, show the channels before and 
 # --- checks ---
 
 .PHONY: test
-test: lint test-unit test-sim test-e2e ## everything that CI runs: lint, unit, simulation, e2e
+test: lint test-unit test-sim test-selection ## what CI runs: lint, unit, simulation, and e2e without what is marked `full`
 
 .PHONY: lint
 lint: setup $(ACTIONLINT) ## ruff, mypy --strict, actionlint, the drawn part of docs/protocol.md
@@ -99,9 +99,22 @@ test-unit: setup ## pure code, no container
 test-sim: setup ## the engines in a simulated world: 2,000 schedules, and those that once failed
 	@$(BIN)/pytest -q -n auto tests/simulation
 
+# Tests of one file share a testbed, so they stay with one worker. Testbeds mostly wait: one worker a core.
+WORKERS ?= $(shell nproc)
+E2E := $(BIN)/pytest -v -n $(WORKERS) --dist loadfile --durations 20 tests/e2e
+SCENARIOS := artifacts/scenarios.json
+
+.PHONY: test-selection
+test-selection: images ## real nodes in containers: every family of scenarios, and one crash at each step
+	@$(E2E) -m "not full"
+
 .PHONY: test-e2e
-test-e2e: images ## real nodes in containers
-	@$(BIN)/pytest -v tests/e2e
+test-e2e: images ## real nodes in containers: everything, WORKERS=n at a time; the scenarios are kept in artifacts/
+	@$(E2E) --testbed-scenarios $(SCENARIOS)
+
+.PHONY: scenarios
+scenarios: setup ## the table of scenarios in README.md, from the last `make test-e2e`
+	@$(BIN)/python -m harness.scenarios $(SCENARIOS) README.md
 
 .PHONY: bench
 bench: images ## time what should be quick, as ratios within one run

@@ -6,7 +6,7 @@ bitcoind runs without a wallet. The first block pays to a key of ours; bitcoinli
 import hashlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.errors import NodeError
@@ -28,6 +28,8 @@ FEE_SAT = 10_000
 _KEY = Key(hashlib.sha256(b"testbed miner").digest(), network="regtest")
 MINER_ADDRESS: str = _KEY.address(encoding="bech32")
 """Where every block of ours pays to. The key is no secret: regtest coins are worth nothing."""
+_RIVAL: str = Key(hashlib.sha256(b"testbed rival").digest(), network="regtest").address(encoding="bech32")
+"""Where the blocks of a reorganisation pay to, which so differ from those that they replace."""
 
 
 class Chain:
@@ -57,6 +59,15 @@ class Chain:
         self.call("generatetoaddress", blocks, MINER_ADDRESS)
         return self.height_blocks
 
+    def reorganise(self, blocks: int) -> int:
+        """Have the last blocks replaced by others, one more than there were; the new height.
+
+        Their transactions are back in the mempool, and mined again.
+        """
+        self.call("invalidateblock", self.call("getblockhash", self.height_blocks - blocks + 1))
+        self.call("generatetoaddress", blocks + 1, _RIVAL)
+        return self.height_blocks
+
     def mempool(self) -> list[str]:
         """The ids of the transactions that wait to be mined."""
         return list(self.call("getrawmempool"))
@@ -64,7 +75,23 @@ class Chain:
     def transaction(self, txid: str, block_hash: str | None = None) -> Transaction:
         """A transaction of the mempool, or of the block that is named, decoded by bitcoinlib."""
         raw = self.call("getrawtransaction", txid, False, *([block_hash] if block_hash else []))
-        return Transaction.parse_hex(raw, network="regtest")
+        # Strictly, bitcoinlib takes all that is in a witness for scripts, and preimages are none.
+        return Transaction.parse_hex(raw, strict=False, network="regtest")
+
+    def spender(self, txid: str, output: int, since_height: int) -> Transaction | None:
+        """The transaction that spends this output, in the mempool or in a block from this height on; None: unspent."""
+        for candidate in self._transactions(since_height):
+            for spent in candidate.inputs:
+                if (spent.prev_txid.hex(), spent.output_n_int) == (txid, output):
+                    return candidate
+        return None
+
+    def _transactions(self, since_height: int) -> Iterator[Transaction]:
+        for height in range(since_height, self.height_blocks + 1):
+            block_hash = self.call("getblockhash", height)
+            _, *others = self.call("getblock", block_hash)["tx"]  # the first one makes the coins
+            yield from (self.transaction(txid, block_hash) for txid in others)
+        yield from map(self.transaction, self.mempool())
 
     def send(self, outputs_sat: list[tuple[str, int]]) -> str:
         """Pay many addresses in one transaction from the testbed's coins; its id. It is not mined yet.

@@ -11,6 +11,7 @@ starts and removes them. For more than one testbed, or another scope, use `runni
 import os
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -20,9 +21,10 @@ from typing import Any
 import pytest
 from pytest_docker.plugin import containers_scope, get_docker_services
 
-from harness import bringup, evidence
+from harness import bringup, evidence, scenarios
 from harness.images import ImageUnavailableError
 from harness.phases import Phases
+from harness.scenarios import Scenario
 from harness.testbed import Testbed, remove_project
 from harness.topology import Topology, load
 
@@ -39,6 +41,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="where a failing test leaves compose files, logs and states (default: artifacts)",
     )
+    group.addoption(
+        "--testbed-scenarios",
+        type=Path,
+        metavar="FILE",
+        help="write what became of the scenarios to this file, as JSON (see harness.scenarios)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect scenarios where the reports of all workers come together."""
+    file = config.getoption("--testbed-scenarios")
+    if file is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Scenarios(file))
 
 
 @pytest.fixture(scope=containers_scope)
@@ -105,6 +120,41 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section(f"UNAVAILABLE on this machine, not run: {len(unavailable)}", yellow=True)
         for reason in sorted(set(unavailable)):
             terminalreporter.line(reason)
+
+
+class _Scenarios:
+    """Makes a Scenario of each test that has a family, from the reports of its phases."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._reports: dict[str, list[pytest.TestReport]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._reports.setdefault(report.nodeid, []).append(report)
+
+    def pytest_sessionfinish(self) -> None:
+        scenarios.write(self._file, (found for reports in self._reports.values() for found in _scenario(reports)))
+
+
+def _scenario(reports: list[pytest.TestReport]) -> Iterator[Scenario]:
+    """One, or none if these are the reports of another kind of test."""
+    *_, last = reports  # the teardown's has all properties
+    said = [(name, str(value)) for name, value in last.user_properties]
+    families = [value for name, value in said if name == scenarios.FAMILY]
+    if not families:
+        return
+    outcomes = sorted({value for name, value in said if name == scenarios.OUTCOME})
+    if any(report.failed for report in reports):
+        outcomes = [scenarios.FAILED]
+    elif any(report.skipped for report in reports):
+        outcomes = [scenarios.NOT_RUN]
+    yield Scenario(
+        family=families[0],
+        name=last.nodeid.rpartition("::")[2].removeprefix("test_"),
+        faults=dict(Counter(value for name, value in said if name == scenarios.FAULT)),
+        outcomes=outcomes,
+        seconds=round(sum(report.duration for report in reports if report.when == "call"), 1),
+    )
 
 
 def _artifacts(config: pytest.Config) -> Path:

@@ -1,13 +1,14 @@
 """What these tests say: who pays whom, where the HTLCs are, and who has the money in the end."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from harness import money
+from harness import money, scenarios
 from harness.money import Money
 from harness.phone import Phone
+from harness.scenarios import Recorder
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
 from harness.wallet import HANDED_OVER, SETTLED
@@ -53,10 +54,14 @@ class Deal:
 
 @dataclass(frozen=True)
 class Scene:
-    """A testbed whose phones are all online, and what everybody had when the test began."""
+    """A testbed whose phones are all online, and what everybody had when the test began.
+
+    record: takes what harness.scenarios tells of the scenario, such as pytest's `record_property`.
+    """
 
     testbed: Testbed
     before: Money
+    record: Recorder = field(default=lambda name, value: None, kw_only=True)
 
     @property
     def a(self) -> Phone:
@@ -74,10 +79,33 @@ class Scene:
         invoice = payee.wallet.receive(amount_msat)
         return Deal(payer, payee, invoice["invoice"], invoice["payment_hash"], amount_msat)
 
+    def fault(self, what: str) -> None:
+        """Note that something goes wrong now, on purpose: `SIGKILL wallet`, `blackhole`, `block after the deadline`."""
+        self.record(scenarios.FAULT, what)
+
+    def outcome(self, what: str) -> None:
+        """Note what has become of the money, where neither of the two last methods of this class says it."""
+        self.record(scenarios.OUTCOME, what)
+
     def noted(self, lsp: str, deal: Deal) -> list[str]:
         """What an LSP's component has written down of a payment."""
         events = self.testbed.lsp(lsp).events()
         return [event["what"] for event in events if deal.payment_hash in event.get("payment_hashes", ())]
+
+    def block(self, deal: Deal) -> dict[str, Any] | None:
+        """What the payer's LSP has of a payment that it was asked to hold."""
+        blocks = self.testbed.lsp(deal.payer.lsp.name).status()["blocks"]
+        return next((block for block in blocks if deal.payment_hash in block["payment_hashes"]), None)
+
+    def wait_for_block(self, deal: Deal, *stages: str, timeout_seconds: float = SETTLE_SECONDS) -> None:
+        """The payer's LSP has the payment's block in one of these stages."""
+
+        def missing() -> str | None:
+            block = self.block(deal)
+            stage = "unknown" if block is None else block["stage"]
+            return None if stage in stages else f"the block is {stage}"
+
+        wait_for(Predicate(f"block_{'_or_'.join(stages).replace(' ', '_')}", missing), timeout_seconds)
 
     def htlcs(self, node: str) -> int:
         """How many HTLCs stand on the channels of a node, by its own account."""
@@ -104,12 +132,14 @@ class Scene:
         phones = {name: moved[name] for name in self.testbed.phones}
         assert phones == {name: expected.get(name, 0) for name in self.testbed.phones}
         assert all(moved[name] >= 0 for name in moved.keys() - phones.keys()), f"somebody on the way has lost: {moved}"
+        self.outcome(scenarios.PAID)
 
     def assert_nobody_paid(self, *deals: Deal) -> None:
         """Every payment has failed, and everybody has what they had."""
         for deal in deals:
             deal.wait_until("failed")
         assert money.count(self.testbed) == self.before
+        self.outcome(scenarios.RETURNED)
 
 
 def change(amounts: dict[str, int], name: str, by: int) -> None:

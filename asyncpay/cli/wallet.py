@@ -81,7 +81,7 @@ def unregister(
 def receive(
     amount: Annotated[str, typer.Argument(help="like 1000sat or 1500msat")],
     description: Annotated[str, typer.Option(help="what the payment is for; the payer sees it")] = "",
-    expiry_days: Annotated[float, typer.Option(help="how long the invoice is good", min=0.001)] = 14,
+    expiry_days: Annotated[float, typer.Option(help="how long the invoice is good", min=0.0001)] = 14,
     config: ConfigFile = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
@@ -95,7 +95,10 @@ def receive(
 def pay(
     invoice: Annotated[str, typer.Argument(help="BOLT 11")],
     amount: Annotated[str | None, typer.Option(help="where the invoice names none")] = None,
-    slack_blocks: Annotated[int | None, typer.Option(help="how many blocks the payee may take", min=0)] = None,
+    slack_blocks: Annotated[
+        int | None, typer.Option(help="blocks that the payee may take; 0: till the next", min=0)
+    ] = None,
+    max_part: Annotated[str | None, typer.Option(help="split it, so that no part is larger than this")] = None,
     hold_for: Annotated[int | None, typer.Option(help="how many seconds the payee may take", min=1)] = None,
     private: Annotated[bool, typer.Option("--private", help="do not show the LSP the invoice")] = False,
     literal_release: Annotated[
@@ -114,6 +117,7 @@ def pay(
         "amount_msat": None if amount is None else _amount(amount),
         "slack_blocks": slack_blocks,
         "hold_for_seconds": hold_for,
+        "max_part_msat": None if max_part is None else _amount(max_part),
         "private": private,
         "literal_release": literal_release,
         "wait": wait,

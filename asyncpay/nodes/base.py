@@ -50,6 +50,7 @@ class Payment:
     amount_msat: what the payee is to receive, also where the invoice names no amount.
     cltv_limit_blocks: the most that the whole route may lock, counted from the current height.
     slack_blocks: added to the final hop's CLTV delta, so that a held payment can wait this long.
+    max_parts, max_part_msat: into how many parts it may be split, and the most that one may bring the payee; None: any.
     timeout_seconds: after this no new attempt is begun; those in flight still decide the result.
     through: all parts leave through channels with this peer; None: through any.
     """
@@ -60,6 +61,7 @@ class Payment:
     cltv_limit_blocks: int
     slack_blocks: int = 0
     max_parts: int = 16
+    max_part_msat: int | None = None
     timeout_seconds: int = 60
     through: NodeId | None = None
 

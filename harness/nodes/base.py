@@ -167,6 +167,10 @@ class Node(ABC):
         """Open and fund a channel from confirmed coins; returns its funding output as soon as it is in the mempool."""
 
     @abstractmethod
+    def force_close(self, channel: Channel) -> None:
+        """Publish this node's own commitment transaction; returns once the node says that it has."""
+
+    @abstractmethod
     def publish_policies(self) -> str | None:
         """Make sure that the policies of the announced channels reach the whole network.
 

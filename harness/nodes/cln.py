@@ -145,6 +145,10 @@ class ClnNode(Node):
         )
         return f"{opened['txid']}:{opened['outnum']}"
 
+    def force_close(self, channel: Channel) -> None:
+        """See Node.force_close: the peer is given one second to agree, which it is not asked to."""
+        self._call("close", id=channel.short_channel_id, unilateraltimeout=1)
+
     def publish_policies(self) -> str | None:
         """See Node.publish_policies.
 

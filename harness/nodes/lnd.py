@@ -182,6 +182,13 @@ class LndNode(Node):
             point = self._lightning.OpenChannelSync(request, timeout=CALL_SECONDS)
         return f"{point.funding_txid_bytes[::-1].hex()}:{point.output_index}"
 
+    def force_close(self, channel: Channel) -> None:
+        """See Node.force_close."""
+        command = [*self.cli, "closechannel", "--force", "--chan_point", channel.funding]
+        said = self.containers.output(self.name, command)
+        if said.exit_code:
+            raise NodeError(f"{self.name} (LND) did not close {channel.short_channel_id}: {said.stderr.strip()}")
+
     def publish_policies(self) -> str | None:
         """See Node.publish_policies: LND announces a channel and its policy together."""
         return None

@@ -36,6 +36,7 @@ from asyncpay.wire.messages import (
     BlockUpdate,
     CancelRequest,
     Message,
+    PaymentPending,
     PaymentRelease,
     ReleaseReply,
     ReleaseStatus,
@@ -269,6 +270,19 @@ class Hold:
         """Let the payment's HTLCs leave; `result` waits for what becomes of it."""
         self.parts = parts
         self.payment = self.payer.start(self.payer.pay(self.invoice, parts, **options))
+        return self
+
+    def announce(self, payee: bytes, **changes: Any) -> Self:
+        """Tell the payee, a client of the same LSP, of the payment; it must find the way for its release itself."""
+        request = self.request
+        terms = {
+            "payment_hashes": request.payment_hashes,
+            "amount_msat": request.amount_msat,
+            "release_by_height": request.release_by_height,
+            "hold_until": request.hold_until,
+        }
+        back = {"payer_lsp_node_id": self.lsp_id, "payer_node_id": self.payer.node_id}
+        self.payer.send(payee, PaymentPending(**{"pid": self.pid} | back | terms | changes), via=[self.lsp_id])
         return self
 
     def update(self, state: BlockState, parts: int = 1, timeout_seconds: float = 30) -> Self:

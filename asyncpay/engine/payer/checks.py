@@ -36,12 +36,14 @@ class Terms:
 class Wishes:
     """What the user asks for; None: as the invoice and the policy say.
 
-    slack_blocks: how long the payee may take to release. hold_for_seconds: how long the LSP is to hold.
+    slack_blocks: how long the payee may take to release; 0: until the next block. hold_for_seconds: how long the LSP
+    is to hold. max_part_msat: the most that one part may bring the payee.
     """
 
     amount_msat: int | None = None
     slack_blocks: int | None = None
     hold_for_seconds: int | None = None
+    max_part_msat: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ class Plan:
     cltv_limit_blocks: int
     release_by_height: int
     hold_until: int
+    max_part_msat: int | None = None
 
 
 def plan(
@@ -72,6 +75,7 @@ def plan(
     expiry_blocks = invoice.min_final_cltv_expiry + slack_blocks + _NODE_BLOCKS
     return Plan(
         amount_msat=amount_msat,
+        max_part_msat=_max_part_msat(amount_msat, wishes, policy),
         fee_limit_msat=policy.fee_base_msat + amount_msat * policy.fee_per_million // 1_000_000,
         slack_blocks=slack_blocks,
         cltv_limit_blocks=MAX_ROUTE_BLOCKS,
@@ -123,13 +127,23 @@ def _amount_msat(invoice: Invoice, wishes: Wishes, terms: Terms) -> int:
     return amount_msat
 
 
+def _max_part_msat(amount_msat: int, wishes: Wishes, policy: Policy) -> int | None:
+    most = wishes.max_part_msat
+    if most is not None and most * policy.max_parts < amount_msat:
+        raise OrderRefused(
+            f"{amount_msat} msat do not fit into {policy.max_parts} parts of {most} msat at most: "
+            f"allow parts of {-(-amount_msat // policy.max_parts)} msat or more"
+        )
+    return most
+
+
 def _release_blocks(invoice: Invoice, wishes: Wishes, terms: Terms, policy: Policy) -> int:
     """S: in how many blocks the payee is to release."""
     blocks = wishes.slack_blocks
     if blocks is None:
         blocks = min(policy.slack_blocks, terms.max_hold_blocks)
-    if blocks < 1:
-        raise OrderRefused(f"a slack of {blocks} blocks leaves the payee no time: ask for 1 block or more")
+    if blocks < 0:
+        raise OrderRefused(f"a slack of {blocks} blocks is over before it begins: ask for 0 blocks or more")
     if blocks > terms.max_hold_blocks:
         raise OrderRefused(f"a slack of {blocks} blocks is too much: the LSP holds for {terms.max_hold_blocks} at most")
     others = invoice.min_final_cltv_expiry + policy.return_blocks + _NODE_BLOCKS

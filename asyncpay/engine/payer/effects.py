@@ -49,6 +49,7 @@ class Pay:
     cltv_limit_blocks: int
     slack_blocks: int
     max_parts: int
+    max_part_msat: int | None = None
     timeout_seconds: int
 
 

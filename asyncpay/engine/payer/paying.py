@@ -69,6 +69,7 @@ def _pay(turn: Turn, payment: OutgoingPayment) -> None:
             cltv_limit_blocks=payment.cltv_limit_blocks,
             slack_blocks=payment.slack_blocks,
             max_parts=payment.max_parts,
+            max_part_msat=payment.max_part_msat,
             timeout_seconds=turn.policy.pay_timeout_seconds,
         )
     )

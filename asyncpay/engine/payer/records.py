@@ -17,6 +17,7 @@ class OutgoingPayment:
 
     payment_hash, pid: 32 bytes each. lsp, payee: node ids, 33 bytes each.
     invoice: BOLT 11 text. description: what the invoice says that it is for.
+    max_parts, max_part_msat: into how many parts, and how large ones, the node may split it; None: of any size.
     slack_blocks: added to the final hop's CLTV delta: the time to release, and the payer's own to come back.
     release_by_height, hold_until: the block's deadlines, a height and Unix seconds.
     request, cancel: the signed BlockRequest and CancelRequest, encoded.
@@ -40,6 +41,7 @@ class OutgoingPayment:
     slack_blocks: int
     cltv_limit_blocks: int
     max_parts: int
+    max_part_msat: int | None = None
     release_by_height: int
     hold_until: int
     request: bytes

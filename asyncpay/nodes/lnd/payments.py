@@ -160,6 +160,7 @@ def _limits(payment: Payment) -> router.SendPaymentRequest:
         fee_limit_msat=payment.fee_limit_msat,
         cltv_limit=min(payment.cltv_limit_blocks, MAX_ROUTE_BLOCKS),
         max_parts=max(payment.max_parts, 1),
+        max_shard_size_msat=0 if payment.max_part_msat is None else max(payment.max_part_msat, 1),
         timeout_seconds=max(payment.timeout_seconds, 1),
         no_inflight_updates=True,
     )

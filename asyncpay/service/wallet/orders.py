@@ -74,6 +74,7 @@ async def prepare(node: Node, me: Self, link: LspLink, policy: Policy, wanted: W
         slack_blocks=plan.slack_blocks,
         cltv_limit_blocks=plan.cltv_limit_blocks,
         max_parts=policy.max_parts,
+        max_part_msat=plan.max_part_msat,
         release_by_height=plan.release_by_height,
         hold_until=plan.hold_until,
         request=await _signed_request(node, lsp, offer, invoice, plan, pid, pending, wanted.private),

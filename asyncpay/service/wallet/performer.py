@@ -113,6 +113,7 @@ class Performer:
             cltv_limit_blocks=effect.cltv_limit_blocks,
             slack_blocks=effect.slack_blocks,
             max_parts=effect.max_parts,
+            max_part_msat=effect.max_part_msat,
             timeout_seconds=effect.timeout_seconds,
             through=effect.lsp,
         )

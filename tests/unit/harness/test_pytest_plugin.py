@@ -1,6 +1,10 @@
 """The fixtures for other people's tests: what they see when an image cannot be had."""
 
+import json
+
 import pytest
+
+from harness.scenarios import Scenario
 
 pytest_plugins = ["pytester"]
 
@@ -28,3 +32,46 @@ def test_unavailable_is_counted_apart_and_never_passes(pytester: pytest.Pytester
     result = pytester.runpytest_subprocess()
     result.assert_outcomes(passed=1, skipped=1)
     result.stdout.fnmatch_lines(["*UNAVAILABLE on this machine, not run: 1*", "UNAVAILABLE: there is no image for cln"])
+
+
+def test_scenarios_are_written_as_they_ended(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def broken():
+            yield
+            raise AssertionError("an HTLC is left")
+
+        def family(record_property):
+            record_property("family", "MPP")
+
+        def test_paid(record_property):
+            family(record_property)
+            for fault in ("cut", "cut", "block"):
+                record_property("fault", fault)
+            record_property("outcome", "paid once")
+
+        def test_ends_badly(record_property, broken):
+            family(record_property)
+            record_property("outcome", "paid once")
+
+        def test_impossible(record_property):
+            family(record_property)
+            pytest.skip("not here")
+
+        def test_of_something_else():
+            pass
+        """
+    )
+    file = pytester.path / "artifacts" / "scenarios.json"
+    pytester.runpytest_subprocess(f"--testbed-scenarios={file}").assert_outcomes(passed=3, skipped=1, errors=1)
+
+    written = [Scenario(**each) for each in json.loads(file.read_text())["scenarios"]]
+    ends = {each.name: (each.family, each.faults, each.outcomes) for each in written}
+    assert ends == {
+        "ends_badly": ("MPP", {}, ["FAILED"]),
+        "impossible": ("MPP", {}, ["not run"]),
+        "paid": ("MPP", {"cut": 2, "block": 1}, ["paid once"]),
+    }

@@ -45,6 +45,12 @@ def test_no_limit_becomes_lnds_word_for_none() -> None:
     assert (request.fee_limit_msat, request.cltv_limit, request.amt_msat) == (7, 500, 0)
 
 
+@pytest.mark.parametrize(("max_part_msat", "as_lnd_says"), [(None, 0), (0, 1), (400, 400)])
+def test_parts_may_be_limited_in_size(max_part_msat: int | None, as_lnd_says: int) -> None:
+    request = payments.as_invoiced(order(max_part_msat=max_part_msat))
+    assert request.max_shard_size_msat == as_lnd_says
+
+
 def test_a_longer_route_than_lnd_allows_is_not_asked_for() -> None:
     assert payments.as_invoiced(order(cltv_limit_blocks=5_000)).cltv_limit == 2016
 

@@ -13,6 +13,7 @@ CREATE TABLE payments (
     slack_blocks INTEGER NOT NULL,
     cltv_limit_blocks INTEGER NOT NULL,
     max_parts INTEGER NOT NULL,
+    max_part_msat INTEGER,
     release_by_height INTEGER NOT NULL,
     hold_until INTEGER NOT NULL,
     request BLOB NOT NULL,

@@ -43,7 +43,8 @@ def test_as_the_invoice_and_the_policy_say() -> None:
 
 
 def test_as_the_user_says() -> None:
-    made_so = made(replace(INVOICE, amount_msat=None), amount_msat=7, slack_blocks=10, hold_for_seconds=100)
+    wishes = {"amount_msat": 7, "max_part_msat": 3, "slack_blocks": 10, "hold_for_seconds": 100}
+    made_so = made(replace(INVOICE, amount_msat=None), **wishes)
     assert made_so == Plan(
         amount_msat=7,
         fee_limit_msat=10_000,
@@ -51,6 +52,7 @@ def test_as_the_user_says() -> None:
         cltv_limit_blocks=2016,
         release_by_height=HEIGHT + 10,
         hold_until=1_000_100,
+        max_part_msat=3,
     )
 
 
@@ -70,10 +72,11 @@ def test_the_amount_may_be_said_twice_if_it_is_the_same() -> None:
         ({"amount_msat": None}, {"amount_msat": 0}, "0 msat cannot be paid"),
         ({"amount_msat": None}, {"amount_msat": -5}, "-5 msat cannot be paid"),
         ({"amount_msat": 1_000_001}, {}, "1000000 msat at most"),
-        ({}, {"slack_blocks": 0}, "leaves the payee no time"),
+        ({}, {"slack_blocks": -1}, "is over before it begins"),
         ({}, {"slack_blocks": 1009}, "holds for 1008 at most"),
         ({"min_final_cltv_expiry": 1438}, {}, "too much slack"),
         ({"min_final_cltv_expiry": 1000}, {"slack_blocks": 870}, "869 at most"),
+        ({}, {"max_part_msat": 3_124}, "allow parts of 3125 msat or more"),
         ({}, {"hold_for_seconds": 0}, "cannot be held for 0 s"),
         ({"expires_at": 10_000_000}, {"hold_for_seconds": 14 * DAY + 1}, "1209600 s at most, not 1209601"),
         ({}, {"hold_for_seconds": DAY - 600}, "the invoice expires in 86399 s"),
@@ -90,10 +93,11 @@ def test_refused(changes: dict[str, object], wishes: dict[str, int], why: str) -
         ({"expires_at": 1_000_602}, {}),
         ({"amount_msat": None}, {"amount_msat": 1}),
         ({"amount_msat": 1_000_000}, {}),
-        ({}, {"slack_blocks": 1}),
+        ({}, {"slack_blocks": 0}),
         ({}, {"slack_blocks": 1008}),
         ({"min_final_cltv_expiry": 1437}, {}),
         ({"min_final_cltv_expiry": 1000}, {"slack_blocks": 869}),
+        ({}, {"max_part_msat": 3_125}),
         ({}, {"hold_for_seconds": 1}),
         ({"expires_at": 10_000_000}, {"hold_for_seconds": 14 * DAY}),
         ({}, {"hold_for_seconds": DAY - 601}),

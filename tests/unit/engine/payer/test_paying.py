@@ -38,6 +38,7 @@ def test_what_the_node_is_told() -> None:
             cltv_limit_blocks=2016,
             slack_blocks=576,
             max_parts=16,
+            max_part_msat=400,
             timeout_seconds=33,
         )
     ]

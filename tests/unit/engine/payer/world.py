@@ -85,6 +85,7 @@ def order(pid: bytes = PID, payment_hash: bytes = HASH, **changes: Any) -> Outgo
         "slack_blocks": 576,
         "cltv_limit_blocks": 2016,
         "max_parts": 16,
+        "max_part_msat": 400,
         "release_by_height": HEIGHT + 432,
         "hold_until": int(START) + 86_400,
         "pending": OnionMessage(b"k" * 33, b"onion"),

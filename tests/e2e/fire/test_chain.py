@@ -1,0 +1,203 @@
+"""When the chain decides. Each scenario has a testbed of its own, for it loses a channel or the chain's last blocks."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+import pytest
+from bitcoinlib.transactions import Transaction
+
+from harness import money
+from harness.moments import frozen_before
+from harness.nodes.base import Channel
+from harness.pytest_plugin import running_testbed
+from harness.scenarios import Recorder
+from harness.scene import Deal, Scene, restore
+from harness.testbed import Testbed
+from harness.topology import Topology
+from harness.waits import Predicate, wait_for
+
+AMOUNT_MSAT = 1_000_000_000
+FEES_SAT = 50_000
+"""More than any of these closes costs, and far less than what is at stake."""
+LND_CLOSES_BLOCKS = 16
+"""So long before the expiry LND goes on chain for an HTLC whose preimage it has."""
+CLOSE_CONFIRMATIONS = 3
+"""Until then LND takes a channel that was closed for open: the close may yet be undone."""
+
+
+@pytest.fixture
+def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed]:
+    with running_testbed(topology, pytestconfig) as running:
+        yield running
+
+
+@pytest.fixture
+def scene(testbed: Testbed, record_property: Recorder) -> Scene:
+    restore(testbed, testbed.phones.values())
+    return Scene(testbed, money.count(testbed), record=record_property)
+
+
+@pytest.fixture(autouse=True)
+def money_counted() -> None:
+    """The money of a closed channel is on chain: each test counts it there."""
+
+
+def wealth_sat(scene: Scene, name: str) -> int:
+    """What a node has on chain and in its channels, HTLCs left out."""
+    node = scene.testbed[name]
+    return node.onchain_sat() + node.channel_balance_msat() // 1_000
+
+
+def with_htlc(scene: Scene, name: str) -> Channel:
+    """The node's channel that the payment is in."""
+    [channel] = [channel for channel in scene.testbed[name].channels() if channel.htlcs]
+    return channel
+
+
+def spending(scene: Scene, txid: str, output: int, since_height: int, blocks: int = 10) -> Transaction:
+    """The transaction that spends this output, once it is mined: at most so many blocks later."""
+    for _ in range(blocks):
+        found = scene.testbed.chain.spender(txid, output, since_height)
+        if found is not None and found.txid not in scene.testbed.chain.mempool():
+            return found
+        scene.testbed.mine()
+    raise AssertionError(f"{txid}:{output} is not spent {blocks} blocks later")
+
+
+def closing(scene: Scene, channel: Channel, since_height: int) -> Transaction:
+    """The mined commitment transaction of a channel."""
+    txid, output = channel.funding.split(":")
+    commitment = spending(scene, txid, int(output), since_height)
+    total_sat = sum(each.value for each in commitment.outputs)
+    assert channel.capacity_sat - FEES_SAT < total_sat < channel.capacity_sat
+    return commitment
+
+
+def htlc_output(commitment: Transaction, amount_msat: int) -> int:
+    """Which output of the commitment holds the payment."""
+    [output] = [each.output_n for each in commitment.outputs if each.value == amount_msat // 1_000]
+    return int(output)
+
+
+def shows(claim: Transaction, commitment: Transaction, preimage: bytes) -> bool:
+    """Whether a transaction takes an output of the commitment by showing the preimage."""
+    inputs = [each for each in claim.inputs if each.prev_txid.hex() == commitment.txid]
+    return any(preimage in each.witnesses for each in inputs)
+
+
+def mine_until_wealth(scene: Scene, name: str, least_sat: int) -> None:
+    """Let the node's claims mature and confirm."""
+
+    def missing() -> str | None:
+        if (has := wealth_sat(scene, name)) >= least_sat:
+            return None
+        return f"{name} has {has} sat of {least_sat} at block {scene.testbed.mine()}"
+
+    wait_for(Predicate("wealth", missing), 120, interval_seconds=0.5)
+
+
+def part_of(scene: Scene, deal: Deal) -> dict[str, int]:
+    """The payment's only part, as the payer's LSP has it."""
+    block = scene.block(deal)
+    assert block is not None
+    [part] = block["parts"]
+    found: dict[str, int] = part
+    return found
+
+
+def test_payer_away_until_its_deadline(scene: Scene) -> None:
+    """The LSP has the preimage and nobody to give it to: it takes the HTLC on chain, and its wallet has the money."""
+    deal, chain = scene.deal(AMOUNT_MSAT), scene.testbed.chain
+    lsp_before, b_before = wealth_sat(scene, "LSP"), wealth_sat(scene, "B")
+    with scene.b.unplugged():
+        deal.hand_over("--slack-blocks=10")
+        channel, height = with_htlc(scene, "LSP"), chain.height_blocks
+        scene.a.unplug()
+        scene.fault("payer away until its deadline")
+    deal.wait_until_paid()
+    part = part_of(scene, deal)
+
+    scene.testbed.mine(part["incoming_expiry"] - LND_CLOSES_BLOCKS - chain.height_blocks)
+    commitment = closing(scene, channel, height)
+    output = htlc_output(commitment, part["amount_msat"])
+    claim = spending(scene, commitment.txid, output, height)
+    assert chain.height_blocks < part["incoming_expiry"], "from there on the payer could have taken it back"
+
+    payment = deal.wait_until("settled")  # its node sees the preimage on chain
+    preimage = bytes.fromhex(payment["preimage"])
+    assert sha256(preimage).hexdigest() == deal.payment_hash
+    assert shows(claim, commitment, preimage)
+    assert any(abs(each.value - commitment.outputs[output].value) <= FEES_SAT for each in claim.outputs)
+    mine_until_wealth(scene, "LSP", lsp_before - FEES_SAT)
+    assert wealth_sat(scene, "B") == b_before + AMOUNT_MSAT // 1_000
+    scene.outcome("claimed on chain")
+
+
+@pytest.mark.full
+def test_payer_closes_its_channel_while_the_payment_is_held(scene: Scene) -> None:
+    """What is not surely to be had any more is never released; the payer takes it back when it has expired."""
+    deal, chain = scene.deal(AMOUNT_MSAT), scene.testbed.chain
+    a_before, lsp_before, b_before = (wealth_sat(scene, name) for name in ("A", "LSP", "B"))
+    with scene.b.unplugged():
+        deal.hand_over("--slack-blocks=10")
+        channel, height, part = with_htlc(scene, "A"), chain.height_blocks, part_of(scene, deal)
+        scene.testbed["A"].force_close(channel)
+        scene.fault("payer closes its channel")
+        scene.testbed.mine(CLOSE_CONFIRMATIONS)
+        scene.wait_for_block(deal, "failed back")
+
+    def missing() -> str | None:
+        states = [each["state"] for each in scene.b.wallet.announced()]
+        return None if states == ["too late"] else f"B says {states}"
+
+    wait_for(Predicate("payee_knows", missing), 60)
+    assert scene.htlcs("B") == 0
+    commitment = closing(scene, channel, height)
+    scene.testbed.mine(max(0, part["incoming_expiry"] - chain.height_blocks))
+    claim = spending(scene, commitment.txid, htlc_output(commitment, part["amount_msat"]), height)
+    taken = next(each for each in claim.inputs if each.prev_txid.hex() == commitment.txid)
+    assert all(sha256(each).hexdigest() != deal.payment_hash for each in taken.witnesses), "it shows a preimage"
+    deal.wait_until("failed")
+    mine_until_wealth(scene, "A", a_before - FEES_SAT)
+    mine_until_wealth(scene, "LSP", lsp_before - FEES_SAT)
+    assert wealth_sat(scene, "B") == b_before
+    scene.outcome("returned on chain")
+
+
+@pytest.mark.full
+def test_payees_channel_closed_after_the_release(scene: Scene) -> None:
+    """The HTLC is on its way to a payee that stands still; with the channel it is gone, and the payer has it back."""
+    deal, testbed = scene.deal(AMOUNT_MSAT), scene.testbed
+    lsp_before, b_before = wealth_sat(scene, "LSP"), wealth_sat(scene, "B")
+    scene.b.unplug()
+    deal.hand_over()
+    with frozen_before(testbed, testbed.lsp("LSP"), "Answer") as store:
+        scene.b.plug()
+        wait_for(store.frozen, 60)
+        scene.b.freeze()
+        scene.fault("payee frozen")
+    scene.wait_for_block(deal, "released")
+    [channel] = [each for each in testbed["LSP"].channels() if each.peer_id == scene.b.node.node_id]
+    testbed["LSP"].force_close(channel)
+    scene.fault("LSP closes the payee's channel")
+    testbed.mine(CLOSE_CONFIRMATIONS)
+    deal.wait_until("failed")
+    assert testbed["A"].channel_balance_msat() == scene.before.channels_msat["A"]
+    scene.b.thaw()
+    mine_until_wealth(scene, "LSP", lsp_before - FEES_SAT)
+    mine_until_wealth(scene, "B", b_before - FEES_SAT)
+    assert wealth_sat(scene, "B") <= b_before
+    scene.outcome("returned in full")
+
+
+def test_three_blocks_replaced_while_held(scene: Scene) -> None:
+    deal = scene.deal(AMOUNT_MSAT)
+    with scene.b.unplugged():
+        deal.hand_over("--slack-blocks=10")
+        scene.testbed.mine(4)
+        height = scene.testbed.chain.reorganise(3)
+        scene.fault("reorg of 3 blocks")
+        wait_for(scene.testbed.at_height(height))
+        scene.wait_for_htlcs(A=1, LSP=1, B=0)
+    deal.wait_until_paid()
+    scene.assert_paid(deal)

@@ -1,0 +1,53 @@
+"""The table of scenarios, and the page that it is drawn into."""
+
+from pathlib import Path
+
+import pytest
+
+from harness import scenarios
+from harness.scenarios import Scenario
+
+RUN = [
+    Scenario("timeouts", "never", {"block": 2}, ["returned in full"], 1.6),
+    Scenario("MPP", "both", {}, ["paid once", "returned in full"], 2.0),
+    Scenario("MPP", "broken", {"SIGKILL wallet": 1}, ["FAILED"], 3.0),
+    Scenario("MPP", "absent", {}, ["not run"], 0.0),
+    Scenario("chain", "claimed", {"block": 1}, ["claimed on chain"], 4.0),
+]
+
+
+def test_a_row_for_each_family_and_a_column_for_each_outcome(tmp_path: Path) -> None:
+    scenarios.write(tmp_path / "new" / "run.json", RUN)
+    first, _, *table, _, last = scenarios.draw((tmp_path / "new" / "run.json").read_text()).splitlines()
+    assert first.endswith("5 scenarios, 4 faults injected.")
+    assert table == [
+        "| family | scenarios | faults | paid once | returned in full | refused | claimed on chain | FAILED | not run "
+        "| seconds |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| MPP | 3 | 1 | 1 | 1 | 0 | 0 | 1 | 1 | 5 |",
+        "| chain | 1 | 1 | 0 | 0 | 0 | 1 | 0 | 0 | 4 |",
+        "| timeouts | 1 | 2 | 0 | 1 | 0 | 0 | 0 | 0 | 2 |",
+        "| **all** | 5 | 4 | 1 | 2 | 0 | 1 | 1 | 1 | 11 |",
+    ]
+    assert last == "Faults: SIGKILL wallet (1), block (3)."
+
+
+def test_the_table_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
+    run, page = tmp_path / "run.json", tmp_path / "README.md"
+    scenarios.write(run, RUN)
+    page.write_text(f"before\n{scenarios.BEGIN}the last one\n{scenarios.END}after\n")
+    for _ in range(2):
+        assert scenarios.main([str(run), str(page)]) == 0
+    drawn = scenarios.draw(run.read_text())
+    assert page.read_text() == f"before\n{scenarios.BEGIN}{drawn}{scenarios.END}after\n"
+
+
+def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, page = tmp_path / "run.json", tmp_path / "README.md"
+    page.write_text("a page without a place for it\n")
+    assert scenarios.main([str(run), str(page)]) == 1
+    assert "make test-e2e" in capsys.readouterr().err
+    scenarios.write(run, RUN)
+    assert scenarios.main([str(run), str(page)]) == 1
+    assert "has lost the lines" in capsys.readouterr().err
+    assert page.read_text() == "a page without a place for it\n"
