@@ -14,8 +14,9 @@ _KEY_BYTES = 32
 
 
 async def send_to_peer(node: Node, peer: NodeId, message: Message) -> None:
-    """Send a connected peer a message over a path of one hop. NodeError if it is not connected."""
-    await node.send_onion(peer, wrap(path_through([peer]), message))
+    """Send a peer a message over a path that ends at it. NodeError if it is not connected."""
+    route = await node.onion_route(peer)
+    await node.send_onion(route[0], wrap(path_through(route), message))
 
 
 async def send_along(
