@@ -97,7 +97,7 @@ class Node(Protocol):
         ...
 
     async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
-        """Send a message to its first hop, one that `onion_route` named: a peer, or this node. PeerNotConnectedError."""
+        """Send a message to its first hop, as `onion_route` named it: a peer or this node. PeerNotConnectedError."""
         ...
 
     async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:

@@ -1,6 +1,6 @@
 """LND's peers and channels (asyncpay.nodes.reach)."""
 
-from asyncpay.lightning import Link, ShortChannelId
+from asyncpay.lightning import Link, NodeId, ShortChannelId
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.reach import Links, Sight, by_name
@@ -40,7 +40,7 @@ async def open_links(lnd: Connection) -> Links:
     return by_name(*map(link_of, await open_channels(lnd)))
 
 
-async def connected_peers(lnd: Connection) -> dict[bytes, ln.Peer]:
+async def connected_peers(lnd: Connection) -> dict[NodeId, ln.Peer]:
     """The connected peers, by their node ids."""
     with lnd.calling("list its peers"):
         peers = (await lnd.lightning.ListPeers(ln.ListPeersRequest(), timeout=CALL_SECONDS)).peers

@@ -50,12 +50,12 @@ class Scenery:
 
     def __init__(self, sight: Sight) -> None:
         self.sight = sight
-        self.looks = 0
+        self.looks = asyncio.Semaphore(0)
         self.reported: asyncio.Queue[NodeEvent] = asyncio.Queue()
         self.reach = Reach(self._look, self.reported.put)
 
     async def _look(self) -> Sight:
-        self.looks += 1
+        self.looks.release()
         return self.sight
 
     async def next(self, count: int) -> list[NodeEvent]:
@@ -110,8 +110,8 @@ async def test_as_long_as_something_moves_it_is_looked_at_again(monkeypatch: pyt
     await seen.reach.begin()
     watching = asyncio.create_task(seen.reach.watch())
     async with asyncio.timeout(10):
-        while seen.looks < 3:
-            await asyncio.sleep(0)
+        for _ in range(3):
+            await seen.looks.acquire()
     seen.sight = Sight(links=by_name(link(1)), online=frozenset())
     assert await seen.next(1) == [LinkChanged(link(1))]
     watching.cancel()
