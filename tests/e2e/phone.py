@@ -166,12 +166,12 @@ class Phone:
         """Hang up, with the node running on. Nobody dials before `go_online`: whoever was dialled knows no address."""
         lsp = self.testbed[lsp_name].node_id
         was_dialled = any(
-            peer["inbound"] for peer in self._lncli(self.name, "listpeers")["peers"] if peer["pub_key"] == lsp
+            peer["inbound"] for peer in self._lncli("listpeers")["peers"] if peer["pub_key"] == lsp
         )
         if was_dialled:
-            self._lncli(lsp_name, "disconnect", self.node_id.hex())
+            self.testbed[lsp_name].disconnect(self.testbed[self.name])
         else:
-            self._lncli(self.name, "disconnect", lsp)
+            self.testbed[self.name].disconnect(self.testbed[lsp_name])
 
         def missing() -> str | None:
             online = self.testbed.lsp(lsp_name).status()["node"]["peers_online"]
@@ -184,8 +184,8 @@ class Phone:
         self.testbed.connect(self.name, lsp_name)
         wait_for(faults.channels_usable(self.testbed, self.name), 60)
 
-    def _lncli(self, node: str, *arguments: str) -> Any:
-        said = self.testbed.containers.output(node, [*self.testbed.cli(node), *arguments])
+    def _lncli(self, *arguments: str) -> Any:
+        said = self.testbed.containers.output(self.name, [*self.testbed.cli(self.name), *arguments])
         assert said.stdout, said.stderr
         return json.loads(said.stdout)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from implementations import IMPLEMENTATIONS
 
 from harness import money, status
 from harness.errors import PaymentError
@@ -19,9 +20,10 @@ from harness.waits import interceptor_attached, wait_for
 AMOUNT_MSAT = 1_234_567
 
 
-@pytest.fixture(scope="module")
-def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    with running_testbed(load(Path(__file__).parent / "topologies" / "two-lsps.yaml"), pytestconfig) as running:
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    both = {"LSP_a": request.param, "LSP_b": request.param}
+    with running_testbed(load(Path(__file__).parent / "topologies" / "two-lsps.yaml", both), request.config) as running:
         yield running
 
 

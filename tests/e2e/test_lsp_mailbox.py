@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from implementations import IMPLEMENTATIONS
 from phone import Hold, Phone
 
 from asyncpay.lightning import Invoice, PaymentStatus
@@ -40,9 +41,10 @@ NOWHERE = "https://127.0.0.1/"
 """A webhook makes a client of a node; nobody needs to be there."""
 
 
-@pytest.fixture(scope="module")
-def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    with running_testbed(load(Path(__file__).parent / "topologies" / "phones.yaml"), pytestconfig) as running:
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    topology = load(Path(__file__).parent / "topologies" / "phones.yaml", {"LSP": request.param})
+    with running_testbed(topology, request.config) as running:
         yield running
 
 

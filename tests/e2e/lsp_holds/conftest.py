@@ -1,9 +1,10 @@
-"""A pays B through the LSP of both, on real LND."""
+"""A pays B through the LSP of both, on each implementation."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from implementations import IMPLEMENTATIONS
 from phone import Phone
 
 from harness import money
@@ -14,10 +15,10 @@ from harness.topology import load
 from .scene import Scene
 
 
-@pytest.fixture(scope="package")
-def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    topology = load(Path(__file__).parent.parent / "topologies" / "impatient-lsp.yaml")
-    with running_testbed(topology, pytestconfig) as running:
+@pytest.fixture(scope="package", params=IMPLEMENTATIONS)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    topology = load(Path(__file__).parent.parent / "topologies" / "impatient-lsp.yaml", {"LSP": request.param})
+    with running_testbed(topology, request.config) as running:
         yield running
 
 
