@@ -7,7 +7,7 @@ tls_certificate = "/root/.lnd/tls.cert"
 macaroon = "/root/.lnd/admin.macaroon"
                                         # or, for a Core Lightning with our plugin in it:
 # implementation = "cln"
-# rpc_socket = "/root/.lightning/bitcoin/lightning-rpc"
+# rpc_file = "/root/.lightning/bitcoin/lightning-rpc"
 
 [store]
 path = "/var/lib/asyncpay/lsp.sqlite"
@@ -64,13 +64,13 @@ class LndConfig(_Section):
 
 
 class ClnConfig(_Section):
-    """How to reach Core Lightning: its RPC socket, which this process must be allowed to write to."""
+    """How to reach Core Lightning: its RPC socket (--rpc-file), which this process must be allowed to write to."""
 
     implementation: Literal["cln"]
-    rpc_socket: Path
+    rpc_file: Path
 
     def __str__(self) -> str:
-        return f"CLN at {self.rpc_socket}"
+        return f"CLN at {self.rpc_file}"
 
 
 NodeConfig: TypeAlias = Annotated[LndConfig | ClnConfig, Field(discriminator="implementation")]

@@ -17,7 +17,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
             async with _open_lnd(config) as lnd:
                 yield lnd
         case ClnConfig():
-            yield ClnNode(config.rpc_socket)
+            yield ClnNode(config.rpc_file)
 
 
 def _open_lnd(config: LndConfig) -> LndNode:

@@ -165,9 +165,7 @@ class Phone:
     def go_offline(self, lsp_name: str) -> None:
         """Hang up, with the node running on. Nobody dials before `go_online`: whoever was dialled knows no address."""
         lsp = self.testbed[lsp_name].node_id
-        was_dialled = any(
-            peer["inbound"] for peer in self._lncli("listpeers")["peers"] if peer["pub_key"] == lsp
-        )
+        was_dialled = any(peer["inbound"] for peer in self._lncli("listpeers")["peers"] if peer["pub_key"] == lsp)
         if was_dialled:
             self.testbed[lsp_name].disconnect(self.testbed[self.name])
         else:

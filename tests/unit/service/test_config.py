@@ -33,10 +33,10 @@ def test_the_shortest_file(file: Path) -> None:
 
 def test_core_lightning_instead(file: Path) -> None:
     store = GOOD[GOOD.index("[store]") :]
-    file.write_text(f'[node]\nimplementation = "cln"\nrpc_socket = "/cln/rpc.sock"\n{store}', encoding="utf-8")
+    file.write_text(f'[node]\nimplementation = "cln"\nrpc_file = "/cln/rpc.sock"\n{store}', encoding="utf-8")
     node = load(file, LspConfig).node
     assert isinstance(node, ClnConfig)
-    assert node.rpc_socket == Path("/cln/rpc.sock")
+    assert node.rpc_file == Path("/cln/rpc.sock")
 
 
 def test_limits_and_networks(file: Path) -> None:
