@@ -112,7 +112,10 @@ class Node(Protocol):
         ...
 
     async def sign(self, text: str) -> bytes:
-        """The 65 bytes of the node's `signmessage` over `text` (see asyncpay.wire.signature)."""
+        """The 65 bytes of the node's `signmessage` over `text` (see asyncpay.wire.signature).
+
+        CLN signs the text as JSON writes it, so that quotes and backslashes are not signed as they stand.
+        """
         ...
 
     async def decode_invoice(self, text: str) -> Invoice:

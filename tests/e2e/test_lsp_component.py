@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from implementations import IMPLEMENTATIONS
+from implementations import IMPLEMENTATIONS, topology_on
 
 from harness import money, status
 from harness.errors import PaymentError
 from harness.lsp import Lsp
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from harness.topology import load
 from harness.waits import interceptor_attached, wait_for
 
 AMOUNT_MSAT = 1_234_567
@@ -22,8 +21,7 @@ AMOUNT_MSAT = 1_234_567
 
 @pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    both = {"LSP_a": request.param, "LSP_b": request.param}
-    with running_testbed(load(Path(__file__).parent / "topologies" / "two-lsps.yaml", both), request.config) as running:
+    with running_testbed(topology_on(request.param, "two-lsps.yaml", "LSP_a", "LSP_b"), request.config) as running:
         yield running
 
 

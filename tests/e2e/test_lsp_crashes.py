@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future
-from pathlib import Path
 
 import pytest
 from crash_points import ATTACH_SECONDS, crash_before, restart, wait_for_death
-from implementations import IMPLEMENTATIONS, capabilities
+from implementations import IMPLEMENTATIONS, capabilities, topology_on
 from phone import Hold, Phone
 
 from asyncpay.engine.lsp.stages import Stage
@@ -17,7 +16,6 @@ from harness.lsp import Lsp
 from harness.money import Money
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from harness.topology import load
 from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
 
 AMOUNT_MSAT = 1_600_000
@@ -25,8 +23,7 @@ AMOUNT_MSAT = 1_600_000
 
 @pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    topology = load(Path(__file__).parent / "topologies" / "one-lsp.yaml", {"LSP": request.param})
-    with running_testbed(topology, request.config) as running:
+    with running_testbed(topology_on(request.param, "one-lsp.yaml", "LSP"), request.config) as running:
         yield running
 
 

@@ -4,11 +4,10 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
-from implementations import IMPLEMENTATIONS
+from implementations import IMPLEMENTATIONS, topology_on
 from phone import Hold, Phone
 
 from asyncpay.lightning import Invoice, PaymentStatus
@@ -33,7 +32,6 @@ from harness import faults, money
 from harness.lsp import Lsp
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from harness.topology import load
 from harness.waits import Predicate, interceptor_attached, wait_for
 
 AMOUNT_MSAT = 20_000_000
@@ -43,8 +41,7 @@ NOWHERE = "https://127.0.0.1/"
 
 @pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    topology = load(Path(__file__).parent / "topologies" / "phones.yaml", {"LSP": request.param})
-    with running_testbed(topology, request.config) as running:
+    with running_testbed(topology_on(request.param, "phones.yaml", "LSP"), request.config) as running:
         yield running
 
 
