@@ -66,7 +66,7 @@ def signed_by_cln(text: str) -> str:
 
     Its `signmessage` takes the parameter as it comes (CLN's common/json_param.c, param_string).
     """
-    return json.dumps(text)[1:-1]
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def headers(when: str, signed: bytes) -> dict[str, str]:

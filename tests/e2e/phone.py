@@ -40,16 +40,19 @@ from asyncpay.wire.messages import (
     ReleaseReply,
     ReleaseStatus,
 )
-from asyncpay.wire.onion import Payload
+from asyncpay.wire.onion import OnionMessage, Payload
 from harness import faults
 from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
 from harness.testbed import Testbed
+from harness.topology import Implementation
 from harness.waits import Predicate, wait_for
 
 T = TypeVar("T")
 M = TypeVar("M")
 
 SLACK_BLOCKS = 144
+PACE_SECONDS = 0.3
+"""Between two onion messages to Core Lightning, which drops silently what comes faster than four a second."""
 
 
 class Phone:
@@ -60,6 +63,8 @@ class Phone:
         self.name = name
         self.inbox: list[Message] = []
         self.events: list[NodeEvent] = []
+        self._paced = Implementation.CLN in testbed.topology.implementations
+        self._next_onion_at = 0.0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"phone {name}", daemon=True)
 
@@ -145,7 +150,14 @@ class Phone:
             hops = blinding.hops_through([*reversed(there), self.node_id], HopData(path_id=secrets.token_bytes(32)))
             back = blinding.build(hops, secrets.token_bytes(32))
         payload = Payload(async_payment=message.encode(), reply_path=back)
-        self.run(self.node.send_onion(there[0], onion.build(path, payload, secrets.token_bytes(32))))
+        self.send_onion(there[0], onion.build(path, payload, secrets.token_bytes(32)))
+
+    def send_onion(self, first_hop: bytes, message: OnionMessage) -> None:
+        """Send a peer an onion message, not so fast that it drops it."""
+        if self._paced:
+            time.sleep(max(0, self._next_onion_at - time.monotonic()))
+            self._next_onion_at = time.monotonic() + PACE_SECONDS
+        self.run(self.node.send_onion(first_hop, message))
 
     def call(self, lsp: bytes, method: str, **params: Any) -> Answer:
         """Ask an LSP something over LSPS0, and wait for its answer."""

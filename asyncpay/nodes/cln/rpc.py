@@ -57,7 +57,7 @@ class Rpc:
             raise NodeUnreachableError(f"CLN at {self.socket} cannot be reached: {error}") from None
         try:
             async with asyncio.timeout(seconds):
-                writer.write(json.dumps(request).encode())
+                writer.write(json.dumps(request, ensure_ascii=False).encode())
                 await writer.drain()
                 answer: Answer = json.loads(await reader.readuntil(END))
         except TimeoutError:
