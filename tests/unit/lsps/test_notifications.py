@@ -80,7 +80,7 @@ def test_core_lightning_signs_the_text_as_json_writes_it() -> None:
     own_form, body = signed()
     when = own_form[notifications.TIMESTAMP_HEADER]
     text = notifications.signed_by_cln(notifications.signed_text(when, body.decode()))
-    assert r'{\"jsonrpc\":' in text
+    assert r"{\"jsonrpc\":" in text
     receiver = Receiver(LSP)
     receiver.accept(notifications.headers(when, sign(text, LSP_KEY)), body, NOW)
     assert "replay" in refused(receiver, own_form, body)
