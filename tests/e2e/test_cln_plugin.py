@@ -89,8 +89,11 @@ def test_a_process_that_comes_in_time_gets_what_came_before_it(
 ) -> None:
     lsp.kill()
     payment = a.start(a.pay(b.invoice(AMOUNT_MSAT)))
-    at_the_lsp = Predicate("htlc_at_the_lsp", lambda: None if testbed["LSP"].channels()[0].htlcs else "none yet")
-    wait_for(at_the_lsp, ATTACH_SECONDS)
+
+    def missing() -> str | None:
+        return None if any(channel.htlcs for channel in testbed["LSP"].channels()) else "no HTLC yet"
+
+    wait_for(Predicate("htlc_at_the_lsp", missing), ATTACH_SECONDS)
     restart(lsp)
     assert payment.result(60).status is PaymentStatus.SUCCEEDED
 
@@ -114,9 +117,9 @@ def test_near_its_expiry_an_htlc_is_failed_though_the_process_is_dead(
 def test_a_plugin_that_is_killed_lets_go_of_what_it_holds_and_lightningd_stops(
     testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, before: Money
 ) -> None:
-    """Nothing can be done about it from outside lightningd, so this is what happens: the payment that was to wait for
-    its release goes on without one. It reaches B, whose invoice it pays: nobody loses money, but A was promised more.
-    That lightningd stops (important-plugin) keeps it from forwarding everything else unheld.
+    """Nothing can be done about it from outside lightningd, so this is what happens: it continues what was held, as if
+    it had been released, and stops, for the plugin is important. Mostly it is gone before the HTLC has left, and after
+    its restart that goes back to A; else B is paid without a release. The hold is lost either way, and no money is.
     """
     hold = held(a, b)
     testbed.containers.output("LSP", ["python3", "-c", KILL_PLUGIN])
@@ -128,5 +131,9 @@ def test_a_plugin_that_is_killed_lets_go_of_what_it_holds_and_lightningd_stops(
     wait_for(Predicate("lightningd_stopped", missing))
     faults.come_back(testbed, "LSP")
     wait_for(interceptor_attached(lsp), 60)
-    assert_paid_once(testbed, before, hold)
+    if hold.result().status is PaymentStatus.FAILED:
+        assert money.count(testbed) == before
+    else:
+        assert_paid_once(testbed, before, hold)
+    a.reset_mission_control()
     assert testbed.pay("A", "B", AMOUNT_MSAT).amount_msat == AMOUNT_MSAT

@@ -226,11 +226,12 @@ def test_a_registration_is_confirmed_at_the_webhook_and_outlives_the_component(
 def test_an_offline_phone_is_called_once_for_its_messages_and_again_after_a_visit(
     a: Phone, b: Phone, lsp: Lsp, lsp_id: bytes, webhook: Webhook
 ) -> None:
+    invoice = b.invoice(AMOUNT_MSAT)
     b.go_offline("LSP")
     for count in (1, 2):
         a.send(b.node_id, some_message(), via=[lsp_id])
         wait_for(stored(lsp, b, count))
-    payment = a.start(a.pay(b.invoice(AMOUNT_MSAT)))
+    payment = a.start(a.pay(invoice))
     webhook.expect(WEBHOOK_REGISTERED, Method.ONION_MESSAGE, Method.PAYMENT_INCOMING)  # each has its own cooldown
 
     b.go_online("LSP")
