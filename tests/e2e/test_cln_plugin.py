@@ -30,7 +30,7 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
 
 @pytest.fixture(scope="module")
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    with running_testbed(topology_on(Implementation.CLN, "one-lsp.yaml", "LSP"), request.config) as running:
+    with running_testbed(topology_on(Implementation.CLN, "phones.yaml", "LSP"), request.config) as running:
         yield running
 
 
