@@ -2,6 +2,7 @@
 are UNAVAILABLE, and counted as such. Where the protocol lets nodes differ, the tests ask for the declared capability.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from asyncpay.lightning import Capabilities
@@ -21,9 +22,9 @@ NO_DIALLING = ("--dev-no-reconnect",)
 _CAPABILITIES = {Implementation.LND: OF_LND, Implementation.CLN: OF_CLN}
 
 
-def topology_on(implementation: str, name: str, *lsps: str) -> Topology:
-    """One of the topologies beside this file, with these nodes of that implementation."""
-    topology = load(FOLDER / name, dict.fromkeys(lsps, implementation))
+def topology_on(implementation: str, name: str, *lsps: str, settings: Mapping[str, str] | None = None) -> Topology:
+    """One of the topologies in the folder beside this file, with these nodes of that implementation."""
+    topology = load(FOLDER / name, dict.fromkeys(lsps, implementation) | dict(settings or {}))
     if implementation == Implementation.CLN:
         quiet = {lsp: topology.nodes[lsp].model_copy(update={"args": NO_DIALLING}) for lsp in lsps}
         topology = topology.model_copy(update={"nodes": topology.nodes | quiet})

@@ -1,8 +1,8 @@
 """Everything that goes wrong between two phones: freezing, flapping, dropping, and LSPs that are down."""
 
 import pytest
-from harness.moments import frozen_before, killed_before
 
+from harness.moments import frozen_before, killed_before
 from harness.scene import Scene
 from harness.waits import interceptor_attached, wait_for
 
