@@ -66,7 +66,7 @@ images: setup engine ## the container images: pulled, or made here where no regi
 # --- what this project is for ---
 
 .PHONY: demo
-demo: images ## start five nodes, pay from A to B, show the channels before and after
+demo: images ## A pays B, and the two are never online together: each step as it happens
 	@$(BIN)/testbed demo
 
 # --- checks ---
@@ -115,6 +115,10 @@ test-e2e: images ## real nodes in containers: everything, WORKERS=n at a time; t
 .PHONY: scenarios
 scenarios: setup ## the table of scenarios in README.md, from the last `make test-e2e`
 	@$(BIN)/python -m harness.scenarios $(SCENARIOS) README.md
+
+.PHONY: interop
+interop: images ## the whole payment for all 16 combinations of implementations: artifacts/matrix/matrix.html
+	@$(BIN)/testbed matrix
 
 .PHONY: bench
 bench: images ## time what should be quick, as ratios within one run

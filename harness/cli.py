@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from asyncpay.amounts import parse_msat, show_sat
-from harness import bringup, cli_phone, cli_push, demo, doctor, images
+from harness import bringup, cli_matrix, cli_phone, cli_push, demo, doctor, images
 from harness import status as status_view
 from harness.cli_common import AsJson, Which, err, errors_as_sentences, out
 from harness.errors import TestbedError
@@ -147,12 +147,15 @@ def down(
 
 @app.command("demo")
 def demo_() -> None:
-    """Five nodes, one payment, and everything removed again: what `make demo` runs."""
+    """A pays B, never online together, and everything is removed again: what `make demo` runs."""
     with errors_as_sentences():
         try:
             demo.run(out)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
+
+
+app.command("matrix")(cli_matrix.run)
 
 
 @app.command("list")

@@ -101,8 +101,8 @@ class ComponentSpec(_Strict):
 class WalletSpec(_Strict):
     """The wallet that makes a phone of a payer or payee, in one container with the node. `component: IMAGE` is short.
 
-    An image of your own is built upon the testbed's image of a phone (`docker inspect` of a phone names it) and brings another
-    program `asyncpay` that takes the same arguments (`asyncpay wallet ...`) and the same file.
+    An image of your own is built upon the testbed's image of a phone (`docker inspect` of a phone names it) and brings
+    another program `asyncpay` that takes the same arguments (`asyncpay wallet ...`) and the same file.
     """
 
     model_config = ConfigDict(strict=False)
