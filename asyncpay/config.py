@@ -5,6 +5,9 @@ implementation = "lnd"
 address = "localhost:10009"
 tls_certificate = "/root/.lnd/tls.cert"
 macaroon = "/root/.lnd/admin.macaroon"
+                                        # or, for a Core Lightning with our plugin in it:
+# implementation = "cln"
+# rpc_file = "/root/.lightning/bitcoin/lightning-rpc"
 
 [store]
 path = "/var/lib/asyncpay/lsp.sqlite"
@@ -30,7 +33,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
@@ -48,13 +51,30 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class NodeConfig(_Section):
-    """How to reach the Lightning node. The macaroon needs LND's admin rights: it pays and answers HTLCs."""
+class LndConfig(_Section):
+    """How to reach LND. The macaroon needs admin rights: it pays and answers HTLCs."""
 
     implementation: Literal["lnd"]
     address: str = Field(pattern=r"^[^:/]+:[0-9]+$")
     tls_certificate: Path
     macaroon: Path
+
+    def __str__(self) -> str:
+        return f"LND at {self.address}"
+
+
+class ClnConfig(_Section):
+    """How to reach Core Lightning: its RPC socket (--rpc-file), which this process must be allowed to write to."""
+
+    implementation: Literal["cln"]
+    rpc_file: Path
+
+    def __str__(self) -> str:
+        return f"CLN at {self.rpc_file}"
+
+
+NodeConfig: TypeAlias = Annotated[LndConfig | ClnConfig, Field(discriminator="implementation")]
+"""How to reach the Lightning node."""
 
 
 class StoreConfig(_Section):

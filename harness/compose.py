@@ -48,9 +48,9 @@ def render(
     for node, component in topology.components.items():
         if topology.phones:
             component = component.model_copy(update={"ca": (component.ca or "") + authority.ca})
-        name = lsp.service_name(node)
-        services[name] = lsp.service(node, component, images[name])
-        configs |= {source: content for source, (_, content) in lsp.files(node, component).items()}
+        name, of_node = lsp.service_name(node), BY_IMPLEMENTATION[topology.nodes[node].implementation]
+        services[name] = lsp.service(node, component, images[name], of_node, sockets / node)
+        configs |= {source: content for source, (_, content) in lsp.files(node, component, of_node).items()}
         volumes.append(name)
     if topology.phones:
         proxies = proxies_of(topology)

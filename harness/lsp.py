@@ -2,18 +2,18 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from asyncpay.engine.lsp import Policy
 from harness import toml
 from harness.containers import ContainerError, Containers, json_lines
 from harness.errors import NodeError
-from harness.nodes.base import volume
-from harness.nodes.lnd import LndNode
+from harness.nodes.base import Node, volume
 from harness.topology import COMPONENT_SUFFIX, ComponentSpec
 
 NODE_DIR = "/node"
-"""The node's own folder, read-only."""
+"""The node's own folder, read-only, if it shares that."""
 DATA_DIR = "/data"
 CONFIG = "/etc/asyncpay/lsp.toml"
 CA_FILE = "/etc/asyncpay/ca.pem"
@@ -29,7 +29,7 @@ def service_name(node: str) -> str:
     return node + COMPONENT_SUFFIX
 
 
-def service(node: str, spec: ComponentSpec, image: str) -> dict[str, Any]:
+def service(node: str, spec: ComponentSpec, image: str, of_node: type[Node], sockets: Path) -> dict[str, Any]:
     """The component's compose service. It may start before its node answers, and outlives the node's restarts."""
     name = service_name(node)
     return {
@@ -37,28 +37,28 @@ def service(node: str, spec: ComponentSpec, image: str) -> dict[str, Any]:
         "entrypoint": [*CLI, "--config", CONFIG],
         "command": list(spec.args),
         "depends_on": [node],
-        "configs": [{"source": source, "target": target} for source, (target, _) in files(node, spec).items()],
+        "configs": [{"source": source, "target": target} for source, (target, _) in files(node, spec, of_node).items()],
         "environment": {CONFIG_VARIABLE: CONFIG},  # for whoever calls the command line by hand
-        "volumes": [volume(node, NODE_DIR) | {"read_only": True}, volume(name, DATA_DIR)],
+        "volumes": [of_node.shared(node, NODE_DIR, sockets), volume(name, DATA_DIR)],
         "restart": "no",  # tests kill it and look at what is left
         "stop_grace_period": "10s",
         "healthcheck": {"test": ["CMD", *CLI, "health", "--config", CONFIG], "interval": "10s", "timeout": "10s"},
     }
 
 
-def files(node: str, spec: ComponentSpec) -> dict[str, tuple[str, str]]:
+def files(node: str, spec: ComponentSpec, of_node: type[Node]) -> dict[str, tuple[str, str]]:
     """The files that the component is given: path and content, by the name of their compose config."""
     name = service_name(node)
-    found = {name: (CONFIG, configuration(node, spec))}
+    found = {name: (CONFIG, configuration(node, spec, of_node))}
     return found if spec.ca is None else found | {f"{name}-ca": (CA_FILE, spec.ca)}
 
 
-def configuration(node: str, spec: ComponentSpec) -> str:
+def configuration(node: str, spec: ComponentSpec, of_node: type[Node]) -> str:
     """The component's TOML file; of the policy only what differs from the defaults."""
     defaults = asdict(Policy())
     trusted = {} if spec.ca is None else {"ca_file": CA_FILE}
     sections: dict[str, dict[str, Any]] = {
-        "node": LndNode.access(node, NODE_DIR),
+        "node": of_node.access(node, NODE_DIR),
         "store": {"path": f"{DATA_DIR}/lsp.sqlite"},
         "webhooks": {"allowed_networks": PRIVATE_NETWORKS, **trusted},
         "policy": {name: value for name, value in asdict(spec.policy).items() if value != defaults[name]},

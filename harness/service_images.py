@@ -25,9 +25,11 @@ def ensure(topology: Topology, report: Report) -> dict[str, str]:
             node = images.ensure_reference(_of_version(spec.implementation, spec.version), report)
         else:
             node = made[spec.implementation.value]
-        if not spec.is_phone:
-            return node
-        return images.ensure_made(BY_IMPLEMENTATION[spec.implementation].phone_recipe(node, made["asyncpay"]), report)
+        implementation = BY_IMPLEMENTATION[spec.implementation]
+        if spec.is_phone:
+            return images.ensure_made(implementation.phone_recipe(node, made["asyncpay"]), report)
+        recipe = implementation.recipe_beside_component(node) if spec.component else None
+        return images.ensure_made(recipe, report) if recipe else node
 
     def of_component(image: str) -> str:
         return made["asyncpay"] if image == ASYNCPAY else images.ensure_reference(image, report)

@@ -262,11 +262,6 @@ def _of_nodes(topology: Topology) -> Iterator[tuple[Location, str]]:
             )
         if spec.component and spec.role is Role.ROUTER:
             yield ("nodes", name, "component"), "not for a router: it has no part in the protocol"
-        elif spec.component and spec.implementation is not Implementation.LND:
-            yield (
-                ("nodes", name, "component"),
-                f"not beside {spec.implementation.value} yet: so far the component works with lnd only",
-            )
 
 
 def _of_phones(topology: Topology) -> Iterator[tuple[Location, str]]:

@@ -4,6 +4,7 @@ The body is a JSON-RPC notification. It says why the phone is called and nothing
 node id. It is signed, with the time, by the LSP's node key (see asyncpay.wire.signature).
 """
 
+import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -60,6 +61,14 @@ def signed_text(when: str, body: str) -> str:
     return f"LSPS5: DO NOT SIGN THIS MESSAGE MANUALLY: LSP: At {when} I notify {body}"
 
 
+def signed_by_cln(text: str) -> str:
+    """What Core Lightning signs in place of a text: the text as it stood in the JSON that it was given, quotes escaped.
+
+    Its `signmessage` takes the parameter as it comes (CLN's common/json_param.c, param_string).
+    """
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
 def headers(when: str, signed: bytes) -> dict[str, str]:
     """The headers that go with the body; signed: the node's signature over `signed_text`, 65 bytes."""
     return {
@@ -102,10 +111,10 @@ class Receiver:
     def _signed_by_lsp(self, when: str, body: bytes, signed: str) -> str:
         try:
             text = signed_text(when, body.decode())
-            signer = signature.recover(text, signature.decode(signed))
+            signers = [signature.recover(each, signature.decode(signed)) for each in (text, signed_by_cln(text))]
         except (UnicodeDecodeError, WireError) as error:
             raise RefusedNotificationError(f"not signed: {error}") from error
-        if signer != self._lsp:
+        if self._lsp not in signers:
             raise RefusedNotificationError(f"not signed by LSP {self._lsp.hex()}")
         return text
 

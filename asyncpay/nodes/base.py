@@ -94,13 +94,12 @@ class Node(Protocol):
     async def forward_onion(self, message: OnionMessage) -> None:
         """Deliver a message that has this node's layer still on, to the hop that the layer names.
 
-        PeerNotConnectedError; OnionUnreadableError. An implementation that injects (CLN) may report the
-        failure as an `OnionInTransit` event instead.
+        PeerNotConnectedError; OnionUnreadableError.
         """
         ...
 
     async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
-        """Send a message to the peer that is its first hop. PeerNotConnectedError."""
+        """Send a message to its first hop, as `onion_route` named it: a peer or this node. PeerNotConnectedError."""
         ...
 
     async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:
@@ -108,11 +107,17 @@ class Node(Protocol):
         ...
 
     async def onion_route(self, destination: NodeId) -> tuple[NodeId, ...]:
-        """Hops that relay onion messages: first a connected peer, last `destination`. NodeError if none."""
+        """Hops that relay onion messages, `destination` last. NodeError if there is no way.
+
+        The first is a connected peer; or this node itself, if it can only send what it has peeled (CLN).
+        """
         ...
 
     async def sign(self, text: str) -> bytes:
-        """The 65 bytes of the node's `signmessage` over `text` (see asyncpay.wire.signature)."""
+        """The 65 bytes of the node's `signmessage` over `text` (see asyncpay.wire.signature).
+
+        CLN signs the text as JSON writes it, so that quotes and backslashes are not signed as they stand.
+        """
         ...
 
     async def decode_invoice(self, text: str) -> Invoice:

@@ -25,7 +25,7 @@ from asyncpay.wire.errors import WireError
 async def run(config: LspConfig, journal: Journal) -> None:
     """Run until cancelled. StoreError if the store cannot be used from the start, ValueError for bad limits."""
     LspStore(config.store.path).close()  # a file that cannot be used is the operator's to mend, before anything runs
-    journal.note("started", store=config.store.path, node=config.node.address)
+    journal.note("started", store=config.store.path, node=str(config.node))
     await loop.again_and_again(_session, config, journal)
 
 

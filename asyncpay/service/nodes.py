@@ -3,20 +3,29 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from asyncpay.config import NodeConfig
+from asyncpay.config import ClnConfig, LndConfig, NodeConfig
 from asyncpay.nodes.base import Node, NodeUnreachableError
+from asyncpay.nodes.cln import ClnNode
 from asyncpay.nodes.lnd import LndNode
 
 
 @asynccontextmanager
 async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
     """The configured node, as soon as its credentials can be read. NodeUnreachableError until then."""
+    match config:
+        case LndConfig():
+            async with _open_lnd(config) as lnd:
+                yield lnd
+        case ClnConfig():
+            yield ClnNode(config.rpc_file)
+
+
+def _open_lnd(config: LndConfig) -> LndNode:
     try:
         tls_certificate, macaroon = config.tls_certificate.read_bytes(), config.macaroon.read_bytes()
     except OSError as error:
         raise NodeUnreachableError(
-            f"LND at {config.address}: {error.filename} cannot be read ({error.strerror}). "
+            f"{config}: {error.filename} cannot be read ({error.strerror}). "
             "LND writes it when it first starts; otherwise see to the path and the permissions."
         ) from None
-    async with LndNode.connect(config.address, tls_certificate, macaroon) as node:
-        yield node
+    return LndNode.connect(config.address, tls_certificate, macaroon)

@@ -5,17 +5,19 @@ from collections.abc import Sequence
 
 from asyncpay.lightning import NodeId
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
-from asyncpay.wire import blinding, onion
+from asyncpay.wire import blinding, ecdh, onion
 from asyncpay.wire.blinding import BlindedPath, ChannelEnd, HopData
+from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import Message
-from asyncpay.wire.onion import LARGE_ROOM, SMALL_ROOM, OnionMessage, Payload
+from asyncpay.wire.onion import LARGE_ROOM, SMALL_ROOM, Final, OnionMessage, Payload
 
 _KEY_BYTES = 32
 
 
 async def send_to_peer(node: Node, peer: NodeId, message: Message) -> None:
-    """Send a connected peer a message over a path of one hop. NodeError if it is not connected."""
-    await node.send_onion(peer, wrap(path_through([peer]), message))
+    """Send a peer a message over a path that ends at it. NodeError if it is not connected."""
+    route = await node.onion_route(peer)
+    await node.send_onion(route[0], wrap(path_through(route), message))
 
 
 async def send_along(
@@ -68,6 +70,25 @@ def path_through(nodes: Sequence[NodeId], last: HopData | None = None, **second_
         data = HopData(next_node_id=end.node_id, **second_last)  # type: ignore[arg-type]
         hops = [*before, blinding.Hop(relay.node_id, data), end]
     return blinding.build(hops, secrets.token_bytes(_KEY_BYTES))
+
+
+def wrap_from_here(
+    route: Sequence[NodeId], message: Message, reply_path: BlindedPath | None = None, *, rooms: Sequence[int]
+) -> tuple[OnionMessage, OnionMessage]:
+    """The onion along a route that begins at this very node: as this node sends it, and as the next one gets it.
+
+    Who makes an onion can take its first layer off without anybody's key. WireError as in `wrap`.
+    """
+    path_key, onion_key = secrets.token_bytes(_KEY_BYTES), secrets.token_bytes(_KEY_BYTES)
+    path = blinding.build(blinding.hops_through(list(route), HopData()), path_key)
+    payload = Payload(async_payment=message.encode(), reply_path=reply_path)
+    sent = onion.build(path, payload, onion_key, rooms=rooms)
+    points = ((path_key, route[0]), (onion_key, path.hops[0].blinded_node_id))
+    shared = (next(ecdh.chain(key, [point]))[1] for key, point in points)
+    peeled = onion.peel(sent.packet, sent.path_key, lambda _: next(shared))
+    if isinstance(peeled, Final):
+        raise WireError("a route that begins here and goes nowhere")
+    return sent, peeled.message
 
 
 def wrap(

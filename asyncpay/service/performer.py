@@ -115,7 +115,9 @@ class Performer:
         self._journal.note(f"send {type(effect.message).__name__}", to=effect.client, block=effect.message.unblock_hash)
         try:
             await onions.send_to_peer(self._node, effect.client, effect.message)
-        except PeerNotConnectedError as error:
+        except NodeUnreachableError:
+            raise
+        except NodeError as error:
             self._journal.note("not sent", because=error)
             return
         if isinstance(effect.message, BlockUpdate):

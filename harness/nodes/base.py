@@ -131,6 +131,19 @@ class Node(ABC):
         host: where the node's container is; folder: where the component finds what the node has in `folder`.
         """
 
+    @classmethod
+    @abstractmethod
+    def shared(cls, name: str, folder: str, sockets: Path) -> dict[str, Any]:
+        """What a component in another container mounts for that.
+
+        folder: where it mounts the node's `folder`, if at all; sockets: as in `Surroundings`.
+        """
+
+    @classmethod
+    @abstractmethod
+    def recipe_beside_component(cls, node: str) -> Recipe | None:
+        """What makes the image of a node that has a component out of the node's own; None if that one will do."""
+
     @abstractmethod
     def reconnect(self) -> None:
         """Forget the connection: the next call makes a new one (a restarted container has another port)."""
@@ -161,6 +174,10 @@ class Node(ABC):
     @abstractmethod
     def peers(self) -> set[str]:
         """The node ids of those it is connected to, as far as it knows: a half-open connection counts."""
+
+    @abstractmethod
+    def disconnect(self, peer: "Node") -> None:
+        """Hang up on a connected peer, channels or no channels."""
 
     @abstractmethod
     def open_channel(self, peer: "Node", channel: ChannelSpec) -> str:

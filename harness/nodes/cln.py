@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pyln.client import LightningRpc, RpcError
@@ -30,6 +31,8 @@ REGTEST = (
 """What makes Core Lightning quick on regtest."""
 PUBLISHED_FEE_BASE_MSAT = 1_000
 """What announced channels charge for each HTLC, as LND's do; lightningd's own default on regtest is 1 msat."""
+BESIDE_A_COMPONENT = ("--important-plugin=/opt/asyncpay/asyncpay/nodes/cln/plugin.py",)
+"""Where docker/asyncpay puts the plugin. Were it not important, lightningd would outlive it and hold nothing."""
 UNUSED_PLUGINS = (
     "cln-grpc",
     "clnrest",
@@ -74,12 +77,10 @@ class ClnNode(Node):
                 f"--bitcoin-rpcport={around.rpc_port}",
                 f"--bitcoin-rpcuser={around.rpc_user}",
                 f"--bitcoin-rpcpassword={around.rpc_password}",
+                *(BESIDE_A_COMPONENT if spec.component else ()),
                 *spec.args,
             ],
-            "volumes": [
-                volume(name, CLN_DIR),
-                {"type": "bind", "source": str(around.sockets), "target": SOCKET_DIR},
-            ],
+            "volumes": [volume(name, CLN_DIR), cls.shared(name, CLN_DIR, around.sockets)],
             "stop_grace_period": "10s",
         }
 
@@ -87,6 +88,16 @@ class ClnNode(Node):
     def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:
         """See Node.phone_recipe: lightningd needs libraries of its image, so asyncpay goes into that one."""
         return Recipe("asyncpay", official=Official(node))
+
+    @classmethod
+    def recipe_beside_component(cls, node: str) -> Recipe | None:
+        """See Node.recipe_beside_component: the plugin runs inside lightningd's container."""
+        return Recipe("asyncpay", official=Official(node))
+
+    @classmethod
+    def shared(cls, name: str, folder: str, sockets: Path) -> dict[str, Any]:
+        """See Node.shared: the socket is all, and lies in a folder of this machine, for our own use of it."""
+        return {"type": "bind", "source": str(sockets), "target": SOCKET_DIR}
 
     @classmethod
     def access(cls, host: str, folder: str) -> dict[str, str]:
@@ -134,6 +145,10 @@ class ClnNode(Node):
         """See Node.peers."""
         return {peer["id"] for peer in self._call("listpeers")["peers"] if peer["connected"]}
 
+    def disconnect(self, peer: Node) -> None:
+        """See Node.disconnect."""
+        self._call("disconnect", id=peer.node_id, force=True)
+
     def open_channel(self, peer: Node, channel: ChannelSpec) -> str:
         """See Node.open_channel."""
         opened = self._call(
@@ -179,7 +194,7 @@ class ClnNode(Node):
                 capacity_sat=int(channel["total_msat"]) // 1_000,
                 local_msat=int(channel["to_us_msat"]),
                 private=channel["private"],
-                active=channel["peer_connected"],
+                active=channel["peer_connected"] and channel["reestablished"],
                 htlcs=len(channel["htlcs"]),
             )
             for channel in self._channels()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -98,6 +99,16 @@ class LndNode(Node):
             "macaroon": f"{folder}/admin.macaroon",
         }
 
+    @classmethod
+    def shared(cls, name: str, folder: str, sockets: Path) -> dict[str, Any]:
+        """See Node.shared: certificate and macaroon are in LND's own folder."""
+        return volume(name, folder) | {"read_only": True}
+
+    @classmethod
+    def recipe_beside_component(cls, node: str) -> Recipe | None:
+        """See Node.recipe_beside_component."""
+        return None
+
     @cached_property
     def _channel(self) -> grpc.Channel:
         try:
@@ -169,6 +180,12 @@ class LndNode(Node):
         with self._calling("list its peers"):
             peers = self._lightning.ListPeers(ln.ListPeersRequest(), timeout=CALL_SECONDS).peers
         return {peer.pub_key for peer in peers}
+
+    def disconnect(self, peer: Node) -> None:
+        """See Node.disconnect."""
+        with self._calling(f"disconnect from {peer.name}"):
+            request = ln.DisconnectPeerRequest(pub_key=peer.node_id)
+            self._lightning.DisconnectPeer(request, timeout=CALL_SECONDS)
 
     def open_channel(self, peer: Node, channel: ChannelSpec) -> str:
         """See Node.open_channel."""

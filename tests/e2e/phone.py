@@ -41,16 +41,19 @@ from asyncpay.wire.messages import (
     ReleaseReply,
     ReleaseStatus,
 )
-from asyncpay.wire.onion import Payload
+from asyncpay.wire.onion import OnionMessage, Payload
 from harness import faults
 from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
 from harness.testbed import Testbed
+from harness.topology import Implementation
 from harness.waits import Predicate, wait_for
 
 T = TypeVar("T")
 M = TypeVar("M")
 
 SLACK_BLOCKS = 144
+PACE_SECONDS = 0.3
+"""Between two onion messages to Core Lightning, which drops silently what comes faster than four a second."""
 
 
 class Phone:
@@ -61,6 +64,8 @@ class Phone:
         self.name = name
         self.inbox: list[Message] = []
         self.events: list[NodeEvent] = []
+        self._paced = Implementation.CLN in testbed.topology.implementations
+        self._next_onion_at = 0.0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"phone {name}", daemon=True)
 
@@ -146,7 +151,14 @@ class Phone:
             hops = blinding.hops_through([*reversed(there), self.node_id], HopData(path_id=secrets.token_bytes(32)))
             back = blinding.build(hops, secrets.token_bytes(32))
         payload = Payload(async_payment=message.encode(), reply_path=back)
-        self.run(self.node.send_onion(there[0], onion.build(path, payload, secrets.token_bytes(32))))
+        self.send_onion(there[0], onion.build(path, payload, secrets.token_bytes(32)))
+
+    def send_onion(self, first_hop: bytes, message: OnionMessage) -> None:
+        """Send a peer an onion message, not so fast that it drops it."""
+        if self._paced:
+            time.sleep(max(0, self._next_onion_at - time.monotonic()))
+            self._next_onion_at = time.monotonic() + PACE_SECONDS
+        self.run(self.node.send_onion(first_hop, message))
 
     def call(self, lsp: bytes, method: str, **params: Any) -> Answer:
         """Ask an LSP something over LSPS0, and wait for its answer."""
@@ -166,13 +178,11 @@ class Phone:
     def go_offline(self, lsp_name: str) -> None:
         """Hang up, with the node running on. Nobody dials before `go_online`: whoever was dialled knows no address."""
         lsp = self.testbed[lsp_name].node_id
-        was_dialled = any(
-            peer["inbound"] for peer in self._lncli(self.name, "listpeers")["peers"] if peer["pub_key"] == lsp
-        )
+        was_dialled = any(peer["inbound"] for peer in self._lncli("listpeers")["peers"] if peer["pub_key"] == lsp)
         if was_dialled:
-            self._lncli(lsp_name, "disconnect", self.node_id.hex())
+            self.testbed[lsp_name].disconnect(self.testbed[self.name])
         else:
-            self._lncli(self.name, "disconnect", lsp)
+            self.testbed[self.name].disconnect(self.testbed[lsp_name])
 
         def missing() -> str | None:
             online = self.testbed.lsp(lsp_name).status()["node"]["peers_online"]
@@ -185,8 +195,8 @@ class Phone:
         self.testbed.connect(self.name, lsp_name)
         wait_for(faults.channels_usable(self.testbed, self.name), 60)
 
-    def _lncli(self, node: str, *arguments: str) -> Any:
-        said = self.testbed.containers.output(node, [*self.testbed.cli(node), *arguments])
+    def _lncli(self, *arguments: str) -> Any:
+        said = self.testbed.containers.output(self.name, [*self.testbed.cli(self.name), *arguments])
         assert said.stdout, said.stderr
         return json.loads(said.stdout)
 

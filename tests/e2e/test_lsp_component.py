@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from implementations import IMPLEMENTATIONS, topology_on
 
 from harness import money, status
 from harness.errors import PaymentError
 from harness.lsp import Lsp
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from harness.topology import load
 from harness.waits import interceptor_attached, wait_for
 
 AMOUNT_MSAT = 1_234_567
 
 
-@pytest.fixture(scope="module")
-def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    with running_testbed(load(Path(__file__).parent / "topologies" / "two-lsps.yaml"), pytestconfig) as running:
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with running_testbed(topology_on(request.param, "two-lsps.yaml", "LSP_a", "LSP_b"), request.config) as running:
         yield running
 
 

@@ -5,10 +5,10 @@ The phones' wallets are stopped: the tests play them by hand. What is posted to 
 
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from implementations import IMPLEMENTATIONS, capabilities, topology_on
 from phone import Hold, Phone
 
 from asyncpay.engine.lsp.records import Method
@@ -27,17 +27,16 @@ from harness.phone_container import WALLET
 from harness.push import check_privacy
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from harness.topology import load
 from harness.waits import Predicate, interceptor_attached, wait_for
 
 AMOUNT_MSAT = 12_000_000
-PHONES = Path(__file__).parent / "topologies" / "phones.yaml"
+WALLETS = {"A.component": "asyncpay", "B.component": "asyncpay"}
 
 
-@pytest.fixture(scope="module")
-def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    topology = load(PHONES, {"A.component": "asyncpay", "B.component": "asyncpay"})
-    with running_testbed(topology, pytestconfig) as running:
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    topology = topology_on(request.param, "phones.yaml", "LSP", settings=WALLETS)
+    with running_testbed(topology, request.config) as running:
         for phone in running.phones.values():
             phone.wallet.call("unregister")
             phone.container.do_to_app(WALLET, "stop")
@@ -141,12 +140,12 @@ def stored(lsp: Lsp, b: Phone, messages: int) -> Predicate:
 
 
 def test_an_lsp_tells_what_it_offers(b: Phone, lsp_id: bytes, testbed: Testbed) -> None:
-    policy = testbed.topology.components["LSP"].policy
+    policy, node = testbed.topology.components["LSP"].policy, capabilities(testbed, "LSP")
     assert info.read_answer(lsp_id, b.call(lsp_id, info.GET_INFO)) == LspInfo(
         versions=(1,),
-        transit_release=True,
-        forwards_with_payer_offline=False,
-        pays_on_behalf=True,
+        transit_release=node.transit_release.able,
+        forwards_with_payer_offline=node.forwards_with_payer_offline.able,
+        pays_on_behalf=node.pays_on_behalf.able,
         courier=True,
         max_holds=policy.max_holds,
         max_hold_seconds=policy.max_hold_seconds,
@@ -226,11 +225,12 @@ def test_a_registration_is_confirmed_at_the_webhook_and_outlives_the_component(
 def test_an_offline_phone_is_called_once_for_its_messages_and_again_after_a_visit(
     a: Phone, b: Phone, lsp: Lsp, lsp_id: bytes, webhook: Webhook
 ) -> None:
+    invoice = b.invoice(AMOUNT_MSAT)
     b.go_offline("LSP")
     for count in (1, 2):
         a.send(b.node_id, some_message(), via=[lsp_id])
         wait_for(stored(lsp, b, count))
-    payment = a.start(a.pay(b.invoice(AMOUNT_MSAT)))
+    payment = a.start(a.pay(invoice))
     webhook.expect(WEBHOOK_REGISTERED, Method.ONION_MESSAGE, Method.PAYMENT_INCOMING)  # each has its own cooldown
 
     b.go_online("LSP")

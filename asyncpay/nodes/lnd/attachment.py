@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from asyncpay.lightning import HtlcKey, Verdict
 from asyncpay.node_events import Attached, BlockConnected, CustomMessage, HtlcGone, HtlcOffered, NodeEvent
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
-from asyncpay.nodes.lnd import htlcs, invoices, onions
+from asyncpay.nodes.lnd import htlcs, invoices, onions, reach
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection
 from asyncpay.nodes.lnd.htlcs import Interceptor
-from asyncpay.nodes.lnd.reach import Reach
 from asyncpay.nodes.proto import chainnotifier_pb2 as chain
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
+from asyncpay.nodes.reach import Reach
 
 MAX_WAITING_EVENTS = 1_000
 """More than these wait in LND instead, which then waits for us with forwarding too."""
@@ -27,7 +27,7 @@ class Attachment:
     def __init__(self, lnd: Connection) -> None:
         self._lnd = lnd
         self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue(MAX_WAITING_EVENTS)
-        self._reach = Reach(lnd, self._events.put)
+        self._reach = Reach(lambda: reach.look(lnd), self._events.put)
         self._tasks: list[asyncio.Task[None]] = []
         self._peers = lnd.lightning.SubscribePeerEvents(ln.PeerEventSubscription())
         self._channels = lnd.lightning.SubscribeChannelEvents(ln.ChannelEventSubscription())
@@ -127,7 +127,8 @@ class Attachment:
 
     async def _follow_peers(self) -> None:
         async for event in self._peers:
-            await self._reach.peer_event(event)
+            peer = bytes.fromhex(event.pub_key)
+            await self._reach.peer_event(peer, online=event.type == ln.PeerEvent.PEER_ONLINE)
 
     async def _follow_channels(self) -> None:
         async for event in self._channels:

@@ -1,84 +1,15 @@
-"""Who can be reached: connected peers and usable channels, and what changes about them.
-
-LND tells in two streams that a peer or a channel came or went, and answers at any time which of them are
-there. The streams say when to look, and the look says what is so: whatever was missed, or came late, is
-put right by the next one, at the latest with the next block. Only a peer's going and coming again is
-taken from the stream itself, for a look may fall behind both.
-"""
-
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+"""LND's peers and channels (asyncpay.nodes.reach)."""
 
 from asyncpay.lightning import Link, NodeId, ShortChannelId
-from asyncpay.node_events import LinkChanged, LinkClosed, NodeEvent, PeerConnected, PeerDisconnected
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection
 from asyncpay.nodes.proto import lightning_pb2 as ln
-
-Links = Mapping[ShortChannelId, Link]
-Report = Callable[[NodeEvent], Awaitable[None]]
-
-UNKNOWN_PEER: NodeId = bytes(33)
-"""Whose channel it was that is closed and not settled on chain yet: LND's RPC does not tell."""
+from asyncpay.nodes.reach import Links, Sight, by_name
 
 
-class Reach:
-    """Peers and links as they were last reported; empty until `begin`."""
-
-    def __init__(self, lnd: Connection, report: Report) -> None:
-        self.links: Links = {}
-        self.online: frozenset[NodeId] = frozenset()
-        self._lnd = lnd
-        self._report = report
-        self._stale = asyncio.Event()
-        # What is reported must agree with what is noted down, so both happen before anybody else may do either.
-        self._reporting = asyncio.Lock()
-        self._peers: dict[ShortChannelId, NodeId] = {}
-
-    async def begin(self) -> None:
-        """Ask LND for the first time; nothing is reported."""
-        self.links = await open_links(self._lnd)
-        self.online = frozenset(await connected_peers(self._lnd))
-        self._remember_peers()
-
-    async def look(self) -> None:
-        """Ask LND, and report whatever is not as it was."""
-        async with self._reporting:
-            links, online = self.links, self.online
-            await self.begin()
-            for event in (*peer_changes(online, self.online), *link_changes(links, self.links)):
-                await self._report(event)
-
-    async def watch(self) -> None:
-        """Look whenever something may have changed. Ends with an error of `look` only."""
-        while True:
-            await self._stale.wait()
-            self._stale.clear()
-            await self.look()
-
-    def suspect(self) -> None:
-        """Something may have changed: `watch` will look."""
-        self._stale.set()
-
-    async def peer_event(self, event: ln.PeerEvent) -> None:
-        """Take in what LND says of one peer."""
-        peer = bytes.fromhex(event.pub_key)
-        now = {peer} if event.type == ln.PeerEvent.PEER_ONLINE else set()
-        async with self._reporting:
-            before = self.online
-            self.online = before - {peer} | now
-            for change in peer_changes(before, self.online):
-                await self._report(change)
-        self.suspect()
-
-    async def peer_of(self, short_channel_id: ShortChannelId) -> NodeId:
-        """The other end of a channel, by any of its names; UNKNOWN_PEER if it closed before this was made."""
-        if short_channel_id not in self._peers:
-            await self.look()
-        return self._peers.get(short_channel_id, UNKNOWN_PEER)
-
-    def _remember_peers(self) -> None:
-        for link in self.links.values():
-            self._peers |= dict.fromkeys((link.short_channel_id, *link.aliases), link.peer)
+async def look(lnd: Connection) -> Sight:
+    """What is there now. LND tells by itself when an HTLC leaves."""
+    links = await open_links(lnd)
+    return Sight(links=links, online=frozenset(await connected_peers(lnd)))
 
 
 def link_of(channel: ln.Channel) -> Link:
@@ -91,21 +22,6 @@ def link_of(channel: ln.Channel) -> Link:
         peer=bytes.fromhex(channel.remote_pubkey),
         usable=channel.active,
     )
-
-
-def link_changes(before: Links, now: Links) -> Iterator[LinkChanged | LinkClosed]:
-    """The events that lead from one state to the other."""
-    for name, link in now.items():
-        if before.get(name) != link:
-            yield LinkChanged(link)
-    for name in before.keys() - now.keys():
-        yield LinkClosed(name)
-
-
-def peer_changes(before: frozenset[NodeId], now: frozenset[NodeId]) -> Iterator[PeerConnected | PeerDisconnected]:
-    """The events that lead from one state to the other."""
-    yield from map(PeerDisconnected, before - now)
-    yield from map(PeerConnected, now - before)
 
 
 async def open_channels(lnd: Connection) -> list[ln.Channel]:
@@ -121,12 +37,11 @@ async def channels_with(lnd: Connection, peer: NodeId) -> list[ShortChannelId]:
 
 async def open_links(lnd: Connection) -> Links:
     """The open channels as links, by their main name."""
-    links = map(link_of, await open_channels(lnd))
-    return {link.short_channel_id: link for link in links}
+    return by_name(*map(link_of, await open_channels(lnd)))
 
 
 async def connected_peers(lnd: Connection) -> dict[NodeId, ln.Peer]:
-    """The connected peers."""
+    """The connected peers, by their node ids."""
     with lnd.calling("list its peers"):
         peers = (await lnd.lightning.ListPeers(ln.ListPeersRequest(), timeout=CALL_SECONDS)).peers
     return {bytes.fromhex(peer.pub_key): peer for peer in peers}

@@ -1,7 +1,6 @@
-"""The way of an onion message: along nodes that relay them, over channels that are announced."""
+"""LND's graph, searched for the way of an onion message (asyncpay.nodes.onion_routes)."""
 
-from collections.abc import Awaitable, Callable, Iterable, Set
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import grpc
 
@@ -9,23 +8,11 @@ from asyncpay.lightning import NodeId
 from asyncpay.nodes.base import NodeError
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.lnd.reach import connected_peers, open_links
+from asyncpay.nodes.onion_routes import GraphNode, shortest
 from asyncpay.nodes.proto import lightning_pb2 as ln
 
 ONION_MESSAGES = frozenset({38, 39})
 """`option_onion_messages` (BOLT 9), required and optional."""
-MAX_LOOKUPS = 500
-"""How many nodes of the graph are looked at for one route: enough for three hops almost anywhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class GraphNode:
-    """An announced node: whether it relays onion messages, and to whom it has an announced channel."""
-
-    relays: bool
-    neighbours: frozenset[NodeId]
-
-
-LookUp = Callable[[NodeId], Awaitable[GraphNode | None]]
 
 
 async def onion_route(lnd: Connection, destination: NodeId) -> tuple[NodeId, ...]:
@@ -46,32 +33,6 @@ async def onion_route(lnd: Connection, destination: NodeId) -> tuple[NodeId, ...
             "and not announced within reach of one that relays onion messages"
         )
     return route
-
-
-async def shortest(
-    own_id: NodeId, destination: NodeId, first_hops: Set[NodeId], look_up: LookUp
-) -> tuple[NodeId, ...] | None:
-    """The shortest route from one of `first_hops`, searched from its end; None if there is none within MAX_LOOKUPS."""
-    onwards: dict[NodeId, tuple[NodeId, ...]] = {destination: (), own_id: ()}
-    frontier = [destination]
-    lookups = 0
-    while frontier:
-        reached: list[NodeId] = []
-        for node in frontier:
-            if lookups == MAX_LOOKUPS:
-                return None
-            lookups += 1
-            found = await look_up(node)
-            if found is None or not found.relays:
-                continue
-            route = (node, *onwards[node])
-            if entries := first_hops & found.neighbours:
-                return (min(entries), *route)
-            for neighbour in found.neighbours - onwards.keys():
-                onwards[neighbour] = route
-                reached.append(neighbour)
-        frontier = reached
-    return None
 
 
 async def _own_id(lnd: Connection) -> NodeId:

@@ -61,7 +61,8 @@ async def prepare(node: Node, me: Self, link: LspLink, policy: Policy, wanted: W
     terms = Terms(**{field.name: getattr(offer, field.name) for field in fields(Terms)})
     plan = checks.plan(invoice, wanted.wishes, terms, policy, now=time.time(), height=me.height, network=me.network)
     pid = secrets.token_bytes(32)
-    pending = _pending(me, lsp, offer, invoice, plan, pid, await _route(node, lsp, invoice), wanted.literal_release)
+    route = await _route(node, me, lsp, invoice)
+    pending, courier = _pending(me, lsp, offer, invoice, plan, pid, route, wanted.literal_release)
     return OutgoingPayment(
         payment_hash=invoice.payment_hash,
         pid=pid,
@@ -77,23 +78,24 @@ async def prepare(node: Node, me: Self, link: LspLink, policy: Policy, wanted: W
         max_part_msat=plan.max_part_msat,
         release_by_height=plan.release_by_height,
         hold_until=plan.hold_until,
-        request=await _signed_request(node, lsp, offer, invoice, plan, pid, pending, wanted.private),
+        request=await _signed_request(node, lsp, offer, invoice, plan, pid, courier, wanted.private),
         cancel=await _signed_cancel(node, lsp, pid),
         pending=pending,
         created_at=time.time(),
     )
 
 
-async def _route(node: Node, lsp: NodeId, invoice: Invoice) -> tuple[NodeId, ...]:
-    """Hops for the message to the payee; the first is the LSP, which keeps the copy of it."""
+async def _route(node: Node, me: Self, lsp: NodeId, invoice: Invoice) -> tuple[NodeId, ...]:
+    """Hops for the message to the payee; the first beside this node is the LSP, which keeps the copy of it."""
     try:
         route = await onions.route_to(node, invoice.payee, invoice.route_hints)
     except NodeError as error:
         raise OrderRefused(f"no message can reach the payee {invoice.payee.hex()}: {error}") from None
-    if route[0] == lsp:
+    first = route[1] if route[0] == me.node_id else route[0]
+    if first == lsp:
         return route
     raise OrderRefused(
-        f"the only known way for a message to the payee {invoice.payee.hex()} leads by {route[0].hex()}, not by the "
+        f"the only known way for a message to the payee {invoice.payee.hex()} leads by {first.hex()}, not by the "
         f"LSP {lsp.hex()}, which has to pass it on while this phone is offline"
     )
 
@@ -107,7 +109,8 @@ def _pending(
     pid: bytes,
     route: tuple[NodeId, ...],
     literal_release: bool,
-) -> OnionMessage:
+) -> tuple[OnionMessage, OnionMessage]:
+    """The message to the payee, as this node sends it and as the LSP gets it."""
     message = PaymentPending(
         pid=pid,
         payment_hashes=(invoice.payment_hash,),
@@ -121,7 +124,9 @@ def _pending(
     else:
         back = release_path(lsp, me.node_id, pid, offer.transit_release)
     try:
-        return onions.wrap(onions.path_through(route), message, back, rooms=(SMALL_ROOM,))
+        if route[0] == me.node_id:
+            return onions.wrap_from_here(route, message, back, rooms=(SMALL_ROOM,))
+        return (onions.wrap(onions.path_through(route), message, back, rooms=(SMALL_ROOM,)),) * 2
     except WireError as error:
         raise OrderRefused(
             f"the way to the payee {invoice.payee.hex()} is too long ({len(route)} hops) for a message that tells it "
@@ -136,7 +141,7 @@ async def _signed_request(
     invoice: Invoice,
     plan: Plan,
     pid: bytes,
-    pending: OnionMessage,
+    courier: OnionMessage,
     private: bool,
 ) -> bytes:
     """The LSP learns the payee only if it needs the invoice, to pay it in the place of a payer that is away."""
@@ -144,7 +149,7 @@ async def _signed_request(
     shows_invoice = needs_invoice and not private and invoice.amount_msat == plan.amount_msat
     request = BlockRequest(
         unblock_hash=messages.unblock_hash(pid),
-        courier=Courier(pending.path_key, pending.packet) if offer.courier else None,
+        courier=Courier(courier.path_key, courier.packet) if offer.courier else None,
         payment_hashes=(invoice.payment_hash,),
         invoice=invoice.text if shows_invoice else None,
         amount_msat=plan.amount_msat,

@@ -1,4 +1,4 @@
-"""Holding on real LND, one LSP for payer and payee: who may release, who may not, and when it ends."""
+"""Holding on real nodes, one LSP for payer and payee: who may release, who may not, and when it ends."""
 
 import pytest
 

@@ -1,23 +1,21 @@
-"""A pays B through the LSP of both, on real LND."""
+"""A pays B through the LSP of both, on each implementation."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from implementations import IMPLEMENTATIONS, topology_on
 from phone import Phone
 
 from harness import money
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from harness.topology import load
 
 from .scene import Scene
 
 
-@pytest.fixture(scope="package")
-def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    topology = load(Path(__file__).parent.parent / "topologies" / "impatient-lsp.yaml")
-    with running_testbed(topology, pytestconfig) as running:
+@pytest.fixture(scope="package", params=IMPLEMENTATIONS)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with running_testbed(topology_on(request.param, "impatient-lsp.yaml", "LSP"), request.config) as running:
         yield running
 
 

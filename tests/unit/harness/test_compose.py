@@ -109,6 +109,7 @@ def test_a_phone_is_one_container_with_two_apps(with_components: dict[str, Any],
     assert wallet.command == ("asyncpay", "wallet", "run")
     (tmp_path / "wallet.toml").write_text(files[phone["environment"]["ASYNCPAY_WALLET_CONFIG"]], encoding="utf-8")
     read = config.load(tmp_path / "wallet.toml", config.WalletConfig)
+    assert isinstance(read.node, config.LndConfig)
     assert read.node.address == "localhost:10009"
     kept = {mount["target"] for mount in phone["volumes"]}
     assert kept == {str(read.node.macaroon.parent), str(read.store.path.parent)}
@@ -133,6 +134,16 @@ def test_a_phone_s_way_to_the_world_is_toxiproxy(with_components: dict[str, Any]
 
 def test_without_phones_there_is_neither_gateway_nor_proxy(rendered: dict[str, Any]) -> None:
     assert not {"push", "toxiproxy"} & rendered["services"].keys()
+
+
+def test_core_lightning_has_the_plugin_only_beside_a_component() -> None:
+    topology = load("line-cln", {"LSP_a.component": "asyncpay"})
+    images = dict.fromkeys(["bitcoind", *topology.nodes, "LSP_a-lsp"], "img")
+    services = compose.render(topology, "x", images, "s", Path("/sockets"), AUTHORITY)["services"]
+    with_plugin = [name for name, each in services.items() if any("plugin.py" in word for word in each["command"])]
+    assert with_plugin == ["LSP_a"]
+    (socket,) = [mount for mount in services["LSP_a"]["volumes"] if mount["type"] == "bind"]
+    assert socket in services["LSP_a-lsp"]["volumes"]
 
 
 def test_a_configuration_stays_readable(with_components: dict[str, Any], tmp_path: Path) -> None:

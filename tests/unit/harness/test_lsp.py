@@ -12,6 +12,7 @@ from harness import lsp
 from harness.containers import ContainerError, Containers, Output
 from harness.errors import NodeError
 from harness.lsp import Lsp
+from harness.nodes import ClnNode, LndNode
 from harness.topology import ComponentSpec
 from harness.waits import WaitTimeoutError, htlcs_held, interceptor_attached, wait_for
 
@@ -47,18 +48,30 @@ def missing(predicate: Any) -> str:
 def test_the_configuration_is_what_asyncpay_reads(tmp_path: Path) -> None:
     policy = Policy(max_holds=3, wake_timeout_seconds=1.5)
     (tmp_path / "lsp.toml").write_text(
-        lsp.configuration("LSP_a", ComponentSpec(policy=policy, ca="a certificate")), encoding="utf-8"
+        lsp.configuration("LSP_a", ComponentSpec(policy=policy, ca="a certificate"), LndNode), encoding="utf-8"
     )
     read = config.load(tmp_path / "lsp.toml", config.LspConfig)
     assert read.policy == policy
     assert read.webhooks.ca_file == Path(lsp.CA_FILE)
+    assert isinstance(read.node, config.LndConfig)
     assert read.node.address == "LSP_a:10009"
     assert (read.node.macaroon, read.node.tls_certificate) == (Path("/node/admin.macaroon"), Path("/node/tls.cert"))
     assert read.store.path.parent == Path("/data")
 
 
+def test_beside_core_lightning_it_is_the_socket_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lsp.toml").write_text(lsp.configuration("LSP_a", ComponentSpec(), ClnNode), encoding="utf-8")
+    read = config.load(tmp_path / "lsp.toml", config.LspConfig)
+    assert isinstance(read.node, config.ClnConfig)
+    folder = ClnNode.shared("LSP_a", lsp.NODE_DIR, Path("/sockets/LSP_a"))
+    assert folder["source"] == "/sockets/LSP_a"
+    assert str(read.node.rpc_file.parent) == folder["target"]
+
+
 def test_limits_left_alone_are_left_to_the_component() -> None:
-    assert lsp.configuration("LSP_a", ComponentSpec(policy=Policy(max_holds=3))).endswith("[policy]\nmax_holds = 3\n")
+    assert lsp.configuration("LSP_a", ComponentSpec(policy=Policy(max_holds=3)), LndNode).endswith(
+        "[policy]\nmax_holds = 3\n"
+    )
 
 
 @pytest.mark.parametrize(

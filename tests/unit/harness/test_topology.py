@@ -167,11 +167,6 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
             id="component of a router",
         ),
         pytest.param(
-            LSP.replace("role: lsp", "role: lsp, implementation: cln"),
-            "net.yaml:2: nodes.A.component: not beside cln yet",
-            id="component beside cln",
-        ),
-        pytest.param(
             LSP.replace("{max_holds", "\n    {max_hold"),
             "net.yaml:3: nodes.A.component.policy.max_hold: is not a field that a topology knows here",
             id="misspelt limit",

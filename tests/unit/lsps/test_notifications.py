@@ -76,6 +76,16 @@ def test_another_node_is_not_the_lsp() -> None:
     assert "not signed by" in refused(Receiver(LSP), *signed(key=PrivateKey(bytes([9]) * 32)))
 
 
+def test_core_lightning_signs_the_text_as_json_writes_it() -> None:
+    own_form, body = signed()
+    when = own_form[notifications.TIMESTAMP_HEADER]
+    text = notifications.signed_by_cln(notifications.signed_text(when, body.decode()))
+    assert r"{\"jsonrpc\":" in text
+    receiver = Receiver(LSP)
+    receiver.accept(notifications.headers(when, sign(text, LSP_KEY)), body, NOW)
+    assert "replay" in refused(receiver, own_form, body)
+
+
 def test_a_changed_body_or_time_is_not_signed() -> None:
     headers, body = signed()
     refused(Receiver(LSP), headers, body.replace(b"payment", b"Payment"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncpay.config import ConfigError, LspConfig, WalletConfig, load
+from asyncpay.config import ClnConfig, ConfigError, LspConfig, WalletConfig, load
 
 GOOD = """
 [node]
@@ -31,6 +31,14 @@ def test_the_shortest_file(file: Path) -> None:
     assert config.store.socket == Path("/data/lsp.sqlite.sock")
 
 
+def test_core_lightning_instead(file: Path) -> None:
+    store = GOOD[GOOD.index("[store]") :]
+    file.write_text(f'[node]\nimplementation = "cln"\nrpc_file = "/cln/rpc.sock"\n{store}', encoding="utf-8")
+    node = load(file, LspConfig).node
+    assert isinstance(node, ClnConfig)
+    assert node.rpc_file == Path("/cln/rpc.sock")
+
+
 def test_limits_and_networks(file: Path) -> None:
     more = '[webhooks]\nallowed_networks = ["172.16.0.0/12"]\n[policy]\nmax_holds = 7\nwake_timeout_seconds = 1.5\n'
     file.write_text(GOOD + more, encoding="utf-8")
@@ -44,9 +52,12 @@ def test_limits_and_networks(file: Path) -> None:
     [
         ("", "lsp.toml: node: Field required"),
         ("[node", "lsp.toml is not TOML"),
-        (GOOD.replace('"lnd"', '"eclair"'), "lsp.toml: node.implementation: Input should be 'lnd'"),
-        (GOOD.replace("localhost:10009", "localhost"), "lsp.toml: node.address: "),
-        (GOOD.replace("macaroon =", "makaroon ="), "lsp.toml: node.makaroon: Extra inputs are not permitted"),
+        (
+            GOOD.replace('"lnd"', '"eclair"'),
+            "lsp.toml: node: Input tag 'eclair' found using 'implementation' does not match any of the expected tags",
+        ),
+        (GOOD.replace("localhost:10009", "localhost"), "lsp.toml: node.lnd.address: "),
+        (GOOD.replace("macaroon =", "makaroon ="), "lsp.toml: node.lnd.makaroon: Extra inputs are not permitted"),
         (
             GOOD + "[policy]\nmax_hold = 1\n",
             "lsp.toml: policy: Value error, there is no limit named max_hold; known",

@@ -1,0 +1,163 @@
+"""What the plugin reports as one stream of events. It ends when lightningd does, or when another process attaches."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from hashlib import sha256
+from typing import Any
+
+from asyncpay.lightning import HtlcKey, Verdict
+from asyncpay.node_events import (
+    Attached,
+    BlockConnected,
+    CustomMessage,
+    HtlcFailed,
+    HtlcOffered,
+    InvoicePaid,
+    NodeEvent,
+)
+from asyncpay.nodes.base import NodeError, NodeUnreachableError
+from asyncpay.nodes.cln import htlcs, onions, reach
+from asyncpay.nodes.cln.rpc import ClnLostError, ClnRefusedError, Rpc
+from asyncpay.nodes.reach import Reach
+from asyncpay.wire.errors import WireError
+
+MAX_WAITING_EVENTS = 1_000
+"""More than these wait in the plugin instead."""
+ANSWER_SECONDS = 12
+"""The plugin answers a question for events within two seconds; a lightningd that takes so much longer is frozen."""
+UNKNOWN_METHOD = -32601
+"""JSON-RPC's code; lightningd's when no plugin has registered a method."""
+
+log = logging.getLogger(__name__)
+
+
+class Attachment:
+    """One life of the event stream. Must be closed."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+        self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue(MAX_WAITING_EVENTS)
+        self._reach = Reach(lambda: reach.look(rpc), self._events.put)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._session = 0
+
+    async def events(self) -> AsyncIterator[NodeEvent]:
+        """See Node.events."""
+        try:
+            attached = await self._attach()
+        except NodeError as error:
+            raise _absence(error) from None
+        yield attached
+        for follow in (self._follow_plugin, self._reach.watch):
+            self._tasks.append(asyncio.create_task(self._until_it_ends(follow)))
+        while True:
+            event = await self._events.get()
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
+        """See Node.answer."""
+        try:
+            answer = await self._rpc.call(
+                "asyncpay-answer",
+                short_channel_id=str(key.short_channel_id),
+                htlc_id=key.htlc_id,
+                result=htlcs.RESULTS[verdict],
+                payment_key=None if preimage is None else preimage.hex(),
+            )
+        except ClnLostError:
+            return  # it may have got through: that must not be called undelivered
+        if not answer["answered"]:
+            raise NodeUnreachableError(
+                f"CLN at {self._rpc.socket} was not told to {verdict.value} HTLC {key}: it does not hold it (any more)"
+            )
+        self._reach.suspect()
+
+    async def close(self) -> None:
+        """End the stream; what is held stays held."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _attach(self) -> Attached:
+        """The plugin collects events from the first call on, so what happens after this look is reported."""
+        self._session = (await self._rpc.call("asyncpay-attach"))["session"]
+        info = await self._rpc.call("getinfo")
+        await self._reach.begin()
+        return Attached(
+            node_id=bytes.fromhex(info["id"]),
+            network=info["network"],
+            height=info["blockheight"],
+            links=tuple(self._reach.links.values()),
+            online=self._reach.online,
+        )
+
+    async def _until_it_ends(self, follow: Callable[[], Awaitable[None]]) -> None:
+        """Whichever ends first ends all: its error comes last in the events, after what was reported before."""
+        try:
+            await follow()
+        except NodeError as error:
+            await self._events.put(_absence(error))
+        except Exception as error:
+            await self._events.put(error)
+
+    async def _follow_plugin(self) -> None:
+        """Ask for events; with the next question the plugin knows that the last ones have arrived."""
+        after = 0
+        while True:
+            told = await self._rpc.call("asyncpay-events", ANSWER_SECONDS, session=self._session, after=after)
+            for event in told["events"]:
+                await self._take(event["topic"], event["payload"])
+                after = event["number"]
+
+    async def _take(self, topic: str, payload: dict[str, Any]) -> None:
+        """Translate one event of the plugin."""
+        match topic:
+            case "htlc_accepted":
+                offer = htlcs.held_htlc(payload)
+                self._reach.expect_to_leave(offer.key)
+                await self._events.put(HtlcOffered(offer))
+            case "htlc_given_up":
+                await self._events.put(HtlcFailed(htlcs.key_of(payload["htlc"])))
+                self._reach.suspect()
+            case "forward_event":
+                if event := htlcs.outcome(payload):
+                    await self._events.put(event)
+                    self._reach.suspect()
+            case "connect" | "disconnect":
+                await self._reach.peer_event(bytes.fromhex(payload["id"]), online=topic == "connect")
+            case "channel_opened" | "channel_state_changed":
+                self._reach.suspect()
+            case "block_added":
+                await self._events.put(BlockConnected(payload["height"]))
+                self._reach.suspect()
+            case "custommsg":
+                message = bytes.fromhex(payload["payload"])
+                peer = bytes.fromhex(payload["peer_id"])
+                await self._events.put(CustomMessage(peer, int.from_bytes(message[:2], "big"), message[2:]))
+            case "invoice_payment":
+                payment_hash = sha256(bytes.fromhex(payload["preimage"])).digest()
+                await self._events.put(InvoicePaid(payment_hash, payload["msat"]))
+            case _:
+                await self._take_onion(topic, payload)
+
+    async def _take_onion(self, topic: str, payload: dict[str, Any]) -> None:
+        try:
+            if topic == "onionmessage_forward_fail":
+                event: NodeEvent | None = onions.undelivered(payload, self._reach.peers)
+            else:
+                event = onions.received(payload)
+        except WireError as error:
+            log.info("dropped an onion message: %s", error)
+            return
+        if event is not None:
+            await self._events.put(event)
+
+
+def _absence(error: NodeError) -> NodeUnreachableError:
+    """A plugin that is not there, or has another process, is as good as no node: the only way on is to attach again."""
+    if isinstance(error, ClnRefusedError) and error.code == UNKNOWN_METHOD:
+        return NodeUnreachableError(f"{error}. Start lightningd with important-plugin=.../asyncpay/nodes/cln/plugin.py")
+    return error if isinstance(error, NodeUnreachableError) else NodeUnreachableError(str(error))

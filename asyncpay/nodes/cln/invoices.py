@@ -1,0 +1,66 @@
+"""BOLT 11 invoices, read and made by CLN."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from asyncpay.lightning import Invoice, OwnInvoice
+from asyncpay.nodes.base import NodeError
+from asyncpay.nodes.cln.rpc import Rpc
+
+Json = Mapping[str, Any]
+
+_NETWORKS = {"bc": "bitcoin", "tb": "testnet", "tbs": "signet", "bcrt": "regtest"}
+
+
+async def decode(rpc: Rpc, text: str) -> Json:
+    """A BOLT 11 invoice as CLN reads it. NodeError if it is none, or its signature is not the payee's."""
+    decoded = await rpc.call("decode", string=text)
+    if decoded["type"] != "bolt11 invoice" or not decoded["valid"]:
+        raise NodeError(f"CLN at {rpc.socket} cannot pay this: it is a {decoded['type']}, valid: {decoded['valid']}")
+    return decoded
+
+
+def invoice(text: str, decoded: Json) -> Invoice:
+    """What CLN read in an invoice."""
+    return Invoice(
+        text=text,
+        payment_hash=bytes.fromhex(decoded["payment_hash"]),
+        payee=bytes.fromhex(decoded["payee"]),
+        amount_msat=decoded.get("amount_msat"),
+        network=_NETWORKS.get(decoded["currency"], "unknown"),
+        expires_at=decoded["created_at"] + decoded["expiry"],
+        min_final_cltv_expiry=decoded["min_final_cltv_expiry"],
+        description=decoded.get("description", ""),
+        route_hints=tuple(
+            tuple(bytes.fromhex(hop["pubkey"]) for hop in hint) for hint in decoded.get("routes", ()) if hint
+        ),
+    )
+
+
+async def create(rpc: Rpc, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
+    """See Node.create_invoice: CLN leaves the channels of peers that are away out of the hints by itself."""
+    made = await rpc.call(
+        "invoice",
+        amount_msat=amount_msat,
+        label=f"asyncpay-{secrets.token_hex(8)}",
+        description=description,
+        expiry=expiry_seconds,
+        exposeprivatechannels=True,
+    )
+    return invoice(made["bolt11"], await decode(rpc, made["bolt11"]))
+
+
+async def look_up(rpc: Rpc, payment_hash: bytes) -> OwnInvoice | None:
+    """See Node.look_up_invoice."""
+    found = (await rpc.call("listinvoices", payment_hash=payment_hash.hex()))["invoices"]
+    if not found:
+        return None
+    paid = found[0]["status"] == "paid"
+    return OwnInvoice(
+        payment_hash=payment_hash,
+        amount_msat=found[0].get("amount_msat"),
+        expires_at=found[0]["expires_at"],
+        payable=not paid,
+        paid=paid,
+    )

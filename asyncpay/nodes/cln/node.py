@@ -1,0 +1,141 @@
+"""Core Lightning as a `Node`: each verb of the interface, over JSON-RPC."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from asyncpay.lightning import (
+    Capabilities,
+    Capability,
+    HtlcKey,
+    Invoice,
+    NodeId,
+    OwnInvoice,
+    PaymentResult,
+    PendingHtlc,
+    Verdict,
+)
+from asyncpay.node_events import NodeEvent
+from asyncpay.nodes.base import (
+    Node,
+    NodeError,
+    NodeUnreachableError,
+    OnionUnreadableError,
+    Payment,
+    PeerNotConnectedError,
+)
+from asyncpay.nodes.cln import graph, invoices, payments, reach
+from asyncpay.nodes.cln.attachment import Attachment
+from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
+from asyncpay.wire import signature
+from asyncpay.wire.onion import OnionMessage
+
+MAX_CUSTOM_BYTES = 65533
+"""lightningd dies of one byte more."""
+MARGIN_BLOCKS = 6
+"""The plugin's own margin (asyncpay.nodes.cln.plugin)."""
+
+CAPABILITIES = Capabilities(
+    transit_release=Capability(False, "plugins are shown no message that CLN could forward"),
+    forwards_with_payer_offline=Capability(True, "`continue` asks nothing of the channel that the HTLC came in on"),
+    reoffers_without_payer=Capability(True, "restarted, lightningd calls the hook again before any peer connects"),
+    pays_on_behalf=Capability(False, "never needed, for it forwards while the payer is away"),
+    cutoff_blocks=MARGIN_BLOCKS,
+)
+
+_NOT_CONNECTED = re.compile(r"unknown next peer ([0-9a-f]{66})")
+_PEER_GONE = ("Peer is not connected", "No such peer")
+
+
+class ClnNode(Node):
+    """A lightningd 26.06 or later that runs our plugin (asyncpay/nodes/cln/plugin.py).
+
+    socket: lightningd's RPC socket (its --rpc-file), open to this process. It need not be there yet.
+    """
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, socket: Path) -> None:
+        self._rpc = Rpc(socket)
+        self._attachment: Attachment | None = None
+
+    async def events(self) -> AsyncIterator[NodeEvent]:
+        """See Node.events."""
+        attachment = self._attachment = Attachment(self._rpc)
+        try:
+            async for event in attachment.events():
+                yield event
+        finally:
+            await attachment.close()
+
+    async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None = None) -> None:
+        """See Node.answer."""
+        if self._attachment is None:
+            raise NodeUnreachableError(f"CLN at {self._rpc.socket} has offered no HTLC {key}: attach first")
+        await self._attachment.answer(key, verdict, preimage)
+
+    async def pending_htlcs(self) -> Sequence[PendingHtlc]:
+        """See Node.pending_htlcs."""
+        channels = await reach.open_channels(self._rpc)
+        return [htlc for channel in channels for htlc in reach.pending_htlcs(channel)]
+
+    async def forward_onion(self, message: OnionMessage) -> None:
+        """See Node.forward_onion. A message that ends here comes back as OnionReceived."""
+        try:
+            await self._rpc.call("injectonionmessage", path_key=message.path_key.hex(), message=message.packet.hex())
+        except ClnRefusedError as error:
+            if absent := _NOT_CONNECTED.search(error.details):
+                raise PeerNotConnectedError(bytes.fromhex(absent[1])) from None
+            raise OnionUnreadableError(str(error)) from None
+
+    async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
+        """See Node.send_onion; the first hop is always this node itself."""
+        await self.forward_onion(message)
+
+    async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:
+        """See Node.send_custom."""
+        if len(data) > MAX_CUSTOM_BYTES:
+            raise NodeError(f"a custom message takes at most {MAX_CUSTOM_BYTES} bytes of data, not {len(data)}")
+        try:
+            await self._rpc.call("sendcustommsg", node_id=peer.hex(), msg=type_.to_bytes(2, "big").hex() + data.hex())
+        except ClnRefusedError as error:
+            if any(words in error.details for words in _PEER_GONE):
+                raise PeerNotConnectedError(peer) from None
+            raise
+
+    async def onion_route(self, destination: NodeId) -> tuple[NodeId, ...]:
+        """See Node.onion_route; it begins at this node. Of unannounced nodes, only connected peers can be found."""
+        return await graph.onion_route(self._rpc, destination)
+
+    async def sign(self, text: str) -> bytes:
+        """See Node.sign."""
+        return signature.decode((await self._rpc.call("signmessage", message=text))["zbase"])
+
+    async def decode_invoice(self, text: str) -> Invoice:
+        """See Node.decode_invoice."""
+        return invoices.invoice(text, await invoices.decode(self._rpc, text))
+
+    async def pay(self, payment: Payment) -> PaymentResult:
+        """See Node.pay."""
+        return await payments.pay(self._rpc, payment)
+
+    async def track_payment(self, payment_hash: bytes) -> PaymentResult:
+        """See Node.track_payment."""
+        return await payments.track(self._rpc, payment_hash)
+
+    async def look_up_payment(self, payment_hash: bytes) -> PaymentResult:
+        """See Node.look_up_payment."""
+        return await payments.look_up(self._rpc, payment_hash)
+
+    async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
+        """See Node.create_invoice."""
+        return await invoices.create(self._rpc, amount_msat, description, expiry_seconds)
+
+    async def look_up_invoice(self, payment_hash: bytes) -> OwnInvoice | None:
+        """See Node.look_up_invoice."""
+        return await invoices.look_up(self._rpc, payment_hash)
+
+    async def synced(self) -> bool:
+        """See Node.synced."""
+        info = await self._rpc.call("getinfo")
+        return "warning_bitcoind_sync" not in info and "warning_lightningd_sync" not in info

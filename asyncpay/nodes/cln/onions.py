@@ -1,0 +1,64 @@
+"""What CLN shows of onion messages: those that end at it, opened; and those that it could not forward, as they came.
+
+It peels for itself and lends its node key to nobody, so nothing can be read of a message that passes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from asyncpay.lightning import NodeId, ShortChannelId
+from asyncpay.node_events import OnionInTransit, OnionReceived
+from asyncpay.wire.blinding import BlindedHop, BlindedPath, ChannelEnd
+from asyncpay.wire.onion import ASYNC_PAYMENT, OnionMessage
+
+Json = Mapping[str, Any]
+
+
+def received(payload: Json) -> OnionReceived:
+    """A payload of `onion_message_recv` or, with a path_id of 32 bytes, of `onion_message_recv_secret`.
+
+    CLN does not show payment_unblock; a release that is to end here has the pid as its path_id for that reason.
+    WireError if the reply path is none.
+    """
+    fields = {field["number"]: bytes.fromhex(field["value"]) for field in payload["unknown_fields"]}
+    secret, reply = payload.get("pathsecret"), payload.get("reply_blindedpath")
+    return OnionReceived(
+        path_id=None if secret is None else bytes.fromhex(secret),
+        async_payment=fields.get(ASYNC_PAYMENT),
+        reply_path=None if reply is None else _path(reply),
+    )
+
+
+def undelivered(payload: Json, peer_of: Mapping[ShortChannelId, NodeId]) -> OnionInTransit | None:
+    """A payload of `onionmessage_forward_fail`; None if CLN could not read the message, or knows nobody behind it."""
+    node, channel = payload.get("next_node_id"), payload.get("next_short_channel_id_dir")
+    if node is not None:
+        next_node: NodeId | None = bytes.fromhex(node)
+    else:
+        next_node = None if channel is None else peer_of.get(_channel_end(channel)[0])
+    if next_node is None:
+        return None
+    return OnionInTransit(
+        source=bytes.fromhex(payload["source"]),
+        message=OnionMessage(bytes.fromhex(payload["path_key"]), bytes.fromhex(payload["incoming"])),
+        next_node_id=next_node,
+        undelivered=True,
+    )
+
+
+def _path(path: Json) -> BlindedPath:
+    if "first_node_id" in path:
+        first: NodeId | ChannelEnd = bytes.fromhex(path["first_node_id"])
+    else:
+        first = ChannelEnd(path["first_scid_dir"], ShortChannelId.parse(path["first_scid"]))
+    hops = (
+        BlindedHop(bytes.fromhex(hop["blinded_node_id"]), bytes.fromhex(hop["encrypted_recipient_data"]))
+        for hop in path["hops"]
+    )
+    return BlindedPath(first, bytes.fromhex(path["first_path_key"]), tuple(hops))
+
+
+def _channel_end(text: str) -> tuple[ShortChannelId, int]:
+    """700000x12x1/0: a channel and one of its ends."""
+    channel, _, direction = text.partition("/")
+    return ShortChannelId.parse(channel), int(direction)

@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""What of asyncpay runs inside Core Lightning: a plugin that holds HTLCs and passes on what happens.
+
+    important-plugin=/path/to/plugin.py      # needs Python 3.10 and pyln-client, and no other file of asyncpay
+
+It decides nothing and keeps nothing: the asyncpay process does, which reaches it through lightningd's own RPC.
+
+    asyncpay-attach                     begin: {session}; everything held is offered (again) as events
+    asyncpay-events SESSION AFTER       wait for events after this one: {events: [{number, topic, payload}, ...]}
+    asyncpay-answer SCID ID RESULT [PAYMENT_KEY]   answer an HTLC: {answered}, false if it is not held (any more)
+
+Two rules only are its own: an HTLC that ends at this node continues at once, and one within the margin of its expiry
+is failed, for lightningd itself would hold it for ever. With nobody attached an HTLC waits ten seconds for a process,
+then fails. What a process has taken notice of waits for that process to come back, however long it is away.
+
+**If this plugin dies, lightningd continues every HTLC that it held.** So no exception may leave a handler, and none
+of its answers may be malformed: lightningd dies of those.
+"""
+
+import functools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from pyln.client import Plugin, RpcException
+
+ATTACH_SECONDS = 10.0
+"""A process that has not asked for events for so long is away; and so long an HTLC waits for one."""
+POLL_SECONDS = 2.0
+"""A question for events is answered after this time, events or not: whoever asked may be dead."""
+TICK_SECONDS = 0.25
+MAX_EVENTS = 10_000
+"""A process that falls behind by more must attach anew."""
+MARGIN_BLOCKS = 6
+"""An HTLC that expires in so many blocks is failed: before its payer has a reason to close the channel."""
+
+CONTINUE = {"result": "continue"}
+FAIL = {"result": "fail", "failure_message": "10070000"}
+"""temporary_channel_failure (BOLT 4), with no channel_update in it."""
+
+SESSION_OVER = -18001
+"""The RPC error of asking for the events of a session that is over."""
+
+NOTIFICATIONS = (
+    "connect",
+    "disconnect",
+    "channel_opened",
+    "channel_state_changed",
+    "custommsg",
+    "onionmessage_forward_fail",
+    "forward_event",
+    "invoice_payment",
+)
+ONION_HOOKS = ("onion_message_recv", "onion_message_recv_secret")
+"""Passed on as they come; their only answer is to continue."""
+
+Key = tuple[str, int]
+"""An incoming HTLC: short_channel_id and id."""
+Payload = dict[str, Any]
+
+
+@dataclass
+class Held:
+    """An HTLC on which lightningd waits for us. taken: a process has taken notice of it."""
+
+    payload: Payload
+    request: Any
+    since: float
+    taken: bool = False
+
+
+class Exchange:
+    """What is held, what is to be told, and who waits for it. Every method may be called from any thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._held: dict[Key, Held] = {}
+        self._sessions = 0
+        self._session: int | None = None
+        self._events: deque[Payload] = deque()
+        self._number = 0
+        self._question: Any = None  # the request for events that has no answer yet
+        self._answer_by = 0.0
+        self._last_heard = clock()
+
+    def attach(self) -> Payload:
+        """A process begins, and takes the place of any other."""
+        with self._lock:
+            self._end_session()
+            self._sessions += 1
+            self._session = self._sessions
+            self._last_heard = self._clock()
+            for held in self._held.values():
+                self.report("htlc_accepted", held.payload)
+            return {"session": self._session}
+
+    def ask(self, session: int, after: int, request: Any) -> None:
+        """The process has taken notice of the events up to this number, and wants those that follow."""
+        with self._lock:
+            if session != self._session:
+                request.set_exception(RpcException("this session is over: attach again", SESSION_OVER))
+                return
+            self._reply()
+            while self._events and self._events[0]["number"] <= after:
+                self._take(self._events.popleft())
+            self._question, self._answer_by = request, self._clock() + POLL_SECONDS
+            if self._events:
+                self._reply()
+
+    def answer(self, key: Key, result: str, payment_key: str | None = None) -> Payload:
+        """Give lightningd the process's answer; RpcException if lightningd could not digest it."""
+        with self._lock:
+            held = self._held.get(key)
+            if held is None:
+                return {"answered": False}
+            response = response_to(held.payload, result, payment_key)
+            del self._held[key]
+            held.request.set_result(response)
+            return {"answered": True}
+
+    def hold(self, payload: Payload, request: Any) -> None:
+        """lightningd asks what to do with an HTLC."""
+        if not is_forward(payload):
+            request.set_result(CONTINUE)
+        elif payload["htlc"]["cltv_expiry_relative"] <= MARGIN_BLOCKS:
+            request.set_result(FAIL)
+        else:
+            with self._lock:
+                self._held[key_of(payload)] = Held(payload, request, self._clock())
+                self.report("htlc_accepted", payload)
+
+    def block(self, height: int) -> None:
+        """The chain has grown: what has come within the margin of its expiry is failed."""
+        with self._lock:
+            for key, held in list(self._held.items()):
+                if held.payload["htlc"]["cltv_expiry"] - height <= MARGIN_BLOCKS:
+                    self._give_up(key)
+            self.report("block_added", {"height": height})
+
+    def report(self, topic: str, payload: Payload) -> None:
+        """Something has happened. It is not kept for a process that is not there."""
+        with self._lock:
+            if self._session is None:
+                return
+            self._number += 1
+            self._events.append({"number": self._number, "topic": topic, "payload": payload})
+            if len(self._events) > MAX_EVENTS:
+                self._end_session()
+            else:
+                self._reply()
+
+    def tick(self) -> None:
+        """Time has passed."""
+        with self._lock:
+            if self._question is not None:
+                if self._clock() >= self._answer_by:
+                    self._reply()
+                return
+            if self._clock() - self._last_heard >= ATTACH_SECONDS:
+                self._end_session()
+            for key, held in list(self._held.items()):
+                if not held.taken and self._clock() - max(held.since, self._last_heard) >= ATTACH_SECONDS:
+                    self._give_up(key)
+
+    def _reply(self) -> None:
+        """Answer the question for events, if there is one, with what there is."""
+        if self._question is not None:
+            question, self._question = self._question, None
+            self._last_heard = self._clock()
+            question.set_result({"events": list(self._events)})
+
+    def _take(self, event: Payload) -> None:
+        if event["topic"] == "htlc_accepted" and (held := self._held.get(key_of(event["payload"]))):
+            held.taken = True
+
+    def _give_up(self, key: Key) -> None:
+        held = self._held.pop(key)
+        held.request.set_result(FAIL)
+        self.report("htlc_given_up", held.payload)
+
+    def _end_session(self) -> None:
+        self._events.clear()
+        self._reply()
+        self._session = None
+
+
+def key_of(payload: Payload) -> Key:
+    """The name of the HTLC that `htlc_accepted` is about."""
+    return str(payload["htlc"]["short_channel_id"]), int(payload["htlc"]["id"])
+
+
+def is_forward(payload: Payload) -> bool:
+    """Whether the onion names somebody to go on to."""
+    return "short_channel_id" in payload["onion"] or "next_node_id" in payload["onion"]
+
+
+def response_to(payload: Payload, result: str, payment_key: str | None) -> Payload:
+    """The hook's response; RpcException for one that would be the end of lightningd."""
+    match result:
+        case "continue":
+            return CONTINUE
+        case "fail":
+            return FAIL
+        case "resolve" if payment_key is not None and opens(payment_key, payload["htlc"]["payment_hash"]):
+            return {"result": "resolve", "payment_key": payment_key}
+    raise RpcException("RESULT is continue, fail, or resolve with the PAYMENT_KEY that the HTLC asks for")
+
+
+def opens(payment_key: str, payment_hash: str) -> bool:
+    """Whether this is the preimage."""
+    try:
+        return sha256(bytes.fromhex(payment_key)).hexdigest() == payment_hash
+    except ValueError:
+        return False
+
+
+def safely(plugin: Plugin, respond: Callable[[Any], None], fallback: Payload) -> Callable[..., None]:
+    """A handler of hooks that cannot raise: at worst lightningd gets the fallback."""
+
+    def handler(request: Any, **_: Any) -> None:
+        try:
+            respond(request)
+        except Exception as error:
+            plugin.log(f"asyncpay: {request.method}: {error!r}", "warn")
+            if request.state.value == "pending":
+                request.set_result(fallback)
+
+    return handler
+
+
+def register(plugin: Plugin, exchange: Exchange) -> None:
+    """Make an exchange of a plugin."""
+
+    def on_onion(request: Any) -> None:
+        exchange.report(request.method, request.params["onion_message"])
+        request.set_result(CONTINUE)
+
+    def on_htlc(request: Any) -> None:
+        exchange.hold({name: request.params[name] for name in ("peer_id", "onion", "htlc")}, request)
+
+    def on_notification(topic: str) -> Callable[..., None]:
+        def handler(request: Any, **_: Any) -> None:
+            exchange.report(topic, request.params[topic])
+
+        return handler
+
+    def on_block(block_added: Payload, **_: Any) -> None:
+        exchange.block(block_added["height"])
+
+    def answer(short_channel_id: str, htlc_id: int, result: str, payment_key: str | None = None) -> Payload:
+        return exchange.answer((short_channel_id, int(htlc_id)), result, payment_key)
+
+    def ask(request: Any, session: int, after: int) -> None:
+        exchange.ask(int(session), int(after), request)
+
+    plugin.add_hook("htlc_accepted", safely(plugin, on_htlc, FAIL), background=True)
+    for hook in ONION_HOOKS:
+        plugin.add_hook(hook, safely(plugin, on_onion, CONTINUE), background=True)
+    for topic in NOTIFICATIONS:
+        plugin.add_subscription(topic, on_notification(topic))
+    plugin.add_subscription("block_added", on_block)
+    plugin.add_method("asyncpay-attach", exchange.attach)
+    plugin.add_method("asyncpay-events", ask, background=True)
+    plugin.add_method("asyncpay-answer", answer)
+
+
+def tick_for_ever(plugin: Plugin, exchange: Exchange) -> None:
+    """The plugin's clock, in a thread of its own."""
+    while True:
+        time.sleep(TICK_SECONDS)
+        try:
+            exchange.tick()
+        except Exception as error:
+            plugin.log(f"asyncpay: {error!r}", "warn")
+
+
+def main() -> None:
+    """Run until lightningd ends."""
+    plugin = Plugin(dynamic=False)  # `plugin stop` would let go of everything held
+    exchange = Exchange()
+    register(plugin, exchange)
+    threading.Thread(target=functools.partial(tick_for_ever, plugin, exchange), daemon=True).start()
+    plugin.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Who can be reached: connected peers and usable channels, and what changes about them.
+
+A node tells in its events that a peer or a channel came or went, and answers at any time which of them are
+there. The events say when to look, and the look says what is so: whatever was missed, or came late, is
+put right by the next one, at the latest with the next block. Only a peer's going and coming again is
+taken from the events themselves, for a look may fall behind both.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from asyncpay.lightning import HtlcKey, Link, NodeId, ShortChannelId
+from asyncpay.node_events import HtlcGone, LinkChanged, LinkClosed, NodeEvent, PeerConnected, PeerDisconnected
+
+Links = Mapping[ShortChannelId, Link]
+"""Open channels, by their main name."""
+Report = Callable[[NodeEvent], Awaitable[None]]
+
+UNKNOWN_PEER: NodeId = bytes(33)
+"""Whose channel it was that closed before anybody looked."""
+LOOK_AGAIN_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What one look at a node shows.
+
+    htlcs: those that came in and have not left, where the node reports no leaving by itself.
+    moving: something is about to change of which the node will not tell.
+    """
+
+    links: Links
+    online: frozenset[NodeId]
+    htlcs: frozenset[HtlcKey] = frozenset()
+    moving: bool = False
+
+
+class Reach:
+    """Peers and links as they were last reported; empty until `begin`."""
+
+    def __init__(self, look: Callable[[], Awaitable[Sight]], report: Report) -> None:
+        self.links: Links = {}
+        self.online: frozenset[NodeId] = frozenset()
+        self.peers: dict[ShortChannelId, NodeId] = {}
+        """The other end of every channel seen so far, by each of its names."""
+        self._look = look
+        self._report = report
+        self._stale = asyncio.Event()
+        # What is reported must agree with what is noted down, so both happen before anybody else may do either.
+        self._reporting = asyncio.Lock()
+        self._htlcs: set[HtlcKey] = set()
+
+    async def begin(self) -> None:
+        """Look for the first time; nothing is reported."""
+        self._note(await self._look())
+
+    async def look(self) -> None:
+        """Look, and report whatever is not as it was."""
+        async with self._reporting:
+            links, online, htlcs = self.links, self.online, frozenset(self._htlcs)
+            sight = await self._look()
+            self._note(sight)
+            self._htlcs -= htlcs - sight.htlcs
+            for event in (
+                *peer_changes(online, self.online),
+                *link_changes(links, self.links),
+                *map(HtlcGone, htlcs - sight.htlcs),
+            ):
+                await self._report(event)
+
+    async def watch(self) -> None:
+        """Look whenever something may have changed. Ends with an error of `look` only."""
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            await self.look()
+
+    def suspect(self) -> None:
+        """Something may have changed: `watch` will look."""
+        self._stale.set()
+
+    def expect_to_leave(self, key: HtlcKey) -> None:
+        """An HTLC has come in, and its leaving is to be reported."""
+        self._htlcs.add(key)
+
+    async def peer_event(self, peer: NodeId, *, online: bool) -> None:
+        """Take in what the node says of one peer."""
+        async with self._reporting:
+            before = self.online
+            self.online = before - {peer} | ({peer} if online else set())
+            for change in peer_changes(before, self.online):
+                await self._report(change)
+        self.suspect()
+
+    async def peer_of(self, short_channel_id: ShortChannelId) -> NodeId:
+        """The other end of a channel, by any of its names; UNKNOWN_PEER if it closed before this was made."""
+        if short_channel_id not in self.peers:
+            await self.look()
+        return self.peers.get(short_channel_id, UNKNOWN_PEER)
+
+    def _note(self, sight: Sight) -> None:
+        self.links, self.online = sight.links, sight.online
+        for link in self.links.values():
+            self.peers |= dict.fromkeys((link.short_channel_id, *link.aliases), link.peer)
+        if sight.moving:
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self.suspect)
+
+
+def by_name(*links: Link) -> Links:
+    """Links by their main name."""
+    return {link.short_channel_id: link for link in links}
+
+
+def link_changes(before: Links, now: Links) -> Iterator[LinkChanged | LinkClosed]:
+    """The events that lead from one state to the other."""
+    for name, link in now.items():
+        if before.get(name) != link:
+            yield LinkChanged(link)
+    for name in before.keys() - now.keys():
+        yield LinkClosed(name)
+
+
+def peer_changes(before: frozenset[NodeId], now: frozenset[NodeId]) -> Iterator[PeerConnected | PeerDisconnected]:
+    """The events that lead from one state to the other."""
+    yield from map(PeerDisconnected, before - now)
+    yield from map(PeerConnected, now - before)

@@ -1,0 +1,36 @@
+"""An LSP keeps its promises on whichever node: these tests run once for each. Where there is no Core Lightning its rows
+are UNAVAILABLE, and counted as such. Where the protocol lets nodes differ, the tests ask for the declared capability.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from asyncpay.lightning import Capabilities
+from asyncpay.nodes.cln.node import CAPABILITIES as OF_CLN
+from asyncpay.nodes.lnd.node import CAPABILITIES as OF_LND
+from harness.testbed import Testbed
+from harness.topology import Implementation, Topology, load
+
+FOLDER = Path(__file__).parent / "topologies"
+
+IMPLEMENTATIONS = tuple(implementation.value for implementation in Implementation)
+"""Parameters of a fixture `testbed`."""
+
+NO_DIALLING = ("--dev-no-reconnect",)
+"""An LSP does not dial phones; CLN would, as soon as a test has sent one offline, for it knows all addresses here."""
+
+_CAPABILITIES = {Implementation.LND: OF_LND, Implementation.CLN: OF_CLN}
+
+
+def topology_on(implementation: str, name: str, *lsps: str, settings: Mapping[str, str] | None = None) -> Topology:
+    """One of the topologies in the folder beside this file, with these nodes of that implementation."""
+    topology = load(FOLDER / name, dict.fromkeys(lsps, implementation) | dict(settings or {}))
+    if implementation == Implementation.CLN:
+        quiet = {lsp: topology.nodes[lsp].model_copy(update={"args": NO_DIALLING}) for lsp in lsps}
+        topology = topology.model_copy(update={"nodes": topology.nodes | quiet})
+    return topology
+
+
+def capabilities(testbed: Testbed, node: str) -> Capabilities:
+    """What this node's implementation is declared to do."""
+    return _CAPABILITIES[testbed.topology.nodes[node].implementation]

@@ -1,0 +1,249 @@
+"""The plugin inside lightningd: what it holds and for how long, what it tells, and that no error leaves it."""
+
+from hashlib import sha256
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pyln.client import RpcException
+
+from asyncpay.nodes.cln import plugin
+from asyncpay.nodes.cln.plugin import (
+    ATTACH_SECONDS,
+    CONTINUE,
+    FAIL,
+    MARGIN_BLOCKS,
+    POLL_SECONDS,
+    SESSION_OVER,
+    Exchange,
+    safely,
+)
+
+PREIMAGE = bytes(32)
+KEY = ("1x2x3", 4)
+
+
+def htlc(blocks_left: int = 100, **onion: Any) -> dict[str, Any]:
+    return {
+        "peer_id": "02" * 33,
+        "onion": {"short_channel_id": "5x6x7"} | onion,
+        "htlc": {
+            "short_channel_id": "1x2x3",
+            "id": 4,
+            "cltv_expiry": 1_000,
+            "cltv_expiry_relative": blocks_left,
+            "payment_hash": sha256(PREIMAGE).hexdigest(),
+        },
+    }
+
+
+class Request:
+    """A request of lightningd's: `said` is what it was answered."""
+
+    method = "htlc_accepted"
+
+    def __init__(self) -> None:
+        self.said: Any = None
+        self.state = SimpleNamespace(value="pending")
+
+    def set_result(self, result: Any) -> None:
+        assert self.said is None
+        self.said, self.state.value = result, "finished"
+
+    set_exception = set_result
+
+
+class Scenery:
+    """An exchange, its clock, and one HTLC that it was asked about."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.exchange = Exchange(lambda: self.now)
+        self.htlc = Request()
+
+    def offer(self, payload: dict[str, Any] | None = None) -> None:
+        self.exchange.hold(payload or htlc(), self.htlc)
+
+    def attach(self) -> int:
+        session: int = self.exchange.attach()["session"]
+        return session
+
+    def ask(self, session: int, after: int = 0) -> Request:
+        question = Request()
+        self.exchange.ask(session, after, question)
+        return question
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.exchange.tick()
+
+
+@pytest.fixture
+def scenery() -> Scenery:
+    return Scenery()
+
+
+def topics(question: Request) -> list[str]:
+    return [event["topic"] for event in question.said["events"]]
+
+
+def test_an_htlc_for_the_node_itself_continues_at_once(scenery: Scenery) -> None:
+    payload = htlc()
+    del payload["onion"]["short_channel_id"]
+    scenery.offer(payload)
+    assert scenery.htlc.said == CONTINUE
+
+
+def test_a_forward_by_node_id_is_held_too(scenery: Scenery) -> None:
+    payload = htlc(next_node_id="03" * 33)
+    del payload["onion"]["short_channel_id"]
+    scenery.offer(payload)
+    assert scenery.htlc.said is None
+
+
+@pytest.mark.parametrize(("blocks_left", "said"), [(MARGIN_BLOCKS, FAIL), (MARGIN_BLOCKS + 1, None)])
+def test_an_htlc_within_its_margin_fails_at_once(scenery: Scenery, blocks_left: int, said: Any) -> None:
+    scenery.offer(htlc(blocks_left))
+    assert scenery.htlc.said == said
+
+
+def test_a_held_one_fails_when_the_chain_comes_to_its_margin(scenery: Scenery) -> None:
+    scenery.offer()
+    session = scenery.attach()
+    question = scenery.ask(session, 1)
+    scenery.exchange.block(1_000 - MARGIN_BLOCKS - 1)
+    assert scenery.htlc.said is None
+    assert topics(question) == ["block_added"]
+
+    question = scenery.ask(session, 2)
+    scenery.exchange.block(1_000 - MARGIN_BLOCKS)
+    assert scenery.htlc.said == FAIL
+    assert topics(question) == ["htlc_given_up"]
+    assert topics(scenery.ask(session, 3)) == ["block_added"]
+
+
+def test_with_nobody_there_an_htlc_waits_ten_seconds(scenery: Scenery) -> None:
+    scenery.wait(1_000)
+    scenery.offer()
+    scenery.wait(ATTACH_SECONDS - 0.1)
+    assert scenery.htlc.said is None
+    scenery.wait(0.1)
+    assert scenery.htlc.said == FAIL
+
+
+def test_who_attaches_is_offered_what_is_held(scenery: Scenery) -> None:
+    scenery.offer()
+    scenery.wait(ATTACH_SECONDS - 0.1)
+    question = scenery.ask(scenery.attach())
+    assert question.said["events"] == [{"number": 1, "topic": "htlc_accepted", "payload": htlc()}]
+
+
+def test_what_was_told_is_told_again_until_the_next_question(scenery: Scenery) -> None:
+    session = scenery.attach()
+    scenery.offer()
+    assert topics(scenery.ask(session)) == ["htlc_accepted"]
+    assert topics(scenery.ask(session)) == ["htlc_accepted"]
+    assert scenery.ask(session, 1).said is None
+
+
+def test_what_a_process_has_taken_notice_of_waits_for_it(scenery: Scenery) -> None:
+    session = scenery.attach()
+    scenery.offer()
+    scenery.ask(session)
+    scenery.ask(session, 1)
+    for _ in range(10):
+        scenery.wait(ATTACH_SECONDS)
+    assert scenery.htlc.said is None
+    assert topics(scenery.ask(scenery.attach())) == ["htlc_accepted"]
+
+
+def test_what_it_may_never_have_heard_of_does_not(scenery: Scenery) -> None:
+    """It died with the question asked: the answer went nowhere."""
+    session = scenery.attach()
+    question = scenery.ask(session)
+    scenery.offer()
+    assert topics(question) == ["htlc_accepted"]
+    scenery.wait(ATTACH_SECONDS)
+    assert scenery.htlc.said == FAIL
+
+
+def test_a_question_is_answered_in_time_though_nothing_happens(scenery: Scenery) -> None:
+    question = scenery.ask(scenery.attach())
+    scenery.wait(POLL_SECONDS - 0.1)
+    assert question.said is None
+    scenery.wait(0.1)
+    assert question.said == {"events": []}
+
+
+def test_a_process_that_was_away_for_too_long_must_attach_anew(scenery: Scenery) -> None:
+    session = scenery.attach()
+    scenery.wait(ATTACH_SECONDS)
+    question = scenery.ask(session)
+    assert isinstance(question.said, RpcException)
+    assert question.said.code == SESSION_OVER
+
+
+def test_the_one_that_attaches_later_has_it(scenery: Scenery) -> None:
+    first = scenery.attach()
+    waiting = scenery.ask(first)
+    second = scenery.attach()
+    scenery.offer()
+    assert waiting.said == {"events": []}
+    assert isinstance(scenery.ask(first).said, RpcException)
+    assert topics(scenery.ask(second)) == ["htlc_accepted"]
+
+
+def test_nothing_is_kept_for_a_process_that_is_not_there(scenery: Scenery) -> None:
+    scenery.exchange.report("connect", {})
+    assert scenery.ask(scenery.attach()).said is None
+
+
+def test_a_process_that_falls_behind_must_attach_anew(scenery: Scenery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "MAX_EVENTS", 3)
+    session = scenery.attach()
+    scenery.offer()
+    for _ in range(3):
+        scenery.exchange.report("connect", {})
+    assert isinstance(scenery.ask(session).said, RpcException)
+    assert topics(scenery.ask(scenery.attach())) == ["htlc_accepted"]
+
+
+@pytest.mark.parametrize(
+    ("result", "payment_key", "response"),
+    [
+        ("continue", None, CONTINUE),
+        ("fail", None, FAIL),
+        ("resolve", PREIMAGE.hex(), {"result": "resolve", "payment_key": PREIMAGE.hex()}),
+    ],
+)
+def test_an_answer_reaches_lightningd_once(
+    scenery: Scenery, result: str, payment_key: str | None, response: dict[str, Any]
+) -> None:
+    scenery.offer()
+    assert scenery.exchange.answer(KEY, result, payment_key) == {"answered": True}
+    assert scenery.htlc.said == response
+    assert scenery.exchange.answer(KEY, result, payment_key) == {"answered": False}
+
+
+@pytest.mark.parametrize(
+    ("result", "payment_key"),
+    [("resume", None), ("resolve", None), ("resolve", "11" * 32), ("resolve", "no hex")],
+)
+def test_what_lightningd_would_die_of_is_refused(scenery: Scenery, result: str, payment_key: str | None) -> None:
+    scenery.offer()
+    with pytest.raises(RpcException):
+        scenery.exchange.answer(KEY, result, payment_key)
+    assert scenery.htlc.said is None
+    assert scenery.exchange.answer(KEY, "fail") == {"answered": True}
+
+
+def test_a_hook_is_answered_whatever_goes_wrong() -> None:
+    logged: list[str] = []
+    request = Request()
+
+    def respond(_: Any) -> None:
+        raise KeyError("onion")
+
+    safely(SimpleNamespace(log=lambda text, _level: logged.append(text)), respond, FAIL)(request, onion={})
+    assert request.said == FAIL
+    assert "KeyError" in logged[0]

@@ -1,0 +1,117 @@
+"""What changed between two looks at peers, channels and HTLCs."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from asyncpay.lightning import HtlcKey, Link, ShortChannelId
+from asyncpay.node_events import HtlcGone, LinkChanged, LinkClosed, NodeEvent, PeerConnected, PeerDisconnected
+from asyncpay.nodes import reach
+from asyncpay.nodes.reach import Reach, Sight, by_name, link_changes, peer_changes
+
+PEER = bytes(33)
+HTLC = HtlcKey(ShortChannelId(1), 7)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def link(number: int, *, usable: bool = True) -> Link:
+    return Link(short_channel_id=ShortChannelId(number), peer=PEER, usable=usable)
+
+
+def test_link_changes() -> None:
+    before = by_name(link(1), link(2), link(3))
+    now = by_name(link(1), link(2, usable=False), link(4))
+    assert list(link_changes(before, now)) == [
+        LinkChanged(link(2, usable=False)),
+        LinkChanged(link(4)),
+        LinkClosed(ShortChannelId(3)),
+    ]
+
+
+def test_a_new_alias_is_a_change() -> None:
+    named = replace(link(1), aliases=frozenset({ShortChannelId(9)}))
+    assert list(link_changes(by_name(link(1)), by_name(named))) == [LinkChanged(named)]
+
+
+def test_peer_changes() -> None:
+    assert list(peer_changes(frozenset({b"a", b"b"}), frozenset({b"b", b"c"}))) == [
+        PeerDisconnected(b"a"),
+        PeerConnected(b"c"),
+    ]
+
+
+class Scenery:
+    """What a look shows, and what was reported."""
+
+    def __init__(self, sight: Sight) -> None:
+        self.sight = sight
+        self.looks = asyncio.Semaphore(0)
+        self.reported: asyncio.Queue[NodeEvent] = asyncio.Queue()
+        self.reach = Reach(self._look, self.reported.put)
+
+    async def _look(self) -> Sight:
+        self.looks.release()
+        return self.sight
+
+    async def next(self, count: int) -> list[NodeEvent]:
+        async with asyncio.timeout(10):
+            return [await self.reported.get() for _ in range(count)]
+
+
+@pytest.mark.anyio
+async def test_word_of_an_old_connections_end_may_come_after_the_new_one() -> None:
+    """LND tells of the end in a thread of its own; the next look puts it right."""
+    seen = Scenery(Sight(links={}, online=frozenset({PEER})))
+    await seen.reach.begin()
+    await seen.reach.peer_event(PEER, online=True)
+    watching = asyncio.create_task(seen.reach.watch())
+    await seen.reach.peer_event(PEER, online=False)
+    assert await seen.next(2) == [PeerDisconnected(PEER), PeerConnected(PEER)]
+    watching.cancel()
+
+
+@pytest.mark.anyio
+async def test_an_offered_htlc_is_gone_when_a_look_does_not_show_it() -> None:
+    there, left = (Sight(links={}, online=frozenset(), htlcs=frozenset(htlcs)) for htlcs in ({HTLC}, ()))
+    seen = Scenery(there)
+    seen.reach.expect_to_leave(HTLC)
+    await seen.reach.look()
+    assert seen.reported.empty()
+
+    seen.sight = left
+    await seen.reach.look()
+    await seen.reach.look()
+    assert await seen.next(1) == [HtlcGone(HTLC)]
+    assert seen.reported.empty()
+
+
+@pytest.mark.anyio
+async def test_an_htlc_that_comes_during_a_look_is_not_taken_for_gone() -> None:
+    seen = Scenery(Sight(links={}, online=frozenset()))
+
+    async def look() -> Sight:
+        seen.reach.expect_to_leave(HTLC)
+        return seen.sight
+
+    seen.reach = Reach(look, seen.reported.put)
+    await seen.reach.look()
+    assert seen.reported.empty()
+
+
+@pytest.mark.anyio
+async def test_as_long_as_something_moves_it_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "LOOK_AGAIN_SECONDS", 0)
+    seen = Scenery(Sight(links=by_name(link(1, usable=False)), online=frozenset(), moving=True))
+    await seen.reach.begin()
+    watching = asyncio.create_task(seen.reach.watch())
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            await seen.looks.acquire()
+    seen.sight = Sight(links=by_name(link(1)), online=frozenset())
+    assert await seen.next(1) == [LinkChanged(link(1))]
+    watching.cancel()
