@@ -12,12 +12,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Mutant:
-    """A deliberate defect. `old`, which stands once in `module`'s source, is replaced by `new`."""
+    """A deliberate defect. `old`, which stands once in `module`'s source, is replaced by `new`; also: more pairs."""
 
     name: str
     module: str
     old: str
     new: str
+    also: tuple[tuple[str, str], ...] = ()
 
     def source(self) -> str:
         """The module with the defect. LookupError if `old` does not stand there exactly once."""
@@ -28,12 +29,14 @@ class Mutant:
 
     def broken(self, source: str) -> str:
         """The defect put into this source."""
-        if source.count(self.old) != 1:
-            raise LookupError(
-                f"mutant '{self.name}': {self.old!r} stands {source.count(self.old)} times in {self.module}. "
-                "The engine has changed: say in mutants.py how to break it now"
-            )
-        return source.replace(self.old, self.new)
+        for old, new in ((self.old, self.new), *self.also):
+            if source.count(old) != 1:
+                raise LookupError(
+                    f"mutant '{self.name}': {old!r} stands {source.count(old)} times in {self.module}. "
+                    "The engine has changed: say in mutants.py how to break it now"
+                )
+            source = source.replace(old, new)
+        return source
 
 
 def break_engine(mutant: Mutant) -> None:

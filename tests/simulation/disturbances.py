@@ -222,6 +222,9 @@ DEEDS: dict[str, Callable[["World"], None]] = {
     "refuses under a guessed pid": lambda world: world.stranger.refuse(),
     "cancels A's block": lambda world: world.stranger.cancel(unblock_hash(world.pid)),
     "asks for a block under the name of A's": lambda world: world.if_blocked(world.stranger.request_under),
+    "tells A in LSP_a's name that all is held": lambda world: world.if_blocked(
+        lambda name: world.stranger.claim_held(world.a.id, name)
+    ),
     "sends an HTLC with A's payment hash": lambda world: world.stranger.pay(world.line[1:]),
     "floods B with messages": _flood,
 }

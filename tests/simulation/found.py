@@ -12,4 +12,10 @@ FOUND = {
         Setup(payer_leaves=1.0, payee_awake=False),
         ((Moment("LSP_a has stored OnionInTransit", 1), CloseChannel(0)),),
     ),
+    # One of three released parts went on chain before it was answered, and LND asked for its preimage there. It was
+    # taken for a part that waits for its channel: past hold_until the engine asked to be woken again and again.
+    "a channel closed while its part is being released": Schedule(
+        Setup(parts=3, hold_seconds=1800),
+        ((Moment("LSP_a does Answer", 1), CloseChannel(1)),),
+    ),
 }

@@ -146,10 +146,16 @@ MUTANTS = (
         "    return waiting.offered_at + 2 * turn.policy.wake_timeout_seconds",
     ),
     Mutant(
-        "pay a hash again (node adapter)",
+        "pay again what is in flight (node adapter)",
         "simulation.payments",
         "        if payment is None:\n            payment = SimPayment(",
         "        if payment is None or not payment.result().preimage:\n            payment = SimPayment(",
+        also=(
+            (
+                "        if payment is None or (payment.nothing_sent",
+                "        if payment is None or payment.result().parts_in_flight or (payment.nothing_sent",
+            ),
+        ),
     ),
     Mutant(
         "hand over with fewer parts",

@@ -79,6 +79,7 @@ class SimNode:
         self.circuits: dict[HtlcKey, SimHtlc] = {}
         self.answers: dict[HtlcKey, list[Verdict]] = {}
         self.cut_off: list[HtlcKey] = []
+        self.given_up: list[HtlcKey] = []
         self.payments = Payments(self)
         self.invoices = Invoices(self)
         self.relay = Relay(self)
@@ -301,6 +302,7 @@ class SimNode:
                 return
             away_since = self.kernel.now if self._component is not None else self._detached_at
             if self.kernel.now >= max(away_since, htlc.offered_at) + patience:
+                self.given_up.append(htlc.key)
                 self._fail(htlc)
             else:
                 self.kernel.later(1.0, look, self.life)

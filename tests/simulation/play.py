@@ -120,12 +120,8 @@ def _what_can_succeed_does(world: World) -> None:
 def _can_succeed(world: World) -> bool:
     """The payment is held, nobody has given it up, and there is time enough."""
     setup = world.setup
-    if (
-        not (setup.payee_willing and setup.payee_returns)
-        or world.cancelled
-        or world.closed_channel
-        or world.plugin_died
-    ):
+    hopeless = world.cancelled or world.closed_channel or world.plugin_died or world.lsp_a.node.given_up
+    if hopeless or not (setup.payee_willing and setup.payee_returns):
         return False
     soon = world.kernel.now + 2 * BETWEEN_VISITS_SECONDS + PATIENCE_SECONDS
     payment = world.phone_a.wallet.payment(world.payment_hash)

@@ -6,7 +6,16 @@ What it cannot know it does not use: a pid, or an unblock_hash before a block of
 from collections.abc import Callable
 from hashlib import sha256
 
-from asyncpay.wire.messages import UNSIGNED, BlockRequest, CancelRequest, PaymentRefused, PaymentRelease
+from asyncpay.lightning import NodeId
+from asyncpay.wire.messages import (
+    UNSIGNED,
+    BlockRequest,
+    BlockState,
+    BlockUpdate,
+    CancelRequest,
+    PaymentRefused,
+    PaymentRelease,
+)
 from asyncpay.wire.onion import OnionMessage
 
 from .channels import DELTA_BLOCKS, FEE_MSAT, SimHtlc, Step
@@ -46,6 +55,12 @@ class Stranger:
     def request_under(self, unblock_hash: bytes) -> None:
         """Asks for a block under the name of A's, which it somehow knows."""
         self._send(self._block_request_named(unblock_hash))
+
+    def claim_held(self, payer: NodeId, unblock_hash: bytes) -> None:
+        """Tells A in the LSP's name that its parts are held; onion messages have no sender."""
+        self._number += 1
+        update = BlockUpdate(unblock_hash=unblock_hash, state=BlockState.HELD, parts=self._number % 3 + 1)
+        self._letters.send_to(self.node, payer, update)
 
     def pay(self, way: list[SimNode]) -> None:
         """Sends an HTLC with A's payment hash over its own channel; it lacks the payee's secret."""

@@ -19,9 +19,12 @@ def decide(turn: Turn, held: Htlc, verdict: Verdict) -> None:
 
 def give(turn: Turn, decided: Htlc) -> None:
     """Tell the node, if it waits for this HTLC and the verdict can be carried out. On chain only a preimage counts."""
-    if decided.key not in turn.state.on_offer or decided.verdict is None or not _is_time(turn, decided):
+    if decided.key not in turn.state.on_offer or decided.verdict is None:
         return
     if decided.gone and decided.verdict is not Verdict.SETTLE:
+        turn.state.on_offer.discard(decided.key)
+        return
+    if not _is_time(turn, decided):
         return
     turn.state.on_offer.discard(decided.key)
     turn.state.tried(decided.key)
