@@ -32,11 +32,14 @@ class Store:
 
     def ask(self, effect: str, number: int, how: str = "") -> None:
         """Have the component's next life end before its n-th effect of this name, or (`freeze`) stand still there."""
-        self._sh(f"echo {effect} {number} {how} > {self.path}.crash-before")
+        self._sh(f"rm -f {self.path}.frozen; echo {effect} {number} {how} > {self.path}.crash-before")
 
     def let_go(self) -> None:
-        """Let the component that stands still go on."""
-        self._sh(f"rm -f {self.path}.frozen {self.path}.crash-before")
+        """Let the component that stands still go on. It can be told only while its container runs; if it does not,
+        nothing happens, and it is to be told again.
+        """
+        if self.containers.states()[self.service] == "running":
+            self._sh(f"rm -f {self.path}.frozen {self.path}.crash-before")
 
     def _there(self, what: str) -> bool:
         return bool(self._sh(f"ls {self.path}.{what} 2>/dev/null"))
@@ -65,11 +68,19 @@ def restart(who: Phone | Lsp) -> None:
 
 
 @contextmanager
-def frozen_before(testbed: Testbed, who: Phone | Lsp, effect: str, number: int = 1) -> Iterator[Store]:
-    """The component will stand still before this effect (see `frozen` of what this gives), and goes on at the end."""
+def frozen_before(
+    testbed: Testbed, who: Phone | Lsp, effect: str, number: int = 1, asleep: bool = False
+) -> Iterator[Store]:
+    """The component will stand still before this effect (see `frozen` of what this gives), and goes on at the end.
+
+    asleep: the wallet's phone is put to sleep, and it will stand still once somebody has woken it.
+    """
     store = store_of(testbed, who)
     store.ask(effect, number, "freeze")
-    restart(who)
+    if asleep and isinstance(who, Phone):
+        who.sleep()
+    else:
+        restart(who)
     try:
         yield store
     finally:

@@ -16,7 +16,7 @@ from harness.containers import Containers, json_lines
 from harness.inside.phone_config import State
 from harness.nodes.base import Node
 from harness.phone_container import NODE, WALLET, WALLET_CLI, PhoneContainer
-from harness.toxiproxy import PhoneProxies, ProxyState, Toxiproxy
+from harness.toxiproxy import PhoneProxies, ProxyState, Toxiproxy, Way
 from harness.waits import (
     apps_running,
     apps_stopped,
@@ -89,26 +89,35 @@ class Phone:
         self.container.do("thaw")
         wait_for(apps_running(self.container))
 
+    def signal_app(self, app: str, signal: str) -> None:
+        """Send the process of one app alone a signal, by its name: STOP, CONT."""
+        pid = next(each["pid"] for each in self.container.status()["apps"] if each["name"] == app)
+        self._containers.output(self.name, ["sh", "-c", f"kill -{signal} {pid}"])
+
     def unplug(self) -> None:
         """Cut the link: both ends see it at once, and no push gets through."""
         self._enable(False)
         if self._lsp_runs():
             wait_for(peer_gone(self.lsp, self.node))
 
-    def plug(self) -> None:
-        """Mend a link that was cut; returns when phone and LSP are connected again, unless the phone sleeps."""
-        self._enable(True)
-        self._wait_until_connected()
+    def plug(self, wait: bool = True) -> None:
+        """Mend a link that was cut; returns when phone and LSP are connected again, unless the phone sleeps.
 
-    def blackhole(self) -> None:
-        """Let nothing pass any more, while both ends keep their connection."""
-        self._afflict("timeout", timeout=0)
+        wait: False for a test in which one of the two cannot connect just now.
+        """
+        self._enable(True)
+        if wait:
+            self._wait_until_connected()
+
+    def blackhole(self, *ways: Way) -> None:
+        """Let nothing pass any more, while both ends keep their connection; of one way alone if it is named."""
+        self._afflict("timeout", *ways, timeout=0)
         if self._both_run() and self.link().enabled:
             wait_for(peers_connected(self.node, self.lsp))
 
-    def latency(self, milliseconds: int) -> None:
-        """Delay everything by so much each way: an answer takes twice as long."""
-        self._afflict("latency", latency=milliseconds)
+    def latency(self, milliseconds: int, *ways: Way) -> None:
+        """Delay everything by so much each way: an answer takes twice as long. Of one way alone if it is named."""
+        self._afflict("latency", *ways, latency=milliseconds)
 
     def bandwidth(self, kilobytes_per_second: int) -> None:
         """Let only so much pass each way."""
@@ -131,13 +140,13 @@ class Phone:
         self.mend()
         self.wake()
 
-    def mend(self) -> None:
+    def mend(self, wait: bool = True) -> None:
         """Make the link whole, whatever was done to it; returns as `plug` does."""
         if BREAKING & {kind for kind, _ in self.link().toxics}:
             self.unplug()  # so that a connection seen afterwards is a new one
         for proxy in (self.proxies.link, self.proxies.push):
             self._toxiproxy.clear(proxy)
-        self.plug()
+        self.plug(wait)
 
     @contextmanager
     def _for_a_while(self, begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
@@ -175,9 +184,10 @@ class Phone:
         """`reset`, and `mend` at the end of the `with` block."""
         return self._for_a_while(self.reset, self.mend)
 
-    def _afflict(self, kind: str, **attributes: int) -> None:
-        for proxy in (self.proxies.link, self.proxies.push):
-            self._toxiproxy.add(proxy, kind, **attributes)
+    def _afflict(self, kind: str, *ways: Way, **attributes: int) -> None:
+        self._toxiproxy.add(self.proxies.link, kind, *ways, **attributes)
+        if not ways:
+            self._toxiproxy.add(self.proxies.push, kind, **attributes)
 
     def _enable(self, enabled: bool) -> None:
         for proxy in (self.proxies.link, self.proxies.push):

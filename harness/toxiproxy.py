@@ -7,6 +7,7 @@ what passes: see Toxiproxy's own documentation (2.12).
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import httpx
@@ -22,6 +23,16 @@ FIRST_LINK_PORT, FIRST_PUSH_PORT = 21_001, 22_001
 CALL_SECONDS = 10
 AGENT = {"user-agent": "lightning-testbed"}
 """Toxiproxy refuses whatever looks like a browser."""
+
+
+class Way(StrEnum):
+    """Which way something passes through a proxy, in Toxiproxy's words: up is where it connects to.
+
+    On a phone's link UP leads from the phone to its LSP, DOWN from the LSP to the phone.
+    """
+
+    UP = "upstream"
+    DOWN = "downstream"
 
 
 @dataclass(frozen=True)
@@ -137,11 +148,13 @@ class Toxiproxy:
         """Enable or disable a proxy; the latter closes the connections through it."""
         self._call("POST", f"/proxies/{proxy}", {"enabled": enabled})
 
-    def add(self, proxy: str, kind: str, **attributes: int) -> None:
-        """Add a toxic in both directions, or change the one of this kind; it applies to open connections, too."""
+    def add(self, proxy: str, kind: str, *ways: Way, **attributes: int) -> None:
+        """Add a toxic, both ways unless one is named, or change the one of this kind; it applies to open connections,
+        too.
+        """
         toxics = f"/proxies/{proxy}/toxics"
         present = {toxic["name"] for toxic in self._call("GET", toxics)}
-        for stream in ("upstream", "downstream"):
+        for stream in ways or tuple(Way):
             name = f"{kind}_{stream}"
             body = {"name": name, "type": kind, "stream": stream, "attributes": attributes}
             self._call("POST", f"{toxics}/{name}" if name in present else toxics, body)

@@ -213,6 +213,9 @@ class Node(ABC):
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
         """A BOLT 11 invoice, with hints for the private channels that are up."""
 
+    def forget_failures(self) -> None:  # noqa: B027 - most nodes remember none
+        """Forget which channels failed earlier payments, so that the next one is not led around them."""
+
     @abstractmethod
     def pay(self, invoice: str, timeout_seconds: int = 30) -> Payment:
         """Pay a BOLT 11 invoice and wait for the preimage. Raises PaymentError if there is none in the end."""

@@ -256,6 +256,11 @@ class LndNode(Node):
         with self._calling("make an invoice"):
             return self._lightning.AddInvoice(request, timeout=CALL_SECONDS).payment_request
 
+    def forget_failures(self) -> None:
+        """See Node.forget_failures. LND avoids a channel that failed a payment for an hour."""
+        with self._calling("forget failures"):
+            RouterStub(self._channel).ResetMissionControl(router.ResetMissionControlRequest(), timeout=CALL_SECONDS)
+
     def pay(self, invoice: str, timeout_seconds: int = 30) -> Payment:
         """See Node.pay."""
         request = router.SendPaymentRequest(
