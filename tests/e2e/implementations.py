@@ -5,6 +5,8 @@ are UNAVAILABLE, and counted as such. Where the protocol lets nodes differ, the 
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from asyncpay.lightning import Capabilities
 from asyncpay.nodes.cln.node import CAPABILITIES as OF_CLN
 from asyncpay.nodes.lnd.node import CAPABILITIES as OF_LND
@@ -15,6 +17,8 @@ FOLDER = Path(__file__).parent / "topologies"
 
 IMPLEMENTATIONS = tuple(implementation.value for implementation in Implementation)
 """Parameters of a fixture `testbed`."""
+CLN_IN_FULL = (Implementation.LND.value, pytest.param(Implementation.CLN.value, marks=pytest.mark.full))
+"""The same where Core Lightning's row is for the full run only."""
 
 NO_DIALLING = ("--dev-no-reconnect",)
 """An LSP does not dial phones; CLN would, as soon as a test has sent one offline, for it knows all addresses here."""

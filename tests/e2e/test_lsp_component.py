@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from implementations import IMPLEMENTATIONS, topology_on
+from implementations import CLN_IN_FULL, topology_on
 
 from harness import money, status
 from harness.errors import PaymentError
@@ -19,7 +19,7 @@ from harness.waits import interceptor_attached, wait_for
 AMOUNT_MSAT = 1_234_567
 
 
-@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
+@pytest.fixture(scope="module", params=CLN_IN_FULL)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with running_testbed(topology_on(request.param, "two-lsps.yaml", "LSP_a", "LSP_b"), request.config) as running:
         yield running

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from implementations import IMPLEMENTATIONS, capabilities, topology_on
+from implementations import CLN_IN_FULL, capabilities, topology_on
 from phone import Hold, Phone
 
 from asyncpay.lightning import Invoice, PaymentStatus
@@ -39,7 +39,7 @@ NOWHERE = "https://127.0.0.1/"
 """A webhook makes a client of a node; nobody needs to be there."""
 
 
-@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
+@pytest.fixture(scope="module", params=CLN_IN_FULL)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with running_testbed(topology_on(request.param, "phones.yaml", "LSP"), request.config) as running:
         yield running

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from implementations import IMPLEMENTATIONS, capabilities, topology_on
+from implementations import CLN_IN_FULL, capabilities, topology_on
 from phone import Hold, Phone
 
 from asyncpay.engine.lsp.records import Method
@@ -33,7 +33,7 @@ AMOUNT_MSAT = 12_000_000
 WALLETS = {"A.component": "asyncpay", "B.component": "asyncpay"}
 
 
-@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
+@pytest.fixture(scope="module", params=CLN_IN_FULL)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     topology = topology_on(request.param, "phones.yaml", "LSP", settings=WALLETS)
     with running_testbed(topology, request.config) as running:
