@@ -12,6 +12,7 @@ from harness import matrix, matrix_pictures
 from harness.cli_common import err, errors_as_sentences, out
 from harness.errors import TestbedError
 from harness.matrix import Cell, Result
+from harness.topology import Implementation
 
 STYLES = {Result.PASSED: "green", Result.FAILED: "red", Result.UNAVAILABLE: "yellow"}
 
@@ -40,11 +41,11 @@ def run(
     raise typer.Exit(matrix.exit_code(cells, allow_unavailable))
 
 
-def _name(implementations: dict[str, matrix.Implementation]) -> str:
+def _name(implementations: dict[str, Implementation]) -> str:
     return Cell(implementations=implementations, result=Result.PASSED).name
 
 
-def _run(chosen: list[dict[str, matrix.Implementation]], folder: Path) -> list[Cell]:
+def _run(chosen: list[dict[str, Implementation]], folder: Path) -> list[Cell]:
     cells = []
     columns = (SpinnerColumn(), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as progress:

@@ -117,7 +117,6 @@ class MainJob:
         moved = money.count(self._testbed).moved_since(before)
         paid = {"A": -AMOUNT_MSAT - self._payment["fee_msat"], "B": AMOUNT_MSAT}
         if {name: moved[name] for name in paid} != paid or any(moved[name] < 0 for name in moved.keys() - paid.keys()):
-            raise MainJobError(
-                f"the money is not where it should be: {moved}, A's fee {self._payment['fee_msat']} msat"
-            )
+            fee_msat = self._payment["fee_msat"]
+            raise MainJobError(f"the money is not where it should be: {moved}, A's fee {fee_msat} msat")
         return moved

@@ -1,4 +1,4 @@
-"""The interop matrix: the main job of the protocol for every combination of implementations, each on its own testbed."""
+"""The interop matrix: the main job of the protocol for every combination of implementations."""
 
 import itertools
 import time
@@ -31,8 +31,8 @@ class Result(Enum):
 
 
 class Cell(BaseModel):
-    """One combination. steps: those of the protocol that were reached. how: where the implementations limit the protocol,
-    how it was met. seconds: of the payment alone, from the invoice to the counted money.
+    """One combination. steps: those of the protocol that were reached. how: how LSP_a let the payment go while A was
+    away, which differs by what its node can do. seconds: of the payment alone, from the invoice to the counted money.
     """
 
     model_config = ConfigDict(frozen=True)
