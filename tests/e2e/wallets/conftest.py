@@ -13,9 +13,7 @@ from harness.topology import load
 
 @pytest.fixture(scope="package")
 def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    with running_testbed(
-        load("line", {f"{node}.component": "asyncpay" for node in ("A", "LSP_a", "LSP_b", "B")}), pytestconfig
-    ) as running:
+    with running_testbed(load("line"), pytestconfig) as running:
         yield running
 
 

@@ -76,14 +76,3 @@ def test_the_payee_may_find_the_way_back_itself(scene: Scene) -> None:
     deal.wait_until_paid()
     scene.a.plug()
     scene.assert_paid(deal)
-
-
-def test_three_payments_released_in_another_order(scene: Scene) -> None:
-    first, second, third = deals = [scene.deal(amount_msat) for amount_msat in (1_000_000, 2_000_000, 3_000_000)]
-    with scene.b.unplugged():
-        paying = [deal.payer.wallet.paying(deal.invoice) for deal in (third, first, second)]
-        assert [each.result(120)["state"] for each in paying] == ["handed over"] * 3
-        scene.wait_for_htlcs(A=3, LSP_a=3, LSP_b=0)
-    for deal in (second, third, first):
-        deal.wait_until_paid()
-    scene.assert_paid(*deals)
