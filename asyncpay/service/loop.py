@@ -120,9 +120,16 @@ async def again_and_again(session: Callable[[C, Journal], Awaitable[None]], conf
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(_is_passing),
         wait=tenacity.wait_exponential(FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS),
-        before_sleep=lambda state: journal.error("beginning again from the store", state.outcome.exception()),  # type: ignore[union-attr]
+        before_sleep=lambda state: journal.error("beginning again from the store", _reasons(state.outcome.exception())),  # type: ignore[union-attr,arg-type]
     )
     await retrying(session, config, journal)
+
+
+def _reasons(error: BaseException) -> str:
+    """What happened in each of the session's tasks that failed: a group's own words say nothing of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_reasons(each) for each in error.exceptions)
+    return str(error)
 
 
 def _is_passing(error: BaseException) -> bool:
