@@ -11,7 +11,7 @@ from harness.parallel import each
 from harness.phases import Phases
 from harness.phone import Phone
 from harness.testbed import Testbed
-from harness.topology import OPENER_RESERVE_SAT, ChannelSpec
+from harness.topology import OPENER_RESERVE_SAT, ChannelSpec, Topology
 from harness.waits import Predicate, interceptor_attached, ready, wait_for
 
 ANNOUNCEMENT_BLOCKS = 6
@@ -41,13 +41,16 @@ def establish(testbed: Testbed, phases: Phases) -> None:
         each(lambda channel: testbed.connect(channel.opener, channel.peer), _pairs(testbed))
         each(lambda node: wait_for(funded(node)), testbed.nodes.values())
         wait_for(testbed.at_height(testbed.chain.height_blocks))
+    *earlier, last = _rounds(testbed.topology)
+    for number, channels in enumerate(earlier, start=1):
+        with phases.phase(f"channels announced, round {number}"):
+            _open_channels(testbed, channels)
+            _see_graph(testbed)
     with phases.phase("channels open"):
-        _open_channels(testbed)
-        testbed.mine(ANNOUNCEMENT_BLOCKS)
+        _open_channels(testbed, last)
         wait_for(channels_active(testbed))
     with phases.phase("graph complete"):
-        each(lambda node: wait_for(policies_published(node), 60), testbed.nodes.values())
-        wait_for(graph_complete(testbed), 60)
+        _see_graph(testbed)
     if testbed.lsps:  # last, because only payments need them
         with phases.phase("components attached"):
             each(lambda lsp: wait_for(interceptor_attached(lsp)), testbed.lsps.values())
@@ -137,14 +140,37 @@ def _pairs(testbed: Testbed) -> list[ChannelSpec]:
     return list({frozenset((c.opener, c.peer)): c for c in testbed.topology.channels}.values())
 
 
-def _open_channels(testbed: Testbed) -> None:
-    """All channels at once, but one after the other between the same two nodes: CLN negotiates one at a time."""
+def _see_graph(testbed: Testbed) -> None:
+    """Wait until what is announced is known everywhere."""
+    each(lambda node: wait_for(policies_published(node), 60), testbed.nodes.values())
+    wait_for(graph_complete(testbed), 60)
+
+
+def _rounds(topology: Topology) -> list[list[ChannelSpec]]:
+    """The channels that may be opened together.
+
+    CLN lists the channels that it is asked for (reply_channel_range, BOLT 7) in the order in which it came to know
+    them, not in theirs, and LND hangs up on such a list, again and again. So where a CLN may have to tell an LND,
+    channels are announced one after the other, by rising short_channel_id.
+    """
+    if len({spec.implementation for spec in topology.nodes.values()}) == 1:
+        return [list(topology.channels)]
+    private = [channel for channel in topology.channels if channel.private]
+    announced = [channel for channel in topology.channels if not channel.private]
+    return [[*private, *announced[:1]], *([channel] for channel in announced[1:])]
+
+
+def _open_channels(testbed: Testbed, channels: list[ChannelSpec]) -> None:
+    """All of these at once, but one after the other between the same two nodes: CLN negotiates one at a time.
+
+    Returns when they have the confirmations that an announcement needs.
+    """
     between: dict[frozenset[str], list[ChannelSpec]] = defaultdict(list)
-    for channel in testbed.topology.channels:
+    for channel in channels:
         between[frozenset((channel.opener, channel.peer))].append(channel)
 
-    def open_all(channels: list[ChannelSpec]) -> list[str]:
-        return [testbed[c.opener].open_channel(testbed[c.peer], c) for c in channels]
+    def open_all(same: list[ChannelSpec]) -> list[str]:
+        return [testbed[c.opener].open_channel(testbed[c.peer], c) for c in same]
 
     fundings = [funding for opened in each(open_all, between.values()) for funding in opened]
     in_mempool = Predicate(
@@ -152,3 +178,4 @@ def _open_channels(testbed: Testbed) -> None:
         lambda: ", ".join({f.split(":")[0] for f in fundings} - set(testbed.chain.mempool())) or None,
     )
     wait_for(in_mempool)
+    testbed.mine(ANNOUNCEMENT_BLOCKS)
