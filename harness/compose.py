@@ -34,14 +34,15 @@ def render(
         "bitcoind": _bitcoind(topology, images["bitcoind"], password),
         "miner": _miner(images["bitcoind"], password),
     }
-    volumes, configs = ["bitcoind", *topology.nodes], dict[str, str]()
+    volumes: dict[str, dict[str, Any]] = {name: {} for name in ("bitcoind", *topology.nodes)}
+    configs = dict[str, str]()
     for name, spec in topology.nodes.items():
         around = Surroundings(images[name], chain.RPC_USER, password, chain.RPC_PORT, sockets / name)
         implementation = BY_IMPLEMENTATION[spec.implementation]
         service = implementation.service(name, spec, around)
         if isinstance(spec.component, WalletSpec):
             configs |= phone_container.files(name, spec.component, implementation, service)
-            volumes.append(phone_container.wallet_name(name))
+            volumes[phone_container.wallet_name(name)] = {}
             service = phone_container.service(name, service, images[name])
         # Both implementations sync at once, and stay synced, only when the first blocks are there already.
         services[name] = service | {"depends_on": {"miner": {"condition": "service_completed_successfully"}}}
@@ -51,14 +52,14 @@ def render(
         name, of_node = lsp.service_name(node), BY_IMPLEMENTATION[topology.nodes[node].implementation]
         services[name] = lsp.service(node, component, images[name], of_node, sockets / node)
         configs |= {source: content for source, (_, content) in lsp.files(node, component, of_node).items()}
-        volumes.append(name)
+        volumes[name] = {} if component.disk_mb is None else _in_memory(component.disk_mb)
     if topology.phones:
         proxies = proxies_of(topology)
         services[toxiproxy.NAME] = toxiproxy.service(images[toxiproxy.NAME])
         services[push.NAME] = push.service(images[push.NAME])
         configs[toxiproxy.NAME] = toxiproxy.configuration(proxies.values(), phone_container.PORT)
         configs |= push.files({name: one.push_address for name, one in proxies.items()}, authority)
-        volumes.append(push.NAME)
+        volumes[push.NAME] = {}
     for service in services.values():
         # Official images differ in user and home; so every one runs alike.
         service |= {"user": "0:0", "environment": {"HOME": "/root"} | service.get("environment", {})}
@@ -66,7 +67,7 @@ def render(
         "name": project,
         EXTENSION: {"topology": topology.model_dump(mode="json", by_alias=True), "ca": authority.ca},
         "services": services,
-        "volumes": {name: {} for name in volumes},
+        "volumes": volumes,
         "configs": {source: {"content": content} for source, content in configs.items()},
     }
 
@@ -110,6 +111,11 @@ def password_of(path: Path) -> str:
 def bitcoin_cli(password: str) -> tuple[str, ...]:
     """bitcoind's own command line, ready for arguments."""
     return ("bitcoin-cli", "-regtest", f"-rpcuser={chain.RPC_USER}", f"-rpcpassword={password}")
+
+
+def _in_memory(size_mb: int) -> dict[str, Any]:
+    """A volume of a limited size. What is in it is lost when the last container that uses it stops."""
+    return {"driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": f"size={size_mb}m"}}
 
 
 def _bitcoind(topology: Topology, image: str, password: str) -> dict[str, Any]:

@@ -120,6 +120,24 @@ class Containers:
         stdout, stderr = cast("tuple[bytes | None, bytes | None]", result.output)  # what demux makes of it
         return Output((stdout or b"").decode(), (stderr or b"").decode(), cast("int", result.exit_code))
 
+    @contextmanager
+    def beside(self, service: str) -> Iterator[Container]:
+        """A container that idles on the disks of a service, be that running or not."""
+        container = self.container(service)
+        with _refused(f"nothing can run beside {service}"):
+            other = self.engine.containers.run(
+                container.attrs["Image"],
+                ["infinity"],
+                entrypoint=["sleep"],
+                volumes_from=[str(container.id)],
+                labels={PROJECT_LABEL: self.project, SERVICE_LABEL: f"beside-{service}"},
+                detach=True,
+            )
+        try:
+            yield other
+        finally:
+            other.remove(force=True)
+
     def stop(self, service: str) -> None:
         """Let what runs in a container shut down in good order; it is killed when its grace period is over."""
         with _refused(f"{service} cannot be stopped"):

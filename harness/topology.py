@@ -96,6 +96,7 @@ class ComponentSpec(_Strict):
     policy: Policy = Field(default=Policy(), description="limits that differ from the defaults")
     ca: str | None = Field(default=None, description="certificates (PEM) trusted beside the public ones, for webhooks")
     args: tuple[str, ...] = Field(default=(), description="more arguments for `asyncpay lsp`")
+    disk_mb: int | None = Field(default=None, ge=1, description="a disk in memory, which a test can fill")
 
 
 class WalletSpec(_Strict):

@@ -84,6 +84,14 @@ def test_a_component_stands_beside_its_node_and_only_reads_its_keys(with_compone
     assert "ports" not in component
 
 
+def test_a_component_may_have_a_disk_that_fills_up() -> None:
+    small = load("line", {"LSP_a.component": {"disk_mb": 8}, "LSP_b.component": "asyncpay"})  # type: ignore[dict-item]
+    images = dict.fromkeys(["bitcoind", *small.nodes, "LSP_a-lsp", "LSP_b-lsp", "push", "toxiproxy"], "img")
+    volumes = compose.render(small, "testbed-x", images, "secret", Path("/sockets"), AUTHORITY)["volumes"]
+    assert volumes["LSP_a-lsp"]["driver_opts"] == {"type": "tmpfs", "device": "tmpfs", "o": "size=8m"}
+    assert volumes["LSP_b-lsp"] == {}
+
+
 def test_a_component_s_configuration_is_in_the_file(with_components: dict[str, Any]) -> None:
     component = with_components["services"]["LSP_b-lsp"]
     (file,) = [file for file in component["configs"] if file["target"] in component["entrypoint"]]

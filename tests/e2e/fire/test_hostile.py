@@ -1,0 +1,272 @@
+"""A stranger who knows invoice and protocol, and has a channel with the LSP: it takes nothing, and stops nothing.
+
+What phones do to their own LSP, and pids at the LSP alone, are in tests/e2e/lsp_holds.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+from phone import Hold
+from phone import Phone as HandMade
+
+from asyncpay.lightning import Invoice
+from asyncpay.wire import blinding, messages, onion
+from asyncpay.wire.blinding import Hop, HopData
+from asyncpay.wire.messages import BlockReply, BlockStatus, PaymentPending, PaymentRelease, ReleaseReply, ReleaseStatus
+from asyncpay.wire.onion import LARGE_ROOM, Payload
+from harness.inside.push_records import Behaviour
+from harness.scene import Deal, Scene
+from harness.topology import Topology, load
+from harness.waits import Predicate, wait_for
+
+from .conftest import TOPOLOGIES
+from .steps import assert_paid_once_or_returned
+
+MOST_HOLDS = 483
+FLOOD = 60
+"""More than a mailbox takes."""
+
+
+@pytest.fixture(scope="module")
+def topology() -> Topology:
+    return load(TOPOLOGIES / "with-stranger.yaml")
+
+
+@pytest.fixture
+def stranger(scene: Scene) -> Iterator[HandMade]:
+    scene.testbed["A"].forget_failures()
+    with HandMade(scene.testbed, "M") as phone:
+        yield phone
+
+
+def lsp_id(scene: Scene) -> bytes:
+    return bytes.fromhex(scene.testbed["LSP"].node_id)
+
+
+def b_id(scene: Scene) -> bytes:
+    return bytes.fromhex(scene.b.node.node_id)
+
+
+def read(stranger: HandMade, deal: Deal) -> Invoice:
+    return stranger.run(stranger.node.decode_invoice(deal.invoice))
+
+
+def wait_until_dealt_with(scene: Scene, stranger: HandMade) -> None:
+    """The LSP has dealt with all that the stranger sent: it answers a question asked after it."""
+    pid = secrets.token_bytes(32)
+    stranger.send(lsp_id(scene), PaymentRelease(pid=pid), reply_to_me=True)
+    stranger.expect(ReleaseReply(unblock_hash=messages.unblock_hash(pid), status=ReleaseStatus.UNKNOWN), 60)
+
+
+def held(scene: Scene) -> Deal:
+    """A payment that the LSP holds, and of which the payee, being offline, knows nothing. The caller plugs it in."""
+    deal = scene.deal()
+    scene.b.unplug()
+    deal.hand_over()
+    scene.wait_for_htlcs(A=1, LSP=1)
+    return deal
+
+
+def pay(scene: Scene, deal: Deal) -> None:
+    """With everybody online."""
+    scene.a.wallet.paying(deal.invoice)
+    deal.wait_until_paid()
+    scene.assert_paid(deal)
+
+
+def assert_still_held_and_then_paid(scene: Scene, deal: Deal) -> None:
+    scene.wait_for_block(deal, "held")
+    scene.wait_for_htlcs(A=1, LSP=1)
+    scene.b.plug()
+    deal.wait_until_paid()
+    scene.assert_paid(deal)
+
+
+def unsigned(request: messages.BlockRequest, _: HandMade) -> messages.BlockRequest:
+    return replace(request, signature=bytes(65))
+
+
+def altered(request: messages.BlockRequest, _: HandMade) -> messages.BlockRequest:
+    return replace(request, amount_msat=request.amount_msat + 1)
+
+
+def signed_for_another_lsp(request: messages.BlockRequest, stranger: HandMade) -> messages.BlockRequest:
+    """As if what was sent to one LSP were replayed at another."""
+    return stranger.signed(request, stranger.node_id)
+
+
+@pytest.mark.parametrize("forge", [unsigned, altered, signed_for_another_lsp])
+def test_forged_request_is_not_answered_and_holds_nothing(
+    scene: Scene, stranger: HandMade, forge: Callable[[messages.BlockRequest, HandMade], messages.BlockRequest]
+) -> None:
+    deal = scene.deal()
+    scene.fault(f"forged request: {forge.__name__.replace('_', ' ')}")
+    hold = Hold(stranger, "LSP", read(stranger, deal))
+
+    stranger.send(hold.lsp_id, forge(hold.request, stranger))
+    wait_until_dealt_with(scene, stranger)
+
+    assert not [each for each in stranger.inbox if isinstance(each, BlockReply)]
+    assert scene.block(deal) is None
+    pay(scene, deal)
+
+
+def test_foreign_block_of_the_same_payment_changes_nothing(scene: Scene, stranger: HandMade) -> None:
+    """Accepted, as the stranger's own; its pid releases what came from the stranger, and that is nothing."""
+    deal = held(scene)
+    scene.fault("foreign block")
+    foreign = Hold(stranger, "LSP", read(stranger, deal)).ask()
+
+    foreign.release(stranger)
+
+    assert_still_held_and_then_paid(scene, deal)
+
+
+def test_wrong_and_short_pids_release_nothing(scene: Scene, stranger: HandMade) -> None:
+    """Said in a payment_release, or hidden in the path as the payer's own path has it."""
+    deal = held(scene)
+    block = scene.block(deal)
+    assert block is not None
+    public = [bytes.fromhex(block["unblock_hash"]), bytes.fromhex(deal.payment_hash), b_id(scene)[1:]]
+    for pid in (*public, sha256(public[0]).digest(), bytes(32), secrets.token_bytes(32)):
+        scene.fault("wrong pid")
+        stranger.send(lsp_id(scene), PaymentRelease(pid=pid))
+        path = blinding.build([Hop(lsp_id(scene), HopData(path_id=pid, payment_unblock=pid))], secrets.token_bytes(32))
+        stranger.send_onion(lsp_id(scene), onion.build(path, Payload(), secrets.token_bytes(32)))
+    for length in (0, 1, 31, 33):
+        scene.fault("pid of another length")
+        send_raw(stranger, [lsp_id(scene)], bytes([5, 0, length]) + bytes(length))
+    wait_until_dealt_with(scene, stranger)
+
+    assert_still_held_and_then_paid(scene, deal)
+
+
+MALFORMED = {
+    "nothing": b"",
+    "unknown kind": b"\xff",
+    "truncated": b"\x05\x00\x20\x01",
+    "unknown even record": b"\x05\x00\x20" + bytes(32) + b"\x02\x00",
+    "records out of order": b"\x04\x06\x01\x01\x00\x20" + bytes(32),
+    "length beyond all measure": b"\x05\x00\xff" + b"\xff" * 8,
+    "30 kB of an odd record": b"\x05\x00\x20" + bytes(32) + b"\x0b\xfd\x75\x30" + bytes(30_000),
+}
+
+
+def test_malformed_messages_are_dropped(scene: Scene, stranger: HandMade) -> None:
+    """By LSP and wallets, which live on and go on."""
+    starts_before = wallet_starts(scene)
+    for what, content in MALFORMED.items():
+        scene.fault(f"malformed message: {what}")
+        send_raw(stranger, [lsp_id(scene)], content)
+        for phone in (scene.a, scene.b):
+            send_raw(stranger, [lsp_id(scene), bytes.fromhex(phone.node.node_id)], content)
+    wait_until_dealt_with(scene, stranger)
+
+    assert wallet_starts(scene) == starts_before, "a wallet has crashed"
+    pay(scene, scene.deal())
+
+
+def wallet_starts(scene: Scene) -> int:
+    return [event["what"] for phone in (scene.a, scene.b) for event in phone.events()].count("started")
+
+
+def send_raw(sender: HandMade, hops: list[bytes], content: bytes) -> None:
+    path = blinding.build(blinding.hops_through(hops, HopData()), secrets.token_bytes(32))
+    room = (LARGE_ROOM,) if len(content) > 1_000 else (onion.SMALL_ROOM,)
+    sender.send_onion(hops[0], onion.build(path, Payload(async_payment=content), secrets.token_bytes(32), rooms=room))
+
+
+def test_flooded_mailbox_keeps_room_for_the_payer(scene: Scene, stranger: HandMade) -> None:
+    """Before the payer's message comes and after it."""
+    deal = scene.deal()
+    with scene.b.unplugged():
+        flood(scene, stranger)
+        deal.hand_over()
+        flood(scene, stranger)
+        mailbox = scene.testbed.lsp("LSP").status()["mailbox"][scene.b.node.node_id]
+        assert mailbox["messages"] <= 50
+    deal.wait_until_paid(180)
+    scene.assert_paid(deal)
+
+
+def flood(scene: Scene, stranger: HandMade) -> None:
+    scene.fault("mailbox flood")
+    for _ in range(FLOOD):
+        stranger.send(b_id(scene), announcement(secrets.token_bytes(32), 1), via=[lsp_id(scene)])
+    wait_until_dealt_with(scene, stranger)
+
+
+def announcement(payment_hash: bytes, amount_msat: int) -> PaymentPending:
+    """Of a payment that nobody makes."""
+    return PaymentPending(
+        pid=secrets.token_bytes(32),
+        payment_hashes=(payment_hash,),
+        amount_msat=amount_msat,
+        release_by_height=2_000,
+        hold_until=4_000_000_000,
+    )
+
+
+def test_false_announcements_cost_nobody_money(scene: Scene, stranger: HandMade) -> None:
+    """Who knows the invoice can use up the payee's patience with it: then the payment is returned, and nothing lost."""
+    deal = scene.deal()
+    back = blinding.build([Hop(stranger.node_id, HopData(path_id=bytes(32)))], secrets.token_bytes(32))
+    for _ in range(5):
+        scene.fault("false announcement")
+        message = announcement(bytes.fromhex(deal.payment_hash), deal.amount_msat)
+        path = blinding.build(blinding.hops_through([lsp_id(scene), b_id(scene)], HopData()), secrets.token_bytes(32))
+        payload = Payload(async_payment=message.encode(), reply_path=back)
+        stranger.send_onion(lsp_id(scene), onion.build(path, payload, secrets.token_bytes(32)))
+
+    scene.a.wallet.paying(deal.invoice)
+
+    assert_paid_once_or_returned(scene, deal)
+
+
+@pytest.mark.full
+def test_client_that_blocks_as_much_as_it_may_and_never_pays(scene: Scene, stranger: HandMade) -> None:
+    """Its own share is used up, and nobody else's."""
+    deal = scene.deal()
+    invoice = read(stranger, deal)
+
+    def block() -> Hold:
+        return Hold(stranger, "LSP", replace(invoice, payment_hash=secrets.token_bytes(32)))
+
+    scene.fault(f"{MOST_HOLDS} blocks that are never paid")
+    for _ in range(MOST_HOLDS):
+        hold = block()
+        stranger.send(hold.lsp_id, hold.request)
+    wait_for(Predicate("all_answered", lambda: unanswered(stranger)), 120)
+    block().ask(BlockStatus.TOO_MANY_HOLDS)
+
+    pay(scene, deal)
+
+
+def unanswered(stranger: HandMade) -> str | None:
+    """All are accepted but those that would be more than it may have, with what it had blocked before."""
+    replies = [each.status for each in stranger.inbox if isinstance(each, BlockReply)]
+    assert set(replies) <= {BlockStatus.ACCEPTED, BlockStatus.TOO_MANY_HOLDS}
+    return None if len(replies) == MOST_HOLDS else f"{len(replies)} of {MOST_HOLDS} answered"
+
+
+def test_webhook_that_is_slow_to_answer(scene: Scene) -> None:
+    """The payment waits, and the payee is called once its webhook behaves. (tests/e2e/phones has the other ways.)"""
+    deal = scene.deal()
+    scene.b.sleep()
+    scene.fault("webhook that never answers")
+    scene.testbed.push.answer(Behaviour.HANG)
+    try:
+        deal.hand_over()
+        wait_for(Predicate("posted", lambda: None if unanswered_posts(scene) else "nothing was posted"), 60)
+        scene.wait_for_htlcs(A=1, LSP=1)
+    finally:
+        scene.testbed.push.answer(Behaviour.NORMALLY)
+    deal.wait_until_paid()
+    scene.assert_paid(deal)
+
+
+def unanswered_posts(scene: Scene) -> int:
+    return sum(push.refused is not None for push in scene.testbed.push.pushes("B"))
