@@ -14,7 +14,7 @@ import pytest
 
 from harness.inside.app import AppSpec
 from harness.inside.phone_config import CONFIG_VARIABLE, Config
-from harness.waits import Predicate, wait_for
+from harness.waits import Predicate, WaitTimeoutError, wait_for
 
 SLEEPER = ("sleep", "1000")
 
@@ -187,10 +187,18 @@ def test_what_ends_at_once_is_started_again_and_again_more_slowly(phone: Callabl
     init = phone(AppSpec(name="app", command=("false",)), AppSpec(name="absent", command=("no-such-command",)))
     init.wait("retried", lambda: None if init.app()["starts"] >= 3 and init.app("absent")["starts"] >= 3 else "not yet")
     assert (init.app()["last_exit"], init.app("absent")["last_exit"]) == (1, 127)
+
+
+def test_what_has_crashed_is_not_started_while_the_phone_is_frozen(phone: Callable[..., Init]) -> None:
+    init = phone(AppSpec(name="app", command=("false",)))
+    init.wait("slowed_down", lambda: None if init.app()["starts"] >= 3 else "not yet")
     init.do("freeze")
     starts = init.app()["starts"]
+    again = Predicate("started_again", lambda: None if init.app()["starts"] > starts else "not yet")
+    with pytest.raises(WaitTimeoutError):
+        wait_for(again, 2)  # longer than the pause before the fourth start
     init.do("thaw")
-    init.wait("retried", lambda: None if init.app()["starts"] > starts else "not yet")
+    wait_for(again)
 
 
 @pytest.mark.parametrize("verb", ["stop", "kill"])

@@ -103,7 +103,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
 def test_a_genuine_notification_reaches_the_phone_with_its_method_alone(play: Callable[..., None]) -> None:
     async def story(world: World) -> None:
         assert (await world.post(await world.subscribe())).status_code == 200
-        await world.until(lambda: bool(world.phone.taken))
+        await world.until(lambda: world.gateway.records.pushes[0].delivered is not None)
         assert world.phone.taken == [b'{"method":"lsps5.payment_incoming"}']
         (push,) = await world.pushes()
         assert (push.phone, push.method, push.refused, push.attempts) == ("A", METHOD, None, 1)
@@ -179,8 +179,10 @@ def test_a_gateway_that_was_started_again_knows_subscriptions_and_what_is_to_be_
         tokens.append(await world.subscribe())
         phone.away = True
         await world.post(tokens[0])
+        tokens.append(await world.subscribe())
 
     async def after(world: World) -> None:
+        assert set(tokens) == world.gateway.records.subscriptions.keys()
         phone.away = False
         await world.until(lambda: len(phone.taken) == 1)
         assert (await world.post(tokens[0])).status_code == 200
