@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from asyncpay.amounts import AmountError
 from harness.errors import TestbedError
@@ -30,8 +31,8 @@ def errors_as_sentences() -> Iterator[None]:
     try:
         yield
     except ImageUnavailableError as error:
-        err.print(f"[yellow]UNAVAILABLE[/] {error}", highlight=False, soft_wrap=True)
+        err.print(f"[yellow]UNAVAILABLE[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(UNAVAILABLE_EXIT) from None
     except (TestbedError, AmountError) as error:
-        err.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        err.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None

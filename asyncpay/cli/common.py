@@ -9,6 +9,7 @@ from typing import NoReturn, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from asyncpay import config as configuration
 from asyncpay.config import LspConfig, WalletConfig
@@ -32,7 +33,7 @@ def load(path: Path, kind: type[C]) -> C:
 
 def fail(problem: object, code: int) -> NoReturn:
     """Say what is wrong, and end with this exit code."""
-    err.print(f"[red]error:[/] {problem}", highlight=False, soft_wrap=True)
+    err.print(f"[red]error:[/] {escape(str(problem))}", highlight=False, soft_wrap=True)
     raise typer.Exit(code) from None
 
 
@@ -52,7 +53,7 @@ def run(service: Callable[[C, Journal], Awaitable[None]], config: C) -> None:
         asyncio.run(_until_signalled(service(config, journal)))
     except* (StoreError, ValueError) as problems:
         for problem in problems.exceptions:
-            err.print(f"[red]error:[/] {problem}", highlight=False, soft_wrap=True)
+            err.print(f"[red]error:[/] {escape(str(problem))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     journal.note("stopped")
 

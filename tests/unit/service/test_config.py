@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import typer
 
+from asyncpay.cli import common
 from asyncpay.config import ClnConfig, ConfigError, LspConfig, WalletConfig, load
 
 GOOD = """
@@ -107,3 +109,10 @@ def test_complaints_about_a_wallet_s_file(file: Path, text: str, said: str) -> N
     with pytest.raises(ConfigError) as caught:
         load(file, WalletConfig)
     assert said in str(caught.value).replace(str(file), "lsp.toml")
+
+
+def test_a_sentence_is_shown_to_the_letter(capsys: pytest.CaptureFixture[str]) -> None:
+    """Square brackets are no markup of a terminal's."""
+    with pytest.raises(typer.Exit):
+        common.fail("name it by node_id under [lsp]", 2)
+    assert "under [lsp]" in capsys.readouterr().err
