@@ -1,8 +1,12 @@
-"""The protocol's whole line on real nodes: two phones, each behind its LSP, and a router between the LSPs."""
+"""The protocol's whole line on real nodes: two phones, each behind its LSP, and a router between the LSPs.
+
+All of one implementation; how they go together is the matrix's subject.
+"""
 
 from collections.abc import Iterator
 
 import pytest
+from implementations import CLN_IN_FULL
 
 from harness import money
 from harness.pytest_plugin import running_testbed
@@ -10,10 +14,12 @@ from harness.scene import Scene, restore
 from harness.testbed import Testbed
 from harness.topology import load
 
+NODES = ("A", "LSP_a", "router", "LSP_b", "B")
 
-@pytest.fixture(scope="package")
-def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    with running_testbed(load("line"), pytestconfig) as running:
+
+@pytest.fixture(scope="package", params=CLN_IN_FULL)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with running_testbed(load("line", dict.fromkeys(NODES, request.param)), request.config) as running:
         yield running
 
 
