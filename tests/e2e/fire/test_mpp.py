@@ -59,6 +59,7 @@ def test_sixteen_parts(scene: Scene) -> None:
     scene.assert_paid(deal)
 
 
+@pytest.mark.full  # on a busy machine all parts may be there before the cut, and then there is nothing to see
 def test_parts_that_never_come(scene: Scene) -> None:
     """The payer is cut off in the middle of sending: what the LSP has goes back, and what comes later too."""
     deal, split = in_parts(scene, 16)
