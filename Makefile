@@ -99,9 +99,9 @@ test-unit: setup ## pure code, no container
 test-sim: setup ## the engines in a simulated world: 2,000 schedules, and those that once failed
 	@$(BIN)/pytest -q -n auto tests/simulation
 
-# Tests of one file share a testbed, so they stay with one worker. Testbeds mostly wait: one worker a core.
+# Tests that share a testbed stay with one worker (tests/e2e/conftest.py). Testbeds mostly wait, the more so under fire.
 WORKERS ?= $(shell nproc)
-E2E := $(BIN)/pytest -v -n $(WORKERS) --dist loadfile --durations 20 tests/e2e
+E2E = $(BIN)/pytest -v -n $(WORKERS) --dist loadgroup --durations 20 tests/e2e
 SCENARIOS := artifacts/scenarios.json
 
 .PHONY: test-selection
@@ -109,6 +109,7 @@ test-selection: images ## real nodes in containers: every family of scenarios, a
 	@$(E2E) -m "not full"
 
 .PHONY: test-e2e
+test-e2e: WORKERS = $(shell echo $$((3 * $$(nproc))))
 test-e2e: images ## real nodes in containers: everything, WORKERS=n at a time; the scenarios are kept in artifacts/
 	@$(E2E) --testbed-scenarios $(SCENARIOS)
 

@@ -9,11 +9,20 @@ from harness import money
 from harness.testbed import Testbed
 from harness.topology import Topology, load
 
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a testbed stay with one worker: those of a file, if the file does not say otherwise."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(HERE))))
+
 
 @pytest.fixture(scope="session")
 def pair_file() -> Path:
     """The smallest topology that can pay: two LNDs and a channel."""
-    return Path(__file__).parent / "topologies" / "pair.yaml"
+    return HERE / "topologies" / "pair.yaml"
 
 
 @pytest.fixture(scope="session")

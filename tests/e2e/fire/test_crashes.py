@@ -6,6 +6,7 @@ from harness.scene import Scene
 from harness.strikes import Blow, struck, victim
 from harness.topology import Topology, load
 
+from .cells import cells
 from .conftest import TOPOLOGIES
 from .steps import MOMENTS, assert_paid_once_or_returned, everybody_back
 
@@ -26,7 +27,6 @@ ALWAYS = {
 """What `make test` takes: one crash at each step, every other victim."""
 
 TABLE = [(step, name, blow) for step in MOMENTS for name in VICTIMS for blow in Blow]
-CELLS = [pytest.param(*cell, id="-".join(cell), marks=() if cell in ALWAYS else pytest.mark.full) for cell in TABLE]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def topology() -> Topology:
     return load(TOPOLOGIES / "line-of-phones.yaml")
 
 
-@pytest.mark.parametrize(("step", "name", "blow"), CELLS)
+@pytest.mark.parametrize(("step", "name", "blow"), cells(__file__, TABLE, ALWAYS))
 def test_struck(scene: Scene, step: str, name: str, blow: Blow) -> None:
     everybody_back(scene)
     scene.fault(f"{blow} {name}")

@@ -13,6 +13,7 @@ from harness.topology import Topology, load
 from harness.toxiproxy import Way
 from harness.waits import Predicate, wait_for
 
+from .cells import cells
 from .conftest import TOPOLOGIES
 from .steps import MOMENTS, assert_paid_once_or_returned, everybody_back
 
@@ -41,10 +42,6 @@ ALWAYS = {
 """What `make test` takes."""
 
 TABLE = [(step, name, link) for step in MOMENTS for name in ("A", "B") for link in LINKS]
-CELLS = [
-    pytest.param(*cell, id="-".join(cell).replace(" ", "_"), marks=() if cell in ALWAYS else pytest.mark.full)
-    for cell in TABLE
-]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +49,7 @@ def topology() -> Topology:
     return load(TOPOLOGIES / "line-of-phones.yaml")
 
 
-@pytest.mark.parametrize(("step", "name", "link"), CELLS)
+@pytest.mark.parametrize(("step", "name", "link"), cells(__file__, TABLE, ALWAYS))
 def test_bad_link(scene: Scene, step: str, name: str, link: str) -> None:
     everybody_back(scene)
     phone = scene.testbed.phone(name)

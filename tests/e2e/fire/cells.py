@@ -1,0 +1,22 @@
+"""The cells of a table as parameters of one test: which of them `make test` takes, and which share a testbed."""
+
+from collections.abc import Iterable, Set
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cell = tuple[str, ...]
+
+
+def cells(file: str, table: Iterable[Cell], always: Set[Cell]) -> Iterable[Any]:
+    """Of the table in this file, whose last column is what happens to whom the others name.
+
+    What `make test` takes, `always`, shares one testbed; in a full run each step and last column has its own, and
+    they run side by side.
+    """
+    name = Path(file).stem
+    for cell in table:
+        part = pytest.mark.xdist_group(f"{name} {cell[0]} {cell[-1]}")
+        marks = [pytest.mark.xdist_group(name)] if cell in always else [part, pytest.mark.full]
+        yield pytest.param(*cell, id="-".join(cell).replace(" ", "_"), marks=marks)
