@@ -37,7 +37,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from asyncpay.engine.lsp import Policy
+from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.payee.policy import Policy as PayeePolicy
 from asyncpay.engine.payer.policy import Policy as PayerPolicy
 from asyncpay.lightning import NodeId

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asyncpay.engine.lsp import Policy
+from asyncpay.engine.lsp.policy import Policy
 from harness import toml
 from harness.containers import ContainerError, Containers, json_lines
 from harness.errors import NodeError

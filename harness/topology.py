@@ -30,7 +30,7 @@ from pydantic import (
     model_validator,
 )
 
-from asyncpay.engine.lsp import Policy
+from asyncpay.engine.lsp.policy import Policy
 from harness.errors import TestbedError
 from harness.yaml_source import Location, YamlProblem, YamlSource
 

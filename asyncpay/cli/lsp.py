@@ -9,9 +9,7 @@ import typer
 from asyncpay.cli import common
 from asyncpay.config import LspConfig
 from asyncpay.service import control
-from asyncpay.service import lsp as service
-from asyncpay.service.status import Status
-from asyncpay.service.status_tables import tables
+from asyncpay.service.status_tables import Status, tables
 
 app = typer.Typer(invoke_without_command=True, help="The LSP: holds HTLCs, keeps onion messages, wakes phones.")
 
@@ -25,7 +23,9 @@ DEFAULT = Path("lsp.toml")
 def run(context: typer.Context, config: ConfigFile = DEFAULT) -> None:
     """Run the LSP until it is told to stop (SIGTERM, Ctrl-C); what happens goes to standard output as JSON lines."""
     if context.invoked_subcommand is None:
-        common.run(service.run, common.load(config, LspConfig))
+        from asyncpay.cli.running import run_lsp  # here, so that a question does not load a whole LSP
+
+        run_lsp(common.load(config, LspConfig))
 
 
 @app.command()

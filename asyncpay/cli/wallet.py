@@ -13,7 +13,6 @@ from asyncpay.amounts import AmountError, parse_msat, show_sat
 from asyncpay.cli import common
 from asyncpay.config import WalletConfig
 from asyncpay.service import control
-from asyncpay.service.wallet import session
 
 app = typer.Typer(no_args_is_help=True, help="The wallet of a phone: pays and is paid while mostly offline.")
 
@@ -28,7 +27,9 @@ DAY_SECONDS = 86_400
 @app.command()
 def run(config: ConfigFile = DEFAULT) -> None:
     """Run the wallet until it is told to stop (SIGTERM, Ctrl-C); what happens goes to standard output as JSON lines."""
-    common.run(session.run, common.load(config, WalletConfig))
+    from asyncpay.cli.running import run_wallet  # here, so that a question does not load a whole wallet
+
+    run_wallet(common.load(config, WalletConfig))
 
 
 @app.command()

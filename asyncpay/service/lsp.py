@@ -4,9 +4,10 @@ import asyncio
 
 from asyncpay.config import LspConfig
 from asyncpay.engine.events import Detached
-from asyncpay.engine.lsp import Lsp, inbound
 from asyncpay.engine.lsp import events as on
+from asyncpay.engine.lsp import inbound
 from asyncpay.engine.lsp.effects import Effect
+from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.node_events import Attached, CustomMessage, InvoicePaid, NodeEvent, OnionReceived
 from asyncpay.nodes.base import Node, NodeError

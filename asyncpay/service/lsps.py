@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from asyncpay.config import LspConfig
-from asyncpay.engine.lsp import Lsp
+from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent, WebhookSet
 from asyncpay.engine.lsp.policy import describe
 from asyncpay.engine.lsp.records import Method, Webhook

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from asyncpay.engine.lsp import Lsp
+from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.records import Block, Htlc
 from asyncpay.engine.lsp.stages import FINISHED
 from asyncpay.lightning import HtlcKey

@@ -1,11 +1,13 @@
 """The LSP's status for people: what `asyncpay lsp status` prints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from asyncpay.service.status import Status
+Status = Mapping[str, Any]
+"""As asyncpay.service.status makes it; named here, for that needs the whole engine, and this prints an answer."""
 
 
 def tables(status: Status) -> Iterator[Table]:

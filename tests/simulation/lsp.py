@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from asyncpay.engine.changes import Step
-from asyncpay.engine.lsp import Lsp, Policy, inbound
 from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
+from asyncpay.engine.lsp import inbound
+from asyncpay.engine.lsp.engine import Lsp
+from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
 
-from asyncpay.engine.lsp import Policy
 from asyncpay.engine.lsp import events as on
+from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.payer.checks import Terms, Wishes
 from asyncpay.engine.payer.policy import Policy as PayerPolicy

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from asyncpay.engine.lsp import Policy
 from asyncpay.engine.lsp.effects import Relay
+from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.stages import Stage
 
 from .world import ROUTER, START, A, World, courier

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from asyncpay.engine.lsp import Lsp, Policy
+from asyncpay.engine.lsp.engine import Lsp
+from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Verdict
 from asyncpay.wire.messages import BlockState

@@ -2,9 +2,9 @@
 
 import pytest
 
-from asyncpay.engine.lsp import Policy
 from asyncpay.engine.lsp.effects import Answer
 from asyncpay.engine.lsp.events import AnswerUndelivered, Census, WebhookSet
+from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import HtlcKey, Link, ShortChannelId, Verdict

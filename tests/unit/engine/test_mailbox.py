@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp import Policy
 from asyncpay.engine.lsp.effects import Deliver, SendToClient
 from asyncpay.engine.lsp.events import Delivery, DeliveryReported, WebhookSet
+from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.records import Delivered, Letter
 from asyncpay.node_events import OnionInTransit
 from asyncpay.wire.messages import BlockState, BlockUpdate

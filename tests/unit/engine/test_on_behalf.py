@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp import Policy
 from asyncpay.engine.lsp.effects import Log, PayOnBehalf, TrackPayment
 from asyncpay.engine.lsp.events import PaymentReported
+from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.records import Attempt
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Capability, PaymentResult, PaymentStatus, Verdict

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from asyncpay.engine.lsp import Policy
+from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.records import Attempt, AttemptState, Block, Htlc
 from asyncpay.engine.lsp.stages import FINISHED, Stage
 from asyncpay.engine.lsp.tables import Tables

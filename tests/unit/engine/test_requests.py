@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp import Policy
 from asyncpay.engine.lsp.effects import SendToClient
 from asyncpay.engine.lsp.events import BlockRequested
+from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.wire.messages import BlockReply, BlockState, BlockStatus, Courier, unblock_hash
 

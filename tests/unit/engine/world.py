@@ -12,7 +12,6 @@ from typing import Any
 
 from asyncpay.engine.changes import Put, Step
 from asyncpay.engine.events import Detached, Tick
-from asyncpay.engine.lsp import Lsp, Policy
 from asyncpay.engine.lsp.effects import (
     Answer,
     Deliver,
@@ -24,6 +23,7 @@ from asyncpay.engine.lsp.effects import (
     TakeCensus,
     TrackPayment,
 )
+from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import (
     BlockRequested,
     CancelRequested,
@@ -38,6 +38,7 @@ from asyncpay.engine.lsp.events import (
     UpdateSent,
     WebhookSet,
 )
+from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.records import Block, Delivered, Letter, Record
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asyncpay import config
-from asyncpay.engine.lsp import Policy
+from asyncpay.engine.lsp.policy import Policy
 from harness import lsp
 from harness.containers import ContainerError, Containers, Output
 from harness.errors import NodeError

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncpay.engine.lsp import Policy
+from asyncpay.engine.lsp.policy import Policy
 from harness.topology import Implementation, Role, Topology, TopologyError, load, shipped
 
 GOOD = """\

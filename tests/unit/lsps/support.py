@@ -5,8 +5,7 @@ from typing import Any
 
 from coincurve import PrivateKey
 
-from asyncpay.engine.lsp import Policy
-from asyncpay.engine.lsp.policy import describe
+from asyncpay.engine.lsp.policy import Policy, describe
 from asyncpay.engine.lsp.records import Webhook
 from asyncpay.lightning import Capabilities, Capability
 from asyncpay.lsps.lsps5 import Client

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp import Policy
-from asyncpay.engine.lsp.policy import describe
+from asyncpay.engine.lsp.policy import Policy, describe
 from asyncpay.lightning import Capability
 from asyncpay.lsps import info, jsonrpc
 from asyncpay.lsps.info import LspInfo, UnsuitableLspError

@@ -1,0 +1,52 @@
+"""Running a component until it is told to stop.
+
+Apart from the questions to a running one: these are asked often, and need none of what a component is made of.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+
+import typer
+from rich.markup import escape
+
+from asyncpay.cli.common import C, err
+from asyncpay.config import LspConfig, WalletConfig
+from asyncpay.service import lsp
+from asyncpay.service.journal import Journal
+from asyncpay.service.wallet import session
+from asyncpay.store import StoreError
+
+
+def run_lsp(config: LspConfig) -> None:
+    """Until SIGTERM or Ctrl-C."""
+    _run(lsp.run, config)
+
+
+def run_wallet(config: WalletConfig) -> None:
+    """Until SIGTERM or Ctrl-C."""
+    _run(session.run, config)
+
+
+def _run(service: Callable[[C, Journal], Awaitable[None]], config: C) -> None:
+    """Exit code 2 if the component cannot run."""
+    journal = Journal()
+    try:
+        asyncio.run(_until_signalled(service(config, journal)))
+    except* (StoreError, ValueError) as problems:
+        for problem in problems.exceptions:
+            err.print(f"[red]error:[/] {escape(str(problem))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    journal.note("stopped")
+
+
+async def _until_signalled(work: Awaitable[None]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        task.uncancel()
