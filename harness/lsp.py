@@ -42,7 +42,7 @@ def service(node: str, spec: ComponentSpec, image: str, of_node: type[Node], soc
         "volumes": [of_node.shared(node, NODE_DIR, sockets), volume(name, DATA_DIR)],
         "restart": "no",  # tests kill it and look at what is left
         "stop_grace_period": "10s",
-        "healthcheck": {"test": ["CMD", *CLI, "health", "--config", CONFIG], "interval": "10s", "timeout": "10s"},
+        "healthcheck": {"test": ["CMD", *CLI, "health", "--config", CONFIG], "interval": "30s", "timeout": "10s"},
     }
 
 

@@ -8,12 +8,14 @@ pytest-docker's containers (`--container-scope`, one for the whole session by de
 starts and removes them. For more than one testbed, or another scope, use `running_testbed`.
 """
 
+import fcntl
 import os
 import re
 import shlex
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from harness.testbed import Testbed, remove_project
 from harness.topology import Topology, load
 
 UNAVAILABLE = "UNAVAILABLE: "
+WORKER = "PYTEST_XDIST_WORKER"
 _numbers = count(1)
 
 
@@ -75,28 +78,47 @@ def running_testbed(topology: Topology, config: pytest.Config) -> Iterator[Testb
 
     Skips the test, as UNAVAILABLE, if an image that the topology needs cannot be had on this machine.
     """
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    worker = os.environ.get(WORKER, "main")
     try:
         testbed = Testbed.prepare(topology, f"test-{os.getpid()}-{worker}-{next(_numbers)}", print)
     except ImageUnavailableError as error:
         pytest.skip(UNAVAILABLE + str(error))
     try:
-        with get_docker_services(
-            "docker compose",
-            str(testbed.containers.compose_file),
-            testbed.containers.project,
-            ["up --detach --pull never"],
-            ["down --volumes --remove-orphans --timeout 0"],
-        ):
-            try:
-                bringup.establish(testbed, Phases(lambda phase: print(f"{testbed.name}: {phase}")))
-            except BaseException:
-                evidence.collect(testbed, _artifacts(config) / testbed.name)
-                raise
+        with ExitStack() as running:
+            with _turn():
+                running.enter_context(_containers(testbed))
+                try:
+                    bringup.establish(testbed, Phases(lambda phase: print(f"{testbed.name}: {phase}")))
+                except BaseException:
+                    evidence.collect(testbed, _artifacts(config) / testbed.name)
+                    raise
             yield testbed
     finally:
         remove_project(testbed.containers)  # pytest-docker leaves what a failing `up` had started
         testbed.forget()
+
+
+def _containers(testbed: Testbed) -> AbstractContextManager[Any]:
+    services: AbstractContextManager[Any] = get_docker_services(
+        "docker compose",
+        str(testbed.containers.compose_file),
+        testbed.containers.project,
+        ["up --detach --pull never"],
+        ["down --volumes --remove-orphans --timeout 0"],
+    )
+    return services
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Bringing testbeds up keeps the processor busy, which running them does not: so of many workers of pytest-xdist
+    only as many do it at a time as there are cores.
+    """
+    worker = int(re.sub(r"\D", "", os.environ.get(WORKER, "")) or 0)
+    slot = worker % (os.cpu_count() or 1)
+    with (Path(tempfile.gettempdir()) / f"testbed-bringup-{os.getuid()}-{slot}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -34,6 +34,7 @@ class Predicate:
 def wait_for(predicate: Predicate, timeout_seconds: float = 30, interval_seconds: float = 0.1) -> None:
     """Return when the predicate holds. A node that does not answer (NodeError) counts as missing.
 
+    interval_seconds: between the first questions; it grows to five times that, since many a question is a process.
     Raises WaitTimeoutError with the last thing seen.
     """
 
@@ -45,7 +46,7 @@ def wait_for(predicate: Predicate, timeout_seconds: float = 30, interval_seconds
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_result(lambda seen: seen is not None),
-        wait=tenacity.wait_fixed(interval_seconds),
+        wait=tenacity.wait_exponential(multiplier=interval_seconds, exp_base=1.2, max=5 * interval_seconds),
         stop=tenacity.stop_after_delay(timeout_seconds),
     )
     try:
