@@ -140,6 +140,25 @@ def test_killed_while_its_node_is_down(testbed: Testbed, lsp: Lsp, a: Phone, b: 
     assert_paid_once(testbed, before, hold.result())
 
 
+def test_killed_with_its_node_and_back_long_after_it(
+    testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, before: Money
+) -> None:
+    """What comes anew is not kept waiting: on Core Lightning it fails after ten seconds. What was held is not anew."""
+    hold = held(a, b)
+    faults.kill(testbed, "LSP")
+    lsp.kill()
+
+    faults.come_back(testbed, "LSP")
+    new = a.run(a.pay(b.invoice(AMOUNT_MSAT), timeout_seconds=1))
+    assert new.status is PaymentStatus.FAILED
+    assert not hold.payment.done()
+    restart(lsp)
+    wait_for(htlcs_held(lsp, 1), ATTACH_SECONDS)
+    hold.release(b)
+
+    assert_paid_once(testbed, before, hold.result())
+
+
 def test_its_node_is_killed_while_it_holds(testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, before: Money) -> None:
     hold = held(a, b, parts=2)
     faults.kill(testbed, "LSP")

@@ -22,7 +22,7 @@ class Implementation:
     mpp_timeout_seconds: an incomplete set that ends at this node is failed this long after its first part.
     onion_burst, onion_seconds: onion messages taken from a peer at once, and the time for one more.
     tells_settlement_without_payer: a settlement is reported while the payer is disconnected.
-    unattached_seconds: without its component the node fails an HTLC that this has not taken notice of, after so long.
+    unattached_seconds: without its component the node fails an HTLC of which that has heard nothing, after so long.
     retries_parts: a failed part of an own payment is sent anew while the payment's timeout lasts.
     pays_in_one_call: the node itself sends part after part, also while nobody listens.
     """
@@ -101,6 +101,7 @@ CLN = Implementation(
     onion_seconds=0.25,
     tells_settlement_without_payer=True,  # tried by hand
     # test_cln_plugin.py::test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not
+    # test_lsp_crashes.py::test_killed_with_its_node_and_back_long_after_it
     unattached_seconds=10,
     pays_in_one_call=False,  # sendpay, once for each part
     retries_parts=False,  # test_cln_adapter.py::test_failed_back_it_is_not_tried_again

@@ -79,7 +79,6 @@ class SimNode:
         self.circuits: dict[HtlcKey, SimHtlc] = {}
         self.answers: dict[HtlcKey, list[Verdict]] = {}
         self.cut_off: list[HtlcKey] = []
-        self.given_up: list[HtlcKey] = []
         self.payments = Payments(self)
         self.invoices = Invoices(self)
         self.relay = Relay(self)
@@ -126,8 +125,7 @@ class SimNode:
         self.height = self.chain.height
         if self.implementation.capabilities.reoffers_without_payer:
             self._in_memory.update(self.held)
-            for htlc in self.held.values():
-                self._wait_for_component(htlc)
+            self._taken.update(self.held)  # as far as the node knows
         for connection in self.connections.values():
             connection.dial_soon(0.2)
         self.invoices.start()
@@ -302,7 +300,6 @@ class SimNode:
                 return
             away_since = self.kernel.now if self._component is not None else self._detached_at
             if self.kernel.now >= max(away_since, htlc.offered_at) + patience:
-                self.given_up.append(htlc.key)
                 self._fail(htlc)
             else:
                 self.kernel.later(1.0, look, self.life)

@@ -120,7 +120,7 @@ def _what_can_succeed_does(world: World) -> None:
 def _can_succeed(world: World) -> bool:
     """The payment is held, nobody has given it up, and there is time enough."""
     setup = world.setup
-    hopeless = world.cancelled or world.closed_channel or world.plugin_died or world.lsp_a.node.given_up
+    hopeless = world.cancelled or world.closed_channel or world.plugin_died
     if hopeless or not (setup.payee_willing and setup.payee_returns):
         return False
     soon = world.kernel.now + 2 * BETWEEN_VISITS_SECONDS + PATIENCE_SECONDS

@@ -11,7 +11,8 @@ It decides nothing and keeps nothing: the asyncpay process does, which reaches i
 
 Two rules only are its own: an HTLC that ends at this node continues at once, and one within the margin of its expiry
 is failed, for lightningd itself would hold it for ever. With nobody attached an HTLC waits ten seconds for a process,
-then fails. What a process has taken notice of waits for that process to come back, however long it is away.
+then fails. What a process has taken notice of waits for that process to come back, however long it is away; and so does
+what lightningd asks about anew when it starts, for of that a process may have taken notice before.
 
 **If this plugin dies, lightningd continues every HTLC that it held.** So no exception may leave a handler, and none
 of its answers may be malformed: lightningd dies of those.
@@ -65,12 +66,12 @@ Payload = dict[str, Any]
 
 @dataclass
 class Held:
-    """An HTLC on which lightningd waits for us. taken: a process has taken notice of it."""
+    """An HTLC on which lightningd waits for us. taken: a process has taken notice of it, as far as we know."""
 
     payload: Payload
     request: Any
     since: float
-    taken: bool = False
+    taken: bool
 
 
 class Exchange:
@@ -80,6 +81,7 @@ class Exchange:
         self._clock = clock
         self._lock = threading.RLock()
         self._held: dict[Key, Held] = {}
+        self._starting = True  # until a peer connects, no HTLC can be new
         self._sessions = 0
         self._session: int | None = None
         self._events: deque[Payload] = deque()
@@ -131,7 +133,7 @@ class Exchange:
             request.set_result(FAIL)
         else:
             with self._lock:
-                self._held[key_of(payload)] = Held(payload, request, self._clock())
+                self._held[key_of(payload)] = Held(payload, request, self._clock(), taken=self._starting)
                 self.report("htlc_accepted", payload)
 
     def block(self, height: int) -> None:
@@ -145,6 +147,7 @@ class Exchange:
     def report(self, topic: str, payload: Payload) -> None:
         """Something has happened. It is not kept for a process that is not there."""
         with self._lock:
+            self._starting &= topic != "connect"
             if self._session is None:
                 return
             self._number += 1

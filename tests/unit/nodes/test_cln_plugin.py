@@ -54,10 +54,14 @@ class Request:
 
 
 class Scenery:
-    """An exchange, its clock, and one HTLC that it was asked about."""
+    """An exchange, its clock, and one HTLC that it was asked about. A peer has connected since lightningd started."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.start()
+
+    def start(self) -> None:
+        """lightningd starts, or starts again."""
         self.exchange = Exchange(lambda: self.now)
         self.htlc = Request()
 
@@ -80,7 +84,9 @@ class Scenery:
 
 @pytest.fixture
 def scenery() -> Scenery:
-    return Scenery()
+    scenery = Scenery()
+    scenery.exchange.report("connect", {})
+    return scenery
 
 
 def topics(question: Request) -> list[str]:
@@ -164,6 +170,23 @@ def test_what_it_may_never_have_heard_of_does_not(scenery: Scenery) -> None:
     scenery.offer()
     assert topics(question) == ["htlc_accepted"]
     scenery.wait(ATTACH_SECONDS)
+    assert scenery.htlc.said == FAIL
+
+
+def test_what_lightningd_asks_about_when_it_starts_waits_for_a_process_too(scenery: Scenery) -> None:
+    """One may have taken notice of it before lightningd went down; and nothing new comes before a peer does."""
+    scenery.start()
+    scenery.offer()
+    scenery.exchange.report("connect", {})
+    scenery.wait(100 * ATTACH_SECONDS)
+    assert scenery.htlc.said is None
+    assert topics(scenery.ask(scenery.attach())) == ["htlc_accepted"]
+
+
+def test_what_waits_since_the_start_fails_within_its_margin(scenery: Scenery) -> None:
+    scenery.start()
+    scenery.offer()
+    scenery.exchange.block(1_000 - MARGIN_BLOCKS)
     assert scenery.htlc.said == FAIL
 
 
