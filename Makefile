@@ -99,19 +99,19 @@ test-unit: setup ## pure code, no container
 test-sim: setup ## the engines in a simulated world: 2,000 schedules, and those that once failed
 	@$(BIN)/pytest -q -n auto tests/simulation
 
-# Tests that share a testbed stay with one worker (tests/e2e/conftest.py). Testbeds mostly wait, the more so under fire.
-WORKERS ?= $(shell nproc)
-E2E = $(BIN)/pytest -v -n $(WORKERS) --dist loadgroup --durations 20 tests/e2e
+# Tests that share a testbed stay with one worker. Testbeds mostly wait: one worker a core, or more under fire.
+E2E = $(BIN)/pytest -v -n $(WORKERS) --durations 20 tests/e2e
 SCENARIOS := artifacts/scenarios.json
 
 .PHONY: test-selection
+test-selection: WORKERS ?= $(shell nproc)
 test-selection: images ## real nodes in containers: every family of scenarios, and one crash at each step
-	@$(E2E) -m "not full"
+	@$(E2E) --dist loadfile -m "not full"
 
 .PHONY: test-e2e
-test-e2e: WORKERS = $(shell echo $$((3 * $$(nproc))))
+test-e2e: WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 test-e2e: images ## real nodes in containers: everything, WORKERS=n at a time; the scenarios are kept in artifacts/
-	@$(E2E) --testbed-scenarios $(SCENARIOS)
+	@$(E2E) --dist loadgroup --testbed-scenarios $(SCENARIOS)
 
 .PHONY: scenarios
 scenarios: setup ## the table of scenarios in README.md, from the last `make test-e2e`

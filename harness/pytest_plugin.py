@@ -172,16 +172,11 @@ def _scenario(reports: list[pytest.TestReport]) -> Iterator[Scenario]:
         outcomes = [scenarios.NOT_RUN]
     yield Scenario(
         family=families[0],
-        name=_name(last.nodeid),
+        name=last.nodeid.rpartition("::")[2].removeprefix("test_"),
         faults=dict(Counter(value for name, value in said if name == scenarios.FAULT)),
         outcomes=outcomes,
         seconds=round(sum(report.duration for report in reports if report.when == "call"), 1),
     )
-
-
-def _name(node_id: str) -> str:
-    """The test's, without the group that pytest-xdist writes after an @."""
-    return re.sub(r"@[^]]*$", "", node_id.rpartition("::")[2]).removeprefix("test_")
 
 
 def _artifacts(config: pytest.Config) -> Path:

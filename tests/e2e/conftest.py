@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from harness import money
 from harness.testbed import Testbed
@@ -12,11 +14,22 @@ from harness.topology import Topology, load
 HERE = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a testbed stay with one worker: those of a file, if the file does not say otherwise."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(HERE))))
+class ByTestbed(LoadScopeScheduling):
+    """Tests that share a testbed stay with one worker: a file's, or, of a file with a great table, the cells whose
+    names are the same up to a `/`, which have a testbed for themselves.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        row, slash, _ = test.partition("/")
+        return f"{file} {row}" if slash else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Ours in the place of `--dist loadgroup`; the selection of `make test` has few cells, and needs no more than
+    `--dist loadfile`.
+    """
+    return ByTestbed(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")

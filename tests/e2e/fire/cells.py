@@ -1,7 +1,6 @@
-"""The cells of a table as parameters of one test: which of them `make test` takes, and which share a testbed."""
+"""The cells of a table as parameters of one test."""
 
 from collections.abc import Iterable, Set
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,17 +8,15 @@ import pytest
 Cell = tuple[str, ...]
 
 
-def cells(file: str, table: Iterable[Cell], always: Set[Cell]) -> list[Any]:
-    """Of the table in this file, whose last column is what happens to whom the others name.
+def cells(table: Iterable[Cell], always: Set[Cell]) -> list[Any]:
+    """Those of a table whose columns are a step, whom it happens to, and what happens. `make test` takes `always`.
 
-    What `make test` takes, `always`, shares one testbed; in a full run each step and last column has its own, and
-    they run side by side.
+    A whole run plays the steps and happenings side by side, and the cells of each one after the other: see
+    tests/e2e/conftest.py for the `/`.
     """
-    name = Path(file).stem
 
-    def marks(cell: Cell) -> list[pytest.MarkDecorator]:
-        if cell in always:
-            return [pytest.mark.xdist_group(name)]
-        return [pytest.mark.xdist_group(f"{name} {cell[0]} {cell[-1]}"), pytest.mark.full]
+    def name(cell: Cell) -> str:
+        step, whom, what = cell
+        return f"{step}-{what}/{whom}".replace(" ", "_")
 
-    return [pytest.param(*cell, id="-".join(cell).replace(" ", "_"), marks=marks(cell)) for cell in table]
+    return [pytest.param(*cell, id=name(cell), marks=() if cell in always else pytest.mark.full) for cell in table]

@@ -34,7 +34,7 @@ def topology() -> Topology:
     return load(TOPOLOGIES / "line-of-phones.yaml")
 
 
-@pytest.mark.parametrize(("step", "name", "blow"), cells(__file__, TABLE, ALWAYS))
+@pytest.mark.parametrize(("step", "name", "blow"), cells(TABLE, ALWAYS))
 def test_struck(scene: Scene, step: str, name: str, blow: Blow) -> None:
     everybody_back(scene)
     scene.fault(f"{blow} {name}")

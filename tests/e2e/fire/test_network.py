@@ -49,7 +49,7 @@ def topology() -> Topology:
     return load(TOPOLOGIES / "line-of-phones.yaml")
 
 
-@pytest.mark.parametrize(("step", "name", "link"), cells(__file__, TABLE, ALWAYS))
+@pytest.mark.parametrize(("step", "name", "link"), cells(TABLE, ALWAYS))
 def test_bad_link(scene: Scene, step: str, name: str, link: str) -> None:
     everybody_back(scene)
     phone = scene.testbed.phone(name)
