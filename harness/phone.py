@@ -15,7 +15,7 @@ from typing import Any
 from harness.containers import Containers, json_lines
 from harness.inside.phone_config import State
 from harness.nodes.base import Node
-from harness.phone_container import NODE, WALLET, WALLET_CLI, PhoneContainer
+from harness.phone_container import NODE, WALLET, PhoneContainer
 from harness.toxiproxy import PhoneProxies, ProxyState, Toxiproxy, Way
 from harness.waits import (
     apps_running,
@@ -42,7 +42,7 @@ class Phone:
         self.lsp = lsp
         self.proxies = proxies
         self.container = PhoneContainer(node.name, containers)
-        self.wallet = Wallet(node.name, WALLET_CLI, containers)
+        self.wallet = Wallet(self.container, containers)
         self._toxiproxy = Toxiproxy(containers)
         self._containers = containers
 

@@ -1,6 +1,7 @@
 """A phone in the testbed: one container whose apps are a node and its wallet, run by harness/inside/phone.py."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from harness.topology import WALLET_SUFFIX, WalletSpec
 PORT = 8080
 """Where a phone's init takes pushes and orders."""
 DATA_DIR = "/data"
+STORE = f"{DATA_DIR}/wallet.sqlite"
 CONFIG = "/etc/phone.json"
 WALLET_CONFIG = "/etc/asyncpay/wallet.toml"
 WALLET_VARIABLE = "ASYNCPAY_WALLET_CONFIG"
@@ -64,13 +66,14 @@ def files(name: str, spec: WalletSpec, of_node: type[Node], node: dict[str, Any]
                 name=WALLET,
                 command=(*WALLET_CLI, "run", *spec.args),
                 stop_seconds=WALLET_STOP_SECONDS,
+                control=Path(f"{STORE}.sock"),
                 output="stdout",
             ),
         ),
     )
     sections: dict[str, dict[str, Any]] = {
         "node": of_node.access("localhost", of_node.folder),
-        "store": {"path": f"{DATA_DIR}/wallet.sqlite"},
+        "store": {"path": STORE},
         "policy": spec.policy,
     }
     return {
@@ -97,6 +100,10 @@ class PhoneContainer:
     def do_to_app(self, app: str, verb: str) -> None:
         """stop, kill, start or crash one app."""
         self._call("POST", f"apps/{app}/{verb}")
+
+    def ask(self, app: str, verb: str) -> Any:
+        """What an app says to a question without arguments."""
+        return self._call("GET", f"apps/{app}/answers/{verb}")
 
     def _call(self, verb: str, path: str) -> dict[str, Any]:
         try:

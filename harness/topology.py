@@ -103,7 +103,8 @@ class WalletSpec(_Strict):
     """The wallet that makes a phone of a payer or payee, in one container with the node. `component: IMAGE` is short.
 
     An image of your own is built upon the testbed's image of a phone (`docker inspect` of a phone names it) and brings
-    another program `asyncpay` that takes the same arguments (`asyncpay wallet ...`) and the same file.
+    another program `asyncpay` that takes the same arguments (`asyncpay wallet ...`) and the same file, and answers
+    `status` and `payments` at the socket beside its store, as asyncpay.service.control does.
     """
 
     model_config = ConfigDict(strict=False)

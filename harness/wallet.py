@@ -1,12 +1,16 @@
-"""A phone's wallet, asked by its own command line inside the phone."""
+"""A phone's wallet, told by its own command line inside the phone what to do.
+
+What waits ask again and again, a question's answer, comes through the phone's init: the command line is a process
+for each call.
+"""
 
 import json
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from harness.containers import ContainerError, Containers
 from harness.errors import NodeError
+from harness.phone_container import WALLET, WALLET_CLI, PhoneContainer
 from harness.waits import Predicate
 
 HANDED_OVER, SETTLED, FAILED = "handed over", "settled", "failed"
@@ -22,21 +26,29 @@ class WalletError(NodeError):
 class Wallet:
     """One phone's wallet. Calls raise WalletError, also while the phone sleeps."""
 
-    def __init__(self, phone: str, cli: Sequence[str], containers: Containers) -> None:
-        self.phone = phone
-        self._cli = cli
+    def __init__(self, container: PhoneContainer, containers: Containers) -> None:
+        self.phone = container.name
+        self._container = container
         self._containers = containers
 
     def call(self, command: str, *arguments: str) -> Any:
         """What a command says with --json. A payment that fails is an answer, not an error."""
         try:
-            said = self._containers.output(self.phone, [*self._cli, command, "--json", *arguments])
+            said = self._containers.output(self.phone, [*WALLET_CLI, command, "--json", *arguments])
         except ContainerError as error:
             raise WalletError(str(error)) from None
         try:
             return json.loads(said.stdout)
         except ValueError:
             raise WalletError(f"{self.phone}: {said.stderr.strip() or said.stdout!r}") from None
+
+    def _ask(self, verb: str) -> Plain:
+        """What the running wallet answers, and its command line prints with --json."""
+        try:
+            answer: Plain = self._container.ask(WALLET, verb)
+        except NodeError as error:
+            raise WalletError(str(error)) from None
+        return answer
 
     def receive(self, amount_msat: int, *options: str) -> Plain:
         """A new invoice: `invoice` (BOLT 11), `payment_hash`, `amount_msat`, `expires_at`."""
@@ -57,7 +69,7 @@ class Wallet:
 
     def payments(self) -> list[Plain]:
         """What this wallet has paid or is paying, oldest first."""
-        sent: list[Plain] = self.call("payments")["sent"]
+        sent: list[Plain] = self._ask("payments")["sent"]
         return sent
 
     def payment(self, payment_hash: str) -> Plain | None:
@@ -66,7 +78,7 @@ class Wallet:
 
     def announced(self) -> list[Plain]:
         """What payers have announced to this wallet."""
-        announced: list[Plain] = self.call("payments")["announced"]
+        announced: list[Plain] = self._ask("payments")["announced"]
         return announced
 
     def cancel(self, payment_hash: str) -> Plain:
@@ -76,8 +88,7 @@ class Wallet:
 
     def status(self) -> Plain:
         """Node, LSP, what is under way."""
-        status: Plain = self.call("status")
-        return status
+        return self._ask("status")
 
     def has_payment(self, payment_hash: str, *states: str) -> Predicate:
         """The payment is in one of these states."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -25,6 +26,8 @@ class AppSpec(BaseModel):
     """What makes it shut down in good order; SIGTERM if there is none."""
     stop_seconds: float = 30
     """After this long it is killed."""
+    control: Path | None = None
+    """Where it answers questions (asyncpay.service.control), if it does."""
     output: Literal["stdout", "stderr"] = "stderr"
     """Where its standard output goes: `stdout` is for JSON lines alone."""
 

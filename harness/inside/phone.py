@@ -7,6 +7,7 @@ crash. A push wakes a sleeping phone. All of that over HTTP, for the testbed and
     POST /sleep /wake /freeze /thaw
     POST /push {"method": "lsps5.payment_incoming"}         503 while the phone is frozen: it was not taken
     POST /apps/NAME/stop /kill /start /crash                stop and kill: it stays down until `start`
+    GET  /apps/NAME/answers/VERB                            what the app says to a question, such as `status`
 
 The container stops when its apps have (SIGTERM).
 """
@@ -25,6 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from asyncpay.service import control
 from asyncpay.service.journal import Journal
 from harness.inside.app import App
 from harness.inside.phone_config import CONFIG_VARIABLE, Config, State
@@ -113,6 +115,18 @@ class Phone:
             app.stays_down = verb in ("stop", "kill") or (app.stays_down and verb == "crash")
             self._journal.note(f"{verb} {name}")
 
+    async def answer(self, name: str, verb: str) -> Any:
+        """What a running app says to a question without arguments. RefusedError if it does not."""
+        app = self._apps.get(name)
+        if app is None or app.spec.control is None:
+            raise RefusedError(f"no app {name} answers questions")
+        if self.state is State.FROZEN:
+            raise RefusedError("the phone is frozen: thaw it first")
+        try:
+            return await asyncio.to_thread(control.ask, app.spec.control, verb)
+        except (control.RefusedError, control.NotRunningError) as error:
+            raise RefusedError(str(error)) from None
+
     def _now(self, state: State) -> None:
         if self.state is not state:
             self.state = state
@@ -132,13 +146,15 @@ def web(config: Config, journal: Journal) -> Starlette:
         yield
         await phone.sleep()
 
-    def doing(act: Callable[[Request], Awaitable[None]]) -> Callable[[Request], Awaitable[Response]]:
+    def doing(act: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
+        """What it answers, or how the phone is after it."""
+
         async def answer(request: Request) -> Response:
             try:
-                await act(request)
+                said = await act(request)
             except RefusedError as error:
                 return JSONResponse({"error": str(error)}, 503)
-            return JSONResponse(phone.status())
+            return JSONResponse(phone.status() if said is None else said)
 
         return answer
 
@@ -163,6 +179,8 @@ def web(config: Config, journal: Journal) -> Starlette:
         "push": push,
     }
     routes = [Route("/status", doing(status)), Route("/apps/{name}/{verb}", doing(app), methods=["POST"])]
+    question = doing(lambda request: phone.answer(request.path_params["name"], request.path_params["verb"]))
+    routes += [Route("/apps/{name}/answers/{verb}", question)]
     routes += [Route(f"/{verb}", doing(act), methods=["POST"]) for verb, act in verbs.items()]
     return Starlette(routes=routes, lifespan=life)
 

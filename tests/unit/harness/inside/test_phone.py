@@ -50,6 +50,10 @@ class Init:
         said: dict[str, Any] = answer.json()
         return said
 
+    def ask(self, app: str, verb: str) -> tuple[int, Any]:
+        answer = httpx.get(f"{self._url}/apps/{app}/answers/{verb}", timeout=30)
+        return answer.status_code, answer.json()
+
     def state(self) -> str:
         return str(httpx.get(f"{self._url}/status").json()["state"])
 
@@ -58,7 +62,7 @@ class Init:
         return next(app for app in apps if app["name"] == name)
 
     def wait(self, name: str, missing: Callable[[], str | None]) -> None:
-        wait_for(Predicate(name, missing), 10, 0.02)
+        wait_for(Predicate(name, missing), 30, 0.02)
 
     def runs(self, name: str = "app", starts: int = 1) -> dict[str, Any]:
         """Wait until the app runs, and was started so often."""
@@ -233,6 +237,37 @@ def test_only_what_is_meant_for_programs_is_on_standard_output(phone: Callable[.
     wait_for(Predicate("both_say", lambda: None if "{}" in (tmp_path / "stdout").read_text() else "not yet"), 10)
     wait_for(Predicate("both_say", lambda: None if "chatter" in (tmp_path / "stderr").read_text() else "not yet"), 10)
     assert "chatter" not in (tmp_path / "stdout").read_text()
+
+
+ANSWERING = """
+import asyncio, sys
+from pathlib import Path
+from asyncpay.service import control
+
+async def name(arguments, progress):
+    return {"name": "clock"}
+
+async def serve():
+    async with await control.serve(Path(sys.argv[1]), {"name": name}) as server:
+        await server.serve_forever()
+
+asyncio.run(serve())
+"""
+
+
+def test_a_question_is_passed_on_to_the_app_and_its_answer_back(phone: Callable[..., Init], tmp_path: Path) -> None:
+    socket_file = tmp_path / "app.sock"
+    command = (sys.executable, "-c", ANSWERING, str(socket_file))
+    init = phone(AppSpec(name="app", command=command, control=socket_file), AppSpec(name="mute", command=SLEEPER))
+    init.wait("app_listens", lambda: None if socket_file.exists() else "not yet")
+    init.wait("answered", lambda: None if init.ask("app", "name") == (200, {"name": "clock"}) else "not yet")
+    assert init.ask("mute", "name") == (503, {"error": "no app mute answers questions"})
+    assert "not understood" in init.ask("app", "weather")[1]["error"]
+    init.do("freeze")
+    assert init.ask("app", "name") == (503, {"error": "the phone is frozen: thaw it first"})
+    init.do("thaw")
+    init.do("apps/app/kill")
+    assert "nobody answers at" in init.ask("app", "name")[1]["error"]
 
 
 def test_what_it_does_not_know_is_refused(phone: Callable[..., Init]) -> None:
