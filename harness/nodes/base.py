@@ -54,6 +54,8 @@ class Channel:
     private: bool
     active: bool
     htlcs: int
+    htlcs_locked_in: int
+    """Of these, how many are in both ends' commitments and not on their way out, as far as this end knows (BOLT 2)."""
 
 
 Direction = tuple[str, str]

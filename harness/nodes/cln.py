@@ -36,6 +36,8 @@ PUBLISHED_FEE_BASE_MSAT = 1_000
 """What announced channels charge for each HTLC, as LND's do; lightningd's own default on regtest is 1 msat."""
 BESIDE_A_COMPONENT = ("--important-plugin=/opt/asyncpay/asyncpay/nodes/cln/plugin.py",)
 """Where docker/asyncpay puts the plugin. Were it not important, lightningd would outlive it and hold nothing."""
+LOCKED_IN = ("SENT_ADD_ACK_REVOCATION", "RCVD_ADD_ACK_REVOCATION")
+"""The states of an HTLC between its arrival in both commitments and its removal from the first of them."""
 UNUSED_PLUGINS = (
     "cln-grpc",
     "clnrest",
@@ -199,6 +201,7 @@ class ClnNode(Node):
                 private=channel["private"],
                 active=channel["peer_connected"] and channel["reestablished"],
                 htlcs=len(channel["htlcs"]),
+                htlcs_locked_in=sum(htlc["state"] in LOCKED_IN for htlc in channel["htlcs"]),
             )
             for channel in self._channels()
         ]

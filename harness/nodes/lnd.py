@@ -226,6 +226,7 @@ class LndNode(Node):
                 private=channel.private,
                 active=channel.active,
                 htlcs=len(channel.pending_htlcs),
+                htlcs_locked_in=len(channel.pending_htlcs),  # LND lists no others
             )
             for channel in self._channels()
         ]

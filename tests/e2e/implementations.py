@@ -30,9 +30,22 @@ def topology_on(implementation: str, name: str, *lsps: str, settings: Mapping[st
     """One of the topologies in the folder beside this file, with these nodes of that implementation."""
     topology = load(FOLDER / name, dict.fromkeys(lsps, implementation) | dict(settings or {}))
     if implementation == Implementation.CLN:
-        quiet = {lsp: topology.nodes[lsp].model_copy(update={"args": NO_DIALLING}) for lsp in lsps}
-        topology = topology.model_copy(update={"nodes": topology.nodes | quiet})
+        for lsp in lsps:
+            topology = with_arguments(topology, lsp, *NO_DIALLING)
     return topology
+
+
+def all_on(implementation: str, name: str, settings: Mapping[str, str] | None = None) -> Topology:
+    """One of those topologies with every node of that implementation."""
+    nodes = load(FOLDER / name).nodes
+    return load(FOLDER / name, dict.fromkeys(nodes, implementation) | dict(settings or {}))
+
+
+def with_arguments(topology: Topology, node: str, *arguments: str) -> Topology:
+    """The topology, in which this node has more arguments."""
+    spec = topology.nodes[node]
+    changed = spec.model_copy(update={"args": (*spec.args, *arguments)})
+    return topology.model_copy(update={"nodes": topology.nodes | {node: changed}})
 
 
 def capabilities(testbed: Testbed, node: str) -> Capabilities:

@@ -1,7 +1,7 @@
-"""A phone that speaks the protocol by hand, until there is a wallet (asyncpay.service has the LSP's side).
+"""A phone that speaks the protocol by hand, where a test wants what no wallet does.
 
-It uses the node adapter and the wire as a wallet will, keeps nothing, and decides nothing: a test says what
-happens next.
+It uses the node adapter and the wire as a wallet does, keeps nothing, and decides nothing: a test says what
+happens next. What its node can do only in its own way is in phone_nodes.py.
 """
 
 import asyncio
@@ -17,18 +17,17 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import phone_nodes
+from phone_nodes import PhoneNode
+
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Invoice, PaymentResult
 from asyncpay.lsps import jsonrpc
 from asyncpay.lsps.jsonrpc import Answer
 from asyncpay.node_events import CustomMessage, NodeEvent, OnionReceived
-from asyncpay.nodes.base import NodeUnreachableError
-from asyncpay.nodes.lnd import LndNode, payments
-from asyncpay.nodes.lnd.connection import Connection
-from asyncpay.nodes.proto import lightning_pb2 as ln
-from asyncpay.nodes.proto import router_pb2 as router
+from asyncpay.nodes.base import NodeUnreachableError, Payment
 from asyncpay.wire import blinding, messages, onion
-from asyncpay.wire.blinding import HopData
+from asyncpay.wire.blinding import Hop, HopData
 from asyncpay.wire.messages import (
     UNSIGNED,
     BlockRequest,
@@ -43,7 +42,6 @@ from asyncpay.wire.messages import (
 )
 from asyncpay.wire.onion import OnionMessage, Payload
 from harness import faults
-from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
 from harness.testbed import Testbed
 from harness.topology import Implementation
 from harness.waits import Predicate, wait_for
@@ -83,14 +81,8 @@ class Phone:
 
     def open(self) -> None:
         """Connect to the node, which must run, and listen. Again after the node was started again."""
-        containers = self.testbed.containers
-        address = containers.address(self.name, GRPC_PORT)
-        tls, macaroon = containers.read(self.name, f"{LND_DIR}/tls.cert"), containers.read(self.name, MACAROON)
-
-        async def connect() -> tuple[Connection, LndNode]:
-            return Connection(address, tls, macaroon), LndNode.connect(address, tls, macaroon)
-
-        self.lnd, self.node = self.run(connect())
+        self.own: PhoneNode = self.run(phone_nodes.connect(self.testbed, self.name))
+        self.node = self.own.node
         listening: Future[None] = Future()
         self._listening = asyncio.run_coroutine_threadsafe(self._listen(listening), self._loop)
         listening.result(30)
@@ -98,8 +90,7 @@ class Phone:
     def close(self) -> None:
         """Stop listening, and hang up."""
         self._listening.cancel()
-        self.run(self.node.close())
-        self.run(self.lnd.close())
+        self.run(self.own.close())
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -145,7 +136,7 @@ class Phone:
     def send(self, to: bytes, message: Message, reply_to_me: bool = False, via: Sequence[bytes] = ()) -> None:
         """Send a peer, or somebody beyond the nodes `via`, a message, with a way to answer if `reply_to_me`."""
         there = [*via, to]
-        path = blinding.build(blinding.hops_through(there, HopData()), secrets.token_bytes(32))
+        path = blinding.build(self.hops(*there), secrets.token_bytes(32))
         back = None
         if reply_to_me:
             hops = blinding.hops_through([*reversed(there), self.node_id], HopData(path_id=secrets.token_bytes(32)))
@@ -153,12 +144,17 @@ class Phone:
         payload = Payload(async_payment=message.encode(), reply_path=back)
         self.send_onion(there[0], onion.build(path, payload, secrets.token_bytes(32)))
 
-    def send_onion(self, first_hop: bytes, message: OnionMessage) -> None:
-        """Send a peer an onion message, not so fast that it drops it."""
+    def hops(self, *nodes: bytes, last: HopData | None = None) -> list[Hop]:
+        """The way of an onion message along these nodes, the first of them a peer: the last one is told `last`."""
+        start = [self.node_id] if self.own.sends_through_itself else []
+        return blinding.hops_through([*start, *nodes], last or HopData())
+
+    def send_onion(self, peer: bytes, message: OnionMessage) -> None:
+        """Send a message that was made for `hops`, the first of them this peer, not so fast that it is dropped."""
         if self._paced:
             time.sleep(max(0, self._next_onion_at - time.monotonic()))
             self._next_onion_at = time.monotonic() + PACE_SECONDS
-        self.run(self.node.send_onion(first_hop, message))
+        self.run(self.node.send_onion(self.node_id if self.own.sends_through_itself else peer, message))
 
     def call(self, lsp: bytes, method: str, **params: Any) -> Answer:
         """Ask an LSP something over LSPS0, and wait for its answer."""
@@ -208,34 +204,26 @@ class Phone:
         """An invoice of this phone."""
         return self.run(self.node.decode_invoice(self.testbed[self.name].create_invoice(amount_msat)))
 
-    def reset_mission_control(self) -> None:
-        """Have the node forget which channels failed: it blames its LSP's for a hold that was failed back."""
-        self.run(self._reset_mission_control())
-
-    async def _reset_mission_control(self) -> None:
-        await self.lnd.router.ResetMissionControl(router.ResetMissionControlRequest())
+    def forget_failures(self) -> None:
+        """Have the node forget which channels failed: it may blame its LSP's for a hold that was failed back."""
+        self.testbed[self.name].forget_failures()
 
     async def pay(
         self, invoice: Invoice, parts: int = 1, timeout_seconds: int = 20, slack_blocks: int = SLACK_BLOCKS
     ) -> PaymentResult:
         """Pay with slack on the final hop, in this many parts of equal size."""
-        decoded = await payments.decode(self.lnd, invoice.text)
         amount_msat = invoice.amount_msat or 0
-        order = payments.Payment(
+        order = Payment(
             invoice=invoice,
             amount_msat=amount_msat,
             fee_limit_msat=100_000,
             cltv_limit_blocks=2016,
             slack_blocks=slack_blocks,
             max_parts=parts,
+            max_part_msat=-(-amount_msat // parts),
             timeout_seconds=timeout_seconds,
         )
-        request = payments.by_its_parts(order, decoded)
-        request.max_shard_size_msat = -(-amount_msat // parts)
-        last = ln.Payment()
-        async for update in self.lnd.router.SendPaymentV2(request):
-            last = update
-        return payments.result(last)
+        return await self.own.pay(order)
 
 
 class Hold:

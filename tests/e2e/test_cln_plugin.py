@@ -42,7 +42,7 @@ def lsp(testbed: Testbed) -> Lsp:
 @pytest.fixture
 def a(testbed: Testbed) -> Iterator[Phone]:
     with Phone(testbed, "A") as phone:
-        phone.reset_mission_control()
+        phone.forget_failures()
         yield phone
 
 
@@ -135,5 +135,5 @@ def test_a_plugin_that_is_killed_lets_go_of_what_it_holds_and_lightningd_stops(
         assert money.count(testbed) == before
     else:
         assert_paid_once(testbed, before, hold)
-    a.reset_mission_control()
+    a.forget_failures()
     assert testbed.pay("A", "B", AMOUNT_MSAT).amount_msat == AMOUNT_MSAT

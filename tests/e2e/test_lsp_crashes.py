@@ -35,7 +35,7 @@ def lsp(testbed: Testbed) -> Lsp:
 @pytest.fixture
 def a(testbed: Testbed) -> Iterator[Phone]:
     with Phone(testbed, "A") as phone:
-        phone.reset_mission_control()
+        phone.forget_failures()
         yield phone
 
 

@@ -254,7 +254,7 @@ def is_paid(b: Phone, invoice: Invoice) -> bool:
 
 
 async def _look_up(b: Phone, invoice: Invoice) -> ln.Invoice:
-    return await b.lnd.lightning.LookupInvoice(ln.PaymentHash(r_hash=invoice.payment_hash))
+    return await b.own.lnd.lightning.LookupInvoice(ln.PaymentHash(r_hash=invoice.payment_hash))
 
 
 def test_the_courier_goes_for_a_payer_that_is_gone_and_the_payee_is_paid(a: Phone, b: Phone, lsp: Lsp) -> None:

@@ -57,7 +57,7 @@ def lsp_id(testbed: Testbed) -> bytes:
 def a(testbed: Testbed, lsp_id: bytes) -> Iterator[Phone]:
     with Phone(testbed, "A") as phone:
         make_new(phone, lsp_id)
-        phone.reset_mission_control()  # an HTLC that nobody came for makes LND avoid the channel
+        phone.forget_failures()  # an HTLC that nobody came for makes LND avoid the channel
         yield phone
 
 

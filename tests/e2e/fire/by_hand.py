@@ -58,5 +58,5 @@ def payer_by_hand(scene: Scene) -> Iterator[ByHand]:
     """A's wallet gives way to the test; the scene's end starts it again."""
     scene.a.container.do_to_app(WALLET, "stop")
     with HandMade(scene.testbed, "A") as a:
-        a.reset_mission_control()
+        a.forget_failures()
         yield ByHand(scene, a)

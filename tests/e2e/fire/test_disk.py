@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 from docker.models.containers import Container
+from implementations import CLN_IN_FULL, all_on
 
 from harness.lsp import DATA_DIR
 from harness.scene import Deal, Scene
-from harness.topology import Topology, load
+from harness.topology import Topology
 from harness.waits import Predicate, interceptor_attached, wait_for
-
-from .conftest import TOPOLOGIES
 
 FILL = f"cat /dev/zero > {DATA_DIR}/filler; sync"
 EMPTY = f"rm {DATA_DIR}/filler"
@@ -19,9 +18,9 @@ DAMAGE = f"dd if=/dev/urandom of={DATA_DIR}/lsp.sqlite bs=1000 seek=5 count=5 co
 MEND = f"rm {DATA_DIR}/lsp.sqlite*; cp /tmp/lsp.sqlite* {DATA_DIR}/"
 
 
-@pytest.fixture(scope="module")
-def topology() -> Topology:
-    return load(TOPOLOGIES / "small-disk.yaml")
+@pytest.fixture(scope="module", params=CLN_IN_FULL)
+def topology(request: pytest.FixtureRequest) -> Topology:
+    return all_on(request.param, "small-disk.yaml")
 
 
 @pytest.fixture

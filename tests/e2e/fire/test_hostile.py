@@ -4,41 +4,60 @@ What phones do to their own LSP, and pids at the LSP alone, are in tests/e2e/lsp
 """
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 
 import pytest
+from implementations import CLN_IN_FULL, all_on
 from phone import Hold
 from phone import Phone as HandMade
 
+from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Invoice
-from asyncpay.wire import blinding, messages, onion
+from asyncpay.wire import blinding, messages, onion, tlv
 from asyncpay.wire.blinding import Hop, HopData
-from asyncpay.wire.messages import BlockReply, BlockStatus, PaymentPending, PaymentRelease, ReleaseReply, ReleaseStatus
+from asyncpay.wire.messages import (
+    BlockReply,
+    BlockState,
+    BlockStatus,
+    BlockUpdate,
+    PaymentPending,
+    PaymentRelease,
+    ReleaseReply,
+    ReleaseStatus,
+)
 from asyncpay.wire.onion import LARGE_ROOM, Payload
 from harness.inside.push_records import Behaviour
-from harness.scene import Deal, Scene
-from harness.topology import Topology, load
+from harness.phone_container import WALLET
+from harness.scene import AMOUNT_MSAT, Deal, Scene
+from harness.topology import ASYNCPAY, Implementation, Topology
 from harness.waits import Predicate, wait_for
 
-from .conftest import TOPOLOGIES
+from .by_hand import payer_by_hand
 from .steps import assert_paid_once_or_returned
 
 MOST_HOLDS = 483
+HASHES, SIGNATURE = 2, 10
+"""Records of a block_request."""
 MAILBOX_MESSAGES = 50
 FLOOD = 60
 """More than a mailbox takes, and than LND lets wait: of these it may lose some."""
 
 
-@pytest.fixture(scope="module")
-def topology() -> Topology:
-    return load(TOPOLOGIES / "with-stranger.yaml")
+@pytest.fixture(scope="module", params=CLN_IN_FULL)
+def topology(request: pytest.FixtureRequest) -> Topology:
+    """Core Lightning shows messages to its plugin, which phones have: there the stranger is one, without its wallet."""
+    as_a_phone = {"M.component": ASYNCPAY} if request.param == Implementation.CLN else {}
+    return all_on(request.param, "with-stranger.yaml", as_a_phone)
 
 
 @pytest.fixture
 def stranger(scene: Scene) -> Iterator[HandMade]:
     scene.testbed["A"].forget_failures()
+    if "M" in scene.testbed.phones:
+        scene.testbed.phone("M").container.do_to_app(WALLET, "stop")
     with HandMade(scene.testbed, "M") as phone:
         yield phone
 
@@ -125,6 +144,69 @@ def test_forged_request_is_not_answered_and_holds_nothing(
     pay(scene, deal)
 
 
+def test_payers_own_request_replayed_by_somebody_else(scene: Scene, stranger: HandMade) -> None:
+    """Byte for byte, before the payer sends it, while its payment is held and after it has ended: it is the payer that
+    is answered, and nothing begins anew. Nor does it if the payer itself sends it once more."""
+    with payer_by_hand(scene) as by_hand:
+        hold = by_hand.hold(by_hand.invoice(AMOUNT_MSAT))
+
+        def replay(by: HandMade, status: BlockStatus = BlockStatus.ACCEPTED) -> None:
+            scene.fault(f"replayed request by {by.name}")
+            answers = by_hand.a.inbox.count(answer := BlockReply(unblock_hash=hold.request.unblock_hash, status=status))
+            by.send(hold.lsp_id, hold.request)
+            once_more = Predicate("payer_answered", lambda: None if answered(answer) > answers else "no new answer")
+            wait_for(once_more)
+            wait_until_dealt_with(scene, stranger)
+
+        def answered(answer: BlockReply) -> int:
+            return by_hand.a.inbox.count(answer)
+
+        replay(stranger)
+        hold.ask().pay().update(BlockState.HELD)
+        replay(stranger)
+        hold.stage(Stage.HELD)
+        scene.wait_for_htlcs(A=1, LSP=1)
+
+        hold.announce(by_hand.payee).update(BlockState.SETTLED)
+        for sender in (stranger, by_hand.a):
+            replay(sender)
+            hold.stage(Stage.SETTLED)
+        assert not [each for each in stranger.inbox if isinstance(each, BlockReply | BlockUpdate)]
+        by_hand.assert_paid(hold)
+
+
+def test_request_for_more_payments_than_a_request_may_name(scene: Scene, stranger: HandMade) -> None:
+    """Signed as it should be, and yet no message of the protocol: it is dropped."""
+
+    def asked(payment_hashes: int) -> str:
+        scene.fault(f"request with {payment_hashes} hashes")
+        request, content = request_for(scene, stranger, payment_hashes)
+        send_raw(stranger, [lsp_id(scene)], content)
+        wait_until_dealt_with(scene, stranger)
+        replies = [each for each in stranger.inbox if isinstance(each, BlockReply)]
+        return next((each.status.name for each in replies if each.unblock_hash == request.unblock_hash), "not answered")
+
+    assert [asked(number) for number in (4, 5, MOST_HOLDS)] == ["ACCEPTED", "not answered", "not answered"]
+    pay(scene, scene.deal())
+
+
+def request_for(scene: Scene, sender: HandMade, payment_hashes: int) -> tuple[messages.BlockRequest, bytes]:
+    """A request of one payment, and what it would be on the wire for so many, with its signature."""
+    request = messages.BlockRequest(
+        unblock_hash=secrets.token_bytes(32),
+        payment_hashes=(secrets.token_bytes(32),),
+        amount_msat=AMOUNT_MSAT,
+        release_by_height=scene.testbed.chain.height_blocks + 10,
+        hold_until=int(time.time()) + 600,
+        signature=messages.UNSIGNED,
+    )
+    records = request.to_records(without=SIGNATURE) | {HASHES: secrets.token_bytes(32 * payment_hashes)}
+    digest = sha256(tlv.encode(records)).hexdigest()
+    text = f"async-payments:block_request:{lsp_id(scene).hex()}:{digest}"
+    records[SIGNATURE] = sender.run(sender.node.sign(text))
+    return request, bytes([request.kind]) + tlv.encode(records)
+
+
 def test_foreign_block_of_the_same_payment_changes_nothing(scene: Scene, stranger: HandMade) -> None:
     """Accepted, as the stranger's own; its pid releases what came from the stranger, and that is nothing."""
     deal = held(scene)
@@ -145,7 +227,8 @@ def test_wrong_and_short_pids_release_nothing(scene: Scene, stranger: HandMade) 
     for pid in (*public, sha256(public[0]).digest(), bytes(32), secrets.token_bytes(32)):
         scene.fault("wrong pid")
         stranger.send(lsp_id(scene), PaymentRelease(pid=pid))
-        path = blinding.build([Hop(lsp_id(scene), HopData(path_id=pid, payment_unblock=pid))], secrets.token_bytes(32))
+        hops = stranger.hops(lsp_id(scene), last=HopData(path_id=pid, payment_unblock=pid))
+        path = blinding.build(hops, secrets.token_bytes(32))
         stranger.send_onion(lsp_id(scene), onion.build(path, Payload(), secrets.token_bytes(32)))
     for length in (0, 1, 31, 33):
         scene.fault("pid of another length")
@@ -185,7 +268,7 @@ def wallet_starts(scene: Scene) -> int:
 
 
 def send_raw(sender: HandMade, hops: list[bytes], content: bytes) -> None:
-    path = blinding.build(blinding.hops_through(hops, HopData()), secrets.token_bytes(32))
+    path = blinding.build(sender.hops(*hops), secrets.token_bytes(32))
     room = (LARGE_ROOM,) if len(content) > 1_000 else (onion.SMALL_ROOM,)
     sender.send_onion(hops[0], onion.build(path, Payload(async_payment=content), secrets.token_bytes(32), rooms=room))
 
@@ -235,7 +318,7 @@ def test_false_announcements_cost_nobody_money(scene: Scene, stranger: HandMade)
     for _ in range(5):
         scene.fault("false announcement")
         message = announcement(bytes.fromhex(deal.payment_hash), deal.amount_msat)
-        path = blinding.build(blinding.hops_through([lsp_id(scene), b_id(scene)], HopData()), secrets.token_bytes(32))
+        path = blinding.build(stranger.hops(lsp_id(scene), b_id(scene)), secrets.token_bytes(32))
         payload = Payload(async_payment=message.encode(), reply_path=back)
         stranger.send_onion(lsp_id(scene), onion.build(path, payload, secrets.token_bytes(32)))
 

@@ -28,7 +28,7 @@ def phones(testbed: Testbed) -> Iterator[tuple[Phone, Phone]]:
 @pytest.fixture
 def scene(testbed: Testbed, phones: tuple[Phone, Phone]) -> Iterator[Scene]:
     a, b = phones
-    a.reset_mission_control()
+    a.forget_failures()
     scene = Scene(testbed, testbed.lsp("LSP"), a, b, money.count(testbed))
     yield scene
     scene.clear()

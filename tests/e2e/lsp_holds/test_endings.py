@@ -57,7 +57,7 @@ def test_part_after_the_failure_fails(scene: Scene) -> None:
     hold.cancel()
     scene.assert_returned(hold)
 
-    scene.a.reset_mission_control()
+    scene.a.forget_failures()
     scene.assert_turned_away(hold)
 
     assert len(scene.block(hold)["parts"]) == 1

@@ -1,0 +1,79 @@
+"""What a phone played by hand needs of its node beyond the node interface, for each implementation."""
+
+from typing import Protocol
+
+from asyncpay.lightning import PaymentResult
+from asyncpay.nodes.base import Node, Payment
+from asyncpay.nodes.cln import ClnNode
+from asyncpay.nodes.lnd import LndNode, payments
+from asyncpay.nodes.lnd.connection import Connection
+from asyncpay.nodes.proto import lightning_pb2 as ln
+from harness.nodes.cln import SOCKET
+from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
+from harness.testbed import Testbed
+from harness.topology import Implementation
+
+
+class PhoneNode(Protocol):
+    """node: behind the interface that all components use."""
+
+    node: Node
+    sends_through_itself: bool
+    """An onion message must have a layer for the node itself, because it sends only what it has peeled."""
+
+    async def pay(self, order: Payment) -> PaymentResult:
+        """Pay, and wait until it is decided."""
+        ...
+
+    async def close(self) -> None:
+        """Hang up."""
+        ...
+
+
+class OfLnd:
+    """An LND."""
+
+    sends_through_itself = False
+
+    def __init__(self, lnd: Connection) -> None:
+        self.lnd = lnd
+        self.node: Node = LndNode(lnd)
+
+    async def pay(self, order: Payment) -> PaymentResult:
+        """See PhoneNode.pay. LND would try a payment that has failed once more, which the interface forbids."""
+        request = payments.by_its_parts(order, await payments.decode(self.lnd, order.invoice.text))
+        last = ln.Payment()
+        async for update in self.lnd.router.SendPaymentV2(request):
+            last = update
+        return payments.result(last)
+
+    async def close(self) -> None:
+        """See PhoneNode.close."""
+        await self.lnd.close()
+
+
+class OfCln:
+    """A lightningd with our plugin in it, to which no wallet is attached."""
+
+    sends_through_itself = True
+
+    def __init__(self, node: ClnNode) -> None:
+        self.node: Node = node
+
+    async def pay(self, order: Payment) -> PaymentResult:
+        """See PhoneNode.pay. A payment that has failed is not tried once more."""
+        return await self.node.pay(order)
+
+    async def close(self) -> None:
+        """See PhoneNode.close: each call is a connection of its own."""
+
+
+async def connect(testbed: Testbed, name: str) -> PhoneNode:
+    """The node of this name, from within a running event loop."""
+    match testbed.topology.nodes[name].implementation:
+        case Implementation.LND:
+            containers = testbed.containers
+            tls, macaroon = containers.read(name, f"{LND_DIR}/tls.cert"), containers.read(name, MACAROON)
+            return OfLnd(Connection(containers.address(name, GRPC_PORT), tls, macaroon))
+        case Implementation.CLN:
+            return OfCln(ClnNode(testbed.folder / "sockets" / name / SOCKET))
