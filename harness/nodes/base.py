@@ -213,7 +213,7 @@ class Node(ABC):
 
     @abstractmethod
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
-        """A BOLT 11 invoice, with hints for the private channels that are up."""
+        """A BOLT 11 invoice, with hints for the private channels that are up; 0 leaves the amount to the payer."""
 
     def forget_failures(self) -> None:  # noqa: B027 - most nodes remember none
         """Forget which channels failed earlier payments, so that the next one is not led around them."""

@@ -228,7 +228,7 @@ class ClnNode(Node):
         """See Node.create_invoice."""
         invoice = self._call(
             "invoice",
-            amount_msat=amount_msat,
+            amount_msat=amount_msat or "any",
             label=str(uuid.uuid4()),
             description=description,
             exposeprivatechannels=True,

@@ -1,8 +1,8 @@
 """What the plugin reports as one stream of events. It ends when lightningd does, or when another process attaches."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -20,10 +20,9 @@ from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.cln import htlcs, onions, reach
 from asyncpay.nodes.cln.rpc import ClnLostError, ClnRefusedError, Rpc
 from asyncpay.nodes.reach import Reach
+from asyncpay.nodes.streams import Merged
 from asyncpay.wire.errors import WireError
 
-MAX_WAITING_EVENTS = 1_000
-"""More than these wait in the plugin instead."""
 ANSWER_SECONDS = 12
 """The plugin answers a question for events within two seconds; a lightningd that takes so much longer is frozen."""
 UNKNOWN_METHOD = -32601
@@ -37,9 +36,8 @@ class Attachment:
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
-        self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue(MAX_WAITING_EVENTS)
+        self._events = Merged()
         self._reach = Reach(lambda: reach.look(rpc), self._events.put)
-        self._tasks: list[asyncio.Task[None]] = []
         self._session = 0
 
     async def events(self) -> AsyncIterator[NodeEvent]:
@@ -50,11 +48,8 @@ class Attachment:
             raise _absence(error) from None
         yield attached
         for follow in (self._follow_plugin, self._reach.watch):
-            self._tasks.append(asyncio.create_task(self._until_it_ends(follow)))
-        while True:
-            event = await self._events.get()
-            if isinstance(event, Exception):
-                raise event
+            self._events.follow(partial(self._until_it_ends, follow))
+        async for event in self._events.events():
             yield event
 
     async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
@@ -77,9 +72,7 @@ class Attachment:
 
     async def close(self) -> None:
         """End the stream; what is held stays held."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._events.close()
 
     async def _attach(self) -> Attached:
         """The plugin collects events from the first call on, so what happens after this look is reported."""
@@ -95,13 +88,10 @@ class Attachment:
         )
 
     async def _until_it_ends(self, follow: Callable[[], Awaitable[None]]) -> None:
-        """Whichever ends first ends all: its error comes last in the events, after what was reported before."""
         try:
             await follow()
         except NodeError as error:
-            await self._events.put(_absence(error))
-        except Exception as error:
-            await self._events.put(error)
+            raise _absence(error) from None
 
     async def _follow_plugin(self) -> None:
         """Ask for events; with the next question the plugin knows that the last ones have arrived."""

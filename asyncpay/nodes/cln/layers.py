@@ -11,9 +11,6 @@ from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 
 Json = Mapping[str, Any]
 
-BASIC_MPP = 0b11 << 16
-"""`basic_mpp` (BOLT 9), required and optional."""
-
 
 @asynccontextmanager
 async def of_payment(rpc: Rpc, payment: Payment, decoded: Json) -> AsyncIterator[str]:
@@ -39,11 +36,6 @@ async def avoid(rpc: Rpc, layer: str, failure: Json) -> None:
     """Leave the channel alone that `waitsendpay` blames."""
     if "erring_channel" in failure:
         await _disable(rpc, layer, f"{failure['erring_channel']}/{failure['erring_direction']}")
-
-
-def takes_parts(decoded: Json) -> bool:
-    """Whether the payee takes more than one part."""
-    return bool(int(decoded.get("features") or "0", 16) & BASIC_MPP)
 
 
 def hinted_channels(payment: Payment, decoded: Json) -> Iterator[tuple[Json, Json]]:

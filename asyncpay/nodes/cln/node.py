@@ -1,8 +1,10 @@
 """Core Lightning as a `Node`: each verb of the interface, over JSON-RPC."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from asyncpay.lightning import (
     Capabilities,
@@ -57,6 +59,7 @@ class ClnNode(Node):
 
     def __init__(self, socket: Path) -> None:
         self._rpc = Rpc(socket)
+        self._paying: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._attachment: Attachment | None = None
 
     async def events(self) -> AsyncIterator[NodeEvent]:
@@ -116,8 +119,9 @@ class ClnNode(Node):
         return invoices.invoice(text, await invoices.decode(self._rpc, text))
 
     async def pay(self, payment: Payment) -> PaymentResult:
-        """See Node.pay."""
-        return await payments.pay(self._rpc, payment)
+        """See Node.pay. CLN knows a payment only once it has parts, so whoever comes second waits."""
+        async with self._paying.setdefault(payment.invoice.payment_hash, asyncio.Lock()):
+            return await payments.pay(self._rpc, payment)
 
     async def track_payment(self, payment_hash: bytes) -> PaymentResult:
         """See Node.track_payment."""

@@ -6,15 +6,11 @@ from typing import Any
 
 from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.nodes.base import Payment
-from asyncpay.nodes.cln import invoices, layers
+from asyncpay.nodes.cln import invoices, layers, routes
 from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 
 Json = Mapping[str, Any]
 
-MAX_ROUTE_BLOCKS = 2016
-"""The most that CLN locks an HTLC for."""
-FINAL_PADDING_BLOCKS = 2
-"""Added to what the payee asks for, beside the one block that sendpay adds: three blocks may come on the way."""
 WAIT_SECONDS = 60
 """Of one waitsendpay, which is asked again until the part is decided."""
 
@@ -30,6 +26,9 @@ async def pay(rpc: Rpc, payment: Payment) -> PaymentResult:
         return known
     try:
         decoded = await invoices.decode(rpc, payment.invoice.text)
+        most_parts = routes.most_parts(payment, decoded)
+        if routes.fewest_parts(payment) > most_parts:
+            return _failed(f"it does not fit into {most_parts} parts of at most {payment.max_part_msat} msat")
         async with layers.of_payment(rpc, payment, decoded) as layer:
             return await _attempts(rpc, payment, decoded, layer)
     except ClnRefusedError as error:
@@ -72,36 +71,21 @@ def result(parts: Sequence[Json], failure: str = "every part of it failed") -> P
     return _failed(failure)
 
 
-def routes_request(payment: Payment, decoded: Json, layer: str, own_id: str) -> dict[str, Any]:
-    """What is asked of `getroutes`."""
-    final_cltv = payment.invoice.min_final_cltv_expiry + payment.slack_blocks + FINAL_PADDING_BLOCKS
-    mpp = payment.max_parts > 1 and layers.takes_parts(decoded)
-    return {
-        "source": own_id,
-        "destination": decoded["payee"],
-        "amount_msat": payment.amount_msat,
-        "layers": ["auto.localchans", "auto.sourcefree", *([] if mpp else ["auto.no_mpp_support"]), layer],
-        "maxfee_msat": payment.fee_limit_msat,
-        "final_cltv": final_cltv,
-        "maxdelay": min(payment.cltv_limit_blocks, MAX_ROUTE_BLOCKS) - 1,  # sendpay adds that block
-        "maxparts": payment.max_parts if mpp else 1,
-    }
-
-
 async def _attempts(rpc: Rpc, payment: Payment, decoded: Json, layer: str) -> PaymentResult:
     """Try until it succeeds, fails for good, or the time is over. Never before all parts of an attempt are decided."""
     own_id = (await rpc.call("getinfo"))["id"]
-    request = routes_request(payment, decoded, layer, own_id)
+    order = routes.request(payment, decoded, layer, own_id)
+    amounts_msat = routes.even(payment.amount_msat, routes.fewest_parts(payment))
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + payment.timeout_seconds
     failure, groupid = "", 0
     while True:
         try:
-            routes = (await rpc.call("getroutes", **request))["routes"]
+            paths = await routes.find(rpc, order, amounts_msat)
         except ClnRefusedError as error:
             return _failed(failure or error.details)
         groupid += 1
-        failures = await _attempt(rpc, payment, decoded, groupid, [route["path"] for route in routes])
+        failures = await _attempt(rpc, payment, decoded, groupid, paths)
         decided = await track(rpc, payment.invoice.payment_hash)
         if decided.status is PaymentStatus.SUCCEEDED or not failures:
             return decided

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from asyncpay.lightning import HtlcKey, Verdict
 from asyncpay.node_events import Attached, BlockConnected, CustomMessage, HtlcGone, HtlcOffered, NodeEvent
@@ -14,9 +15,7 @@ from asyncpay.nodes.proto import chainnotifier_pb2 as chain
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 from asyncpay.nodes.reach import Reach
-
-MAX_WAITING_EVENTS = 1_000
-"""More than these wait in LND instead, which then waits for us with forwarding too."""
+from asyncpay.nodes.streams import Merged
 
 _NETWORKS = {"mainnet": "bitcoin"}  # all others are called alike
 
@@ -26,9 +25,8 @@ class Attachment:
 
     def __init__(self, lnd: Connection) -> None:
         self._lnd = lnd
-        self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue(MAX_WAITING_EVENTS)
+        self._events = Merged()
         self._reach = Reach(lambda: reach.look(lnd), self._events.put)
-        self._tasks: list[asyncio.Task[None]] = []
         self._peers = lnd.lightning.SubscribePeerEvents(ln.PeerEventSubscription())
         self._channels = lnd.lightning.SubscribeChannelEvents(ln.ChannelEventSubscription())
         self._onions = lnd.lightning.SubscribeOnionMessages(ln.SubscribeOnionMessagesRequest())
@@ -54,11 +52,8 @@ class Attachment:
             "report what becomes of HTLCs": self._follow_outcomes,
             "offer HTLCs": self._follow_offers,
         }.items():
-            self._tasks.append(asyncio.create_task(self._until_it_ends(what, follow)))
-        while True:
-            event = await self._events.get()
-            if isinstance(event, Exception):
-                raise event
+            self._events.follow(partial(self._until_it_ends, what, follow))
+        async for event in self._events.events():
             yield event
 
     async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
@@ -67,8 +62,7 @@ class Attachment:
 
     async def close(self) -> None:
         """End all streams."""
-        for task in self._tasks:
-            task.cancel()
+        await self._events.close()
         streams = (
             self._peers,
             self._channels,
@@ -81,7 +75,6 @@ class Attachment:
         for call in streams:
             call.cancel()
         self._interceptor.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _attach(self) -> Attached:
         """Two of the streams begin with a word of their own. LND takes up calls in their order, so once these two have
@@ -105,13 +98,10 @@ class Attachment:
         )
 
     async def _until_it_ends(self, what: str, follow: Callable[[], Awaitable[None]]) -> None:
-        """Whichever stream ends first ends all: its error comes last in the events, after what was reported before."""
-        try:
-            with self._all_else_is_absence(), self._lnd.calling(what):
-                await follow()
-            raise NodeUnreachableError(f"LND at {self._lnd.address} ceased to {what}")
-        except Exception as error:
-            await self._events.put(error)
+        """Follow a stream. Its end is an error in any case, which says what LND does no longer."""
+        with self._all_else_is_absence(), self._lnd.calling(what):
+            await follow()
+        raise NodeUnreachableError(f"LND at {self._lnd.address} ceased to {what}")
 
     @contextmanager
     def _all_else_is_absence(self) -> Iterator[None]:

@@ -1,13 +1,16 @@
 """What CLN's parts amount to, and what is asked of askrene."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import Payment
-from asyncpay.nodes.cln import graph, invoices, layers, payments
+from asyncpay.nodes.cln import graph, invoices, layers, payments, routes
+from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 
+pytestmark = pytest.mark.anyio
 PAYEE = "02" * 33
 DECODED: dict[str, Any] = {
     "type": "bolt11 invoice",
@@ -20,6 +23,11 @@ DECODED: dict[str, Any] = {
     "min_final_cltv_expiry": 18,
     "features": "024100",  # basic_mpp
 }
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 def part(status: str, **changes: Any) -> dict[str, Any]:
@@ -64,7 +72,7 @@ def test_where_a_payment_stands(parts: list[dict[str, Any]], said: PaymentResult
 
 
 def test_the_slack_is_at_the_end_of_the_route() -> None:
-    request = payments.routes_request(order(), DECODED, "layer", "03" * 33)
+    request = routes.request(order(), DECODED, "layer", "03" * 33)
     assert request["final_cltv"] == 18 + 144 + 2
     assert request["maxdelay"] == 2_016 - 1
     assert request["maxparts"] == 16
@@ -73,9 +81,71 @@ def test_the_slack_is_at_the_end_of_the_route() -> None:
 
 @pytest.mark.parametrize(("max_parts", "features"), [(1, "024100"), (16, "4100"), (16, "")])
 def test_one_part_where_there_must_not_be_more(max_parts: int, features: str) -> None:
-    request = payments.routes_request(order(max_parts=max_parts), DECODED | {"features": features}, "layer", "us")
-    assert request["maxparts"] == 1
-    assert "auto.no_mpp_support" in request["layers"]
+    assert routes.most_parts(order(max_parts=max_parts), DECODED | {"features": features}) == 1
+
+
+@pytest.mark.parametrize(
+    ("max_part_msat", "amounts_msat"),
+    [(None, [5_000]), (5_000, [5_000]), (4_999, [2_500] * 2), (1_800, [1_667, 1_667, 1_666])],
+)
+def test_no_part_brings_more_than_it_may(max_part_msat: int | None, amounts_msat: list[int]) -> None:
+    payment = order(max_part_msat=max_part_msat)
+    assert routes.even(payment.amount_msat, routes.fewest_parts(payment)) == amounts_msat
+
+
+class Askrene(Rpc):
+    """Finds the way over one channel that charges 3 msat, and no more than one part for an amount."""
+
+    def __init__(self, *refused: int) -> None:
+        super().__init__(Path("nowhere"))
+        self.refused = refused
+        self.asked: list[dict[str, Any]] = []
+        self.reserved: list[dict[str, Any]] = []
+
+    async def call(self, method: str, seconds: float | None = None, **parameters: Any) -> dict[str, Any]:
+        match method:
+            case "getroutes":
+                amount_msat = parameters["amount_msat"]
+                if amount_msat in self.refused:
+                    raise ClnRefusedError("there is no way", 205, "there is no way", {})
+                self.asked.append(parameters)
+                hop = {
+                    "short_channel_id_dir": "1x2x3/0",
+                    "amount_in_msat": amount_msat + 3,
+                    "amount_out_msat": amount_msat,
+                }
+                return {"routes": [{"path": [hop]}]}
+            case "askrene-reserve":
+                self.reserved += parameters["path"]
+            case "askrene-unreserve":
+                for hop in parameters["path"]:
+                    self.reserved.remove(hop)
+        return {}
+
+
+ORDER = {"maxfee_msat": 10, "maxparts": 16, "layers": ["auto.localchans", "mine"]}
+
+
+async def test_each_amount_has_routes_of_its_own_within_the_common_limits() -> None:
+    askrene = Askrene()
+    paths = await routes.find(askrene, ORDER, [1_667, 1_667, 1_666])
+    assert [path[0]["amount_out_msat"] for path in paths] == [1_667, 1_667, 1_666]
+    assert [(asked["maxfee_msat"], asked["maxparts"]) for asked in askrene.asked] == [(10, 14), (7, 14), (4, 14)]
+    assert not askrene.reserved
+
+
+async def test_what_was_set_aside_is_let_go_when_there_is_no_way_for_the_rest() -> None:
+    askrene = Askrene(1_666)
+    with pytest.raises(ClnRefusedError, match="no way"):
+        await routes.find(askrene, ORDER, [1_667, 1_666])
+    assert len(askrene.asked) == 1
+    assert not askrene.reserved
+
+
+async def test_one_amount_sets_nothing_aside() -> None:
+    askrene = Askrene()
+    await routes.find(askrene, ORDER, [5_000])
+    assert askrene.asked == [ORDER | {"amount_msat": 5_000}]
 
 
 def test_hints_are_channels_to_the_payee() -> None:

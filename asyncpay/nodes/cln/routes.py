@@ -1,0 +1,84 @@
+"""The routes of a payment's parts, found by askrene (`getroutes`)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asyncpay.nodes.base import Payment
+from asyncpay.nodes.cln.rpc import Rpc
+
+Json = Mapping[str, Any]
+Path = Sequence[Json]
+"""The hops of one part, as `getroutes` tells them and `sendpay` takes them."""
+
+MAX_ROUTE_BLOCKS = 2016
+"""The most that CLN locks an HTLC for."""
+FINAL_PADDING_BLOCKS = 2
+"""Added to what the payee asks for, beside the one block that sendpay adds: three blocks may come on the way."""
+BASIC_MPP = 0b11 << 16
+"""`basic_mpp` (BOLT 9), required and optional."""
+
+
+def most_parts(payment: Payment, decoded: Json) -> int:
+    """Into how many parts the payment may be split: one, if the payee takes no more."""
+    takes_parts = int(decoded.get("features") or "0", 16) & BASIC_MPP
+    return max(payment.max_parts, 1) if takes_parts else 1
+
+
+def fewest_parts(payment: Payment) -> int:
+    """How many parts there must be for each to bring the payee no more than it may."""
+    return 1 if payment.max_part_msat is None else -(-payment.amount_msat // max(payment.max_part_msat, 1))
+
+
+def request(payment: Payment, decoded: Json, layer: str, own_id: str) -> Json:
+    """What is asked of `getroutes`, were the whole payment free to be split in any way."""
+    return {
+        "source": own_id,
+        "destination": decoded["payee"],
+        "amount_msat": payment.amount_msat,
+        "layers": ["auto.localchans", "auto.sourcefree", layer],
+        "maxfee_msat": payment.fee_limit_msat,
+        "final_cltv": payment.invoice.min_final_cltv_expiry + payment.slack_blocks + FINAL_PADDING_BLOCKS,
+        "maxdelay": min(payment.cltv_limit_blocks, MAX_ROUTE_BLOCKS) - 1,  # sendpay adds that block
+        "maxparts": most_parts(payment, decoded),
+    }
+
+
+async def find(rpc: Rpc, order: Json, amounts_msat: Sequence[int]) -> list[Path]:
+    """Routes for these amounts, together within the order's limits. ClnRefusedError if there are none.
+
+    askrene knows no limit to what one part may bring, so it is asked for one amount after the other, and told to set
+    aside for those to come what the earlier ones take.
+    """
+    paths: list[Path] = []
+    fee_left_msat = order["maxfee_msat"]
+    set_aside: list[Json] = []
+    try:
+        for number, amount_msat in enumerate(amounts_msat, start=1):
+            parts_left = order["maxparts"] - len(paths) - (len(amounts_msat) - number)
+            asked = {**order, "amount_msat": amount_msat, "maxfee_msat": fee_left_msat, "maxparts": parts_left}
+            found = [route["path"] for route in (await rpc.call("getroutes", **asked))["routes"]]
+            paths += found
+            fee_left_msat -= sum(path[0]["amount_in_msat"] - path[-1]["amount_out_msat"] for path in found)
+            if number < len(amounts_msat):
+                hops = [_taken(hop, order["layers"][-1]) for path in found for hop in path]
+                await rpc.call("askrene-reserve", path=hops)
+                set_aside += hops
+    finally:
+        if set_aside:
+            await rpc.call("askrene-unreserve", path=set_aside)
+    return paths
+
+
+def even(amount_msat: int, parts: int) -> list[int]:
+    """An amount in so many parts that differ by 1 msat at most, the larger ones first."""
+    least, larger = divmod(amount_msat, parts)
+    return [least + 1] * larger + [least] * (parts - larger)
+
+
+def _taken(hop: Json, layer: str) -> Json:
+    """What a part takes of a channel, as `askrene-reserve` is told of it."""
+    return {
+        "short_channel_id_dir": hop["short_channel_id_dir"],
+        "amount_msat": hop["amount_in_msat"],
+        "layer": layer,
+    }
