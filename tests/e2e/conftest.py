@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from phone import Phone
 from xdist.scheduler import LoadScopeScheduling
 
 from harness import money
+from harness.lsp import Lsp
+from harness.money import Money
 from harness.testbed import Testbed
 from harness.topology import Topology, load
 
@@ -42,6 +45,39 @@ def pair_file() -> Path:
 def pair(pair_file: Path) -> Topology:
     """The same, loaded."""
     return load(pair_file)
+
+
+@pytest.fixture
+def before(testbed: Testbed) -> Money:
+    """What everybody has when the test begins."""
+    return money.count(testbed)
+
+
+@pytest.fixture
+def lsp(testbed: Testbed) -> Lsp:
+    """The component of the node LSP."""
+    return testbed.lsp("LSP")
+
+
+@pytest.fixture
+def lsp_id(testbed: Testbed) -> bytes:
+    """Its node id, 33 bytes."""
+    return bytes.fromhex(testbed["LSP"].node_id)
+
+
+@pytest.fixture
+def a(testbed: Testbed) -> Iterator[Phone]:
+    """The payer A, played by the test."""
+    with Phone(testbed, "A") as phone:
+        phone.forget_failures()
+        yield phone
+
+
+@pytest.fixture
+def b(testbed: Testbed) -> Iterator[Phone]:
+    """The payee B, played by the test."""
+    with Phone(testbed, "B") as phone:
+        yield phone
 
 
 @pytest.fixture(autouse=True)

@@ -34,29 +34,6 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
         yield running
 
 
-@pytest.fixture
-def lsp(testbed: Testbed) -> Lsp:
-    return testbed.lsp("LSP")
-
-
-@pytest.fixture
-def a(testbed: Testbed) -> Iterator[Phone]:
-    with Phone(testbed, "A") as phone:
-        phone.forget_failures()
-        yield phone
-
-
-@pytest.fixture
-def b(testbed: Testbed) -> Iterator[Phone]:
-    with Phone(testbed, "B") as phone:
-        yield phone
-
-
-@pytest.fixture
-def before(testbed: Testbed) -> Money:
-    return money.count(testbed)
-
-
 def held(a: Phone, b: Phone, **options: int) -> Hold:
     """A payment of A's to B that the LSP holds."""
     return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay(**options).update(BlockState.HELD)

@@ -46,16 +46,6 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 
 @pytest.fixture
-def lsp(testbed: Testbed) -> Lsp:
-    return testbed.lsp("LSP")
-
-
-@pytest.fixture
-def lsp_id(testbed: Testbed) -> bytes:
-    return bytes.fromhex(testbed["LSP"].node_id)
-
-
-@pytest.fixture
 def a(testbed: Testbed) -> Iterator[Phone]:
     """The payer, which is nobody's client."""
     with Phone(testbed, "A") as phone:

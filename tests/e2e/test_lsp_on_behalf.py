@@ -38,32 +38,9 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 
 @pytest.fixture
-def lsp(testbed: Testbed) -> Lsp:
-    return testbed.lsp("LSP")
-
-
-@pytest.fixture
-def a(testbed: Testbed) -> Iterator[Phone]:
-    with Phone(testbed, "A") as phone:
-        phone.forget_failures()
-        yield phone
-
-
-@pytest.fixture
-def b(testbed: Testbed) -> Iterator[Phone]:
-    with Phone(testbed, "B") as phone:
-        yield phone
-
-
-@pytest.fixture
 def via(testbed: Testbed) -> list[bytes]:
     """B's way to A's LSP."""
     return [bytes.fromhex(testbed["router"].node_id)]
-
-
-@pytest.fixture
-def before(testbed: Testbed) -> Money:
-    return money.count(testbed)
 
 
 def held(a: Phone, invoice: Invoice, /, parts: int = 1, **changes: Any) -> Hold:

@@ -48,28 +48,28 @@ class Implementation:
 LND = Implementation(
     name="LND",
     capabilities=Capabilities(
-        # lnd_adapter/test_messages.py::test_an_onion_message_passes_through_and_arrives
+        # node_adapter/test_messages.py::test_an_onion_message_passes_through_and_arrives
         transit_release=Capability(True, "SubscribeOnionMessages shows what is forwarded"),
-        # lnd_adapter/test_htlcs.py::test_resumed_while_the_payer_is_away_an_htlc_fails
+        # node_adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
         forwards_with_payer_offline=Capability(False, "a RESUME without the incoming link fails"),
-        # lnd_adapter/test_restarts.py::test_a_restarted_lnd_offers_again_when_the_payer_is_back
+        # node_adapter/test_comings_and_goings.py::test_a_restarted_node_offers_again
         reoffers_without_payer=Capability(False, "held HTLCs are replayed at channel_reestablish"),
-        # lnd_adapter/test_htlcs.py::test_paid_on_behalf_of_a_payer_who_is_away
+        # node_adapter/test_htlcs.py::test_claimed_from_a_payer_who_is_away
         pays_on_behalf=Capability(True, "the same hash may come in and go out"),
-        # lnd_adapter/test_htlcs.py::test_an_answer_that_would_end_the_stream_is_not_sent
+        # node_adapter/test_htlcs.py::test_an_answer_that_would_end_the_stream_is_not_sent
         cutoff_blocks=19,
     ),
     offers_from_blocks=22,  # read in the source
-    offers_on_chain=True,  # lnd_adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
+    offers_on_chain=True,  # node_adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
     replays_to_interceptor=True,  # lnd#5115; no e2e test provokes it
     final_extra_blocks=3,  # tried by hand
     least_outgoing_blocks=3,  # read in the source
-    closes_after_blocks=0,  # lnd_adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
+    closes_after_blocks=0,  # node_adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
     claims_before_blocks=16,  # tried by hand
     mpp_timeout_seconds=120,  # tried by hand
     onion_burst=None,  # its 512 kbps a peer are out of reach for this protocol
     onion_seconds=0,
-    # lnd_adapter/test_restarts.py::test_a_settlement_is_told_only_once_the_payer_is_back
+    # node_adapter/test_lnd_only.py::test_a_settlement_is_told_only_once_the_payer_is_back
     tells_settlement_without_payer=False,
     # test_lsp_component.py::test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_again
     unattached_seconds=0,
@@ -80,10 +80,11 @@ LND = Implementation(
 CLN = Implementation(
     name="CLN",
     capabilities=Capabilities(
-        # test_cln_adapter.py::test_onion_messages_pass_unseen_and_are_seen_when_nobody_takes_them
+        # node_adapter/test_messages.py::test_an_onion_message_passes_through_and_arrives
         transit_release=Capability(False, "a message that is forwarded is invisible to plugins"),
-        forwards_with_payer_offline=Capability(True, "the incoming channel is not asked for"),  # tried by hand
-        # test_cln_adapter.py::test_a_restarted_node_offers_again_before_the_payer_is_back
+        # node_adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
+        forwards_with_payer_offline=Capability(True, "the incoming channel is not asked for"),
+        # node_adapter/test_comings_and_goings.py::test_a_restarted_node_offers_again
         reoffers_without_payer=Capability(True, "htlc_accepted is called again at start"),
         pays_on_behalf=Capability(False, "not needed"),
         # test_cln_plugin.py::test_near_its_expiry_an_htlc_is_failed_though_the_process_is_dead
@@ -99,12 +100,13 @@ CLN = Implementation(
     mpp_timeout_seconds=70,  # tried by hand
     onion_burst=4,  # read in the source
     onion_seconds=0.25,
-    tells_settlement_without_payer=True,  # tried by hand
+    # node_adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
+    tells_settlement_without_payer=True,
     # test_cln_plugin.py::test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not
     # test_lsp_crashes.py::test_killed_with_its_node_and_back_long_after_it
     unattached_seconds=10,
     pays_in_one_call=False,  # sendpay, once for each part
-    retries_parts=False,  # test_cln_adapter.py::test_failed_back_it_is_not_tried_again
+    retries_parts=False,  # node_adapter/test_payments.py::test_failed_back_it_is_not_tried_again
 )
 
 BY_NAME = {each.name: each for each in (LND, CLN)}

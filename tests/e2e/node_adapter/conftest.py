@@ -1,24 +1,19 @@
-"""A ==== LSP ---- B, where the LSP forwards nothing while no test is attached to it."""
+"""A ==== LSP ---- B, all of one implementation, where the LSP forwards nothing while no test is attached to it."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from implementations import CLN_IN_FULL
 
 from harness import faults
-from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from harness.topology import Topology, load
+
+from .helpers import hop
 
 
-@pytest.fixture(scope="session")
-def hop() -> Topology:
-    return load(Path(__file__).parent.parent / "topologies" / "hop.yaml")
-
-
-@pytest.fixture(scope="package")
-def testbed(hop: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    with running_testbed(hop, pytestconfig) as running:
+@pytest.fixture(scope="package", params=CLN_IN_FULL)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with hop(request.param, request.config) as running:
         yield running
 
 
@@ -29,9 +24,17 @@ def everybody_there(testbed: Testbed) -> None:
     for name in testbed.nodes.keys() - running:
         faults.come_back(testbed, name)
     for payer in ("A", "LSP"):
-        testbed.containers.run(payer, [*testbed.cli(payer), "resetmc"])
+        testbed[payer].forget_failures()
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="package", autouse=True)
+async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """All tests run in one event loop: what gRPC still has to say of a call that is over would find that of an earlier
+    test closed, and be taken for a failure of the next.
+    """
+    yield  # noqa: PT022 - the loop lives until this fixture ends

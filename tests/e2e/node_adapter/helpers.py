@@ -1,31 +1,54 @@
 """What several of these tests do. The harness waits in its own way, so its verbs are called in a thread."""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import phone_nodes
+import pytest
+from implementations import FOLDER
+
 from asyncpay.lightning import Invoice, Link, NodeId
-from asyncpay.nodes.base import Payment
-from asyncpay.nodes.lnd import LndNode
-from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
+from asyncpay.nodes.base import Node, Payment
+from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
+from harness.topology import Implementation, load
 
 AMOUNT_MSAT = 100_000_000
 FEE_LIMIT_MSAT = 1_000_000
+CLOSE_CONFIRMATIONS = 3
+"""Until then LND has a channel that its peer closes as open and its HTLCs as answerable, for it may yet be undone."""
 in_thread = asyncio.to_thread
 
+_HOPS = {Implementation.LND: "hop.yaml", Implementation.CLN: "hop-cln.yaml"}
+"""The same network, each node with what the adapter asks of it."""
 
-def adapter(testbed: Testbed, name: str) -> LndNode:
-    """The adapter of a node; it must run for its address to be known."""
-    containers = testbed.containers
-    certificate, macaroon = containers.read(name, f"{LND_DIR}/tls.cert"), containers.read(name, MACAROON)
-    return LndNode.connect(containers.address(name, GRPC_PORT), certificate, macaroon)
+
+@contextmanager
+def hop(implementation: str, config: pytest.Config) -> Iterator[Testbed]:
+    """A ==== LSP ---- B, with nobody attached to any of them."""
+    with running_testbed(load(FOLDER / _HOPS[Implementation(implementation)]), config) as running:
+        for component in running.lsps.values():
+            component.stop()
+        yield running
+
+
+@asynccontextmanager
+async def adapter(testbed: Testbed, name: str) -> AsyncIterator[Node]:
+    """The adapter of a node, which must run for its address to be known."""
+    own = await phone_nodes.connect(testbed, name)
+    try:
+        yield own.node
+    finally:
+        await own.close()
 
 
 def node_id(testbed: Testbed, name: str) -> NodeId:
     return bytes.fromhex(testbed[name].node_id)
 
 
-async def invoice_of_b(testbed: Testbed, reader: LndNode, amount_msat: int = AMOUNT_MSAT) -> Invoice:
+async def invoice_of_b(testbed: Testbed, reader: Node, amount_msat: int = AMOUNT_MSAT) -> Invoice:
     return await reader.decode_invoice(await in_thread(testbed["B"].create_invoice, amount_msat))
 
 

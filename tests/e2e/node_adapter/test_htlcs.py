@@ -1,4 +1,4 @@
-"""HTLCs held by a real LND: what it offers, what it does with the answers, and what it says of the outcome."""
+"""HTLCs held by a real node: what it offers, what it does with the answers, and what it says of the outcome."""
 
 import asyncio
 from hashlib import sha256
@@ -46,14 +46,15 @@ async def test_hold_and_resume(testbed: Testbed) -> None:
 
         to_a, to_b = (link_to(log.attached.links, node_id(testbed, name)) for name in ("A", "B"))
         assert (offer.key.short_channel_id, offer.peer) == (to_a.short_channel_id, to_a.peer)
-        assert (offer.outgoing_channel, offer.outgoing_node) == (to_b.short_channel_id, None)
+        assert offer.outgoing_channel in {to_b.short_channel_id, *to_b.aliases}
+        assert offer.outgoing_node is None
         assert (offer.payment_hash, offer.outgoing_amount_msat) == (invoice.payment_hash, AMOUNT_MSAT)
         assert offer.incoming_amount_msat > AMOUNT_MSAT
-        assert offer.outgoing_expiry == height + invoice.min_final_cltv_expiry + 100 + 3  # LND's own padding
+        assert offer.outgoing_expiry == height + invoice.min_final_cltv_expiry + 100 + 3  # for blocks on the way
         [pending] = await lsp.pending_htlcs()
         assert (pending.key, pending.peer, pending.incoming) == (offer.key, offer.peer, True)
         assert (pending.payment_hash, pending.expiry) == (offer.payment_hash, offer.incoming_expiry)
-        assert pending.amount_msat == offer.incoming_amount_msat // 1_000 * 1_000
+        assert 0 <= offer.incoming_amount_msat - pending.amount_msat < 1_000
 
         await lsp.answer(offer.key, Verdict.RESUME)
         settled = await log.take(HtlcSettled)
@@ -73,10 +74,10 @@ async def test_hold_and_fail(testbed: Testbed) -> None:
         paying = asyncio.create_task(a.pay(order(await invoice_of_b(testbed, a))))
         offer = (await log.take(HtlcOffered)).htlc
         await lsp.answer(offer.key, Verdict.FAIL)
-        assert (await log.take(HtlcFailed)).key == offer.key
         assert (await log.take(HtlcGone)).key == offer.key
         result = await paying
-    assert (result.status, result.failure) == (PaymentStatus.FAILED, "no route")
+    assert (result.status, result.preimage) == (PaymentStatus.FAILED, None)
+    assert result.failure
     assert await in_thread(money.count, testbed) == before
 
 
@@ -84,10 +85,10 @@ async def test_an_answer_that_would_end_the_stream_is_not_sent(testbed: Testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         paying = asyncio.create_task(a.pay(order(await invoice_of_b(testbed, a))))
         key = (await log.take(HtlcOffered)).htlc.key
-        with pytest.raises(NodeUnreachableError, match="does not offer it"):
+        with pytest.raises(NodeUnreachableError, match=r"does not (offer|hold) it"):
             await lsp.answer(HtlcKey(ShortChannelId(1), 7), Verdict.FAIL)
         await lsp.answer(key, Verdict.RESUME)
-        with pytest.raises(NodeUnreachableError, match="does not offer it"):
+        with pytest.raises(NodeUnreachableError, match=r"does not (offer|hold) it"):
             await lsp.answer(key, Verdict.RESUME)
         await log.take(HtlcGone)
         height = await in_thread(testbed.mine)
@@ -95,17 +96,8 @@ async def test_an_answer_that_would_end_the_stream_is_not_sent(testbed: Testbed)
         assert (await paying).status is PaymentStatus.SUCCEEDED
 
 
-async def test_there_is_one_interceptor(testbed: Testbed) -> None:
-    async with adapter(testbed, "LSP") as lsp, adapter(testbed, "LSP") as second, following(lsp) as log:
-        with pytest.raises(NodeUnreachableError, match="interceptor"):
-            await anext(second.events())  # not even Attached
-        height = await in_thread(testbed.mine)
-        await log.take(BlockConnected, lambda block: block.height == height)
-
-
-async def test_resumed_while_the_payer_is_away_an_htlc_fails(testbed: Testbed) -> None:
+async def test_resumed_while_the_payer_is_away(testbed: Testbed) -> None:
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
-        assert not lsp.capabilities.forwards_with_payer_offline
         invoice = await invoice_of_b(testbed, a)
         paying = asyncio.create_task(a.pay(order(invoice)))
         key = (await log.take(HtlcOffered)).htlc.key
@@ -113,14 +105,20 @@ async def test_resumed_while_the_payer_is_away_an_htlc_fails(testbed: Testbed) -
         await asyncio.gather(paying, return_exceptions=True)
         await log.take(LinkChanged, lambda event: not event.link.usable)
         await lsp.answer(key, Verdict.RESUME)
+        forwarded = bool(lsp.capabilities.forwards_with_payer_offline)
+        if forwarded:
+            assert (await log.take(HtlcSettled)).key == key  # the payer is still away
         await in_thread(faults.come_back, testbed, "A")
-        assert (await log.take(HtlcFailed)).key == key
+        if not forwarded:
+            assert (await log.take(HtlcFailed)).key == key
         await log.take(HtlcGone)
     async with adapter(testbed, "A") as a:
-        assert (await a.track_payment(invoice.payment_hash)).status is PaymentStatus.FAILED
+        result = await a.track_payment(invoice.payment_hash)
+    assert result.status is (PaymentStatus.SUCCEEDED if forwarded else PaymentStatus.FAILED)
 
 
-async def test_paid_on_behalf_of_a_payer_who_is_away(testbed: Testbed) -> None:
+async def test_claimed_from_a_payer_who_is_away(testbed: Testbed) -> None:
+    """With a preimage that came another way: the LSP has paid the invoice itself, over other HTLCs of the same hash."""
     before = await in_thread(money.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         invoice = await invoice_of_b(testbed, a)

@@ -4,27 +4,23 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from implementations import CLN_IN_FULL
 
-from asyncpay.lightning import PaymentStatus, Verdict
-from asyncpay.node_events import BlockConnected, HtlcGone, HtlcOffered, LinkClosed
-from harness.pytest_plugin import running_testbed
+from asyncpay.lightning import HtlcKey, PaymentResult, PaymentStatus, Verdict
+from asyncpay.node_events import HtlcGone, HtlcOffered, LinkClosed, NodeEvent
 from harness.testbed import Testbed
-from harness.topology import Topology
 from harness.waits import Predicate, wait_for
 
 from .following import Following, following
-from .helpers import AMOUNT_MSAT, adapter, in_thread, invoice_of_b, order
+from .helpers import AMOUNT_MSAT, CLOSE_CONFIRMATIONS, adapter, hop, in_thread, invoice_of_b, order
 
 pytestmark = pytest.mark.anyio
 
-CLOSE_CONFIRMATIONS = 3
-"""Until then LND has the channel as open and its HTLCs as answerable, for the close may yet be undone."""
 
-
-@pytest.fixture
-def testbed(hop: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed]:
+@pytest.fixture(params=CLN_IN_FULL)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     """One of its own, for it loses a channel."""
-    with running_testbed(hop, pytestconfig) as running:
+    with hop(request.param, request.config) as running:
         yield running
 
 
@@ -33,15 +29,27 @@ def money_counted() -> None:
     """The money of the closed channel is on chain in the end."""
 
 
-def gone_after_another_block(testbed: Testbed, log: Following) -> Predicate:
-    """LND claims the HTLC in a transaction of its own, which waits for a block once it is there."""
+def decided(testbed: Testbed, paying: "asyncio.Task[PaymentResult]") -> Predicate:
+    """The LSP claims the HTLC in a transaction of its own, which waits for a block once it is there."""
 
     def missing() -> str | None:
-        if any(isinstance(event, HtlcGone) for event in log.untaken):
-            return None
-        return f"not by block {testbed.mine()}, mempool: {testbed.chain.mempool()}"
+        return None if paying.done() else f"not by block {testbed.mine()}, mempool: {testbed.chain.mempool()}"
 
-    return Predicate("htlc_gone", missing)
+    return Predicate("payment_decided", missing)
+
+
+async def closed_under(log: Following, key: HtlcKey) -> None:
+    """The node offers the HTLC again, now for its preimage only, or says that it is gone from where it was."""
+
+    def of_this(event: NodeEvent) -> bool:
+        match event:
+            case HtlcOffered(htlc):
+                return htlc.key == key
+            case HtlcGone(gone):
+                return gone == key
+        return False
+
+    await log.take(object, of_this)  # type: ignore[arg-type]
 
 
 async def test_a_channel_closed_under_a_held_htlc(testbed: Testbed) -> None:
@@ -50,20 +58,13 @@ async def test_a_channel_closed_under_a_held_htlc(testbed: Testbed) -> None:
         invoice = await invoice_of_b(testbed, a)
         paying = asyncio.create_task(a.pay(order(invoice, slack_blocks=100)))
         offer = (await log.take(HtlcOffered)).htlc
-        command = [*testbed.cli("A"), "closechannel", "--force", "--chan_point", channel.funding]
-        assert await in_thread(testbed.containers.run, "A", command) == 0
+        await in_thread(testbed["A"].force_close, channel)
         await in_thread(testbed.mine, CLOSE_CONFIRMATIONS)
         assert str((await log.take(LinkClosed)).short_channel_id) == channel.short_channel_id
-        on_chain = (await log.take(HtlcOffered)).htlc
-        assert (on_chain.key, on_chain.peer) == (offer.key, offer.peer)
+        await closed_under(log, offer.key)
 
-        await lsp.answer(offer.key, Verdict.FAIL)  # LND takes no such answer any more, and would end the stream
-        height = await in_thread(testbed.mine)
-        await log.take(BlockConnected, lambda block: block.height == height)
         paid = await lsp.pay(order(invoice, fee_limit_msat=offer.outgoing_amount_msat - AMOUNT_MSAT))
         await lsp.answer(offer.key, Verdict.SETTLE, paid.preimage)
-
-        await in_thread(wait_for, gone_after_another_block(testbed, log))
-        assert (await log.take(HtlcGone)).key == offer.key
+        await in_thread(wait_for, decided(testbed, paying), 60)
         result = await paying
     assert (result.status, result.preimage) == (PaymentStatus.SUCCEEDED, paid.preimage)
