@@ -1,12 +1,14 @@
 """Asking the LSP to hold the coming parts: again and again, with the same bytes, until it answers.
 
 An LSP answers a request that it knows with the present state of the block. So it is asked also while the
-node pays: an update that was lost is told again.
+node pays: an update that was lost is told again. By then nothing is urgent, and a request is large (32 kB with
+its courier): on a slow line it would be in the way of the very HTLCs that are waited for, so the pauses grow.
 """
 
 import math
 from dataclasses import replace
 
+from asyncpay.engine import pauses
 from asyncpay.engine.payer import progress
 from asyncpay.engine.payer.effects import SendToLsp
 from asyncpay.engine.payer.events import Ordered, Replied
@@ -68,7 +70,7 @@ def run(turn: Turn, payment: OutgoingPayment) -> None:
         return
     request = messages.decode(payment.request)
     assert isinstance(request, BlockRequest)
-    again = turn.now + turn.policy.request_seconds
+    again = turn.now + _pause_seconds(turn, payment)
     turn.put(replace(payment, requests_sent=payment.requests_sent + 1, request_next_at=again))
     turn.do(SendToLsp(payment.lsp, request))
 
@@ -78,6 +80,12 @@ def next_at(turn: Turn, payment: OutgoingPayment) -> float:
     if payment.request_next_at is None or not turn.state.attached or not _is_open(turn, payment):
         return math.inf
     return payment.request_next_at
+
+
+def _pause_seconds(turn: Turn, payment: OutgoingPayment) -> float:
+    if payment.stage is Stage.REQUESTED:
+        return turn.policy.request_seconds
+    return pauses.doubled(turn.policy.request_seconds, turn.policy.request_most_seconds, payment.requests_sent)
 
 
 def _is_open(turn: Turn, payment: OutgoingPayment) -> bool:

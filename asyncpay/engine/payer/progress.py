@@ -19,6 +19,7 @@ def advance(turn: Turn, payment: OutgoingPayment, trigger: Trigger, failure: str
     moved = replace(
         payment,
         stage=stage,
+        requests_sent=0 if stage is Stage.PAYING else payment.requests_sent,
         request_next_at=turn.now + turn.policy.request_seconds if stage is Stage.PAYING else None,
         failure=failure or payment.failure,
         ended_at=turn.now if stage in FINISHED else None,

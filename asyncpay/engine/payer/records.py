@@ -22,7 +22,7 @@ class OutgoingPayment:
     release_by_height, hold_until: the block's deadlines, a height and Unix seconds.
     request, cancel: the signed BlockRequest and CancelRequest, encoded.
     pending: the onion message with payment_pending, for the LSP to forward.
-    requests_sent, request_next_at: how often the request was sent, and when it is due again.
+    requests_sent, request_next_at: how often the request was sent (since the node pays), and when it is due again.
     cancelled: the user, or the wallet for lack of answers, wants the parts back.
     cancels_sent, cancel_next_at: likewise of the cancel; None while there is none, or once it is answered.
     told: what the LSP last said of the block; told_parts: of how many parts.

@@ -169,21 +169,39 @@ def test_a_payment_that_was_not_answered_ends_at_its_deadlines(how: str) -> None
     assert world.sent(CancelRequest) == []
 
 
-def test_while_the_node_pays_the_request_is_repeated_for_the_sake_of_its_answer() -> None:
+def test_while_the_node_pays_the_request_is_repeated_less_and_less_often_for_the_sake_of_its_answer() -> None:
+    """A request is 32 kB with its courier: a slow line must not be full of them when the HTLCs are to get through."""
     world = World()
     world.mute = True
     world.order()
     world.lsp_accepts()
     assert world.stage is Stage.PAYING
-    world.sleep(100)
+    times = []
+    for second in range(1, 2_000):
+        before = len(world.sent(BlockRequest))
+        world.sleep(1)
+        times += [second] * (len(world.sent(BlockRequest)) - before)
     assert world.stage is Stage.PAYING
-    assert len(world.sent(BlockRequest)) == 11
+    assert times == [10, 20, 40, 80, 160, 320, 640, 1240, 1840], "doubled up to ten minutes"
     world.mute = False
-    world.sleep(10)
+    world.sleep(600)
     assert world.stage is Stage.HANDED_OVER
     sent = len(world.sent(BlockRequest))
     world.sleep(1000)
     assert len(world.sent(BlockRequest)) == sent
+
+
+def test_a_new_connection_while_the_node_pays_begins_with_short_pauses_again() -> None:
+    world = World()
+    world.mute = True
+    world.order()
+    world.lsp_accepts()
+    world.sleep(1_000)
+    world.disconnect()
+    world.connect()
+    sent = len(world.sent(BlockRequest))
+    world.sleep(10)
+    assert len(world.sent(BlockRequest)) == sent + 1
 
 
 @pytest.mark.parametrize("why", ["cancelled", "ended"])
