@@ -54,6 +54,7 @@ class Channel:
     private: bool
     active: bool
     htlcs: int
+    """Those that this end's own commitment has (LND), or that it has offered or been offered (CLN)."""
     htlcs_locked_in: int
     """Of these, how many are in both ends' commitments and not on their way out, as far as this end knows (BOLT 2)."""
 
@@ -217,6 +218,10 @@ class Node(ABC):
 
     def forget_failures(self) -> None:  # noqa: B027 - most nodes remember none
         """Forget which channels failed earlier payments, so that the next one is not led around them."""
+
+    @abstractmethod
+    def parts_in_flight(self, payment_hash: str) -> int:
+        """How many parts of an own payment the node has sent, and does not know the end of; 0 if it knows none."""
 
     @abstractmethod
     def pay(self, invoice: str, timeout_seconds: int = 30) -> Payment:

@@ -235,6 +235,11 @@ class ClnNode(Node):
         )
         return str(invoice["bolt11"])
 
+    def parts_in_flight(self, payment_hash: str) -> int:
+        """See Node.parts_in_flight."""
+        parts = self._call("listsendpays", payment_hash=payment_hash)["payments"]
+        return sum(part["status"] == "pending" for part in parts)
+
     def pay(self, invoice: str, timeout_seconds: int = 30) -> Payment:
         """See Node.pay."""
         payment_hash = self._call("decode", string=invoice)["payment_hash"]

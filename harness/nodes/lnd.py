@@ -226,7 +226,7 @@ class LndNode(Node):
                 private=channel.private,
                 active=channel.active,
                 htlcs=len(channel.pending_htlcs),
-                htlcs_locked_in=len(channel.pending_htlcs),  # LND lists no others
+                htlcs_locked_in=sum(htlc.locked_in for htlc in channel.pending_htlcs),
             )
             for channel in self._channels()
         ]
@@ -261,6 +261,20 @@ class LndNode(Node):
         """See Node.forget_failures. LND avoids a channel that failed a payment for an hour."""
         with self._calling("forget failures"):
             RouterStub(self._channel).ResetMissionControl(router.ResetMissionControlRequest(), timeout=CALL_SECONDS)
+
+    def parts_in_flight(self, payment_hash: str) -> int:
+        """See Node.parts_in_flight."""
+        request = router.TrackPaymentRequest(payment_hash=bytes.fromhex(payment_hash))
+        try:
+            with self._calling("tell where a payment stands"):
+                updates = RouterStub(self._channel).TrackPaymentV2(request, timeout=CALL_SECONDS)
+                payment = next(updates)
+                updates.cancel()
+        except NodeError as error:
+            if "payment isn't initiated" in str(error):
+                return 0
+            raise
+        return sum(attempt.status == ln.HTLCAttempt.IN_FLIGHT for attempt in payment.htlcs)
 
     def pay(self, invoice: str, timeout_seconds: int = 30) -> Payment:
         """See Node.pay."""
