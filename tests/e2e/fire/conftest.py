@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from implementations import CLN_IN_FULL
 
 from harness import money, scenarios
 from harness.pytest_plugin import running_testbed
@@ -12,7 +13,10 @@ from harness.scene import Scene, restore
 from harness.testbed import Testbed
 from harness.topology import Topology, load
 
+from .steps import everybody_back
+
 TOPOLOGIES = Path(__file__).parents[1] / "topologies"
+LINE = ("A", "LSP_a", "router", "LSP_b", "B")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -26,6 +30,12 @@ def topology() -> Topology:
     return load(TOPOLOGIES / "pocket.yaml")
 
 
+@pytest.fixture(scope="module", params=CLN_IN_FULL)
+def line_of_phones(request: pytest.FixtureRequest) -> Topology:
+    """The whole line, all of its nodes of one implementation."""
+    return load(TOPOLOGIES / "line-of-phones.yaml", dict.fromkeys(LINE, request.param))
+
+
 @pytest.fixture(scope="module")
 def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed]:
     with running_testbed(topology, pytestconfig) as running:
@@ -36,3 +46,13 @@ def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed
 def scene(testbed: Testbed, record_property: Recorder) -> Iterator[Scene]:
     yield Scene(testbed, money.count(testbed), record=record_property)
     restore(testbed, testbed.phones.values())
+
+
+@pytest.fixture
+def line_scene(request: pytest.FixtureRequest, testbed: Testbed, record_property: Recorder) -> Iterator[Scene]:
+    """A scene in which whoever is struck comes back before the money is counted: only a failed test leaves a mess."""
+    scene = Scene(testbed, money.count(testbed), record=record_property)
+    failed_before = request.session.testsfailed
+    yield scene
+    if request.session.testsfailed > failed_before:
+        everybody_back(scene)

@@ -11,6 +11,7 @@ from harness.faults import channels_usable
 from harness.lsp import Lsp
 from harness.moments import frozen_before
 from harness.phone import Phone
+from harness.scenarios import PAID, RETURNED
 from harness.scene import Deal, Scene
 from harness.toxiproxy import Way
 from harness.waits import Predicate, interceptor_attached, wait_for
@@ -120,11 +121,12 @@ def everybody_back(scene: Scene) -> None:
         wait_for(phone.wallet.ready(), 60)
 
 
-def assert_paid_once_or_returned(scene: Scene, deal: Deal, timeout_seconds: float = 180) -> None:
-    """The payer's wallet says how it ended, and the money of every node agrees."""
+def assert_paid_once_or_returned(scene: Scene, deal: Deal, timeout_seconds: float = 180) -> str:
+    """The payer's wallet says how it ended, and the money of every node agrees. The outcome, of harness.scenarios."""
     payment = deal.wait_until("settled", "failed", timeout_seconds=timeout_seconds)
     everybody_back(scene)
     if payment["state"] == "settled":
         scene.assert_paid(deal)
-    else:
-        scene.assert_nobody_paid(deal)
+        return PAID
+    scene.assert_nobody_paid(deal)
+    return RETURNED

@@ -1,14 +1,16 @@
-"""Everything that runs, struck at every step of the protocol: a payment is paid once or returned in full."""
+"""Everything that runs, struck at every step of the protocol: a payment is paid once, or returned in full where
+outcomes.py says why.
+"""
 
 import pytest
 
 from harness.scene import Scene
 from harness.strikes import Blow, struck, victim
-from harness.topology import Topology, load
+from harness.topology import Topology
 
 from .cells import cells
-from .conftest import TOPOLOGIES
-from .steps import MOMENTS, assert_paid_once_or_returned, everybody_back
+from .outcomes import assert_ended
+from .steps import MOMENTS
 
 VICTIMS = ("A-wallet", "A", "LSP_a-lsp", "LSP_a", "router", "LSP_b-lsp", "LSP_b", "B-wallet", "B", "push")
 """As harness.strikes names them; A and B are the phones' nodes."""
@@ -30,16 +32,20 @@ TABLE = [(step, name, blow) for step in MOMENTS for name in VICTIMS for blow in 
 
 
 @pytest.fixture(scope="module")
-def topology() -> Topology:
-    return load(TOPOLOGIES / "line-of-phones.yaml")
+def topology(line_of_phones: Topology) -> Topology:
+    return line_of_phones
+
+
+@pytest.fixture
+def scene(line_scene: Scene) -> Scene:
+    return line_scene
 
 
 @pytest.mark.parametrize(("step", "name", "blow"), cells(TABLE, ALWAYS))
 def test_struck(scene: Scene, step: str, name: str, blow: Blow) -> None:
-    everybody_back(scene)
     scene.fault(f"{blow} {name}")
     with MOMENTS[step](scene, payee_sleeps=name == "push") as standstill:
         with struck(victim(scene.testbed, name), blow):
             standstill.let_go()
         standstill.let_go()
-    assert_paid_once_or_returned(scene, standstill.deal)
+    assert_ended(scene, standstill.deal, step, name, blow)
