@@ -117,6 +117,7 @@ def test_killed_while_its_node_is_down(testbed: Testbed, lsp: Lsp, a: Phone, b: 
     assert_paid_once(testbed, before, hold.result())
 
 
+@pytest.mark.full
 def test_killed_with_its_node_and_back_long_after_it(
     testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, before: Money
 ) -> None:

@@ -91,7 +91,7 @@ CLN = Implementation(
         cutoff_blocks=6,
     ),
     offers_from_blocks=7,  # the plugin fails at once what it would have to fail at its cutoff
-    offers_on_chain=False,
+    offers_on_chain=False,  # node_adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
     replays_to_interceptor=False,  # read in the source: never again on a mere reconnect
     final_extra_blocks=1,  # tried by hand
     least_outgoing_blocks=0,  # tried by hand

@@ -89,7 +89,10 @@ async def test_a_payment_is_made_once(testbed: Testbed) -> None:
     assert moved == {"A": -offer.incoming_amount_msat, "LSP": fee_msat, "B": AMOUNT_MSAT}
 
 
-@pytest.mark.parametrize(("parts", "max_part_msat"), [(4, AMOUNT_MSAT // 4), (3, AMOUNT_MSAT // 3 + 1)])
+@pytest.mark.parametrize(
+    ("parts", "max_part_msat"),
+    [(4, AMOUNT_MSAT // 4), pytest.param(3, AMOUNT_MSAT // 3 + 1, marks=pytest.mark.full)],
+)
 async def test_no_part_brings_more_than_it_may(testbed: Testbed, parts: int, max_part_msat: int) -> None:
     before = await in_thread(money.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
@@ -165,6 +168,7 @@ async def test_the_payer_names_the_amount_that_the_invoice_leaves_open(testbed: 
     assert (await in_thread(money.count, testbed)).moved_since(before)["B"] == AMOUNT_MSAT
 
 
+@pytest.mark.full
 async def test_a_payer_killed_while_its_payment_is_held_pays_once(testbed: Testbed) -> None:
     before = await in_thread(money.count, testbed)
     async with adapter(testbed, "LSP") as lsp, following(lsp) as log:

@@ -101,6 +101,7 @@ class Askrene(Rpc):
         self.refused = refused
         self.asked: list[dict[str, Any]] = []
         self.reserved: list[dict[str, Any]] = []
+        self.reserved_when_asked: list[list[int]] = []
 
     async def call(self, method: str, seconds: float | None = None, **parameters: Any) -> dict[str, Any]:
         match method:
@@ -109,6 +110,7 @@ class Askrene(Rpc):
                 if amount_msat in self.refused:
                     raise ClnRefusedError("there is no way", 205, "there is no way", {})
                 self.asked.append(parameters)
+                self.reserved_when_asked.append([hop["amount_msat"] for hop in self.reserved])
                 hop = {
                     "short_channel_id_dir": "1x2x3/0",
                     "amount_in_msat": amount_msat + 3,
@@ -131,6 +133,7 @@ async def test_each_amount_has_routes_of_its_own_within_the_common_limits() -> N
     paths = await routes.find(askrene, ORDER, [1_667, 1_667, 1_666])
     assert [path[0]["amount_out_msat"] for path in paths] == [1_667, 1_667, 1_666]
     assert [(asked["maxfee_msat"], asked["maxparts"]) for asked in askrene.asked] == [(10, 14), (7, 14), (4, 14)]
+    assert askrene.reserved_when_asked == [[], [1_670], [1_670, 1_670]]
     assert not askrene.reserved
 
 
