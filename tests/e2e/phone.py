@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import phone_nodes
+from implementations import capabilities
 from phone_nodes import PhoneNode
 
 from asyncpay.engine.lsp.stages import Stage
@@ -26,8 +27,9 @@ from asyncpay.lsps import jsonrpc
 from asyncpay.lsps.jsonrpc import Answer
 from asyncpay.node_events import CustomMessage, NodeEvent, OnionReceived
 from asyncpay.nodes.base import NodeUnreachableError, Payment
+from asyncpay.service.wallet.paths import release_path
 from asyncpay.wire import blinding, messages, onion
-from asyncpay.wire.blinding import Hop, HopData
+from asyncpay.wire.blinding import BlindedPath, Hop, HopData
 from asyncpay.wire.messages import (
     UNSIGNED,
     BlockRequest,
@@ -133,11 +135,17 @@ class Phone:
         arrived = Predicate(f"{self.name}_got", lambda: None if wanted in self.inbox else f"got {self.inbox}")
         wait_for(arrived, timeout_seconds)
 
-    def send(self, to: bytes, message: Message, reply_to_me: bool = False, via: Sequence[bytes] = ()) -> None:
-        """Send a peer, or somebody beyond the nodes `via`, a message, with a way to answer if `reply_to_me`."""
+    def send(
+        self,
+        to: bytes,
+        message: Message,
+        reply_to_me: bool = False,
+        via: Sequence[bytes] = (),
+        back: BlindedPath | None = None,
+    ) -> None:
+        """Send a peer, or somebody beyond the nodes `via`, a message, with a way `back`: all of it if `reply_to_me`."""
         there = [*via, to]
         path = blinding.build(self.hops(*there), secrets.token_bytes(32))
-        back = None
         if reply_to_me:
             hops = blinding.hops_through([*reversed(there), self.node_id], HopData(path_id=secrets.token_bytes(32)))
             back = blinding.build(hops, secrets.token_bytes(32))
@@ -271,7 +279,10 @@ class Hold:
         return self
 
     def announce(self, payee: bytes, **changes: Any) -> Self:
-        """Tell the payee, a client of the same LSP, of the payment; it must find the way for its release itself."""
+        """Tell the payee, a client of the same LSP, of the payment.
+
+        It must find the way for its release itself, if the LSP sees what passes through it on the way to the payer.
+        """
         request = self.request
         terms = {
             "payment_hashes": request.payment_hashes,
@@ -279,8 +290,11 @@ class Hold:
             "release_by_height": request.release_by_height,
             "hold_until": request.hold_until,
         }
-        back = {"payer_lsp_node_id": self.lsp_id, "payer_node_id": self.payer.node_id}
-        self.payer.send(payee, PaymentPending(**{"pid": self.pid} | back | terms | changes), via=[self.lsp_id])
+        me, back = {"payer_lsp_node_id": self.lsp_id, "payer_node_id": self.payer.node_id}, None
+        if not capabilities(self.payer.testbed, self.lsp_name).transit_release:
+            me, back = {}, release_path(self.lsp_id, self.payer.node_id, self.pid, transit_release=False)
+        message = PaymentPending(**{"pid": self.pid} | me | terms | changes)
+        self.payer.send(payee, message, via=[self.lsp_id], back=back)
         return self
 
     def update(self, state: BlockState, parts: int = 1, timeout_seconds: float = 30) -> Self:
