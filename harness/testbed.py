@@ -193,7 +193,7 @@ class Testbed:
     def mine(self, blocks: int = 1) -> int:
         """Mine blocks and wait until every running node has followed; the new height."""
         height_blocks = self.chain.mine(blocks)
-        wait_for(self.at_height(height_blocks))
+        wait_for(self.at_height(height_blocks), 30 + blocks)  # CLN starts a bitcoin-cli for each of them
         return height_blocks
 
     def cli(self, name: str) -> tuple[str, ...]:
