@@ -86,13 +86,20 @@ class Phone:
         self.own: PhoneNode = self.run(phone_nodes.connect(self.testbed, self.name))
         self.node = self.own.node
         listening: Future[None] = Future()
-        self._listening = asyncio.run_coroutine_threadsafe(self._listen(listening), self._loop)
+        self._listening = self.run(self._begin(self._listen(listening)))
         listening.result(30)
 
     def close(self) -> None:
         """Stop listening, and hang up."""
+        self.run(self._hang_up())
+
+    async def _begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        return asyncio.create_task(work)
+
+    async def _hang_up(self) -> None:
         self._listening.cancel()
-        self.run(self.own.close())
+        await asyncio.gather(self._listening, return_exceptions=True)
+        await self.own.close()
 
     @contextmanager
     def away(self) -> Iterator[None]:
