@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from asyncpay.amounts import parse_msat, show_sat
-from harness import bringup, cli_matrix, cli_phone, cli_push, demo, doctor, images
+from harness import bringup, cli_matrix, cli_phone, cli_push, demo, doctor, service_images
 from harness import status as status_view
 from harness.cli_common import AsJson, Which, err, errors_as_sentences, out
 from harness.errors import TestbedError
@@ -168,7 +168,7 @@ def list_() -> None:
 @app.command("images")
 def images_() -> None:
     """Pull or make the container images, as far as this machine can."""
-    raise typer.Exit(images.main())
+    raise typer.Exit(service_images.main())
 
 
 @app.command("doctor")

@@ -9,14 +9,13 @@ For each kind of image there is a list of ways to have it, the preferred one fir
 
 What is on the engine already, by whichever way, is used before anything is pulled or made. The image of
 asyncpay, the LSP's component, is always made, from this checkout; what it builds upon is official or made.
+Which of them a testbed needs, and those of phones, are in service_images.py.
 """
 
 import contextlib
 import fcntl
-import functools
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 
 import docker
@@ -186,21 +185,3 @@ def _one_process_at_a_time(report: Report) -> Iterator[None]:
             report("another process is making images; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def main() -> int:
-    """`make images`: every image that can be had here. A kind without any way is told, and is no error."""
-    report = functools.partial(print, flush=True)
-    for kind in KINDS:
-        try:
-            report(f"{kind}: {ensure([kind], report)[kind]}")
-        except ImageUnavailableError as error:
-            report(f"{kind}: UNAVAILABLE: {error}")
-        except TestbedError as error:
-            print(f"make images: {error}", file=sys.stderr)
-            return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,13 @@
-"""Which image each service of a testbed runs in."""
+"""Which image each service of a testbed runs in; and all of them, for `make images`."""
+
+import functools
+import sys
+from collections.abc import Mapping
 
 from harness import images, lsp, push, toxiproxy
+from harness.errors import TestbedError
 from harness.image_recipes import VERSIONS
+from harness.images import ImageUnavailableError
 from harness.nodes import BY_IMPLEMENTATION
 from harness.progress import Report
 from harness.topology import ASYNCPAY, Implementation, NodeSpec, Topology
@@ -58,3 +64,35 @@ def _of_version(implementation: Implementation, version: str) -> str:
     """The official image of another version than the pinned one."""
     repository, _, _ = VERSIONS[f"{implementation.upper()}_OFFICIAL"].partition(":")
     return f"{repository}:{version}"
+
+
+def main() -> int:
+    """`make images`: every image that can be had here. A kind without any way is told, and is no error."""
+    report = functools.partial(print, flush=True)
+    made: dict[str, str] = {}
+    try:
+        for kind in images.KINDS:
+            try:
+                made |= images.ensure([kind], report)
+                report(f"{kind}: {made[kind]}")
+            except ImageUnavailableError as error:
+                report(f"{kind}: UNAVAILABLE: {error}")
+        _make_joined(made, report)
+    except TestbedError as error:
+        print(f"make images: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _make_joined(made: Mapping[str, str], report: Report) -> None:
+    """Those in which a node and asyncpay are together: phones, and nodes that need something of ours inside."""
+    for name, implementation in BY_IMPLEMENTATION.items():
+        if name.value in made and "asyncpay" in made:
+            node = made[name.value]
+            recipes = implementation.phone_recipe(node, made["asyncpay"]), implementation.recipe_beside_component(node)
+            for recipe in dict.fromkeys(filter(None, recipes)):
+                report(f"{name.value} with asyncpay: {images.ensure_made(recipe, report)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

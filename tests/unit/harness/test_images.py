@@ -6,9 +6,11 @@ import tomllib
 import pytest
 from fake_engine import FakeEngine, FakeRegistries
 
-from harness import image_recipes, images
+from harness import image_recipes, images, service_images
 from harness.image_recipes import VERSIONS, Official, Recipe
 from harness.install_tree import InstallTree, InstallTreeError
+from harness.nodes.cln import ClnNode
+from harness.nodes.lnd import LndNode
 
 OFFICIAL = {kind: VERSIONS[f"{kind.upper()}_OFFICIAL"] for kind in ("bitcoind", "toxiproxy", "lnd", "cln")}
 PYTHON = Official(VERSIONS["PYTHON_OFFICIAL"])
@@ -198,6 +200,37 @@ class TestReference:
     def test_one_that_is_nowhere_is_unavailable(self):
         with pytest.raises(images.ImageUnavailableError, match=r"my/lsp:1 cannot be pulled: no such host; build it"):
             images.ensure_reference("my/lsp:1", lambda line: None)
+
+
+class TestAll:
+    """`make images`: afterwards a testbed has nothing left to make."""
+
+    def test_the_images_of_phones_are_made_too(self, made, tree, monkeypatch, capsys):
+        monkeypatch.setenv("CLN_PREFIX", str(tree))
+        assert service_images.main() == 0
+        nodes = [(LndNode, images.find("lnd")), (ClnNode, images.find("cln"))]
+        phones = [node.phone_recipe(image, images.find("asyncpay")).reference for node, image in nodes]
+        assert made[-2:] == phones
+        said = capsys.readouterr().out.splitlines()
+        assert {f"lnd with asyncpay: {phones[0]}", f"cln with asyncpay: {phones[1]}"} <= set(said)
+
+    def test_the_second_time_nothing_is_made(self, made, tree, monkeypatch):
+        monkeypatch.setenv("CLN_PREFIX", str(tree))
+        service_images.main()
+        made.clear()
+        assert service_images.main() == 0
+        assert not made
+
+    def test_an_implementation_without_an_image_has_no_phone_and_is_no_failure(self, capsys):
+        assert service_images.main() == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert any(line.startswith("cln: UNAVAILABLE: ") for line in lines)
+        assert [line.partition(":")[0] for line in lines if " with asyncpay: async" in line] == ["lnd with asyncpay"]
+
+    def test_a_failure_is_one_sentence_and_exit_code_1(self, monkeypatch, tmp_path, capsys):
+        monkeypatch.setenv("LND_PREFIX", str(tmp_path))
+        assert service_images.main() == 1
+        assert capsys.readouterr().err.startswith("make images: LND_PREFIX")
 
 
 class TestPins:
