@@ -8,7 +8,8 @@ from asyncpay.engine.lsp.effects import Relay
 from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.stages import Stage
 
-from .world import ROUTER, START, A, World, courier
+from .given import ROUTER, START, A, courier
+from .world import World
 
 
 def blocked(**changes: object) -> World:

@@ -10,8 +10,9 @@ from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Capabilities
 from asyncpay.wire.messages import BlockState
 
+from .given import CHANNEL_A2, CHANNEL_B, PREIMAGE, ROUTER, A, B, cln, courier, lnd
 from .test_mailbox import send
-from .world import CHANNEL_A2, CHANNEL_B, PREIMAGE, ROUTER, A, B, World, cln, courier, lnd
+from .world import World
 
 Done = Callable[[], bool]
 

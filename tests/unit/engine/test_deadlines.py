@@ -10,7 +10,8 @@ from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Verdict
 from asyncpay.wire.messages import BlockState
 
-from .world import CHANNEL_A2, HEIGHT, ROUTER, START, A, World, cln, lnd
+from .given import CHANNEL_A2, HEIGHT, ROUTER, START, A, cln, lnd
+from .world import World
 
 FAR = HEIGHT + 900
 SOON = int(START) + 1000

@@ -11,19 +11,8 @@ from asyncpay.lightning import HtlcKey, Link, ShortChannelId, Verdict
 from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcOffered, HtlcSettled, LinkChanged
 from asyncpay.wire.messages import BlockState
 
-from .world import (
-    CHANNEL_A,
-    CHANNEL_A2,
-    CHANNEL_B,
-    HASH,
-    HEIGHT,
-    PREIMAGE,
-    ROUTER,
-    A,
-    B,
-    World,
-    cln,
-)
+from .given import CHANNEL_A, CHANNEL_A2, CHANNEL_B, HASH, PREIMAGE, ROUTER, A, B
+from .world import World
 
 OTHER = b"h" * 32
 
@@ -311,87 +300,6 @@ def test_nor_one_whose_second_answer_was_lost() -> None:
     world.payee_fails(first)
     world.replay(second)
     assert world.losses == []
-
-
-# --- an HTLC for a client that is away (LSP_b) ---
-
-
-def test_an_htlc_for_an_absent_client_waits_and_the_client_is_called() -> None:
-    world = World()
-    world.disconnect(B)
-    key = world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
-    assert world.answered(key) == [[]]
-    assert world.pushes(B) == ["lsps5.payment_incoming"]
-    world.connect(B)
-    assert world.fates() == ["forwarded"]
-
-
-@pytest.mark.parametrize(("seconds", "fate"), [(44.9, "held"), (45, "failed")])
-def test_it_waits_for_the_wake_timeout(seconds: float, fate: str) -> None:
-    world = World()
-    world.disconnect(B)
-    world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
-    world.sleep(seconds)
-    assert world.fates() == [fate]
-
-
-def test_its_wait_outlives_a_crash_and_does_not_begin_anew() -> None:
-    world = World()
-    world.disconnect(B)
-    world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
-    world.sleep(30)
-    world.restart()
-    world.sleep(15)
-    assert world.fates() == ["failed"]
-
-
-def test_it_is_never_held_into_its_margin() -> None:
-    world = World(policy=Policy(min_margin_blocks=30, wake_timeout_seconds=1e9))
-    world.disconnect(B)
-    world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B, incoming_expiry=HEIGHT + 31)
-    assert world.fates() == ["held"]
-    world.mine()
-    assert world.fates() == ["failed"]
-
-
-def test_only_clients_are_waited_for() -> None:
-    world = World(clients=(A,))
-    world.disconnect(B)
-    key = world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
-    assert world.answered(key) == [[Verdict.RESUME]]
-
-
-@pytest.mark.parametrize("policy", [Policy(max_waiting=2), Policy(max_waiting_msat=2999)])
-def test_a_client_has_a_share_of_waiting_htlcs_beyond_which_they_pass(policy: Policy) -> None:
-    world = World(policy=policy)
-    world.disconnect(B)
-    keys = [world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B) for _ in range(3)]
-    assert world.answered(*keys) == [[], [], [Verdict.RESUME]]
-
-
-def test_behind_one_lsp_the_block_rules_instead_of_the_wake_timeout() -> None:
-    world = World()
-    world.disconnect(B)
-    world.block()
-    world.pay(outgoing_channel=CHANNEL_B)
-    world.sleep(3600)
-    assert world.fates() == ["held"]
-    assert world.pushes(B) == []
-    world.release()
-    assert world.stage() is Stage.DUE
-    assert world.pushes(B) == ["lsps5.payment_incoming"]
-    world.connect(B)
-    assert world.fates() == ["forwarded"]
-
-
-def test_on_lnd_an_htlc_waits_for_its_payer_too() -> None:
-    for capabilities, fate in ((None, "held"), (cln(), "forwarded")):
-        world = World(capabilities)
-        world.disconnect(B)
-        world.pay(peer=ROUTER, channel=CHANNEL_A, outgoing_channel=CHANNEL_B)
-        world.disconnect(A)
-        world.connect(B)
-        assert world.fates() == [fate]
 
 
 def test_records_of_passing_htlcs_do_not_pile_up() -> None:

@@ -21,7 +21,7 @@ from asyncpay.wire.messages import (
     release_path_id,
 )
 
-from .world import PID, B, node_id, request
+from .given import PID, B, node_id, request
 
 LSP = node_id("LSP")
 PAYER = PrivateKey(b"\7" * 32)

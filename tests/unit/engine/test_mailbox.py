@@ -12,7 +12,8 @@ from asyncpay.node_events import OnionInTransit
 from asyncpay.wire.messages import BlockState, BlockUpdate
 from asyncpay.wire.onion import OnionMessage
 
-from .world import ROUTER, STRANGER, A, B, World, cln
+from .given import ROUTER, STRANGER, A, B, cln
+from .world import World
 
 ONION = "lsps5.onion_message_incoming"
 DAY = 86_400

@@ -1,47 +1,32 @@
 """LND as the payer's LSP with the payer away: the LSP pays, then claims. Its money is never at risk."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp.effects import Log, PayOnBehalf, TrackPayment
-from asyncpay.engine.lsp.events import PaymentReported
 from asyncpay.engine.lsp.policy import Policy
-from asyncpay.engine.lsp.records import Attempt
 from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import Capability, PaymentResult, PaymentStatus, Verdict
+from asyncpay.lightning import Capability, Verdict
 from asyncpay.wire.messages import BlockState, unblock_hash
 
-from .world import (
-    CHANNEL_A,
+from .given import (
     CHANNEL_A2,
     CHANNEL_B,
     FINAL_EXPIRY,
-    HASH,
     HEIGHT,
     PREIMAGE,
     ROUTER,
     START,
     A,
     B,
-    World,
     cln,
     invoice,
 )
-
-
-def away(world: World | None = None, **changes: Any) -> World:
-    """A has blocked and paid 1100 for an invoice of 1000, and is gone."""
-    world = World() if world is None else world
-    world.block(invoice="lnbcrt1", **changes)
-    world.pay(1100)
-    world.disconnect(A)
-    return world
+from .world import World, payer_away
 
 
 def test_paid_and_claimed_without_the_payer() -> None:
-    world = away()
+    world = payer_away()
     world.release()
     assert world.stage() is Stage.PAYING
     (order,) = world.pay_orders
@@ -130,7 +115,7 @@ def test_not_while_only_the_way_on_is_missing() -> None:
 
 def test_not_on_a_node_that_can_forward() -> None:
     able = replace(cln(), pays_on_behalf=Capability(True, "any node can pay"))
-    world = away(World(able))
+    world = payer_away(World(able))
     world.disconnect(ROUTER)
     world.release()
     assert world.pay_orders == []
@@ -149,14 +134,14 @@ def test_not_without_an_invoice() -> None:
 
 def test_not_when_the_invoice_has_expired() -> None:
     for seconds, orders in ((999, 1), (1000, 0)):
-        world = away(read_as=invoice(expires_at=int(START) + 1000))
+        world = payer_away(read_as=invoice(expires_at=int(START) + 1000))
         world.sleep(seconds)
         world.release()
         assert len(world.pay_orders) == orders
 
 
 def test_not_while_a_part_is_not_on_offer() -> None:
-    world = away()
+    world = payer_away()
     world.restart_node()
     world.connect(ROUTER)
     world.release()
@@ -167,7 +152,7 @@ def test_not_while_a_part_is_not_on_offer() -> None:
 
 def test_not_for_a_hash_that_was_paid_for_somebody_else() -> None:
     """Two payers of one invoice: the payee is paid once, so only one of them may be charged."""
-    world = away()
+    world = payer_away()
     other = b"o" * 32
     world.block(client=B, invoice="lnbcrt1", unblock_hash=unblock_hash(other))
     world.pay(1100, peer=B, channel=CHANNEL_B)
@@ -200,218 +185,3 @@ def test_when_the_payer_leaves_after_the_release_was_due() -> None:
     world.release()
     world.disconnect(A)
     assert world.stage() is Stage.PAYING
-
-
-def paying() -> World:
-    world = away()
-    world.release()
-    assert world.stage() is Stage.PAYING
-    return world
-
-
-@pytest.mark.parametrize("what", ["cancel", "refusal", "hold_until", "height", "margin", "payer back", "lost"])
-def test_nothing_touches_the_parts_while_it_pays(what: str) -> None:
-    world = paying()
-    (key,) = world.htlcs
-    match what:
-        case "cancel":
-            world.cancel()
-        case "refusal":
-            world.refuse()
-        case "hold_until":
-            world.sleep(86_401)
-        case "height":
-            world.mine_to(HEIGHT + 433)
-        case "margin":
-            world._own_expiry[HASH] += 100  # it went on chain, and takes its time there
-            world.mine_to(FINAL_EXPIRY + 80 - 25)
-        case "payer back":
-            world.connect(A)
-        case "lost":
-            world.close_channel(CHANNEL_A)
-    assert (world.stage(), world.answered(key)) == (Stage.PAYING, [[]])
-    world.finish_own_payment(preimage=PREIMAGE)
-    assert (world.stage(), world.answered(key)) == (Stage.CLAIMED, [[Verdict.SETTLE]])
-    assert world.losses == []
-
-
-@pytest.mark.parametrize("after_success", [False, True])
-def test_one_part_more_goes_back_to_the_payer(after_success: bool) -> None:
-    world = paying()
-    world.connect(A)
-    if after_success:
-        world.finish_own_payment(preimage=PREIMAGE)
-    late = world.pay(1100)
-    world.finish_own_payment(preimage=PREIMAGE)
-    assert world.answered(late) == [[Verdict.FAIL]]
-    assert world.stage() is Stage.CLAIMED
-
-
-def test_failed_for_good_it_waits_for_the_payer() -> None:
-    world = paying()
-    world.finish_own_payment(preimage=None)
-    assert world.stage() is Stage.DUE
-    assert world.pushes(A) == ["async_payments.settlement_pending"]
-    world.sleep(3600)
-    assert len(world.pay_orders) == 1
-    world.connect(A)
-    assert world.fates() == ["forwarded"]
-
-
-def test_an_own_payment_that_is_stuck_fails_before_the_parts_are_in_danger() -> None:
-    world = paying()
-    world.mine_to(HEIGHT + 640)
-    assert world.stage() is Stage.PAYING
-    world.mine()
-    assert world.fates() == ["failed"]
-    assert world.losses == []
-
-
-def test_failed_after_the_deadline_the_parts_go_back() -> None:
-    world = paying()
-    world.sleep(86_401)
-    world.finish_own_payment(preimage=None)
-    assert world.fates() == ["failed"]
-
-
-def test_failed_after_the_deadline_nothing_is_released_though_the_payer_is_back() -> None:
-    world = paying()
-    world.connect(A)
-    world.sleep(86_401)
-    world.finish_own_payment(preimage=None)
-    assert world.fates() == ["failed"]
-    assert Verdict.RESUME not in next(iter(world.htlcs.values())).answers
-
-
-def test_failed_with_a_part_lost_meanwhile_the_others_go_back() -> None:
-    world = World()
-    world.block(invoice="lnbcrt1")
-    lost, other = world.pay(600, channel=CHANNEL_A2), world.pay(600)
-    world.disconnect(A)
-    world.release()
-    world.close_channel(CHANNEL_A2)
-    world.finish_own_payment(preimage=None)
-    assert world.answered(lost, other) == [[], [Verdict.FAIL]]
-    assert world.stage() is Stage.FAILED_BACK
-
-
-def test_a_success_without_the_right_preimage_is_not_believed() -> None:
-    world = paying()
-    world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.SUCCEEDED, preimage=b"x" * 32)))
-    assert (world.stage(), world.fates()) == (Stage.PAYING, ["held"])
-
-
-def test_the_attempt_is_stored_before_it_is_made() -> None:
-    world = away()
-    world.crash_at = world.actions + 2  # stored, and dead before the order left
-    world.release()
-    assert len(world.did(PayOnBehalf)) == 1  # after the restart: the node knew of no payment
-    world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.CLAIMED
-
-
-def test_after_a_crash_it_is_tracked_and_not_made_twice() -> None:
-    world = paying()
-    world.restart()
-    assert world.did(TrackPayment) == [TrackPayment(HASH)]
-    assert len(world.pay_orders) == 1
-    world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.CLAIMED
-
-
-def test_lost_sight_of_it_is_asked_for_again() -> None:
-    world = paying()
-    world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
-    world.sleep(4.9)
-    assert world.did(TrackPayment) == []
-    world.sleep(0.1)
-    assert world.did(TrackPayment) == [TrackPayment(HASH)]
-    world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.CLAIMED
-
-
-def test_decided_while_the_lsp_was_down() -> None:
-    world = paying()
-    world.detach()
-    world._awaited.clear()
-    world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.PAYING
-    world.restart()
-    assert (world.stage(), world.fates()) == (Stage.CLAIMED, ["settled"])
-
-
-def test_never_started_and_now_too_late_it_is_given_up() -> None:
-    world = away()
-    world.crash_at = world.actions + 2
-    world.on_crash = lambda: setattr(world, "now", world.now + 86_401)
-    world.release()
-    assert world.pay_orders == []
-    assert (world.stage(), world.fates()) == (Stage.FAILED_BACK, ["failed"])
-
-
-def test_never_started_and_the_payers_channel_closed_meanwhile_it_is_given_up() -> None:
-    world = away()
-    world.crash_at = world.actions + 2
-    world.on_crash = lambda: world.close_channel(CHANNEL_A)
-    world.release()
-    assert (world.stage(), world.pay_orders) == (Stage.FAILED_BACK, [])
-
-
-def test_never_started_and_a_part_gone_meanwhile_it_is_given_up() -> None:
-    world = away()
-    (key,) = world.htlcs
-    world.crash_at = world.actions + 2
-    world.on_crash = lambda: setattr(world.htlcs[key], "fate", "failed and gone")
-    world.release()
-    assert (world.stage(), world.pay_orders) == (Stage.FAILED_BACK, [])
-
-
-def test_not_for_htlcs_that_are_going_on_chain() -> None:
-    world = away()
-    del world.links[CHANNEL_A]
-    world.lsp.state.channels.remove(CHANNEL_A)  # the census that will tell of the HTLC is still under way
-    world.release()
-    assert world.pay_orders == []
-
-
-def test_what_is_decided_is_not_asked_about_any_more() -> None:
-    for preimage in (PREIMAGE, None):
-        world = paying()
-        world.finish_own_payment(preimage=preimage)
-        world.effects.clear()
-        world.restart()
-        assert world.did(TrackPayment) == []
-
-
-def test_the_claim_is_repeated_when_the_htlc_is_offered_again() -> None:
-    world = paying()
-    world.finish_own_payment(preimage=PREIMAGE)
-    (key,) = world.htlcs
-    world.htlcs[key].fate, world.htlcs[key].in_memory = "held", False  # LND died before it noted the answer
-    world.restart_node()
-    world.sleep(15 * 86_400)
-    world.mine_to(HEIGHT + 450)  # the block's deadlines are long past, its HTLC is still there
-    world.connect(A)
-    assert world.htlcs[key].fate.startswith("settled")
-    assert world.losses == []
-
-
-def test_it_is_not_forgotten_while_it_is_undecided() -> None:
-    world = paying()
-    world._own_expiry[HASH] += 10_000
-    world.close_channel(CHANNEL_A)
-    world.sleep(30 * 86_400)
-    world.mine_to(HEIGHT + 2000)
-    assert world.stage() is Stage.PAYING
-    world.finish_own_payment(preimage=PREIMAGE)
-    assert world.did(Log)[-1].what == "claimed"
-    assert world.stage() is None  # its time was over, and now it is decided
-
-
-def test_the_attempt_is_forgotten_with_its_block() -> None:
-    world = paying()
-    world.finish_own_payment(preimage=PREIMAGE)
-    world.connect(A)
-    world.sleep(86_401)
-    world.mine_to(HEIGHT + 434)
-    assert not [kind for kind, _ in world.stored if kind is Attempt]

@@ -13,7 +13,7 @@ from asyncpay.engine.lsp.tables import Tables
 from asyncpay.lightning import HtlcKey, NodeId, PaymentStatus, ShortChannelId, Verdict
 from asyncpay.wire.messages import unblock_hash
 
-from .world import (
+from .given import (
     CHANNEL_A,
     CHANNEL_A2,
     CHANNEL_B,
@@ -26,10 +26,10 @@ from .world import (
     START,
     A,
     B,
-    World,
     cln,
     lnd,
 )
+from .world import World
 
 BLOCK = unblock_hash(PID)
 SHORT = Policy(min_margin_blocks=30)

@@ -14,7 +14,8 @@ from asyncpay.wire.blinding import BlindedHop, BlindedPath
 from asyncpay.wire.messages import BlockState, ReleaseStatus, unblock_hash
 from asyncpay.wire.onion import OnionMessage
 
-from .world import CHANNEL_A2, CHANNEL_B, HEIGHT, PID, ROUTER, START, A, B, World, cln
+from .given import CHANNEL_A2, CHANNEL_B, HEIGHT, PID, ROUTER, START, A, B, cln
+from .world import World
 
 PATH = BlindedPath(B, B, (BlindedHop(B, b""),))
 WRONG_PID = b"q" * 32

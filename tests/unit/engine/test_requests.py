@@ -10,21 +10,8 @@ from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.wire.messages import BlockReply, BlockState, BlockStatus, Courier, unblock_hash
 
-from .world import (
-    HASH,
-    HEIGHT,
-    PID,
-    PREIMAGE,
-    START,
-    STRANGER,
-    A,
-    B,
-    World,
-    cln,
-    courier,
-    invoice,
-    request,
-)
+from .given import HASH, HEIGHT, PID, PREIMAGE, START, STRANGER, A, B, cln, courier, invoice, request
+from .world import World
 
 OTHER_PID = b"q" * 32
 OTHER_HASH = b"h" * 32

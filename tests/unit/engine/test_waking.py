@@ -9,8 +9,9 @@ from asyncpay.engine.lsp.events import WebhookRemoved, WebhookSet
 from asyncpay.engine.lsp.records import Call, Webhook
 from asyncpay.engine.lsp.webhooks import KEPT_WITHOUT_CHANNEL_SECONDS
 
+from .given import CHANNEL_A, CHANNEL_A2, CHANNEL_B, HEIGHT, PREIMAGE, ROUTER, A, B
 from .test_mailbox import ONION, send
-from .world import CHANNEL_A, CHANNEL_A2, CHANNEL_B, HEIGHT, PREIMAGE, ROUTER, A, B, World
+from .world import World
 
 SETTLEMENT = "async_payments.settlement_pending"
 PAYMENT = "lsps5.payment_incoming"

@@ -17,7 +17,7 @@ from asyncpay.lightning import Link, OwnInvoice
 from asyncpay.node_events import Attached, InvoicePaid
 
 from .payee.world import HASH, PATH, PID, pending
-from .payer.world import CHANNEL, LSP, PAYER, START, order
+from .payer.given import CHANNEL, LSP, PAYER, START, order
 
 ATTACHED = Attached(
     node_id=PAYER,

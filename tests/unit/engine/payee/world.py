@@ -18,7 +18,7 @@ from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChan
 from asyncpay.wire.blinding import BlindedHop, BlindedPath
 from asyncpay.wire.messages import PaymentPending, ReleaseReply, ReleaseStatus, unblock_hash
 
-from ..world import node_id
+from ..given import node_id
 
 LSP, PAYER_LSP, PAYER, PAYEE = (node_id(name) for name in ("LSP", "payer's LSP", "payer", "payee"))
 CHANNEL = ShortChannelId.parse("100x1x0")

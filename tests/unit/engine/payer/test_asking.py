@@ -7,7 +7,8 @@ from asyncpay.engine.payer.stages import Stage
 from asyncpay.node_events import PeerConnected
 from asyncpay.wire.messages import BlockRequest, BlockState, BlockStatus, CancelRequest
 
-from .world import AMOUNT, BLOCK, HASH, HEIGHT, LSP, OTHER_LSP, START, World, in_stage, order
+from .given import AMOUNT, BLOCK, HASH, HEIGHT, LSP, OTHER_LSP, START, order
+from .world import World, in_stage
 
 
 def test_asked_blocked_and_paid_in_this_order() -> None:

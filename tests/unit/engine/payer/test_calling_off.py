@@ -7,7 +7,8 @@ from asyncpay.engine.payer.policy import Policy
 from asyncpay.engine.payer.stages import Stage
 from asyncpay.wire.messages import BlockState, CancelRequest
 
-from .world import BLOCK, HASH, HEIGHT, START, World, order
+from .given import BLOCK, HASH, HEIGHT, START, order
+from .world import World
 
 
 def handed_over() -> World:

@@ -10,7 +10,7 @@ from asyncpay.engine.payer.checks import MAX_ROUTE_BLOCKS, OrderRefused, Plan, T
 from asyncpay.engine.payer.policy import Policy
 from asyncpay.lightning import Invoice
 
-from .world import HASH, HEIGHT, PAYEE
+from .given import HASH, HEIGHT, PAYEE
 
 NOW = 1_000_000.5
 DAY = 86_400

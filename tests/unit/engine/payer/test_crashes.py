@@ -8,7 +8,8 @@ from asyncpay.engine.payer.effects import Pay
 from asyncpay.engine.payer.stages import Stage
 from asyncpay.wire.messages import BlockStatus
 
-from .world import HASH, World
+from .given import HASH
+from .world import World
 
 
 def ordered(world: World) -> None:

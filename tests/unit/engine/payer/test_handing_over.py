@@ -8,7 +8,8 @@ from asyncpay.engine.payer.stages import Stage
 from asyncpay.lightning import PaymentResult
 from asyncpay.wire.messages import BlockState
 
-from .world import AMOUNT, HASH, IN_FLIGHT, World, order
+from .given import AMOUNT, HASH, IN_FLIGHT, order
+from .world import World
 
 
 def paying(**changes: object) -> World:

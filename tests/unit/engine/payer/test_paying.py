@@ -9,7 +9,8 @@ from asyncpay.engine.payer.stages import Stage
 from asyncpay.lightning import PaymentResult
 from asyncpay.wire.messages import BlockState, CancelRequest
 
-from .world import AMOUNT, FAILED, HASH, HEIGHT, IN_FLIGHT, LSP, PREIMAGE, START, SUCCEEDED, UNKNOWN, World, in_stage
+from .given import AMOUNT, FAILED, HASH, HEIGHT, IN_FLIGHT, LSP, PREIMAGE, START, SUCCEEDED, UNKNOWN
+from .world import World, in_stage
 
 
 def paying(**changes: object) -> World:

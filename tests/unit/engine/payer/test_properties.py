@@ -9,7 +9,8 @@ from asyncpay.engine.payer.payments import Payments
 from asyncpay.engine.payer.stages import FINISHED, UNPAID, Stage
 from asyncpay.wire.messages import BlockState, BlockStatus
 
-from .world import AMOUNT, FAILED, HASH, IN_FLIGHT, PREIMAGE, SUCCEEDED, World
+from .given import AMOUNT, FAILED, HASH, IN_FLIGHT, PREIMAGE, SUCCEEDED
+from .world import World
 
 
 class OnePayment(RuleBasedStateMachine):

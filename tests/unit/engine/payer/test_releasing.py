@@ -7,7 +7,8 @@ from asyncpay.engine.payer.events import ReleaseSeen
 from asyncpay.engine.payer.stages import Stage
 from asyncpay.wire.messages import BlockState, PaymentRelease, ReleaseReply, ReleaseStatus
 
-from .world import BLOCK, PATH, PID, World, in_stage
+from .given import BLOCK, PATH, PID
+from .world import World, in_stage
 
 
 def deaf_in_stage(stage: Stage) -> World:

@@ -1,0 +1,77 @@
+"""What the tests of the LSP's engine begin with: who is there, over which channels, and what they ask for."""
+
+from hashlib import sha256
+from typing import Any
+
+from asyncpay.lightning import Capabilities, Capability, Invoice, NodeId, ShortChannelId
+from asyncpay.wire.messages import BlockRequest, Courier, unblock_hash
+
+
+def node_id(name: str) -> NodeId:
+    """A point of the curve for each name, the same every time."""
+    from coincurve import PrivateKey
+
+    return PrivateKey(sha256(name.encode()).digest()).public_key.format()
+
+
+A, B, ROUTER, STRANGER = (node_id(name) for name in ("A", "B", "router", "stranger"))
+CHANNEL_A, CHANNEL_A2, CHANNEL_B, CHANNEL_ROUTER = (
+    ShortChannelId.parse(name) for name in ("100x1x0", "100x2x0", "100x3x0", "100x4x0")
+)
+PID = b"p" * 32
+PREIMAGE = b"s" * 32
+HASH = sha256(PREIMAGE).digest()
+START = 1_000_000.0
+HEIGHT = 500
+FINAL_EXPIRY = HEIGHT + 600
+
+
+def lnd() -> Capabilities:
+    return Capabilities(
+        transit_release=Capability(True, "SubscribeOnionMessages shows what is forwarded"),
+        forwards_with_payer_offline=Capability(False, "a RESUME without the incoming link fails"),
+        reoffers_without_payer=Capability(False, "replayed at channel_reestablish"),
+        pays_on_behalf=Capability(True, "tried"),
+        cutoff_blocks=19,
+    )
+
+
+def cln() -> Capabilities:
+    return Capabilities(
+        transit_release=Capability(False, "forwarded messages are invisible"),
+        forwards_with_payer_offline=Capability(True, "tried"),
+        reoffers_without_payer=Capability(True, "htlc_accepted is called again at start"),
+        pays_on_behalf=Capability(False, "not needed"),
+        cutoff_blocks=None,
+    )
+
+
+def request(pid: bytes = PID, **changes: Any) -> BlockRequest:
+    """A's block_request; the signature is not looked at by the engine."""
+    values: dict[str, Any] = {
+        "unblock_hash": unblock_hash(pid),
+        "payment_hashes": (HASH,),
+        "amount_msat": 1000,
+        "release_by_height": HEIGHT + 432,
+        "hold_until": int(START) + 86_400,
+        "signature": bytes(65),
+    }
+    changes.pop("read_as", None)
+    return BlockRequest(**(values | changes))
+
+
+def invoice(**changes: Any) -> Invoice:
+    values: dict[str, Any] = {
+        "text": "lnbcrt1",
+        "payment_hash": HASH,
+        "payee": B,
+        "amount_msat": 1000,
+        "network": "regtest",
+        "expires_at": int(START) + 100_000,
+        "min_final_cltv_expiry": 80,
+    }
+    return Invoice(**(values | changes))
+
+
+def courier() -> Courier:
+    return Courier(path_key=B, onion=bytes(1366))

@@ -1,0 +1,289 @@
+"""The LSP's node, which obeys LND's or CLN's rules: channels, peers, held HTLCs, and payments of its own."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from asyncpay.engine.lsp.effects import Answer, PayOnBehalf
+from asyncpay.engine.lsp.events import LspEvent, PaymentReported
+from asyncpay.lightning import (
+    Capabilities,
+    HeldHtlc,
+    HtlcKey,
+    Link,
+    NodeId,
+    PaymentResult,
+    PaymentStatus,
+    PendingHtlc,
+    ShortChannelId,
+    Verdict,
+)
+from asyncpay.node_events import (
+    BlockConnected,
+    HtlcFailed,
+    HtlcGone,
+    HtlcOffered,
+    HtlcSettled,
+    LinkChanged,
+    LinkClosed,
+    PeerConnected,
+    PeerDisconnected,
+)
+
+from .given import CHANNEL_A, CHANNEL_A2, CHANNEL_B, CHANNEL_ROUTER, FINAL_EXPIRY, HASH, HEIGHT, PREIMAGE, ROUTER, A, B
+
+
+@dataclass
+class NodeHtlc:
+    """An HTLC on the LSP's incoming channel, as its node sees it."""
+
+    htlc: HeldHtlc
+    in_memory: bool = True  # in LND's held set, or with CLN's plugin
+    forwarded: bool = False
+    fate: str = "held"  # held, forwarded, failed, settled; the latter two are on their way to the payer
+    answers: list[Verdict] = field(default_factory=list)
+
+
+class Node:
+    """What happens is put into `queue`; who runs it comes from the world, which is built upon this."""
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        self.capabilities = capabilities
+        self.height = HEIGHT
+        self.attached = False
+        self.links = {
+            link.short_channel_id: link
+            for link in (
+                Link(short_channel_id=CHANNEL_A, peer=A, usable=True),
+                Link(short_channel_id=CHANNEL_A2, peer=A, usable=True),
+                Link(short_channel_id=CHANNEL_B, peer=B, usable=True),
+                Link(short_channel_id=CHANNEL_ROUTER, peer=ROUTER, usable=True),
+            )
+        }
+        self.online = {A, B, ROUTER}
+        self.htlcs: dict[HtlcKey, NodeHtlc] = {}
+        self.paid: dict[bytes, PaymentResult] = {}
+        self.pay_orders: list[PayOnBehalf] = []
+        self.losses: list[str] = []
+        self._queue: deque[LspEvent] = deque()
+        self._awaited: set[bytes] = set()
+        self._own_expiry: dict[bytes, int] = {}
+        self._next_id = 0
+
+    def attach(self) -> None:
+        """The LSP's process attaches."""
+        raise NotImplementedError
+
+    def detach(self) -> None:
+        """The node goes away, or its stream does."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Have the engine decide on all that is in the queue."""
+        raise NotImplementedError
+
+    def _tell(self, event: LspEvent) -> None:
+        """Have it decide on this now, if it is attached."""
+        if self.attached:
+            self._queue.append(event)
+            self.run()
+
+    # --- HTLCs ---
+
+    def _answer(self, answer: Answer) -> None:
+        each = self.htlcs[answer.key]
+        each.answers.append(answer.verdict)
+        if answer.verdict is Verdict.RESUME:
+            if each.fate == "held":
+                self._forward(each)
+            return
+        if each.forwarded:
+            self.losses.append(f"{answer.verdict} of {answer.key}, which was forwarded")
+        if answer.verdict is Verdict.SETTLE:
+            assert answer.preimage is not None
+            assert sha256(answer.preimage).digest() == each.htlc.payment_hash
+            each.fate = "settled"
+        else:
+            each.fate = "failed"
+        self._resolve(each)
+
+    def _forward(self, each: NodeHtlc) -> None:
+        outgoing = next(
+            (link for link in self.links.values() if link.short_channel_id == each.htlc.outgoing_channel), None
+        )
+        incoming = self.links[each.htlc.key.short_channel_id]
+        payer_ok = incoming.usable or self.capabilities.forwards_with_payer_offline
+        if outgoing is None or not outgoing.usable or not payer_ok:
+            each.fate = "failed"
+            self._queue.append(HtlcFailed(each.htlc.key))
+            self._resolve(each)
+        else:
+            each.forwarded = True
+            each.fate = "forwarded"
+
+    def _resolve(self, each: NodeHtlc) -> None:
+        """What is failed or settled leaves the channel when its payer is there."""
+        link = self.links.get(each.htlc.key.short_channel_id)
+        if each.fate in ("failed", "settled") and (link is None or link.usable):
+            each.fate = f"{each.fate} and gone"
+            self._queue.append(HtlcGone(each.htlc.key))
+
+    def _pending(self) -> Iterable[PendingHtlc]:
+        for each in self.htlcs.values():
+            if not each.fate.endswith("gone"):
+                htlc = each.htlc
+                yield PendingHtlc(
+                    key=htlc.key,
+                    peer=htlc.peer,
+                    incoming=True,
+                    payment_hash=htlc.payment_hash,
+                    amount_msat=htlc.incoming_amount_msat,
+                    expiry=htlc.incoming_expiry,
+                )
+            if each.fate == "forwarded" and each.htlc.outgoing_channel in self.links:
+                yield PendingHtlc(
+                    key=HtlcKey(each.htlc.outgoing_channel, 1000 + each.htlc.key.htlc_id),
+                    peer=self.links[each.htlc.outgoing_channel].peer,
+                    incoming=False,
+                    payment_hash=each.htlc.payment_hash,
+                    amount_msat=each.htlc.outgoing_amount_msat,
+                    expiry=each.htlc.outgoing_expiry,
+                )
+
+    def pay(self, amount_msat: int = 1000, **changes: Any) -> HtlcKey:
+        """A sends a part; its key."""
+        key = HtlcKey(changes.pop("channel", CHANNEL_A), self._next_id)
+        self._next_id += 1
+        values: dict[str, Any] = {
+            "key": key,
+            "payment_hash": HASH,
+            "peer": A,
+            "incoming_amount_msat": amount_msat + 10,
+            "outgoing_amount_msat": amount_msat,
+            "incoming_expiry": FINAL_EXPIRY + 80,
+            "outgoing_expiry": FINAL_EXPIRY + 40,
+            "outgoing_channel": CHANNEL_ROUTER,
+        }
+        htlc = HeldHtlc(**(values | changes))
+        self.htlcs[key] = NodeHtlc(htlc)
+        self._tell(HtlcOffered(htlc))
+        return key
+
+    def payee_settles(self, preimage: bytes = PREIMAGE) -> None:
+        """Whoever has the forwarded parts takes them."""
+        for each in self.htlcs.values():
+            if each.fate == "forwarded" and each.htlc.payment_hash == sha256(preimage).digest():
+                each.fate = "settled"
+                self._tell(HtlcSettled(each.htlc.key, preimage))
+                if self.attached:
+                    self._resolve(each)
+        self.run()
+
+    def payee_fails(self, *keys: HtlcKey) -> None:
+        for key in keys:
+            self.htlcs[key].fate = "failed"
+            self._tell(HtlcFailed(key))
+            self._resolve(self.htlcs[key])
+        self.run()
+
+    # --- peers and channels ---
+
+    def restart_node(self) -> None:
+        """The node is killed and starts again, its peers still away."""
+        self.detach()
+        for peer in list(self.online):
+            self._set_links(peer, usable=False)
+        self.online.clear()
+        for each in self.htlcs.values():
+            each.in_memory = bool(self.capabilities.reoffers_without_payer)
+        self.attach()
+
+    def connect(self, peer: NodeId) -> None:
+        self.online.add(peer)
+        self._set_links(peer, usable=True)
+        self._tell(PeerConnected(peer))
+        for link in self.links.values():
+            if link.peer == peer:
+                self._tell(LinkChanged(link))
+        for each in self.htlcs.values():
+            if each.htlc.peer == peer:
+                if not each.in_memory and each.fate == "held":
+                    each.in_memory = True
+                    self._tell(HtlcOffered(each.htlc))
+                self._resolve(each)
+        self.run()
+
+    def disconnect(self, peer: NodeId) -> None:
+        self.online.discard(peer)
+        self._set_links(peer, usable=False)
+        self._tell(PeerDisconnected(peer))
+        for link in self.links.values():
+            if link.peer == peer:
+                self._tell(LinkChanged(link))
+
+    def close_channel(self, short_channel_id: ShortChannelId) -> None:
+        """Somebody closes a channel; its HTLCs go on chain with it."""
+        del self.links[short_channel_id]
+        for each in self.htlcs.values():
+            if each.htlc.key.short_channel_id == short_channel_id:
+                each.fate += " and gone"
+        self._tell(LinkClosed(short_channel_id))
+
+    def replay(self, key: HtlcKey) -> None:
+        """Offer an HTLC again that was answered long ago (lnd#5115)."""
+        self.feed(HtlcOffered(self.htlcs[key].htlc))
+
+    def _set_links(self, peer: NodeId, *, usable: bool) -> None:
+        for name, link in self.links.items():
+            if link.peer == peer:
+                self.links[name] = Link(short_channel_id=name, peer=peer, usable=usable)
+
+    # --- blocks ---
+
+    def mine(self, blocks: int = 1) -> None:
+        for _ in range(blocks):
+            self.height += 1
+            if self.capabilities.cutoff_blocks is not None:
+                self._cut_off(self.capabilities.cutoff_blocks)
+            self._tell(BlockConnected(self.height))
+            for payment_hash, expiry in self._own_expiry.items():
+                if self.height > expiry and self.paid[payment_hash].status is PaymentStatus.IN_FLIGHT:
+                    self.finish_own_payment(preimage=None, payment_hash=payment_hash)
+
+    def mine_to(self, height: int) -> None:
+        self.mine(height - self.height)
+
+    def _cut_off(self, blocks: int) -> None:
+        for each in self.htlcs.values():
+            if each.fate == "held" and each.htlc.incoming_expiry - self.height <= blocks:
+                each.fate = "failed"
+                if self.attached and each.in_memory:
+                    self.losses.append(f"the node cut off {each.htlc.key}")
+
+    # --- payments of its own ---
+
+    def pay_on_behalf(self, order: PayOnBehalf) -> None:
+        """A hash is paid once."""
+        self.pay_orders.append(order)
+        if order.payment_hash not in self.paid:
+            self._own_expiry[order.payment_hash] = self.height + order.cltv_limit_blocks
+            self.paid[order.payment_hash] = PaymentResult(status=PaymentStatus.IN_FLIGHT)
+        self._await(order.payment_hash)
+
+    def _await(self, payment_hash: bytes) -> None:
+        """The shell has asked about a payment: it hears once it is decided, or at once if there is none."""
+        result = self.paid.get(payment_hash, PaymentResult(status=PaymentStatus.UNKNOWN))
+        if result.status is PaymentStatus.IN_FLIGHT:
+            self._awaited.add(payment_hash)
+        else:
+            self._queue.append(PaymentReported(payment_hash, result))
+
+    def finish_own_payment(self, *, preimage: bytes | None, payment_hash: bytes = HASH) -> None:
+        """The LSP's own payment is decided: with a preimage it succeeded."""
+        status = PaymentStatus.FAILED if preimage is None else PaymentStatus.SUCCEEDED
+        self.paid[payment_hash] = PaymentResult(status=status, preimage=preimage)
+        if payment_hash in self._awaited:
+            self._awaited.discard(payment_hash)
+            self._tell(PaymentReported(payment_hash, self.paid[payment_hash]))
