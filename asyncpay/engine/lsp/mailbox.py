@@ -30,6 +30,8 @@ def receive(turn: Turn, event: OnionInTransit) -> None:
         return
     name = letter_id(event.message)
     if (client, name) in turn.tables.letters:
+        if (client, name) in turn.tables.delivered:
+            _announce(turn, turn.tables.letters[client, name])
         return
     if (client, name) in turn.tables.delivered and client in turn.state.visits:
         # The client is only seemingly there; do not go round in circles.

@@ -226,18 +226,34 @@ def deliver(world: World, number: int) -> None:
 
 
 def test_a_repetition_after_delivery_is_kept_again_and_notified_hourly_at_most() -> None:
+    """Its client may have lost it, and sleeps now: as long as it is repeated, it is called again every hour."""
     world = World()
     deliver(world, 1)
     world.sleep(600)
     send(world, 1)
     assert kept(world) == [1]
     assert world.pushes(B) == []
-    world.sleep(3000)
+    world.sleep(2999)
     send(world, 1)
-    assert world.pushes(B) == []  # it lies there already
-    deliver(world, 1)
+    assert world.pushes(B) == []
+    world.sleep(1)
+    send(world, 1)
     send(world, 1)
     assert world.pushes(B) == [ONION]
+    deliver(world, 1)
+    send(world, 1)
+    assert world.pushes(B) == []
+
+
+def test_a_repetition_of_what_was_never_delivered_is_nothing_new() -> None:
+    world = World()
+    world.disconnect(B)
+    send(world, 1)
+    world.sleep(3 * 3600)
+    called = len(world.pushes(B))
+    send(world, 1)
+    world.sleep(3600)
+    assert len(world.pushes(B)) == called
 
 
 def test_a_delivered_message_is_new_again_after_a_day() -> None:
