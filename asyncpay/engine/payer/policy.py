@@ -9,7 +9,8 @@ class Policy:
     to come back before its own channel is in danger.
     invoice_margin_seconds: a payment is not held any longer than this before its invoice expires.
     request_seconds, request_repeats: between two requests that are not answered, and how many follow the first.
-    request_most_seconds: while the node pays the pauses between requests double up to this.
+    request_most_seconds: while the node pays the pauses between requests double up to this; so do those between copies
+    of the message for the payee, where the wallet repeats it and not its LSP.
     cancel_seconds: between two cancels that are not answered; doubles up to cancel_most_seconds.
     pay_timeout_seconds: the node begins no new attempt after this; less than the LSP's patience for a set.
     max_parts: of one payment.

@@ -30,6 +30,7 @@ def advance(turn: Turn, payment: OutgoingPayment, trigger: Trigger, failure: str
     if stage in FINISHED:
         turn.state.ask_at.pop(payment.key, None)
         turn.state.pending_at.pop(payment.key, None)
+        turn.state.pending_repeats.pop(payment.key, None)
     turn.log(stage.value, payment.key, because=failure or trigger.value)
     return True
 

@@ -17,7 +17,8 @@ class State:
 
     height: of the last block heard of, None until the node was attached for the first time.
     ask_at: when to ask the node what became of a payment; none while an answer is awaited.
-    pending_at: when the message for the payee is due (again), for payments that are HELD.
+    pending_at: when the message for the payee is due (again); pending_repeats: how often it was repeated since it
+    left, or since the last reconnection, by this wallet and not by its LSP.
     """
 
     payments: Payments
@@ -28,6 +29,7 @@ class State:
     online: set[NodeId] = field(default_factory=set)
     ask_at: dict[bytes, float] = field(default_factory=dict)
     pending_at: dict[bytes, float] = field(default_factory=dict)
+    pending_repeats: dict[bytes, int] = field(default_factory=dict)
 
 
 @dataclass

@@ -52,8 +52,10 @@ def order(pid: bytes = PID, payment_hash: bytes = HASH, **changes: Any) -> Outgo
         "created_at": START,
     }
     values |= changes
+    courier = values.pop("courier", None)
     request = BlockRequest(
         unblock_hash=name,
+        courier=courier,
         payment_hashes=(payment_hash,),
         amount_msat=values["amount_msat"],
         release_by_height=values["release_by_height"],

@@ -6,16 +6,18 @@ from asyncpay.engine.payer.effects import LookUp, SendPending
 from asyncpay.engine.payer.events import PaymentSeen
 from asyncpay.engine.payer.stages import Stage
 from asyncpay.lightning import PaymentResult
-from asyncpay.wire.messages import BlockState
+from asyncpay.wire.messages import BlockState, Courier
 
-from .given import AMOUNT, HASH, IN_FLIGHT, order
+from .given import AMOUNT, HASH, HEIGHT, IN_FLIGHT, LSP, START, order
 from .world import World
 
+COURIER = Courier(path_key=LSP, onion=bytes(1366))
 
-def paying(**changes: object) -> World:
-    world = World(**changes)  # type: ignore[arg-type]
+
+def paying(courier: Courier | None = COURIER) -> World:
+    world = World()
     world.mute = True
-    world.order()
+    world.order(courier=courier)
     world.lsp_accepts()
     return world
 
@@ -86,8 +88,8 @@ def test_a_cancelled_payment_is_not_handed_over() -> None:
     assert world.stage is Stage.PAYING
 
 
-def held_but_not_sent() -> World:
-    world = paying()
+def held_but_not_sent(courier: Courier | None = COURIER) -> World:
+    world = paying(courier)
     world.disconnect()
     world.update(BlockState.HELD)
     assert world.stage is Stage.HELD
@@ -172,3 +174,88 @@ def test_the_message_leaving_is_told_though_the_payment_ended_first() -> None:
     world.connect()
     assert world.stage is Stage.FAILED
     assert world.pending_left == 0
+
+
+# --- an LSP without a courier: the wallet repeats the message itself, while it is there ---
+
+
+def handed_over_without_courier() -> World:
+    world = paying(courier=None)
+    world.update(BlockState.HELD)
+    assert (world.stage, world.pending_left) == (Stage.HANDED_OVER, 1)
+    return world
+
+
+def times_sent(world: World, seconds: int) -> list[int]:
+    """At which of the coming seconds the message leaves again."""
+    times = []
+    for second in range(1, seconds + 1):
+        before = world.pending_left
+        world.sleep(1)
+        times += [second] * (world.pending_left - before)
+    return times
+
+
+def test_without_a_courier_the_message_is_repeated_ever_more_rarely_with_the_same_bytes() -> None:
+    world = handed_over_without_courier()
+    assert times_sent(world, 160) == [10, 30, 70, 150]
+    world.sleep(86_000)
+    assert world.pending_left <= 8 + 86_000 // 600
+    assert set(world.did(SendPending)) == {SendPending(HASH, LSP, order().pending)}
+    assert world.stage is Stage.HANDED_OVER
+
+
+@pytest.mark.parametrize("how", ["connection", "node", "wallet"])
+def test_without_a_courier_it_is_repeated_at_once_when_the_phone_is_back(how: str) -> None:
+    world = handed_over_without_courier()
+    world.sleep(200)
+    sent = world.pending_left
+    match how:
+        case "connection":
+            world.disconnect()
+            world.connect()
+        case "node":
+            world.detach()
+            world.attach()
+        case "wallet":
+            world.restart()
+    assert world.pending_left == sent + 1
+    assert times_sent(world, 40) == [20]
+
+
+@pytest.mark.parametrize("end", ["released", "returned", "paid", "cancelled", "hold_until", "height", "node away"])
+def test_without_a_courier_it_is_not_repeated_for_nothing(end: str) -> None:
+    world = handed_over_without_courier()
+    match end:
+        case "released":
+            world.update(BlockState.RELEASED)
+        case "returned":
+            world.update(BlockState.FAILED_BACK)
+        case "paid":
+            world.node_succeeds()
+            world.run()
+        case "cancelled":
+            world.deaf = True
+            world.cancel()
+        case "hold_until":
+            world.over = True  # the LSP says nothing
+            world.sleep(START + 86_401 - world.now)
+        case "height":
+            world.over = True
+            world.mine(HEIGHT + 433 - world.height)
+        case "node away":
+            world.detach()
+    sent = len(world.did(SendPending))
+    world.sleep(3600)
+    assert len(world.did(SendPending)) == sent
+
+
+def test_with_a_courier_it_is_not_repeated_either_when_the_phone_is_back() -> None:
+    world = held_but_not_sent()
+    world.connect()
+    assert (world.stage, world.pending_left) == (Stage.HANDED_OVER, 1)
+    world.restart()
+    world.disconnect()
+    world.connect()
+    world.sleep(3600)
+    assert world.pending_left == 1
