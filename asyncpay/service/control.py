@@ -8,7 +8,8 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,28 +29,45 @@ class NotRunningError(Exception):
     """Nobody answers at the socket, or no longer; the text names it."""
 
 
-async def serve(path: Path, verbs: Mapping[str, Verb]) -> asyncio.Server:
-    """Answer every connection, until the server is closed. Only this user may connect."""
+@asynccontextmanager
+async def serving(path: Path, verbs: Mapping[str, Verb]) -> AsyncIterator[None]:
+    """Answer every connection while in this context. Only this user may connect.
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async def say(kind: str, what: Plain) -> None:
-            writer.write(json.dumps({kind: what}).encode() + b"\n")
-            await writer.drain()
+    Afterwards nobody is waited for: who still waits for an answer finds the connection closed.
+    """
+    answering: set[asyncio.Task[None]] = set()
 
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(_answer(verbs, reader, writer))
+        answering.add(task)
+        task.add_done_callback(answering.discard)
+
+    async with await asyncio.start_unix_server(begin, sock=listen(path), limit=MAX_LINE_BYTES) as server:
         try:
-            request = json.loads(await reader.readline())
-            verb = verbs[request["verb"]]
-            await say("result", await verb(request["arguments"], lambda what: say("progress", what)))
-        except RefusedError as refusal:
-            await say("error", str(refusal))
-        except ConnectionError:
-            pass  # whoever asked has gone; what was begun goes on
-        except (ValueError, KeyError, TypeError) as error:
-            await say("error", f"a request that is not understood here: {error!r}")
+            yield
         finally:
-            writer.close()
+            server.close()
+            for task in answering:
+                task.cancel()
 
-    return await asyncio.start_unix_server(answer, sock=listen(path), limit=MAX_LINE_BYTES)
+
+async def _answer(verbs: Mapping[str, Verb], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def say(kind: str, what: Plain) -> None:
+        writer.write(json.dumps({kind: what}).encode() + b"\n")
+        await writer.drain()
+
+    try:
+        request = json.loads(await reader.readline())
+        verb = verbs[request["verb"]]
+        await say("result", await verb(request["arguments"], lambda what: say("progress", what)))
+    except RefusedError as refusal:
+        await say("error", str(refusal))
+    except ConnectionError:
+        pass  # whoever asked has gone; what was begun goes on
+    except (ValueError, KeyError, TypeError) as error:
+        await say("error", f"a request that is not understood here: {error!r}")
+    finally:
+        writer.close()
 
 
 def listen(path: Path) -> socket.socket:

@@ -49,8 +49,8 @@ class _Session:
         self._lsps = Lsps(config, node, lsp, journal, self._loop.stored)
 
     async def run(self) -> None:
-        server = await control.serve(self._config.store.socket, {"status": self._status})
-        async with server, self._lsps, asyncio.TaskGroup() as tasks:
+        desk = control.serving(self._config.store.socket, {"status": self._status})
+        async with desk, self._lsps, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._performer = Performer(
                 self._node,

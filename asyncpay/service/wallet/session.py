@@ -82,8 +82,8 @@ class _Session:
 
     async def run(self) -> None:
         self._events = asyncio.get_running_loop()
-        server = await control.serve(self._config.store.socket, self._desk.verbs())
-        async with server, asyncio.TaskGroup() as tasks:
+        desk = control.serving(self._config.store.socket, self._desk.verbs())
+        async with desk, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._performer = Performer(self._node, self._link, self._journal, self._loop.enqueue, tasks)
             tasks.create_task(loop.follow(self._node, self._take, self._away, self._journal))

@@ -23,7 +23,7 @@ def _ask_while_serving(path: Path, verb: str = "status", serve: Verb = _status, 
     heard: list[Any] = []
 
     async def talk() -> None:
-        async with await control.serve(path, {"status": serve}):
+        async with control.serving(path, {"status": serve}):
             heard.append(await asyncio.to_thread(control.ask, path, verb, heard.append, **arguments))
 
     asyncio.run(talk())
@@ -71,3 +71,22 @@ def test_a_socket_left_by_a_killed_process_is_replaced(path: Path) -> None:
 def test_nobody_there(path: Path) -> None:
     with pytest.raises(NotRunningError, match=r"nobody answers at .*lsp\.sock"):
         control.ask(path, "status")
+
+
+def test_whoever_still_waits_for_an_answer_holds_nobody_up(path: Path) -> None:
+    """A component stops, or begins again, while a payment is followed; its command line is told that it went away."""
+    begun = asyncio.Event()
+
+    async def follow(*_: object) -> Plain:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def talk() -> None:
+        async with control.serving(path, {"pay": follow}):
+            asking = asyncio.create_task(asyncio.to_thread(control.ask, path, "pay"))
+            await begun.wait()
+        async with asyncio.timeout(10):
+            await asking
+
+    with pytest.raises(NotRunningError, match="went away before it answered"):
+        asyncio.run(talk())
