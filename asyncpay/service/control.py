@@ -36,8 +36,12 @@ async def serving(path: Path, verbs: Mapping[str, Verb]) -> AsyncIterator[None]:
     Afterwards nobody is waited for: who still waits for an answer finds the connection closed.
     """
     answering: set[asyncio.Task[None]] = set()
+    over = False
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if over:  # it was accepted just before
+            writer.close()
+            return
         task = asyncio.create_task(_answer(verbs, reader, writer))
         answering.add(task)
         task.add_done_callback(answering.discard)
@@ -46,6 +50,7 @@ async def serving(path: Path, verbs: Mapping[str, Verb]) -> AsyncIterator[None]:
         try:
             yield
         finally:
+            over = True
             server.close()
             for task in answering:
                 task.cancel()

@@ -1,0 +1,27 @@
+"""A phone for each test."""
+
+import os
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncpay.service.wallet import lsp_link, session
+
+from .phone import Phone, die
+
+
+@pytest.fixture
+def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Phone:
+    """Its wallet sleeps; see Phone.awake."""
+    made = Phone(tmp_path)
+
+    @asynccontextmanager
+    async def open_node(_: object) -> Any:
+        yield made.node
+
+    monkeypatch.setattr(session, "open_node", open_node)
+    monkeypatch.setattr(lsp_link, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(os, "_exit", die)
+    return made

@@ -1,0 +1,234 @@
+"""What cannot be paid like this is refused with the reason: nothing has left, and nothing is remembered."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from asyncpay.lightning import Link, ShortChannelId
+from asyncpay.lsps.info import GET_INFO
+from asyncpay.lsps.jsonrpc import METHOD_NOT_FOUND, RpcError
+from asyncpay.nodes.base import NodeError, NodeUnreachableError
+from asyncpay.service.control import RefusedError
+from asyncpay.wire import messages
+from asyncpay.wire.messages import BlockRequest, CancelRequest, PaymentPending
+from asyncpay.wire.onion import OnionMessage
+
+from .phone import HASH, INVOICE, LSP, ME, OFFER, OTHER, PAYEE, THEIR_LSP, Phone, PhoneNode, Sent
+
+
+def refused(phone: Phone, because: str, **wishes: Any) -> None:
+    """The order is refused, no HTLC and no message has left, and the wallet knows of no payment."""
+
+    async def story() -> None:
+        async with phone.awake():
+            with pytest.raises(RefusedError, match=because):
+                await phone.pay(**wishes)
+            assert await phone.payments() == []
+
+    asyncio.run(story())
+    assert phone.node.begun == []
+    assert phone.node.sent == []
+
+
+def lsp_says(answer: Any) -> Callable[[PhoneNode], None]:
+    return lambda node: node.lsp.update({GET_INFO: answer})
+
+
+def reads(**changes: Any) -> Callable[[PhoneNode], None]:
+    return lambda node: node.invoices.update({INVOICE.text: replace(INVOICE, **changes)})
+
+
+def away(node: PhoneNode) -> None:
+    node.online = False
+
+
+def fails(verb: str, error: Exception) -> Callable[[PhoneNode], None]:
+    return lambda node: node.failing.update({verb: error})
+
+
+def goes(*hops: bytes) -> Callable[[PhoneNode], None]:
+    return lambda node: node.routes.update({PAYEE: hops})
+
+
+OTHER_CHANNEL = Link(short_channel_id=ShortChannelId.parse("100x2x0"), peer=OTHER, usable=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "because"),
+    [
+        (lsp_says(RpcError(METHOD_NOT_FOUND, "Method not found")), "does not offer async payments: use another LSP"),
+        (lsp_says(RpcError(1, "not now")), "did not say what it offers: not now"),
+        (lsp_says(None), "did not answer async_payments.get_info .*may not speak LSPS0"),
+        (lsp_says(OFFER | {"versions": [2]}), r"speaks versions \[2\] of async payments, this wallet 1"),
+        (lsp_says(OFFER | {"courier": "yes"}), r"cannot be read \(missing or wrong: courier\)"),
+        (lsp_says({}), r"cannot be read \(missing or wrong: courier, forwards_with"),
+        (away, "is not connected: is this phone online"),
+        (lambda node: node.links.append(OTHER_CHANNEL), "which peer is the LSP is not known"),
+        (lambda node: node.links.clear(), "which peer is the LSP is not known: there is no channel yet"),
+        (lambda node: node.invoices.clear(), "no invoice that can be paid here: checksum failed"),
+        (fails("decode_invoice", NodeUnreachableError("LND is away")), "cannot read the invoice now: LND is away"),
+        (fails("sign", NodeError("LND is locked")), "LND is locked"),
+        (reads(network="bitcoin"), "is for bitcoin, this wallet's node is on regtest"),
+        (reads(expires_at=int(time.time()) - 1), "has expired"),
+        (reads(amount_msat=None), "leaves the amount to the payer"),
+        (reads(amount_msat=1_000_001), "1000000 msat at most"),
+        (lambda node: node.routes.pop(PAYEE), "no message can reach the payee"),
+        (goes(OTHER, PAYEE), f"leads by {OTHER.hex()}, not by the LSP"),
+        (goes(ME, OTHER, PAYEE), f"leads by {OTHER.hex()}, not by the LSP"),
+        (goes(*(LSP, THEIR_LSP) * 8, PAYEE), r"is too long \(17 hops\)"),
+    ],
+)
+def test_refused_before_anything_has_left(phone: Phone, given: Callable[[PhoneNode], Any], because: str) -> None:
+    given(phone.node)
+    refused(phone, because)
+
+
+def test_wishes_that_the_lsp_will_not_grant(phone: Phone) -> None:
+    refused(phone, "a slack of 1009 blocks is too much: the LSP holds for 1008", slack_blocks=1009)
+
+
+def test_refused_while_the_node_is_away(phone: Phone) -> None:
+    phone.node.running = False
+    refused(phone, "the wallet's node does not answer")
+
+
+def test_an_lsp_named_in_the_configuration_is_taken_though_there_are_others(phone: Phone, tmp_path: Any) -> None:
+    named = Phone(tmp_path, lsp={"node_id": LSP.hex()})
+    named.node = phone.node
+    phone.node.links.append(OTHER_CHANNEL)
+
+    async def story() -> None:
+        async with named.awake():
+            assert (await named.pay())["state"] == "handed over"
+
+    asyncio.run(story())
+
+
+def test_an_invoice_is_good_for_one_payment(phone: Phone) -> None:
+    async def story() -> None:
+        async with phone.awake():
+            await phone.pay()
+            with pytest.raises(RefusedError, match=f"payment {HASH.hex()} is handed over.*ask the payee for another"):
+                await phone.pay()
+
+    asyncio.run(story())
+    assert len(phone.node.begun) == 1
+    assert len(phone.node.got(PaymentPending)) == 1
+
+
+# --- what an order is made of ---
+
+
+def ordered(phone: Phone, **wishes: Any) -> tuple[BlockRequest, Sent]:
+    """What the LSP was asked, and the payee was told."""
+
+    async def story() -> None:
+        async with phone.awake():
+            await phone.pay(**wishes)
+
+    asyncio.run(story())
+    (request,) = phone.node.got(BlockRequest)
+    (pending,) = (each for each in phone.node.sent if isinstance(each.message, PaymentPending))
+    return request, pending
+
+
+def test_the_lsp_learns_the_hash_of_the_pid_and_the_payee_the_pid(phone: Phone) -> None:
+    request, pending = ordered(phone)
+    assert pending.to == PAYEE
+    assert isinstance(pending.message, PaymentPending)
+    assert request.unblock_hash == messages.unblock_hash(pending.message.pid)
+    assert request.payment_hashes == pending.message.payment_hashes == (HASH,)
+    assert request.amount_msat == pending.message.amount_msat == 1000
+
+
+def test_a_pid_is_drawn_for_each_order(phone: Phone) -> None:
+    text = "lnbcrt2"
+    phone.node.invoices[text] = replace(INVOICE, text=text, payment_hash=b"2" * 32)
+
+    async def story() -> None:
+        async with phone.awake():
+            await phone.pay()
+            await phone.pay(invoice=text)
+
+    asyncio.run(story())
+    assert len({request.unblock_hash for request in phone.node.got(BlockRequest)}) == 2
+
+
+def test_request_and_cancel_are_signed_for_this_lsp(phone: Phone) -> None:
+    request, _ = ordered(phone)
+    cancel = CancelRequest(unblock_hash=request.unblock_hash, signature=bytes(65))
+    assert phone.node.signed == [request.signed_text(LSP), cancel.signed_text(LSP)]
+
+
+def test_the_courier_s_copy_is_what_the_lsp_gets(phone: Phone) -> None:
+    request, pending = ordered(phone)
+    assert request.courier is not None
+    asyncio.run(phone.node.send_onion(LSP, OnionMessage(request.courier.path_key, request.courier.onion)))
+    assert phone.node.sent[-1] == pending
+
+
+@pytest.mark.parametrize(
+    ("offer", "wishes", "shown"),
+    [
+        ({}, {}, True),
+        ({}, {"private": True}, False),
+        ({"forwards_with_payer_offline": True}, {}, False),
+        ({"pays_on_behalf": False}, {}, False),
+    ],
+)
+def test_the_lsp_sees_the_invoice_only_if_it_may_have_to_pay_it(
+    phone: Phone, offer: dict[str, bool], wishes: dict[str, bool], shown: bool
+) -> None:
+    phone.node.lsp[GET_INFO] = OFFER | offer
+    request, _ = ordered(phone, **wishes)
+    assert request.invoice == (INVOICE.text if shown else None)
+
+
+def test_an_invoice_without_an_amount_is_not_shown(phone: Phone) -> None:
+    """The LSP could not pay what the payer chose."""
+    phone.node.invoices[INVOICE.text] = replace(INVOICE, amount_msat=None)
+    request, _ = ordered(phone, amount_msat=777)
+    assert (request.invoice, request.amount_msat) == (None, 777)
+
+
+def test_without_a_courier_the_lsp_gets_no_copy(phone: Phone) -> None:
+    phone.node.lsp[GET_INFO] = OFFER | {"courier": False}
+    request, pending = ordered(phone)
+    assert request.courier is None
+    assert pending.to == PAYEE
+
+
+@pytest.mark.parametrize(("transit", "hops"), [(True, 2), (False, 1)])
+def test_the_way_back_begins_at_the_lsp_and_does_not_name_the_payer(phone: Phone, transit: bool, hops: int) -> None:
+    phone.node.lsp[GET_INFO] = OFFER | {"transit_release": transit}
+    _, pending = ordered(phone)
+    assert isinstance(pending.message, PaymentPending)
+    assert (pending.message.payer_node_id, pending.message.payer_lsp_node_id) == (None, None)
+    assert pending.reply_path is not None
+    assert pending.reply_path.first_node_id == LSP
+    assert len(pending.reply_path.hops) == hops
+    assert ME not in pending.reply_path.encode()
+
+
+def test_a_literal_release_names_the_payer_and_its_lsp_instead(phone: Phone) -> None:
+    _, pending = ordered(phone, literal_release=True)
+    assert isinstance(pending.message, PaymentPending)
+    assert (pending.message.payer_node_id, pending.message.payer_lsp_node_id) == (ME, LSP)
+    assert pending.reply_path is None
+
+
+def test_a_payee_that_no_graph_knows_is_reached_by_its_invoice_s_hint(phone: Phone) -> None:
+    del phone.node.routes[PAYEE]
+    phone.node.invoices[INVOICE.text] = replace(INVOICE, route_hints=((OTHER,), (THEIR_LSP,)))
+    _, pending = ordered(phone)
+    assert pending.to == PAYEE
+
+
+def test_all_parts_leave_through_the_lsp_with_the_slack_at_the_end(phone: Phone) -> None:
+    ordered(phone, slack_blocks=100, max_part_msat=600)
+    (payment,) = phone.node.begun
+    assert (payment.through, payment.slack_blocks, payment.max_part_msat) == (LSP, 244, 600)
