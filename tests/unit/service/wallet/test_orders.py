@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ def test_refused_while_the_node_is_away(phone: Phone) -> None:
     refused(phone, "the wallet's node does not answer")
 
 
-def test_an_lsp_named_in_the_configuration_is_taken_though_there_are_others(phone: Phone, tmp_path: Any) -> None:
+def test_an_lsp_named_in_the_configuration_is_taken_though_there_are_others(phone: Phone, tmp_path: Path) -> None:
     named = Phone(tmp_path, lsp={"node_id": LSP.hex()})
     named.node = phone.node
     phone.node.links.append(OTHER_CHANNEL)

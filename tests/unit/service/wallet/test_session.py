@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,7 +151,7 @@ def test_a_node_that_goes_away_while_it_pays_is_asked_when_it_is_back(phone: Pho
 
 
 @pytest.mark.parametrize("verb", ["look_up_payment", "send_onion"])
-def test_what_the_node_refuses_for_a_while_is_told_and_done_later(phone: Phone, verb: str, tmp_path: Any) -> None:
+def test_what_the_node_refuses_for_a_while_is_told_and_done_later(phone: Phone, verb: str, tmp_path: Path) -> None:
     hasty = Phone(tmp_path, policy={"request_seconds": 0.1})
     hasty.node = phone.node
     phone.node.failing[verb] = NodeError("LND at x is busy")
@@ -203,7 +204,7 @@ async def _answers(phone: Phone) -> bool:
         return False
 
 
-def test_an_lsp_that_never_answers_ends_the_payment_before_anything_is_paid(phone: Phone, tmp_path: Any) -> None:
+def test_an_lsp_that_never_answers_ends_the_payment_before_anything_is_paid(phone: Phone, tmp_path: Path) -> None:
     hasty = Phone(tmp_path, policy={"request_seconds": 0.05})
     hasty.node = phone.node
     phone.node.accepts = False
@@ -282,7 +283,7 @@ def test_what_is_not_owed_is_refused_to_the_payer_s_lsp_with_the_reason(phone: P
     assert f"there is no invoice with the payment hash {HASH.hex()}" in str(sent.message.reason)
 
 
-def test_nothing_is_released_while_the_node_is_behind_the_chain(phone: Phone, tmp_path: Any) -> None:
+def test_nothing_is_released_while_the_node_is_behind_the_chain(phone: Phone, tmp_path: Path) -> None:
     hasty = Phone(tmp_path, policy={"release_seconds": 0.1})
     hasty.node = phone.node
     phone.node.make_invoice()
