@@ -248,8 +248,8 @@ async def name(arguments, progress):
     return {"name": "clock"}
 
 async def serve():
-    async with await control.serve(Path(sys.argv[1]), {"name": name}) as server:
-        await server.serve_forever()
+    async with control.serving(Path(sys.argv[1]), {"name": name}):
+        await asyncio.Event().wait()
 
 asyncio.run(serve())
 """
