@@ -19,8 +19,9 @@ _OPTIONS = [
     *access.OPTIONS,
     # A node that comes back should not be waited for longer than it was away.
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
+    # Whatever its name says: how long an attempt may take, and on a busy machine the TLS handshake takes long.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     # It may come back at another address, as restarted containers do; by default its name is looked up every 30 s.
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     # A half-open connection shows on streams only if somebody asks, LND allows every 5 s; and goes on asking, which

@@ -1,10 +1,19 @@
 """gRPC's errors in our words: whether LND is away or says no."""
 
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
 import grpc
 import pytest
 
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.lnd.connection import Connection, LndRefusedError
+from asyncpay.nodes.proto import lightning_pb2 as ln
+from asyncpay.nodes.proto.lightning_pb2_grpc import LightningServicer, add_LightningServicer_to_server
+from harness.authority import Authority
 
 pytestmark = pytest.mark.anyio
 
@@ -37,3 +46,41 @@ async def test_absence_is_told_from_refusal(code: grpc.StatusCode, details: str,
     assert type(error.value) is kind
     assert str(error.value) == f"LND at lnd:10009 did not do a thing: {details}"
     await lnd.close()
+
+
+class Lnd(LightningServicer):
+    async def GetInfo(self, request: ln.GetInfoRequest, context: Any) -> ln.GetInfoResponse:  # noqa: N802
+        return ln.GetInfoResponse(alias="slow")
+
+
+@asynccontextmanager
+async def busy_lnd(authority: Authority, hesitates_seconds: float) -> AsyncIterator[str]:
+    """The address of a node that takes its time with every connection."""
+    server = grpc.aio.server()
+    add_LightningServicer_to_server(Lnd(), server)
+    pem = authority.server.encode()
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(pem, pem)]))
+    await server.start()
+
+    async def pass_on(reader: StreamReader, writer: StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    async def accept(reader: StreamReader, writer: StreamWriter) -> None:
+        await asyncio.sleep(hesitates_seconds)  # what makes it slow: nothing is waited for
+        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pass_on(reader, to_writer), pass_on(to_reader, writer), return_exceptions=True)
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as slow:
+        yield f"127.0.0.1:{slow.sockets[0].getsockname()[1]}"
+    await server.stop(0)
+
+
+async def test_a_slow_handshake_is_waited_for() -> None:
+    """gRPC's shortest pause before it tries again also bounds how long it tries."""
+    authority = Authority.for_server("localhost")
+    async with busy_lnd(authority, hesitates_seconds=1) as address:
+        lnd = Connection(address, authority.ca.encode(), b"macaroon")
+        assert (await lnd.lightning.GetInfo(ln.GetInfoRequest())).alias == "slow"
+        await lnd.close()
