@@ -111,6 +111,7 @@ test-selection: images ## real nodes in containers: every family of scenarios, a
 .PHONY: test-e2e
 test-e2e: WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 test-e2e: images ## real nodes in containers: everything, WORKERS=n at a time; the scenarios are kept in artifacts/
+	@rm -f $(SCENARIOS)
 	@$(E2E) --dist loadgroup --testbed-scenarios $(SCENARIOS)
 
 .PHONY: scenarios

@@ -6,7 +6,8 @@ A scenario is a test that has recorded properties (pytest's `record_property`, s
     fault      what was done on purpose; once for each time that it was done
     outcome    what became of the money: paid once, returned in full, refused, ...
 
-`pytest --testbed-scenarios FILE` writes the run's scenarios to the file as JSON;
+`pytest --testbed-scenarios FILE` writes the run's scenarios to the file as JSON, each in the place of what the file had
+of it: so a run may be played in parts, and what failed again once it is mended.
 `python -m harness.scenarios FILE README.md` draws them into a page, between the two lines that are kept for them.
 """
 
@@ -41,31 +42,38 @@ class Scenario:
 
 
 def write(file: Path, scenarios: Iterable[Scenario]) -> None:
-    """Keep the scenarios of a run, and when it ended."""
+    """Keep the scenarios of a run, and when it ended; those of earlier runs stay if this one has not played them."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    earlier = _read(file.read_text(encoding="utf-8"))[1] if file.exists() else []
+    latest = {(each.family, each.name): each for each in (*earlier, *scenarios)}
     run = {
         "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "scenarios": [asdict(each) for each in sorted(scenarios, key=lambda each: (each.family, each.name))],
+        "scenarios": [asdict(latest[key]) for key in sorted(latest)],
     }
     file.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
 
 
 def draw(run: str) -> str:
     """The page's part, from what `write` has written."""
-    read = json.loads(run)
-    scenarios = [Scenario(**each) for each in read["scenarios"]]
+    ended_at, scenarios = _read(run)
     kinds: Counter[str] = Counter()
     for scenario in scenarios:
         kinds.update(scenario.faults)
     injected = ", ".join(f"{kind} ({number})" for kind, number in sorted(kinds.items()))
     lines = [
-        f"Run of {read['ended_at'][:10]}: {len(scenarios)} scenarios, {kinds.total()} faults injected.",
+        f"Run of {ended_at[:10]}: {len(scenarios)} scenarios, {kinds.total()} faults injected.",
         "",
         *_table(scenarios),
         "",
         f"Faults: {injected or 'none'}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _read(run: str) -> tuple[str, list[Scenario]]:
+    """When the last run ended, and the scenarios."""
+    read = json.loads(run)
+    return read["ended_at"], [Scenario(**each) for each in read["scenarios"]]
 
 
 def _table(scenarios: list[Scenario]) -> Iterator[str]:

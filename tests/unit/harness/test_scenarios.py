@@ -32,6 +32,14 @@ def test_a_row_for_each_family_and_a_column_for_each_outcome(tmp_path: Path) -> 
     assert last == "Faults: SIGKILL wallet (1), block (3)."
 
 
+def test_a_scenario_played_again_takes_the_place_of_the_earlier_one(tmp_path: Path) -> None:
+    run = tmp_path / "run.json"
+    scenarios.write(run, RUN)
+    scenarios.write(run, [Scenario("MPP", "broken", {"SIGKILL wallet": 1}, ["paid once"], 4.0)])
+    assert "| MPP | 3 | 1 | 2 | 1 | 0 | 0 | 0 | 1 | 6 |" in scenarios.draw(run.read_text()).splitlines()
+    assert "5 scenarios" in scenarios.draw(run.read_text())
+
+
 def test_the_table_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
     run, page = tmp_path / "run.json", tmp_path / "README.md"
     scenarios.write(run, RUN)
