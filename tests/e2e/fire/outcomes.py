@@ -63,6 +63,15 @@ EXCEPTIONS = (
         "as before, at the payee's LSP: the HTLC is on its way within seconds",
     ),
     Unless(
+        {"3-pay"},
+        {"LSP_a"},
+        {Blow.SUSPEND.value},
+        EITHER,
+        "LND's component takes a node that is silent for half a minute for dead: when it goes on, the HTLC and the "
+        "component come to it at the same moment",
+    ),
+    Unless(UNTIL_LET_GO, {"LSP_b"}, {Blow.SUSPEND.value}, EITHER, "as before, at the payee's LSP"),
+    Unless(
         {"7-let-go"},
         {"router", "LSP_b"},
         DOWN,
