@@ -87,6 +87,14 @@ EXCEPTIONS = (
         on=lambda node: not node.forwards_with_payer_offline,
     ),
     Unless(
+        {"5-pending", "6-release"},
+        {"A"},
+        DOWN,
+        EITHER,
+        "the release may come before the LSP's node has noticed that the payer is away, and then it is as before",
+        on=lambda node: not node.forwards_with_payer_offline,
+    ),
+    Unless(
         {"3-pay"},
         {"A"},
         {"resets"},
