@@ -27,6 +27,7 @@ def notice(testbed: Testbed, method: str, signed_by: str = "LSP", age_seconds: f
     body = Notification.of(method).body()
     text = notifications.signed_text(when, body)
     said = testbed.containers.output(signed_by, [*testbed.cli(signed_by), "signmessage", text])
+    assert said.stdout, f"{signed_by} did not sign: exit code {said.exit_code}, {said.stderr!r}"
     return Notice({TIMESTAMP_HEADER: when, SIGNATURE_HEADER: json.loads(said.stdout)["signature"]}, body)
 
 
