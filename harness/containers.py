@@ -7,14 +7,15 @@ import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
+from harness import container_exec
+from harness.container_exec import Output
 from harness.engine import client
 from harness.errors import TestbedError
 
@@ -24,15 +25,6 @@ SERVICE_LABEL = "com.docker.compose.service"
 
 class ContainerError(TestbedError):
     """A container or `docker compose` did not do what was asked; the message holds its own words."""
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a command inside a container printed, and what it ended with."""
-
-    stdout: str
-    stderr: str
-    exit_code: int = 0
 
 
 class Containers:
@@ -116,9 +108,7 @@ class Containers:
     def output(self, service: str, command: Sequence[str]) -> Output:
         """Run a command inside a container, whatever its exit code. Raises ContainerError if nothing runs there."""
         with _refused(f"{service} cannot run {' '.join(command)}"):
-            result = self.container(service).exec_run(list(command), demux=True)
-        stdout, stderr = cast("tuple[bytes | None, bytes | None]", result.output)  # what demux makes of it
-        return Output((stdout or b"").decode(), (stderr or b"").decode(), cast("int", result.exit_code))
+            return container_exec.run(self.engine, str(self.container(service).id), command)
 
     @contextmanager
     def beside(self, service: str) -> Iterator[Container]:

@@ -9,7 +9,8 @@ import pytest
 from asyncpay import config
 from asyncpay.engine.lsp.policy import Policy
 from harness import lsp
-from harness.containers import ContainerError, Containers, Output
+from harness.container_exec import Output
+from harness.containers import ContainerError, Containers
 from harness.errors import NodeError
 from harness.lsp import Lsp
 from harness.nodes import ClnNode, LndNode
