@@ -282,6 +282,13 @@ def test_flooded_mailbox_keeps_room_for_the_payer(scene: Scene, stranger: HandMa
         flood(scene, stranger)
     deal.wait_until_paid(180)
     scene.assert_paid(deal)
+    wait_for(Predicate("mailbox_empty", lambda: f"{kept} messages" if (kept := kept_for_b(scene)) else None), 60)
+
+
+def kept_for_b(scene: Scene) -> int:
+    """How many messages lie in the payee's mailbox. While any do, a payee who goes to sleep is woken at once."""
+    mailbox = scene.testbed.lsp("LSP").status()["mailbox"].get(b_id(scene).hex())
+    return 0 if mailbox is None else int(mailbox["messages"])
 
 
 def flood(scene: Scene, stranger: HandMade) -> None:
@@ -290,7 +297,7 @@ def flood(scene: Scene, stranger: HandMade) -> None:
 
     def missing() -> str | None:
         stranger.send(b_id(scene), announcement(secrets.token_bytes(32), 1), via=[lsp_id(scene)])
-        kept = scene.testbed.lsp("LSP").status()["mailbox"][b_id(scene).hex()]["messages"]
+        kept = kept_for_b(scene)
         assert kept <= MAILBOX_MESSAGES
         return None if kept == MAILBOX_MESSAGES else f"{kept} messages"
 
