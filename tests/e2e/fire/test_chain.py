@@ -1,7 +1,7 @@
 """When the chain decides. Each scenario has a testbed of its own, for it loses a channel or the chain's last blocks."""
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 
 import pytest
@@ -213,16 +213,24 @@ def test_payer_closes_its_channel_while_the_payment_is_held(scene: Scene) -> Non
     scene.outcome("returned on chain")
 
 
+@contextmanager
+def about_to_be_let_go(scene: Scene, deal: Deal) -> Iterator[None]:
+    """The payee has released the payment, and the LSP has not told its node: it does at the end of the `with` block."""
+    lsp = scene.testbed.lsp("LSP")
+    scene.b.unplug()
+    deal.hand_over()
+    with frozen_before(scene.testbed, lsp, "Answer") as store:
+        scene.b.plug()
+        wait_for(store.frozen, 60)
+        yield
+
+
 @pytest.mark.full
 def test_payees_channel_closed_after_the_release(scene: Scene) -> None:
     """The HTLC is on its way to a payee that stands still; with the channel it is gone, and the payer has it back."""
     deal, testbed = scene.deal(AMOUNT_MSAT), scene.testbed
     lsp_before, b_before = wealth_sat(scene, "LSP"), wealth_sat(scene, "B")
-    scene.b.unplug()
-    deal.hand_over()
-    with frozen_before(testbed, testbed.lsp("LSP"), "Answer") as store:
-        scene.b.plug()
-        wait_for(store.frozen, 60)
+    with about_to_be_let_go(scene, deal):
         scene.b.freeze()
         scene.fault("payee frozen")
     scene.wait_for_block(deal, "released")
@@ -246,11 +254,7 @@ def test_payees_channel_closed_with_the_htlc_locked_in(scene: Scene) -> None:
     """
     deal, testbed, chain = scene.deal(AMOUNT_MSAT), scene.testbed, scene.testbed.chain
     lsp_before, b_before = wealth_sat(scene, "LSP"), wealth_sat(scene, "B")
-    scene.b.unplug()
-    deal.hand_over()
-    with frozen_before(testbed, testbed.lsp("LSP"), "Answer") as store:
-        scene.b.plug()
-        wait_for(store.frozen, 60)
+    with about_to_be_let_go(scene, deal):
         scene.b.latency(SLOW_MS, Way.DOWN)
     wait_for(locked_in(scene, "LSP", scene.b.node.node_id), 60)
     scene.b.freeze()

@@ -8,6 +8,7 @@ from implementations import CLN_IN_FULL, FOLDER
 
 from asyncpay.lightning import PaymentStatus, Verdict
 from asyncpay.node_events import HtlcGone, HtlcOffered
+from asyncpay.nodes.base import Node, Payment
 from harness import money
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
@@ -29,16 +30,21 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
         yield running
 
 
+async def order_through(testbed: Testbed, a: Node, peer: str, parts: int) -> Payment:
+    """B is to be paid by way of this peer, in so many parts of the same size."""
+    return order(
+        await invoice_of_b(testbed, a),
+        through=node_id(testbed, peer),
+        max_parts=parts,
+        max_part_msat=AMOUNT_MSAT // parts,
+    )
+
+
 @pytest.mark.parametrize("parts", [1, 4])
 async def test_through_the_peer_that_holds(testbed: Testbed, parts: int) -> None:
     before = await in_thread(money.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
-        payment = order(
-            await invoice_of_b(testbed, a),
-            through=node_id(testbed, "LSP"),
-            max_parts=parts,
-            max_part_msat=AMOUNT_MSAT // parts,
-        )
+        payment = await order_through(testbed, a, "LSP", parts)
         paying = asyncio.create_task(a.pay(payment))
         for _ in range(parts):
             offer = (await log.take(HtlcOffered)).htlc
@@ -56,12 +62,7 @@ async def test_through_the_peer_that_holds(testbed: Testbed, parts: int) -> None
 async def test_through_the_other_peer(testbed: Testbed, parts: int) -> None:
     before = await in_thread(money.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
-        payment = order(
-            await invoice_of_b(testbed, a),
-            through=node_id(testbed, "other"),
-            max_parts=parts,
-            max_part_msat=AMOUNT_MSAT // parts,
-        )
+        payment = await order_through(testbed, a, "other", parts)
         assert (await a.pay(payment)).status is PaymentStatus.SUCCEEDED
         assert not [event for event in log.untaken if isinstance(event, HtlcOffered)]
     moved = (await in_thread(money.count, testbed)).moved_since(before)

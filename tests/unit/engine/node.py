@@ -1,5 +1,6 @@
 """The LSP's node, which obeys LND's or CLN's rules: channels, peers, held HTLCs, and payments of its own."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class NodeHtlc:
     answers: list[Verdict] = field(default_factory=list)
 
 
-class Node:
+class Node(ABC):
     """What happens is put into `queue`; who runs it comes from the world, which is built upon this."""
 
     def __init__(self, capabilities: Capabilities) -> None:
@@ -72,17 +73,17 @@ class Node:
         self._own_expiry: dict[bytes, int] = {}
         self._next_id = 0
 
+    @abstractmethod
     def attach(self) -> None:
         """The LSP's process attaches."""
-        raise NotImplementedError
 
+    @abstractmethod
     def detach(self) -> None:
         """The node goes away, or its stream does."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self) -> None:
         """Have the engine decide on all that is in the queue."""
-        raise NotImplementedError
 
     def _tell(self, event: LspEvent) -> None:
         """Have it decide on this now, if it is attached."""
