@@ -5,6 +5,7 @@ repetition is delivered like any other message; it is kept once only, and notifi
 """
 
 import math
+from collections import Counter
 from dataclasses import replace
 from hashlib import sha256
 
@@ -105,8 +106,12 @@ def next_at(turn: Turn) -> float:
 
 
 def _make_room(turn: Turn, client: NodeId) -> None:
-    """Over a limit, the oldest letter of whoever takes up most goes."""
+    """Over a limit, drop the oldest letter of the source that takes up most.
+
+    Peers without a channel count as one source: a connection costs nothing, a channel does.
+    """
     policy = turn.policy
+    channels = turn.state.channels
     while True:
         letters = turn.tables.letters_for(client)
         if len(letters) > policy.mailbox_messages:
@@ -115,11 +120,12 @@ def _make_room(turn: Turn, client: NodeId) -> None:
             weights = [letter.size for letter in letters]
         else:
             return
-        share: dict[NodeId, int] = {}
-        for letter, weight in zip(letters, weights, strict=True):
-            share[letter.source] = share.get(letter.source, 0) + weight
-        greediest = max(share, key=lambda source: share[source])
-        turn.drop(next(letter for letter in letters if letter.source == greediest))
+        sources = [letter.source if channels.has(letter.source) else None for letter in letters]
+        shares: Counter[NodeId | None] = Counter()
+        for source, weight in zip(sources, weights, strict=True):
+            shares[source] += weight
+        greediest = max(shares, key=shares.__getitem__)
+        turn.drop(letters[sources.index(greediest)])
 
 
 def _announce(turn: Turn, letter: Letter) -> None:

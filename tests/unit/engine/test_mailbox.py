@@ -12,7 +12,7 @@ from asyncpay.node_events import OnionInTransit
 from asyncpay.wire.messages import BlockState, BlockUpdate
 from asyncpay.wire.onion import OnionMessage
 
-from .given import ROUTER, STRANGER, A, B, cln
+from .given import ROUTER, STRANGER, A, B, cln, node_id
 from .world import World
 
 ONION = "lsps5.onion_message_incoming"
@@ -176,6 +176,18 @@ def test_one_source_cannot_push_out_another() -> None:
     for number in range(1, 500):
         send(world, number)
     assert kept(world) == [0, *range(491, 500)]
+
+
+@pytest.mark.parametrize(("connections", "size"), [(50, 1366), (4, 32_834)])
+def test_peers_without_a_channel_share_one_part_of_a_mailbox(connections: int, size: int) -> None:
+    """Connections cost nothing: however many somebody makes, a message that came over a channel stays."""
+    world = World(cln())
+    world.disconnect(B)
+    send(world, 0, source=ROUTER)
+    for number in range(connections):
+        send(world, 100 + number, source=node_id(f"connection {number}"), size=size)
+    assert kept(world)[0] == 0
+    assert kept(world)[-1] == 100 + connections - 1, "strangers have what room is left"
 
 
 @pytest.mark.parametrize(("limit", "left"), [(100_000, [0, 2, 3, 4]), (99_999, [0, 3, 4])])
