@@ -20,6 +20,7 @@ Each file is one subject, and can be read alone:
     stages        the life of a block, as a table            records, tables   what is stored
     requests      block and cancel                           events, effects   the way in and out
     holding       HTLCs: pass, hold, count                   policy            the limits
+    waiting       fair shares of an offline client's slots
     release       pid and refusal                            turn              state, and one turn's lists
     on_behalf     paying in the payer's place                links             who can be reached
     deadlines     when it has lasted long enough             clock             acting on the time

@@ -8,7 +8,7 @@ and to fail it later would pay for it out of the LSP's own pocket. What has a ve
 from dataclasses import replace
 from hashlib import sha256
 
-from asyncpay.engine.lsp import answers, blocks, deadlines, links, release, waking
+from asyncpay.engine.lsp import answers, blocks, deadlines, links, release, waiting, waking
 from asyncpay.engine.lsp.effects import TakeCensus
 from asyncpay.engine.lsp.events import AnswerUndelivered, Census
 from asyncpay.engine.lsp.records import Block, Htlc, Method, Outcome
@@ -144,7 +144,7 @@ def _welcome(turn: Turn, offered_htlc: HeldHtlc) -> None:
         return
     held = Htlc(htlc=htlc, block=None, offered_at=turn.now, verdict=None)
     client = links.next_peer(turn, htlc)
-    if client is not None and _may_wait(turn, htlc, client):
+    if client is not None and waiting.admit(turn, held, client):
         turn.put(held)
         waking.wake(turn, client, Method.PAYMENT_INCOMING)
     else:
@@ -188,17 +188,6 @@ def _over_limit(turn: Turn, client: NodeId) -> bool:
     ]
     value = sum(part.htlc.incoming_amount_msat for part in held)
     return len(held) > turn.policy.max_holds or value > turn.policy.max_held_msat
-
-
-def _may_wait(turn: Turn, htlc: HeldHtlc, client: NodeId) -> bool:
-    """Whether an HTLC is worth waiting for its client, within the client's share."""
-    if not turn.tables.is_client(client) or turn.state.channels.reaches(client):
-        return False
-    if deadlines.near_expiry(turn, htlc):
-        return False
-    others = [each for each in turn.tables.waiting() if links.next_peer(turn, each.htlc) == client]
-    value = htlc.outgoing_amount_msat + sum(each.htlc.outgoing_amount_msat for each in others)
-    return len(others) < turn.policy.max_waiting and value <= turn.policy.max_waiting_msat
 
 
 def _answer_at_once(turn: Turn, held: Htlc, verdict: Verdict) -> None:

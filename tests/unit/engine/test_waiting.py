@@ -1,12 +1,14 @@
 """An HTLC for a client that is away (LSP_b): it waits, the client is called, and it passes or fails in time."""
 
+import secrets
+
 import pytest
 
 from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import Verdict
+from asyncpay.lightning import HtlcKey, ShortChannelId, Verdict
 
-from .given import CHANNEL_A, CHANNEL_B, HEIGHT, ROUTER, A, B, cln
+from .given import CHANNEL_A, CHANNEL_B, CHANNEL_ROUTER, HEIGHT, ROUTER, A, B, cln
 from .world import World
 
 
@@ -61,6 +63,60 @@ def test_a_client_has_a_share_of_waiting_htlcs_beyond_which_they_pass(policy: Po
     world.disconnect(B)
     keys = [world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B) for _ in range(3)]
     assert world.answered(*keys) == [[], [], [Verdict.RESUME]]
+
+
+def wait_for_b(
+    world: World, *amounts_msat: int, peer: bytes = ROUTER, channel: ShortChannelId = CHANNEL_ROUTER
+) -> list[HtlcKey]:
+    """HTLCs for B of these amounts, over this channel."""
+    return [
+        world.pay(amount, peer=peer, channel=channel, outgoing_channel=CHANNEL_B, payment_hash=secrets.token_bytes(32))
+        for amount in amounts_msat
+    ]
+
+
+def fates(world: World, keys: list[HtlcKey]) -> list[str]:
+    return [world.htlcs[key].fate.split()[0] for key in keys]
+
+
+def test_dust_of_a_stranger_makes_room_for_a_payment() -> None:
+    """Both come by way of the same peer, and nobody can tell them apart but by what they bring."""
+    world = World()
+    world.disconnect(B)
+    dust = wait_for_b(world, *[1] * 30)
+    payment = wait_for_b(world, 1000)
+    more_dust = wait_for_b(world, *[1] * 30)
+    assert fates(world, payment) == ["held"]
+    assert fates(world, dust) == [*["held"] * 29, "failed"]
+    assert fates(world, more_dust) == ["failed"] * 30
+    world.connect(B)
+    assert fates(world, payment) == ["forwarded"]
+
+
+def test_one_peer_cannot_take_the_slots_of_another() -> None:
+    world = World(policy=Policy(max_waiting=4))
+    world.disconnect(B)
+    large = wait_for_b(world, *[1_000_000] * 4)
+    from_a = wait_for_b(world, 10, 20, 30, peer=A, channel=CHANNEL_A)
+    assert fates(world, large) == ["held", "held", "failed", "failed"]
+    assert fates(world, from_a) == ["failed", "held", "held"]
+
+
+def test_one_peer_cannot_take_the_value_of_another() -> None:
+    world = World(policy=Policy(max_waiting_msat=10_000))
+    world.disconnect(B)
+    greedy = wait_for_b(world, 6000, 4000)
+    honest = wait_for_b(world, 5000, peer=A, channel=CHANNEL_A)
+    assert fates(world, greedy) == ["failed", "held"]
+    assert fates(world, honest) == ["held"]
+
+
+def test_nothing_is_displaced_for_an_htlc_that_does_not_fit() -> None:
+    world = World(policy=Policy(max_waiting=2, max_waiting_msat=10_000))
+    world.disconnect(B)
+    waiting = wait_for_b(world, 1000, 1000)
+    assert fates(world, wait_for_b(world, 20_000, peer=A, channel=CHANNEL_A)) == ["failed"]
+    assert fates(world, waiting) == ["held", "held"]
 
 
 def test_behind_one_lsp_the_block_rules_instead_of_the_wake_timeout() -> None:
