@@ -32,6 +32,7 @@ class Policy:
     redeliver_seconds: before a message that its connected client did not take is tried again.
 
     courier_first_seconds, courier_most_seconds: the interval doubles from one to the other.
+    courier_pace_seconds: between any two couriers of this LSP. CLN takes 4 messages a second of a peer.
 
     push_cooldown_seconds: between two notifications of a client by the same method; doubles.
     push_retry_seconds: before a notification that failed is sent again; doubles.
@@ -66,6 +67,7 @@ class Policy:
 
     courier_first_seconds: float = 5
     courier_most_seconds: float = 600
+    courier_pace_seconds: float = 0.5
 
     push_cooldown_seconds: float = 60
     push_retry_seconds: float = 2

@@ -1,5 +1,6 @@
 """One turn of the engine: what it knows, and the two lists that it fills while it thinks."""
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -35,6 +36,8 @@ class State:
     resolved_ahead: resumed HTLCs that are still on their incoming channel, but on no other any more.
     next_letter: the number that the next letter gets.
     soonest_expiry: of all HTLCs on a peer's channels, both ways, by the last census.
+    courier_free_at: before that no courier is sent.
+    courier_served: when each client with a courier due had its turn last.
     """
 
     tables: Tables
@@ -55,6 +58,8 @@ class State:
     resolved_ahead: set[HtlcKey] = field(default_factory=set)
     soonest_expiry: dict[NodeId, int] = field(default_factory=dict)
     visits: dict[NodeId, Visit] = field(default_factory=dict)
+    courier_free_at: float = -math.inf
+    courier_served: dict[NodeId, float] = field(default_factory=dict)
 
     def tried(self, key: HtlcKey) -> None:
         """An answer is being given."""
