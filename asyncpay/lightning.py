@@ -92,6 +92,7 @@ class Invoice:
 
     network: bitcoin, testnet, signet or regtest. expires_at: Unix seconds.
     route_hints: for each hint the nodes on the way to the payee, who is a peer of the last one.
+    has_blinded_paths: it names blinded paths (field `b`), whose CLTV deltas and fees the payee chose.
     """
 
     text: str
@@ -103,6 +104,7 @@ class Invoice:
     min_final_cltv_expiry: int
     description: str = ""
     route_hints: tuple[tuple[NodeId, ...], ...] = ()
+    has_blinded_paths: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,10 +43,17 @@ class OnionUnreadableError(NodeError):
     """An onion message that can never be delivered: made for another node, changed, or without a next hop."""
 
 
+BLINDED_PATHS_REFUSED = "the invoice has blinded paths, on which no CLTV limit holds. Ask the payee for one without."
+"""LND 0.21 checks `cltv_limit` against the invoice's own final delta; a path of one hop then adds the delta that the
+payee put there (routing/payment_session.go). CLN 26.06 does not know the field `b`, and would find no way to the payee.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
     """An order to pay.
 
+    invoice: one with blinded paths is refused (FAILED, nothing is sent).
     amount_msat: what the payee is to receive, also where the invoice names no amount.
     cltv_limit_blocks: the most that the whole route may lock, counted from the current height.
     slack_blocks: added to the final hop's CLTV delta, so that a held payment can wait this long.

@@ -109,6 +109,8 @@ def _check_invoice(turn: Turn, event: BlockRequested) -> None:
         raise _Refused(bad, "the invoice has another amount")
     if invoice.network != turn.state.network:
         raise _Refused(bad, f"the invoice is for {invoice.network}, this LSP is on {turn.state.network}")
+    if invoice.has_blinded_paths:
+        raise _Refused(bad, "the invoice has blinded paths, whose CLTV and fees this LSP cannot limit")
     if invoice.expires_at <= turn.now:
         raise _Refused(bad, "the invoice has expired")
 

@@ -68,6 +68,8 @@ def plan(
     """
     if invoice.network != network:
         raise OrderRefused(f"the invoice is for {invoice.network}, this wallet's node is on {network}")
+    if invoice.has_blinded_paths:
+        raise OrderRefused("the invoice has blinded paths, which take no slack: ask the payee for one without")
     hold_until = _hold_until(invoice, wishes, terms, policy, now)
     amount_msat = _amount_msat(invoice, wishes, terms)
     release_blocks = _release_blocks(invoice, wishes, terms, policy)

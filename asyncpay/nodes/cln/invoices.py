@@ -35,6 +35,8 @@ def invoice(text: str, decoded: Json) -> Invoice:
         route_hints=tuple(
             tuple(bytes.fromhex(hop["pubkey"]) for hop in hint) for hint in decoded.get("routes", ()) if hint
         ),
+        # A field that CLN 26.06 does not know: common/bolt11_json.c lists it as `extra`.
+        has_blinded_paths=any(field["tag"] == "b" for field in decoded.get("extra", ())),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asyncpay.lightning import PaymentResult, PaymentStatus
-from asyncpay.nodes.base import Payment
+from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, Payment
 from asyncpay.nodes.cln import invoices, layers, routes
 from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 
@@ -24,6 +24,8 @@ async def pay(rpc: Rpc, payment: Payment) -> PaymentResult:
     known = await track(rpc, payment.invoice.payment_hash)
     if known.status is not PaymentStatus.UNKNOWN:
         return known
+    if payment.invoice.has_blinded_paths:
+        return _failed(BLINDED_PATHS_REFUSED)
     try:
         decoded = await invoices.decode(rpc, payment.invoice.text)
         most_parts = routes.most_parts(payment, decoded)

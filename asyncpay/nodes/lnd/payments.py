@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable
 import grpc
 
 from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
-from asyncpay.nodes.base import NodeUnreachableError, Payment
+from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, NodeUnreachableError, Payment
 from asyncpay.nodes.lnd import reach
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.proto import lightning_pb2 as ln
@@ -29,16 +29,15 @@ async def pay(lnd: Connection, payment: Payment) -> PaymentResult:
     known = await track(lnd, payment.invoice.payment_hash)  # LND itself would try a failed one again
     if known.status is not PaymentStatus.UNKNOWN:
         return known
+    if payment.invoice.has_blinded_paths:
+        return _failed(BLINDED_PATHS_REFUSED)
     if payment.cltv_limit_blocks < 1:
         return _failed("no blocks are left for the route")
     try:
         if _is_as_invoiced(payment):
             request = as_invoiced(payment)
         else:
-            decoded = await decode(lnd, payment.invoice.text)
-            if decoded.blinded_paths:
-                return _failed("LND cannot add slack, or change the amount, where the invoice has blinded paths")
-            request = by_its_parts(payment, decoded)
+            request = by_its_parts(payment, await decode(lnd, payment.invoice.text))
         if payment.through is not None:
             request.outgoing_chan_ids.extend(await reach.channels_with(lnd, payment.through))
             if not request.outgoing_chan_ids:
@@ -111,6 +110,7 @@ def invoice(text: str, decoded: ln.PayReq) -> Invoice:
             for hint in decoded.route_hints
             if hint.hop_hints
         ),
+        has_blinded_paths=bool(decoded.blinded_paths),
     )
 
 

@@ -62,6 +62,7 @@ BAD = BlockStatus.BAD_VALUE
         ({"invoice": "x", "read_as": invoice(amount_msat=None)}, BAD),
         ({"invoice": "x", "read_as": invoice(network="bitcoin")}, BAD),
         ({"invoice": "x", "read_as": invoice(expires_at=NOW)}, BAD),
+        ({"invoice": "x", "read_as": invoice(has_blinded_paths=True)}, BAD),
         ({"invoice": "x", "read_as": invoice(expires_at=NOW + 1)}, OK),
         ({"invoice": "x", "payment_hashes": (HASH, OTHER_HASH)}, BAD),
     ],

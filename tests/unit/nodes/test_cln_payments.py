@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
-from asyncpay.nodes.base import Payment
+from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, Payment
 from asyncpay.nodes.cln import graph, invoices, layers, payments, routes
 from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 
@@ -182,6 +182,23 @@ def test_an_invoice() -> None:
         min_final_cltv_expiry=18,
         route_hints=((b"\x03" * 33,),),
     )
+
+
+def test_blinded_paths_are_a_field_that_cln_does_not_know() -> None:
+    unknown = {"tag": "x", "data": "qq"}
+    assert not invoices.invoice("lnbcrt1", DECODED | {"extra": [unknown]}).has_blinded_paths
+    assert invoices.invoice("lnbcrt1", DECODED | {"extra": [unknown, {"tag": "b", "data": "qq"}]}).has_blinded_paths
+
+
+async def test_an_invoice_with_blinded_paths_is_not_paid() -> None:
+    class Lightningd(Rpc):
+        async def call(self, method: str, seconds: float | None = None, **parameters: Any) -> dict[str, Any]:
+            assert method == "listsendpays", "nothing is asked for but what is known of the hash"
+            return {"payments": []}
+
+    blinded = invoices.invoice("lnbcrt1", DECODED | {"extra": [{"tag": "b", "data": "qq"}]})
+    result = await payments.pay(Lightningd(Path("lightning-rpc")), order(invoice=blinded))
+    assert (result.status, result.failure) == (PaymentStatus.FAILED, BLINDED_PATHS_REFUSED)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,13 @@ def test_the_network_is_in_the_prefix(prefix: str, network: str) -> None:
     assert (invoice.network, invoice.amount_msat, invoice.expires_at) == (network, None, 150)
 
 
+def test_blinded_paths_are_seen() -> None:
+    decoded = ln.PayReq(destination=bytes(33).hex(), payment_hash=bytes(32).hex())
+    assert not payments.invoice("lnbcrt1", decoded).has_blinded_paths
+    decoded.blinded_paths.add()
+    assert payments.invoice("lnbcrt1", decoded).has_blinded_paths
+
+
 def test_results() -> None:
     succeeded = ln.Payment(status=ln.Payment.SUCCEEDED, payment_preimage="ab" * 32, fee_msat=3)
     assert payments.result(succeeded) == PaymentResult(

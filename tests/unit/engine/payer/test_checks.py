@@ -64,6 +64,7 @@ def test_the_amount_may_be_said_twice_if_it_is_the_same() -> None:
     ("changes", "wishes", "why"),
     [
         ({"network": "bitcoin"}, {}, "for bitcoin, this wallet's node is on regtest"),
+        ({"has_blinded_paths": True}, {}, "has blinded paths"),
         ({"expires_at": 1_000_000}, {}, "has expired"),
         ({"expires_at": 1_000_601}, {}, "expires in 600 s"),
         ({"amount_msat": None}, {}, "say how much to pay"),
