@@ -230,10 +230,15 @@ DEEDS: dict[str, Callable[["World"], None]] = {
 }
 
 
+def is_message(moment: str) -> bool:
+    """Whether an onion message arrives at this moment."""
+    return "->" in moment and not moment.startswith("HTLC")
+
+
 def draw(random: Random, moment: str) -> Disturbance:
     """Something that may disturb this moment: often what only this moment offers."""
     special = random.random()
-    if "->" in moment and not moment.startswith("HTLC") and special < 0.6:
+    if is_message(moment) and special < 0.6:
         return random.choice([Lose(), Lose(), Twice(), Late(random.choice(LATE_SECONDS))])
     if moment.startswith("push to") and special < 0.6:
         return random.choice([Lose(), Refused(), Late(random.choice(LATE_SECONDS))])

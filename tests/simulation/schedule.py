@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from .disturbances import FATES, Disturbance, draw
+from .disturbances import FATES, Disturbance, draw, is_message
 from .kernel import Moment
+from .network import Lose
 from .setup import Setup
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 MOST_DISTURBANCES = 25
 CHANCES = (0.004, 0.01, 0.02, 0.05, 0.1)
 """Of a disturbance at any moment; one of these for a whole schedule."""
+LOSSES = (0.0, 0.0, 0.0, 0.3)
+"""Chance that a message is lost; one of these for a whole schedule. Nothing on the way of an onion message
+acknowledges it: CLN drops what is faster than its rate (connectd/onion_message.c: handle_onion_message), LND what its
+peer's queue has no room for, and a phone in a train loses a third of everything."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,22 @@ class Drawing:
         self.world: World
         self._random = random
         self._chance = random.choice(CHANCES)
+        self._loss = random.choice(LOSSES)
 
     def __call__(self, moment: Moment) -> list[Any]:
         fates: list[Any] = []
-        while not self.calm and len(self.drawn) < MOST_DISTURBANCES and self._random.random() < self._chance:
-            disturbance = draw(self._random, moment.name)
-            self.drawn.append((moment, disturbance))
-            fates += _disturb(self.world, moment, disturbance)
+        if self._loss and is_message(moment.name) and self._may_disturb(self._loss):
+            fates += self._disturb(moment, Lose())
+        while self._may_disturb(self._chance):
+            fates += self._disturb(moment, draw(self._random, moment.name))
         return fates
+
+    def _may_disturb(self, chance: float) -> bool:
+        return not self.calm and len(self.drawn) < MOST_DISTURBANCES and self._random.random() < chance
+
+    def _disturb(self, moment: Moment, disturbance: Disturbance) -> list[Any]:
+        self.drawn.append((moment, disturbance))
+        return _disturb(self.world, moment, disturbance)
 
 
 class Repeating:

@@ -12,6 +12,7 @@ class Setup:
     parts: of the payment. sends_anew: the payer's node retries failed parts at once.
     slow_seconds: the payer's node takes so long to find a way for a part.
     private: the invoice is kept from the LSP. literal: no reply path, the payee builds it.
+    courier: the payer leaves its LSP a copy of its message to the payee, which the LSP sends again and again.
     careless_blocks: how much too high the payer asks for release_by_height.
     replays: an HTLC that was forwarded is offered again when its payer reconnects (lnd#5115).
     slack_blocks, return_blocks, hold_seconds: what the payer asks for.
@@ -20,7 +21,7 @@ class Setup:
     hands_over_early: seconds from the order at which a payer of another make tells the payee, held or not.
     payer_wakes_after, payee_wakes_after: seconds from a push to the phone being awake; None: it ignores pushes.
     payee_awake: from the start and for good. payee_willing: its invoice can be paid.
-    payee_returns: comes online after the turbulence. payer_first: and the payer comes before it.
+    payee_returns, payer_returns: comes online after the turbulence. payer_first: and the payer before the payee.
     turbulence_seconds: for how long the world is disturbed.
     """
 
@@ -34,6 +35,7 @@ class Setup:
     slow_seconds: float = 0.0
     private: bool = False
     literal: bool = False
+    courier: bool = True
     careless_blocks: int = 0
     replays: bool = False
     slack_blocks: int = 40
@@ -48,6 +50,7 @@ class Setup:
     payee_wakes_after: float | None = 2.0
     payee_willing: bool = True
     payee_returns: bool = True
+    payer_returns: bool = True
     payer_first: bool = True
     turbulence_seconds: float = 60.0
 
@@ -84,6 +87,7 @@ class Setup:
             slow_seconds=random.choice([0.0, 0.0, 0.0, 0.5]),
             private=often(0.4),
             literal=often(0.15),
+            courier=often(0.75),
             careless_blocks=random.choice([0, 0, 0, 0, 400]),
             replays=often(0.3),
             slack_blocks=random.choice([3, 12, 12, 40]),
@@ -98,6 +102,7 @@ class Setup:
             payee_wakes_after=random.choice([2.0, 2.0, 40.0, 200.0, None]),
             payee_willing=often(0.93),
             payee_returns=often(0.85),
+            payer_returns=often(0.75),
             payer_first=often(0.5),
             turbulence_seconds=random.choice([10.0, 60.0, 200.0, 1500.0, 4000.0]),
         )

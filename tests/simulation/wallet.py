@@ -64,6 +64,7 @@ class Order:
     """What the user of a wallet, and its configuration, want of a payment.
 
     terms: what the LSP offers. literal: no reply_path; the payee is told the payer and its LSP, and builds the path.
+    courier: whether the LSP gets a copy of the message to the payee.
     careless_blocks: a careless payer asks for a release_by_height this much too high.
     """
 
@@ -75,6 +76,7 @@ class Order:
     wishes: Wishes
     private: bool = False
     literal: bool = False
+    courier: bool = True
     careless_blocks: int = 0
 
 
@@ -175,7 +177,7 @@ class WalletProcess(Process):
         needs_invoice = can.pays_on_behalf and not can.forwards_with_payer_offline
         request = BlockRequest(
             unblock_hash=unblock_hash(order.pid),
-            courier=Courier(path_key=letter.path_key, onion=letter.packet),
+            courier=Courier(path_key=letter.path_key, onion=letter.packet) if order.courier else None,
             payment_hashes=(invoice.payment_hash,),
             invoice=invoice.text if needs_invoice and not order.private else None,
             amount_msat=plan.amount_msat,

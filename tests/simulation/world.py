@@ -215,6 +215,7 @@ class World:
                 wishes=Wishes(hold_for_seconds=setup.hold_seconds),
                 private=setup.private,
                 literal=setup.literal,
+                courier=setup.courier,
                 careless_blocks=setup.careless_blocks,
             )
         )
