@@ -6,9 +6,11 @@ heights absolute block heights; times Unix seconds. Nothing here is particular t
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Self, TypeAlias
+from typing import Annotated, Self, TypeAlias
 
 NodeId: TypeAlias = bytes
+U64: TypeAlias = Annotated[int, "u64"]
+"""0 to 2^64-1, which BOLT 2 allows for an HTLC id; the store keeps all of them."""
 
 
 class ShortChannelId(int):
@@ -21,18 +23,42 @@ class ShortChannelId(int):
     def parse(cls, text: str) -> Self:
         """Read the form 700000x12x1; ValueError for any other."""
         block, transaction, output = (int(part) for part in text.split("x"))
+        if not (0 <= block < 1 << 24 and 0 <= transaction < 1 << 24 and 0 <= output < 1 << 16):
+            raise ValueError(f"{text!r} is not a short channel id")
         return cls(block << 40 | transaction << 16 | output)
+
+
+class ChannelId(bytes):
+    """What a channel is called from its opening to its end, opaque to everything but the node's adapter.
+
+    Its short channel id is no such name: confirmation of a zero-conf channel and a splice change it. 32 bytes are
+    BOLT 2's channel_id (CLN). 8 bytes are the short channel id or alias that the node itself never changes (LND),
+    or a name of the channel in a store of asyncpay before it kept channel ids.
+    """
+
+    @classmethod
+    def from_name(cls, name: int) -> Self:
+        """The 8 bytes of a short channel id or alias."""
+        return cls(name.to_bytes(8, "big"))
+
+    @property
+    def name(self) -> ShortChannelId | None:
+        """The short channel id or alias that this is; None for BOLT 2's channel_id."""
+        return ShortChannelId.from_bytes(self, "big") if len(self) == 8 else None
+
+    def __str__(self) -> str:
+        return self.hex() if self.name is None else str(self.name)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class HtlcKey:
     """An HTLC's name for its whole life: the channel it came in on, and its number there."""
 
-    short_channel_id: ShortChannelId
-    htlc_id: int
+    channel_id: ChannelId
+    htlc_id: U64
 
     def __str__(self) -> str:
-        return f"{self.short_channel_id}/{self.htlc_id}"
+        return f"{self.channel_id}/{self.htlc_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +104,24 @@ class PendingHtlc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A channel as a way for HTLCs; `usable` when its peer is connected and an HTLC can be added now."""
+    """A channel as a way for HTLCs, until no HTLC on it can be answered any more.
 
+    short_channel_id: its main name at this time; aliases: its other names.
+    usable: its peer is connected and an HTLC can be added now.
+    closing: one side wants a mutual close. What is on the channel can be failed and settled, nothing can be added.
+    """
+
+    channel_id: ChannelId
     short_channel_id: ShortChannelId
     aliases: frozenset[ShortChannelId] = frozenset()
     peer: NodeId
     usable: bool
+    closing: bool = False
+
+    @property
+    def names(self) -> tuple[ShortChannelId, ...]:
+        """By all of these an onion may name it."""
+        return (self.short_channel_id, *self.aliases)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ of the stream things may be missing: the engines are built for both.
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from asyncpay.lightning import HeldHtlc, HtlcKey, Link, NodeId, ShortChannelId
+from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, Link, NodeId
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.onion import OnionMessage
 
@@ -49,16 +49,16 @@ class PeerDisconnected:
 
 @dataclass(frozen=True, slots=True)
 class LinkChanged:
-    """A channel opened, or became usable or unusable."""
+    """A channel opened, got another name, became usable or unusable, or is about to be closed by agreement."""
 
     link: Link
 
 
 @dataclass(frozen=True, slots=True)
 class LinkClosed:
-    """A channel is no longer there for HTLCs: it is being closed, by anybody and in any way."""
+    """No HTLC of this channel can be answered by a message to its peer any more: it is closed, or going on chain."""
 
-    short_channel_id: ShortChannelId
+    channel_id: ChannelId
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class Node(Protocol):
         ...
 
     async def pending_htlcs(self) -> Sequence[PendingHtlc]:
-        """All HTLCs on open channels, both ways. Those of a channel that is being closed are absent."""
+        """All HTLCs that can be answered, both ways. Those of a channel that goes on chain are absent."""
         ...
 
     async def forward_onion(self, message: OnionMessage) -> None:

@@ -8,13 +8,13 @@ taken from the events themselves, for a look may fall behind both.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from asyncpay.lightning import HtlcKey, Link, NodeId, ShortChannelId
+from asyncpay.lightning import ChannelId, HtlcKey, Link, NodeId, ShortChannelId
 from asyncpay.node_events import HtlcGone, LinkChanged, LinkClosed, NodeEvent, PeerConnected, PeerDisconnected
 
-Links = Mapping[ShortChannelId, Link]
-"""Open channels, by their main name."""
+Links = Mapping[ChannelId, Link]
+"""Channels that carry HTLCs."""
 Report = Callable[[NodeEvent], Awaitable[None]]
 
 UNKNOWN_PEER: NodeId = bytes(33)
@@ -26,12 +26,14 @@ LOOK_AGAIN_SECONDS = 0.2
 class Sight:
     """What one look at a node shows.
 
+    names: of all channels that the node still knows, also those that carry HTLCs no more.
     htlcs: those that came in and have not left, where the node reports no leaving by itself.
     moving: something is about to change of which the node will not tell.
     """
 
     links: Links
     online: frozenset[NodeId]
+    names: Mapping[ShortChannelId, ChannelId] = field(default_factory=dict)
     htlcs: frozenset[HtlcKey] = frozenset()
     moving: bool = False
 
@@ -42,8 +44,8 @@ class Reach:
     def __init__(self, look: Callable[[], Awaitable[Sight]], report: Report) -> None:
         self.links: Links = {}
         self.online: frozenset[NodeId] = frozenset()
-        self.peers: dict[ShortChannelId, NodeId] = {}
-        """The other end of every channel seen so far, by each of its names."""
+        self._peers: dict[ChannelId, NodeId] = {}  # the other end of every channel seen so far
+        self._names: dict[ShortChannelId, ChannelId] = {}  # also those that the channel has no more
         self._look = look
         self._report = report
         self._stale = asyncio.Event()
@@ -93,32 +95,45 @@ class Reach:
                 await self._report(change)
         self.suspect()
 
-    async def peer_of(self, short_channel_id: ShortChannelId) -> NodeId:
-        """The other end of a channel, by any of its names; UNKNOWN_PEER if it closed before this was made."""
-        if short_channel_id not in self.peers:
+    async def peer_of(self, channel_id: ChannelId) -> NodeId:
+        """The other end of a channel; UNKNOWN_PEER if it closed before this was made."""
+        if channel_id not in self._peers:
             await self.look()
-        return self.peers.get(short_channel_id, UNKNOWN_PEER)
+        return self._peers.get(channel_id, UNKNOWN_PEER)
+
+    async def channel_named(self, name: ShortChannelId) -> ChannelId | None:
+        """The channel that has this name, or had it when it was last seen; None if none is known to have had it."""
+        if name not in self._names:
+            await self.look()
+        return self._names.get(name)
+
+    def peer_named(self, name: ShortChannelId) -> NodeId | None:
+        """The other end of a channel seen so far, by any name that it has or had."""
+        channel_id = self._names.get(name)
+        return None if channel_id is None else self._peers.get(channel_id)
 
     def _note(self, sight: Sight) -> None:
         self.links, self.online = sight.links, sight.online
+        self._names |= sight.names
         for link in self.links.values():
-            self.peers |= dict.fromkeys((link.short_channel_id, *link.aliases), link.peer)
+            self._peers[link.channel_id] = link.peer
+            self._names |= dict.fromkeys(link.names, link.channel_id)
         if sight.moving:
             asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self.suspect)
 
 
-def by_name(*links: Link) -> Links:
-    """Links by their main name."""
-    return {link.short_channel_id: link for link in links}
+def by_id(*links: Link) -> Links:
+    """Links by their channel ids."""
+    return {link.channel_id: link for link in links}
 
 
 def link_changes(before: Links, now: Links) -> Iterator[LinkChanged | LinkClosed]:
     """The events that lead from one state to the other."""
-    for name, link in now.items():
-        if before.get(name) != link:
+    for channel_id, link in now.items():
+        if before.get(channel_id) != link:
             yield LinkChanged(link)
-    for name in before.keys() - now.keys():
-        yield LinkClosed(name)
+    for channel_id in before.keys() - now.keys():
+        yield LinkClosed(channel_id)
 
 
 def peer_changes(before: frozenset[NodeId], now: frozenset[NodeId]) -> Iterator[PeerConnected | PeerDisconnected]:

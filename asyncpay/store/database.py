@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import IO, Any, ClassVar, Generic, Self, TypeVar
 
 from asyncpay.engine.changes import Change, Put
-from asyncpay.store.rows import Shape, Value
+from asyncpay.lightning import ChannelId, ShortChannelId
+from asyncpay.store.rows import Shape, Value, u64_column
 
 R = TypeVar("R")
 
@@ -158,6 +159,8 @@ class Store(Generic[R]):
                 f"{self._path} was written by a newer release (version {version}, this one knows "
                 f"{len(migrations)}). Start that release again; there is no way back for the file."
             )
+        self._database.create_function("u64", 1, u64_column, deterministic=True)
+        self._database.create_function("channel_id", 1, _channel_id, deterministic=True)
         for number, script in enumerate(migrations[version:], start=version + 1):
             with self._transaction():
                 for statement in _statements(script):
@@ -191,6 +194,11 @@ class Store(Generic[R]):
             raise StoreError(
                 f"{self._path} is damaged: {what}. Recover it (sqlite3 {self._path} .recover): {self.if_damaged}."
             ) from error
+
+
+def _channel_id(name: str) -> bytes:
+    """For migrations: the column of a channel that was kept by this name."""
+    return ChannelId.from_name(ShortChannelId.parse(name))
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ class LspStore(Store[Record]):
     )
     tables: ClassVar = {
         Block: Table(Block, "blocks", ["unblock_hash"], "hold_until"),
-        Htlc: Table(Htlc, "htlcs", ["short_channel_id", "htlc_id"], "offered_at"),
+        Htlc: Table(Htlc, "htlcs", ["channel_id", "htlc_id"], "offered_at"),
         Attempt: Table(Attempt, "attempts", ["payment_hash"], "payment_hash"),
         Letter: Table(Letter, "letters", ["client", "letter_id"], "number"),
         Delivered: Table(Delivered, "delivered", ["client", "letter_id"], "delivered_at"),

@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, TypeAlias
 
-from asyncpay.lightning import ShortChannelId
+from asyncpay.lightning import U64, ShortChannelId
 
 Value: TypeAlias = int | float | str | bytes | None
 
 _HASH_BYTES = 32
+
+
+def u64_column(number: int) -> bytes:
+    """8 bytes: SQLite's integers have a sign, so they end at 2^63-1."""
+    return number.to_bytes(8, "big")
 
 
 class Shape:
@@ -31,7 +36,7 @@ class Shape:
 
 
 def _fields(record: type) -> Iterator[tuple[str, Any]]:
-    hints = typing.get_type_hints(record)
+    hints = typing.get_type_hints(record, include_extras=True)
     for field in dataclasses.fields(record):
         yield field.name, _without_none(hints[field.name])
 
@@ -51,16 +56,18 @@ def _leaves(record: type) -> Iterator[tuple[str, Any]]:
 
 
 def _values(record: Any) -> Iterator[Value]:
-    for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
+    for name, hint in _fields(type(record)):
+        value = getattr(record, name)
         if dataclasses.is_dataclass(value):
             yield from _values(value)
         else:
-            yield _to_column(value)
+            yield _to_column(hint, value)
 
 
-def _to_column(value: Any) -> Value:
+def _to_column(hint: Any, value: Any) -> Value:
     match value:
+        case int() if hint is U64:
+            return u64_column(value)
         case Enum():
             return typing.cast(Value, value.value)
         case ShortChannelId():
@@ -85,6 +92,8 @@ def _from_column(hint: Any, value: Any) -> Any:
         return None
     if hint is ShortChannelId:
         return ShortChannelId.parse(value)
+    if hint is U64:
+        return int.from_bytes(value, "big")
     if typing.get_origin(hint) is tuple:
         return tuple(value[start : start + _HASH_BYTES] for start in range(0, len(value), _HASH_BYTES))
     return hint(value)

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from asyncpay.lightning import HtlcKey, ShortChannelId
+from asyncpay.lightning import ChannelId, HtlcKey, ShortChannelId
 
 from .kernel import Kernel
 from .network import LATENCY_SECONDS, Connection
@@ -64,7 +64,7 @@ class SimHtlc:
     @property
     def key(self) -> HtlcKey:
         """Its name for the receiver."""
-        return HtlcKey(self.channel.scid, self.number)
+        return HtlcKey(ChannelId.from_name(self.channel.scid), self.number)
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from coincurve import PrivateKey
 
-from asyncpay.lightning import HtlcKey, NodeId, PendingHtlc, Verdict
+from asyncpay.lightning import ChannelId, HtlcKey, NodeId, PendingHtlc, Verdict
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -214,7 +214,7 @@ class SimNode:
 
     def channel_closed(self, channel: Channel) -> None:
         """A channel went on chain. LND offers what was held on it anew, and then takes a preimage only."""
-        self.tell(LinkClosed(channel.scid))
+        self.tell(LinkClosed(ChannelId.from_name(channel.scid)))
         for key, htlc in list(self.held.items()):
             if htlc.channel is channel:
                 self._forget(htlc)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from asyncpay.lightning import HeldHtlc, Link, PendingHtlc
+from asyncpay.lightning import ChannelId, HeldHtlc, Link, PendingHtlc
 
 from .channels import Channel, SimHtlc
 
@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 def link(node: "SimNode", channel: Channel) -> Link:
     """A channel, as its end `node` sees it."""
     peer = channel.connection.other(node)
-    return Link(short_channel_id=channel.scid, peer=peer.id, usable=channel.usable_by(node))
+    return Link(
+        channel_id=ChannelId.from_name(channel.scid),
+        short_channel_id=channel.scid,
+        peer=peer.id,
+        usable=channel.usable_by(node),
+    )
 
 
 def pending(node: "SimNode") -> tuple[PendingHtlc, ...]:

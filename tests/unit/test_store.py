@@ -1,6 +1,7 @@
 """The LSP's file: what goes in comes out, also after a kill; what cannot be used is refused with advice."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -27,7 +28,7 @@ from asyncpay.engine.lsp.records import (
     Webhook,
 )
 from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import HeldHtlc, HtlcKey, ShortChannelId, Verdict
+from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, ShortChannelId, Verdict
 from asyncpay.store import LspStore, StoreError
 from asyncpay.wire.messages import BlockState
 from asyncpay.wire.onion import OnionMessage
@@ -38,6 +39,7 @@ TIME = st.floats(0, 1e10)
 HEIGHTS = st.integers(0, 2**32 - 1)
 MSAT = st.integers(0, 21 * 10**17)
 CHANNEL = st.integers(0, 2**64 - 1).map(ShortChannelId)
+CHANNEL_ID = CHANNEL.map(ChannelId.from_name) | HASH.map(ChannelId)
 
 
 def maybe(strategy: st.SearchStrategy) -> st.SearchStrategy:
@@ -46,7 +48,7 @@ def maybe(strategy: st.SearchStrategy) -> st.SearchStrategy:
 
 held = st.builds(
     HeldHtlc,
-    key=st.builds(HtlcKey, CHANNEL, st.integers(0, 2**32)),
+    key=st.builds(HtlcKey, CHANNEL_ID, st.integers(0, 2**64 - 1)),
     payment_hash=HASH,
     peer=NODE,
     incoming_amount_msat=MSAT,
@@ -222,24 +224,41 @@ def test_a_commit_is_on_disk_when_it_returns(path: Path) -> None:
 
 
 def test_an_old_file_is_migrated_step_by_step(path: Path) -> None:
-    first, *_ = LspStore.shipped_migrations()
-    with LspStore(path, [first]) as store:
+    shipped = LspStore.shipped_migrations()
+    with LspStore(path) as store:
         store.commit([Put(letter(1))])
     second = "ALTER TABLE letters ADD COLUMN colour TEXT; UPDATE letters SET colour = 'red';"
     third = "ALTER TABLE letters RENAME COLUMN colour TO hue;"
-    with LspStore(path, [first, second, third]) as store:
+    with LspStore(path, [*shipped, second, third]) as store:
         assert list(store.load()) == [letter(1)]
         assert store._database.execute("SELECT hue FROM letters").fetchone() == ("red",)
-        assert store._database.execute("PRAGMA user_version").fetchone() == (3,)
+        assert store._database.execute("PRAGMA user_version").fetchone() == (len(shipped) + 2,)
+
+
+def test_held_htlcs_of_a_file_that_kept_them_by_names_are_kept(path: Path) -> None:
+    """Written by asyncpay at commit 9d1862d: two parts of a block, the ids as large as they may be, and one more."""
+    shutil.copy(Path(__file__).parent / "stores" / "lsp-0001.sqlite", path)
+    with LspStore(path) as store:
+        htlcs = {str(record.key): record for record in store.load() if isinstance(record, Htlc)}
+        blocks = [record for record in store.load() if isinstance(record, Block)]
+    assert [block.stage for block in blocks] == [Stage.HELD]
+    assert htlcs.keys() == {"700000x12x1/0", f"16777215x16777215x65535/{2**63 - 1}", "700000x13x1/5"}
+    held, passed = htlcs["700000x12x1/0"], htlcs["700000x13x1/5"]
+    assert held.key == HtlcKey(ChannelId.from_name(ShortChannelId.parse("700000x12x1")), 0)
+    assert (held.block, held.verdict, held.gone) == (blocks[0].key, None, False)
+    assert (held.htlc.incoming_amount_msat, held.htlc.outgoing_amount_msat) == (510, 500)
+    assert (held.htlc.incoming_expiry, held.htlc.outgoing_expiry) == (1100, 1060)
+    assert (held.htlc.outgoing_channel, held.htlc.peer) == (2**64 - 1, blocks[0].client)
+    assert (passed.verdict, passed.outcome, passed.preimage) == (Verdict.RESUME, Outcome.SETTLED, b"p" * 32)
+    assert passed.gone
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
-    first, *_ = LspStore.shipped_migrations()
-    with LspStore(path, [first]) as store:
+    with LspStore(path) as store:
         store.commit([Put(letter(1))])
     with pytest.raises(StoreError):
-        LspStore(path, [first, "DROP TABLE letters; DROP TABLE nonsense;"])
-    with LspStore(path, [first]) as store:
+        LspStore(path, [*LspStore.shipped_migrations(), "DROP TABLE letters; DROP TABLE nonsense;"])
+    with LspStore(path) as store:
         assert list(store.load()) == [letter(1)]
 
 

@@ -60,6 +60,7 @@ def _attached(turn: Turn, event: Attached) -> None:
     state.network = event.network
     state.height = event.height
     state.channels.replace(event.links)
+    holding.rename(turn)
     state.on_offer.clear()
     state.online.clear()
     state.visits.clear()
@@ -124,7 +125,7 @@ def _link_changed(turn: Turn, event: LinkChanged) -> None:
 
 
 def _link_closed(turn: Turn, event: LinkClosed) -> None:
-    turn.state.channels.remove(event.short_channel_id)
+    turn.state.channels.remove(event.channel_id)
     holding.take_census(turn)
     _channels_changed(turn)
 

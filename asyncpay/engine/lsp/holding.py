@@ -94,16 +94,26 @@ def census(turn: Turn, event: Census) -> None:
     if turn.state.newborn:
         turn.state.newborn = False
         _adopt(turn, event)
-    main_key = turn.state.channels.main_key
-    present = {main_key(each.key) for each in event.pending if each.incoming}
+    present = {each.key for each in event.pending if each.incoming}
     for key in list(turn.tables.htlcs):
-        if main_key(key) not in present and key not in turn.state.moved:
+        if key not in present and key not in turn.state.moved:
             _missed(turn, turn.tables.htlcs[key])
     _see_results(turn, event, present)
     soonest = turn.state.soonest_expiry
     soonest.clear()
     for each in event.pending:
         soonest[each.peer] = min(each.expiry, soonest.get(each.peer, each.expiry))
+
+
+def rename(turn: Turn) -> None:
+    """Earlier releases kept an HTLC by a name of its channel, which may change: give those their channel's id."""
+    for key, known in list(turn.tables.htlcs.items()):
+        name = key.channel_id.name
+        link = None if name is None else turn.state.channels.named(name)
+        if link is None or link.channel_id == key.channel_id:
+            continue
+        turn.drop(known)
+        turn.put(replace(known, htlc=replace(known.htlc, key=HtlcKey(link.channel_id, key.htlc_id))))
 
 
 def reconsider_waiting(turn: Turn) -> None:
@@ -235,7 +245,7 @@ def _see_results(turn: Turn, event: Census, present: set[HtlcKey]) -> None:
         for known in turn.tables.htlcs.values()
         if known.verdict is Verdict.RESUME
         and known.htlc.payment_hash not in on_the_way
-        and turn.state.channels.main_key(known.key) in present
+        and known.key in present
         and known.key not in turn.state.on_offer
         and known.key not in turn.state.moved
     }

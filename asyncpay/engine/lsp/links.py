@@ -13,18 +13,19 @@ def next_peer(turn: Turn, htlc: HeldHtlc) -> NodeId | None:
     if htlc.outgoing_node is not None:
         return htlc.outgoing_node
     if htlc.outgoing_channel is not None:
-        return turn.state.channels.peer(htlc.outgoing_channel)
+        link = turn.state.channels.named(htlc.outgoing_channel)
+        return None if link is None else link.peer
     return None
 
 
 def can_be_claimed(turn: Turn, htlc: HeldHtlc) -> bool:
-    """Whether the channel on which the HTLC came in is open, its peer there or not."""
-    return turn.state.channels.peer(htlc.key.short_channel_id) is not None
+    """Whether the channel on which the HTLC came in carries it, its peer there or not."""
+    return turn.state.channels.get(htlc.key.channel_id) is not None
 
 
 def payer_present(turn: Turn, htlc: HeldHtlc) -> bool:
     """Whether the channel on which the HTLC came in is usable."""
-    return turn.state.channels.usable(htlc.key.short_channel_id)
+    return turn.state.channels.usable(htlc.key.channel_id)
 
 
 def way_on(turn: Turn, htlc: HeldHtlc) -> bool:

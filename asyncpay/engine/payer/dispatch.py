@@ -79,7 +79,7 @@ def _link_changed(turn: Turn, event: LinkChanged) -> None:
 
 
 def _link_closed(turn: Turn, event: LinkClosed) -> None:
-    turn.state.channels.remove(event.short_channel_id)
+    turn.state.channels.remove(event.channel_id)
 
 
 def _tick(turn: Turn, _: Tick) -> None:

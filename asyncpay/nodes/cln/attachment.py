@@ -6,7 +6,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.lightning import HtlcKey, Verdict
+from asyncpay.lightning import ChannelId, HtlcKey, ShortChannelId, Verdict
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -39,6 +39,8 @@ class Attachment:
         self._events = Merged()
         self._reach = Reach(lambda: reach.look(rpc), self._events.put)
         self._session = 0
+        self.offered: dict[HtlcKey, ShortChannelId] = {}
+        """What its channel was called when lightningd asked about an HTLC: the plugin has it by that name."""
 
     async def events(self) -> AsyncIterator[NodeEvent]:
         """See Node.events."""
@@ -54,10 +56,13 @@ class Attachment:
 
     async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
         """See Node.answer."""
+        name = self.offered.pop(key, None)
+        if name is None:
+            raise self._not_held(key, verdict)
         try:
             answer = await self._rpc.call(
                 "asyncpay-answer",
-                short_channel_id=str(key.short_channel_id),
+                short_channel_id=str(name),
                 htlc_id=key.htlc_id,
                 result=htlcs.RESULTS[verdict],
                 payment_key=None if preimage is None else preimage.hex(),
@@ -65,14 +70,17 @@ class Attachment:
         except ClnLostError:
             return  # it may have got through: that must not be called undelivered
         if not answer["answered"]:
-            raise NodeUnreachableError(
-                f"CLN at {self._rpc.socket} was not told to {verdict.value} HTLC {key}: it does not hold it (any more)"
-            )
+            raise self._not_held(key, verdict)
         self._reach.suspect()
 
     async def close(self) -> None:
         """End the stream; what is held stays held."""
         await self._events.close()
+
+    def _not_held(self, key: HtlcKey, verdict: Verdict) -> NodeUnreachableError:
+        return NodeUnreachableError(
+            f"CLN at {self._rpc.socket} was not told to {verdict.value} HTLC {key}: it does not hold it (any more)"
+        )
 
     async def _attach(self) -> Attached:
         """The plugin collects events from the first call on, so what happens after this look is reported."""
@@ -106,14 +114,20 @@ class Attachment:
         """Translate one event of the plugin."""
         match topic:
             case "htlc_accepted":
-                offer = htlcs.held_htlc(payload)
+                name = htlcs.incoming_channel(payload)
+                offer = htlcs.held_htlc(payload, await self._channel_named(name))
+                self.offered[offer.key] = name
                 self._reach.expect_to_leave(offer.key)
                 await self._events.put(HtlcOffered(offer))
             case "htlc_given_up":
-                await self._events.put(HtlcFailed(htlcs.key_of(payload["htlc"])))
+                channel_id = await self._channel_named(htlcs.incoming_channel(payload))
+                given_up = HtlcKey(channel_id, payload["htlc"]["id"])
+                self.offered.pop(given_up, None)
+                await self._events.put(HtlcFailed(given_up))
                 self._reach.suspect()
             case "forward_event":
-                if event := htlcs.outcome(payload):
+                channel_id = await self._channel_named(ShortChannelId.parse(payload["in_channel"]))
+                if event := htlcs.outcome(payload, channel_id):
                     await self._events.put(event)
                     self._reach.suspect()
             case "connect" | "disconnect":
@@ -133,10 +147,16 @@ class Attachment:
             case _:
                 await self._take_onion(topic, payload)
 
+    async def _channel_named(self, name: ShortChannelId) -> ChannelId:
+        """The channel that lightningd calls so, or did when it called the hook. A name that is unknown by now is taken
+        for the channel itself: what is offered by it can be answered, and the list of HTLCs tells that it is gone.
+        """
+        return await self._reach.channel_named(name) or ChannelId.from_name(name)
+
     async def _take_onion(self, topic: str, payload: dict[str, Any]) -> None:
         try:
             if topic == "onionmessage_forward_fail":
-                event: NodeEvent | None = onions.undelivered(payload, self._reach.peers)
+                event: NodeEvent | None = onions.undelivered(payload, self._reach.peer_named)
             else:
                 event = onions.received(payload)
         except WireError as error:

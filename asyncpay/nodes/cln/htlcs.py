@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from asyncpay.lightning import HeldHtlc, HtlcKey, PendingHtlc, ShortChannelId, Verdict
+from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, PendingHtlc, ShortChannelId, Verdict
 from asyncpay.node_events import HtlcFailed, HtlcSettled
 
 Json = Mapping[str, Any]
@@ -12,17 +12,17 @@ RESULTS = {Verdict.RESUME: "continue", Verdict.FAIL: "fail", Verdict.SETTLE: "re
 """The hook's words for our verdicts."""
 
 
-def key_of(htlc: Json) -> HtlcKey:
-    """The name of the HTLC in a payload of `htlc_accepted`."""
-    return HtlcKey(ShortChannelId.parse(htlc["short_channel_id"]), htlc["id"])
+def incoming_channel(payload: Json) -> ShortChannelId:
+    """What the channel of an `htlc_accepted` was called when CLN called the hook."""
+    return ShortChannelId.parse(payload["htlc"]["short_channel_id"])
 
 
-def held_htlc(payload: Json) -> HeldHtlc:
+def held_htlc(payload: Json, channel_id: ChannelId) -> HeldHtlc:
     """What CLN offers (`htlc_accepted`). All its forwards name a channel, or on blinded paths perhaps a node."""
     onion, htlc = payload["onion"], payload["htlc"]
     channel, node = onion.get("short_channel_id"), onion.get("next_node_id")
     return HeldHtlc(
-        key=key_of(htlc),
+        key=HtlcKey(channel_id, htlc["id"]),
         payment_hash=bytes.fromhex(htlc["payment_hash"]),
         peer=bytes.fromhex(payload["peer_id"]),
         incoming_amount_msat=htlc["amount_msat"],
@@ -34,9 +34,9 @@ def held_htlc(payload: Json) -> HeldHtlc:
     )
 
 
-def outcome(event: Json) -> HtlcSettled | HtlcFailed | None:
+def outcome(event: Json, channel_id: ChannelId) -> HtlcSettled | HtlcFailed | None:
     """What a `forward_event` says about an incoming HTLC; None for mere progress."""
-    key = HtlcKey(ShortChannelId.parse(event["in_channel"]), event["in_htlc_id"])
+    key = HtlcKey(channel_id, event["in_htlc_id"])
     match event["status"]:
         case "settled" if "preimage" in event:
             return HtlcSettled(key, bytes.fromhex(event["preimage"]))
@@ -45,10 +45,10 @@ def outcome(event: Json) -> HtlcSettled | HtlcFailed | None:
     return None
 
 
-def pending_htlc(channel: Json, name: ShortChannelId, htlc: Json) -> PendingHtlc:
+def pending_htlc(channel: Json, channel_id: ChannelId, htlc: Json) -> PendingHtlc:
     """An HTLC of an entry of `listpeerchannels`."""
     return PendingHtlc(
-        key=HtlcKey(name, htlc["id"]),
+        key=HtlcKey(channel_id, htlc["id"]),
         peer=bytes.fromhex(channel["peer_id"]),
         incoming=htlc["direction"] == "in",
         payment_hash=bytes.fromhex(htlc["payment_hash"]),

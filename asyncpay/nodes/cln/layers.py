@@ -26,7 +26,7 @@ async def of_payment(rpc: Rpc, payment: Payment, decoded: Json) -> AsyncIterator
         if payment.through is not None:
             for channel in await reach.open_channels(rpc):
                 if channel["peer_id"] != payment.through.hex():
-                    await _disable(rpc, layer, f"{reach.name_of(channel)}/{channel['direction']}")
+                    await _disable(rpc, layer, f"{reach.names_of(channel)[0]}/{channel['direction']}")
         yield layer
     finally:
         await rpc.call("askrene-remove-layer", layer=layer)

@@ -3,7 +3,7 @@
 It peels for itself and lends its node key to nobody, so nothing can be read of a message that passes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from asyncpay.lightning import NodeId, ShortChannelId
@@ -29,13 +29,13 @@ def received(payload: Json) -> OnionReceived:
     )
 
 
-def undelivered(payload: Json, peer_of: Mapping[ShortChannelId, NodeId]) -> OnionInTransit | None:
+def undelivered(payload: Json, peer_named: Callable[[ShortChannelId], NodeId | None]) -> OnionInTransit | None:
     """A payload of `onionmessage_forward_fail`; None if CLN could not read the message, or knows nobody behind it."""
     node, channel = payload.get("next_node_id"), payload.get("next_short_channel_id_dir")
     if node is not None:
         next_node: NodeId | None = bytes.fromhex(node)
     else:
-        next_node = None if channel is None else peer_of.get(_channel_end(channel)[0])
+        next_node = None if channel is None else peer_named(_channel_end(channel)[0])
     if next_node is None:
         return None
     return OnionInTransit(

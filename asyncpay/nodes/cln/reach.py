@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from asyncpay.lightning import Link, NodeId, PendingHtlc, ShortChannelId
+from asyncpay.lightning import ChannelId, Link, NodeId, PendingHtlc, ShortChannelId
 from asyncpay.nodes.cln import htlcs
 from asyncpay.nodes.cln.rpc import Rpc
-from asyncpay.nodes.reach import Sight, by_name
+from asyncpay.nodes.reach import Sight, by_id
 
 Json = Mapping[str, Any]
 
 OPEN = ("CHANNELD_NORMAL", "CHANNELD_AWAITING_SPLICE")
-"""The states in which a channel carries HTLCs."""
+"""The states in which HTLCs can be added to a channel."""
+CLOSING = "CHANNELD_SHUTTING_DOWN"
+"""The state in which the HTLCs on a channel are failed or settled before it is closed by agreement."""
 
 
 async def look(rpc: Rpc) -> Sight:
@@ -20,19 +22,26 @@ async def look(rpc: Rpc) -> Sight:
     CLN says that a peer has connected before its channels are re-established, and nothing of an HTLC that leaves
     the channel on which it came.
     """
-    channels = await open_channels(rpc)
+    listed = await listed_channels(rpc)
+    channels = [channel for channel in listed if _carries_htlcs(channel)]
     return Sight(
-        links=by_name(*map(link_of, channels)),
+        links=by_id(*map(link_of, channels)),
         online=frozenset(await connected_peers(rpc)),
+        names={name: channel_id(channel) for channel in listed for name in names_of(channel)},
         htlcs=frozenset(htlc.key for channel in channels for htlc in pending_htlcs(channel) if htlc.incoming),
         moving=any(is_moving(channel) for channel in channels),
     )
 
 
-async def open_channels(rpc: Rpc) -> list[Json]:
-    """The entries of `listpeerchannels` that carry HTLCs, usable now or not; those being closed are left out."""
+async def listed_channels(rpc: Rpc) -> list[Json]:
+    """The entries of `listpeerchannels`; those of channels that are still being negotiated have no id yet."""
     channels = (await rpc.call("listpeerchannels"))["channels"]
-    return [channel for channel in channels if channel["state"] in OPEN]
+    return [channel for channel in channels if "channel_id" in channel]
+
+
+async def open_channels(rpc: Rpc) -> list[Json]:
+    """The entries of `listpeerchannels` whose HTLCs can be answered, usable now or not."""
+    return list(filter(_carries_htlcs, await listed_channels(rpc)))
 
 
 async def connected_peers(rpc: Rpc) -> dict[NodeId, Json]:
@@ -41,27 +50,39 @@ async def connected_peers(rpc: Rpc) -> dict[NodeId, Json]:
     return {bytes.fromhex(peer["id"]): peer for peer in peers if peer["connected"]}
 
 
-def name_of(channel: Json) -> ShortChannelId:
-    """The channel's main name: where it was funded or, as long as it is unconfirmed, our alias for it."""
-    return ShortChannelId.parse(channel.get("short_channel_id") or channel["alias"]["local"])
+def channel_id(channel: Json) -> ChannelId:
+    """BOLT 2's channel_id, which neither confirmation nor a splice changes."""
+    return ChannelId.fromhex(channel["channel_id"])
+
+
+def names_of(channel: Json) -> tuple[ShortChannelId, ...]:
+    """The names that are ours to give: where it was funded, unless unconfirmed; and our alias. The first is what CLN
+    calls it in hooks and events. Names before a splice are not listed.
+    """
+    names = channel.get("short_channel_id"), channel.get("alias", {}).get("local")
+    return tuple(dict.fromkeys(ShortChannelId.parse(name) for name in names if name is not None))
 
 
 def link_of(channel: Json) -> Link:
-    """An open channel."""
-    name = name_of(channel)
-    aliases = {ShortChannelId.parse(alias) for side, alias in channel.get("alias", {}).items() if side == "local"}
+    """A channel that carries HTLCs."""
+    name, *aliases = names_of(channel)
     return Link(
+        channel_id=channel_id(channel),
         short_channel_id=name,
-        aliases=frozenset(aliases - {name}),
+        aliases=frozenset(aliases),
         peer=bytes.fromhex(channel["peer_id"]),
-        usable=channel["peer_connected"] and channel["reestablished"],
+        usable=channel["state"] in OPEN and channel["peer_connected"] and channel["reestablished"],
+        closing=channel["state"] == CLOSING,
     )
 
 
 def pending_htlcs(channel: Json) -> list[PendingHtlc]:
-    """The HTLCs on an open channel."""
-    name = name_of(channel)
-    return [htlcs.pending_htlc(channel, name, htlc) for htlc in channel["htlcs"]]
+    """The HTLCs on a channel."""
+    return [htlcs.pending_htlc(channel, channel_id(channel), htlc) for htlc in channel["htlcs"]]
+
+
+def _carries_htlcs(channel: Json) -> bool:
+    return channel["state"] in OPEN or channel["state"] == CLOSING
 
 
 def is_moving(channel: Json) -> bool:

@@ -153,5 +153,5 @@ class Attachment:
 
     async def _follow_offers(self) -> None:
         async for offer in self._interceptor.offers():
-            peer = await self._reach.peer_of(htlcs.key_of(offer.incoming_circuit_key).short_channel_id)
+            peer = await self._reach.peer_of(htlcs.key_of(offer.incoming_circuit_key).channel_id)
             await self._events.put(HtlcOffered(htlcs.held_htlc(offer, peer)))

@@ -10,6 +10,7 @@ from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, PendingHtlc, ShortChan
 from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcSettled
 from asyncpay.nodes.base import NodeUnreachableError
 from asyncpay.nodes.lnd.connection import Connection
+from asyncpay.nodes.lnd.reach import channel_id
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 
@@ -50,7 +51,9 @@ class Interceptor:
                 return  # there LND accepts a preimage only; the chain does the rest
             self.forget(key)
             answer = router.ForwardHtlcInterceptResponse(
-                incoming_circuit_key=router.CircuitKey(chan_id=key.short_channel_id, htlc_id=key.htlc_id),
+                incoming_circuit_key=router.CircuitKey(
+                    chan_id=int.from_bytes(key.channel_id, "big"), htlc_id=key.htlc_id
+                ),
                 action=_ACTIONS[verdict],
                 preimage=preimage or b"",
             )
@@ -77,7 +80,7 @@ class Interceptor:
 
 def key_of(circuit: router.CircuitKey) -> HtlcKey:
     """LND's name for an HTLC is ours."""
-    return HtlcKey(ShortChannelId(circuit.chan_id), circuit.htlc_id)
+    return HtlcKey(channel_id(circuit.chan_id), circuit.htlc_id)
 
 
 def is_on_chain(offer: router.ForwardHtlcInterceptRequest) -> bool:
@@ -103,7 +106,7 @@ def held_htlc(offer: router.ForwardHtlcInterceptRequest, peer: NodeId) -> HeldHt
 
 def outcome(event: router.HtlcEvent) -> HtlcSettled | HtlcFailed | HtlcGone | None:
     """What an event of LND says about an incoming HTLC; None for own payments, and for mere progress."""
-    key = HtlcKey(ShortChannelId(event.incoming_channel_id), event.incoming_htlc_id)
+    key = HtlcKey(channel_id(event.incoming_channel_id), event.incoming_htlc_id)
     match event.WhichOneof("event"), event.event_type:
         case "final_htlc_event", _:
             return HtlcGone(key)
@@ -117,7 +120,7 @@ def outcome(event: router.HtlcEvent) -> HtlcSettled | HtlcFailed | HtlcGone | No
 def pending_htlc(channel: ln.Channel, htlc: ln.HTLC) -> PendingHtlc:
     """An HTLC on an open channel. LND tells its amount in whole satoshis, rounded down."""
     return PendingHtlc(
-        key=HtlcKey(ShortChannelId(channel.chan_id), htlc.htlc_index),
+        key=HtlcKey(channel_id(channel.chan_id), htlc.htlc_index),
         peer=bytes.fromhex(channel.remote_pubkey),
         incoming=htlc.incoming,
         payment_hash=htlc.hash_lock,

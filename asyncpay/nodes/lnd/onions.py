@@ -37,7 +37,7 @@ async def next_node(lnd: Connection, data: HopData) -> NodeId:
         return data.next_node_id
     named = ShortChannelId(data.short_channel_id or 0)
     for link in (await open_links(lnd)).values():
-        if named == link.short_channel_id or named in link.aliases:
+        if named in link.names:
             return link.peer
     raise OnionUnreadableError(f"LND at {lnd.address} has no channel {named}, over which an onion message is to go")
 

@@ -1,9 +1,9 @@
 """LND's peers and channels (asyncpay.nodes.reach)."""
 
-from asyncpay.lightning import Link, NodeId, ShortChannelId
+from asyncpay.lightning import ChannelId, Link, NodeId, ShortChannelId
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection
 from asyncpay.nodes.proto import lightning_pb2 as ln
-from asyncpay.nodes.reach import Links, Sight, by_name
+from asyncpay.nodes.reach import Links, Sight, by_id
 
 
 async def look(lnd: Connection) -> Sight:
@@ -13,15 +13,27 @@ async def look(lnd: Connection) -> Sight:
 
 
 def link_of(channel: ln.Channel) -> Link:
-    """An open channel as LND lists it; `active` is LND's word for: peer connected, and HTLCs can be added."""
+    """An open channel as LND lists it; `active` is LND's word for: peer connected, and HTLCs can be added.
+
+    A channel that the peer wants to close is listed like any other for as long as HTLCs are on it.
+    """
     name = ShortChannelId(channel.chan_id)
     others = {*channel.alias_scids, channel.zero_conf_confirmed_scid} - {name, 0}
     return Link(
+        channel_id=channel_id(channel.chan_id),
         short_channel_id=name,
         aliases=frozenset(map(ShortChannelId, others)),
         peer=bytes.fromhex(channel.remote_pubkey),
         usable=channel.active,
     )
+
+
+def channel_id(chan_id: int) -> ChannelId:
+    """LND's chan_id is the one name of a channel that never changes, not even when a zero-conf channel is confirmed:
+    channeldb's OpenChannel.ShortChannelID stays the alias then (MarkRealScid notes the other down beside it), and it is
+    what circuit keys, HTLC events, listings and contract resolvers use.
+    """
+    return ChannelId.from_name(chan_id)
 
 
 async def open_channels(lnd: Connection) -> list[ln.Channel]:
@@ -36,8 +48,8 @@ async def channels_with(lnd: Connection, peer: NodeId) -> list[ShortChannelId]:
 
 
 async def open_links(lnd: Connection) -> Links:
-    """The open channels as links, by their main name."""
-    return by_name(*map(link_of, await open_channels(lnd)))
+    """The open channels as links."""
+    return by_id(*map(link_of, await open_channels(lnd)))
 
 
 async def connected_peers(lnd: Connection) -> dict[NodeId, ln.Peer]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from asyncpay.lightning import Link, NodeId, ShortChannelId
+from asyncpay.lightning import ChannelId, Link, NodeId
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -25,7 +25,7 @@ class Neighbourhood:
     network: str = ""
     height: int = 0
     online: set[NodeId] = field(default_factory=set)
-    links: dict[ShortChannelId, Link] = field(default_factory=dict)
+    links: dict[ChannelId, Link] = field(default_factory=dict)
 
     def take(self, event: NodeEvent) -> None:
         """Take in what concerns this."""
@@ -34,7 +34,7 @@ class Neighbourhood:
                 self.attached = True
                 self.node_id, self.network, self.height = event.node_id, event.network, event.height
                 self.online = set(event.online)
-                self.links = {link.short_channel_id: link for link in event.links}
+                self.links = {link.channel_id: link for link in event.links}
             case BlockConnected():
                 self.height = event.height
             case PeerConnected():
@@ -42,9 +42,9 @@ class Neighbourhood:
             case PeerDisconnected():
                 self.online.discard(event.peer)
             case LinkChanged():
-                self.links[event.link.short_channel_id] = event.link
+                self.links[event.link.channel_id] = event.link
             case LinkClosed():
-                self.links.pop(event.short_channel_id, None)
+                self.links.pop(event.channel_id, None)
 
     def away(self) -> None:
         """The node does not answer."""

@@ -130,5 +130,5 @@ async def test_a_channel_opens_and_closes(testbed: Testbed) -> None:
         [channel] = [each for each in await in_thread(node.channels) if each.funding == funding]
         await in_thread(node.force_close, channel)
         await in_thread(testbed.mine, CLOSE_CONFIRMATIONS)
-        assert (await log.take(LinkClosed)).short_channel_id == opened.short_channel_id
+        assert (await log.take(LinkClosed)).channel_id == opened.channel_id
     assert opened.short_channel_id not in {ShortChannelId.parse(c.short_channel_id) for c in node.channels()}

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from asyncpay.lightning import HtlcKey, PaymentStatus, ShortChannelId, Verdict
+from asyncpay.lightning import ChannelId, HtlcKey, PaymentStatus, Verdict
 from asyncpay.node_events import (
     BlockConnected,
     HtlcFailed,
@@ -45,8 +45,8 @@ async def test_hold_and_resume(testbed: Testbed) -> None:
         offer = (await log.take(HtlcOffered)).htlc
 
         to_a, to_b = (link_to(log.attached.links, node_id(testbed, name)) for name in ("A", "B"))
-        assert (offer.key.short_channel_id, offer.peer) == (to_a.short_channel_id, to_a.peer)
-        assert offer.outgoing_channel in {to_b.short_channel_id, *to_b.aliases}
+        assert (offer.key.channel_id, offer.peer) == (to_a.channel_id, to_a.peer)
+        assert offer.outgoing_channel in to_b.names
         assert offer.outgoing_node is None
         assert (offer.payment_hash, offer.outgoing_amount_msat) == (invoice.payment_hash, AMOUNT_MSAT)
         assert offer.incoming_amount_msat > AMOUNT_MSAT
@@ -86,7 +86,7 @@ async def test_an_answer_that_would_end_the_stream_is_not_sent(testbed: Testbed)
         paying = asyncio.create_task(a.pay(order(await invoice_of_b(testbed, a))))
         key = (await log.take(HtlcOffered)).htlc.key
         with pytest.raises(NodeUnreachableError, match=r"does not (offer|hold) it"):
-            await lsp.answer(HtlcKey(ShortChannelId(1), 7), Verdict.FAIL)
+            await lsp.answer(HtlcKey(ChannelId.from_name(1), 7), Verdict.FAIL)
         await lsp.answer(key, Verdict.RESUME)
         with pytest.raises(NodeUnreachableError, match=r"does not (offer|hold) it"):
             await lsp.answer(key, Verdict.RESUME)

@@ -60,7 +60,7 @@ async def test_a_channel_closed_under_a_held_htlc(testbed: Testbed) -> None:
         offer = (await log.take(HtlcOffered)).htlc
         await in_thread(testbed["A"].force_close, channel)
         await in_thread(testbed.mine, CLOSE_CONFIRMATIONS)
-        assert str((await log.take(LinkClosed)).short_channel_id) == channel.short_channel_id
+        assert (await log.take(LinkClosed)).channel_id == offer.key.channel_id
         await closed_under(log, offer.key)
 
         paid = await lsp.pay(order(invoice, fee_limit_msat=offer.outgoing_amount_msat - AMOUNT_MSAT))

@@ -3,7 +3,7 @@
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.lightning import Capabilities, Capability, Invoice, NodeId, ShortChannelId
+from asyncpay.lightning import Capabilities, Capability, ChannelId, Invoice, Link, NodeId, ShortChannelId
 from asyncpay.wire.messages import BlockRequest, Courier, unblock_hash
 
 
@@ -24,6 +24,11 @@ HASH = sha256(PREIMAGE).digest()
 START = 1_000_000.0
 HEIGHT = 500
 FINAL_EXPIRY = HEIGHT + 600
+
+
+def link(name: ShortChannelId, peer: NodeId, *, usable: bool = True) -> Link:
+    """A channel that has kept its first name."""
+    return Link(channel_id=ChannelId.from_name(name), short_channel_id=name, peer=peer, usable=usable)
 
 
 def lnd() -> Capabilities:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -11,6 +11,7 @@ from asyncpay.engine.lsp.effects import Answer, PayOnBehalf
 from asyncpay.engine.lsp.events import LspEvent, PaymentReported
 from asyncpay.lightning import (
     Capabilities,
+    ChannelId,
     HeldHtlc,
     HtlcKey,
     Link,
@@ -33,7 +34,20 @@ from asyncpay.node_events import (
     PeerDisconnected,
 )
 
-from .given import CHANNEL_A, CHANNEL_A2, CHANNEL_B, CHANNEL_ROUTER, FINAL_EXPIRY, HASH, HEIGHT, PREIMAGE, ROUTER, A, B
+from .given import (
+    CHANNEL_A,
+    CHANNEL_A2,
+    CHANNEL_B,
+    CHANNEL_ROUTER,
+    FINAL_EXPIRY,
+    HASH,
+    HEIGHT,
+    PREIMAGE,
+    ROUTER,
+    A,
+    B,
+    link,
+)
 
 
 @dataclass
@@ -55,12 +69,12 @@ class Node(ABC):
         self.height = HEIGHT
         self.attached = False
         self.links = {
-            link.short_channel_id: link
-            for link in (
-                Link(short_channel_id=CHANNEL_A, peer=A, usable=True),
-                Link(short_channel_id=CHANNEL_A2, peer=A, usable=True),
-                Link(short_channel_id=CHANNEL_B, peer=B, usable=True),
-                Link(short_channel_id=CHANNEL_ROUTER, peer=ROUTER, usable=True),
+            each.channel_id: each
+            for each in (
+                link(CHANNEL_A, A),
+                link(CHANNEL_A2, A),
+                link(CHANNEL_B, B),
+                link(CHANNEL_ROUTER, ROUTER),
             )
         }
         self.online = {A, B, ROUTER}
@@ -111,10 +125,8 @@ class Node(ABC):
         self._resolve(each)
 
     def _forward(self, each: NodeHtlc) -> None:
-        outgoing = next(
-            (link for link in self.links.values() if link.short_channel_id == each.htlc.outgoing_channel), None
-        )
-        incoming = self.links[each.htlc.key.short_channel_id]
+        outgoing = self.link_named(each.htlc.outgoing_channel)
+        incoming = self.links[each.htlc.key.channel_id]
         payer_ok = incoming.usable or self.capabilities.forwards_with_payer_offline
         if outgoing is None or not outgoing.usable or not payer_ok:
             each.fate = "failed"
@@ -126,7 +138,7 @@ class Node(ABC):
 
     def _resolve(self, each: NodeHtlc) -> None:
         """What is failed or settled leaves the channel when its payer is there."""
-        link = self.links.get(each.htlc.key.short_channel_id)
+        link = self.links.get(each.htlc.key.channel_id)
         if each.fate in ("failed", "settled") and (link is None or link.usable):
             each.fate = f"{each.fate} and gone"
             self._queue.append(HtlcGone(each.htlc.key))
@@ -143,10 +155,11 @@ class Node(ABC):
                     amount_msat=htlc.incoming_amount_msat,
                     expiry=htlc.incoming_expiry,
                 )
-            if each.fate == "forwarded" and each.htlc.outgoing_channel in self.links:
+            outgoing = self.link_named(each.htlc.outgoing_channel)
+            if each.fate == "forwarded" and outgoing is not None:
                 yield PendingHtlc(
-                    key=HtlcKey(each.htlc.outgoing_channel, 1000 + each.htlc.key.htlc_id),
-                    peer=self.links[each.htlc.outgoing_channel].peer,
+                    key=HtlcKey(outgoing.channel_id, 1000 + each.htlc.key.htlc_id),
+                    peer=outgoing.peer,
                     incoming=False,
                     payment_hash=each.htlc.payment_hash,
                     amount_msat=each.htlc.outgoing_amount_msat,
@@ -155,7 +168,7 @@ class Node(ABC):
 
     def pay(self, amount_msat: int = 1000, **changes: Any) -> HtlcKey:
         """A sends a part; its key."""
-        key = HtlcKey(changes.pop("channel", CHANNEL_A), self._next_id)
+        key = HtlcKey(ChannelId.from_name(changes.pop("channel", CHANNEL_A)), self._next_id)
         self._next_id += 1
         values: dict[str, Any] = {
             "key": key,
@@ -205,9 +218,9 @@ class Node(ABC):
         self.online.add(peer)
         self._set_links(peer, usable=True)
         self._tell(PeerConnected(peer))
-        for link in self.links.values():
-            if link.peer == peer:
-                self._tell(LinkChanged(link))
+        for channel in self.links.values():
+            if channel.peer == peer:
+                self._tell(LinkChanged(channel))
         for each in self.htlcs.values():
             if each.htlc.peer == peer:
                 if not each.in_memory and each.fate == "held":
@@ -220,26 +233,36 @@ class Node(ABC):
         self.online.discard(peer)
         self._set_links(peer, usable=False)
         self._tell(PeerDisconnected(peer))
-        for link in self.links.values():
-            if link.peer == peer:
-                self._tell(LinkChanged(link))
+        for channel in self.links.values():
+            if channel.peer == peer:
+                self._tell(LinkChanged(channel))
+
+    def change_link(self, first_name: ShortChannelId, **changes: Any) -> None:
+        """A channel gets other names, or another state."""
+        channel_id = ChannelId.from_name(first_name)
+        self.links[channel_id] = replace(self.links[channel_id], **changes)
+        self._tell(LinkChanged(self.links[channel_id]))
 
     def close_channel(self, short_channel_id: ShortChannelId) -> None:
         """Somebody closes a channel; its HTLCs go on chain with it."""
-        del self.links[short_channel_id]
+        closed = ChannelId.from_name(short_channel_id)
+        del self.links[closed]
         for each in self.htlcs.values():
-            if each.htlc.key.short_channel_id == short_channel_id:
+            if each.htlc.key.channel_id == closed:
                 each.fate += " and gone"
-        self._tell(LinkClosed(short_channel_id))
+        self._tell(LinkClosed(closed))
 
     def replay(self, key: HtlcKey) -> None:
         """Offer an HTLC again that was answered long ago (lnd#5115)."""
         self.feed(HtlcOffered(self.htlcs[key].htlc))
 
     def _set_links(self, peer: NodeId, *, usable: bool) -> None:
-        for name, link in self.links.items():
-            if link.peer == peer:
-                self.links[name] = Link(short_channel_id=name, peer=peer, usable=usable)
+        for channel_id, each in self.links.items():
+            if each.peer == peer:
+                self.links[channel_id] = replace(each, usable=usable)
+
+    def link_named(self, name: ShortChannelId | None) -> Link | None:
+        return next((each for each in self.links.values() if name in each.names), None)
 
     # --- blocks ---
 

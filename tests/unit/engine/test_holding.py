@@ -7,8 +7,8 @@ from asyncpay.engine.lsp.events import AnswerUndelivered, Census, WebhookSet
 from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import HtlcKey, Link, ShortChannelId, Verdict
-from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcOffered, HtlcSettled, LinkChanged
+from asyncpay.lightning import ChannelId, HtlcKey, Verdict
+from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcOffered, HtlcSettled
 from asyncpay.wire.messages import BlockState
 
 from .given import CHANNEL_A, CHANNEL_A2, CHANNEL_B, HASH, PREIMAGE, ROUTER, A, B
@@ -119,7 +119,7 @@ def test_htlcs_from_before_the_very_first_start_have_passed() -> None:
     world = World(clients=())
     world.detach()
     world.stored.clear()
-    key = HtlcKey(CHANNEL_A, 7)
+    key = HtlcKey(ChannelId.from_name(CHANNEL_A), 7)
     world.htlcs[key] = world.htlcs.get(key) or _forwarded(world, key)
     world.start()
     world.feed(WebhookSet(B, "phone", "https://push.example/x"))
@@ -191,23 +191,6 @@ def test_an_old_census_says_nothing_of_what_was_offered_since() -> None:
     number = world.lsp.state.census
     world.pay()
     world.feed(Census(number, ()))
-    assert world.stage() is Stage.HELD
-
-
-def test_a_channel_may_be_known_by_its_alias() -> None:
-    world = World()
-    alias = ShortChannelId.parse("16000000x0x0")
-    world.feed(LinkChanged(Link(short_channel_id=CHANNEL_A, aliases=frozenset({alias}), peer=A, usable=True)))
-    world.links[alias] = Link(short_channel_id=alias, peer=A, usable=True)
-    world.block()
-    key = world.pay(channel=alias)
-    held = world.htlcs.pop(key)
-    world.htlcs[HtlcKey(CHANNEL_A, key.htlc_id)] = held
-    held.htlc = type(held.htlc)(
-        **{name: getattr(held.htlc, name) for name in held.htlc.__slots__ if name != "key"},
-        key=HtlcKey(CHANNEL_A, key.htlc_id),
-    )
-    world.mine()  # the census lists the HTLC by the channel's main name
     assert world.stage() is Stage.HELD
 
 

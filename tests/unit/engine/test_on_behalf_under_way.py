@@ -6,7 +6,7 @@ from asyncpay.engine.lsp.effects import Log, PayOnBehalf, TrackPayment
 from asyncpay.engine.lsp.events import PaymentReported
 from asyncpay.engine.lsp.records import Attempt
 from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import PaymentResult, PaymentStatus, Verdict
+from asyncpay.lightning import ChannelId, PaymentResult, PaymentStatus, Verdict
 
 from .given import CHANNEL_A, CHANNEL_A2, FINAL_EXPIRY, HASH, HEIGHT, PREIMAGE, A
 from .world import World, payer_away, paying_on_behalf
@@ -171,8 +171,10 @@ def test_never_started_and_a_part_gone_meanwhile_it_is_given_up() -> None:
 
 def test_not_for_htlcs_that_are_going_on_chain() -> None:
     world = payer_away()
-    del world.links[CHANNEL_A]
-    world.lsp.state.channels.remove(CHANNEL_A)  # the census that will tell of the HTLC is still under way
+    del world.links[ChannelId.from_name(CHANNEL_A)]
+    world.lsp.state.channels.remove(
+        ChannelId.from_name(CHANNEL_A)
+    )  # the census that will tell of the HTLC is still under way
     world.release()
     assert world.pay_orders == []
 

@@ -13,7 +13,7 @@ from asyncpay.engine.payer.events import Ordered
 from asyncpay.engine.payer.policy import Policy as PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.wallet import Wallet
-from asyncpay.lightning import Link, OwnInvoice
+from asyncpay.lightning import ChannelId, Link, OwnInvoice
 from asyncpay.node_events import Attached, InvoicePaid
 
 from .payee.world import HASH, PATH, PID, pending
@@ -23,7 +23,7 @@ ATTACHED = Attached(
     node_id=PAYER,
     network="regtest",
     height=500,
-    links=(Link(short_channel_id=CHANNEL, peer=LSP, usable=True),),
+    links=(Link(channel_id=ChannelId.from_name(CHANNEL), short_channel_id=CHANNEL, peer=LSP, usable=True),),
     online=frozenset({LSP}),
 )
 ANNOUNCED = Announced(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncpay.lightning import HtlcKey, Link, PendingHtlc, ShortChannelId
+from asyncpay.lightning import ChannelId, HtlcKey, Link, PendingHtlc, ShortChannelId
 from asyncpay.node_events import HtlcFailed, HtlcSettled, OnionInTransit, OnionReceived
 from asyncpay.nodes.cln import htlcs, onions, reach
 from asyncpay.wire.blinding import BlindedHop, BlindedPath, ChannelEnd
@@ -10,11 +10,14 @@ from asyncpay.wire.onion import OnionMessage
 
 PEER = "02" * 33
 SCID = ShortChannelId.parse("103x1x0")
+CHANNEL_ID = ChannelId(b"\xcc" * 32)
 
 
 def channel(**changes: object) -> dict[str, object]:
     return {
+        "channel_id": "cc" * 32,
         "peer_id": PEER,
+        "state": "CHANNELD_NORMAL",
         "peer_connected": True,
         "reestablished": True,
         "short_channel_id": "103x1x0",
@@ -46,8 +49,8 @@ def test_an_offer() -> None:
             "payment_hash": "ab" * 32,
         },
     }
-    held = htlcs.held_htlc(payload)
-    assert (held.key, held.peer, held.payment_hash) == (HtlcKey(SCID, 7), bytes.fromhex(PEER), b"\xab" * 32)
+    held = htlcs.held_htlc(payload, CHANNEL_ID)
+    assert (held.key, held.peer, held.payment_hash) == (HtlcKey(CHANNEL_ID, 7), bytes.fromhex(PEER), b"\xab" * 32)
     assert (held.incoming_amount_msat, held.incoming_expiry) == (1_001, 440)
     assert (held.outgoing_amount_msat, held.outgoing_expiry) == (1_000, 400)
     assert (held.outgoing_channel, held.outgoing_node) == (ShortChannelId.parse("104x1x1"), None)
@@ -57,18 +60,19 @@ def test_an_offer() -> None:
     ("event", "said"),
     [
         ({"status": "offered"}, None),
-        ({"status": "settled", "preimage": "cd" * 32}, HtlcSettled(HtlcKey(SCID, 7), b"\xcd" * 32)),
-        ({"status": "failed"}, HtlcFailed(HtlcKey(SCID, 7))),
-        ({"status": "local_failed"}, HtlcFailed(HtlcKey(SCID, 7))),
+        ({"status": "settled", "preimage": "cd" * 32}, HtlcSettled(HtlcKey(CHANNEL_ID, 7), b"\xcd" * 32)),
+        ({"status": "failed"}, HtlcFailed(HtlcKey(CHANNEL_ID, 7))),
+        ({"status": "local_failed"}, HtlcFailed(HtlcKey(CHANNEL_ID, 7))),
     ],
 )
 def test_outcomes(event: dict[str, str], said: object) -> None:
-    assert htlcs.outcome({"in_channel": "103x1x0", "in_htlc_id": 7} | event) == said
+    assert htlcs.outcome({"in_channel": "103x1x0", "in_htlc_id": 7} | event, CHANNEL_ID) == said
 
 
 def test_a_channel_and_what_is_on_it() -> None:
     link = reach.link_of(channel())
     assert link == Link(
+        channel_id=CHANNEL_ID,
         short_channel_id=SCID,
         aliases=frozenset({ShortChannelId.parse("9x8x7")}),
         peer=bytes.fromhex(PEER),
@@ -76,7 +80,7 @@ def test_a_channel_and_what_is_on_it() -> None:
     )
     assert reach.pending_htlcs(channel(htlcs=[htlc()])) == [
         PendingHtlc(
-            key=HtlcKey(SCID, 7),
+            key=HtlcKey(CHANNEL_ID, 7),
             peer=bytes.fromhex(PEER),
             incoming=True,
             payment_hash=b"\xab" * 32,
@@ -90,6 +94,12 @@ def test_an_unconfirmed_channel_goes_by_its_alias() -> None:
     fresh = channel()
     del fresh["short_channel_id"]
     assert reach.link_of(fresh).short_channel_id == ShortChannelId.parse("9x8x7")
+    assert reach.link_of(fresh).channel_id == reach.link_of(channel()).channel_id
+
+
+def test_a_channel_that_is_to_be_closed_takes_no_more_htlcs() -> None:
+    closing = reach.link_of(channel(state="CHANNELD_SHUTTING_DOWN"))
+    assert (closing.usable, closing.closing) == (False, True)
 
 
 def test_a_channel_is_usable_once_it_is_reestablished() -> None:
@@ -143,7 +153,7 @@ def test_a_reply_path_may_begin_at_a_channel() -> None:
 )
 def test_an_onion_message_that_could_not_go_on(next_hop: dict[str, str]) -> None:
     payload = {"source": "03" * 33, "incoming": "0011", "path_key": "02" * 33} | next_hop
-    assert onions.undelivered(payload, {SCID: bytes.fromhex(PEER)}) == OnionInTransit(
+    assert onions.undelivered(payload, {SCID: bytes.fromhex(PEER)}.get) == OnionInTransit(
         source=b"\x03" * 33,
         message=OnionMessage(b"\x02" * 33, b"\x00\x11"),
         next_node_id=bytes.fromhex(PEER),
@@ -154,4 +164,4 @@ def test_an_onion_message_that_could_not_go_on(next_hop: dict[str, str]) -> None
 @pytest.mark.parametrize("next_hop", [{}, {"next_short_channel_id_dir": "1x1x1/0"}], ids=["unreadable", "stranger"])
 def test_one_for_nobody_known_is_nothing(next_hop: dict[str, str]) -> None:
     payload = {"source": "03" * 33, "incoming": "0011", "path_key": "02" * 33} | next_hop
-    assert onions.undelivered(payload, {SCID: bytes.fromhex(PEER)}) is None
+    assert onions.undelivered(payload, {SCID: bytes.fromhex(PEER)}.get) is None

@@ -2,20 +2,21 @@
 
 import pytest
 
-from asyncpay.lightning import HtlcKey, ShortChannelId
+from asyncpay.lightning import ChannelId, HtlcKey, ShortChannelId
 from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcSettled, NodeEvent
 from asyncpay.nodes.lnd.htlcs import held_htlc, is_on_chain, outcome
 from asyncpay.nodes.proto import router_pb2 as router
 
-KEY = HtlcKey(ShortChannelId.parse("700000x12x1"), 5)
-CIRCUIT = {"incoming_channel_id": KEY.short_channel_id, "incoming_htlc_id": KEY.htlc_id}
+CHAN_ID = ShortChannelId.parse("700000x12x1")
+KEY = HtlcKey(ChannelId.from_name(CHAN_ID), 5)
+CIRCUIT = {"incoming_channel_id": CHAN_ID, "incoming_htlc_id": KEY.htlc_id}
 FORWARD, SEND, RECEIVE = router.HtlcEvent.FORWARD, router.HtlcEvent.SEND, router.HtlcEvent.RECEIVE
 PREIMAGE = bytes(32)
 
 
 def offer(**changes: object) -> router.ForwardHtlcInterceptRequest:
     values: dict[str, object] = {
-        "incoming_circuit_key": router.CircuitKey(chan_id=KEY.short_channel_id, htlc_id=KEY.htlc_id),
+        "incoming_circuit_key": router.CircuitKey(chan_id=CHAN_ID, htlc_id=KEY.htlc_id),
         "incoming_expiry": 1000,
         "auto_fail_height": 1000 - 19,
         "outgoing_requested_chan_id": 77,

@@ -1,6 +1,6 @@
 """LND's channels as links."""
 
-from asyncpay.lightning import Link, ShortChannelId
+from asyncpay.lightning import ChannelId, Link, ShortChannelId
 from asyncpay.nodes.lnd.reach import link_of
 from asyncpay.nodes.proto import lightning_pb2 as ln
 
@@ -13,6 +13,7 @@ def test_every_name_of_a_channel_is_known() -> None:
         chan_id=5, alias_scids=[5, 6], zero_conf_confirmed_scid=7, remote_pubkey=PEER.hex(), active=True
     )
     assert link_of(channel) == Link(
+        channel_id=ChannelId.from_name(5),
         short_channel_id=ShortChannelId(5),
         aliases=frozenset({ShortChannelId(6), ShortChannelId(7)}),
         peer=PEER,

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from asyncpay.lightning import HtlcKey, Link, ShortChannelId
+from asyncpay.lightning import ChannelId, HtlcKey, Link, ShortChannelId
 from asyncpay.node_events import HtlcGone, LinkChanged, LinkClosed, NodeEvent, PeerConnected, PeerDisconnected
 from asyncpay.nodes import reach
-from asyncpay.nodes.reach import Reach, Sight, by_name, link_changes, peer_changes
+from asyncpay.nodes.reach import Reach, Sight, by_id, link_changes, peer_changes
 
 PEER = bytes(33)
-HTLC = HtlcKey(ShortChannelId(1), 7)
+HTLC = HtlcKey(ChannelId.from_name(1), 7)
 
 
 @pytest.fixture
@@ -20,22 +20,29 @@ def anyio_backend() -> str:
 
 
 def link(number: int, *, usable: bool = True) -> Link:
-    return Link(short_channel_id=ShortChannelId(number), peer=PEER, usable=usable)
+    name = ShortChannelId(number)
+    return Link(channel_id=ChannelId.from_name(name), short_channel_id=name, peer=PEER, usable=usable)
 
 
 def test_link_changes() -> None:
-    before = by_name(link(1), link(2), link(3))
-    now = by_name(link(1), link(2, usable=False), link(4))
+    before = by_id(link(1), link(2), link(3))
+    now = by_id(link(1), link(2, usable=False), link(4))
     assert list(link_changes(before, now)) == [
         LinkChanged(link(2, usable=False)),
         LinkChanged(link(4)),
-        LinkClosed(ShortChannelId(3)),
+        LinkClosed(ChannelId.from_name(3)),
     ]
 
 
 def test_a_new_alias_is_a_change() -> None:
     named = replace(link(1), aliases=frozenset({ShortChannelId(9)}))
-    assert list(link_changes(by_name(link(1)), by_name(named))) == [LinkChanged(named)]
+    assert list(link_changes(by_id(link(1)), by_id(named))) == [LinkChanged(named)]
+
+
+def test_a_channel_that_gets_another_name_is_the_same_channel() -> None:
+    """A zero-conf channel is confirmed, or a splice is locked in."""
+    renamed = replace(link(1), short_channel_id=ShortChannelId(8))
+    assert list(link_changes(by_id(link(1)), by_id(renamed))) == [LinkChanged(renamed)]
 
 
 def test_peer_changes() -> None:
@@ -91,6 +98,22 @@ async def test_an_offered_htlc_is_gone_when_a_look_does_not_show_it() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_channel_is_found_by_every_name_that_it_had() -> None:
+    confirmed = replace(link(1), short_channel_id=ShortChannelId(8), aliases=frozenset({ShortChannelId(1)}))
+    spliced = replace(link(1), short_channel_id=ShortChannelId(9))
+    closed = ShortChannelId(7)
+    seen = Scenery(Sight(links=by_id(confirmed), online=frozenset(), names={closed: ChannelId.from_name(2)}))
+    await seen.reach.begin()
+    seen.sight = Sight(links=by_id(spliced), online=frozenset())
+    await seen.reach.look()
+    for name in (1, 8, 9):
+        assert await seen.reach.channel_named(ShortChannelId(name)) == confirmed.channel_id
+        assert seen.reach.peer_named(ShortChannelId(name)) == PEER
+    assert await seen.reach.channel_named(closed) == ChannelId.from_name(2)
+    assert await seen.reach.channel_named(ShortChannelId(99)) is None
+
+
+@pytest.mark.anyio
 async def test_an_htlc_that_comes_during_a_look_is_not_taken_for_gone() -> None:
     seen = Scenery(Sight(links={}, online=frozenset()))
 
@@ -106,12 +129,12 @@ async def test_an_htlc_that_comes_during_a_look_is_not_taken_for_gone() -> None:
 @pytest.mark.anyio
 async def test_as_long_as_something_moves_it_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "LOOK_AGAIN_SECONDS", 0)
-    seen = Scenery(Sight(links=by_name(link(1, usable=False)), online=frozenset(), moving=True))
+    seen = Scenery(Sight(links=by_id(link(1, usable=False)), online=frozenset(), moving=True))
     await seen.reach.begin()
     watching = asyncio.create_task(seen.reach.watch())
     async with asyncio.timeout(10):
         for _ in range(3):
             await seen.looks.acquire()
-    seen.sight = Sight(links=by_name(link(1)), online=frozenset())
+    seen.sight = Sight(links=by_id(link(1)), online=frozenset())
     assert await seen.next(1) == [LinkChanged(link(1))]
     watching.cancel()

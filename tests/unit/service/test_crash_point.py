@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from asyncpay.engine.lsp.effects import Answer, Effect, Log
-from asyncpay.lightning import HtlcKey, ShortChannelId, Verdict
+from asyncpay.lightning import ChannelId, HtlcKey, Verdict
 from asyncpay.service.crash_point import CrashPoint
 from asyncpay.service.journal import Journal
 
-ANSWER = Answer(HtlcKey(ShortChannelId(1), 0), Verdict.RESUME)
+ANSWER = Answer(HtlcKey(ChannelId.from_name(1), 0), Verdict.RESUME)
 
 
 class _DiedError(Exception):

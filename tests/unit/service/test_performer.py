@@ -11,7 +11,7 @@ from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
-from asyncpay.lightning import HtlcKey, PaymentResult, PaymentStatus, ShortChannelId, Verdict
+from asyncpay.lightning import ChannelId, HtlcKey, PaymentResult, PaymentStatus, Verdict
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
 from asyncpay.service.journal import Journal
 from asyncpay.service.performer import Performer
@@ -24,7 +24,7 @@ HASH = bytes(32)
 # The generator of secp256k1 and twice it: points that anybody may use as node ids.
 NODE_ID = bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798")
 PEER = bytes.fromhex("02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5")
-KEY = HtlcKey(ShortChannelId(1), 2)
+KEY = HtlcKey(ChannelId.from_name(1), 2)
 MESSAGE = OnionMessage(PEER, bytes(1366))
 ORDER = do.PayOnBehalf(
     payment_hash=HASH, invoice="lnbcrt1", amount_msat=1, fee_limit_msat=1, cltv_limit_blocks=1, timeout_seconds=1

@@ -5,6 +5,7 @@ import pytest
 from asyncpay.engine.payee.effects import LookUpInvoices
 from asyncpay.engine.payee.policy import Policy
 from asyncpay.engine.payee.stages import Stage
+from asyncpay.lightning import ChannelId
 from asyncpay.node_events import InvoicePaid, LinkClosed
 from asyncpay.wire.messages import ReleaseStatus
 
@@ -68,7 +69,7 @@ def test_without_a_channel_it_waits_for_one() -> None:
 
 def test_a_closed_channel_is_none() -> None:
     world = World()
-    world.feed(LinkClosed(CHANNEL))
+    world.feed(LinkClosed(ChannelId.from_name(CHANNEL)))
     world.announce()
     assert world.releases == 0
 

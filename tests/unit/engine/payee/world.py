@@ -13,7 +13,7 @@ from asyncpay.engine.payee.events import Announced, InvoicesSeen, PayeeEvent, Re
 from asyncpay.engine.payee.policy import Policy
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.stages import Stage
-from asyncpay.lightning import Link, OwnInvoice, ShortChannelId
+from asyncpay.lightning import ChannelId, Link, OwnInvoice, ShortChannelId
 from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChanged
 from asyncpay.wire.blinding import BlindedHop, BlindedPath
 from asyncpay.wire.messages import PaymentPending, ReleaseReply, ReleaseStatus, unblock_hash
@@ -127,7 +127,7 @@ class World:
     # --- the node ---
 
     def link(self) -> Link:
-        return Link(short_channel_id=CHANNEL, peer=LSP, usable=self.online)
+        return Link(channel_id=ChannelId.from_name(CHANNEL), short_channel_id=CHANNEL, peer=LSP, usable=self.online)
 
     def known(self, payment_hashes: tuple[bytes, ...]) -> tuple[OwnInvoice | None, ...]:
         """What the node says of these."""

@@ -28,7 +28,7 @@ from asyncpay.engine.payer.events import (
 from asyncpay.engine.payer.policy import Policy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.stages import Stage
-from asyncpay.lightning import Link, PaymentResult
+from asyncpay.lightning import ChannelId, Link, PaymentResult
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -224,7 +224,7 @@ class World:
         self._decide(payment_hash)
 
     def link(self) -> Link:
-        return Link(short_channel_id=CHANNEL, peer=LSP, usable=self.online)
+        return Link(channel_id=ChannelId.from_name(CHANNEL), short_channel_id=CHANNEL, peer=LSP, usable=self.online)
 
     # --- the LSP ---
 

@@ -18,7 +18,16 @@ from typing import Any
 from coincurve import PrivateKey
 
 from asyncpay.config import WalletConfig
-from asyncpay.lightning import Invoice, Link, NodeId, OwnInvoice, PaymentResult, PaymentStatus, ShortChannelId
+from asyncpay.lightning import (
+    ChannelId,
+    Invoice,
+    Link,
+    NodeId,
+    OwnInvoice,
+    PaymentResult,
+    PaymentStatus,
+    ShortChannelId,
+)
 from asyncpay.lsps import jsonrpc
 from asyncpay.lsps.info import GET_INFO
 from asyncpay.lsps.jsonrpc import RpcError
@@ -102,7 +111,7 @@ class PhoneNode:
         self.lsp: dict[str, Any] = {GET_INFO: OFFER}
         self.accepts, self.holds = True, True
         self.online, self.running, self.in_sync = True, True, True
-        self.links = [Link(short_channel_id=CHANNEL, peer=LSP, usable=True)]
+        self.links = [Link(channel_id=ChannelId.from_name(CHANNEL), short_channel_id=CHANNEL, peer=LSP, usable=True)]
         self.routes: dict[NodeId, tuple[NodeId, ...]] = {LSP: (LSP,), PAYEE: (LSP, PAYEE), THEIR_LSP: (LSP, THEIR_LSP)}
         self.invoices = {INVOICE.text: INVOICE}
         self.own: dict[bytes, OwnInvoice] = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.lightning import Link, PaymentResult, PaymentStatus
+from asyncpay.lightning import ChannelId, Link, PaymentResult, PaymentStatus
 from asyncpay.lsps.jsonrpc import RpcError
 from asyncpay.lsps.lsps5 import LIST_WEBHOOKS, REMOVE_WEBHOOK, SET_WEBHOOK
 from asyncpay.node_events import BlockConnected, LinkChanged, PeerDisconnected
@@ -16,7 +16,7 @@ from asyncpay.wire.messages import CancelRequest, PaymentPending
 
 from .phone import CHANNEL, HASH, LSP, ME, PREIMAGE, Phone, until, until_asked
 
-UNUSABLE = Link(short_channel_id=CHANNEL, peer=LSP, usable=False)
+UNUSABLE = Link(channel_id=ChannelId.from_name(CHANNEL), short_channel_id=CHANNEL, peer=LSP, usable=False)
 
 
 def awake(phone: Phone, story: Callable[[], Awaitable[None]]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.lightning import Link, ShortChannelId
+from asyncpay.lightning import ChannelId, Link, ShortChannelId
 from asyncpay.lsps import jsonrpc
 from asyncpay.lsps.info import GET_INFO, UnsuitableLspError
 from asyncpay.lsps.jsonrpc import RpcError
@@ -43,7 +43,7 @@ def of_lsp(data: bytes, peer: bytes = LSP, type_: int = jsonrpc.MESSAGE_TYPE) ->
 
 
 def channel(peer: bytes, number: int = 1) -> Link:
-    return Link(short_channel_id=ShortChannelId(number), peer=peer, usable=True)
+    return Link(channel_id=ChannelId.from_name(number), short_channel_id=ShortChannelId(number), peer=peer, usable=True)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.lightning import Link, ShortChannelId
+from asyncpay.lightning import ChannelId, Link, ShortChannelId
 from asyncpay.lsps.info import GET_INFO
 from asyncpay.lsps.jsonrpc import METHOD_NOT_FOUND, RpcError
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
@@ -55,7 +55,9 @@ def goes(*hops: bytes) -> Callable[[PhoneNode], None]:
     return lambda node: node.routes.update({PAYEE: hops})
 
 
-OTHER_CHANNEL = Link(short_channel_id=ShortChannelId.parse("100x2x0"), peer=OTHER, usable=True)
+OTHER_CHANNEL = Link(
+    channel_id=ChannelId.from_name(2), short_channel_id=ShortChannelId.parse("100x2x0"), peer=OTHER, usable=True
+)
 
 
 @pytest.mark.parametrize(
