@@ -13,6 +13,9 @@ class Policy:
 
     max_holds: blocks in force, and HTLCs really held, of a client.
     max_blocks: a client's blocks, those that are only remembered included.
+    max_block_bytes: what they take up, the couriers and invoices in them included (Block.size_bytes).
+    max_all_block_bytes: what the blocks of all clients take up together. Beyond it a client is still served as long
+        as its own stay below assured_block_bytes: nobody can use up what others need.
     max_amount_msat: of one payment, as asked for.
     max_held_msat: the incoming amounts really held of a client.
     max_hold_seconds, max_hold_blocks: how far hold_until and release_by_height may lie ahead.
@@ -42,6 +45,9 @@ class Policy:
 
     max_holds: int = 483
     max_blocks: int = 1000
+    max_block_bytes: int = 4_000_000
+    max_all_block_bytes: int = 200_000_000
+    assured_block_bytes: int = 50_000
     max_amount_msat: int = 5_000_000_000
     max_held_msat: int = 20_000_000_000
     max_hold_seconds: int = 14 * DAY_SECONDS

@@ -12,6 +12,9 @@ from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, Verdict
 from asyncpay.wire.messages import BlockState
 from asyncpay.wire.onion import OnionMessage
 
+BLOCK_BYTES = 500
+"""Of a block without courier and invoice."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
@@ -42,6 +45,11 @@ class Block:
     def key(self) -> bytes:
         """unblock_hash, 32 bytes."""
         return self.unblock_hash
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes up, as the limits count: what its payer sent, and some room for the rest."""
+        return BLOCK_BYTES + len(self.courier or b"") + len(self.invoice or "")
 
 
 class Outcome(Enum):

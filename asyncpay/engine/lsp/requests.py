@@ -117,6 +117,7 @@ def _check_invoice(turn: Turn, event: BlockRequested) -> None:
 
 def _check_limits(turn: Turn, event: BlockRequested, height: int) -> None:
     request, policy = event.request, turn.policy
+    _check_room(turn, _block(event))
     theirs = list(turn.tables.blocks_of(event.client))
     in_force = sum(known.stage not in FINISHED for known in theirs)
     if in_force >= policy.max_holds or len(theirs) >= policy.max_blocks:
@@ -129,9 +130,21 @@ def _check_limits(turn: Turn, event: BlockRequested, height: int) -> None:
         raise _Refused(BlockStatus.HOLD_TOO_LONG, f"{policy.max_hold_blocks} blocks at most")
 
 
-def _accept(turn: Turn, event: BlockRequested) -> None:
+def _check_room(turn: Turn, asked: Block) -> None:
+    """Whether there is room for one more block: of the client's own, and beyond an assured part of everybody's."""
+    policy, tables = turn.policy, turn.tables
+    theirs = tables.block_bytes(asked.client) + asked.size_bytes
+    everybodys = tables.block_bytes() + asked.size_bytes
+    if theirs > policy.max_block_bytes:
+        raise _Refused(BlockStatus.TOO_MANY_HOLDS, f"blocks of {policy.max_block_bytes} bytes at most")
+    if everybodys > policy.max_all_block_bytes and theirs > policy.assured_block_bytes:
+        raise _Refused(BlockStatus.TOO_MANY_HOLDS, "the LSP has too many blocks of others")
+
+
+def _block(event: BlockRequested) -> Block:
+    """What is asked for, as it is stored."""
     request = event.request
-    accepted = Block(
+    return Block(
         unblock_hash=request.unblock_hash,
         client=event.client,
         digest=request.digest,
@@ -143,5 +156,9 @@ def _accept(turn: Turn, event: BlockRequested) -> None:
         invoice_expires_at=None if event.invoice is None else event.invoice.expires_at,
         courier=None if request.courier is None else request.courier.encode(),
     )
+
+
+def _accept(turn: Turn, event: BlockRequested) -> None:
+    accepted = _block(event)
     turn.put(accepted)
     turn.log("accepted", accepted, because="block_request")

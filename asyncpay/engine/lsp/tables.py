@@ -1,5 +1,6 @@
 """The records of an LSP in memory, with the ways in which the engine looks them up."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -60,6 +61,8 @@ class Tables:
     _letters_of: Index[NodeId, bytes] = field(default_factory=Index)
     _delivered_to: Index[NodeId, bytes] = field(default_factory=Index)
     _webhooks_of: Index[NodeId, str] = field(default_factory=Index)
+    _block_bytes: Counter[NodeId] = field(default_factory=Counter)
+    _all_block_bytes: int = 0
 
     @classmethod
     def load(cls, records: Iterable[Record]) -> "Tables":
@@ -93,6 +96,10 @@ class Tables:
     def blocks_of(self, client: NodeId) -> Iterator[Block]:
         """The client's blocks, finished or not."""
         return (self.blocks[key] for key in self._blocks_of.of(client))
+
+    def block_bytes(self, client: NodeId | None = None) -> int:
+        """What the blocks of a client take up, finished or not; without a client, those of all."""
+        return self._all_block_bytes if client is None else self._block_bytes[client]
 
     def parts(self, block: Block) -> list[Htlc]:
         """The HTLCs that a block counts, also those that are decided or gone."""
@@ -134,6 +141,7 @@ class Tables:
         match record:
             case Block():
                 self._blocks_of.add(record.client, record.key)
+                self._count_bytes(record.client, record.size_bytes)
                 for payment_hash in record.payment_hashes:
                     self._by_payment[record.client, payment_hash] = record.key
             case Htlc(block=None, verdict=None):
@@ -151,6 +159,7 @@ class Tables:
         match record:
             case Block():
                 self._blocks_of.discard(record.client, record.key)
+                self._count_bytes(record.client, -record.size_bytes)
                 for payment_hash in record.payment_hashes:
                     self._by_payment.pop((record.client, payment_hash), None)
             case Htlc():
@@ -163,6 +172,12 @@ class Tables:
                 self._delivered_to.discard(record.client, record.letter_id)
             case Webhook():
                 self._webhooks_of.discard(record.client, record.app_name)
+
+    def _count_bytes(self, client: NodeId, change: int) -> None:
+        self._all_block_bytes += change
+        self._block_bytes[client] += change
+        if not self._block_bytes[client]:
+            del self._block_bytes[client]
 
 
 _TABLES: dict[type[Record], str] = {

@@ -7,6 +7,7 @@ import pytest
 from asyncpay.engine.lsp.effects import SendToClient
 from asyncpay.engine.lsp.events import BlockRequested
 from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.records import BLOCK_BYTES
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.wire.messages import BlockReply, BlockState, BlockStatus, Courier, unblock_hash
 
@@ -261,3 +262,39 @@ def test_values_are_the_same_on_cln() -> None:
     world = World(cln())
     assert statuses(world.block()) == [OK]
     assert PREIMAGE != PID
+
+
+def ask(world: World, client: bytes, number: int, **changes: object) -> BlockStatus:
+    payment_hash = number.to_bytes(32, "big")
+    effects = world.block(client, pid=payment_hash, payment_hashes=(payment_hash,), **changes)
+    return next(effect.message.status for effect in effects if isinstance(effect, SendToClient))
+
+
+def test_bytes_of_a_client() -> None:
+    """An invoice may be as long as a message: without this limit a client could have 9 MB of them kept."""
+    world = World(policy=Policy(max_block_bytes=20_000))
+    long_invoice = "x" * 7_000
+    invoices = (invoice(payment_hash=number.to_bytes(32, "big"), text=long_invoice) for number in range(3))
+    asked = [ask(world, A, number, invoice=long_invoice, read_as=read) for number, read in enumerate(invoices)]
+    assert asked == [BlockStatus.ACCEPTED, BlockStatus.ACCEPTED, BlockStatus.TOO_MANY_HOLDS]
+    assert ask(world, A, 3) is BlockStatus.ACCEPTED
+    assert ask(world, B, 4) is BlockStatus.ACCEPTED
+
+
+def test_bytes_of_all_clients_never_keep_out_one_that_has_few() -> None:
+    world = World(policy=Policy(max_all_block_bytes=10_000, assured_block_bytes=4_000))
+    greedy = [ask(world, A, number, courier=courier()) for number in range(10)]
+    honest = [ask(world, B, 100 + number, courier=courier()) for number in range(3)]
+    assert greedy == [BlockStatus.ACCEPTED] * 5 + [BlockStatus.TOO_MANY_HOLDS] * 5
+    assert honest == [BlockStatus.ACCEPTED] * 2 + [BlockStatus.TOO_MANY_HOLDS]
+
+
+def test_bytes_of_forgotten_blocks_are_free_again() -> None:
+    world = World(policy=Policy(max_block_bytes=BLOCK_BYTES))
+    assert ask(world, A, 1, hold_until=int(START) + 60, release_by_height=HEIGHT + 1) is BlockStatus.ACCEPTED
+    assert ask(world, A, 2) is BlockStatus.TOO_MANY_HOLDS
+    world.sleep(61)
+    for _ in range(2):
+        world.mine()
+    world.sleep(1)
+    assert ask(world, A, 2) is BlockStatus.ACCEPTED
