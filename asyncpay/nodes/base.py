@@ -20,6 +20,7 @@ from asyncpay.lightning import (
     Verdict,
 )
 from asyncpay.node_events import NodeEvent
+from asyncpay.nodes.onion_routes import MAX_LOOKUPS
 from asyncpay.wire.onion import OnionMessage
 
 
@@ -113,9 +114,10 @@ class Node(Protocol):
         """Send a peer a custom message, at most 65533 bytes of data. PeerNotConnectedError."""
         ...
 
-    async def onion_route(self, destination: NodeId) -> tuple[NodeId, ...]:
+    async def onion_route(self, destination: NodeId, max_lookups: int = MAX_LOOKUPS) -> tuple[NodeId, ...]:
         """Hops that relay onion messages, `destination` last. NodeError if there is no way.
 
+        max_lookups: how many nodes of the graph may be looked at, which is what the search costs.
         The first is a connected peer; or this node itself, if it can only send what it has peeled (CLN).
         """
         ...

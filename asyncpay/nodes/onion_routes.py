@@ -1,5 +1,6 @@
 """The search for the way of an onion message: along nodes that relay them, over channels that are announced."""
 
+import time
 from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 
@@ -7,6 +8,11 @@ from asyncpay.lightning import NodeId
 
 MAX_LOOKUPS = 500
 """How many nodes of the graph are looked at for one route: enough for three hops almost anywhere."""
+MAX_REMEMBERED_NEIGHBOURS = 100_000
+"""How much is remembered of the graph; a node counts as one, and each of its neighbours as another."""
+REMEMBERED_SECONDS = 10
+"""How long it is remembered. Short, because what a channel's end says of it may change."""
+UNKNOWN_REMEMBERED_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +26,52 @@ class GraphNode:
 LookUp = Callable[[NodeId], Awaitable[GraphNode | None]]
 
 
+class RememberedGraph:
+    """Look-ups that are not repeated for some seconds: many routes in a row lead past the same nodes."""
+
+    def __init__(self, look_up: LookUp, clock: Callable[[], float] = time.monotonic) -> None:
+        self._look_up = look_up
+        self._clock = clock
+        self._remembered: dict[NodeId, tuple[float, GraphNode | None]] = {}  # oldest first
+        self._size = 0
+
+    async def look_up(self, node: NodeId) -> GraphNode | None:
+        """What the graph has of a node; None for nothing. Raises what the look-up raises."""
+        until, found = self._remembered.get(node, (-1.0, None))
+        if self._clock() >= until:
+            found = await self._look_up(node)
+            self._remember(node, found)
+        return found
+
+    def _remember(self, node: NodeId, found: GraphNode | None) -> None:
+        self._forget(node)
+        seconds = UNKNOWN_REMEMBERED_SECONDS if found is None else REMEMBERED_SECONDS
+        self._remembered[node] = self._clock() + seconds, found
+        self._size += _size(found)
+        while self._size > MAX_REMEMBERED_NEIGHBOURS:
+            self._forget(next(iter(self._remembered)))
+
+    def _forget(self, node: NodeId) -> None:
+        if node in self._remembered:
+            _, found = self._remembered.pop(node)
+            self._size -= _size(found)
+
+
+def _size(found: GraphNode | None) -> int:
+    return 1 if found is None else 1 + len(found.neighbours)
+
+
 async def shortest(
-    own_id: NodeId, destination: NodeId, first_hops: Set[NodeId], look_up: LookUp
+    own_id: NodeId, destination: NodeId, first_hops: Set[NodeId], look_up: LookUp, max_lookups: int = MAX_LOOKUPS
 ) -> tuple[NodeId, ...] | None:
-    """The shortest route from one of `first_hops`, searched from its end; None if there is none within MAX_LOOKUPS."""
+    """The shortest route from one of `first_hops`, searched from its end; None if `max_lookups` do not find one."""
     onwards: dict[NodeId, tuple[NodeId, ...]] = {destination: (), own_id: ()}
     frontier = [destination]
     lookups = 0
     while frontier:
         reached: list[NodeId] = []
         for node in frontier:
-            if lookups == MAX_LOOKUPS:
+            if lookups == max_lookups:
                 return None
             lookups += 1
             found = await look_up(node)

@@ -9,6 +9,7 @@ from asyncpay.engine.lsp import inbound
 from asyncpay.engine.lsp.effects import Effect
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent
+from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
 from asyncpay.node_events import Attached, CustomMessage, InvoicePaid, NodeEvent, OnionReceived
 from asyncpay.nodes.base import Node, NodeError
 from asyncpay.service import control, loop, status
@@ -21,6 +22,9 @@ from asyncpay.service.performer import Performer
 from asyncpay.service.status import Status
 from asyncpay.store import LspStore
 from asyncpay.wire.errors import WireError
+
+MAX_WAITING_INVOICES = 20
+"""Requests of one client with an invoice that the node is still to read."""
 
 
 async def run(config: LspConfig, journal: Journal) -> None:
@@ -46,6 +50,7 @@ class _Session:
         self._lsp = lsp
         crash_point = CrashPoint(config.store.path, journal)
         self._loop: Loop[LspEvent] = Loop(lsp, store.commit, self._perform, crash_point)
+        self._invoices = FairSemaphore(each=1, waiting=MAX_WAITING_INVOICES)
         self._lsps = Lsps(config, node, lsp, journal, self._loop.stored)
 
     async def run(self) -> None:
@@ -94,16 +99,28 @@ class _Session:
         except WireError as error:
             self._journal.note("message dropped", because=error)
             return
-        if isinstance(asked, on.BlockRequested) and asked.request.invoice is not None:
-            self._tasks.create_task(self._with_invoice(asked, asked.request.invoice))
-        elif asked is not None:
-            self._loop.enqueue(asked)
+        match asked:
+            case on.BlockRequested(client, request) if request.invoice and self._lsp.state.channels.has(client):
+                self._read_invoice(asked, request.invoice)
+            case None:
+                pass
+            case _:
+                self._loop.enqueue(asked)
 
-    async def _with_invoice(self, asked: on.BlockRequested, text: str) -> None:
-        """Only the node can read the invoice; the engine refuses one that it could not."""
+    def _read_invoice(self, asked: on.BlockRequested, text: str) -> None:
         try:
-            invoice = await self._node.decode_invoice(text)
-        except NodeError as error:
-            self._journal.note("invoice not read", because=error)
-            invoice = None
+            slot = self._invoices.slot(asked.client)
+        except TooManyError as error:
+            self._journal.note("block_request dropped", client=asked.client, because=error)
+            return
+        self._tasks.create_task(self._with_invoice(asked, text, slot))
+
+    async def _with_invoice(self, asked: on.BlockRequested, text: str, slot: Slot) -> None:
+        """Only the node can read the invoice; the engine refuses one that it could not."""
+        async with slot:
+            try:
+                invoice = await self._node.decode_invoice(text)
+            except NodeError as error:
+                self._journal.note("invoice not read", because=error)
+                invoice = None
         self._loop.enqueue(on.BlockRequested(asked.client, asked.request, invoice))

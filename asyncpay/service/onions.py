@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from asyncpay.lightning import NodeId
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
+from asyncpay.nodes.onion_routes import MAX_LOOKUPS
 from asyncpay.wire import blinding, ecdh, onion
 from asyncpay.wire.blinding import BlindedPath, ChannelEnd, HopData
 from asyncpay.wire.errors import WireError
@@ -21,17 +22,23 @@ async def send_to_peer(node: Node, peer: NodeId, message: Message) -> None:
 
 
 async def send_along(
-    node: Node, node_id: NodeId, path: BlindedPath, message: Message, reply_path: BlindedPath | None = None
+    node: Node,
+    node_id: NodeId,
+    path: BlindedPath,
+    message: Message,
+    reply_path: BlindedPath | None = None,
+    max_lookups: int = MAX_LOOKUPS,
 ) -> None:
     """Send a message along somebody's blinded path, by way of our own hops if its first node is no peer.
 
-    node_id: our own. A path that begins at ourselves is peeled here, not sent. NodeError if there is no way.
+    node_id: our own. max_lookups: see Node.onion_route.
+    A path that begins at ourselves is peeled here, not sent. NodeError if there is no way.
     """
     first = introduction_node(path)
     if first == node_id:
         await node.forward_onion(wrap(path, message, reply_path))
         return
-    *own, _ = route = await node.onion_route(first)
+    *own, _ = route = await node.onion_route(first, max_lookups)
     hops = blinding.hops_through(own, HopData()) if own else []
     joined = blinding.join(hops, path, secrets.token_bytes(_KEY_BYTES))
     await node.send_onion(route[0], wrap(joined, message, reply_path))

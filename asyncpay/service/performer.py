@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Protocol
 
 from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
+from asyncpay.fair_semaphore import FairSemaphore, TooManyError
 from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus, Verdict
 from asyncpay.node_events import OnionInTransit
 from asyncpay.nodes.base import (
@@ -18,10 +20,20 @@ from asyncpay.nodes.base import (
     Payment,
     PeerNotConnectedError,
 )
+from asyncpay.nodes.onion_routes import MAX_LOOKUPS
 from asyncpay.service import onions
 from asyncpay.service.journal import Journal
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockUpdate
+
+MAX_WAITING_MESSAGES = 100
+"""Of one client and one kind: answers to its requests, messages stored for it, its couriers. One is sent at a time."""
+MAX_REPLIES_AT_ONCE = 16
+"""Replies under way along somebody's path, for which the graph may have to be searched; one by client."""
+MAX_WAITING_REPLIES = 10
+"""Replies to the payees of one client that wait; likewise of all who asked about nobody's block."""
+MAX_STRANGERS_LOOKUPS = 50
+"""How far the graph is searched for somebody who asked about nobody's block: enough for a neighbour of a neighbour."""
 
 
 class Bell(Protocol):
@@ -51,6 +63,8 @@ class Performer:
         self._webhooks_of = webhooks_of
         self._report = report
         self._tasks = tasks
+        self._messages = FairSemaphore(each=1, waiting=MAX_WAITING_MESSAGES)
+        self._replies = FairSemaphore(each=1, waiting=MAX_WAITING_REPLIES, at_once=MAX_REPLIES_AT_ONCE)
 
     async def perform(self, effect: do.Effect) -> None:
         """Answers are given before this returns, so that they follow each other closely; all else on the side."""
@@ -65,11 +79,35 @@ class Performer:
                     because=effect.because,
                 )
             case _:
-                self._tasks.create_task(self._on_the_side(effect))
+                self._begin(effect)
 
-    async def _on_the_side(self, effect: do.Effect) -> None:
+    def _begin(self, effect: do.Effect) -> None:
         try:
-            await self._work(effect)
+            slot = self._slot(effect)
+        except TooManyError as error:
+            self._too_many(effect, error)
+            return
+        self._tasks.create_task(self._on_the_side(effect, slot))
+
+    def _slot(self, effect: do.Effect) -> AbstractAsyncContextManager[object]:
+        """A client's messages, and its replies, wait for each other and for nobody else's. Strangers are one party."""
+        match effect:
+            case do.SendAlong():
+                return self._replies.slot(effect.client)
+            case do.SendToClient() | do.Deliver() | do.Relay():
+                return self._messages.slot((type(effect), effect.client))
+        return nullcontext()
+
+    def _too_many(self, effect: do.Effect, error: TooManyError) -> None:
+        self._journal.note(f"{type(effect).__name__} dropped", because=error)
+        self._report_failure(effect)
+
+    async def _on_the_side(self, effect: do.Effect, slot: AbstractAsyncContextManager[object]) -> None:
+        try:
+            async with slot:
+                await self._work(effect)
+        except TooManyError as error:
+            self._too_many(effect, error)
         except (NodeError, WireError) as error:  # WireError: a reply path too long for any onion, for one
             self._journal.error(f"{type(effect).__name__} did not succeed", error)
             self._report_failure(effect)
@@ -125,7 +163,8 @@ class Performer:
 
     async def _send_along(self, effect: do.SendAlong) -> None:
         self._journal.note("send ReleaseReply", status=effect.message.status.name)
-        await onions.send_along(self._node, self.node_id, effect.path, effect.message)
+        max_lookups = MAX_STRANGERS_LOOKUPS if effect.client is None else MAX_LOOKUPS
+        await onions.send_along(self._node, self.node_id, effect.path, effect.message, max_lookups=max_lookups)
 
     async def _deliver(self, effect: do.Deliver) -> None:
         try:

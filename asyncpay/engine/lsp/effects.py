@@ -32,10 +32,14 @@ class SendToClient:
 
 @dataclass(frozen=True, slots=True)
 class SendAlong:
-    """Send this message along the path that came with the question. If that fails, nothing is to be done."""
+    """Send this message along the path that came with the question. If that fails, nothing is to be done.
+
+    client: whose block was asked about; None: nobody's, so a stranger asks, who deserves little effort.
+    """
 
     path: BlindedPath
     message: ReleaseReply
+    client: NodeId | None
 
 
 @dataclass(frozen=True, slots=True)

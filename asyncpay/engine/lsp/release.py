@@ -65,4 +65,5 @@ def _reply(turn: Turn, name: bytes, path: BlindedPath | None) -> None:
     if path is not None:
         block = turn.tables.blocks.get(name)
         status = ReleaseStatus.UNKNOWN if block is None else FACTS[block.stage].release
-        turn.do(SendAlong(path, ReleaseReply(unblock_hash=name, status=status)))
+        client = None if block is None else block.client
+        turn.do(SendAlong(path, ReleaseReply(unblock_hash=name, status=status), client))

@@ -4,13 +4,13 @@ from asyncpay.lightning import NodeId
 from asyncpay.nodes.base import NodeError
 from asyncpay.nodes.cln.reach import connected_peers, link_of, open_channels
 from asyncpay.nodes.cln.rpc import Rpc
-from asyncpay.nodes.onion_routes import GraphNode, shortest
+from asyncpay.nodes.onion_routes import GraphNode, RememberedGraph, shortest
 
 ONION_MESSAGES = 0b11 << 38
 """`option_onion_messages` (BOLT 9), required and optional."""
 
 
-async def onion_route(rpc: Rpc, destination: NodeId) -> tuple[NodeId, ...]:
+async def onion_route(rpc: Rpc, graph: RememberedGraph, destination: NodeId, max_lookups: int) -> tuple[NodeId, ...]:
     """See Node.onion_route. It begins at this node: CLN has no other way to send than to peel a layer of its own.
 
     A connected peer is reached directly, announced or not. Anybody else must be announced: of what is behind an
@@ -22,7 +22,7 @@ async def onion_route(rpc: Rpc, destination: NodeId) -> tuple[NodeId, ...]:
         return (own_id, destination)
     with_channel = {link.peer for link in map(link_of, await open_channels(rpc)) if link.usable}
     relaying = {peer for peer in with_channel & peers.keys() if relays(peers[peer].get("features", ""))}
-    route = await shortest(own_id, destination, relaying, lambda node: _look_up(rpc, node))
+    route = await shortest(own_id, destination, relaying, graph.look_up, max_lookups)
     if route is None:
         raise NodeError(
             f"CLN at {rpc.socket} knows no way for an onion message to {destination.hex()}: it is no connected peer, "
@@ -36,7 +36,8 @@ def relays(features: str) -> bool:
     return bool(int(features or "0", 16) & ONION_MESSAGES)
 
 
-async def _look_up(rpc: Rpc, node: NodeId) -> GraphNode | None:
+async def look_up(rpc: Rpc, node: NodeId) -> GraphNode | None:
+    """What CLN's graph has of a node; None for nothing."""
     nodes = (await rpc.call("listnodes", id=node.hex()))["nodes"]
     if not nodes:
         return None

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -29,6 +30,7 @@ from asyncpay.nodes.base import (
 from asyncpay.nodes.cln import graph, invoices, payments, reach
 from asyncpay.nodes.cln.attachment import Attachment
 from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
+from asyncpay.nodes.onion_routes import MAX_LOOKUPS, RememberedGraph
 from asyncpay.wire import signature
 from asyncpay.wire.onion import OnionMessage
 
@@ -59,6 +61,7 @@ class ClnNode(Node):
 
     def __init__(self, socket: Path) -> None:
         self._rpc = Rpc(socket)
+        self._graph = RememberedGraph(partial(graph.look_up, self._rpc))
         self._paying: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._attachment: Attachment | None = None
 
@@ -106,9 +109,9 @@ class ClnNode(Node):
                 raise PeerNotConnectedError(peer) from None
             raise
 
-    async def onion_route(self, destination: NodeId) -> tuple[NodeId, ...]:
+    async def onion_route(self, destination: NodeId, max_lookups: int = MAX_LOOKUPS) -> tuple[NodeId, ...]:
         """See Node.onion_route; it begins at this node. Of unannounced nodes, only connected peers can be found."""
-        return await graph.onion_route(self._rpc, destination)
+        return await graph.onion_route(self._rpc, self._graph, destination, max_lookups)
 
     async def sign(self, text: str) -> bytes:
         """See Node.sign."""

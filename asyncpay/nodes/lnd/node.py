@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Self
 
 import grpc
@@ -29,6 +30,7 @@ from asyncpay.nodes.base import (
 from asyncpay.nodes.lnd import htlcs, invoices, onions, payments, reach, routes
 from asyncpay.nodes.lnd.attachment import Attachment
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
+from asyncpay.nodes.onion_routes import MAX_LOOKUPS, RememberedGraph
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.wire import signature
 from asyncpay.wire.onion import Final, OnionMessage
@@ -56,6 +58,7 @@ class LndNode(Node):
 
     def __init__(self, lnd: Connection) -> None:
         self._lnd = lnd
+        self._graph = RememberedGraph(partial(routes.look_up, lnd))
         self._attachment: Attachment | None = None
 
     @classmethod
@@ -116,9 +119,9 @@ class LndNode(Node):
         with self._giving_to(peer, f"send a custom message of type {type_}"):
             await self._lnd.lightning.SendCustomMessage(request, timeout=CALL_SECONDS)
 
-    async def onion_route(self, destination: NodeId) -> tuple[NodeId, ...]:
+    async def onion_route(self, destination: NodeId, max_lookups: int = MAX_LOOKUPS) -> tuple[NodeId, ...]:
         """See Node.onion_route; of unannounced nodes, only connected peers can be found."""
-        return await routes.onion_route(self._lnd, destination)
+        return await routes.onion_route(self._lnd, self._graph, destination, max_lookups)
 
     async def sign(self, text: str) -> bytes:
         """See Node.sign."""

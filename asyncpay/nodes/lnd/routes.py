@@ -8,14 +8,16 @@ from asyncpay.lightning import NodeId
 from asyncpay.nodes.base import NodeError
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.lnd.reach import connected_peers, open_links
-from asyncpay.nodes.onion_routes import GraphNode, shortest
+from asyncpay.nodes.onion_routes import GraphNode, RememberedGraph, shortest
 from asyncpay.nodes.proto import lightning_pb2 as ln
 
 ONION_MESSAGES = frozenset({38, 39})
 """`option_onion_messages` (BOLT 9), required and optional."""
 
 
-async def onion_route(lnd: Connection, destination: NodeId) -> tuple[NodeId, ...]:
+async def onion_route(
+    lnd: Connection, graph: RememberedGraph, destination: NodeId, max_lookups: int
+) -> tuple[NodeId, ...]:
     """See Node.onion_route.
 
     A connected peer is reached directly, announced or not. Anybody else must be announced: of what is behind an
@@ -26,7 +28,7 @@ async def onion_route(lnd: Connection, destination: NodeId) -> tuple[NodeId, ...
         return (destination,)
     with_channel = {link.peer for link in (await open_links(lnd)).values() if link.usable}
     relaying = {peer for peer in with_channel & peers.keys() if ONION_MESSAGES & peers[peer].features.keys()}
-    route = await shortest(await _own_id(lnd), destination, relaying, lambda node: _look_up(lnd, node))
+    route = await shortest(await _own_id(lnd), destination, relaying, graph.look_up, max_lookups)
     if route is None:
         raise NodeError(
             f"LND at {lnd.address} knows no way for an onion message to {destination.hex()}: it is no connected peer, "
@@ -41,7 +43,8 @@ async def _own_id(lnd: Connection) -> NodeId:
     return bytes.fromhex(info.identity_pubkey)
 
 
-async def _look_up(lnd: Connection, node: NodeId) -> GraphNode | None:
+async def look_up(lnd: Connection, node: NodeId) -> GraphNode | None:
+    """What LND's graph has of a node; None for nothing."""
     request = ln.NodeInfoRequest(pub_key=node.hex(), include_channels=True)
     try:
         with lnd.calling(f"look up node {node.hex()}"):

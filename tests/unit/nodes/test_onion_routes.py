@@ -3,7 +3,7 @@
 import pytest
 
 from asyncpay.nodes import onion_routes
-from asyncpay.nodes.onion_routes import GraphNode
+from asyncpay.nodes.onion_routes import GraphNode, RememberedGraph
 
 pytestmark = pytest.mark.anyio
 
@@ -57,8 +57,56 @@ async def test_no_way_leads_through_ourselves() -> None:
     assert await Graph("us-z", "us-a").route(b"z", b"a") is None
 
 
-async def test_a_vast_graph_is_not_searched_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onion_routes, "MAX_LOOKUPS", 3)
+async def test_a_vast_graph_is_not_searched_to_its_end() -> None:
     graph = Graph("a-b", "b-c", "c-d", "d-z")
-    assert await graph.route(b"z", b"a") is None
+    assert await onion_routes.shortest(US, b"z", {b"a"}, graph.look_up, max_lookups=3) is None
     assert graph.lookups == 3
+
+
+# --- what is remembered ---
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_the_same_look_ups_are_not_made_again_for_some_seconds() -> None:
+    graph, clock = Graph("a-b", "b-z"), Clock()
+    remembered = RememberedGraph(graph.look_up, clock)
+
+    async def search() -> int:
+        before = graph.lookups
+        await onion_routes.shortest(US, b"z", {b"a"}, remembered.look_up)
+        return graph.lookups - before
+
+    assert await search() == 2
+    assert await search() == 0
+    clock.now += onion_routes.REMEMBERED_SECONDS
+    assert await search() == 2
+
+
+async def test_a_node_that_is_new_to_the_graph_is_found_soon() -> None:
+    graph, clock = Graph("a-b"), Clock()
+    remembered = RememberedGraph(graph.look_up, clock)
+    assert await remembered.look_up(b"z") is None
+    clock.now += onion_routes.UNKNOWN_REMEMBERED_SECONDS
+    await remembered.look_up(b"z")
+    assert graph.lookups == 2
+
+
+async def test_what_is_remembered_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers choose the nodes that are looked up; some have thousands of channels."""
+    monkeypatch.setattr(onion_routes, "MAX_REMEMBERED_NEIGHBOURS", 10)
+    graph, clock = Graph("a-b", "a-c", "a-d", "e-f", "e-g", "h-i"), Clock()
+    remembered = RememberedGraph(graph.look_up, clock)
+    for node in (b"a", b"e", b"h", b"a"):
+        await remembered.look_up(node)
+    assert graph.lookups == 3, "all three fit"
+    for number in range(100):
+        await remembered.look_up(b"unknown %d" % number)
+    assert len(remembered._remembered) == 10
+    await remembered.look_up(b"a")
+    assert graph.lookups == 104

@@ -106,10 +106,10 @@ def test_a_letter_that_did_not_go_is_not_delivered(error: Exception) -> None:
 @pytest.mark.parametrize("error", [AWAY, REFUSED, PeerNotConnectedError(PEER)])
 def test_messages_that_cannot_be_sent_break_nothing(error: Exception) -> None:
     path = blinding.build(blinding.hops_through([PEER], HopData()), b"\1" * 32)
-    perform(do.SendAlong(path, RELEASED), error)
+    perform(do.SendAlong(path, RELEASED, PEER), error)
     perform(do.SendToClient(PEER, ACCEPTED), error)
 
 
 def test_a_reply_path_made_to_be_too_long_breaks_nothing() -> None:
     hops = (BlindedHop(PEER, bytes(60_000)),)
-    assert perform(do.SendAlong(BlindedPath(PEER, PEER, hops), RELEASED), AWAY, onion_route=(PEER,)) == []
+    assert perform(do.SendAlong(BlindedPath(PEER, PEER, hops), RELEASED, PEER), AWAY, onion_route=(PEER,)) == []

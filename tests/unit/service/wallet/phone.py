@@ -225,7 +225,7 @@ class PhoneNode:
     async def forward_onion(self, message: OnionMessage) -> None:
         raise AssertionError("no path in these tests begins at the phone")
 
-    async def onion_route(self, destination: NodeId) -> tuple[NodeId, ...]:
+    async def onion_route(self, destination: NodeId, _max_lookups: int = 0) -> tuple[NodeId, ...]:
         self._do("onion_route")
         if destination not in self.routes:
             raise NodeError(f"there is no way to {destination.hex()}")

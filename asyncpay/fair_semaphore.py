@@ -1,0 +1,114 @@
+"""A semaphore that shares: work under way is bounded in all and by party, and parties take turns.
+
+Whatever others can use up is behind one of these: whoever asks for much waits for its own work, and not others for it.
+"""
+
+import asyncio
+import math
+from collections import Counter, deque
+from collections.abc import Hashable
+from typing import Self
+
+
+class TooManyError(Exception):
+    """A party has as much waiting as it may; or others have, and it has the most of all."""
+
+
+class FairSemaphore:
+    """Bounds on work under way and waiting. To be used within one event loop.
+
+    at_once: under way, of all parties together. each: under way, of one party. waiting: of one party, not yet under
+    way. waiting_in_all: of all parties; over it, the party with most of them loses its latest.
+    The work of one party begins in the order in which its slots were asked for.
+    """
+
+    def __init__(self, *, each: int, waiting: int, at_once: float = math.inf, waiting_in_all: float = math.inf) -> None:
+        self._each = each
+        self._waiting = waiting
+        self._at_once = at_once
+        self._waiting_in_all = waiting_in_all
+        self._under_way: Counter[Hashable] = Counter()
+        self._total_under_way = 0
+        self._queues: dict[Hashable, deque[Slot]] = {}
+        self._total_waiting = 0
+        self._turns: dict[Hashable, None] = {}  # parties that may begin work, in the order of their turns
+
+    def slot(self, party: Hashable) -> "Slot":
+        """A place for one piece of work, in its turn; it must be entered. TooManyError."""
+        waits = self._under_way[party] >= self._each or self._total_under_way >= self._at_once
+        if waits and len(self._queues.get(party, ())) >= self._waiting:
+            raise TooManyError(f"{self._waiting} wait already")
+        slot = Slot(self, party)
+        self._queues.setdefault(party, deque()).append(slot)
+        self._total_waiting += 1
+        self._give_turns(party)
+        if self._total_waiting > self._waiting_in_all:
+            self._displace()
+        return slot
+
+    def _give_turns(self, party: Hashable) -> None:
+        """What this party has waiting, or has done, may let something begin."""
+        if party in self._queues and self._under_way[party] < self._each:
+            self._turns.setdefault(party)
+        while self._turns and self._total_under_way < self._at_once:
+            following = next(iter(self._turns))
+            del self._turns[following]
+            slot = self._queues[following].popleft()
+            self._forget_waiting(following)
+            self._under_way[following] += 1
+            self._total_under_way += 1
+            if following in self._queues and self._under_way[following] < self._each:
+                self._turns[following] = None
+            slot.decided.set_result(True)
+
+    def _displace(self) -> None:
+        greediest = max(self._queues, key=lambda party: len(self._queues[party]))
+        slot = self._queues[greediest].pop()
+        self._forget_waiting(greediest)
+        slot.decided.set_result(False)
+
+    def _forget_waiting(self, party: Hashable) -> None:
+        self._total_waiting -= 1
+        if not self._queues[party]:
+            del self._queues[party]
+            self._turns.pop(party, None)
+
+    def give_back(self, slot: "Slot") -> None:
+        """Its work is done, or will not be."""
+        party = slot.party
+        if not slot.decided.done():
+            self._queues[party].remove(slot)
+            self._forget_waiting(party)
+            slot.decided.cancel()
+        elif not slot.decided.cancelled() and slot.decided.result():
+            self._under_way[party] -= 1
+            if not self._under_way[party]:
+                del self._under_way[party]
+            self._total_under_way -= 1
+            self._give_turns(party)
+
+
+class Slot:
+    """A place in a FairSemaphore, an async context manager: entering it waits for its turn. TooManyError."""
+
+    def __init__(self, semaphore: FairSemaphore, party: Hashable) -> None:
+        self.party = party
+        self.decided: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._semaphore = semaphore
+
+    async def __aenter__(self) -> Self:
+        try:
+            may_begin = await asyncio.shield(self.decided)
+        except asyncio.CancelledError:
+            self._semaphore.give_back(self)
+            raise
+        if not may_begin:
+            raise TooManyError("too many wait, and this party has the most")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the place back, for work that ends elsewhere than where it was entered."""
+        self._semaphore.give_back(self)

@@ -1,0 +1,132 @@
+"""What one party has done for it does not delay another's: replies along strangers' paths, messages to clients."""
+
+import asyncio
+import io
+from typing import Any
+
+import pytest
+from coincurve import PrivateKey
+
+from asyncpay.engine.lsp import effects as do
+from asyncpay.engine.lsp import events as on
+from asyncpay.engine.lsp.events import LspEvent
+from asyncpay.lightning import NodeId
+from asyncpay.service import performer as performer_module
+from asyncpay.service.journal import Journal
+from asyncpay.service.performer import Performer
+from asyncpay.wire import blinding
+from asyncpay.wire.blinding import HopData
+from asyncpay.wire.messages import BlockReply, BlockStatus, ReleaseReply, ReleaseStatus
+from asyncpay.wire.onion import OnionMessage
+
+pytestmark = pytest.mark.anyio
+
+A, B, US, FAR_AWAY, GREEDY = (PrivateKey(bytes([number]) * 32).public_key.format() for number in range(1, 6))
+UNKNOWN = ReleaseReply(unblock_hash=bytes(32), status=ReleaseStatus.UNKNOWN)
+RELEASED = ReleaseReply(unblock_hash=bytes(32), status=ReleaseStatus.RELEASED)
+ACCEPTED = BlockReply(unblock_hash=bytes(32), status=BlockStatus.ACCEPTED)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class SlowNode:
+    """A node whose search for a far-away node, and whose messages to a greedy peer, take until they are let go."""
+
+    def __init__(self) -> None:
+        self.searches: list[int] = []
+        self.sent: list[NodeId] = []
+        self.stuck = 0
+        self.let_go = asyncio.Event()
+
+    async def onion_route(self, destination: NodeId, max_lookups: int = 0) -> tuple[NodeId, ...]:
+        if destination == FAR_AWAY:
+            self.searches.append(max_lookups)
+            await self.let_go.wait()
+        return (destination,)
+
+    async def send_onion(self, first_hop: NodeId, _: OnionMessage) -> None:
+        if first_hop == GREEDY:
+            self.stuck += 1
+            await self.let_go.wait()
+            self.stuck -= 1
+        self.sent.append(first_hop)
+
+    async def forward_onion(self, message: OnionMessage) -> None:
+        await self.send_onion(message.path_key, message)
+
+
+class Played:
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        self.node = SlowNode()
+        self.log = io.StringIO()
+        self.reports: list[LspEvent] = []
+        silent: Any = None
+        node: Any = self.node
+        self.performer = Performer(node, Journal(self.log), silent, lambda _: [], self.reports.append, tasks)
+        self.performer.node_id = US
+
+    async def perform(self, effect: do.Effect, times: int = 1) -> None:
+        for _ in range(times):
+            await self.performer.perform(effect)
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    @property
+    def dropped(self) -> int:
+        return self.log.getvalue().count("dropped")
+
+
+def reply(to: NodeId, client: NodeId | None) -> do.SendAlong:
+    path = blinding.build(blinding.hops_through([to], HopData()), bytes([1]) * 32)
+    return do.SendAlong(path, UNKNOWN if client is None else RELEASED, client)
+
+
+async def test_strangers_searches_of_the_graph_are_one_at_a_time_short_and_delay_no_reply_about_a_block() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        played = Played(tasks)
+        await played.perform(reply(FAR_AWAY, None), times=500)
+        assert played.node.searches == [performer_module.MAX_STRANGERS_LOOKUPS]
+        assert played.dropped == 500 - 1 - performer_module.MAX_WAITING_REPLIES
+        await played.perform(reply(B, A))
+        assert played.node.sent == [B]
+        played.node.let_go.set()
+
+
+async def test_one_clients_payees_do_not_delay_anothers() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        played = Played(tasks)
+        await played.perform(reply(FAR_AWAY, GREEDY), times=500)
+        assert len(played.node.searches) == 1
+        await played.perform(reply(B, A))
+        assert played.node.sent == [B]
+        played.node.let_go.set()
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        do.SendToClient(GREEDY, ACCEPTED),
+        do.Relay(GREEDY, OnionMessage(GREEDY, bytes(1366))),
+    ],
+)
+async def test_a_client_that_does_not_read_delays_nobody_elses_messages(flood: do.Effect) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        played = Played(tasks)
+        await played.perform(flood, times=500)
+        assert played.node.stuck == 1
+        assert played.dropped == 500 - 1 - performer_module.MAX_WAITING_MESSAGES
+        await played.perform(do.SendToClient(A, ACCEPTED))
+        assert played.node.sent == [A]
+        played.node.let_go.set()
+
+
+async def test_a_delivery_too_many_is_reported_as_not_made() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        played = Played(tasks)
+        deliver = do.Deliver(GREEDY, bytes(32), OnionMessage(GREEDY, bytes(1366)))
+        await played.perform(deliver, times=performer_module.MAX_WAITING_MESSAGES + 2)
+        assert played.reports == [on.DeliveryReported(GREEDY, bytes(32), on.Delivery.NOT_CONNECTED)]
+        played.node.let_go.set()

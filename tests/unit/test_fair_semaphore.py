@@ -1,0 +1,125 @@
+"""Shares of work: nobody's work waits for a greedy party's, and what a party can pile up is bounded."""
+
+import asyncio
+
+import pytest
+
+from asyncpay.fair_semaphore import FairSemaphore, TooManyError
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Work:
+    """Work that goes on until it is let go; who has begun, in order."""
+
+    def __init__(self, semaphore: FairSemaphore) -> None:
+        self.begun: list[str] = []
+        self.refused: list[str] = []
+        self._semaphore = semaphore
+        self._let_go: dict[str, asyncio.Event] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def ask(self, *names: str) -> None:
+        """The first letter of a name is its party's."""
+        for name in names:
+            try:
+                slot = self._semaphore.slot(name[0])
+            except TooManyError:
+                self.refused.append(name)
+                continue
+            self._let_go[name] = asyncio.Event()
+            self._tasks.append(asyncio.create_task(self._do(name, slot)))
+
+    async def _do(self, name: str, slot: object) -> None:
+        try:
+            async with slot:  # type: ignore[attr-defined]
+                self.begun.append(name)
+                await self._let_go[name].wait()
+        except TooManyError:
+            self.refused.append(name)
+
+    async def finish(self, *names: str) -> None:
+        await settle()
+        for name in names:
+            self._let_go[name].set()
+            await settle()
+
+    async def cancel(self, number: int) -> None:
+        self._tasks[number].cancel()
+        await settle()
+
+
+async def settle() -> None:
+    """Let every task come to where it waits."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_greedy_party_waits_for_its_own_work_only() -> None:
+    work = Work(FairSemaphore(each=1, waiting=100, at_once=2))
+    work.ask(*(f"g{number}" for number in range(50)), "h0", "h1")
+    await settle()
+    assert work.begun == ["g0", "h0"]
+    await work.finish("h0")
+    assert work.begun == ["g0", "h0", "h1"]
+
+
+async def test_parties_take_turns() -> None:
+    work = Work(FairSemaphore(each=5, waiting=100, at_once=1))
+    work.ask("a0", "a1", "a2", "b0", "b1", "c0")
+    await work.finish("a0", "b0", "c0", "a1", "b1", "a2")
+    assert work.begun == ["a0", "a1", "b0", "c0", "a2", "b1"]
+
+
+async def test_one_partys_work_begins_in_order() -> None:
+    work = Work(FairSemaphore(each=1, waiting=10))
+    work.ask("a0", "a1", "a2")
+    await work.finish("a0", "a1", "a2")
+    assert work.begun == ["a0", "a1", "a2"]
+
+
+async def test_a_party_has_only_so_much_waiting() -> None:
+    work = Work(FairSemaphore(each=1, waiting=2))
+    work.ask("a0", "a1", "a2", "a3", "b0", "b1")
+    assert work.refused == ["a3"]
+
+
+async def test_without_room_to_wait_what_can_begin_begins() -> None:
+    work = Work(FairSemaphore(each=2, waiting=0))
+    work.ask("a0", "a1", "a2")
+    await settle()
+    assert (work.begun, work.refused) == (["a0", "a1"], ["a2"])
+
+
+async def test_when_all_wait_the_party_with_most_loses_its_latest() -> None:
+    work = Work(FairSemaphore(each=1, waiting=10, at_once=1, waiting_in_all=4))
+    work.ask("g0", "g1", "g2", "g3", "g4", "h0", "i0")
+    await settle()
+    assert set(work.refused) == {"g3", "g4"}
+    await work.finish("g0", "g1", "h0", "i0")
+    assert set(work.begun) == {"g0", "g1", "g2", "h0", "i0"}
+
+
+async def test_who_is_cancelled_leaves_its_place_to_others() -> None:
+    work = Work(FairSemaphore(each=1, waiting=10, at_once=1))
+    work.ask("a0", "b0", "c0")
+    await settle()
+    await work.cancel(1)  # while it waits
+    await work.cancel(0)  # while it works
+    assert work.begun == ["a0", "c0"]
+
+
+async def test_nothing_is_kept_of_parties_that_are_done() -> None:
+    semaphore = FairSemaphore(each=1, waiting=10)
+    for number in range(100):
+        async with semaphore.slot(number):
+            pass
+    assert not (semaphore._under_way)
+    assert not (semaphore._queues)
+    assert not semaphore._turns
+    assert semaphore._total_under_way == semaphore._total_waiting == 0
