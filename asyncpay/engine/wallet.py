@@ -34,8 +34,14 @@ class Wallet:
         """When either side must hear of the time again."""
         return min(self.payer.next_deadline, self.payee.next_deadline)
 
+    @property
+    def stored_time(self) -> float | None:
+        """The time that the store is a witness of; None if nothing is stored."""
+        times = [time for time in (self.payer.stored_time, self.payee.stored_time) if time is not None]
+        return max(times, default=None)
+
     def handle(self, now: float, event: WalletEvent) -> Step[WalletRecord, WalletEffect]:
-        """Let both sides decide on one event at Unix time `now`."""
+        """Let both sides decide on one event at `now`."""
         paying = self.payer.handle(now, event if isinstance(event, PayerEvent) else Tick())
         being_paid = self.payee.handle(now, event if isinstance(event, PayeeEvent) else Tick())
         return Step(paying.changes + being_paid.changes, paying.effects + being_paid.effects)

@@ -10,16 +10,16 @@ and all begins again from what the store has (`again_and_again`). Neither ends t
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 import tenacity
 
 from asyncpay.engine.changes import Step
-from asyncpay.engine.events import Tick
+from asyncpay.engine.events import ClockRead, Tick
 from asyncpay.node_events import NodeEvent
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
+from asyncpay.service.clock import READ_SECONDS, SteadyClock
 from asyncpay.service.crash_point import CrashPoint
 from asyncpay.service.journal import Journal
 from asyncpay.store import StoreError
@@ -42,7 +42,12 @@ class Engine(Protocol[E]):
         """When it must hear of the time, if nothing happens before."""
         ...
 
-    def handle(self, now: float, event: E | Tick) -> Step[Any, Any]:
+    @property
+    def stored_time(self) -> float | None:
+        """The time that its store is a witness of; None if there is none."""
+        ...
+
+    def handle(self, now: float, event: E | Tick | ClockRead) -> Step[Any, Any]:
         """Decide on one event."""
         ...
 
@@ -56,11 +61,14 @@ class Loop(Generic[E]):
         commit: Callable[[Iterable[Any]], None],
         perform: Callable[[Any], Awaitable[None]],
         crash_point: CrashPoint,
+        journal: Journal,
     ) -> None:
         self._engine = engine
         self._commit = commit
         self._perform = perform
         self._crash_point = crash_point
+        self._journal = journal
+        self._clock = SteadyClock(engine.stored_time)
         self._events: asyncio.Queue[tuple[E, asyncio.Future[None] | None]] = asyncio.Queue()
 
     def enqueue(self, event: E) -> None:
@@ -77,7 +85,7 @@ class Loop(Generic[E]):
         """Decide on events in their order: store first, then act."""
         while True:
             batch = await self._next_events()
-            steps = [self._engine.handle(time.time(), event) for event, _ in batch]
+            steps = [self._engine.handle(self._clock.now(), event) for event, _ in batch]
             if changes := [change for step in steps for change in step.changes]:
                 await asyncio.to_thread(self._commit, changes)
             for _, stored in batch:
@@ -88,16 +96,33 @@ class Loop(Generic[E]):
                     self._crash_point.before(effect)
                     await self._perform(effect)
 
-    async def _next_events(self) -> list[tuple[E | Tick, asyncio.Future[None] | None]]:
-        """What has come in, at least one event; a tick when the engine's next deadline is there first."""
+    def now(self) -> float:
+        """The engine's time."""
+        return self._clock.now()
+
+    async def _next_events(self) -> list[tuple[E | Tick | ClockRead, asyncio.Future[None] | None]]:
+        """What has come in, at least one event; a tick when the engine's next deadline is there first, or when it is
+        time to read the clock.
+        """
+        events: list[tuple[E | Tick | ClockRead, asyncio.Future[None] | None]] = []
         try:
-            async with asyncio.timeout(max(0, min(self._engine.next_deadline - time.time(), 3600))):
-                events: list[tuple[E | Tick, asyncio.Future[None] | None]] = [await self._events.get()]
+            async with asyncio.timeout(max(0, min(self._engine.next_deadline - self._clock.now(), READ_SECONDS))):
+                events.append(await self._events.get())
         except TimeoutError:
-            return [(Tick(), None)]
+            events.append((Tick(), None))
         while not self._events.empty() and len(events) < MAX_BATCH:
             events.append(self._events.get_nowait())
+        if (read := self._clock.read()) is not None:
+            self._journal.note("the system's clock was set", **_offsets(read))
+            events.insert(0, (read, None))
         return events
+
+
+def _offsets(read: ClockRead) -> dict[str, int]:
+    return {
+        "earliest_offset_seconds": read.earliest_offset_seconds,
+        "latest_offset_seconds": read.latest_offset_seconds,
+    }
 
 
 async def follow(node: Node, take: Callable[[NodeEvent], None], away: Callable[[], None], journal: Journal) -> None:

@@ -49,7 +49,7 @@ class _Session:
         self._node = node
         self._lsp = lsp
         crash_point = CrashPoint(config.store.path, journal)
-        self._loop: Loop[LspEvent] = Loop(lsp, store.commit, self._perform, crash_point)
+        self._loop: Loop[LspEvent] = Loop(lsp, store.commit, self._perform, crash_point, journal)
         self._invoices = FairSemaphore(each=1, waiting=MAX_WAITING_INVOICES)
         self._lsps = Lsps(config, node, lsp, journal, self._loop.stored)
 
@@ -70,7 +70,7 @@ class _Session:
             tasks.create_task(self._lsps.answer_requests())
 
     async def _status(self, *_: object) -> Status:
-        return status.snapshot(self._lsp, self._journal)
+        return status.snapshot(self._lsp, self._journal, self._loop.now())
 
     async def _perform(self, effect: Effect) -> None:
         await self._performer.perform(effect)

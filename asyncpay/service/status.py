@@ -1,6 +1,5 @@
 """How the LSP is doing, as the running process tells it."""
 
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,9 +12,12 @@ from asyncpay.service.journal import Journal
 Status = dict[str, Any]
 
 
-def snapshot(lsp: Lsp, journal: Journal) -> Status:
-    """Everything an operator asks about, as plain values. Times are Unix seconds, hashes and ids hex."""
-    state, tables, now = lsp.state, lsp.state.tables, time.time()
+def snapshot(lsp: Lsp, journal: Journal, now: float) -> Status:
+    """Everything an operator asks about, as plain values. Times are Unix seconds, hashes and ids hex.
+
+    now: the engine's time.
+    """
+    state, tables = lsp.state, lsp.state.tables
     return {
         "healthy": state.attached,
         "node": {

@@ -61,8 +61,8 @@ MUTANTS = (
     Mutant(
         "hold past hold_until by some seconds",
         f"{LSP}.deadlines",
-        "    if math.floor(turn.now) > block.hold_until:\n        return Trigger.DEADLINE",
-        "    if math.floor(turn.now) > block.hold_until + 5:\n        return Trigger.DEADLINE",
+        "    if turn.state.unix.surely_past(block.hold_until):\n        return Trigger.DEADLINE",
+        "    if turn.state.unix.surely_past(block.hold_until + 5):\n        return Trigger.DEADLINE",
     ),
     Mutant(
         "hold an incomplete set for ever",

@@ -20,7 +20,7 @@ def over(turn: Turn, block: Block) -> Trigger | None:
     height = turn.state.height
     if height is not None and height > block.release_by_height:
         return Trigger.DEADLINE
-    if math.floor(turn.now) > block.hold_until:
+    if turn.state.unix.surely_past(block.hold_until):
         return Trigger.DEADLINE
     if any(near_expiry(turn, part.htlc) for part in turn.tables.parts(block) if not part.gone):
         return Trigger.NEAR_EXPIRY
@@ -33,7 +33,7 @@ def next_of_block(turn: Turn, block: Block) -> float:
     """When `over` changes its mind, if no block comes before; infinity if nothing is held for this block."""
     if block.stage not in UNDECIDED and not links.stuck_parts(turn, block):
         return math.inf
-    return min(block.hold_until + 1.0, _complete_by(turn, block))
+    return min(turn.state.unix.past_at(block.hold_until), _complete_by(turn, block))
 
 
 def _complete_by(turn: Turn, block: Block) -> float:
@@ -55,7 +55,7 @@ def wait_ends(turn: Turn, waiting: Htlc) -> float:
 def forgettable(turn: Turn, block: Block) -> bool:
     """A tombstone whose time is over, and none of whose HTLCs can be offered again."""
     height = turn.state.height
-    if height is None or height <= block.release_by_height or math.floor(turn.now) <= block.hold_until:
+    if height is None or height <= block.release_by_height or not turn.state.unix.surely_past(block.hold_until):
         return False
     return all(expired(turn, part) or _is_over(turn, part) for part in turn.tables.parts(block))
 

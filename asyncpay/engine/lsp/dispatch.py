@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.events import ClockRead, Detached, Tick
 from asyncpay.engine.lsp import (
     answers,
     blocks,
@@ -152,6 +152,10 @@ def _release_seen(turn: Turn, event: ReleaseSeen) -> None:
     release.seen(turn, event)
 
 
+def _clock_read(turn: Turn, event: ClockRead) -> None:
+    turn.state.unix.take(event)
+
+
 def _tick(turn: Turn, _: Tick) -> None:
     """Whatever is due was done before, and is looked for again after."""
 
@@ -170,6 +174,7 @@ _HANDLERS: dict[type[LspEvent], Callable[[Turn, Any], None]] = {
     HtlcGone: holding.gone,
     OnionInTransit: _onion,
     Tick: _tick,
+    ClockRead: _clock_read,
     Census: _census,
     BlockRequested: requests.block,
     CancelRequested: requests.cancel,

@@ -32,7 +32,7 @@ import math
 from collections.abc import Iterable
 
 from asyncpay.engine.changes import Step
-from asyncpay.engine.lsp import clock, dispatch, policy
+from asyncpay.engine.lsp import clock, dispatch, policy, stored_time
 from asyncpay.engine.lsp.effects import Effect
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.policy import Policy
@@ -57,10 +57,18 @@ class Lsp:
         self.state = State(tables, newborn=tables.empty, next_letter=letters + 1)
         self.next_deadline = -math.inf
 
+    @property
+    def stored_time(self) -> float | None:
+        """The time, as `handle` takes it, that the store is a witness of; None if nothing is stored."""
+        return stored_time.latest(self.state.tables, self._policy)
+
     def handle(self, now: float, event: LspEvent) -> Step[Record, Effect]:
-        """Decide on one event at Unix time `now`, and on everything that has become due by then."""
+        """Decide on one event at `now`, and on everything that has become due by then.
+
+        now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
+        """
         turn = Turn(self.state, self._policy, self._capabilities)
-        self.state.now = now
+        self.state.unix.now = now
         if now >= self.next_deadline:
             clock.run(turn)
         dispatch.handle(turn, event)

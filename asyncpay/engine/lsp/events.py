@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.events import ClockRead, Detached, Tick
 from asyncpay.engine.lsp.records import Method
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PendingHtlc
 from asyncpay.node_events import (
@@ -152,6 +152,7 @@ LspEvent: TypeAlias = (
     | OnionInTransit
     | Tick
     | Detached
+    | ClockRead
     | Census
     | BlockRequested
     | CancelRequested

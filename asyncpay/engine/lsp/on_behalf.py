@@ -108,7 +108,7 @@ def _may_still_pay(turn: Turn, block: Block, attempt: Attempt) -> bool:
         turn.state.height is not None
         and turn.state.height < attempt.latest_expiry
         and block.invoice_expires_at is not None
-        and turn.now < block.invoice_expires_at
+        and not turn.state.unix.surely_past(block.invoice_expires_at - 1)
         and deadlines.over(turn, block) is None
         and all(not part.gone and links.can_be_claimed(turn, part.htlc) for part in turn.tables.parts(block))
     )

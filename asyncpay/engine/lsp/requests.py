@@ -1,7 +1,5 @@
 """What a payer asks of its LSP: to block a payment, and to give up on it."""
 
-import math
-
 from asyncpay.engine.lsp import blocks
 from asyncpay.engine.lsp.effects import SendToClient
 from asyncpay.engine.lsp.events import BlockRequested, CancelRequested
@@ -85,7 +83,7 @@ def _check_values(turn: Turn, event: BlockRequested, height: int) -> None:
         raise _Refused(bad, "a payment hash stands there twice")
     if request.release_by_height < height:
         raise _Refused(bad, f"release_by_height {request.release_by_height} is past, the chain is at {height}")
-    if request.hold_until < math.floor(turn.now):
+    if turn.state.unix.surely_past(request.hold_until):
         raise _Refused(bad, "hold_until is past")
     if request.courier is not None:
         try:
@@ -111,7 +109,7 @@ def _check_invoice(turn: Turn, event: BlockRequested) -> None:
         raise _Refused(bad, f"the invoice is for {invoice.network}, this LSP is on {turn.state.network}")
     if invoice.has_blinded_paths:
         raise _Refused(bad, "the invoice has blinded paths, whose CLTV and fees this LSP cannot limit")
-    if invoice.expires_at <= turn.now:
+    if turn.state.unix.surely_past(invoice.expires_at - 1):
         raise _Refused(bad, "the invoice has expired")
 
 
@@ -124,7 +122,7 @@ def _check_limits(turn: Turn, event: BlockRequested, height: int) -> None:
         raise _Refused(BlockStatus.TOO_MANY_HOLDS, f"{in_force} blocks in force, {len(theirs)} remembered")
     if request.amount_msat > policy.max_amount_msat:
         raise _Refused(BlockStatus.AMOUNT_TOO_LARGE, f"{policy.max_amount_msat} msat at most")
-    if request.hold_until - turn.now > policy.max_hold_seconds:
+    if request.hold_until - turn.state.unix.latest > policy.max_hold_seconds:
         raise _Refused(BlockStatus.HOLD_TOO_LONG, f"{policy.max_hold_seconds} seconds at most")
     if request.release_by_height - height > policy.max_hold_blocks:
         raise _Refused(BlockStatus.HOLD_TOO_LONG, f"{policy.max_hold_blocks} blocks at most")

@@ -10,6 +10,7 @@ from asyncpay.engine.lsp.effects import Answer, Effect, Log
 from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.records import Block, Record
 from asyncpay.engine.lsp.tables import Tables
+from asyncpay.engine.unix_time import UnixTime
 from asyncpay.lightning import Capabilities, HtlcKey, NodeId
 
 
@@ -26,6 +27,7 @@ class Visit:
 class State:
     """What the engine knows. `tables` is stored; the rest is what the node last said, lost with the process.
 
+    unix: the time of this turn, and Unix time as far as the clock is to be believed.
     height: of the last block heard of, None until the node was attached for the first time.
     on_offer: HTLCs that the node waits for and that were not answered on this stream.
     untried: HTLCs decided by this process, whose answer certainly never reached the node.
@@ -42,7 +44,7 @@ class State:
 
     tables: Tables
     newborn: bool
-    now: float = 0
+    unix: UnixTime = field(default_factory=UnixTime)
     attached: bool = False
     network: str = ""
     height: int | None = None
@@ -94,7 +96,7 @@ class Turn:
     @property
     def now(self) -> float:
         """The time of this turn."""
-        return self.state.now
+        return self.state.unix.now
 
     def put(self, record: Record) -> None:
         """Store this record."""

@@ -11,7 +11,7 @@ from asyncpay.engine.payee import progress
 from asyncpay.engine.payee.effects import SendRefusal
 from asyncpay.engine.payee.events import Announced
 from asyncpay.engine.payee.records import Claim
-from asyncpay.engine.payee.stages import FINISHED, Stage
+from asyncpay.engine.payee.stages import FINISHED, Stage, Trigger
 from asyncpay.engine.payee.turn import Turn
 from asyncpay.lightning import OwnInvoice
 
@@ -32,7 +32,7 @@ def announced(turn: Turn, event: Announced) -> None:
         turn.log("announcement dropped", pid, payment_hashes, because="it does not say how to reach the payer's LSP")
     elif turn.state.height is None:
         turn.log("announcement dropped", pid, payment_hashes, because="the node is not there yet; it will be repeated")
-    elif (objection := next(_objections(turn, event), None)) is not None:
+    elif (objection := next(_objections(turn, event), None) or _no_room(turn, claim)) is not None:
         _refuse(turn, claim, objection)
     else:
         turn.put(claim)
@@ -55,6 +55,18 @@ def _claim(turn: Turn, event: Announced) -> Claim:
     )
 
 
+def _no_room(turn: Turn, claim: Claim) -> str | None:
+    """Whether too many others wait for one of its invoices. One that is past its hold_until makes room for it."""
+    for payment_hash in claim.payment_hashes:
+        live = [each for each in turn.state.live if payment_hash in each.payment_hashes]
+        past = [each for each in live if turn.state.unix.surely_past(each.hold_until)]
+        if len(live) >= turn.policy.max_claims:
+            if not past or turn.state.unix.surely_past(claim.hold_until):
+                return f"{turn.policy.max_claims} other payments wait for the invoice {payment_hash.hex()}"
+            progress.advance(turn, past[0], Trigger.DEADLINE)
+    return None
+
+
 def _rearm(turn: Turn, claim: Claim) -> None:
     last = turn.state.released_at.get(claim.pid)
     soonest = turn.now if last is None else max(turn.now, last + _LEAST_PAUSE_SECONDS)
@@ -70,7 +82,11 @@ def _refuse(turn: Turn, claim: Claim, objection: str) -> None:
 
 
 def _objections(turn: Turn, event: Announced) -> Iterator[str]:
-    """Why this is not to be released, most telling first; none if it is."""
+    """Why this is not to be released, most telling first; none if it is.
+
+    A refusal cannot be taken back, so the clock has no part in it: whether an invoice can be paid, the node says,
+    and whether the parts are still held, the payer's LSP.
+    """
     message = event.message
     if len(set(message.payment_hashes)) != len(message.payment_hashes):
         yield "a payment hash stands there twice"
@@ -79,11 +95,8 @@ def _objections(turn: Turn, event: Announced) -> Iterator[str]:
     asked = sum(invoice.amount_msat or 0 for invoice in event.invoices if invoice is not None)
     if asked > message.amount_msat:
         yield f"{message.amount_msat} msat are held, the invoices ask for {asked}"
-    if (past := progress.over(turn, message.release_by_height, message.hold_until)) is not None:
-        yield past
-    for payment_hash in message.payment_hashes:
-        if sum(payment_hash in claim.payment_hashes for claim in turn.state.live) >= turn.policy.max_claims:
-            yield f"{turn.policy.max_claims} other payments wait for the invoice {payment_hash.hex()}"
+    if progress.past_its_height(turn, message.release_by_height):
+        yield f"it was to be released by height {message.release_by_height}, the chain is at {turn.state.height}"
 
 
 def _objections_to_invoice(turn: Turn, payment_hash: bytes, invoice: OwnInvoice | None) -> Iterator[str]:
@@ -92,6 +105,4 @@ def _objections_to_invoice(turn: Turn, payment_hash: bytes, invoice: OwnInvoice 
     elif invoice.paid:
         yield f"the invoice {payment_hash.hex()} is paid already"
     elif not invoice.payable:
-        yield f"the invoice {payment_hash.hex()} was cancelled"
-    elif invoice.expires_at <= turn.now:
-        yield f"the invoice {payment_hash.hex()} has expired"
+        yield f"the invoice {payment_hash.hex()} has expired or was cancelled"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.events import ClockRead, Detached, Tick
 from asyncpay.engine.payee import announcing, arriving, releasing
 from asyncpay.engine.payee.events import Announced, InvoicesSeen, PayeeEvent, ReleaseAnswered
 from asyncpay.engine.payee.turn import Turn
@@ -38,6 +38,10 @@ def _link_closed(turn: Turn, event: LinkClosed) -> None:
     turn.state.channels.remove(event.channel_id)
 
 
+def _clock_read(turn: Turn, event: ClockRead) -> None:
+    turn.state.unix.take(event)
+
+
 def _tick(turn: Turn, _: Tick) -> None:
     """Whatever is due is done before and after every event."""
 
@@ -49,6 +53,7 @@ _HANDLERS: dict[type[PayeeEvent], Callable[[Turn, Any], None]] = {
     LinkChanged: _link_changed,
     LinkClosed: _link_closed,
     Tick: _tick,
+    ClockRead: _clock_read,
     InvoicePaid: arriving.invoice_paid,
     Announced: announcing.announced,
     InvoicesSeen: arriving.invoices_seen,

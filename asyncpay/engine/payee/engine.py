@@ -39,10 +39,23 @@ class Payee:
         self.state = State({claim.key: claim for claim in records})
         self.next_deadline = -math.inf
 
+    @property
+    def stored_time(self) -> float | None:
+        """The time, as `handle` takes it, that the store is a witness of; None if nothing is stored."""
+        times = []
+        for claim in self.state.claims.values():
+            times.append(claim.announced_at)
+            if claim.next_at is not None:
+                times.append(claim.next_at - self._policy.release_most_seconds)
+        return max(times, default=None)
+
     def handle(self, now: float, event: PayeeEvent) -> Step[Claim, Effect]:
-        """Decide on one event at Unix time `now`, and on everything that has become due by then."""
+        """Decide on one event at `now`, and on everything that has become due by then.
+
+        now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
+        """
         turn = Turn(self.state, self._policy)
-        self.state.now = now
+        self.state.unix.now = now
         releasing.run(turn)
         dispatch.handle(turn, event)
         releasing.run(turn)

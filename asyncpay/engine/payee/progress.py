@@ -1,6 +1,5 @@
 """Moving a claim through its stages, and forgetting the oldest that have ended."""
 
-import math
 from dataclasses import replace
 
 from asyncpay.engine.payee.records import Claim
@@ -20,14 +19,9 @@ def advance(turn: Turn, claim: Claim, trigger: Trigger) -> bool:
     return True
 
 
-def over(turn: Turn, release_by_height: int, hold_until: int) -> str | None:
-    """Which deadline of a block has passed, if any; for people. Its last height and second still count."""
-    height = turn.state.height
-    if height is not None and height > release_by_height:
-        return f"it was to be released by height {release_by_height}, the chain is at {height}"
-    if math.floor(turn.now) > hold_until:
-        return f"it was held until {hold_until} (Unix time)"
-    return None
+def past_its_height(turn: Turn, release_by_height: int) -> bool:
+    """Whether the chain has passed the block's last height; that height still counts."""
+    return turn.state.height is not None and turn.state.height > release_by_height
 
 
 def forget_oldest(turn: Turn) -> None:

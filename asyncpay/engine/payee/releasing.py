@@ -1,4 +1,8 @@
-"""Asking the payer's LSP to let the parts go: again and again, while the node could take them."""
+"""Asking the payer's LSP to let the parts go: again and again, while the node could take them.
+
+The clock alone ends no claim: past hold_until it is asked for as often as before, and the LSP says if it is too
+late. A claim whose time is over ends once all its releases are used up and none was answered so.
+"""
 
 import math
 from dataclasses import replace
@@ -19,7 +23,7 @@ def run(turn: Turn) -> None:
     if not turn.state.attached:
         return
     for claim in turn.state.live:
-        if progress.over(turn, claim.release_by_height, claim.hold_until) is not None:
+        if _is_over(turn, claim):
             progress.advance(turn, claim, Trigger.DEADLINE)
         elif _due_at(turn, claim) <= turn.now:
             _release(turn, claim)
@@ -30,7 +34,7 @@ def next_at(turn: Turn) -> float:
     if not turn.state.attached:
         return math.inf
     return min(
-        (min(_due_at(turn, claim), claim.hold_until + 1.0) for claim in turn.state.live),
+        (_over_at(turn, claim) if claim.next_at is None else _due_at(turn, claim) for claim in turn.state.live),
         default=math.inf,
     )
 
@@ -44,6 +48,18 @@ def answered(turn: Turn, event: ReleaseAnswered) -> None:
     turn.log("release answered", claim.pid, claim.payment_hashes, because=reply.status.name)
     if reply.status is ReleaseStatus.TOO_LATE:
         progress.advance(turn, claim, Trigger.TOO_LATE)
+
+
+def _is_over(turn: Turn, claim: Claim) -> bool:
+    if progress.past_its_height(turn, claim.release_by_height):
+        return True
+    return claim.next_at is None and turn.now >= _over_at(turn, claim)
+
+
+def _over_at(turn: Turn, claim: Claim) -> float:
+    """When a claim without further releases ends, unless the last one is answered before."""
+    last = turn.state.released_at.get(claim.pid, -math.inf)
+    return max(turn.state.unix.past_at(claim.hold_until), last + turn.policy.release_most_seconds)
 
 
 def _release(turn: Turn, claim: Claim) -> None:

@@ -8,6 +8,7 @@ from asyncpay.engine.payee.effects import Effect, Log
 from asyncpay.engine.payee.policy import Policy
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.stages import FINISHED
+from asyncpay.engine.unix_time import UnixTime
 from asyncpay.wire import messages
 
 
@@ -15,12 +16,13 @@ from asyncpay.wire import messages
 class State:
     """What the engine knows. `claims` is stored, by pid; the rest is lost with the process.
 
+    unix: the time of this turn, and Unix time as far as the clock is to be believed.
     height: of the last block heard of, None until the node was attached for the first time.
     released_at: when a claim was last released by this process.
     """
 
     claims: dict[bytes, Claim]
-    now: float = 0
+    unix: UnixTime = field(default_factory=UnixTime)
     attached: bool = False
     height: int | None = None
     channels: Channels = field(default_factory=Channels)
@@ -49,7 +51,7 @@ class Turn:
     @property
     def now(self) -> float:
         """The time of this turn."""
-        return self.state.now
+        return self.state.unix.now
 
     def put(self, claim: Claim) -> None:
         """Store this record."""

@@ -14,6 +14,6 @@ def run(turn: Turn, payment: OutgoingPayment) -> None:
         progress.advance(turn, payment, Trigger.DEADLINE, "its time was over before anything could be paid")
 
 
-def next_at(_: Turn, payment: OutgoingPayment) -> float:
+def next_at(turn: Turn, payment: OutgoingPayment) -> float:
     """When `run` has something to do, if no block comes before."""
-    return payment.hold_until + 1.0 if payment.stage in UNPAID else math.inf
+    return turn.state.unix.past_at(payment.hold_until) if payment.stage in UNPAID else math.inf

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.events import ClockRead, Detached, Tick
 from asyncpay.engine.payer import asking, calling_off, handing_over, paying, releasing, updates
 from asyncpay.engine.payer.events import (
     CancelOrdered,
@@ -82,6 +82,10 @@ def _link_closed(turn: Turn, event: LinkClosed) -> None:
     turn.state.channels.remove(event.channel_id)
 
 
+def _clock_read(turn: Turn, event: ClockRead) -> None:
+    turn.state.unix.take(event)
+
+
 def _tick(turn: Turn, _: Tick) -> None:
     """Whatever is due is done after every event."""
 
@@ -95,6 +99,7 @@ _HANDLERS: dict[type[PayerEvent], Callable[[Turn, Any], None]] = {
     LinkChanged: _link_changed,
     LinkClosed: _link_closed,
     Tick: _tick,
+    ClockRead: _clock_read,
     Ordered: asking.ordered,
     Replied: asking.replied,
     Updated: updates.updated,

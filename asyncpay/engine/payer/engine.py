@@ -47,10 +47,25 @@ class Payer:
         self.state = State(Payments(records))
         self.next_deadline = -math.inf
 
+    @property
+    def stored_time(self) -> float | None:
+        """The time, as `handle` takes it, that the store is a witness of; None if nothing is stored."""
+        times = []
+        for payment in self.state.payments:
+            times.append(payment.created_at if payment.ended_at is None else payment.ended_at)
+            if payment.request_next_at is not None:
+                times.append(payment.request_next_at - self._policy.request_most_seconds)
+            if payment.cancel_next_at is not None:
+                times.append(payment.cancel_next_at - self._policy.cancel_most_seconds)
+        return max(times, default=None)
+
     def handle(self, now: float, event: PayerEvent) -> Step[OutgoingPayment, Effect]:
-        """Decide on one event at Unix time `now`, and on everything that has become due by then."""
+        """Decide on one event at `now`, and on everything that has become due by then.
+
+        now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
+        """
         turn = Turn(self.state, self._policy)
-        self.state.now = now
+        self.state.unix.now = now
         dispatch.handle(turn, event)
         clock.run(turn)
         self.next_deadline = clock.next_at(turn)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.events import ClockRead, Detached, Tick
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.lightning import PaymentResult
 from asyncpay.node_events import (
@@ -100,6 +100,7 @@ PayerEvent: TypeAlias = (
     | LinkClosed
     | Tick
     | Detached
+    | ClockRead
     | Ordered
     | CancelOrdered
     | Replied

@@ -1,6 +1,5 @@
 """Moving a payment through its stages, and what follows from that for its block."""
 
-import math
 from dataclasses import replace
 
 from asyncpay.engine.payer.records import OutgoingPayment
@@ -43,4 +42,5 @@ def block_stands(turn: Turn, payment: OutgoingPayment) -> bool:
 def over(turn: Turn, payment: OutgoingPayment) -> bool:
     """Whether the block has passed one of its deadlines; the LSP then ends it by itself."""
     height = turn.state.height
-    return math.floor(turn.now) > payment.hold_until or (height is not None and height > payment.release_by_height)
+    past = turn.state.unix.surely_past(payment.hold_until)
+    return past or (height is not None and height > payment.release_by_height)

@@ -8,6 +8,7 @@ from asyncpay.engine.payer.effects import Effect, Log
 from asyncpay.engine.payer.payments import Payments
 from asyncpay.engine.payer.policy import Policy
 from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.unix_time import UnixTime
 from asyncpay.lightning import NodeId
 
 
@@ -15,6 +16,7 @@ from asyncpay.lightning import NodeId
 class State:
     """What the engine knows. `payments` is stored; the rest is what the node last said, lost with the process.
 
+    unix: the time of this turn, and Unix time as far as the clock is to be believed.
     height: of the last block heard of, None until the node was attached for the first time.
     ask_at: when to ask the node what became of a payment; none while an answer is awaited.
     pending_at: when the message for the payee is due (again); pending_repeats: how often it was repeated since it
@@ -22,7 +24,7 @@ class State:
     """
 
     payments: Payments
-    now: float = 0
+    unix: UnixTime = field(default_factory=UnixTime)
     attached: bool = False
     height: int | None = None
     channels: Channels = field(default_factory=Channels)
@@ -49,7 +51,7 @@ class Turn:
     @property
     def now(self) -> float:
         """The time of this turn."""
-        return self.state.now
+        return self.state.unix.now
 
     def put(self, payment: OutgoingPayment) -> None:
         """Store this record."""

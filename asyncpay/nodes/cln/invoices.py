@@ -58,11 +58,11 @@ async def look_up(rpc: Rpc, payment_hash: bytes) -> OwnInvoice | None:
     found = (await rpc.call("listinvoices", payment_hash=payment_hash.hex()))["invoices"]
     if not found:
         return None
-    paid = found[0]["status"] == "paid"
+    status = found[0]["status"]
     return OwnInvoice(
         payment_hash=payment_hash,
         amount_msat=found[0].get("amount_msat"),
         expires_at=found[0]["expires_at"],
-        payable=not paid,
-        paid=paid,
+        payable=status == "unpaid",
+        paid=status == "paid",
     )

@@ -75,7 +75,7 @@ class _Session:
         claims = [record for record in records if isinstance(record, Claim)]
         wallet = Wallet(Payer(config.payer_policy, payments), Payee(config.payee_policy, claims))
         crash_point = CrashPoint(config.store.path, journal)
-        self._loop: Loop[WalletEvent] = Loop(wallet, self._commit, self._perform, crash_point)
+        self._loop: Loop[WalletEvent] = Loop(wallet, self._commit, self._perform, crash_point, journal)
         self._desk = Desk(
             node, self._neighbourhood, self._link, config.payer_policy, self._view, journal, self._loop.stored
         )

@@ -163,6 +163,7 @@ class Claims(RuleBasedStateMachine):
             return
         world = self.world
         world.crash_at = None
+        world.connect()
         world.sleep(30_000)
         assert all(claim.stage in FINISHED for claim in world.stored.values())
         assert world.payee.next_deadline == float("inf")

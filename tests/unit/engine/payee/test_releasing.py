@@ -2,6 +2,7 @@
 
 import pytest
 
+from asyncpay.engine.events import ClockRead
 from asyncpay.engine.payee.effects import LookUpInvoices
 from asyncpay.engine.payee.policy import Policy
 from asyncpay.engine.payee.stages import Stage
@@ -24,18 +25,12 @@ def test_at_doubling_intervals_and_not_for_ever() -> None:
     assert world.stage is Stage.RELEASING
 
 
-@pytest.mark.parametrize("how", ["height", "time"])
-def test_not_beyond_the_deadlines(how: str) -> None:
+def test_not_beyond_the_height() -> None:
     world = World(Policy(max_releases=10**6, release_most_seconds=10))
     world.announce()
-    if how == "height":
-        world.mine(432)
-        assert world.stage is Stage.RELEASING
-        world.mine()
-    else:
-        world.sleep(86_400)
-        assert world.stage is Stage.RELEASING
-        world.sleep(1)
+    world.mine(432)
+    assert world.stage is Stage.RELEASING
+    world.mine()
     assert world.stage is Stage.EXPIRED
     sent = world.releases
     world.sleep(1000)
@@ -43,14 +38,67 @@ def test_not_beyond_the_deadlines(how: str) -> None:
     assert world.payee.next_deadline == float("inf")
 
 
-def test_not_beyond_the_invoice_whatever_was_announced() -> None:
+def test_past_hold_until_it_ends_only_when_every_release_went_unanswered() -> None:
     world = World()
+    world.announce(hold_until=int(START) + 50)
+    world.sleep(3600)
+    assert world.stage is Stage.RELEASING
+    world.sleep(20 * 600)
+    assert world.releases == Policy().max_releases
+    assert world.stage is Stage.EXPIRED
+    assert world.payee.next_deadline == float("inf")
+
+
+def test_a_release_that_has_had_all_its_tries_rests_until_hold_until() -> None:
+    world = World(Policy(max_releases=2))
+    world.announce()
+    world.sleep(86_400)
+    assert world.stage is Stage.RELEASING
+    world.sleep(1)
+    assert world.stage is Stage.EXPIRED
+
+
+def test_not_beyond_the_invoice_whatever_was_announced() -> None:
+    world = World(Policy(max_releases=1, release_most_seconds=10))
     world.invoices[HASH].expires_at = int(START) + 50
     world.announce(hold_until=2**62, release_by_height=2**32 - 1)
     world.sleep(50)
     assert world.stage is Stage.RELEASING
     world.sleep(1)
     assert world.stage is Stage.EXPIRED
+
+
+def test_the_payers_lsp_says_that_it_is_too_late_and_not_the_clock() -> None:
+    world = World()
+    world.announce(hold_until=int(START) + 50)
+    world.sleep(100)
+    world.answer(ReleaseStatus.TOO_LATE)
+    assert world.stage is Stage.TOO_LATE
+
+
+@pytest.mark.parametrize("when", ["before", "after"], ids=lambda when: f"announced-{when}")
+def test_a_clock_that_leaps_ends_no_claim_and_refuses_none(when: str) -> None:
+    """Even where the wrong time is believed: what the node and the payer's LSP say counts."""
+    world = World()
+    if when == "before":
+        world.announce()
+    world.feed(ClockRead(30 * 86_400, 30 * 86_400))
+    if when == "after":
+        world.announce()
+    world.sleep(60)
+    world.feed(ClockRead(0, 0))
+    assert world.stage is Stage.RELEASING
+    assert world.refusals == []
+    world.paid()
+    assert world.stage is Stage.PAID
+
+
+def test_what_is_long_over_takes_no_place_of_what_is_held() -> None:
+    world = World()
+    for number in range(Policy().max_claims):
+        world.announce(bytes([number + 1]) * 32, hold_until=int(START) - 1)
+    world.announce(bytes([99]) * 32)
+    assert world.refusals == []
 
 
 def test_without_a_channel_it_waits_for_one() -> None:
