@@ -146,6 +146,18 @@ class Invoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SyncState:
+    """Whether a node has followed the chain. synced: it says so.
+
+    old_tip: the hash (32 bytes) of its best block, if that block's age is all that makes the node say no. Whether it is
+    behind then only time can tell. None: it is behind, or does not say why.
+    """
+
+    synced: bool
+    old_tip: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnInvoice:
     """An invoice of this node. payable: neither paid, nor cancelled; expiry is for the reader to judge."""
 

@@ -17,6 +17,7 @@ from asyncpay.lightning import (
     OwnInvoice,
     PaymentResult,
     PendingHtlc,
+    SyncState,
     Verdict,
 )
 from asyncpay.node_events import NodeEvent
@@ -157,6 +158,6 @@ class Node(Protocol):
         """What became of an own invoice; None if the node has none with this hash."""
         ...
 
-    async def synced(self) -> bool:
-        """Whether the node has followed the chain to its tip, as far as it knows."""
+    async def sync_state(self) -> SyncState:
+        """Whether the node has followed the chain. NodeError."""
         ...

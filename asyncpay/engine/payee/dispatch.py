@@ -5,7 +5,7 @@ from typing import Any
 
 from asyncpay.engine.events import ClockRead, Detached, Tick
 from asyncpay.engine.payee import announcing, arriving, releasing
-from asyncpay.engine.payee.events import Announced, InvoicesSeen, PayeeEvent, ReleaseAnswered
+from asyncpay.engine.payee.events import Announced, InvoicesSeen, PayeeEvent, ReleaseAnswered, ReleaseHeldBack
 from asyncpay.engine.payee.turn import Turn
 from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChanged, LinkClosed
 
@@ -28,6 +28,7 @@ def _detached(turn: Turn, _: Detached) -> None:
 
 def _block(turn: Turn, event: BlockConnected) -> None:
     turn.state.height = event.height
+    releasing.try_held_back(turn)
 
 
 def _link_changed(turn: Turn, event: LinkChanged) -> None:
@@ -58,4 +59,5 @@ _HANDLERS: dict[type[PayeeEvent], Callable[[Turn, Any], None]] = {
     Announced: announcing.announced,
     InvoicesSeen: arriving.invoices_seen,
     ReleaseAnswered: releasing.answered,
+    ReleaseHeldBack: releasing.held_back,
 }

@@ -10,7 +10,8 @@ from asyncpay.engine.payee.records import Claim
 class SendRelease:
     """Show the pid to the payer's LSP, along the claim's path, with a way to answer.
 
-    Only while the node is synced to the chain. If it cannot be sent now, nothing is to be done.
+    Only while the node is synced to the chain; if it is not: ReleaseHeldBack. If it cannot be sent for another
+    reason, nothing is to be done.
     """
 
     claim: Claim

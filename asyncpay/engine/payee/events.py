@@ -34,6 +34,13 @@ class ReleaseAnswered:
     message: ReleaseReply
 
 
+@dataclass(frozen=True, slots=True)
+class ReleaseHeldBack:
+    """A SendRelease of this pid was not carried out, because the node has not followed the chain."""
+
+    pid: bytes
+
+
 PayeeEvent: TypeAlias = (
     Attached
     | BlockConnected
@@ -46,4 +53,5 @@ PayeeEvent: TypeAlias = (
     | Announced
     | InvoicesSeen
     | ReleaseAnswered
+    | ReleaseHeldBack
 )

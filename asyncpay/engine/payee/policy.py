@@ -8,6 +8,9 @@ class Policy:
     """release_seconds: between two releases of one claim; doubles up to release_most_seconds.
     max_releases: of one claim, until it is announced again.
     max_claims: live ones for one payment hash.
+    unsynced_seconds: before a release that the node was not ready for is tried again, unless a block comes before.
+    old_tip_seconds: how long a node that takes its best block for too old must stay connected and without another,
+    until it is believed to have followed the chain: by then bitcoind drops a dead connection (TIMEOUT_INTERVAL).
     max_remembered: finished claims that are kept, so that strangers cannot fill the disk; the oldest go first.
     """
 
@@ -15,4 +18,6 @@ class Policy:
     release_most_seconds: float = 600
     max_releases: int = 20
     max_claims: int = 3
+    unsynced_seconds: float = 60
+    old_tip_seconds: float = 1200
     max_remembered: int = 1000

@@ -15,6 +15,7 @@ def advance(turn: Turn, claim: Claim, trigger: Trigger) -> bool:
     turn.put(replace(claim, stage=stage, next_at=None))
     turn.log(stage.value, claim.pid, claim.payment_hashes, because=trigger.value)
     turn.state.released_at.pop(claim.pid, None)
+    turn.state.held_back.discard(claim.pid)
     forget_oldest(turn)
     return True
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from asyncpay.engine import pauses
 from asyncpay.engine.payee import progress
 from asyncpay.engine.payee.effects import SendRelease
-from asyncpay.engine.payee.events import ReleaseAnswered
+from asyncpay.engine.payee.events import ReleaseAnswered, ReleaseHeldBack
 from asyncpay.engine.payee.records import Claim
-from asyncpay.engine.payee.stages import Trigger
+from asyncpay.engine.payee.stages import Stage, Trigger
 from asyncpay.engine.payee.turn import Turn
 from asyncpay.wire import messages
 from asyncpay.wire.messages import ReleaseStatus
@@ -60,6 +60,22 @@ def _over_at(turn: Turn, claim: Claim) -> float:
     """When a claim without further releases ends, unless the last one is answered before."""
     last = turn.state.released_at.get(claim.pid, -math.inf)
     return max(turn.state.unix.past_at(claim.hold_until), last + turn.policy.release_most_seconds)
+
+
+def held_back(turn: Turn, event: ReleaseHeldBack) -> None:
+    """The node was not ready: that counts as no try, and it is tried again until it is, or the claim is over."""
+    claim = turn.claims.get(event.pid)
+    if claim is not None and claim.stage is Stage.RELEASING:
+        turn.state.held_back.add(claim.pid)
+        again = turn.now + turn.policy.unsynced_seconds
+        turn.put(replace(claim, tries=max(0, claim.tries - 1), next_at=again))
+
+
+def try_held_back(turn: Turn) -> None:
+    """A block has come: the node may be ready now."""
+    for pid in turn.state.held_back:
+        turn.put(replace(turn.claims[pid], next_at=turn.now))
+    turn.state.held_back.clear()
 
 
 def _release(turn: Turn, claim: Claim) -> None:

@@ -19,6 +19,7 @@ class State:
     unix: the time of this turn, and Unix time as far as the clock is to be believed.
     height: of the last block heard of, None until the node was attached for the first time.
     released_at: when a claim was last released by this process.
+    held_back: pids of claims whose last release waits for the node to follow the chain.
     """
 
     claims: dict[bytes, Claim]
@@ -27,6 +28,7 @@ class State:
     height: int | None = None
     channels: Channels = field(default_factory=Channels)
     released_at: dict[bytes, float] = field(default_factory=dict)
+    held_back: set[bytes] = field(default_factory=set)
 
     @property
     def live(self) -> list[Claim]:

@@ -16,6 +16,7 @@ from asyncpay.lightning import (
     OwnInvoice,
     PaymentResult,
     PendingHtlc,
+    SyncState,
     Verdict,
 )
 from asyncpay.node_events import NodeEvent
@@ -142,7 +143,7 @@ class ClnNode(Node):
         """See Node.look_up_invoice."""
         return await invoices.look_up(self._rpc, payment_hash)
 
-    async def synced(self) -> bool:
-        """See Node.synced."""
+    async def sync_state(self) -> SyncState:
+        """See Node.sync_state. The age of the best block counts for bitcoind alone: a day, until it was synced once."""
         info = await self._rpc.call("getinfo")
-        return "warning_bitcoind_sync" not in info and "warning_lightningd_sync" not in info
+        return SyncState(synced="warning_bitcoind_sync" not in info and "warning_lightningd_sync" not in info)

@@ -7,6 +7,7 @@ import grpc
 
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.lnd import access
+from asyncpay.nodes.proto.chainkit_pb2_grpc import ChainKitStub
 from asyncpay.nodes.proto.chainnotifier_pb2_grpc import ChainNotifierStub
 from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub
 from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
@@ -59,6 +60,7 @@ class Connection:
         self.router = RouterStub(channel)
         self.signer = SignerStub(channel)
         self.chain = ChainNotifierStub(channel)
+        self.chain_kit = ChainKitStub(channel)
         self.close = channel.close
 
     @contextmanager

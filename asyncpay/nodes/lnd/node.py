@@ -16,6 +16,7 @@ from asyncpay.lightning import (
     OwnInvoice,
     PaymentResult,
     PendingHtlc,
+    SyncState,
     Verdict,
 )
 from asyncpay.node_events import NodeEvent
@@ -27,7 +28,7 @@ from asyncpay.nodes.base import (
     Payment,
     PeerNotConnectedError,
 )
-from asyncpay.nodes.lnd import htlcs, invoices, onions, payments, reach, routes
+from asyncpay.nodes.lnd import chain, htlcs, invoices, onions, payments, reach, routes
 from asyncpay.nodes.lnd.attachment import Attachment
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.onion_routes import MAX_LOOKUPS, RememberedGraph
@@ -154,10 +155,9 @@ class LndNode(Node):
         """See Node.look_up_invoice."""
         return await invoices.look_up(self._lnd, payment_hash)
 
-    async def synced(self) -> bool:
-        """See Node.synced."""
-        with self._lnd.calling("tell whether it is synced"):
-            return (await self._lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=CALL_SECONDS)).synced_to_chain
+    async def sync_state(self) -> SyncState:
+        """See Node.sync_state."""
+        return await chain.sync_state(self._lnd)
 
     @contextmanager
     def _giving_to(self, peer: NodeId, what: str) -> Iterator[None]:

@@ -14,6 +14,7 @@ from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError, Payment, PeerNotConnectedError
 from asyncpay.service import onions
 from asyncpay.service.journal import Journal
+from asyncpay.service.wallet.chain_watch import ChainWatch
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 from asyncpay.service.wallet.paths import answer_path, literal_release_path
 from asyncpay.wire.blinding import BlindedPath
@@ -31,6 +32,7 @@ class Performer:
         journal: Journal,
         report: Callable[[Any], None],
         tasks: asyncio.TaskGroup,
+        chain_watch: ChainWatch,
     ) -> None:
         self.node_id: NodeId = b""  # known once the node is attached
         self._node = node
@@ -38,6 +40,7 @@ class Performer:
         self._journal = journal
         self._report = report
         self._tasks = tasks
+        self._chain_watch = chain_watch
 
     async def perform(self, effect: WalletEffect) -> None:
         """Lines for the log are written before this returns; all else goes on the side."""
@@ -131,8 +134,9 @@ class Performer:
         self._report(payer_on.PaymentSeen(effect.payment_hash, result))
 
     async def _send_release(self, claim: Claim) -> None:
-        if not await self._node.synced():
-            self._journal.note("release not sent", because="the node is not synced to the chain")
+        if (objection := self._chain_watch.objection(await self._node.sync_state())) is not None:
+            self._journal.error("release not sent", objection)
+            self._report(payee_on.ReleaseHeldBack(claim.pid))
             return
         answer = answer_path(self._link.node_id, self.node_id, claim.pid)
         message = PaymentRelease(pid=claim.pid)

@@ -37,6 +37,7 @@ from asyncpay.service.journal import Journal
 from asyncpay.service.loop import Loop
 from asyncpay.service.nodes import open_node
 from asyncpay.service.wallet import inbox
+from asyncpay.service.wallet.chain_watch import ChainWatch
 from asyncpay.service.wallet.desk import Desk
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 from asyncpay.service.wallet.neighbourhood import Neighbourhood
@@ -70,6 +71,7 @@ class _Session:
         self._store = store
         self._view = View(records)
         self._neighbourhood = Neighbourhood()
+        self._chain_watch = ChainWatch(config.payee_policy.old_tip_seconds)
         self._link = LspLink(node, config.lsp.node_id)
         payments = [record for record in records if isinstance(record, OutgoingPayment)]
         claims = [record for record in records if isinstance(record, Claim)]
@@ -85,7 +87,9 @@ class _Session:
         desk = control.serving(self._config.store.socket, self._desk.verbs())
         async with desk, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            self._performer = Performer(self._node, self._link, self._journal, self._loop.enqueue, tasks)
+            self._performer = Performer(
+                self._node, self._link, self._journal, self._loop.enqueue, tasks, self._chain_watch
+            )
             tasks.create_task(loop.follow(self._node, self._take, self._away, self._journal))
             tasks.create_task(self._loop.run())
 
@@ -112,11 +116,13 @@ class _Session:
             case CustomMessage():
                 self._link.take(event)
             case Attached():
+                self._chain_watch.begin_afresh()
                 self._performer.node_id = event.node_id
                 self._journal.note("attached", node=event.node_id, height=event.height)
                 self._loop.enqueue(event)
                 self._ask_what_lsp_offers()
             case PeerConnected():
+                self._chain_watch.begin_afresh()
                 self._loop.enqueue(event)
                 self._ask_what_lsp_offers()
             case BlockConnected() | PeerDisconnected() | LinkChanged() | LinkClosed() | InvoicePaid():

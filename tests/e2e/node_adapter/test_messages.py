@@ -158,5 +158,5 @@ async def test_a_signature_names_its_node(testbed: Testbed) -> None:
     text = "async-payments:block_request:ümlaut"
     async with adapter(testbed, "A") as a:
         signed = await a.sign(text)
-        assert await a.synced()
+        assert (await a.sync_state()).synced
     assert signature.recover(text, signed) == node_id(testbed, "A")

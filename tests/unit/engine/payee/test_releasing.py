@@ -4,6 +4,7 @@ import pytest
 
 from asyncpay.engine.events import ClockRead
 from asyncpay.engine.payee.effects import LookUpInvoices
+from asyncpay.engine.payee.events import ReleaseHeldBack
 from asyncpay.engine.payee.policy import Policy
 from asyncpay.engine.payee.stages import Stage
 from asyncpay.lightning import ChannelId
@@ -232,3 +233,33 @@ def test_a_refused_claim_stays_refused_whoever_pays_the_invoice() -> None:
     assert before.stage is Stage.REFUSED
     world.paid()
     assert world.claim == before
+
+
+def test_a_release_that_the_node_is_not_ready_for_is_no_try_and_goes_on_until_it_is() -> None:
+    world = World(Policy(max_releases=2))
+    world.announce()
+    for _ in range(50):
+        world.feed(ReleaseHeldBack(PID))
+        world.sleep(60)
+    assert world.releases == 51
+    assert world.stage is Stage.RELEASING
+
+
+def test_a_block_may_be_what_the_node_waited_for() -> None:
+    world = World()
+    world.announce()
+    world.feed(ReleaseHeldBack(PID))
+    assert world.releases == 1
+    world.mine()
+    assert world.releases == 2
+    world.mine()
+    assert world.releases == 2
+
+
+def test_what_is_held_back_still_ends_at_its_height() -> None:
+    world = World()
+    world.announce()
+    world.feed(ReleaseHeldBack(PID))
+    world.mine(433)
+    assert world.stage is Stage.EXPIRED
+    assert world.releases == 1

@@ -27,6 +27,7 @@ from asyncpay.lightning import (
     PaymentResult,
     PaymentStatus,
     ShortChannelId,
+    SyncState,
 )
 from asyncpay.lsps import jsonrpc
 from asyncpay.lsps.info import GET_INFO
@@ -111,6 +112,7 @@ class PhoneNode:
         self.lsp: dict[str, Any] = {GET_INFO: OFFER}
         self.accepts, self.holds = True, True
         self.online, self.running, self.in_sync = True, True, True
+        self.old_tip: bytes | None = None
         self.links = [Link(channel_id=ChannelId.from_name(CHANNEL), short_channel_id=CHANNEL, peer=LSP, usable=True)]
         self.routes: dict[NodeId, tuple[NodeId, ...]] = {LSP: (LSP,), PAYEE: (LSP, PAYEE), THEIR_LSP: (LSP, THEIR_LSP)}
         self.invoices = {INVOICE.text: INVOICE}
@@ -277,9 +279,9 @@ class PhoneNode:
         self._do("look_up_invoice")
         return self.own.get(payment_hash)
 
-    async def synced(self) -> bool:
-        self._do("synced")
-        return self.in_sync
+    async def sync_state(self) -> SyncState:
+        self._do("sync_state")
+        return SyncState(synced=self.in_sync, old_tip=self.old_tip)
 
     def _do(self, verb: str, peer: NodeId | None = None) -> None:
         if not self.running:

@@ -17,6 +17,7 @@ from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
 from asyncpay.service.journal import Journal
 from asyncpay.service.onions import path_through
+from asyncpay.service.wallet.chain_watch import ChainWatch
 from asyncpay.service.wallet.lsp_link import LspLink
 from asyncpay.service.wallet.performer import Performer
 from asyncpay.wire.blinding import BlindedPath, ChannelEnd
@@ -70,7 +71,7 @@ def perform(effect: WalletEffect, node: PhoneNode | None = None, **failing: Exce
         beside = PhoneNode() if node is None else node
         beside.failing |= failing
         async with asyncio.TaskGroup() as tasks:
-            performer = Performer(beside, LspLink(beside, LSP), Journal(lines), reports.append, tasks)
+            performer = Performer(beside, LspLink(beside, LSP), Journal(lines), reports.append, tasks, ChainWatch(0))
             performer.node_id = ME
             await performer.perform(effect)
 
@@ -136,6 +137,17 @@ def test_a_payer_s_path_that_begins_at_a_channel_breaks_nothing(effect: Any) -> 
     by_channel = BlindedPath(ChannelEnd(0, 5), PATH.first_path_key, PATH.hops)
     _, (line,) = perform(effect(claim(release_path=by_channel.encode())))
     assert "begins at a channel" in line["error"]
+
+
+@pytest.mark.parametrize(("old_tip", "sent"), [(None, False), (b"t" * 32, True)])
+def test_a_release_waits_for_a_node_that_is_behind_and_the_engine_hears_of_it(
+    old_tip: bytes | None, sent: bool
+) -> None:
+    node = PhoneNode()
+    node.in_sync, node.old_tip = False, old_tip
+    reports, (line,) = perform(payee_do.SendRelease(claim()), node)
+    assert reports == ([] if sent else [payee_on.ReleaseHeldBack(PID)])
+    assert line["what"] == ("sent PaymentRelease" if sent else "release not sent")
 
 
 def test_the_engines_lines_are_written_in_their_order_and_hide_the_pid() -> None:

@@ -284,7 +284,7 @@ def test_what_is_not_owed_is_refused_to_the_payer_s_lsp_with_the_reason(phone: P
 
 
 def test_nothing_is_released_while_the_node_is_behind_the_chain(phone: Phone, tmp_path: Path) -> None:
-    hasty = Phone(tmp_path, policy={"release_seconds": 0.1})
+    hasty = Phone(tmp_path, policy={"release_seconds": 0.1, "unsynced_seconds": 0.1})
     hasty.node = phone.node
     phone.node.make_invoice()
     phone.node.in_sync = False
