@@ -12,7 +12,7 @@ from harness.phases import Phases
 from harness.phone import Phone
 from harness.testbed import Testbed
 from harness.topology import OPENER_RESERVE_SAT, ChannelSpec, Topology
-from harness.waits import Predicate, interceptor_attached, ready, wait_for
+from harness.waits import Predicate, interceptor_attached, nodes_announced, ready, wait_for
 
 ANNOUNCEMENT_BLOCKS = 6
 """Confirmations before a channel may be announced (BOLT 7)."""
@@ -51,6 +51,7 @@ def establish(testbed: Testbed, phases: Phases) -> None:
         wait_for(channels_active(testbed))
     with phases.phase("graph complete"):
         _see_graph(testbed)
+        wait_for(nodes_announced(list(testbed.nodes.values()), _announced(testbed)), 90)
     if testbed.lsps:  # last, because only payments need them
         with phases.phase("components attached"):
             each(lambda lsp: wait_for(interceptor_attached(lsp)), testbed.lsps.values())
@@ -138,6 +139,14 @@ def _funding(testbed: Testbed) -> list[tuple[str, int]]:
 def _pairs(testbed: Testbed) -> list[ChannelSpec]:
     """One channel for each pair of peers."""
     return list({frozenset((c.opener, c.peer)): c for c in testbed.topology.channels}.values())
+
+
+def _announced(testbed: Testbed) -> list[Node]:
+    """The nodes that have a channel which everybody knows of, and so are announced themselves."""
+    ends = {
+        end for channel in testbed.topology.channels if not channel.private for end in (channel.opener, channel.peer)
+    }
+    return [node for node in testbed.nodes.values() if node.name in ends]
 
 
 def _see_graph(testbed: Testbed) -> None:

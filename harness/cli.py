@@ -16,7 +16,7 @@ from harness.errors import TestbedError
 from harness.phases import Phases
 from harness.testbed import Testbed, names
 from harness.topology import load
-from harness.waits import no_htlcs, wait_for
+from harness.waits import payment_gone, wait_for
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Service = Annotated[str, typer.Argument(help="a node, LSP_a-lsp for an LSP's component, A-wallet, or bitcoind")]
@@ -89,12 +89,12 @@ def pay(
     which: Which = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pay an invoice of PAYEE from PAYER, and wait until no HTLC is left on the way."""
+    """Pay an invoice of PAYEE from PAYER, and wait until no HTLC of it is left on the way."""
     with errors_as_sentences():
         amount_msat = parse_msat(amount)
         testbed = Testbed.attach(which)
         payment = testbed.pay(payer, payee, amount_msat)
-        wait_for(no_htlcs(testbed.running()))
+        wait_for(payment_gone(testbed.running(), payment.payment_hash))
     if as_json:
         print(json.dumps(vars(payment)))
     else:

@@ -95,10 +95,12 @@ class Phone:
         self._containers.output(self.name, ["sh", "-c", f"kill -{signal} {pid}"])
 
     def unplug(self) -> None:
-        """Cut the link: both ends see it at once, and no push gets through."""
+        """Cut the link, so that no push gets through either; returns when both ends have seen it."""
         self._enable(False)
         if self._lsp_runs():
             wait_for(peer_gone(self.lsp, self.node))
+        if self.node_runs():
+            wait_for(peer_gone(self.node, self.lsp))
 
     def plug(self, wait: bool = True) -> None:
         """Mend a link that was cut; returns when phone and LSP are connected again, unless the phone sleeps.
@@ -124,11 +126,14 @@ class Phone:
         self._afflict("bandwidth", rate=kilobytes_per_second)
 
     def reset(self) -> None:
-        """Reset the connection (TCP RST), and every later one as soon as something is sent through it."""
-        self._afflict("reset_peer", timeout=0)
+        """Break the connection, and reset every later one (TCP RST) as soon as something is sent through it.
+
+        It is broken first: a toxic that is added to a living connection lets through what another one delays.
+        """
         self._enable(False)
         if self._lsp_runs():
             wait_for(peer_gone(self.lsp, self.node))
+        self._afflict("reset_peer", timeout=0)
         self._enable(True)
 
     def restore(self) -> None:

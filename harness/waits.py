@@ -6,7 +6,7 @@ that ran out says more than "timeout":
     graph_complete not reached in 30 s: router: 1 of 2 announced channels known with both policies
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +119,20 @@ def half_open(phone: PhoneContainer, node: Node, peer: Node) -> Predicate:
     return Predicate("half_open", missing)
 
 
+def nodes_announced(nodes: Sequence[Node], announced: Collection[Node]) -> Predicate:
+    """Each of `nodes` knows the announcement, and so the features, of all others in `announced`."""
+
+    def missing() -> str | None:
+        for node in nodes:
+            known = node.announced_nodes()
+            unknown = [other.name for other in announced if other is not node and other.node_id not in known]
+            if unknown:
+                return f"{node.name} does not know the announcement of {', '.join(unknown)}"
+        return None
+
+    return Predicate("nodes_announced", missing)
+
+
 def no_htlcs(nodes: Sequence[Node]) -> Predicate:
     """No channel of these nodes has an HTLC in flight: every payment has ended, on every hop."""
 
@@ -129,6 +143,18 @@ def no_htlcs(nodes: Sequence[Node]) -> Predicate:
         return None
 
     return Predicate("no_htlcs", missing)
+
+
+def payment_gone(nodes: Sequence[Node], payment_hash: str) -> Predicate:
+    """No channel of these nodes has an HTLC of this payment; what else is in flight does not matter."""
+
+    def missing() -> str | None:
+        for node in nodes:
+            if any(payment_hash in channel.htlc_hashes for channel in node.channels()):
+                return f"{node.name} has an HTLC of payment {payment_hash} in flight"
+        return None
+
+    return Predicate("payment_gone", missing)
 
 
 def interceptor_attached(lsp: Lsp) -> Predicate:

@@ -57,6 +57,8 @@ class Channel:
     """Those that this end's own commitment has (LND), or that it has offered or been offered (CLN)."""
     htlcs_locked_in: int
     """Of these, how many are in both ends' commitments and not on their way out, as far as this end knows (BOLT 2)."""
+    htlc_hashes: frozenset[str] = frozenset()
+    """The payment hashes of all of them, in hex."""
 
 
 Direction = tuple[str, str]
@@ -211,6 +213,10 @@ class Node(ABC):
 
         Own private channels count; a direction whose policy is unknown or disabled does not.
         """
+
+    @abstractmethod
+    def announced_nodes(self) -> set[str]:
+        """The node ids of those whose node_announcement (BOLT 7) it knows, and so their features."""
 
     @abstractmethod
     def create_invoice(self, amount_msat: int, description: str = "") -> str:

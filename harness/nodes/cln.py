@@ -202,6 +202,7 @@ class ClnNode(Node):
                 active=channel["peer_connected"] and channel["reestablished"],
                 htlcs=len(channel["htlcs"]),
                 htlcs_locked_in=sum(htlc["state"] in LOCKED_IN for htlc in channel["htlcs"]),
+                htlc_hashes=frozenset(htlc["payment_hash"] for htlc in channel["htlcs"]),
             )
             for channel in self._channels()
         ]
@@ -223,6 +224,10 @@ class ClnNode(Node):
                     policy = Policy(int(update["fee_base_msat"]), update["fee_proportional_millionths"])
                     found[channel["short_channel_id"], node_id] = policy
         return found
+
+    def announced_nodes(self) -> set[str]:
+        """See Node.announced_nodes. CLN lists a node by its id alone until it has its announcement."""
+        return {node["nodeid"] for node in self._call("listnodes")["nodes"] if "features" in node}
 
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
         """See Node.create_invoice."""

@@ -227,6 +227,7 @@ class LndNode(Node):
                 active=channel.active,
                 htlcs=len(channel.pending_htlcs),
                 htlcs_locked_in=sum(htlc.locked_in for htlc in channel.pending_htlcs),
+                htlc_hashes=frozenset(htlc.hash_lock.hex() for htlc in channel.pending_htlcs),
             )
             for channel in self._channels()
         ]
@@ -250,6 +251,12 @@ class LndNode(Node):
             if edge.HasField("node2_policy") and not edge.node2_policy.disabled:
                 found[scid, edge.node2_pub] = _policy(edge.node2_policy)
         return found
+
+    def announced_nodes(self) -> set[str]:
+        """See Node.announced_nodes. LND lists a node without features until it has its announcement."""
+        with self._calling("show its graph"):
+            graph = self._lightning.DescribeGraph(ln.ChannelGraphRequest(), timeout=CALL_SECONDS)
+        return {node.pub_key for node in graph.nodes if node.features}
 
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
         """See Node.create_invoice."""

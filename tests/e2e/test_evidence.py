@@ -7,6 +7,7 @@ from pathlib import Path
 
 TEST = """
 import pytest
+from harness import money
 from harness.topology import load
 
 @pytest.fixture(scope="session")
@@ -15,6 +16,7 @@ def testbed_topology():
 
 def test_that_fails(testbed):
     testbed.pay("A", "B", 1_000_000)
+    money.count(testbed)  # waits until both ends have settled it
     assert False, "on purpose"
 """
 

@@ -14,7 +14,7 @@ from harness.errors import PaymentError
 from harness.lsp import Lsp
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from harness.waits import interceptor_attached, wait_for
+from harness.waits import Predicate, interceptor_attached, wait_for
 
 AMOUNT_MSAT = 1_234_567
 
@@ -41,7 +41,12 @@ def pay_and_count(testbed: Testbed) -> None:
     assert moved["A"] == -AMOUNT_MSAT - payment.fee_msat
     assert moved["B"] == AMOUNT_MSAT
     assert moved["LSP_a"] + moved["LSP_b"] == payment.fee_msat > 0
-    assert {node: resumed(lsp) - resumed_before[node] for node, lsp in testbed.lsps.items()} == {"LSP_a": 1, "LSP_b": 1}
+
+    def missing() -> str | None:
+        seen = {node: resumed(lsp) - resumed_before[node] for node, lsp in testbed.lsps.items()}
+        return None if seen == {"LSP_a": 1, "LSP_b": 1} else f"resumed: {seen}"
+
+    wait_for(Predicate("resumed_once_by_each", missing))
 
 
 def test_an_unblocked_payment_crosses_both_components_untouched(testbed: Testbed) -> None:

@@ -10,7 +10,7 @@ from implementations import CLN_IN_FULL, all_on
 
 from harness import money
 from harness.moments import frozen_before
-from harness.nodes.base import Channel
+from harness.nodes.base import Channel, Node
 from harness.pytest_plugin import running_testbed
 from harness.scenarios import Recorder
 from harness.scene import Deal, Scene, restore
@@ -213,6 +213,16 @@ def test_payer_closes_its_channel_while_the_payment_is_held(scene: Scene) -> Non
     scene.outcome("returned on chain")
 
 
+def balance_is(node: Node, msat: int) -> Predicate:
+    """The node has so much in its channels, by its own account."""
+
+    def missing() -> str | None:
+        seen = node.channel_balance_msat()
+        return None if seen == msat else f"{node.name} has {seen} msat, not {msat}"
+
+    return Predicate("balance", missing)
+
+
 @contextmanager
 def about_to_be_let_go(scene: Scene, deal: Deal) -> Iterator[None]:
     """The payee has released the payment, and the LSP has not told its node: it does at the end of the `with` block."""
@@ -239,7 +249,7 @@ def test_payees_channel_closed_after_the_release(scene: Scene) -> None:
     scene.fault("LSP closes the payee's channel")
     testbed.mine(CLOSE_CONFIRMATIONS)
     deal.wait_until("failed")
-    assert testbed["A"].channel_balance_msat() == scene.before.channels_msat["A"]
+    wait_for(balance_is(testbed["A"], scene.before.channels_msat["A"]))
     scene.b.thaw()
     mine_until_wealth(scene, "LSP", lsp_before - FEES_SAT)
     mine_until_wealth(scene, "B", b_before - FEES_SAT)

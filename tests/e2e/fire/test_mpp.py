@@ -59,8 +59,8 @@ def test_parts_over_two_channels_are_released_together(scene: Scene) -> None:
     deal = scene.deal(MORE_THAN_ONE_CHANNEL_HAS_MSAT)
     with scene.b.unplugged():
         number = deal.hand_over()["parts"]
-        assert all(channel.htlcs for channel in scene.testbed["A"].channels()), "only one channel was needed"
         scene.wait_for_htlcs(A=number, LSP=number, B=0)
+        assert all(channel.htlcs for channel in scene.testbed["A"].channels()), "only one channel was needed"
     deal.wait_until_paid()
     scene.assert_paid(deal)
 
@@ -158,8 +158,12 @@ def test_two_invoices_under_one_pid(scene: Scene) -> None:
         scene.wait_for_htlcs(A=1, LSP=1, B=0)
         other = by_hand.hold(second).pay(parts=2)
         by_hand.assert_paid(hold, other)
-        [claim] = [each for each in scene.b.wallet.announced() if len(each["payment_hashes"]) == 2]
-        assert claim["state"] == "paid"
+
+        def missing() -> str | None:
+            states = [each["state"] for each in scene.b.wallet.announced() if len(each["payment_hashes"]) == 2]
+            return None if states == ["paid"] else f"B says {states}"
+
+        wait_for(Predicate("both_paid", missing))
 
 
 @pytest.mark.full

@@ -79,7 +79,12 @@ class Scene:
 
     def failed_back(self, hold: Hold) -> dict[str, Any]:
         """What the journal says of the one moment in which the LSP failed this hold's parts back."""
-        (event,) = [event for event in self.noted("failed back") if event["block"] == hold.request.unblock_hash.hex()]
+
+        def events() -> list[dict[str, Any]]:
+            return [each for each in self.noted("failed back") if each["block"] == hold.request.unblock_hash.hex()]
+
+        wait_for(Predicate("failed_back_noted", lambda: None if events() else "it is not in the journal"))
+        (event,) = events()
         return event
 
     def assert_held(self, hold: Hold, parts: int) -> None:
@@ -112,7 +117,8 @@ class Scene:
         """Now that its block has ended, whatever A sends of this payment fails at the LSP."""
         earlier = len(self.noted("answer fail"))
         self.assert_returned(hold.pay(parts=2))
-        assert len(self.noted("answer fail")) > earlier
+        noted = Predicate("answer_noted", lambda: None if len(self.noted("answer fail")) > earlier else "it is not")
+        wait_for(noted)
 
     def clear(self) -> None:
         """Get everything back that a test held and then failed, for the tests that follow."""

@@ -53,7 +53,7 @@ def test_a_frozen_phone_leaves_its_connection_half_open(testbed: Testbed, phone:
         assert phone.node.node_id in testbed["LSP"].peers()
         with pytest.raises(NodeError, match="the phone is frozen"):
             phone.wake()
-    assert [app["process_states"] for app in apps(phone).values()] == ["S", "S"]
+    assert not any("T" in app["process_states"] for app in apps(phone).values())
     testbed.pay("sender", "A", AMOUNT_MSAT)
 
 

@@ -87,7 +87,7 @@ def test_a_connection_that_is_reset_does_not_last(testbed: Testbed, phone: Phone
         wait_for(peer_gone(phone.node, testbed["LSP"]))
         with pytest.raises(NodeError):
             testbed.connect("A", "LSP")
-        assert connections(testbed, phone) == (False, False)
+        wait_for(peer_gone(testbed["LSP"], phone.node))
     assert connections(testbed, phone) == (True, True)
 
 
