@@ -54,6 +54,11 @@ class SteadyClock:
         """The time for `handle`: in seconds, and Unix time as long as the system's clock is not set."""
         return self._zero + self._steady()
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the last reading was another than is believed."""
+        return self._doubted is not None
+
     def read(self) -> ClockRead | None:
         """Read the system's clock; what the engine must be told of it, if that has changed."""
         now = self.now()

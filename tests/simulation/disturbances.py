@@ -13,6 +13,8 @@ from asyncpay.wire.blinding import HopData
 from asyncpay.wire.messages import unblock_hash
 from asyncpay.wire.onion import Payload
 
+from . import clocks
+from .clocks import ClockJumps
 from .network import Late, Lose, Refused, Twice
 from .onions import through
 
@@ -24,6 +26,7 @@ APART_SECONDS = (1.0, 10.0, 60.0, 400.0)
 LATE_SECONDS = (0.5, 3.0, 20.0, 200.0)
 BLOCKS = (1, 2, 5, 20, 60)
 FLOOD = 12
+CLOCK_CHANCE = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,7 @@ Disturbance: TypeAlias = (
     | HandOverEarly
     | CloseChannel
     | Stranger
+    | ClockJumps
     | Lose
     | Twice
     | Late
@@ -237,6 +241,8 @@ def is_message(moment: str) -> bool:
 
 def draw(random: Random, moment: str) -> Disturbance:
     """Something that may disturb this moment: often what only this moment offers."""
+    if random.random() < CLOCK_CHANCE:
+        return clocks.draw(random)
     special = random.random()
     if is_message(moment) and special < 0.6:
         return random.choice([Lose(), Lose(), Twice(), Late(random.choice(LATE_SECONDS))])
