@@ -13,6 +13,7 @@ from asyncpay.amounts import AmountError, parse_msat, show_sat
 from asyncpay.cli import common
 from asyncpay.config import WalletConfig
 from asyncpay.service import control
+from asyncpay.service.status_tables import show_time
 
 app = typer.Typer(no_args_is_help=True, help="The wallet of a phone: pays and is paid while mostly offline.")
 
@@ -45,7 +46,8 @@ def status(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
         common.out.print(f"LSP      {lsp['node_id'] or 'none yet'}, {reach}")
         common.out.print(f"payments {seen['unfinished_payments']} under way")
         for error in seen["last_errors"][-3:]:
-            common.out.print(f"[red]{error['what']}[/]: {error['because']}", highlight=False)
+            when = show_time(error["time"]) + (f" ({error['times']} times)" if error["times"] > 1 else "")
+            common.out.print(f"{when} [red]{error['what']}[/]: {error['because']}", highlight=False)
     raise typer.Exit(0 if seen["healthy"] else 1)
 
 

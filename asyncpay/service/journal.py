@@ -24,8 +24,16 @@ class Journal:
         self._stream.flush()
 
     def error(self, what: str, because: object) -> None:
-        """Write a line about something that went wrong, and keep it for the status."""
-        self.errors.append({"time": round(time.time(), 3), "what": what, "because": str(because)})
+        """Write a line about something that went wrong, and keep it for the status: what repeats itself once, with the
+        time of the last one and how often it has happened.
+        """
+        error = {"what": what, "because": str(because)}
+        earlier = next((each for each in self.errors if error.items() <= each.items()), None)
+        times = 1
+        if earlier is not None:
+            self.errors.remove(earlier)
+            times += int(str(earlier["times"]))
+        self.errors.append({"time": round(time.time(), 3), **error, "times": times})
         self.note(what, error=str(because))
 
 

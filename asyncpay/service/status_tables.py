@@ -1,5 +1,6 @@
 """The LSP's status for people: what `asyncpay lsp status` prints."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,7 +41,14 @@ def tables(status: Status) -> Iterator[Table]:
     if hooks := status["webhooks"]:
         yield _table("webhooks", ["client", "app", "url"], [[h["client"][:8], h["app_name"], h["url"]] for h in hooks])
     if errors := status["last_errors"]:
-        yield _table("last errors", ["what", "because"], [[e["what"], e["because"]] for e in errors])
+        rows = [[show_time(e["time"]), str(e["times"]), e["what"], e["because"]] for e in errors]
+        yield _table("last errors", ["last at", "times", "what", "because"], rows)
+
+
+def show_time(unix_seconds: float) -> str:
+    """The local time of day; with the date, if that is not today's."""
+    at, today = time.localtime(unix_seconds), time.localtime()
+    return time.strftime("%H:%M:%S" if at[:3] == today[:3] else "%Y-%m-%d %H:%M:%S", at)
 
 
 def _table(title: str, headings: list[str], rows: list[list[str]]) -> Table:
