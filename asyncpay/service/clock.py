@@ -54,6 +54,10 @@ class SteadyClock:
         """The time for `handle`: in seconds, and Unix time as long as the system's clock is not set."""
         return self._zero + self._steady()
 
+    def unix(self) -> float:
+        """Unix time, as far as the system's clock is believed: for what may be wrong and can be done again."""
+        return self.now() + self._believed
+
     @property
     def in_doubt(self) -> bool:
         """Whether the last reading was another than is believed."""

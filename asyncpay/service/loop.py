@@ -53,7 +53,7 @@ class Engine(Protocol[E]):
 
 
 class Loop(Generic[E]):
-    """One life of an engine."""
+    """One life of an engine. clock: the one that it goes by."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Loop(Generic[E]):
         self._perform = perform
         self._crash_point = crash_point
         self._journal = journal
-        self._clock = SteadyClock(engine.stored_time)
+        self.clock = SteadyClock(engine.stored_time)
         self._events: asyncio.Queue[tuple[E, asyncio.Future[None] | None]] = asyncio.Queue()
 
     def enqueue(self, event: E) -> None:
@@ -85,7 +85,7 @@ class Loop(Generic[E]):
         """Decide on events in their order: store first, then act."""
         while True:
             batch = await self._next_events()
-            steps = [self._engine.handle(self._clock.now(), event) for event, _ in batch]
+            steps = [self._engine.handle(self.clock.now(), event) for event, _ in batch]
             if changes := [change for step in steps for change in step.changes]:
                 await asyncio.to_thread(self._commit, changes)
             for _, stored in batch:
@@ -96,23 +96,19 @@ class Loop(Generic[E]):
                     self._crash_point.before(effect)
                     await self._perform(effect)
 
-    def now(self) -> float:
-        """The engine's time."""
-        return self._clock.now()
-
     async def _next_events(self) -> list[tuple[E | Tick | ClockRead, asyncio.Future[None] | None]]:
         """What has come in, at least one event; a tick when the engine's next deadline is there first, or when it is
         time to read the clock.
         """
         events: list[tuple[E | Tick | ClockRead, asyncio.Future[None] | None]] = []
         try:
-            async with asyncio.timeout(max(0, min(self._engine.next_deadline - self._clock.now(), READ_SECONDS))):
+            async with asyncio.timeout(max(0, min(self._engine.next_deadline - self.clock.now(), READ_SECONDS))):
                 events.append(await self._events.get())
         except TimeoutError:
             events.append((Tick(), None))
         while not self._events.empty() and len(events) < MAX_BATCH:
             events.append(self._events.get_nowait())
-        if (read := self._clock.read()) is not None:
+        if (read := self.clock.read()) is not None:
             self._journal.note("the system's clock was set", **_offsets(read))
             events.insert(0, (read, None))
         return events

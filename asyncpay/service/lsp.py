@@ -70,7 +70,7 @@ class _Session:
             tasks.create_task(self._lsps.answer_requests())
 
     async def _status(self, *_: object) -> Status:
-        return status.snapshot(self._lsp, self._journal, self._loop.now())
+        return status.snapshot(self._lsp, self._journal, self._loop.clock.now())
 
     async def _perform(self, effect: Effect) -> None:
         await self._performer.perform(effect)

@@ -13,6 +13,7 @@ from asyncpay.lsps import lsps5
 from asyncpay.lsps.info import UnsuitableLspError
 from asyncpay.lsps.jsonrpc import RpcError
 from asyncpay.nodes.base import Node, NodeError
+from asyncpay.service.clock import SteadyClock
 from asyncpay.service.control import Plain, Progress, RefusedError, Verb
 from asyncpay.service.journal import Journal
 from asyncpay.service.wallet import orders, view
@@ -39,6 +40,7 @@ class Desk:
         seen: View,
         journal: Journal,
         stored: Stored,
+        clock: SteadyClock,
     ) -> None:
         self._node = node
         self._neighbourhood = neighbourhood
@@ -47,6 +49,7 @@ class Desk:
         self._view = seen
         self._journal = journal
         self._stored = stored
+        self._clock = clock
 
     def verbs(self) -> dict[str, Verb]:
         """By the names that asyncpay.service.control carries."""
@@ -116,7 +119,9 @@ class Desk:
         wishes = Wishes(**{field.name: said[field.name] for field in fields(Wishes)})
         wanted = Wanted(said["invoice"], wishes, private=said["private"], literal_release=said["literal_release"])
         until = FINISHED if said["wait"] else HANDED_OVER
-        order = await orders.prepare(self._node, self._neighbourhood.me(), self._link, self._policy, wanted)
+        order = await orders.prepare(
+            self._node, self._neighbourhood.me(), self._link, self._policy, wanted, self._clock
+        )
         known = self._view.payments.get(order.payment_hash)
         if known is not None:
             raise RefusedError(

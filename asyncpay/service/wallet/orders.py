@@ -4,7 +4,6 @@ Nothing has been sent when this returns, except the question to the LSP what it 
 """
 
 import secrets
-import time
 from dataclasses import dataclass, field, fields, replace
 
 from asyncpay.engine.payer import checks
@@ -15,6 +14,7 @@ from asyncpay.lightning import Invoice, NodeId
 from asyncpay.lsps.info import LspInfo, UnsuitableLspError
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
 from asyncpay.service import onions
+from asyncpay.service.clock import SteadyClock
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 from asyncpay.service.wallet.paths import release_path
 from asyncpay.wire import messages
@@ -46,7 +46,9 @@ class Self:
     height: int
 
 
-async def prepare(node: Node, me: Self, link: LspLink, policy: Policy, wanted: Wanted) -> OutgoingPayment:
+async def prepare(
+    node: Node, me: Self, link: LspLink, policy: Policy, wanted: Wanted, clock: SteadyClock
+) -> OutgoingPayment:
     """The order. Raises OrderRefused, with the reason, for anything that cannot be paid like this."""
     try:
         invoice = await node.decode_invoice(wanted.invoice)
@@ -59,7 +61,7 @@ async def prepare(node: Node, me: Self, link: LspLink, policy: Policy, wanted: W
     except (NoLspError, UnsuitableLspError) as error:
         raise OrderRefused(str(error)) from None
     terms = Terms(**{field.name: getattr(offer, field.name) for field in fields(Terms)})
-    plan = checks.plan(invoice, wanted.wishes, terms, policy, now=time.time(), height=me.height, network=me.network)
+    plan = checks.plan(invoice, wanted.wishes, terms, policy, now=clock.unix(), height=me.height, network=me.network)
     pid = secrets.token_bytes(32)
     route = await _route(node, me, lsp, invoice)
     pending, courier = _pending(me, lsp, offer, invoice, plan, pid, route, wanted.literal_release)
@@ -81,7 +83,7 @@ async def prepare(node: Node, me: Self, link: LspLink, policy: Policy, wanted: W
         request=await _signed_request(node, lsp, offer, invoice, plan, pid, courier, wanted.private),
         cancel=await _signed_cancel(node, lsp, pid),
         pending=pending,
-        created_at=time.time(),
+        created_at=clock.now(),
     )
 
 

@@ -79,7 +79,14 @@ class _Session:
         crash_point = CrashPoint(config.store.path, journal)
         self._loop: Loop[WalletEvent] = Loop(wallet, self._commit, self._perform, crash_point, journal)
         self._desk = Desk(
-            node, self._neighbourhood, self._link, config.payer_policy, self._view, journal, self._loop.stored
+            node,
+            self._neighbourhood,
+            self._link,
+            config.payer_policy,
+            self._view,
+            journal,
+            self._loop.stored,
+            self._loop.clock,
         )
 
     async def run(self) -> None:

@@ -13,6 +13,8 @@ from asyncpay.lightning import ChannelId, Link, ShortChannelId
 from asyncpay.lsps.info import GET_INFO
 from asyncpay.lsps.jsonrpc import METHOD_NOT_FOUND, RpcError
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
+from asyncpay.service import loop
+from asyncpay.service.clock import SteadyClock
 from asyncpay.service.control import RefusedError
 from asyncpay.wire import messages
 from asyncpay.wire.messages import BlockRequest, CancelRequest, PaymentPending
@@ -53,6 +55,21 @@ def fails(verb: str, error: Exception) -> Callable[[PhoneNode], None]:
 
 def goes(*hops: bytes) -> Callable[[PhoneNode], None]:
     return lambda node: node.routes.update({PAYEE: hops})
+
+
+def test_one_wild_reading_of_the_clock_spoils_no_order(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown_ahead = 0.0
+    monkeypatch.setattr(loop, "SteadyClock", lambda stored: SteadyClock(stored, lambda: time.time() + shown_ahead))
+
+    async def story() -> None:
+        nonlocal shown_ahead
+        async with phone.awake():
+            shown_ahead = 400 * 86_400.0
+            assert (await phone.pay())["state"] == "handed over"
+
+    asyncio.run(story())
+    (request,) = {each.hold_until for each in phone.node.got(BlockRequest)}
+    assert request < INVOICE.expires_at
 
 
 OTHER_CHANNEL = Link(
