@@ -16,7 +16,10 @@ def near_expiry(turn: Turn, htlc: HeldHtlc) -> bool:
 
 
 def over(turn: Turn, block: Block) -> Trigger | None:
-    """The deadline that the block has passed, if any: for its whole life, whatever its stage."""
+    """The deadline that the block has passed, if any: for its whole life, whatever its stage.
+
+    A channel is closed by agreement only when no HTLC is on it any more, so it is not kept waiting.
+    """
     height = turn.state.height
     if height is not None and height > block.release_by_height:
         return Trigger.DEADLINE
@@ -24,6 +27,8 @@ def over(turn: Turn, block: Block) -> Trigger | None:
         return Trigger.DEADLINE
     if any(near_expiry(turn, part.htlc) for part in turn.tables.parts(block) if not part.gone):
         return Trigger.NEAR_EXPIRY
+    if any(links.closing(turn, part.htlc) for part in turn.tables.parts(block) if not part.gone):
+        return Trigger.CHANNEL_CLOSING
     if turn.now >= _complete_by(turn, block):
         return Trigger.INCOMPLETE
     return None

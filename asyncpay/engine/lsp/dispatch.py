@@ -121,6 +121,9 @@ def _census(turn: Turn, event: Census) -> None:
 
 def _link_changed(turn: Turn, event: LinkChanged) -> None:
     turn.state.channels.set(event.link)
+    if event.link.closing:
+        for block in list(turn.tables.blocks_of(event.link.peer)):
+            blocks.end_if_over(turn, block.key)
     _channels_changed(turn)
 
 

@@ -23,15 +23,24 @@ def can_be_claimed(turn: Turn, htlc: HeldHtlc) -> bool:
     return turn.state.channels.get(htlc.key.channel_id) is not None
 
 
+def closing(turn: Turn, htlc: HeldHtlc) -> bool:
+    """Whether one side wants to close the channel on which the HTLC came in, and waits for the HTLCs to leave it."""
+    link = turn.state.channels.get(htlc.key.channel_id)
+    return link is not None and link.closing
+
+
 def payer_present(turn: Turn, htlc: HeldHtlc) -> bool:
     """Whether the channel on which the HTLC came in is usable."""
     return turn.state.channels.usable(htlc.key.channel_id)
 
 
 def way_on(turn: Turn, htlc: HeldHtlc) -> bool:
-    """Whether the next peer can be reached. If it is unknown only the node can tell: no use in waiting."""
+    """Whether the next peer can be reached. There is no use in waiting if it is unknown, for only the node can tell;
+    nor if its last channel is being closed.
+    """
     peer = next_peer(turn, htlc)
-    return peer is None or turn.state.channels.reaches(peer)
+    channels = turn.state.channels
+    return peer is None or channels.reaches(peer) or not channels.stays(peer)
 
 
 def can_forward(turn: Turn, htlc: HeldHtlc) -> bool:

@@ -69,6 +69,7 @@ class Trigger(Enum):
     CANCEL = "payer cancels"
     REFUSAL = "payee refuses"
     PART_LOST = "a part has gone"
+    CHANNEL_CLOSING = "a part's channel is being closed"
     OVER_LIMIT = "more held than allowed"
 
 
@@ -88,6 +89,7 @@ ENDINGS: dict[Trigger, To] = {
     Trigger.CANCEL: _BACK,
     Trigger.REFUSAL: _BACK,
     Trigger.PART_LOST: _BACK,
+    Trigger.CHANNEL_CLOSING: _BACK,
     Trigger.OVER_LIMIT: _BACK,
 }
 

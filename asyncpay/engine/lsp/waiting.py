@@ -15,7 +15,7 @@ from asyncpay.lightning import NodeId, Verdict
 
 def admit(turn: Turn, newcomer: Htlc, client: NodeId) -> bool:
     """Whether an HTLC waits for its client. If others have to make room for it, they are failed back."""
-    if not turn.tables.is_client(client) or turn.state.channels.reaches(client):
+    if not turn.tables.is_client(client) or links.way_on(turn, newcomer.htlc):
         return False
     if deadlines.near_expiry(turn, newcomer.htlc):
         return False

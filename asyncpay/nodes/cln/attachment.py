@@ -115,13 +115,12 @@ class Attachment:
         match topic:
             case "htlc_accepted":
                 name = htlcs.incoming_channel(payload)
-                offer = htlcs.held_htlc(payload, await self._channel_named(name))
+                offer = htlcs.held_htlc(payload, await self._channel_of(payload))
                 self.offered[offer.key] = name
                 self._reach.expect_to_leave(offer.key)
                 await self._events.put(HtlcOffered(offer))
             case "htlc_given_up":
-                channel_id = await self._channel_named(htlcs.incoming_channel(payload))
-                given_up = HtlcKey(channel_id, payload["htlc"]["id"])
+                given_up = HtlcKey(await self._channel_of(payload), payload["htlc"]["id"])
                 self.offered.pop(given_up, None)
                 await self._events.put(HtlcFailed(given_up))
                 self._reach.suspect()
@@ -146,6 +145,12 @@ class Attachment:
                 await self._events.put(InvoicePaid(payment_hash, payload["msat"]))
             case _:
                 await self._take_onion(topic, payload)
+
+    async def _channel_of(self, payload: dict[str, Any]) -> ChannelId:
+        """The channel of an `htlc_accepted`, which the plugin has found out for all that it has held for a moment."""
+        if known := payload.get("channel_id"):
+            return ChannelId.fromhex(known)
+        return await self._channel_named(htlcs.incoming_channel(payload))
 
     async def _channel_named(self, name: ShortChannelId) -> ChannelId:
         """The channel that lightningd calls so, or did when it called the hook. A name that is unknown by now is taken

@@ -14,6 +14,10 @@ is failed, for lightningd itself would hold it for ever. With nobody attached an
 then fails. What a process has taken notice of waits for that process to come back, however long it is away; and so does
 what lightningd asks about anew when it starts, for of that a process may have taken notice before.
 
+lightningd names the channel of an HTLC by its short channel id of the moment. A confirmation or a splice changes that,
+and after a splice of a private channel nothing tells any more which one had it. So while it holds an HTLC the plugin
+finds out the channel's id, which never changes: a process that attaches later has it in the payload (channel_id).
+
 **If this plugin dies, lightningd continues every HTLC that it held.** So no exception may leave a handler, and none
 of its answers may be malformed: lightningd dies of those.
 """
@@ -34,6 +38,8 @@ ATTACH_SECONDS = 10.0
 POLL_SECONDS = 2.0
 """A question for events is answered after this time, events or not: whoever asked may be dead."""
 TICK_SECONDS = 0.25
+LOOK_UP_SECONDS = 0.25
+"""How often the channels of HTLCs are looked up that are held: most are not for so long."""
 MAX_EVENTS = 10_000
 """A process that falls behind by more must attach anew."""
 MARGIN_BLOCKS = 6
@@ -66,12 +72,16 @@ Payload = dict[str, Any]
 
 @dataclass
 class Held:
-    """An HTLC on which lightningd waits for us. taken: a process has taken notice of it, as far as we know."""
+    """An HTLC on which lightningd waits for us.
+
+    taken: a process has taken notice of it, as far as we know. looked_up: its channel's id is known, or not to be had.
+    """
 
     payload: Payload
     request: Any
     since: float
     taken: bool
+    looked_up: bool = False
 
 
 class Exchange:
@@ -169,6 +179,20 @@ class Exchange:
             for key, held in list(self._held.items()):
                 if not held.taken and self._clock() - max(held.since, self._last_heard) >= ATTACH_SECONDS:
                     self._give_up(key)
+
+    def names(self) -> set[str]:
+        """What lightningd called the channels of held HTLCs whose ids are not known yet."""
+        with self._lock:
+            return {name for (name, _), held in self._held.items() if not held.looked_up}
+
+    def identify(self, name: str, channel_id: str | None) -> None:
+        """The channel of this name has this id, or is unknown."""
+        with self._lock:
+            for (called, _), held in self._held.items():
+                if called == name and not held.looked_up:
+                    held.looked_up = True
+                    if channel_id is not None:
+                        held.payload["channel_id"] = channel_id
 
     def _reply(self) -> None:
         """Answer the question for events, if there is one, with what there is."""
@@ -282,12 +306,25 @@ def tick_for_ever(plugin: Plugin, exchange: Exchange) -> None:
             plugin.log(f"asyncpay: {error!r}", "warn")
 
 
+def look_up_for_ever(plugin: Plugin, exchange: Exchange) -> None:
+    """Find the ids of channels, in a thread of its own: lightningd may be slow to answer, or not be ready to."""
+    while True:
+        time.sleep(LOOK_UP_SECONDS)
+        try:
+            for name in exchange.names():
+                channels = plugin.rpc.call("listpeerchannels", {"short_channel_id": name})["channels"]
+                exchange.identify(name, channels[0]["channel_id"] if channels else None)
+        except Exception as error:
+            plugin.log(f"asyncpay: {error!r}", "warn")
+
+
 def main() -> None:
     """Run until lightningd ends."""
     plugin = Plugin(dynamic=False)  # `plugin stop` would let go of everything held
     exchange = Exchange()
     register(plugin, exchange)
-    threading.Thread(target=functools.partial(tick_for_ever, plugin, exchange), daemon=True).start()
+    for work in (tick_for_ever, look_up_for_ever):
+        threading.Thread(target=functools.partial(work, plugin, exchange), daemon=True).start()
     plugin.run()
 
 

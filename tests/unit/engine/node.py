@@ -139,7 +139,8 @@ class Node(ABC):
     def _resolve(self, each: NodeHtlc) -> None:
         """What is failed or settled leaves the channel when its payer is there."""
         link = self.links.get(each.htlc.key.channel_id)
-        if each.fate in ("failed", "settled") and (link is None or link.usable):
+        there = link is None or link.usable or (link.closing and link.peer in self.online)
+        if each.fate in ("failed", "settled") and there:
             each.fate = f"{each.fate} and gone"
             self._queue.append(HtlcGone(each.htlc.key))
 
@@ -259,7 +260,7 @@ class Node(ABC):
     def _set_links(self, peer: NodeId, *, usable: bool) -> None:
         for channel_id, each in self.links.items():
             if each.peer == peer:
-                self.links[channel_id] = replace(each, usable=usable)
+                self.links[channel_id] = replace(each, usable=usable and not each.closing)
 
     def link_named(self, name: ShortChannelId | None) -> Link | None:
         return next((each for each in self.links.values() if name in each.names), None)

@@ -1,4 +1,4 @@
-"""Channels under held HTLCs: they get other names and stay the same channels."""
+"""Channels under held HTLCs: they get other names and stay the same channels, or are closed by agreement."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, ShortChannelId, Verdict
 from asyncpay.wire.messages import BlockState
 
-from .given import CHANNEL_A, CHANNEL_B, CHANNEL_ROUTER, ROUTER, A, B, cln, link, lnd
-from .world import World
+from .given import CHANNEL_A, CHANNEL_A2, CHANNEL_B, CHANNEL_ROUTER, PREIMAGE, ROUTER, A, B, cln, link, lnd
+from .world import World, paying_on_behalf
 
 ALIAS, CONFIRMED, SPLICED = (ShortChannelId.parse(name) for name in ("16000000x1x1", "700x1x0", "777x1x0"))
 BOTH = pytest.mark.parametrize("capabilities", [lnd(), cln()], ids=["lnd", "cln"])
@@ -119,3 +119,104 @@ def test_what_an_earlier_release_kept_by_a_name_is_the_same_htlc(name: ShortChan
     assert world.stage() is Stage.ACCEPTED
     world.cancel()
     assert world.answered(new_key) == [[Verdict.FAIL]]
+
+
+# --- closed by agreement ---
+
+
+def shut_down(world: World, channel: ShortChannelId = CHANNEL_A) -> None:
+    world.change_link(channel, closing=True, usable=False)
+
+
+@BOTH
+@pytest.mark.parametrize("stage", [Stage.ACCEPTED, Stage.UNLOCKED, Stage.HELD, Stage.DUE])
+def test_parts_go_back_at_once_when_a_channel_of_theirs_is_to_be_closed(
+    capabilities: Capabilities, stage: Stage
+) -> None:
+    world = World(capabilities)
+    world.disconnect(ROUTER)
+    world.block(amount_msat=1000)
+    keys = [world.pay(600, channel=CHANNEL_A2)]
+    if stage in (Stage.HELD, Stage.DUE):
+        keys.append(world.pay(600))
+    if stage in (Stage.UNLOCKED, Stage.DUE):
+        world.release()
+    assert world.stage() is stage
+    shut_down(world, CHANNEL_A2)
+    assert world.stage() is Stage.FAILED_BACK
+    assert world.answered(*keys) == [[Verdict.FAIL]] * len(keys)
+    assert {each.fate for each in world.htlcs.values()} == {"failed and gone"}
+    assert world.updates()[-1] == (BlockState.FAILED_BACK, len(keys))
+
+
+@BOTH
+@pytest.mark.parametrize("restart", ["component", "node"])
+def test_a_close_that_began_while_the_component_was_away(capabilities: Capabilities, restart: str) -> None:
+    world = World(capabilities)
+    world.block()
+    key = world.pay(1100)
+    world.detach()
+    shut_down(world)
+    if restart == "node":
+        world.restart_node()
+        world.connect(A)
+    else:
+        world.restart()
+    assert world.stage() is Stage.FAILED_BACK
+    assert world.answered(key) == [[Verdict.FAIL]]
+
+
+def test_what_is_on_its_way_is_settled_on_a_channel_that_is_to_be_closed() -> None:
+    world = World(cln())
+    world.block()
+    key = world.pay(1100)
+    world.release()
+    shut_down(world)
+    assert world.stage() is Stage.RELEASED
+    world.payee_settles()
+    assert world.stage() is Stage.SETTLED
+    assert world.htlcs[key].fate == "settled and gone"
+
+
+def test_a_part_paid_on_behalf_is_claimed_on_a_channel_that_is_to_be_closed() -> None:
+    world = paying_on_behalf()
+    shut_down(world)
+    assert world.stage() is Stage.PAYING
+    world.finish_own_payment(preimage=PREIMAGE)
+    assert world.stage() is Stage.CLAIMED
+    assert [each.answers for each in world.htlcs.values()] == [[Verdict.SETTLE]]
+
+
+def test_a_part_that_arrives_on_a_channel_that_is_to_be_closed_goes_back() -> None:
+    world = World(cln())
+    world.block()
+    shut_down(world)
+    key = world.pay(1100)
+    assert world.answered(key) == [[Verdict.FAIL]]
+
+
+@pytest.mark.parametrize("closes", ["before", "while it waits"])
+def test_nothing_waits_for_a_client_whose_last_channel_is_to_be_closed(closes: str) -> None:
+    """Only a usable channel could take it further, and there will be none."""
+    world = World(cln())
+    world.disconnect(B)
+    if closes == "before":
+        shut_down(world, CHANNEL_B)
+    key = world.pay(peer=ROUTER, channel=CHANNEL_ROUTER, outgoing_channel=CHANNEL_B)
+    if closes == "while it waits":
+        assert world.answered(key) == [[]]
+        shut_down(world, CHANNEL_B)
+    assert world.answered(key) == [[Verdict.RESUME]]
+    assert world.fates() == ["failed"]
+
+
+def test_another_channel_with_the_same_client_is_waited_for() -> None:
+    world = World(cln())
+    second = ShortChannelId.parse("100x5x0")
+    world.links[ChannelId.from_name(second)] = link(second, B)
+    world.change_link(second)
+    shut_down(world, CHANNEL_B)
+    world.disconnect(B)
+    key = world.pay(peer=ROUTER, channel=CHANNEL_ROUTER, outgoing_channel=CHANNEL_B)
+    assert world.answered(key) == [[]]
+    assert world.pushes(B) == ["lsps5.payment_incoming"]

@@ -7,17 +7,17 @@ from asyncpay.lightning import Verdict
 
 # Rows: stages. Columns: triggers. A letter is the stage that follows, a dot: nothing happens.
 PICTURE = """
-             complete release usable behalf paid not_paid taken returned | deadline incomplete expiry cancel refusal lost limit
-accepted     H        U       .      .      .    .        .     .        | F        F          F      F      F       F    F
-unlocked     D        .       .      .      .    .        .     .        | F        F          F      F      F       F    F
-held         .        D       .      .      .    .        .     .        | F        .          F      F      F       F    F
-due          .        .       R      P      .    .        .     .        | F        .          F      F      F       F    F
-paying       .        .       .      .      C    D        .     .        | .        .          .      .      .       .    .
-released     .        .       .      .      .    .        S     B        | .        .          .      .      .       .    .
-settled      .        .       .      .      .    .        .     .        | .        .          .      .      .       .    .
-claimed      .        .       .      .      .    .        .     .        | .        .          .      .      .       .    .
-returned     .        .       .      .      .    .        .     .        | .        .          .      .      .       .    .
-failed_back  .        .       .      .      .    .        .     .        | .        .          .      .      .       .    .
+             complete release usable behalf paid not_paid taken returned | deadline incomplete expiry cancel refusal lost closing limit
+accepted     H        U       .      .      .    .        .     .        | F        F          F      F      F       F    F       F
+unlocked     D        .       .      .      .    .        .     .        | F        F          F      F      F       F    F       F
+held         .        D       .      .      .    .        .     .        | F        .          F      F      F       F    F       F
+due          .        .       R      P      .    .        .     .        | F        .          F      F      F       F    F       F
+paying       .        .       .      .      C    D        .     .        | .        .          .      .      .       .    .       .
+released     .        .       .      .      .    .        S     B        | .        .          .      .      .       .    .       .
+settled      .        .       .      .      .    .        .     .        | .        .          .      .      .       .    .       .
+claimed      .        .       .      .      .    .        .     .        | .        .          .      .      .       .    .       .
+returned     .        .       .      .      .    .        .     .        | .        .          .      .      .       .    .       .
+failed_back  .        .       .      .      .    .        .     .        | .        .          .      .      .       .    .       .
 """  # noqa: E501 - a picture
 
 LETTERS = {

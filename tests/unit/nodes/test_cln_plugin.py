@@ -270,3 +270,23 @@ def test_a_hook_is_answered_whatever_goes_wrong() -> None:
     safely(SimpleNamespace(log=lambda text, _level: logged.append(text)), respond, FAIL)(request, onion={})
     assert request.said == FAIL
     assert "KeyError" in logged[0]
+
+
+# --- channels whose names change ---
+
+
+def test_a_process_that_attaches_later_is_told_the_id_of_the_channel(scenery: Scenery) -> None:
+    scenery.offer()
+    assert scenery.exchange.names() == {"1x2x3"}
+    scenery.exchange.identify("1x2x3", "cc" * 32)
+    assert scenery.exchange.names() == set()
+    (event,) = scenery.ask(scenery.attach()).said["events"]
+    assert event["payload"]["channel_id"] == "cc" * 32
+    assert scenery.exchange.answer(KEY, "fail") == {"answered": True}  # by the name that lightningd gave it
+
+
+def test_a_channel_that_is_not_to_be_found_is_not_looked_for_again(scenery: Scenery) -> None:
+    scenery.offer()
+    scenery.exchange.identify("1x2x3", None)
+    assert scenery.exchange.names() == set()
+    assert "channel_id" not in scenery.ask(scenery.attach()).said["events"][0]["payload"]
