@@ -1,5 +1,6 @@
 """The block chain: a height, and who is told of it."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .kernel import Kernel
@@ -14,12 +15,13 @@ ROW_SECONDS = 2.0
 
 
 class Chain:
-    """Grows by a block every ten minutes, and whenever somebody mines."""
+    """Grows by a block every ten minutes, and whenever somebody mines. on_height: told of every height."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.height = START_HEIGHT
         self.nodes: list[SimNode] = []
         self.channels: list[Channel] = []
+        self.on_height: list[Callable[[int], None]] = []
         self._kernel = kernel
         kernel.later(BLOCK_SECONDS, self._tick)
 
@@ -29,6 +31,8 @@ class Chain:
         for node in self.nodes:
             if node.running:
                 node.on_block(self.height)
+        for act in self.on_height:
+            act(self.height)
         for channel in self.channels:
             channel.on_block(self.height)
 

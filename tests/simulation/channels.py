@@ -21,6 +21,8 @@ CONFIRMATION_SECONDS = 600.0
 FEE_MSAT = 1000
 DELTA_BLOCKS = 40
 """What every simulated node takes for forwarding, in money and in time."""
+DUST_MSAT = 354_000
+"""Below this an HTLC has no output of its own on chain (BOLT 3, "Trimmed Outputs"), so nobody can claim it there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,10 @@ class SimHtlc:
 
 @dataclass(eq=False)
 class Channel:
-    """Between the two ends of a connection. `established`: who may use it, as far as it knows."""
+    """Between the two ends of a connection. `established`: who may use it, as far as it knows.
+
+    congestion_blocks: what a claim on chain waits for its confirmation, beyond the next block.
+    """
 
     kernel: Kernel
     connection: Connection
@@ -78,6 +83,8 @@ class Channel:
     established: set[str] = field(default_factory=set)
     htlcs: list[SimHtlc] = field(default_factory=list)
     closed: bool = False
+    congestion_blocks: int = 0
+    _claimable_from: int = 0
     _sent: dict[str, deque[tuple[str, SimHtlc]]] = field(default_factory=dict)
     _count: int = 0
 
@@ -150,6 +157,7 @@ class Channel:
         if self.closed:
             return
         self.closed = True
+        self._claimable_from = self.connection.ends[0].chain.height + self.congestion_blocks
         self.established.clear()
         for end in self.connection.ends:
             self.kernel.tell(end.name, "channel %s goes on chain", self.scid)
@@ -166,12 +174,31 @@ class Channel:
     def _in_danger(self, htlc: SimHtlc, height: int) -> bool:
         if htlc.resolved and htlc.preimage is not None:
             receiver = htlc.receiver
-            return receiver.running and htlc.expiry - height <= receiver.implementation.claims_before_blocks
+            if receiver.running and htlc.expiry - height <= receiver.implementation.claims_before_blocks:
+                return True
         offerer = htlc.offerer
         return offerer.running and height >= htlc.expiry + offerer.implementation.closes_after_blocks
 
     def _claim(self) -> None:
+        height = self.connection.ends[0].chain.height
+        if height < self._claimable_from:
+            return
         for htlc in list(self.htlcs):
-            height = htlc.offerer.chain.height
-            if htlc.preimage is not None or not htlc.arrived or height >= htlc.expiry:
+            if htlc.amount_msat < DUST_MSAT and htlc.arrived:
+                self._lose(htlc)
+            elif htlc.preimage is not None or not htlc.arrived or height >= htlc.expiry:
                 self._settle_up(htlc)
+
+    def _lose(self, htlc: SimHtlc) -> None:
+        """Dust went to the miners with the commitment transaction. Its offerer fails what it was to forward with it
+        (LND contractcourt/channel_arbitrator.go: abandonForwards; CLN onchaind/onchaind.c: handle_missing_htlc_output).
+        """
+        if htlc.key in htlc.receiver.circuits:
+            htlc.receiver.lost_dust.append(htlc)
+        if htlc.incoming is not None:
+            htlc.offerer.lost_dust.append(htlc)
+        htlc.preimage, htlc.resolved, htlc.gone = None, True, True
+        self.kernel.changed()
+        self.htlcs.remove(htlc)
+        htlc.receiver.incoming_gone(htlc)
+        htlc.offerer.outgoing_done(htlc)

@@ -13,8 +13,7 @@ from asyncpay.wire.blinding import HopData
 from asyncpay.wire.messages import unblock_hash
 from asyncpay.wire.onion import Payload
 
-from . import clocks
-from .clocks import ClockJumps
+from . import greedy
 from .network import Late, Lose, Refused, Twice
 from .onions import through
 
@@ -24,9 +23,10 @@ if TYPE_CHECKING:
 DOWN_SECONDS = (1.0, 8.0, 60.0, 400.0)
 APART_SECONDS = (1.0, 10.0, 60.0, 400.0)
 LATE_SECONDS = (0.5, 3.0, 20.0, 200.0)
+ORPHANED_SECONDS = (0.5, 20.0, 500.0, 2000.0)
 BLOCKS = (1, 2, 5, 20, 60)
 FLOOD = 12
-CLOCK_CHANCE = 0.03
+SMALL_HTLCS = "sends B many small HTLCs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +194,26 @@ class Stranger:
         return f"C {self.deed}"
 
 
+@dataclass(frozen=True, slots=True)
+class Orphaned:
+    """A process is killed while its order to pay is on its way, and the order comes late: the node was stopped, and
+    hears what lies in its socket's buffer when it goes on.
+    """
+
+    process: str
+    down_seconds: float
+    seconds: float
+
+    def apply(self, world: "World") -> None:
+        Crash(self.process, self.down_seconds).apply(world)
+
+    def __str__(self) -> str:
+        return f"{Crash(self.process, self.down_seconds)}; its order to pay arrives {self.seconds:g} s late"
+
+
 Disturbance: TypeAlias = (
     Crash
+    | Orphaned
     | NodeCrash
     | PluginDies
     | Cut
@@ -206,7 +224,6 @@ Disturbance: TypeAlias = (
     | HandOverEarly
     | CloseChannel
     | Stranger
-    | ClockJumps
     | Lose
     | Twice
     | Late
@@ -231,6 +248,8 @@ DEEDS: dict[str, Callable[["World"], None]] = {
     ),
     "sends an HTLC with A's payment hash": lambda world: world.stranger.pay(world.line[1:]),
     "floods B with messages": _flood,
+    SMALL_HTLCS: greedy.fill_slots,
+    "fills B's mailbox, from many nodes without a channel": greedy.fill_mailbox,
 }
 
 
@@ -239,10 +258,20 @@ def is_message(moment: str) -> bool:
     return "->" in moment and not moment.startswith("HTLC")
 
 
+def is_order(moment: str) -> bool:
+    """Whether an order to pay arrives at a node at this moment."""
+    return moment.endswith(" is told to pay")
+
+
+def draw_orphaned(random: Random, moment: str) -> Orphaned:
+    """Its order outlives a process, mostly until the process has asked for it in vain."""
+    node = moment.removesuffix(" is told to pay")
+    process = f"{node}'s wallet" if node in ("A", "B") else node
+    return Orphaned(process, random.choice(DOWN_SECONDS), random.choice(ORPHANED_SECONDS))
+
+
 def draw(random: Random, moment: str) -> Disturbance:
     """Something that may disturb this moment: often what only this moment offers."""
-    if random.random() < CLOCK_CHANCE:
-        return clocks.draw(random)
     special = random.random()
     if is_message(moment) and special < 0.6:
         return random.choice([Lose(), Lose(), Twice(), Late(random.choice(LATE_SECONDS))])

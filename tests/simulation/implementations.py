@@ -21,9 +21,12 @@ class Implementation:
     claims_before_blocks: this long before the expiry of one that it can claim, it goes on chain.
     mpp_timeout_seconds: an incomplete set that ends at this node is failed this long after its first part.
     onion_burst, onion_seconds: onion messages taken from a peer at once, and the time for one more.
+    takes_onions_without_channel: also a peer without a channel may send and leave onion messages.
     tells_settlement_without_payer: a settlement is reported while the payer is disconnected.
     unattached_seconds: without its component the node fails an HTLC of which that has heard nothing, after so long.
     retries_parts: a failed part of an own payment is sent anew while the payment's timeout lasts.
+    ignores_limit_of_blinded_path: the time lock that the only hop of an invoice's blinded path asks for is added to
+        the route after the limit was checked.
     pays_in_one_call: the node itself sends part after part, also while nobody listens.
     """
 
@@ -39,10 +42,12 @@ class Implementation:
     mpp_timeout_seconds: float
     onion_burst: int | None
     onion_seconds: float
+    takes_onions_without_channel: bool
     tells_settlement_without_payer: bool
     unattached_seconds: float
     retries_parts: bool
     pays_in_one_call: bool
+    ignores_limit_of_blinded_path: bool
 
 
 LND = Implementation(
@@ -69,11 +74,15 @@ LND = Implementation(
     mpp_timeout_seconds=120,  # tried by hand
     onion_burst=None,  # its 512 kbps a peer are out of reach for this protocol
     onion_seconds=0,
+    takes_onions_without_channel=False,  # peer/brontide.go: the gate that Config.OnionRelayAll opens is shut by default
     # node_adapter/test_lnd_only.py::test_a_settlement_is_told_only_once_the_payer_is_back
     tells_settlement_without_payer=False,
     # test_lsp_component.py::test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_again
     unattached_seconds=0,
     pays_in_one_call=True,
+    # lnrpc/routerrpc/router_backend.go: extractIntentFromSendRequest checks cltv_limit against the invoice's
+    # min_final_cltv_expiry; routing/pathfind.go: newRoute then adds the path's own CltvExpiryDelta
+    ignores_limit_of_blinded_path=True,
     retries_parts=True,  # tried by hand: up to 14 more HTLCs while timeout_seconds lasts
 )
 
@@ -100,11 +109,13 @@ CLN = Implementation(
     mpp_timeout_seconds=70,  # tried by hand
     onion_burst=4,  # read in the source
     onion_seconds=0.25,
+    takes_onions_without_channel=True,  # connectd/onion_message.c: handle_onion_message asks for no channel
     # node_adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
     tells_settlement_without_payer=True,
     # test_cln_plugin.py::test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not
     # test_lsp_crashes.py::test_killed_with_its_node_and_back_long_after_it
     unattached_seconds=10,
+    ignores_limit_of_blinded_path=False,  # common/bolt11.c: its decoders know no blinded paths
     pays_in_one_call=False,  # sendpay, once for each part
     retries_parts=False,  # node_adapter/test_payments.py::test_failed_back_it_is_not_tried_again
 )

@@ -11,7 +11,7 @@ from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus
+from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus, Verdict
 from asyncpay.node_events import Attached, BlockConnected, CustomMessage, NodeEvent, OnionInTransit, OnionReceived
 from asyncpay.nodes.base import Payment
 from asyncpay.store import LspStore
@@ -35,6 +35,7 @@ class LspProcess(Process):
 
     For onlookers: joined: HTLCs that were ever held for a block. heard_height: the last that the engine was told.
     replies: the statuses of block_replies, by client. ended_because: what the log said when a block was failed back.
+    attached_at: when its node answered, last. on_answer: told of every answer to an HTLC.
     promised: blocks of which somebody was told that they are released or about to be.
     """
 
@@ -48,6 +49,8 @@ class LspProcess(Process):
         self.replies: dict[NodeId, set[BlockStatus]] = {}
         self.ended_because: dict[bytes, str] = {}
         self.promised: set[bytes] = set()
+        self.attached_at = 0.0
+        self.on_answer: Callable[[LspProcess, HtlcKey, Verdict], None] = lambda *_: None
         self._engine: Lsp
         self._letters, self._decode, self._ring = letters, decode, ring
 
@@ -55,13 +58,10 @@ class LspProcess(Process):
         self._engine = Lsp(self.policy, self.node.implementation.capabilities, records)
 
     def _handle(self, event: Any) -> Step[Any, Any]:
-        return self._engine.handle(self.clock.now(), event)
+        return self._engine.handle(self.kernel.now, event)
 
     def _next_deadline(self) -> float:
         return self._engine.next_deadline
-
-    def _stored_time(self) -> float | None:
-        return self._engine.stored_time
 
     def _known(self) -> Iterable[Any]:
         tables = self._engine.state.tables
@@ -81,6 +81,8 @@ class LspProcess(Process):
 
     def _take(self, event: NodeEvent) -> None:
         """As in asyncpay.service.lsp: onion messages are read first."""
+        if isinstance(event, Attached):
+            self.attached_at = self.kernel.now
         if isinstance(event, (Attached, BlockConnected)):
             self.heard_height = event.height
         match event:
@@ -108,6 +110,7 @@ class LspProcess(Process):
         match effect:
             case do.Answer():
                 self.kernel.tell(self.name, "answers HTLC %s: %s", effect.key, effect.verdict.value)
+                self.on_answer(self, effect.key, effect.verdict)
                 if not self.node.answer(effect.key, effect.verdict, effect.preimage):
                     self.enqueue(on.AnswerUndelivered(effect.key))
             case do.Log():

@@ -61,20 +61,8 @@ MUTANTS = (
     Mutant(
         "hold past hold_until by some seconds",
         f"{LSP}.deadlines",
-        "    if turn.state.unix.surely_past(block.hold_until):\n        return Trigger.DEADLINE",
-        "    if turn.state.unix.surely_past(block.hold_until + 5):\n        return Trigger.DEADLINE",
-    ),
-    Mutant(
-        "believe every reading of the clock",
-        "asyncpay.service.clock",
-        "offsets = [self._believed] if self._doubted is None else [self._believed, self._doubted[0]]",
-        "offsets = [self._believed] if self._doubted is None else [self._doubted[0]]",
-    ),
-    Mutant(
-        "go by the system's clock",
-        "asyncpay.service.clock",
-        "        return self._zero + self._steady()",
-        "        return self._system()",
+        "    if math.floor(turn.now) > block.hold_until:\n        return Trigger.DEADLINE",
+        "    if math.floor(turn.now) > block.hold_until + 5:\n        return Trigger.DEADLINE",
     ),
     Mutant(
         "hold an incomplete set for ever",
@@ -160,9 +148,13 @@ MUTANTS = (
     Mutant(
         "pay again what is in flight (node adapter)",
         "simulation.payments",
-        "        if payment is None:\n            payment = SimPayment(",
-        "        if payment is None or not payment.result().preimage:\n            payment = SimPayment(",
+        "        if payment is None and node.implementation.pays_in_one_call:\n",
+        "        if payment is None or not payment.result().preimage:\n",
         also=(
+            (
+                "payment is None:\n            payment = self._begin(order, self",
+                "not payment or not payment.result().preimage:\n            payment = self._begin(order, self",
+            ),
             (
                 "        if payment is None or (payment.nothing_sent",
                 "        if payment is None or payment.result().parts_in_flight or (payment.nothing_sent",

@@ -14,7 +14,6 @@ from asyncpay.engine.payer.stages import Stage as PayerStage
 from asyncpay.lightning import HtlcKey, Verdict
 from asyncpay.wire.messages import BlockStatus
 
-from . import clocks
 from .channels import SimHtlc
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 0.5
 MOST_STEPS = 60_000
+LEAST_MARGIN_BLOCKS = 21
+"""For a claim on chain. LND leaves 80 between two HTLCs (chainreg/chainregistry.go: DefaultBitcoinTimeLockDelta)."""
 _ON_ITS_WAY = (Verdict.RESUME, Verdict.SETTLE)
 
 
@@ -40,7 +41,7 @@ def no_lsp_pays_out_what_it_cannot_claim(world: "World") -> Iterator[str]:
         for outgoing in lsp.node.circuits.values():
             incoming = outgoing.incoming
             assert incoming is not None
-            if _may_cost(outgoing) and _failed(incoming):
+            if _may_cost(outgoing) and _failed(incoming) and incoming not in lsp.node.lost_dust:
                 yield f"{lsp.name} forwarded HTLC {incoming.key}, and failed it back"
     on_behalf = world.lsp_a.node.payments.known.get(world.payment_hash)
     if on_behalf is not None:
@@ -48,6 +49,17 @@ def no_lsp_pays_out_what_it_cannot_claim(world: "World") -> Iterator[str]:
         covered = sum(part.amount_msat for part in world.parts() if not _failed(part))
         if spent > covered:
             yield f"LSP_a pays {spent} msat on behalf, and can claim {covered}"
+
+
+def an_lsp_pays_on_behalf_with_time_to_spare(world: "World") -> Iterator[str]:
+    """What LSP_a pays ends long before its node gives up what it holds: the chain may be full meanwhile."""
+    payment = world.lsp_a.node.payments.known.get(world.payment_hash)
+    held = [part.expiry for part in world.parts()]
+    cutoff = world.lsp_a.node.implementation.capabilities.cutoff_blocks or 0
+    for htlc in payment.htlcs if payment is not None and held else ():
+        left = min(held) - cutoff - htlc.expiry
+        if left < LEAST_MARGIN_BLOCKS:
+            yield f"LSP_a's own HTLC ends only {left} blocks before its node gives up what it holds"
 
 
 def the_payer_pays_at_most_once(world: "World") -> Iterator[str]:
@@ -118,7 +130,7 @@ def nothing_is_released_too_late(world: "World") -> Iterator[str]:
             height, now = world.released_at[block.key] = world.lsp_a.heard_height, world.kernel.now
             if height > block.release_by_height:
                 yield f"released at height {height}, after release_by_height {block.release_by_height}"
-            if now >= block.hold_until + 1 + _clock_doubt_seconds(world):
+            if now >= block.hold_until + 1:
                 yield "released after hold_until"
 
 
@@ -135,15 +147,6 @@ def nothing_is_held_past_its_margin(world: "World") -> Iterator[str]:
             block = _block_of(lsp, key)
             if block is None or block.stage is not Stage.PAYING:
                 yield f"the node of {lsp.name} had to fail HTLC {key} by itself"
-
-
-def no_deadline_is_early(world: "World") -> Iterator[str]:
-    """What a block was to wait for, by the chain or by the true time, has come when it ends by its deadline."""
-    for block in world.blocks():
-        if world.lsp_a.ended_because.get(block.key) == Trigger.DEADLINE.value and block.key not in world.ended_at:
-            now = world.ended_at[block.key] = world.kernel.now
-            if now < block.hold_until + 1 and world.lsp_a.heard_height <= block.release_by_height:
-                yield f"failed back {block.hold_until + 1 - now:g} s before its deadline"
 
 
 def nothing_waits_without_a_reason(world: "World") -> Iterator[str]:
@@ -219,6 +222,12 @@ def all_is_bounded(world: "World") -> Iterator[str]:
             yield f"{phone.name} was called twice within its cooldown: {phone.rung_too_soon}"
 
 
+def the_honest_get_their_share(world: "World") -> Iterator[str]:
+    """What strangers use up is not A's: see greedy.py."""
+    yield from world.shares.turned_away
+    yield from world.shares.pushed_out()
+
+
 Rule = Callable[["World"], Iterator[str]]
 
 
@@ -230,22 +239,27 @@ def work_is_bounded(world: "World") -> Iterator[str]:
 
 AFTER_CHANGES: tuple[Rule, ...] = (
     no_lsp_pays_out_what_it_cannot_claim,
-    the_payer_pays_at_most_once,
-    the_payer_pays_only_for_the_preimage,
-    the_payee_is_paid_once,
+    an_lsp_pays_on_behalf_with_time_to_spare,
     a_set_is_released_whole_or_not_at_all,
     only_the_pid_releases,
     a_verdict_is_for_ever,
     nothing_is_released_too_late,
-    no_deadline_is_early,
     a_promised_release_is_kept,
-    the_payer_hands_over_only_what_is_held,
-    the_payee_releases_only_what_it_is_owed,
-    strangers_have_no_effect,
     a_crash_loses_nothing,
     all_is_bounded,
 )
 """What can be broken only by something that is stored, said to the node, or moves an HTLC."""
+
+FOR_HONEST_PEOPLE: tuple[Rule, ...] = (
+    the_payer_pays_at_most_once,
+    the_payer_pays_only_for_the_preimage,
+    the_payee_is_paid_once,
+    the_payer_hands_over_only_what_is_held,
+    the_payee_releases_only_what_it_is_owed,
+    strangers_have_no_effect,
+    the_honest_get_their_share,
+)
+"""Likewise; accomplices break them among themselves as they please."""
 
 AT_ANY_TIME: tuple[Rule, ...] = (
     nothing_is_held_past_its_margin,
@@ -265,7 +279,9 @@ class Watch:
     def check(self) -> None:
         """Violation if any of the rules is broken."""
         changes = self._world.kernel.changes
-        rules = AT_ANY_TIME if changes == self._changes else AFTER_CHANGES + AT_ANY_TIME
+        rules = AT_ANY_TIME
+        if changes != self._changes:
+            rules = (*AFTER_CHANGES, *(FOR_HONEST_PEOPLE if self._world.accomplices is None else ()), *rules)
         self._changes = changes
         for rule in rules:
             for text in rule(self._world):
@@ -279,11 +295,6 @@ def _may_cost(htlc: SimHtlc) -> bool:
 
 def _failed(htlc: SimHtlc) -> bool:
     return (htlc.resolved and htlc.preimage is None) or (htlc.gone and htlc.preimage is None)
-
-
-def _clock_doubt_seconds(world: "World") -> float:
-    """By how much later something may end that was to end at a Unix second."""
-    return clocks.LATE_SECONDS if world.clocks_jumped else 0
 
 
 def _attentive(lsp: "LspProcess") -> bool:
@@ -310,17 +321,21 @@ def _overdue(world: "World", lsp: "LspProcess", htlc: SimHtlc, block: Block | No
         return
     if lsp.heard_height > block.release_by_height:
         yield f"{lsp.name} holds HTLC {htlc.key} after release_by_height"
-    if world.kernel.now > block.hold_until + 1 + GRACE_SECONDS + _clock_doubt_seconds(world):
+    if world.kernel.now > block.hold_until + 1 + GRACE_SECONDS:
         yield f"{lsp.name} holds HTLC {htlc.key} after hold_until"
     began = block.first_part_at if block.stage in (Stage.ACCEPTED, Stage.UNLOCKED) else None
-    if began is not None and lsp.clock.now() > began + lsp.policy.incomplete_seconds + GRACE_SECONDS:
+    if began is not None and world.kernel.now > began + lsp.policy.incomplete_seconds + GRACE_SECONDS:
         yield f"{lsp.name} holds an incomplete set for too long"
 
 
 def _waits_for_client(world: "World", lsp: "LspProcess", htlc: SimHtlc, since: float) -> bool:
     client = htlc.way[0].to
-    if client not in world.phones or lsp.clock.now() > since + lsp.policy.wake_timeout_seconds + GRACE_SECONDS:
+    if client not in world.phones or world.kernel.now > since + lsp.policy.wake_timeout_seconds + GRACE_SECONDS:
         return False
     link = lsp.node.connections[client]
-    there = any(each.usable_by(lsp.node) for each in link.channels)
-    return not there or world.kernel.now < link.changed_at + GRACE_SECONDS
+    ways = [any(each.usable_by(lsp.node) for each in link.channels)]
+    changed_at = link.changed_at
+    if not lsp.node.implementation.capabilities.forwards_with_payer_offline:
+        ways.append(htlc.channel.usable_by(lsp.node))
+        changed_at = max(changed_at, htlc.channel.connection.changed_at)
+    return not all(ways) or world.kernel.now < changed_at + GRACE_SECONDS

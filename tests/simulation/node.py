@@ -54,7 +54,10 @@ class Component(Protocol):
 
 
 class SimNode:
-    """One node. `intercepts`: HTLCs on their way through it wait for its component's answer."""
+    """One node. `intercepts`: HTLCs on their way through it wait for its component's answer.
+
+    lost_dust: HTLCs on their way through it that were dust on a channel that was closed.
+    """
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class SimNode:
         self.circuits: dict[HtlcKey, SimHtlc] = {}
         self.answers: dict[HtlcKey, list[Verdict]] = {}
         self.cut_off: list[HtlcKey] = []
+        self.lost_dust: list[SimHtlc] = []
         self.payments = Payments(self)
         self.invoices = Invoices(self)
         self.relay = Relay(self)

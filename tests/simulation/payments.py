@@ -9,12 +9,14 @@ from asyncpay.nodes.base import Payment
 
 from .channels import DELTA_BLOCKS, FEE_MSAT, SimHtlc, Step
 from .kernel import Life
+from .network import Late
 
 if TYPE_CHECKING:
     from .node import SimNode
 
 BETWEEN_PARTS_SECONDS = 0.01
 MOST_RETRIES = 2
+ORDER_SECONDS = 0.001
 
 Report = Callable[[PaymentResult], None]
 
@@ -61,6 +63,7 @@ class Payments:
     """The payments of one node.
 
     parts: into how many it splits. sends_anew: whether a failed part is retried. slow_seconds: to find a way for one.
+    blinded_blocks: by an invoice's text, what the only hop of its blinded path asks for.
     """
 
     def __init__(self, node: "SimNode") -> None:
@@ -69,22 +72,59 @@ class Payments:
         self.slow_seconds = 0.0
         self.ways: dict[tuple[NodeId, NodeId | None], list[SimNode]] = {}
         self.known: dict[bytes, SimPayment] = {}
+        self.blinded_blocks: dict[str, int] = {}
         self._node = node
 
     def pay(self, order: Payment, life: Life, report: Report) -> None:
-        """See Node.pay. `life`: of whoever waits for the report."""
+        """See Node.pay. `life`: of whoever waits for the report.
+
+        As the adapters do it: a payment that the node knows is followed. Any other is ordered, and an order may be on
+        its way for long: in the buffer of a socket, in a node that was stopped.
+        """
         node, payment_hash = self._node, order.invoice.payment_hash
         payment = self.known.get(payment_hash)
+        if payment is None and node.implementation.pays_in_one_call:
+            node.kernel.later(ORDER_SECONDS, lambda: self._arrive(order, life, report), node.life)
+            return
         if payment is None:
-            payment = SimPayment(order, node.kernel.now, self._split(order))
-            self.known[payment_hash] = payment
-            payment.sending = node.life if node.implementation.pays_in_one_call else life
-            self._later(payment)
+            payment = self._begin(order, life)
         elif not node.implementation.pays_in_one_call and payment.sending.over:
             payment.sending = life
             self._later(payment)
         payment.waiting.append((life, report))
         self._conclude(payment)
+
+    def _arrive(self, order: Payment, life: Life, report: Report) -> None:
+        """LND hears an order also if whoever gave it is dead by then, and its context is its own: SendPaymentV2 in
+        lnrpc/routerrpc/router_server.go.
+        """
+        node = self._node
+        late = sum(fate.seconds for fate in node.kernel.moment(f"{node.name} is told to pay") if isinstance(fate, Late))
+        node.kernel.later(late, lambda: self._register(order, life, report), node.life)
+
+    def _register(self, order: Payment, life: Life, report: Report) -> None:
+        """What was paid or is under way is not paid again, but a hash that has failed is: paymentsdb's
+        payment_status.go: initializable.
+        """
+        payment = self.known.get(order.invoice.payment_hash)
+        if payment is None:
+            payment = self._begin(order, self._node.life)
+        elif payment.result().status is PaymentStatus.FAILED and not self._unsent(payment):
+            self._begin_anew(payment, order)
+        payment.waiting.append((life, report))
+        self._conclude(payment)
+
+    def _begin(self, order: Payment, sending: Life) -> SimPayment:
+        payment = SimPayment(order, self._node.kernel.now, self._split(order), sending=sending)
+        self.known[order.invoice.payment_hash] = payment
+        self._later(payment)
+        return payment
+
+    def _begin_anew(self, payment: SimPayment, order: Payment) -> None:
+        """What was sent before has come back; it is remembered with the rest."""
+        payment.order, payment.amounts, payment.began_at = order, self._split(order), self._node.kernel.now
+        payment.sent, payment.retries, payment.failure, payment.sending = set(), 0, "", self._node.life
+        self._later(payment)
 
     def track(self, payment_hash: bytes, life: Life, report: Report) -> None:
         """See Node.track_payment."""
@@ -153,15 +193,16 @@ class Payments:
         node = self._node
         way = self.ways[order.invoice.payee, order.through]
         hops = len(way) - 1
+        blinded_blocks = self._beyond_the_limit(order)
         final = node.height + order.invoice.min_final_cltv_expiry + order.slack_blocks
-        final += node.implementation.final_extra_blocks
+        final += node.implementation.final_extra_blocks + blinded_blocks
         steps = [
             Step(each.id, amount_msat + (hops - place) * FEE_MSAT, final + (hops - place) * DELTA_BLOCKS)
             for place, each in enumerate(way)
         ]
         first, *rest = steps
         fees_so_far = sum(htlc.amount_msat - _delivered(htlc) for htlc in self.known_htlcs(order) if not htlc.gone)
-        if first.expiry - node.height > order.cltv_limit_blocks:
+        if first.expiry - node.height - blinded_blocks > order.cltv_limit_blocks:
             return None
         if fees_so_far + first.amount_msat - amount_msat > order.fee_limit_msat:
             return None
@@ -179,15 +220,25 @@ class Payments:
             total_msat=order.amount_msat,
         )
 
+    def _beyond_the_limit(self, order: Payment) -> int:
+        """What a blinded path adds to a route unseen: see Implementation.ignores_limit_of_blinded_path."""
+        asked = self.blinded_blocks.get(order.invoice.text)
+        if asked is None or not self._node.implementation.ignores_limit_of_blinded_path:
+            return 0
+        return asked - order.invoice.min_final_cltv_expiry
+
     def known_htlcs(self, order: Payment) -> list[SimHtlc]:
         """Every HTLC that was ever sent for this payment."""
         payment = self.known.get(order.invoice.payment_hash)
         return [] if payment is None else payment.htlcs
 
+    @staticmethod
+    def _unsent(payment: SimPayment) -> bool:
+        return len(payment.sent) < len(payment.amounts) and not payment.failure and not payment.sending.over
+
     def _conclude(self, payment: SimPayment) -> None:
         result = payment.result()
-        unsent = len(payment.sent) < len(payment.amounts) and not payment.failure and not payment.sending.over
-        if result.status is PaymentStatus.IN_FLIGHT or unsent or not self._node.running:
+        if result.status is PaymentStatus.IN_FLIGHT or self._unsent(payment) or not self._node.running:
             return
         waiting, payment.waiting = payment.waiting, []
         for life, report in waiting:

@@ -11,6 +11,7 @@ from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.stages import Stage as PayeeStage
 from asyncpay.engine.payer.stages import Stage as PayerStage
 
+from .channels import SimHtlc
 from .coverage import Coverage
 from .never import Violation
 from .schedule import Drawing, Repeating, Schedule
@@ -63,7 +64,8 @@ def _play(setup: Setup, director: Drawing | Repeating, *, with_story: bool) -> O
     try:
         _turbulence(world)
         director.calm = True
-        _what_can_succeed_does(world)
+        if world.accomplices is None:
+            _what_can_succeed_does(world)
         _everything_ends(world)
     except Violation as found:
         violation = found
@@ -144,8 +146,11 @@ def _can_succeed(world: World) -> bool:
 
 
 def _tells_payee(world: World) -> bool:
-    """The LSP's courier tells B of the payment, or A who is back before it; or B knows already, and asks again."""
-    if world.setup.courier or (world.setup.payer_returns and world.setup.payer_first):
+    """The LSP's courier tells B of the payment, or A who is back before it, and stays until its message has left; or B
+    knows already, and asks again.
+    """
+    stays = world.setup.payer_leaves != 0.0
+    if world.setup.courier or (world.setup.payer_returns and world.setup.payer_first and stays):
         return True
     return any(
         claim.pid == world.pid and claim.stage is PayeeStage.RELEASING and claim.tries <= MOST_TRIES
@@ -160,13 +165,18 @@ def _lets_go(world: World) -> bool:
 
 
 def _everything_ends(world: World) -> None:
-    """Past every deadline, with A looking at its phone now and then, nothing is held, owed or waited for."""
+    """Past every deadline, with A looking at its phone now and then, nothing is held, owed or waited for.
+
+    Accomplices look at nothing: they come and go by their plot.
+    """
     for number in range(MOST_BLOCKS):
         if _over(world):
             break
-        if number % 10 == 0:
+        if world.accomplices is not None:
+            pass
+        elif number % 10 == 0:
             world.phone_a.wake(VISIT_SECONDS)
-        if number % 40 == 20 and world.setup.payee_returns:
+        elif number % 40 == 25 and world.setup.payee_returns:
             world.phone_b.wake(VISIT_SECONDS)
         world.chain.mine()
         _run(world, HASTE_SECONDS)
@@ -178,10 +188,13 @@ def _everything_ends(world: World) -> None:
 def _the_books_agree(world: World) -> None:
     """Nobody but A is poorer, A by the payment and its fees if B was paid and else by nothing, and both know."""
     gains = {node.name: world.worth(node) - world.balances_at_start[node.name] for node in world.chain.nodes}
+    if world.accomplices is not None:
+        no_honest_node_is_poorer(gains, world)
+        return
     paid = bool(world.invoice.times_paid)
     payment = world.phone_a.wallet.payment(world.payment_hash)
     for name, gain in gains.items():
-        if name != "A" and gain < 0:
+        if name != "A" and gain + sum(htlc.amount_msat for htlc in world.nodes[name].lost_dust) < 0:
             raise Violation("the_books_agree", f"{name} has lost {-gain} msat")
     if paid != (gains["A"] < 0) or -gains["A"] > world.most_msat:
         raise Violation("the_books_agree", f"B {'was' if paid else 'was not'} paid, and A is {gains['A']} msat richer")
@@ -191,9 +204,20 @@ def _the_books_agree(world: World) -> None:
         )
 
 
+def no_honest_node_is_poorer(gains: dict[str, int], world: World) -> None:
+    """Whatever accomplices do, counted with what came out on chain. What nodes risk by forwarding dust is theirs.
+
+    C, who pays for hashes of which it knows nothing, is not among the honest.
+    """
+    for name, gain in gains.items():
+        dust = sum(htlc.amount_msat for htlc in world.nodes[name].lost_dust)
+        if name not in ("A", "B", "C") and gain + dust < 0:
+            raise Violation("no_honest_node_is_poorer", f"{name} has lost {-gain} msat to A and B")
+
+
 def _over(world: World) -> bool:
     """Nothing is on its way any more, and everybody knows how it ended."""
-    if any(channel.htlcs for channel in world.chain.channels):
+    if any(_matters(world, htlc) for channel in world.chain.channels for htlc in channel.htlcs):
         return False
     payment = world.phone_a.wallet.payment(world.payment_hash)
     if payment is not None and payment.stage not in (PayerStage.SETTLED, PayerStage.FAILED):
@@ -201,6 +225,14 @@ def _over(world: World) -> bool:
     return all(
         block.stage in FINISHED or block.stage is Stage.RELEASED for lsp in world.lsps for block in lsp.records(Block)
     )
+
+
+def _matters(world: World, htlc: SimHtlc) -> bool:
+    """An accomplice who stays away need not learn that it gets back what nobody took, nor take it back on chain."""
+    if world.accomplices is None or htlc.offerer is not world.a:
+        return True
+    given_back = htlc.resolved or not htlc.arrived or world.chain.height >= htlc.expiry
+    return htlc.preimage is not None or not given_back
 
 
 def _state(world: World) -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from .disturbances import FATES, Disturbance, draw, is_message
+from .disturbances import FATES, SMALL_HTLCS, Disturbance, Orphaned, Stranger, draw, draw_orphaned, is_message, is_order
 from .kernel import Moment
-from .network import Lose
+from .network import Late, Lose
 from .setup import Setup
 
 if TYPE_CHECKING:
@@ -27,6 +27,14 @@ LOSSES = (0.0, 0.0, 0.0, 0.3)
 """Chance that a message is lost; one of these for a whole schedule. Nothing on the way of an onion message
 acknowledges it: CLN drops what is faster than its rate (connectd/onion_message.c: handle_onion_message), LND what its
 peer's queue has no room for, and a phone in a train loses a third of everything."""
+
+ORPHANS = (0.0,)
+"""Chance that whoever orders a payment is killed with its order on the way; one of these for a whole schedule."""
+
+CROWDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.5)
+"""Chance that C has filled B's slots when A comes back; one of these for a whole schedule. C tries all the time, and a
+schedule shows the one time that matters.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,11 +55,17 @@ class Drawing:
         self._random = random
         self._chance = random.choice(CHANCES)
         self._loss = random.choice(LOSSES)
+        self._orphans = random.choice(ORPHANS)
+        self._crowds = random.choice(CROWDS)
 
     def __call__(self, moment: Moment) -> list[Any]:
         fates: list[Any] = []
         if self._loss and is_message(moment.name) and self._may_disturb(self._loss):
             fates += self._disturb(moment, Lose())
+        if self._orphans and is_order(moment.name) and self._may_disturb(self._orphans):
+            fates += self._disturb(moment, draw_orphaned(self._random, moment.name))
+        if self._crowds and moment.name == "A-LSP_a reconnects" and self._may_disturb(self._crowds):
+            fates += self._disturb(moment, Stranger(SMALL_HTLCS))
         while self._may_disturb(self._chance):
             fates += self._disturb(moment, draw(self._random, moment.name))
         return fates
@@ -89,4 +103,4 @@ def _disturb(world: "World", moment: Moment, disturbance: Disturbance) -> list[A
     if isinstance(disturbance, FATES):
         return [disturbance]
     disturbance.apply(world)
-    return []
+    return [Late(disturbance.seconds)] if isinstance(disturbance, Orphaned) else []

@@ -4,6 +4,8 @@ from dataclasses import dataclass, fields
 from random import Random
 from typing import Any
 
+from .plot import Plot
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
@@ -23,6 +25,7 @@ class Setup:
     payee_awake: from the start and for good. payee_willing: its invoice can be paid.
     payee_returns, payer_returns: comes online after the turbulence. payer_first: and the payer before the payee.
     turbulence_seconds: for how long the world is disturbed.
+    plot: payer and payee are accomplices, and this is what they do instead.
     """
 
     payer: str = "LND"
@@ -53,6 +56,7 @@ class Setup:
     payer_returns: bool = True
     payer_first: bool = True
     turbulence_seconds: float = 60.0
+    plot: Plot | None = None
 
     def differences(self) -> dict[str, Any]:
         """What is not as calm as it could be."""
@@ -76,12 +80,13 @@ class Setup:
         def implementation() -> str:
             return random.choice(["LND", "CLN"])
 
+        shared = often(0.2)
         return cls(
             payer=implementation(),
             payer_lsp=implementation(),
             payee_lsp=implementation(),
             payee=implementation(),
-            shared=often(0.2),
+            shared=shared,
             parts=random.choice([1, 1, 2, 3]),
             sends_anew=often(0.3),
             slow_seconds=random.choice([0.0, 0.0, 0.0, 0.5]),
@@ -105,4 +110,5 @@ class Setup:
             payer_returns=often(0.75),
             payer_first=often(0.5),
             turbulence_seconds=random.choice([10.0, 60.0, 200.0, 1500.0, 4000.0]),
+            plot=Plot.draw(random, 1 if shared else 3) if often(0.15) else None,
         )

@@ -9,7 +9,18 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any
 
-from .disturbances import APART_SECONDS, BLOCKS, DOWN_SECONDS, LATE_SECONDS, Crash, Cut, Late, Mine, NodeCrash
+from .disturbances import (
+    APART_SECONDS,
+    BLOCKS,
+    DOWN_SECONDS,
+    LATE_SECONDS,
+    Crash,
+    Cut,
+    Late,
+    Mine,
+    NodeCrash,
+    Orphaned,
+)
 from .kernel import Moment
 from .play import Outcome, play
 from .schedule import Schedule
@@ -80,6 +91,7 @@ class Shrinker:
 
 _SCALES: dict[type, tuple[str, tuple[Any, ...]]] = {
     Crash: ("down_seconds", DOWN_SECONDS),
+    Orphaned: ("down_seconds", DOWN_SECONDS),
     NodeCrash: ("down_seconds", DOWN_SECONDS),
     Cut: ("apart_seconds", APART_SECONDS),
     Late: ("seconds", LATE_SECONDS),

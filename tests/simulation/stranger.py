@@ -23,7 +23,7 @@ from .letters import Letters
 from .node import SimNode
 from .wallet import signed
 
-AMOUNT_MSAT = 50_000
+AMOUNT_MSAT = 50_000_000
 
 
 class Stranger:

@@ -22,8 +22,10 @@ from asyncpay.engine.payer.stages import Stage
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, ShortChannelId
 from asyncpay.wire.messages import unblock_hash
 
+from .accomplices import Accomplices
 from .chain import Chain
 from .channels import Channel, SimHtlc
+from .greedy import Shares
 from .implementations import BY_NAME
 from .invoices import SimInvoice
 from .kernel import Director, Kernel
@@ -39,8 +41,8 @@ from .stores import Disks
 from .stranger import Stranger
 from .wallet import Order, WalletProcess
 
-AMOUNT_MSAT = 100_000
-BALANCE_MSAT = 10_000_000
+AMOUNT_MSAT = 100_000_000
+BALANCE_MSAT = 10_000_000_000
 INVOICE_SECONDS = 14 * 86_400
 MIN_FINAL_BLOCKS = 24
 PID = sha256(b"pid").digest()
@@ -60,19 +62,20 @@ class World:
         self.disks = Disks(on_disk=setup.on_disk)
         self.decode: dict[str, Invoice] = {}
         self._routes: dict[tuple[NodeId, NodeId], list[NodeId]] = {}
-        self.payment_hash, self.pid = HASH, PID
+        self.payment_hash, self.pid, self.preimage = HASH, PID, PREIMAGE
+        self.accomplices: Accomplices | None = None
         self.plugin_died: set[HtlcKey] = set()
         self.released_at: dict[bytes, tuple[int, float]] = {}
-        self.ended_at: dict[bytes, float] = {}
         self.cancelled = False
         self.checked_handover = False
         self.closed_channel = False
-        self.clocks_jumped = False
         self._has_left = False
         self._build_nodes(setup)
         self._build_processes(setup)
         self._begin(setup)
         self.balances_at_start = {node.name: self.worth(node) for node in self.chain.nodes}
+        self.shares = Shares(self)
+        self.lsp_b.on_answer = self.shares.answered
         self.watch = Watch(self)
         self.kernel.director = director
 
@@ -136,7 +139,7 @@ class World:
         self._routes.update({(source.id, target): route for target, route in routes.items()})
 
     def _build_processes(self, setup: Setup) -> None:
-        letters = Letters(self.onions, self._routes)
+        letters = self.letters = Letters(self.onions, self._routes)
         policy = PayerPolicy(slack_blocks=setup.slack_blocks, return_blocks=setup.return_blocks)
         self.most_msat = AMOUNT_MSAT + policy.fee_base_msat + AMOUNT_MSAT * policy.fee_per_million // 1_000_000
 
@@ -185,7 +188,11 @@ class World:
         if not setup.payee_awake:
             self.phone_b.sleep()
         self.run_for(1.0)
-        self._order(setup)
+        if setup.plot is None:
+            self._order(setup)
+        else:
+            self.accomplices = Accomplices(self, setup.plot)
+            self.accomplices.begin()
 
     def _invoice(self) -> SimInvoice:
         invoice = Invoice(
@@ -277,6 +284,8 @@ class World:
 
     def sent(self) -> list[SimHtlc]:
         """Every HTLC that A's node ever sent for the payment."""
+        if self.accomplices is not None:
+            return self.accomplices.sent
         payment = self.a.payments.known.get(HASH)
         return [] if payment is None else payment.htlcs
 
