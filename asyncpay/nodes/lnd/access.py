@@ -11,6 +11,8 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     # The certificate is pinned and always names `localhost`; the address dialled may be any.
     ("grpc.ssl_target_name_override", "localhost"),
+    # Macaroons are for the node alone: no proxy of the environment (https_proxy) comes between.
+    ("grpc.enable_http_proxy", 0),
 ]
 
 

@@ -48,6 +48,18 @@ async def test_absence_is_told_from_refusal(code: grpc.StatusCode, details: str,
     await lnd.close()
 
 
+@pytest.mark.parametrize("variable", ["https_proxy", "http_proxy", "grpc_proxy"])
+async def test_no_proxy_comes_between(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    authority = Authority.for_server("localhost")
+    async with busy_lnd(authority, hesitates_seconds=0) as address:
+        lnd = Connection(address, authority.ca.encode(), b"macaroon")
+        info = await lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=10)
+        assert info.alias == "slow"
+        await lnd.close()
+
+
 class Lnd(LightningServicer):
     async def GetInfo(self, request: ln.GetInfoRequest, context: Any) -> ln.GetInfoResponse:  # noqa: N802
         return ln.GetInfoResponse(alias="slow")
