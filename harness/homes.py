@@ -3,19 +3,27 @@
 import os
 from pathlib import Path
 
+from harness.errors import TestbedError
+
 
 def state_home() -> Path:
-    """The running testbeds' compose files and sockets: $TESTBED_STATE, else the user's state directory."""
+    """The running testbeds' compose files and sockets: $TESTBED_STATE, else the user's state directory.
+
+    Raises TestbedError if this user has no home directory and TESTBED_STATE is not set.
+    """
     return _home("TESTBED_STATE", "XDG_STATE_HOME", ".local/state")
 
 
 def cache_home() -> Path:
-    """What can be made again: $TESTBED_CACHE, else the user's cache directory."""
+    """What can be made again: $TESTBED_CACHE, else the user's cache directory. Raises TestbedError likewise."""
     return _home("TESTBED_CACHE", "XDG_CACHE_HOME", ".cache")
 
 
 def _home(own: str, xdg: str, default: str) -> Path:
     if os.environ.get(own):
         return Path(os.environ[own]).resolve()
-    base = Path(os.environ[xdg]) if os.environ.get(xdg) else Path.home() / default
+    try:
+        base = Path(os.environ[xdg]) if os.environ.get(xdg) else Path.home() / default
+    except RuntimeError:  # this user has no entry in /etc/passwd, as in some containers
+        raise TestbedError(f"this user has no home directory. Set HOME, or {own} to a folder that is yours") from None
     return base / "lightning-testbed"
