@@ -3,14 +3,16 @@
 The file also carries the topology (`x-testbed`), so that whoever finds a running testbed knows what it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from harness import chain, lsp, phone_container, push, toxiproxy
 from harness.authority import Authority
+from harness.errors import TestbedError
 from harness.nodes import BY_IMPLEMENTATION
 from harness.nodes.base import Surroundings, volume
 from harness.topology import Topology, WalletSpec
@@ -88,23 +90,53 @@ _Dumper.add_representer(
 
 
 def write(content: Mapping[str, Any], path: Path) -> None:
-    """Write the compose file, keys in our order."""
-    path.write_text(yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False, width=120), encoding="utf-8")
+    """Write the compose file, keys in our order; it is there as a whole or not at all."""
+    literal = _each_text(content, lambda text: text.replace("$", "$$"))  # or Compose puts variables in its place
+    part = path.with_name(path.name + ".part")
+    part.write_text(yaml.dump(literal, Dumper=_Dumper, sort_keys=False, width=120), encoding="utf-8")
+    part.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a compose file that `write` wrote. Raises TestbedError if it is none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise TestbedError(f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict) or EXTENSION not in content:
+        raise TestbedError(f"{path} is not a testbed's compose file: it has no {EXTENSION}")
+    plain: dict[str, Any] = _each_text(content, lambda text: text.replace("$$", "$"))
+    return plain
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """The same with every text changed that is not a key."""
+    match value:
+        case str():
+            return change(value)
+        case Mapping():
+            return {key: _each_text(item, change) for key, item in value.items()}
+        case list() | tuple():
+            return [_each_text(item, change) for item in value]
+    return value
 
 
 def topology_of(path: Path) -> Topology:
-    """The topology that a rendered compose file carries."""
-    return Topology.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))[EXTENSION]["topology"])
+    """The topology that a rendered compose file carries. Raises TestbedError."""
+    try:
+        return Topology.model_validate(read(path)[EXTENSION]["topology"])
+    except (ValidationError, LookupError, TypeError):
+        raise TestbedError(f"{path} was written by another release of the testbed") from None
 
 
 def ca_of(path: Path) -> str:
     """The certificate of the testbed's own authority (PEM) in a rendered compose file."""
-    return str(yaml.safe_load(path.read_text(encoding="utf-8"))[EXTENSION]["ca"])
+    return str(read(path)[EXTENSION]["ca"])
 
 
 def password_of(path: Path) -> str:
     """The password of bitcoind's RPC in a rendered compose file."""
-    command = yaml.safe_load(path.read_text(encoding="utf-8"))["services"]["bitcoind"]["command"]
+    command = read(path)["services"]["bitcoind"]["command"]
     return next(str(word).partition("=")[2] for word in command if word.startswith("-rpcpassword="))
 
 

@@ -18,7 +18,10 @@ from harness import container_exec
 from harness.container_exec import Output
 from harness.engine import client
 from harness.errors import TestbedError
+from harness.topology import BESIDE_PREFIX
 
+COMPOSE = ("docker", "compose", "--env-file", os.devnull)
+"""`docker compose` that reads no `.env` of the folder it is called in; see `environment`."""
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 
@@ -41,18 +44,28 @@ class Containers:
         self._engine = self._engine or client()
         return self._engine
 
-    def compose(self, *arguments: str, inherit: Sequence[int] = ()) -> str:
+    def compose(self, *arguments: str, by_name: bool = False, inherit: Sequence[int] = ()) -> str:
         """Run `docker compose` on this project and return what it printed.
 
-        `inherit` lists file descriptors that the child keeps open (a lock that must outlive us).
+        by_name: go by the labels of containers, networks and volumes, whatever the compose file says.
+        inherit: file descriptors that the child keeps open (a lock that must outlive us).
         Raises ContainerError with the end of what it printed if it failed.
         """
-        command = ["docker", "compose", "--progress", "plain", "--project-name", self.project]
-        if self.compose_file.exists():  # `down` also works on the labels alone
+        _ = self.engine  # says better than compose what is wrong with it
+        command = [*COMPOSE, "--progress", "plain", "--project-name", self.project]
+        if not by_name:
             command += ["--file", str(self.compose_file)]
-        result = subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, pass_fds=tuple(inherit), check=False
-        )
+        try:
+            result = subprocess.run(
+                [*command, *arguments],
+                capture_output=True,
+                text=True,
+                pass_fds=tuple(inherit),
+                env=environment(),
+                check=False,
+            )
+        except FileNotFoundError:
+            raise _no_command() from None
         if result.returncode != 0:
             said = (result.stderr or result.stdout).strip().splitlines()[-12:]
             raise ContainerError(f"docker compose {' '.join(arguments)} failed:\n" + "\n".join(said))
@@ -100,10 +113,18 @@ class Containers:
             return member.read()
 
     def run(self, service: str, command: Sequence[str]) -> int:
-        """Run a command inside a container with this terminal's input and output; its exit code."""
-        flags = [] if os.isatty(0) else ["--no-TTY"]
-        docker_exec = ["docker", "compose", "--project-name", self.project, "exec", *flags, service, *command]
-        return subprocess.run(docker_exec, check=False).returncode
+        """Run a command inside a container with this terminal's input and output; its exit code.
+
+        Raises ContainerError if nothing runs there.
+        """
+        container = self.container(service)
+        if container.status != "running":
+            raise ContainerError(f"{service} cannot run {' '.join(command)}: its container is {container.status}")
+        flags = ["--interactive", *(["--tty"] if os.isatty(0) and os.isatty(1) else [])]
+        try:
+            return subprocess.run(["docker", "exec", *flags, str(container.id), *command], check=False).returncode
+        except FileNotFoundError:
+            raise _no_command() from None
 
     def output(self, service: str, command: Sequence[str]) -> Output:
         """Run a command inside a container, whatever its exit code. Raises ContainerError if nothing runs there."""
@@ -120,7 +141,7 @@ class Containers:
                 ["infinity"],
                 entrypoint=["sleep"],
                 volumes_from=[str(container.id)],
-                labels={PROJECT_LABEL: self.project, SERVICE_LABEL: f"beside-{service}"},
+                labels={PROJECT_LABEL: self.project, SERVICE_LABEL: BESIDE_PREFIX + service},
                 detach=True,
             )
         try:
@@ -155,6 +176,15 @@ class Containers:
         networks = [network.name for network in self.engine.networks.list(filters=mine)]
         volumes = [str(volume.id) for volume in self.engine.volumes.list(filters=mine)]
         return [str(container.name) for container in self.all()] + [str(name) for name in networks] + volumes
+
+
+def environment() -> dict[str, str]:
+    """Return the environment for `docker compose`, without what configures projects of the caller's own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
+
+
+def _no_command() -> ContainerError:
+    return ContainerError("the command `docker` is not on PATH; install Docker's command line with its compose plugin")
 
 
 def json_lines(log: bytes) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ import pytest
 from pytest_docker.plugin import containers_scope, get_docker_services
 
 from harness import bringup, evidence, scenarios
+from harness.containers import COMPOSE, environment
 from harness.images import ImageUnavailableError
 from harness.phases import Phases
 from harness.scenarios import Scenario
@@ -99,8 +100,9 @@ def running_testbed(topology: Topology, config: pytest.Config) -> Iterator[Testb
 
 
 def _containers(testbed: Testbed) -> AbstractContextManager[Any]:
+    foreign = [f"--unset={name}" for name in os.environ.keys() - environment().keys()]
     services: AbstractContextManager[Any] = get_docker_services(
-        "docker compose",
+        shlex.join(["env", *foreign, *COMPOSE]),
         str(testbed.containers.compose_file),
         testbed.containers.project,
         ["up --detach --pull never"],

@@ -43,6 +43,9 @@ MAX_CAPACITY_SAT = 16_777_215
 OPENER_RESERVE_SAT = 50_000
 """What the opener must keep on its side: channel reserve, commitment fee and anchors, with room to spare."""
 RESERVED_NAMES = frozenset({"bitcoind", "miner", "toxiproxy", "push"})
+"""Services of the testbed's own."""
+BESIDE_PREFIX = "beside-"
+"""Makes a service's name that of a container that helps it for a while."""
 COMPONENT_SUFFIX, WALLET_SUFFIX = "-lsp", "-wallet"
 """Make a node's name that of its LSP's component or of its wallet; no node's name may end like this."""
 ASYNCPAY = "asyncpay"
@@ -255,8 +258,8 @@ def _contradictions(topology: Topology) -> Iterator[tuple[Location, str]]:
 def _of_nodes(topology: Topology) -> Iterator[tuple[Location, str]]:
     folded = Counter(name.lower() for name in topology.nodes)
     for name, spec in topology.nodes.items():
-        if name.lower() in RESERVED_NAMES or name.lower().endswith((COMPONENT_SUFFIX, WALLET_SUFFIX)):
-            yield ("nodes", name), f"{name} is a name that the testbed uses itself"
+        if reason := _reserved(name.lower()):
+            yield ("nodes", name), f"{name} is {reason}; choose another name"
         if folded[name.lower()] > 1:
             yield (
                 ("nodes", name),
@@ -264,6 +267,15 @@ def _of_nodes(topology: Topology) -> Iterator[tuple[Location, str]]:
             )
         if spec.component and spec.role is Role.ROUTER:
             yield ("nodes", name, "component"), "not for a router: it has no part in the protocol"
+
+
+def _reserved(name: str) -> str | None:
+    """Why no node may have this name, written in lower case."""
+    if name in RESERVED_NAMES or name.startswith(BESIDE_PREFIX) or name.endswith((COMPONENT_SUFFIX, WALLET_SUFFIX)):
+        return "a name that the testbed uses itself"
+    if name == "localhost" or name.startswith("ip6-"):
+        return "a name by which a container reaches itself, not another one"
+    return None
 
 
 def _of_phones(topology: Topology) -> Iterator[tuple[Location, str]]:

@@ -10,6 +10,7 @@ import yaml
 from asyncpay import config
 from harness import compose
 from harness.authority import Authority
+from harness.errors import TestbedError
 from harness.inside.phone_config import Config
 from harness.topology import Topology, load
 
@@ -71,6 +72,31 @@ def test_a_testbed_is_found_again_by_its_file(topology: Topology, rendered: dict
     compose.write(rendered, file)
     assert compose.topology_of(file) == topology
     assert compose.password_of(file) == "secret"
+
+
+DOLLARS = ["--alias=cash$money", "--alias=${HOME}", "--alias=$$two", "--alias=${", "--alias=$"]
+
+
+@pytest.mark.parametrize("argument", DOLLARS)
+def test_dollars_are_no_variables_of_compose(argument: str, topology: Topology, tmp_path: Path) -> None:
+    spec = topology.nodes["router"].model_copy(update={"args": (argument,)})
+    changed = topology.model_copy(update={"nodes": topology.nodes | {"router": spec}})
+    images = dict.fromkeys(["bitcoind", *changed.nodes], "i")
+    file = tmp_path / "compose.yaml"
+    compose.write(compose.render(changed, "p", images, "s", Path("/s"), AUTHORITY), file)
+
+    written = yaml.safe_load(file.read_text(encoding="utf-8"))["services"]["router"]["command"][-1]
+    assert written == argument.replace("$", "$$")  # which Compose takes for one, literally
+    assert compose.topology_of(file) == changed
+    assert compose.read(file)["services"]["router"]["command"][-1] == argument
+
+
+@pytest.mark.parametrize("content", ["", "services: {}\n", "x-testbed: [\n", "x-testbed: {topology: {name: a}}\n"])
+def test_a_file_that_is_no_testbed_s_is_a_sentence(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(TestbedError, match=r"compose\.yaml "):
+        compose.topology_of(file)
 
 
 def test_a_component_stands_beside_its_node_and_only_reads_its_keys(with_components: dict[str, Any]) -> None:
