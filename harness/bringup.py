@@ -6,13 +6,14 @@ once and confirmed by the same blocks.
 
 from collections import defaultdict
 
+from harness.errors import TestbedError
 from harness.nodes.base import Channel, Node
 from harness.parallel import each
 from harness.phases import Phases
 from harness.phone import Phone
 from harness.testbed import Testbed
 from harness.topology import OPENER_RESERVE_SAT, ChannelSpec, Topology
-from harness.waits import Predicate, interceptor_attached, nodes_announced, ready, wait_for
+from harness.waits import Predicate, WaitTimeoutError, interceptor_attached, nodes_announced, ready, wait_for
 
 ANNOUNCEMENT_BLOCKS = 6
 """Confirmations before a channel may be announced (BOLT 7)."""
@@ -33,6 +34,7 @@ def up(testbed: Testbed, phases: Phases) -> None:
 def establish(testbed: Testbed, phases: Phases) -> None:
     """Fund the nodes of a testbed whose containers run, and open its channels."""
     with phases.phase("nodes ready"):
+        reach_chain(testbed)
         each(lambda node: wait_for(ready(node), 90), testbed.nodes.values())
         testbed.remember_node_ids()
     with phases.phase("funded"):
@@ -58,6 +60,25 @@ def establish(testbed: Testbed, phases: Phases) -> None:
     if testbed.phones:
         with phases.phase("phones registered"):
             each(lambda phone: register(testbed, phone), testbed.phones.values())
+
+
+def reach_chain(testbed: Testbed) -> None:
+    """Make sure that published ports can be reached: bitcoind's is, since it has mined before any node started.
+
+    Raises TestbedError.
+    """
+
+    def missing() -> str | None:
+        testbed.chain.call("getblockcount")
+        return None
+
+    try:
+        wait_for(Predicate("chain_reachable", missing), 10)
+    except WaitTimeoutError as error:
+        raise TestbedError(
+            f"bitcoind runs, and its port cannot be reached from here ({error}). The Docker engine publishes ports on "
+            "its own machine's 127.0.0.1: run the testbed there, outside of any container"
+        ) from None
 
 
 def register(testbed: Testbed, phone: Phone) -> None:

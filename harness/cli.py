@@ -14,7 +14,7 @@ from harness import status as status_view
 from harness.cli_common import AsJson, Which, err, errors_as_sentences, out
 from harness.errors import TestbedError
 from harness.phases import Phases
-from harness.testbed import Testbed, names
+from harness.testbed import Testbed, choose, names, remove
 from harness.topology import load
 from harness.waits import payment_gone, wait_for
 
@@ -139,10 +139,9 @@ def down(
 ) -> None:
     """Remove a testbed: containers, network, volumes, folder; nothing else."""
     with errors_as_sentences():
-        for name in names() if every else [which]:
-            testbed = Testbed.attach(name)
-            testbed.down()
-            out.print(f"removed testbed {testbed.name}")
+        for name in names() if every else [choose(which)]:
+            remove(name)
+            out.print(f"removed testbed {name}")
 
 
 @app.command("demo")

@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -34,6 +34,8 @@ from harness.toxiproxy import NAME as TOXIPROXY
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 
 Report = Callable[[str], None]
+COMPOSE_FILE, LOCK, NODE_IDS, SOCKETS = "compose.yaml", "lock", "node-ids.json", "sockets"
+"""What is in a testbed's folder."""
 PROJECT_PREFIX = "testbed-"
 LOCK_SECONDS = 120
 """How long `down` waits for an `up` that still starts containers, be it one whose parent was killed."""
@@ -52,9 +54,9 @@ class Testbed:
         self.name = name
         self.topology = topology
         self.folder = folder
-        self.containers = Containers(PROJECT_PREFIX + name, folder / "compose.yaml")
+        self.containers = Containers(PROJECT_PREFIX + name, folder / COMPOSE_FILE)
         self.nodes: dict[str, Node] = {
-            node: BY_IMPLEMENTATION[spec.implementation](node, spec, self.containers, folder / "sockets" / node)
+            node: BY_IMPLEMENTATION[spec.implementation](node, spec, self.containers, folder / SOCKETS / node)
             for node, spec in topology.nodes.items()
         }
         self.lsps: dict[str, Lsp] = {node: Lsp(node, self.containers) for node in topology.components}
@@ -71,46 +73,46 @@ class Testbed:
         Raises TestbedError if a testbed of this name is there already, ImageUnavailableError.
         """
         name = name or topology.name
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
-            raise TestbedError(f"{name!r} is no name for a testbed: lower-case letters, digits, - and _")
+        folder = folder_of(name)
         references = service_images.ensure(topology, report)
-        folder = state_home() / name
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
+            folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.mkdir(mode=0o700)
         except FileExistsError:
+            refuse_foreign(folder)
             raise TestbedError(
                 f"a testbed named {name} is there already; remove it with `testbed down --testbed {name}`, "
                 "or give this one another --name"
             ) from None
+        except OSError as error:
+            raise TestbedError(
+                f"{folder} cannot be made: {error.strerror}. Set TESTBED_STATE to a folder that you may write to"
+            ) from None
         for node in topology.nodes:
-            (folder / "sockets" / node).mkdir(parents=True)
+            (folder / SOCKETS / node).mkdir(parents=True)
         content = compose.render(
             topology,
             PROJECT_PREFIX + name,
             references,
             secrets.token_hex(16),
-            folder / "sockets",
+            folder / SOCKETS,
             Authority.for_server(PUSH),
         )
-        compose.write(content, folder / "compose.yaml")
+        compose.write(content, folder / COMPOSE_FILE)
         return cls(name, topology, folder)
 
     @classmethod
     def attach(cls, name: str | None = None) -> "Testbed":
         """The testbed of this name; without a name, the only one there is. Raises TestbedError."""
-        there = names()
-        if name is None and len(there) != 1:
+        name = choose(name)
+        file = folder_of(name) / COMPOSE_FILE
+        try:
+            topology = compose.topology_of(file)
+        except TestbedError as error:
             raise TestbedError(
-                f"several testbeds are up: choose one with --testbed ({', '.join(there)})"
-                if there
-                else "no testbed is up; start one with `testbed up line`"
-            )
-        name = name or there[0]
-        if name not in there:
-            raise TestbedError(f"there is no testbed named {name} (up: {', '.join(there) or 'none'})")
-        folder = state_home() / name
-        return cls(name, compose.topology_of(folder / "compose.yaml"), folder)
+                f"testbed {name} cannot be used: {error}. Remove it with `testbed down --testbed {name}`"
+            ) from None
+        return cls(name, topology, file.parent)
 
     def __getitem__(self, node: str) -> Node:
         try:
@@ -188,7 +190,7 @@ class Testbed:
 
     @property
     def _node_ids_file(self) -> Path:
-        return self.folder / "node-ids.json"
+        return self.folder / NODE_IDS
 
     def mine(self, blocks: int = 1) -> int:
         """Mine blocks and wait until every running node has followed; the new height."""
@@ -231,34 +233,99 @@ class Testbed:
         return Predicate("at_height", missing)
 
     def down(self) -> None:
-        """Remove everything of this testbed, whatever state it is in. Raises ContainerError if something stays."""
-        with self._locked():
-            remove_project(self.containers)
-        self.forget()
+        """Remove everything of this testbed, whatever state it is in: see `remove`."""
+        remove(self.name)
 
     def forget(self) -> None:
-        """Remove the testbed's folder, once its containers are gone."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the testbed's folder, once its containers are gone. Raises TestbedError."""
+        _remove_folder(self.folder)
 
-    @contextmanager
-    def _locked(self) -> Iterator[int]:
-        """Hold the testbed's lock. A child that inherits the descriptor holds it on when we are killed."""
-        descriptor = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            wait_for(Predicate("no_other_command_at_work", lambda: _lock(descriptor, self.name)), LOCK_SECONDS)
-            yield descriptor
-        finally:
-            os.close(descriptor)
+    def _locked(self) -> AbstractContextManager[int]:
+        return _locked(self.name, self.folder)
+
+
+def folder_of(name: str) -> Path:
+    """Where a testbed of this name keeps its files. Raises TestbedError if that is no name for one."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
+        raise TestbedError(f"{name!r} is no name for a testbed: lower-case letters, digits, - and _")
+    return state_home() / name
 
 
 def names() -> list[str]:
-    """The testbeds on this machine, by name."""
-    return sorted(file.parent.name for file in state_home().glob("*/compose.yaml"))
+    """The testbeds on this machine, by name, those included of which an interrupted `up` or `down` left only a part."""
+    home = state_home()
+    return sorted(folder.name for folder in home.iterdir() if _is_testbed(folder)) if home.is_dir() else []
+
+
+def choose(name: str | None) -> str:
+    """This name, or that of the only testbed there is. Raises TestbedError if there is none of it."""
+    there = names()
+    if name is None and len(there) != 1:
+        raise TestbedError(
+            f"several testbeds are up: choose one with --testbed ({', '.join(there)})"
+            if there
+            else "no testbed is up; start one with `testbed up line`"
+        )
+    name = there[0] if name is None else name
+    if name not in there:
+        refuse_foreign(folder_of(name))
+        raise TestbedError(f"there is no testbed named {name} (up: {', '.join(there) or 'none'})")
+    return name
+
+
+def remove(name: str) -> None:
+    """Remove a testbed, or what is left of one, whatever its compose file says.
+
+    Raises TestbedError if there is none of this name, ContainerError if something stays.
+    """
+    folder = folder_of(choose(name))
+    with _locked(name, folder):
+        remove_project(Containers(PROJECT_PREFIX + name, folder / COMPOSE_FILE))
+    _remove_folder(folder)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise TestbedError if a folder is there that is not a testbed's: its files are left alone."""
+    if folder.exists() and not _is_testbed(folder):
+        raise TestbedError(
+            f"{folder} is not a testbed's folder. Move it away, give the testbed another --name, or set TESTBED_STATE "
+            "to a folder that is for testbeds alone"
+        )
+
+
+def _is_testbed(folder: Path) -> bool:
+    """Nothing is in it but what `Testbed.prepare` makes."""
+    if not folder.is_dir():
+        return False
+    made = {COMPOSE_FILE, COMPOSE_FILE + ".part", LOCK, NODE_IDS, SOCKETS}
+    file = folder / COMPOSE_FILE
+    ours = not file.exists() or f"{compose.EXTENSION}:" in file.read_text(encoding="utf-8", errors="replace")
+    return ours and {path.name for path in folder.iterdir()} <= made
+
+
+@contextmanager
+def _locked(name: str, folder: Path) -> Iterator[int]:
+    """Hold a testbed's lock. A child that inherits the descriptor holds it on when we are killed."""
+    descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        wait_for(Predicate("no_other_command_at_work", lambda: _lock(descriptor, name)), LOCK_SECONDS)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _remove_folder(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TestbedError(f"{error.filename} cannot be removed: {error.strerror}. Remove {folder} by hand") from None
 
 
 def remove_project(containers: Containers) -> None:
-    """Stop and remove a project's containers, network and volumes. Raises ContainerError if something stays."""
-    containers.compose("down", "--volumes", "--remove-orphans", "--timeout", "0")
+    """Stop and remove a project's containers, network and volumes, by its name. Raises ContainerError if some stay."""
+    containers.compose("down", "--volumes", "--remove-orphans", "--timeout", "0", by_name=True)
     try:
         wait_for(Predicate("all_removed", lambda: ", ".join(containers.leftovers()) or None), 20)
     except WaitTimeoutError as error:

@@ -16,7 +16,7 @@ from harness.containers import Containers
 from harness.engine import client
 from harness.homes import state_home
 from harness.pytest_plugin import running_testbed
-from harness.testbed import PROJECT_PREFIX, Testbed
+from harness.testbed import PROJECT_PREFIX, remove
 from harness.topology import Topology
 from harness.waits import Predicate, wait_for
 
@@ -39,8 +39,8 @@ def name() -> Iterator[str]:
     """A name for a testbed that this test starts itself; whatever the test leaves is removed."""
     name = f"lifecycle-{uuid.uuid4().hex[:8]}"
     yield name
-    if (state_home() / name / "compose.yaml").exists():
-        Testbed.attach(name).down()
+    if (state_home() / name).exists():
+        remove(name)
 
 
 def test_two_testbeds_side_by_side(pair: Topology, pytestconfig: pytest.Config) -> None:
@@ -87,6 +87,27 @@ def test_ctrl_c_during_up_cleans_up(name: str, pair_file: Path) -> None:
     _, said = up.communicate(timeout=120)
     assert up.returncode == 130
     assert "Traceback" not in said
+    assert leftovers(name) == []
+
+
+def test_the_callers_surroundings_change_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose reads `.env` and COMPOSE_*, it expands dollars, and gRPC uses proxies: none of that is meant for us."""
+    (tmp_path / ".env").write_text('KEY="unterminated\n')
+    (tmp_path / "one.yaml").write_text("nodes: {A: {role: router, args: ['--alias=cash$money${HOME}${']}}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COMPOSE_FILE", str(tmp_path / "theirs.yaml"))
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "theirs")
+    for variable in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+
+    up = run("up", "one.yaml", "--name", name)
+
+    assert up.returncode == 0, up.stderr
+    assert json.loads(run("exec", "A", "-t", name, "--", "getinfo").stdout)["alias"] == "cash$money${HOME}${"
+    assert json.loads(run("status", "-t", name, "--json").stdout)["nodes"][0]["synced"]
+    (state_home() / name / "compose.yaml").write_text("x-testbed: [")  # as a full disk may leave it
+    assert run("status", "-t", name).returncode == 2
+    assert run("down", "-t", name).returncode == 0
     assert leftovers(name) == []
 
 

@@ -1,6 +1,8 @@
 """The `testbed` command without containers: exit codes, and sentences instead of tracebacks."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,10 +38,22 @@ def test_a_users_mistake_is_a_sentence_and_exit_code_2(arguments: list[str], sai
     assert "Traceback" not in result.output
 
 
+def test_a_home_that_does_not_exist_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", "from harness.cli import main; main()", "--help"]
+    for variable in ("TESTBED_STATE", "TESTBED_CACHE", "XDG_STATE_HOME", "XDG_CACHE_HOME", "BCL_DATA_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", "/proc/nohome")
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "Usage:" in result.stdout
+    assert runner.invoke(app, ["list"]).exit_code == 0
+    assert "no testbed is up" in runner.invoke(app, ["status"]).stderr
+
+
 def test_several_testbeds_want_a_choice(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "compose.yaml").touch()
+        (tmp_path / name / "compose.yaml").write_text("x-testbed: {}\n")
     assert runner.invoke(app, ["list"]).stdout.split() == ["one", "two"]
     assert "choose one with --testbed (one, two)" in runner.invoke(app, ["status"]).stderr
 

@@ -1,0 +1,142 @@
+"""Testbeds found and removed by their folders: all that `up` refuses, `down` removes, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness import service_images, testbed
+from harness.cli import app
+from harness.containers import Containers
+from harness.errors import TestbedError
+from harness.testbed import Testbed, names
+from harness.topology import load
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TESTBED_STATE", str(tmp_path / "state"))
+    (tmp_path / "state").mkdir()
+    return tmp_path / "state"
+
+
+@pytest.fixture(autouse=True)
+def removed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The projects that were removed from an engine that is not there."""
+    projects: list[str] = []
+    monkeypatch.setattr(testbed, "remove_project", lambda containers: projects.append(containers.project))
+    monkeypatch.setattr(
+        service_images,
+        "ensure",
+        lambda topology, _: dict.fromkeys(
+            ["bitcoind", "push", "toxiproxy", "LSP_a-lsp", "LSP_b-lsp", *topology.nodes], "i"
+        ),
+    )
+    return projects
+
+
+def sockets(folder: Path) -> None:
+    (folder / "sockets" / "A").mkdir(parents=True)
+
+
+def nothing(folder: Path) -> None:
+    folder.mkdir()
+
+
+def torn(folder: Path) -> None:
+    sockets(folder)
+    (folder / "compose.yaml.part").write_text("x-test")
+
+
+def damaged(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "compose.yaml").write_text("x-testbed: [")
+
+
+def of_another_release(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "compose.yaml").write_text("x-testbed: {topology: {name: line, seats: 4}}\n")
+
+
+@pytest.mark.parametrize("left", [sockets, nothing, torn, damaged, of_another_release])
+def test_what_up_refuses_down_removes(left, home: Path, removed: list[str]) -> None:  # type: ignore[no-untyped-def]
+    left(home / "line")
+    up = runner.invoke(app, ["up", "line"])
+    assert up.exit_code == 2
+    assert "a testbed named line is there already; remove it with `testbed down" in up.stderr
+    status = runner.invoke(app, ["status", "-t", "line"])
+    assert status.exit_code == 2
+    assert "testbed line cannot be used" in status.stderr
+    assert "`testbed down --testbed line`" in status.stderr
+    assert "Traceback" not in status.output
+
+    down = runner.invoke(app, ["down", "-t", "line"])
+
+    assert down.exit_code == 0, down.stderr
+    assert removed == ["testbed-line"]
+    assert list(home.iterdir()) == []
+    assert Testbed.prepare(load("line")).folder.is_dir()
+
+
+def foreign_files(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+
+
+def another_compose_project(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "compose.yaml").write_text("services: {}\n")
+
+
+@pytest.mark.parametrize("left", [foreign_files, another_compose_project])
+def test_what_is_no_testbed_stays(left, home: Path, removed: list[str]) -> None:  # type: ignore[no-untyped-def]
+    left(home / "line")
+    assert names() == []
+    for command in (["up", "line"], ["down", "-t", "line"]):
+        result = runner.invoke(app, command)
+        assert result.exit_code == 2
+        assert "is not a testbed's folder" in result.stderr
+    assert runner.invoke(app, ["down", "--all"]).exit_code == 0
+    assert removed == []
+    assert list((home / "line").iterdir()) != []
+
+
+@pytest.mark.parametrize("name", ["../line", "a/b", "", "LINE"])
+def test_a_name_cannot_lead_elsewhere(name: str, removed: list[str]) -> None:
+    with pytest.raises(TestbedError):
+        testbed.folder_of(name)
+    assert runner.invoke(app, ["down", "-t", name]).exit_code == 2
+    assert removed == []
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `docker` on PATH that tells how it was called."""
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "called: $*"\nenv\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setattr(Containers, "engine", None)
+    return program
+
+
+def test_compose_is_told_nothing_by_the_callers_folder_or_environment(
+    docker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES"):
+        monkeypatch.setenv(variable, "theirs")
+    said = Containers("testbed-x", Path("/state/x/compose.yaml")).compose("up").splitlines()
+    assert "--env-file /dev/null" in said[0]
+    assert "--file /state/x/compose.yaml" in said[0]
+    assert [line for line in said if line.startswith("COMPOSE_")] == []
+
+
+def test_without_a_docker_command_there_is_a_sentence(
+    docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TestbedError, match="`docker` is not on PATH"):
+        Containers("testbed-x", Path("/state/x/compose.yaml")).compose("up")
