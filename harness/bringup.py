@@ -6,6 +6,7 @@ once and confirmed by the same blocks.
 
 from collections import defaultdict
 
+from harness.early_exits import bitcoind_watched, unless_ended
 from harness.errors import TestbedError
 from harness.nodes.base import Channel, Node
 from harness.parallel import each
@@ -26,7 +27,7 @@ def up(testbed: Testbed, phases: Phases) -> None:
 
     Raises ContainerError, NodeError, WaitTimeoutError.
     """
-    with phases.phase("containers"):
+    with phases.phase("containers"), bitcoind_watched(testbed.containers):
         testbed.start()
     establish(testbed, phases)
 
@@ -35,7 +36,7 @@ def establish(testbed: Testbed, phases: Phases) -> None:
     """Fund the nodes of a testbed whose containers run, and open its channels."""
     with phases.phase("nodes ready"):
         reach_chain(testbed)
-        each(lambda node: wait_for(ready(node), 90), testbed.nodes.values())
+        wait_for(nodes_ready(testbed), 90)
         testbed.remember_node_ids()
     with phases.phase("funded"):
         testbed.chain.send(_funding(testbed))
@@ -56,10 +57,23 @@ def establish(testbed: Testbed, phases: Phases) -> None:
         wait_for(nodes_announced(list(testbed.nodes.values()), _announced(testbed)), 90)
     if testbed.lsps:  # last, because only payments need them
         with phases.phase("components attached"):
-            each(lambda lsp: wait_for(interceptor_attached(lsp)), testbed.lsps.values())
+            attached = [unless_ended(testbed, lsp.name, interceptor_attached(lsp)) for lsp in testbed.lsps.values()]
+            each(wait_for, attached)
     if testbed.phones:
         with phases.phase("phones registered"):
             each(lambda phone: register(testbed, phone), testbed.phones.values())
+
+
+def nodes_ready(testbed: Testbed) -> Predicate:
+    """Every node answers every call and has followed the chain. Raises EndedError if one has ended."""
+    waiting = [unless_ended(testbed, node.name, ready(node)) for node in testbed.nodes.values()]
+
+    def missing() -> str | None:
+        seen = each(lambda predicate: predicate.missing(), waiting)
+        waiting[:] = [predicate for predicate, lack in zip(waiting, seen, strict=True) if lack is not None]
+        return next(filter(None, seen), None)
+
+    return Predicate("nodes_ready", missing)
 
 
 def reach_chain(testbed: Testbed) -> None:
@@ -85,7 +99,8 @@ def register(testbed: Testbed, phone: Phone) -> None:
     """Subscribe a phone at the push gateway, and have its wallet give the webhook to an LSP that has a component."""
     if phone.lsp.name in testbed.lsps:
         url = testbed.push.subscribe(phone.name, phone.lsp.node_id)
-        wait_for(webhook_registered(phone, url), 60, interval_seconds=0.5)
+        registered = webhook_registered(phone, url)
+        wait_for(unless_ended(testbed, phone.name, registered), 60, interval_seconds=0.5)
 
 
 def webhook_registered(phone: Phone, url: str) -> Predicate:

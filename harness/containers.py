@@ -166,9 +166,14 @@ class Containers:
         with _refused(f"{service} cannot be started"):
             self.container(service).start()
 
-    def logs(self, service: str) -> bytes:
-        """All that the service's container printed so far."""
-        return self.container(service).logs(timestamps=True)
+    def logs(self, service: str, stderr: bool = True) -> bytes:
+        """All that the service's container printed so far, each line with its time. stderr: that of it, too."""
+        return self.container(service).logs(timestamps=True, stderr=stderr)
+
+    def last_lines(self, service: str, lines: int = 8) -> str:
+        """The end of what the service's container printed, indented."""
+        printed = self.container(service).logs(tail=lines).decode(errors="replace")
+        return "\n".join(f"  {line}" for line in printed.splitlines())
 
     def leftovers(self) -> list[str]:
         """What of this project the engine still has: containers, networks and volumes, by name."""

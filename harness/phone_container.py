@@ -26,6 +26,8 @@ WALLET_CLI = ("asyncpay", "wallet")
 NODE, WALLET = "node", "wallet"
 """The apps' names."""
 NODE_STOP_SECONDS, WALLET_STOP_SECONDS = 30, 10
+WALLET_REFUSES_EXIT = 2
+"""What a wallet ends with whose arguments or configuration cannot be used."""
 CALL_SECONDS = NODE_STOP_SECONDS + WALLET_STOP_SECONDS + 10
 
 
@@ -66,6 +68,7 @@ def files(name: str, spec: WalletSpec, of_node: type[Node], node: dict[str, Any]
                 name=WALLET,
                 command=(*WALLET_CLI, "run", *spec.args),
                 stop_seconds=WALLET_STOP_SECONDS,
+                final_exits=(WALLET_REFUSES_EXIT,),
                 control=Path(f"{STORE}.sock"),
                 output="stdout",
             ),
@@ -90,7 +93,7 @@ class PhoneContainer:
         self._containers = containers
 
     def status(self) -> dict[str, Any]:
-        """state: see `State`; apps: name, pid, process_states, starts, last_exit, stays_down of each."""
+        """state: see `State`; apps: name, pid, process_states, starts, last_exit, stays_down, gave_up of each."""
         return self._call("GET", "status")
 
     def do(self, verb: str) -> None:

@@ -3,9 +3,15 @@
     def test_payment(testbed):
         testbed.pay("A", "B", 1_000_000)
 
-`testbed` runs `line.yaml`; override the fixture `testbed_topology` for another one. Its scope is that of
-pytest-docker's containers (`--container-scope`, one for the whole session by default), and pytest-docker
-starts and removes them. For more than one testbed, or another scope, use `running_testbed`.
+`testbed` runs `line.yaml`; override the fixture `testbed_topology` for another one: it returns the name of a shipped
+topology, the path of a file, or what `harness.topology.load` made of either:
+
+    @pytest.fixture(scope="session")
+    def testbed_topology():
+        return "line-mixed"
+
+The scope of both is that of pytest-docker's containers (`--container-scope`, one for the whole session by default), and
+pytest-docker starts and removes them. For more than one testbed, or another scope, use `running_testbed`.
 """
 
 import fcntl
@@ -23,7 +29,7 @@ from typing import Any
 import pytest
 from pytest_docker.plugin import containers_scope, get_docker_services
 
-from harness import bringup, evidence, scenarios
+from harness import bringup, early_exits, evidence, scenarios
 from harness.containers import COMPOSE, environment
 from harness.images import ImageUnavailableError
 from harness.phases import Phases
@@ -61,25 +67,29 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope=containers_scope)
-def testbed_topology() -> Topology:
-    """The topology of the fixture `testbed`; override it in your tests."""
-    return load("line")
+def testbed_topology() -> Topology | Path | str:
+    """The topology of the fixture `testbed`, or its name or path; override it in your tests."""
+    return "line"
 
 
 @pytest.fixture(scope=containers_scope)
-def testbed(testbed_topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed]:
+def testbed(testbed_topology: Topology | Path | str, pytestconfig: pytest.Config) -> Iterator[Testbed]:
     """A running testbed: funded, channels open, graph complete."""
     with running_testbed(testbed_topology, pytestconfig) as running:
         yield running
 
 
 @contextmanager
-def running_testbed(topology: Topology, config: pytest.Config) -> Iterator[Testbed]:
+def running_testbed(topology: Topology | Path | str, config: pytest.Config) -> Iterator[Testbed]:
     """Run a testbed of your own for the time of a `with` block, under a name that nobody else has.
 
+    topology: its name, its path, or what `harness.topology.load` made of either.
+    Raises TopologyError for a file that cannot be used, TestbedError if it cannot be brought up.
     Skips the test, as UNAVAILABLE, if an image that the topology needs cannot be had on this machine.
     """
     worker = os.environ.get(WORKER, "main")
+    if not isinstance(topology, Topology):
+        topology = load(topology)
     try:
         testbed = Testbed.prepare(topology, f"test-{os.getpid()}-{worker}-{next(_numbers)}", print)
     except ImageUnavailableError as error:
@@ -87,7 +97,8 @@ def running_testbed(topology: Topology, config: pytest.Config) -> Iterator[Testb
     try:
         with ExitStack() as running:
             with _turn():
-                running.enter_context(_containers(testbed))
+                with early_exits.bitcoind_watched(testbed.containers):
+                    running.enter_context(_containers(testbed))
                 try:
                     bringup.establish(testbed, Phases(lambda phase: print(f"{testbed.name}: {phase}")))
                 except BaseException:

@@ -15,6 +15,7 @@ Every complaint names the file, the line and the field; all complaints are repor
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,13 +25,17 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import InitErrorDetails
 
 from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.payee.policy import Policy as PayeePolicy
+from asyncpay.engine.payer.policy import Policy as PayerPolicy
 from harness.errors import TestbedError
 from harness.yaml_source import Location, YamlProblem, YamlSource
 
@@ -115,6 +120,18 @@ class WalletSpec(_Strict):
     image: str = Field(default=ASYNCPAY, description="asyncpay of this checkout, or an image of your own")
     policy: dict[str, Any] = Field(default={}, description="limits that differ from the defaults")
     args: tuple[str, ...] = Field(default=(), description="more arguments for `asyncpay wallet run`")
+
+    @field_validator("policy")
+    @classmethod
+    def _limits_of_payer_and_payee(cls, value: dict[str, Any]) -> dict[str, Any]:
+        known = {policy: {field.name for field in fields(policy)} for policy in (PayerPolicy, PayeePolicy)}
+        unknown = [name for name in value if not any(name in names for names in known.values())]
+        if unknown:
+            problems = [InitErrorDetails(type="extra_forbidden", loc=(name,), input=value[name]) for name in unknown]
+            raise ValidationError.from_exception_data("policy", problems)
+        for policy, names in known.items():
+            TypeAdapter(policy).validate_python({name: limit for name, limit in value.items() if name in names})
+        return value
 
 
 class NodeSpec(_Strict):

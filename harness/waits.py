@@ -101,9 +101,10 @@ def _apps(name: str, phone: PhoneContainer, state: State, as_wanted: Callable[[d
     def missing() -> str | None:
         seen = phone.status()
         others = [app for app in seen["apps"] if not (as_wanted(app) or app["stays_down"])]
-        return (
-            None if seen["state"] == state and not others else f"{phone.name} is {seen['state']}, {others or 'no app'}"
-        )
+        if seen["state"] == state and not others:
+            return None
+        apps = ", ".join(f"its {app['name']} {'runs' if app['pid'] else 'does not run'}" for app in others)
+        return f"{phone.name} is {seen['state']}" + (f", {apps}" if apps else "")
 
     return Predicate(name, missing)
 

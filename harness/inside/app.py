@@ -26,6 +26,8 @@ class AppSpec(BaseModel):
     """What makes it shut down in good order; SIGTERM if there is none."""
     stop_seconds: float = 30
     """After this long it is killed."""
+    final_exits: tuple[int, ...] = ()
+    """Exit codes after which it is not started again: what it was told is wrong, and stays so."""
     control: Path | None = None
     """Where it answers questions (asyncpay.service.control), if it does."""
     output: Literal["stdout", "stderr"] = "stderr"
@@ -46,11 +48,13 @@ class App:
         self._not_suspended = asyncio.Event()
         self._not_suspended.set()
         self._starts = 0
+        self._gave_up = False
 
     def start(self) -> None:
         """Start it and keep it running; nothing if it is kept running already."""
         self._not_suspended.set()
-        if self._keeping is None:
+        if self._keeping is None or self._keeping.done():
+            self._gave_up = False
             self._keeping = asyncio.create_task(self._keep_running(), name=self.spec.name)
 
     async def stop(self) -> None:
@@ -94,7 +98,10 @@ class App:
             self._process.signal(signal.SIGCONT)
 
     def status(self) -> dict[str, Any]:
-        """pid: None unless it runs. process_states: see Process.states. starts: how often it was started."""
+        """pid: None unless it runs. process_states: see Process.states. starts: how often it was started.
+
+        gave_up: it ended with one of its `final_exits`, and is not started again until it is told to.
+        """
         process = self._process
         runs = process is not None and process.running
         return {
@@ -104,6 +111,7 @@ class App:
             "starts": self._starts,
             "last_exit": process.exited.result() if process and not runs else None,
             "stays_down": self.stays_down,
+            "gave_up": self._gave_up,
         }
 
     def _let_go(self) -> Process | None:
@@ -126,7 +134,11 @@ class App:
             await asyncio.wait([process.exited])  # which leaves the future alone when this task is cancelled
             if clock() - began >= STEADY_SECONDS:
                 pause_seconds = FIRST_RESTART_SECONDS
-            self._journal.error(f"{self.spec.name} ended", f"exit code {process.exited.result()}")
+            code = process.exited.result()
+            self._journal.error(f"{self.spec.name} ended", f"exit code {code}")
+            if code in self.spec.final_exits:
+                self._gave_up = True
+                return
             await asyncio.sleep(pause_seconds)
             await self._not_suspended.wait()
             pause_seconds = min(2 * pause_seconds, MOST_RESTART_SECONDS)

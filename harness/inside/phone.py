@@ -82,8 +82,10 @@ class Phone:
             self._now(State.FROZEN)
 
     async def thaw(self) -> None:
-        """Let frozen apps go on."""
+        """Let frozen apps go on; nothing if they run."""
         async with self._turn:
+            if self.state is State.ASLEEP:
+                raise RefusedError("the phone is asleep and not frozen: wake it")
             for app in self._apps.values():
                 app.resume()
             if self.state is State.FROZEN:

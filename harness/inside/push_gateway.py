@@ -83,6 +83,7 @@ class Gateway:
             method=_method(body),
             body=body.decode(errors="replace"),
             refused=refused,
+            checked=self.behaviour is Behaviour.NORMALLY,
         )
         self.records.pushes = [*self.records.pushes, push][-MAX_PUSHES:]
         self._save()

@@ -48,6 +48,8 @@ class Push(BaseModel):
     body: str
     refused: str | None = None
     """Why it is not pushed to the phone; None: signed by the phone's LSP, in time, for the first time."""
+    checked: bool = True
+    """False while the gateway answers as a broken one would: it did not look whether the push is genuine."""
     attempts: int = 0
     """How often the phone was tried."""
     delivered: float | None = None

@@ -111,6 +111,46 @@ def test_the_callers_surroundings_change_nothing(name: str, tmp_path: Path, monk
     assert leftovers(name) == []
 
 
+PHONE = "nodes: {A: {role: payer, component: %s, args: [%s]}, L: {role: lsp, component: asyncpay}}\n" + (
+    "channels: [{from: A, to: L, capacity_sat: 1_000_000, private: true}]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("topology", "said"),
+    [
+        pytest.param("nodes: {A: {role: router, args: [--bogus]}}", ["A has ended (exit code 1)", "bogus"], id="node"),
+        pytest.param(
+            "chain: {args: [-blocksdir=/none]}\nnodes: {A: {role: router}}",
+            ["bitcoind has ended (exit code 1)", "/none"],
+            id="bitcoind",
+        ),
+        pytest.param(
+            PHONE % ("asyncpay", "--bogus"),
+            ["the node of A ends whenever it is started", "bogus"],
+            id="node of a phone",
+        ),
+        pytest.param(
+            PHONE % ("{args: [--bogus]}", ""), ["the wallet of A has ended (exit code 2)"], id="wallet of a phone"
+        ),
+        pytest.param(
+            PHONE.replace("lsp, component: asyncpay", "lsp, component: {args: [--bogus]}") % ("asyncpay", ""),
+            ["L-lsp has ended (exit code 2)", "bogus"],
+            id="component",
+        ),
+    ],
+)
+def test_what_ends_at_once_is_told_with_its_last_words(
+    name: str, tmp_path: Path, topology: str, said: list[str]
+) -> None:
+    (tmp_path / "one.yaml").write_text(topology)
+    up = run("up", str(tmp_path / "one.yaml"), "--name", name)
+    assert up.returncode == 2
+    assert [words for words in said if words not in up.stderr] == [], up.stderr
+    assert "not reached in" not in up.stderr
+    assert "Traceback" not in up.stderr
+
+
 def test_everything_by_the_command_line(name: str, pair_file: Path) -> None:
     up = run("up", str(pair_file), "--name", name, "--json")
     assert up.returncode == 0, up.stderr

@@ -34,6 +34,35 @@ def test_unavailable_is_counted_apart_and_never_passes(pytester: pytest.Pytester
     result.stdout.fnmatch_lines(["*UNAVAILABLE on this machine, not run: 1*", "UNAVAILABLE: there is no image for cln"])
 
 
+@pytest.mark.parametrize("returned", ['"tiny"', 'Path("mine/tiny.yaml")', '"mine/tiny.yaml"', 'load("mine/tiny.yaml")'])
+def test_a_topology_may_be_named(pytester: pytest.Pytester, returned: str) -> None:
+    pytester.mkdir("mine").joinpath("tiny.yaml").write_text("nodes: {A: {role: router}}\n")
+    pytester.makepyfile(
+        f"""
+        from pathlib import Path
+        import pytest
+        from harness import images, topology
+        from harness.images import ImageUnavailableError
+        from harness.topology import load
+
+        topology.SHIPPED = Path("mine")
+
+        @pytest.fixture(scope="session")
+        def testbed_topology():
+            def ensure(kinds, report):
+                raise ImageUnavailableError(f"asked for {{','.join(kinds)}}")
+            images.ensure = ensure
+            return {returned}
+
+        def test_on_a_testbed(testbed):
+            pass
+        """
+    )
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["UNAVAILABLE: asked for bitcoind,lnd"])
+
+
 def test_scenarios_are_written_as_they_ended(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -201,6 +201,24 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
             PHONES.replace("policy: {", "polcy: {"), "net.yaml:4: nodes.B.component.polcy: is not", id="misspelt limits"
         ),
         pytest.param(
+            PHONES.replace("slack_blocks", "slack_blokcs"),
+            "net.yaml:4: nodes.B.component.policy.slack_blokcs: is not a field that a topology knows here",
+            id="misspelt limit of a wallet",
+        ),
+        pytest.param(
+            PHONES.replace("7}", "soon}"),
+            "net.yaml:4: nodes.B.component.policy.slack_blocks: Input should be a valid integer",
+            id="limit of a wallet that is no number",
+        ),
+        pytest.param(
+            PHONES.replace("slack_blocks: 7", "max_claims: 2, max_holds: 7"),
+            "net.yaml:4: nodes.B.component.policy.max_holds: is not a field",
+            id="an LSP's limit at a wallet",
+        ),
+        pytest.param(
+            PHONES.replace("{slack_blocks: 7}", "[7]"), "net.yaml:4: nodes.B.component.policy: ", id="limits as a list"
+        ),
+        pytest.param(
             PHONES.replace("A: {role: payer, c", "A-wallet: {role: payer, c"), "A-wallet is a name that", id="wallet"
         ),
         pytest.param(

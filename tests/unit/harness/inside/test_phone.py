@@ -129,6 +129,27 @@ def test_an_app_that_does_not_stop_is_killed(phone: Callable[..., Init], tmp_pat
     assert "app is killed" in (tmp_path / "stdout").read_text()
 
 
+def test_an_app_that_cannot_run_is_not_started_again(phone: Callable[..., Init], tmp_path: Path) -> None:
+    refuses = tmp_path / "refuses"
+    refuses.touch()
+    script = f"test -e {refuses} && exit 2; exec sleep 1000"
+    init = phone(AppSpec(name="app", command=("sh", "-c", script), final_exits=(2,)))
+    init.wait("gave_up", lambda: None if init.app()["gave_up"] else str(init.app()))
+    assert (init.app()["pid"], init.app()["starts"], init.app()["last_exit"]) == (None, 1, 2)
+    assert "exit code 2" in (tmp_path / "stdout").read_text()
+    refuses.unlink()
+    init.do("apps/app/start")
+    assert not init.runs(starts=2)["gave_up"]
+
+
+def test_a_phone_that_sleeps_cannot_thaw(phone: Callable[..., Init]) -> None:
+    init = phone(AppSpec(name="app", command=SLEEPER))
+    init.runs()
+    init.do("thaw")  # nothing to do
+    init.do("sleep")
+    assert init.do("thaw", 503)["error"] == "the phone is asleep and not frozen: wake it"
+
+
 def test_an_app_may_have_a_command_that_stops_it(phone: Callable[..., Init], tmp_path: Path) -> None:
     told = tmp_path / "told"
     waits = ("sh", "-c", f"trap '' TERM; while [ ! -e {told} ]; do sleep 0.02; done; exit 7")
