@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -18,13 +19,37 @@ from harness.testbed import Testbed, choose, names, remove
 from harness.topology import load
 from harness.waits import payment_gone, wait_for
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=__doc__,
+)
 Service = Annotated[str, typer.Argument(help="a node, LSP_a-lsp for an LSP's component, A-wallet, or bitcoind")]
-Container = Annotated[str, typer.Argument(help="a container: a node or phone, LSP_a-lsp, bitcoind, push or toxiproxy")]
+Container = Annotated[
+    str,
+    typer.Argument(help="a node or phone, LSP_a-lsp, A-wallet (its events alone), bitcoind, miner, push or toxiproxy"),
+]
 
 app.add_typer(cli_phone.app, name="phone")
 app.command("pushes")(cli_push.pushes)
 app.command("push-gateway")(cli_push.push_gateway)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"testbed {version('asyncpay')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and exit")
+    ] = False,
+) -> None:
+    """What `testbed` takes before any command."""
 
 
 def main() -> None:
@@ -122,7 +147,7 @@ def exec_(
 def logs(service: Container, which: Which = None) -> None:
     """What a container printed since it was made, each line with its time."""
     with errors_as_sentences():
-        sys.stdout.buffer.write(Testbed.attach(which).containers.logs(service))
+        sys.stdout.buffer.write(Testbed.attach(which).logs(service))
 
 
 @app.command()
@@ -134,22 +159,26 @@ def mine(blocks: Annotated[int, typer.Argument(min=1, max=2016)] = 1, which: Whi
 
 @app.command()
 def down(
+    name: Annotated[str | None, typer.Argument(help="which testbed, as with --testbed")] = None,
     which: Which = None,
     every: Annotated[bool, typer.Option("--all", help="every testbed of this user")] = False,
 ) -> None:
     """Remove a testbed: containers, network, volumes, folder; nothing else."""
     with errors_as_sentences():
-        for name in names() if every else [choose(which)]:
-            remove(name)
-            out.print(f"removed testbed {name}")
+        for each in names() if every else [choose(name or which)]:
+            remove(each)
+            out.print(f"removed testbed {each}")
 
 
 @app.command("demo")
-def demo_() -> None:
-    """A pays B, never online together, and everything is removed again: what `make demo` runs."""
+def demo_(which: Which = None) -> None:
+    """A pays B, never online together, in eight steps: on the testbed that is named, or on one of its own.
+
+    Its own is removed at the end: that is what `make demo` runs.
+    """
     with errors_as_sentences():
         try:
-            demo.run(out)
+            demo.run(out, Testbed.attach(which) if which else None)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 

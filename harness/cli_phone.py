@@ -14,6 +14,7 @@ from harness.cli_common import AsJson, Which, errors_as_sentences, out
 from harness.errors import TestbedError
 from harness.phone import Phone
 from harness.testbed import Testbed
+from harness.toxiproxy import Way
 
 app = typer.Typer(no_args_is_help=True, subcommand_metavar="VERB ...", help="Put a phone to sleep, cut its link, ...")
 
@@ -43,10 +44,24 @@ for _name, _act in {
     "thaw": Phone.thaw,
     "unplug": Phone.unplug,
     "plug": Phone.plug,
-    "blackhole": Phone.blackhole,
     "reset": Phone.reset,
 }.items():
     _verb(_name, _act)
+
+
+@app.command()
+def blackhole(
+    context: typer.Context,
+    way: Annotated[
+        Way | None, typer.Option(help="this way alone: upstream is from the phone to its LSP, downstream back")
+    ] = None,
+    which: Which = None,
+) -> None:
+    """Let nothing pass any more, while both ends keep their connection."""
+    with errors_as_sentences():
+        phone = Testbed.attach(which).phone(context.obj)
+        phone.blackhole(*([way] if way else []))
+        _show(phone)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from harness.cli_common import AsJson, Which, errors_as_sentences, out
@@ -38,16 +39,26 @@ def push_gateway(
 
 
 def _table(seen: list[Push]) -> Table:
-    table = Table("time", "phone", "method", "genuine", "had by the phone", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("time", "phone", "method"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("genuine", overflow="fold")
+    table.add_column("had by the phone", min_width=12)
     for push in seen:
-        genuine = "yes" if push.refused is None else f"[red]no: {push.refused}"
+        method = "?" if push.method is None else escape(push.method.rpartition(".")[2])
+        if push.refused is None:
+            genuine = "yes"
+        elif push.checked:
+            genuine = f"[red]no: {escape(push.refused)}"
+        else:
+            genuine = f"[yellow]not checked: {escape(push.refused)}"
         if push.refused is not None:
             had = "never"
         elif push.delivered is None:
             had = f"[yellow]not yet, tried {push.attempts} times"
         else:
             had = _clock(push.delivered)
-        table.add_row(_clock(push.time), push.phone, push.method or "?", genuine, had)
+        table.add_row(_clock(push.time), push.phone, method, genuine, had)
     return table
 
 

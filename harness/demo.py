@@ -16,11 +16,22 @@ from harness.topology import load
 NAME = "demo"
 
 
-def run(console: Console) -> None:
-    """Start line.yaml, pay from A to B as they come and go, show each step, and remove everything.
+NEXT = """Next:
+  testbed up line              the same network, to stay; testbed status shows it
+  testbed demo --testbed line  these eight steps on it, as often as you like
+  testbed phone B unplug       what else can be done to phones: testbed phone --help
+  docs/components.md           your own node, LSP or wallet in a place of it"""
 
-    Raises TestbedError if a step fails; the testbed is removed all the same.
+
+def run(console: Console, running: Testbed | None = None) -> None:
+    """Pay from A to B as they come and go, and show each step.
+
+    running: the testbed to play on, of line.yaml or a variant of it; without one line.yaml is started, and removed.
+    Raises TestbedError if a step fails; a testbed that was started is removed all the same.
     """
+    if running:
+        _play(running, console)
+        return
     testbed = Testbed.prepare(load("line"), NAME, console.print)
     try:
         with console.status("") as spinner:
@@ -30,7 +41,8 @@ def run(console: Console) -> None:
         _play(testbed, console)
     finally:
         testbed.down()
-    console.print("Every container, network and volume of the demo is removed.")
+    console.print("Every container, network and volume of the demo is removed.\n")
+    console.print(NEXT, highlight=False, soft_wrap=True)
 
 
 def _play(testbed: Testbed, console: Console) -> None:

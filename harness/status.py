@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich import box
+from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from asyncpay.amounts import in_sat
@@ -105,7 +107,8 @@ def look(testbed: Testbed) -> Status:
     except NodeError:
         height_blocks = None
     nodes = [status for status, _ in seen]
-    channels = _channels(nodes, [channels for _, channels in seen])
+    names = {node.known_node_id or "": node.name for node in testbed.nodes.values()}
+    channels = _channels(names, list(testbed.nodes), [channels for _, channels in seen])
     return Status(testbed.name, testbed.topology.name, height_blocks, nodes, components, phones, channels)
 
 
@@ -158,13 +161,15 @@ def _look_at_component(lsp: Lsp, container: str) -> ComponentStatus:
     return ComponentStatus(*known, attached=True, held_payments=held_payments)
 
 
-def _channels(nodes: list[NodeStatus], views: list[list[Channel]]) -> list[ChannelStatus]:
-    """Both ends' views of each channel, joined by the funding output; the nodes' order decides who comes first."""
-    names = {node.node_id: node.name for node in nodes}
+def _channels(names: dict[str, str], nodes: list[str], views: list[list[Channel]]) -> list[ChannelStatus]:
+    """Both ends' views of each channel, joined by the funding output; the nodes' order decides who comes first.
+
+    names: by node id.
+    """
     joined: dict[str, list[tuple[str, Channel]]] = {}
     for node, channels in zip(nodes, views, strict=True):
         for channel in channels:
-            joined.setdefault(channel.funding, []).append((node.name, channel))
+            joined.setdefault(channel.funding, []).append((node, channel))
     result = []
     for (first, channel), *others in joined.values():
         views_of_it = [channel, *(other for _, other in others)]
@@ -183,26 +188,27 @@ def _channels(nodes: list[NodeStatus], views: list[list[Channel]]) -> list[Chann
     return result
 
 
-def nodes_table(status: Status) -> Table:
-    """The nodes as a table for the terminal."""
+def nodes_table(status: Status) -> Group:
+    """The nodes as a table for the terminal, and below it what is wrong with which."""
     height = "unknown" if status.height_blocks is None else status.height_blocks
     title = f"testbed {status.testbed} (topology {status.topology}), block {height}; amounts in sat"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("node", "role", "runs", "block", "container"):
-        table.add_column(heading, no_wrap=heading != "container")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("node", "role", "runs", "block"):
+        table.add_column(heading, no_wrap=heading != "node", overflow="fold")
     table.add_column("on-chain", justify="right", no_wrap=True)
     table.add_column("channels", justify="right", no_wrap=True)
     for node in status.nodes:
         known = (node.name, node.role, f"{node.implementation} {node.version or ''}")
         if node.problem:
-            table.add_row(*known, "", f"[red]{node.problem}")
+            table.add_row(*known, "[red]-")
         else:
             assert node.onchain_sat is not None
             assert node.channel_balance_msat is not None
             block = str(node.height_blocks) + ("" if node.synced else " [yellow]syncing")
             amounts = (in_sat(node.onchain_sat * 1_000), in_sat(node.channel_balance_msat))
-            table.add_row(*known, block, node.container, *amounts)
-    return table
+            table.add_row(*known, block, *amounts)
+    problems = [f"  [red]{node.name}: {escape(node.problem)}" for node in status.nodes if node.problem]
+    return Group(table, *problems, *([""] if problems else []))
 
 
 def components_table(status: Status) -> Table:
@@ -229,8 +235,12 @@ def phones_table(status: Status) -> Table:
 def channels_table(status: Status) -> Table:
     """The channels as a table for the terminal, each with a bar that shows who has how much of it."""
     table = Table(title="channels, balances in sat", title_justify="left", box=box.SIMPLE, show_header=False)
-    for justify in ("right", "right", "left", "left", "left", "left"):
-        table.add_column(justify=justify, no_wrap=True)
+    table.add_column(justify="right", overflow="fold")
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
     for channel in status.channels:
         left, right = ("?" if msat is None else in_sat(msat) for msat in channel.balances_msat)
         state = [channel.short_channel_id, "private" if channel.private else "announced"]

@@ -19,7 +19,7 @@ from harness import compose, service_images
 from harness.authority import Authority
 from harness.chain import RPC_PORT, Chain
 from harness.containers import ContainerError, Containers
-from harness.errors import TestbedError
+from harness.errors import NodeError, PaymentError, TestbedError
 from harness.homes import state_home
 from harness.lsp import CLI as LSP_CLI
 from harness.lsp import Lsp
@@ -29,7 +29,7 @@ from harness.phone import Phone
 from harness.phone_container import WALLET_CLI, wallet_name
 from harness.push import NAME as PUSH
 from harness.push import PushGateway
-from harness.topology import ASYNCPAY, Topology
+from harness.topology import ASYNCPAY, Role, Topology
 from harness.toxiproxy import NAME as TOXIPROXY
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 
@@ -127,9 +127,9 @@ class Testbed:
             return self.lsps[node]
         except KeyError:
             known = ", ".join(self.lsps) or "no node"
+            advice = self._advice(node, (Role.LSP,))
             raise TestbedError(
-                f"testbed {self.name} has no component beside {node} (but beside: {known}); "
-                f"start it with `testbed up --set {node}.component={ASYNCPAY}`"
+                f"testbed {self.name} has no component beside {node} (but beside: {known}){advice}"
             ) from None
 
     def phone(self, name: str) -> Phone:
@@ -138,10 +138,17 @@ class Testbed:
             return self.phones[name]
         except KeyError:
             known = ", ".join(self.phones) or "none"
-            raise TestbedError(
-                f"testbed {self.name} has no phone {name} (phones: {known}); "
-                f"a payer or payee becomes one by `testbed up --set {name}.component={ASYNCPAY}`"
-            ) from None
+            advice = self._advice(name, (Role.PAYER, Role.PAYEE))
+            raise TestbedError(f"testbed {self.name} has no phone {name} (phones: {known}){advice}") from None
+
+    def _advice(self, name: str, roles: tuple[Role, ...]) -> str:
+        """How a node of one of these roles gets its component; or what the node is instead."""
+        spec = self.topology.nodes.get(name)
+        if spec is None:
+            return ""
+        if spec.role in roles:
+            return f"; {name} becomes one by `testbed up {self.topology.name} --set {name}.component={ASYNCPAY}`"
+        return f"; {name} has the role {spec.role.value}"
 
     @property
     def push(self) -> PushGateway:
@@ -169,8 +176,25 @@ class Testbed:
 
     def pay(self, payer: str, payee: str, amount_msat: int) -> Payment:
         """A plain payment: `payee` makes an invoice, `payer` pays it. Raises PaymentError, NodeError."""
-        description = f"testbed {self.name}: {payer} pays {payee}"
-        return self[payer].pay(self[payee].create_invoice(amount_msat, description))
+        ends = {name: self[name] for name in (payer, payee)}
+        running = self.running()
+        for name, node in ends.items():
+            if node not in running:
+                raise NodeError(f"{payer} cannot pay {payee}: {name} does not run{self._phone_state(name)}")
+        invoice = self[payee].create_invoice(amount_msat, f"testbed {self.name}: {payer} pays {payee}")
+        try:
+            return self[payer].pay(invoice)
+        except PaymentError as error:
+            unusable = [name for name, node in ends.items() if not any(each.active for each in node.channels())]
+            reasons = [f"no channel of {name} is usable now{self._phone_state(name)}" for name in unusable]
+            raise PaymentError("; ".join([str(error), *reasons])) from None
+
+    def _phone_state(self, name: str) -> str:
+        """In brackets what a phone and its link are like; nothing of a node that is in none."""
+        if name not in self.phones:
+            return ""
+        phone = self.phones[name]
+        return f" (the phone is {phone.state()}, its link is {phone.link().words})"
 
     def connect(self, one: str, other: str) -> None:
         """Connect two nodes, or do nothing if they are connected. Of a phone and its LSP, the phone dials."""
@@ -205,6 +229,13 @@ class Testbed:
         if name in (lsp.name for lsp in self.lsps.values()):
             return LSP_CLI
         return WALLET_CLI if name in self._wallets else self[name].cli
+
+    def logs(self, name: str) -> bytes:
+        """What a container printed; of a wallet the events that it and its phone's init wrote.
+
+        Raises ContainerError.
+        """
+        return self.containers.logs(self.service_of(name), stderr=name not in self._wallets)
 
     def service_of(self, name: str) -> str:
         """The container in which that command line is: a wallet's is its phone's, all others have their own."""

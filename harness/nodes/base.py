@@ -118,6 +118,11 @@ class Node(ABC):
     def node_id(self, known: str) -> None:
         self._node_id = known
 
+    @property
+    def known_node_id(self) -> str | None:
+        """The same if it was asked before, by this process or at bring-up; the node need not answer."""
+        return self._node_id
+
     @classmethod
     @abstractmethod
     def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:

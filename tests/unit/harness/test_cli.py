@@ -93,6 +93,17 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert re.search(r"\n +[A-Z].{20}", result.stdout)  # a sentence on what it does
 
 
+@pytest.mark.parametrize("command", [[], ["up"], ["phone", "A", "sleep"], ["exec"]], ids=" ".join)
+def test_help_has_a_short_name(command: list[str]) -> None:
+    assert runner.invoke(app, [*command, "-h"]).stdout == runner.invoke(app, [*command, "--help"]).stdout != ""
+
+
+def test_it_tells_its_version() -> None:
+    result = runner.invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert re.fullmatch(r"testbed \d+\.\d+\.\d+\S*\n", result.stdout)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,6 +1,8 @@
 """Testbeds found and removed by their folders: all that `up` refuses, `down` removes, and nothing else."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner
@@ -8,7 +10,8 @@ from typer.testing import CliRunner
 from harness import service_images, testbed
 from harness.cli import app
 from harness.containers import Containers
-from harness.errors import TestbedError
+from harness.errors import NodeError, PaymentError, TestbedError
+from harness.inside.phone_config import State
 from harness.testbed import Testbed, names
 from harness.topology import load
 
@@ -109,6 +112,76 @@ def test_a_name_cannot_lead_elsewhere(name: str, removed: list[str]) -> None:
         testbed.folder_of(name)
     assert runner.invoke(app, ["down", "-t", name]).exit_code == 2
     assert removed == []
+
+
+def test_down_takes_a_name(home: Path, removed: list[str]) -> None:
+    for name in ("one", "two"):
+        Testbed.prepare(load("line"), name)
+    assert runner.invoke(app, ["down", "one"]).exit_code == 0
+    assert (removed, names()) == (["testbed-one"], ["two"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["phone", "LSP_a", "sleep"], "has no phone LSP_a (phones: A, B); LSP_a has the role lsp"),
+        (["phone", "router", "sleep"], "router has the role router"),
+        (["phone", "C", "sleep"], "has no phone C (phones: A, B)"),
+        (["pay", "A", "C", "1sat"], "has no node C"),
+    ],
+)
+def test_advice_can_be_followed(arguments: list[str], said: str) -> None:
+    Testbed.prepare(load("line"))
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "--set" not in result.stderr
+
+
+def test_a_payer_without_a_component_is_told_how_to_become_a_phone() -> None:
+    plain = load("line")
+    nodes = plain.nodes | {"A": plain.nodes["A"].model_copy(update={"component": None})}
+    Testbed.prepare(plain.model_copy(update={"nodes": nodes}))
+    said = runner.invoke(app, ["phone", "A", "sleep"]).stderr
+    assert "A becomes one by `testbed up line --set A.component=asyncpay`" in said
+
+
+class PlayedNode:
+    """A node whose one channel can be used or not."""
+
+    def __init__(self, active: bool) -> None:
+        self._active = active
+
+    def channels(self) -> list[Any]:
+        return [SimpleNamespace(active=self._active)]
+
+    def create_invoice(self, amount_msat: int, description: str) -> str:
+        return "lnbcrt1"
+
+    def pay(self, invoice: str) -> None:
+        raise PaymentError("A (LND) could not pay 1000 msat: FAILURE_REASON_INSUFFICIENT_BALANCE")
+
+
+@pytest.fixture
+def with_phone(monkeypatch: pytest.MonkeyPatch) -> Testbed:
+    """A testbed in which the phone A is unplugged, and a payment of A fails."""
+    made = Testbed.prepare(load("line"))
+    made.nodes = cast(Any, {"A": PlayedNode(active=False), "B": PlayedNode(active=True)})
+    phone = SimpleNamespace(state=lambda: State.AWAKE, link=lambda: SimpleNamespace(words="unplugged"))
+    made.phones = cast(Any, {"A": phone})
+    monkeypatch.setattr(Testbed, "running", lambda made: list(made.nodes.values()))
+    return made
+
+
+def test_a_payment_over_no_channel_tells_of_the_link(with_phone: Testbed) -> None:
+    with pytest.raises(PaymentError, match=r"INSUFFICIENT_BALANCE; no channel of A is usable now \(.*unplugged\)$"):
+        with_phone.pay("A", "B", 1000)
+
+
+def test_a_payer_that_sleeps_is_told(with_phone: Testbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Testbed, "running", lambda made: [made.nodes["B"]])
+    with pytest.raises(NodeError, match=r"A cannot pay B: A does not run \(the phone is awake, .* unplugged\)"):
+        with_phone.pay("A", "B", 1000)
 
 
 @pytest.fixture
