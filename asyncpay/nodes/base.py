@@ -21,8 +21,10 @@ from asyncpay.lightning import (
     Verdict,
 )
 from asyncpay.node_events import NodeEvent
-from asyncpay.nodes.onion_routes import MAX_LOOKUPS
 from asyncpay.wire.onion import OnionMessage
+
+MAX_LOOKUPS = 500
+"""How many nodes of the graph are looked at for one route: enough for three hops almost anywhere."""
 
 
 class NodeError(Exception):

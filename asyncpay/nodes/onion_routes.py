@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 
 from asyncpay.lightning import NodeId
+from asyncpay.nodes.base import MAX_LOOKUPS, NodeError
 
-MAX_LOOKUPS = 500
-"""How many nodes of the graph are looked at for one route: enough for three hops almost anywhere."""
 MAX_REMEMBERED_NEIGHBOURS = 100_000
 """How much is remembered of the graph; a node counts as one, and each of its neighbours as another."""
 REMEMBERED_SECONDS = 10
@@ -59,6 +58,36 @@ class RememberedGraph:
 
 def _size(found: GraphNode | None) -> int:
     return 1 if found is None else 1 + len(found.neighbours)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where a search begins: this node, its connected peers, and those of them that take a message further."""
+
+    own_id: NodeId
+    online: Set[NodeId]
+    first_hops: Set[NodeId]
+
+
+async def find(
+    destination: NodeId, surroundings: Surroundings, graph: RememberedGraph, max_lookups: int
+) -> tuple[NodeId, ...]:
+    """The way of an onion message, from one of the peers. NodeError if there is none within `max_lookups`.
+
+    A connected peer is reached directly, announced or not. Anybody else must be announced: of what is behind an
+    unannounced channel nobody's graph tells, and its owner's blinded path is the way.
+    """
+    if destination in surroundings.online:
+        return (destination,)
+    route = await shortest(
+        surroundings.own_id, destination, surroundings.first_hops, graph.look_up, max_lookups=max_lookups
+    )
+    if route is None:
+        raise NodeError(
+            f"{surroundings.own_id.hex()} knows no way for an onion message to {destination.hex()}: it is no connected "
+            f"peer, and {max_lookups} looks at the graph do not show it within reach of one that relays onion messages"
+        )
+    return route
 
 
 async def shortest(

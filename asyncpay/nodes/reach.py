@@ -26,6 +26,7 @@ LOOK_AGAIN_SECONDS = 0.2
 class Sight:
     """What one look at a node shows.
 
+    relaying: those of the connected peers that relay onion messages.
     names: of all channels that the node still knows, also those that carry HTLCs no more.
     htlcs: those that came in and have not left, where the node reports no leaving by itself.
     moving: something is about to change of which the node will not tell.
@@ -33,9 +34,15 @@ class Sight:
 
     links: Links
     online: frozenset[NodeId]
+    relaying: frozenset[NodeId] = frozenset()
     names: Mapping[ShortChannelId, ChannelId] = field(default_factory=dict)
     htlcs: frozenset[HtlcKey] = frozenset()
     moving: bool = False
+
+    @property
+    def first_hops(self) -> frozenset[NodeId]:
+        """The connected peers that take an onion message further."""
+        return first_hops(self.links, self.online & self.relaying)
 
 
 class Reach:
@@ -44,6 +51,9 @@ class Reach:
     def __init__(self, look: Callable[[], Awaitable[Sight]], report: Report) -> None:
         self.links: Links = {}
         self.online: frozenset[NodeId] = frozenset()
+        self.with_channel: frozenset[NodeId] = frozenset()
+        """Peers with a channel, usable or not."""
+        self._relaying: frozenset[NodeId] = frozenset()
         self._peers: dict[ChannelId, NodeId] = {}  # the other end of every channel seen so far
         self._names: dict[ShortChannelId, ChannelId] = {}  # also those that the channel has no more
         self._look = look
@@ -112,8 +122,14 @@ class Reach:
         channel_id = self._names.get(name)
         return None if channel_id is None else self._peers.get(channel_id)
 
+    @property
+    def first_hops(self) -> frozenset[NodeId]:
+        """The connected peers that take an onion message further."""
+        return first_hops(self.links, self.online & self._relaying)
+
     def _note(self, sight: Sight) -> None:
-        self.links, self.online = sight.links, sight.online
+        self.links, self.online, self._relaying = sight.links, sight.online, sight.relaying
+        self.with_channel = frozenset(link.peer for link in sight.links.values())
         self._names |= sight.names
         for link in self.links.values():
             self._peers[link.channel_id] = link.peer
@@ -125,6 +141,11 @@ class Reach:
 def by_id(*links: Link) -> Links:
     """Links by their channel ids."""
     return {link.channel_id: link for link in links}
+
+
+def first_hops(links: Links, relaying: frozenset[NodeId]) -> frozenset[NodeId]:
+    """Those of the relaying peers with which there is a usable channel: nodes relay for nobody else."""
+    return relaying & {link.peer for link in links.values() if link.usable}
 
 
 def link_changes(before: Links, now: Links) -> Iterator[LinkChanged | LinkClosed]:

@@ -4,8 +4,7 @@ import secrets
 from collections.abc import Sequence
 
 from asyncpay.lightning import NodeId
-from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
-from asyncpay.nodes.onion_routes import MAX_LOOKUPS
+from asyncpay.nodes.base import MAX_LOOKUPS, Node, NodeError, NodeUnreachableError
 from asyncpay.wire import blinding, ecdh, onion
 from asyncpay.wire.blinding import BlindedPath, ChannelEnd, HopData
 from asyncpay.wire.errors import WireError

@@ -13,6 +13,7 @@ from asyncpay.fair_semaphore import FairSemaphore, TooManyError
 from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus, Verdict
 from asyncpay.node_events import OnionInTransit
 from asyncpay.nodes.base import (
+    MAX_LOOKUPS,
     Node,
     NodeError,
     NodeUnreachableError,
@@ -20,7 +21,6 @@ from asyncpay.nodes.base import (
     Payment,
     PeerNotConnectedError,
 )
-from asyncpay.nodes.onion_routes import MAX_LOOKUPS
 from asyncpay.service import onions
 from asyncpay.service.journal import Journal
 from asyncpay.wire.errors import WireError

@@ -6,7 +6,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.lightning import ChannelId, HtlcKey, ShortChannelId, Verdict
+from asyncpay.lightning import ChannelId, HtlcKey, NodeId, ShortChannelId, Verdict
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -19,6 +19,7 @@ from asyncpay.node_events import (
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.cln import htlcs, onions, reach
 from asyncpay.nodes.cln.rpc import ClnLostError, ClnRefusedError, Rpc
+from asyncpay.nodes.onion_routes import Surroundings
 from asyncpay.nodes.reach import Reach
 from asyncpay.nodes.streams import Merged
 from asyncpay.wire.errors import WireError
@@ -39,6 +40,7 @@ class Attachment:
         self._events = Merged()
         self._reach = Reach(lambda: reach.look(rpc), self._events.put)
         self._session = 0
+        self._node_id: NodeId | None = None
         self.offered: dict[HtlcKey, ShortChannelId] = {}
         """What its channel was called when lightningd asked about an HTLC: the plugin has it by that name."""
 
@@ -53,6 +55,13 @@ class Attachment:
             self._events.follow(partial(self._until_it_ends, follow))
         async for event in self._events.events():
             yield event
+
+    @property
+    def surroundings(self) -> Surroundings | None:
+        """Where onion messages may go from here, as the stream told; None if it has not begun, or has ended."""
+        if self._node_id is None:
+            return None
+        return Surroundings(self._node_id, self._reach.online, self._reach.first_hops)
 
     async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
         """See Node.answer."""
@@ -75,6 +84,7 @@ class Attachment:
 
     async def close(self) -> None:
         """End the stream; what is held stays held."""
+        self._node_id = None
         await self._events.close()
 
     def _not_held(self, key: HtlcKey, verdict: Verdict) -> NodeUnreachableError:
@@ -87,8 +97,9 @@ class Attachment:
         self._session = (await self._rpc.call("asyncpay-attach"))["session"]
         info = await self._rpc.call("getinfo")
         await self._reach.begin()
+        self._node_id = bytes.fromhex(info["id"])
         return Attached(
-            node_id=bytes.fromhex(info["id"]),
+            node_id=self._node_id,
             network=info["network"],
             height=info["blockheight"],
             links=tuple(self._reach.links.values()),

@@ -21,6 +21,7 @@ from asyncpay.lightning import (
 )
 from asyncpay.node_events import NodeEvent
 from asyncpay.nodes.base import (
+    MAX_LOOKUPS,
     Node,
     NodeError,
     NodeUnreachableError,
@@ -31,7 +32,7 @@ from asyncpay.nodes.base import (
 from asyncpay.nodes.cln import graph, invoices, payments, reach
 from asyncpay.nodes.cln.attachment import Attachment
 from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
-from asyncpay.nodes.onion_routes import MAX_LOOKUPS, RememberedGraph
+from asyncpay.nodes.onion_routes import RememberedGraph, find
 from asyncpay.wire import signature
 from asyncpay.wire.onion import OnionMessage
 
@@ -111,8 +112,14 @@ class ClnNode(Node):
             raise
 
     async def onion_route(self, destination: NodeId, max_lookups: int = MAX_LOOKUPS) -> tuple[NodeId, ...]:
-        """See Node.onion_route; it begins at this node. Of unannounced nodes, only connected peers can be found."""
-        return await graph.onion_route(self._rpc, self._graph, destination, max_lookups)
+        """See Node.onion_route. It begins at this node: CLN has no other way to send than to peel a layer of its own.
+
+        Of unannounced nodes, only connected peers can be found.
+        """
+        surroundings = self._attachment.surroundings if self._attachment else None
+        if surroundings is None:
+            surroundings = await graph.surroundings(self._rpc)
+        return (surroundings.own_id, *await find(destination, surroundings, self._graph, max_lookups))
 
     async def sign(self, text: str) -> bytes:
         """See Node.sign."""

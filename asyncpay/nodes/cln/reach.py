@@ -15,6 +15,9 @@ OPEN = ("CHANNELD_NORMAL", "CHANNELD_AWAITING_SPLICE")
 CLOSING = "CHANNELD_SHUTTING_DOWN"
 """The state in which the HTLCs on a channel are failed or settled before it is closed by agreement."""
 
+ONION_MESSAGES = 0b11 << 38
+"""`option_onion_messages` (BOLT 9), required and optional."""
+
 
 async def look(rpc: Rpc) -> Sight:
     """What is there now.
@@ -24,9 +27,11 @@ async def look(rpc: Rpc) -> Sight:
     """
     listed = await listed_channels(rpc)
     channels = [channel for channel in listed if _carries_htlcs(channel)]
+    peers = await connected_peers(rpc)
     return Sight(
         links=by_id(*map(link_of, channels)),
-        online=frozenset(await connected_peers(rpc)),
+        online=frozenset(peers),
+        relaying=frozenset(peer for peer, told in peers.items() if relays(told.get("features", ""))),
         names={name: channel_id(channel) for channel in listed for name in names_of(channel)},
         htlcs=frozenset(htlc.key for channel in channels for htlc in pending_htlcs(channel) if htlc.incoming),
         moving=any(is_moving(channel) for channel in channels),
@@ -48,6 +53,11 @@ async def connected_peers(rpc: Rpc) -> dict[NodeId, Json]:
     """The connected peers, by their node ids."""
     peers = (await rpc.call("listpeers"))["peers"]
     return {bytes.fromhex(peer["id"]): peer for peer in peers if peer["connected"]}
+
+
+def relays(features: str) -> bool:
+    """Whether a node with these feature bits (BOLT 9, in hex) relays onion messages."""
+    return bool(int(features or "0", 16) & ONION_MESSAGES)
 
 
 def channel_id(channel: Json) -> ChannelId:

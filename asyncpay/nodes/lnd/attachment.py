@@ -1,21 +1,32 @@
 """All of LND's streams as one: opened together, merged in the order in which they arrive, ended together."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from asyncpay.lightning import HtlcKey, Verdict
+from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
+from asyncpay.lightning import HtlcKey, NodeId, ShortChannelId, Verdict
 from asyncpay.node_events import Attached, BlockConnected, CustomMessage, HtlcGone, HtlcOffered, NodeEvent
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.lnd import htlcs, invoices, onions, reach
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection
 from asyncpay.nodes.lnd.htlcs import Interceptor
+from asyncpay.nodes.onion_routes import Surroundings
 from asyncpay.nodes.proto import chainnotifier_pb2 as chain
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 from asyncpay.nodes.reach import Reach
 from asyncpay.nodes.streams import Merged
+
+log = logging.getLogger(__name__)
+
+MAX_ONIONS_AT_ONCE = 16
+"""Onion messages that are read at the same time, each with two calls to LND; one of each peer."""
+MAX_WAITING_ONIONS = 100
+"""Of one peer that wait to be read; likewise of all peers without a channel together."""
+MAX_WAITING_ONIONS_IN_ALL = 2_000
 
 _NETWORKS = {"mainnet": "bitcoin"}  # all others are called alike
 
@@ -35,6 +46,24 @@ class Attachment:
         self._outcomes = lnd.router.SubscribeHtlcEvents(router.SubscribeHtlcEventsRequest())
         self._blocks = lnd.chain.RegisterBlockEpochNtfn(chain.BlockEpoch())
         self._interceptor = Interceptor(lnd)
+        self._node_id: NodeId | None = None
+        self._readers = FairSemaphore(
+            each=1,
+            waiting=MAX_WAITING_ONIONS,
+            at_once=MAX_ONIONS_AT_ONCE,
+            waiting_in_all=MAX_WAITING_ONIONS_IN_ALL,
+        )
+
+    @property
+    def surroundings(self) -> Surroundings | None:
+        """Where onion messages may go from here, as the stream told; None if it has not begun, or has ended."""
+        if self._node_id is None:
+            return None
+        return Surroundings(self._node_id, self._reach.online, self._reach.first_hops)
+
+    def peer_named(self, name: ShortChannelId) -> NodeId | None:
+        """The other end of a channel, by any of its names."""
+        return self._reach.peer_named(name)
 
     async def events(self) -> AsyncIterator[NodeEvent]:
         """See Node.events."""
@@ -62,6 +91,7 @@ class Attachment:
 
     async def close(self) -> None:
         """End all streams."""
+        self._node_id = None
         await self._events.close()
         streams = (
             self._peers,
@@ -89,8 +119,9 @@ class Attachment:
         await self._reach.begin()
         self._interceptor.check()
         network = info.chains[0].network
+        self._node_id = bytes.fromhex(info.identity_pubkey)
         return Attached(
-            node_id=bytes.fromhex(info.identity_pubkey),
+            node_id=self._node_id,
             network=_NETWORKS.get(network, network),
             height=first_block.height if first_block else info.block_height,
             links=tuple(self._reach.links.values()),
@@ -131,9 +162,34 @@ class Attachment:
             self._reach.suspect()
 
     async def _follow_onions(self) -> None:
-        async for update in self._onions:
-            if event := await onions.read(self._lnd, update):
-                await self._events.put(event)
+        """Messages are read side by side, those of one peer in order. Peers without a channel count as one peer.
+
+        A message that LND does not help to read is lost; when LND is away other streams say so.
+        """
+        reading: set[asyncio.Task[None]] = set()
+        try:
+            async for update in self._onions:
+                try:
+                    slot = self._readers.slot(update.peer if update.peer in self._reach.with_channel else None)
+                except TooManyError as error:
+                    log.info("dropped an onion message from %s: %s", update.peer.hex(), error)
+                    continue
+                task = asyncio.create_task(self._read_onion(update, slot))
+                reading.add(task)
+                task.add_done_callback(reading.discard)
+        finally:
+            for task in reading:
+                task.cancel()
+
+    async def _read_onion(self, update: ln.OnionMessageUpdate, slot: Slot) -> None:
+        try:
+            async with slot:
+                if event := await onions.read(self._lnd, update, self._reach.peer_named):
+                    await self._events.put(event)
+        except (NodeError, TooManyError) as error:
+            log.info("dropped an onion message from %s: %s", update.peer.hex(), error)
+        except Exception:  # the last resort: one message never ends the stream
+            log.exception("dropped an onion message from %s", update.peer.hex())
 
     async def _follow_custom(self) -> None:
         async for message in self._custom:

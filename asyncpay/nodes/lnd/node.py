@@ -21,6 +21,7 @@ from asyncpay.lightning import (
 )
 from asyncpay.node_events import NodeEvent
 from asyncpay.nodes.base import (
+    MAX_LOOKUPS,
     Node,
     NodeError,
     NodeUnreachableError,
@@ -31,7 +32,7 @@ from asyncpay.nodes.base import (
 from asyncpay.nodes.lnd import chain, htlcs, invoices, onions, payments, reach, routes
 from asyncpay.nodes.lnd.attachment import Attachment
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
-from asyncpay.nodes.onion_routes import MAX_LOOKUPS, RememberedGraph
+from asyncpay.nodes.onion_routes import RememberedGraph, find
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.wire import signature
 from asyncpay.wire.onion import Final, OnionMessage
@@ -104,7 +105,8 @@ class LndNode(Node):
             raise OnionUnreadableError(
                 f"an onion message ends at LND at {self._lnd.address}, and cannot go on from there"
             )
-        await self.send_onion(await onions.next_node(self._lnd, peeled.data), peeled.message)
+        peer_named = await reach.peer_named(self._lnd) if self._attachment is None else self._attachment.peer_named
+        await self.send_onion(onions.next_node(peeled.data, peer_named), peeled.message)
 
     async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
         """See Node.send_onion."""
@@ -122,7 +124,10 @@ class LndNode(Node):
 
     async def onion_route(self, destination: NodeId, max_lookups: int = MAX_LOOKUPS) -> tuple[NodeId, ...]:
         """See Node.onion_route; of unannounced nodes, only connected peers can be found."""
-        return await routes.onion_route(self._lnd, self._graph, destination, max_lookups)
+        surroundings = self._attachment.surroundings if self._attachment else None
+        if surroundings is None:
+            surroundings = await routes.surroundings(self._lnd)
+        return await find(destination, surroundings, self._graph, max_lookups)
 
     async def sign(self, text: str) -> bytes:
         """See Node.sign."""

@@ -1,12 +1,13 @@
 """Onion messages through LND: it shows them whole, and lends its node key to take a layer off."""
 
 import logging
+from collections.abc import Callable
+from typing import TypeAlias
 
 from asyncpay.lightning import NodeId, ShortChannelId
 from asyncpay.node_events import OnionInTransit, OnionReceived
 from asyncpay.nodes.base import OnionUnreadableError
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection
-from asyncpay.nodes.lnd.reach import open_links
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import signer_pb2 as signer
 from asyncpay.wire import ecdh, onion
@@ -15,6 +16,9 @@ from asyncpay.wire.errors import WireError
 from asyncpay.wire.onion import Final, Forward, OnionMessage
 
 log = logging.getLogger(__name__)
+
+PeerNamed: TypeAlias = Callable[[ShortChannelId], NodeId | None]
+"""The other end of the channel that has this name; None if no such channel is known."""
 
 
 async def peel(lnd: Connection, message: OnionMessage) -> Forward | Final:
@@ -31,18 +35,20 @@ async def peel(lnd: Connection, message: OnionMessage) -> Forward | Final:
         raise OnionUnreadableError(f"LND at {lnd.address} cannot read an onion message: {error}") from None
 
 
-async def next_node(lnd: Connection, data: HopData) -> NodeId:
-    """To whom a peeled message goes. OnionUnreadableError if the layer names a channel that is not open here."""
+def next_node(data: HopData, peer_named: PeerNamed) -> NodeId:
+    """To whom a peeled message goes. OnionUnreadableError if the layer names a channel that is not known here."""
     if data.next_node_id is not None:
         return data.next_node_id
     named = ShortChannelId(data.short_channel_id or 0)
-    for link in (await open_links(lnd)).values():
-        if named in link.names:
-            return link.peer
-    raise OnionUnreadableError(f"LND at {lnd.address} has no channel {named}, over which an onion message is to go")
+    peer = peer_named(named)
+    if peer is None:
+        raise OnionUnreadableError(f"LND has no channel {named}, over which an onion message is to go")
+    return peer
 
 
-async def read(lnd: Connection, update: ln.OnionMessageUpdate) -> OnionReceived | OnionInTransit | None:
+async def read(
+    lnd: Connection, update: ln.OnionMessageUpdate, peer_named: PeerNamed
+) -> OnionReceived | OnionInTransit | None:
     """What an onion message that LND shows is about. One that cannot be read is dropped, as BOLT 4 has it."""
     message = OnionMessage(update.path_key, update.onion)
     try:
@@ -51,7 +57,7 @@ async def read(lnd: Connection, update: ln.OnionMessageUpdate) -> OnionReceived 
             return OnionInTransit(
                 source=update.peer,
                 message=message,
-                next_node_id=await next_node(lnd, peeled.data),
+                next_node_id=next_node(peeled.data, peer_named),
                 payment_unblock=peeled.data.payment_unblock,
                 undelivered=False,
             )

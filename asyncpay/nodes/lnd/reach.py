@@ -1,15 +1,22 @@
 """LND's peers and channels (asyncpay.nodes.reach)."""
 
+from collections.abc import Callable
+
 from asyncpay.lightning import ChannelId, Link, NodeId, ShortChannelId
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.reach import Links, Sight, by_id
 
+ONION_MESSAGES = frozenset({38, 39})
+"""`option_onion_messages` (BOLT 9), required and optional."""
+
 
 async def look(lnd: Connection) -> Sight:
     """What is there now. LND tells by itself when an HTLC leaves."""
     links = await open_links(lnd)
-    return Sight(links=links, online=frozenset(await connected_peers(lnd)))
+    peers = await connected_peers(lnd)
+    relaying = frozenset(peer for peer, told in peers.items() if ONION_MESSAGES & told.features.keys())
+    return Sight(links=links, online=frozenset(peers), relaying=relaying)
 
 
 def link_of(channel: ln.Channel) -> Link:
@@ -45,6 +52,12 @@ async def open_channels(lnd: Connection) -> list[ln.Channel]:
 async def channels_with(lnd: Connection, peer: NodeId) -> list[ShortChannelId]:
     """The open channels with this peer, usable or not."""
     return [link.short_channel_id for link in (await open_links(lnd)).values() if link.peer == peer]
+
+
+async def peer_named(lnd: Connection) -> Callable[[ShortChannelId], NodeId | None]:
+    """Whose channel has a name, asked of LND. An event stream knows it without asking."""
+    peers = {name: link.peer for link in (await open_links(lnd)).values() for name in link.names}
+    return lambda name: peers.get(name)
 
 
 async def open_links(lnd: Connection) -> Links:

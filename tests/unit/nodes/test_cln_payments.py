@@ -7,7 +7,7 @@ import pytest
 
 from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, Payment
-from asyncpay.nodes.cln import graph, invoices, layers, payments, routes
+from asyncpay.nodes.cln import invoices, layers, payments, reach, routes
 from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 
 pytestmark = pytest.mark.anyio
@@ -205,4 +205,4 @@ async def test_an_invoice_with_blinded_paths_is_not_paid() -> None:
     ("features", "relays"), [("8000000000", True), ("4000000000", True), ("2000000000", False), ("", False)]
 )
 def test_who_relays_onion_messages(features: str, relays: bool) -> None:
-    assert graph.relays(features) == relays
+    assert reach.relays(features) == relays

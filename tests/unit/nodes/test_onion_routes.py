@@ -3,7 +3,8 @@
 import pytest
 
 from asyncpay.nodes import onion_routes
-from asyncpay.nodes.onion_routes import GraphNode, RememberedGraph
+from asyncpay.nodes.base import NodeError
+from asyncpay.nodes.onion_routes import GraphNode, RememberedGraph, Surroundings, find
 
 pytestmark = pytest.mark.anyio
 
@@ -110,3 +111,16 @@ async def test_what_is_remembered_is_limited(monkeypatch: pytest.MonkeyPatch) ->
     assert len(remembered._remembered) == 10
     await remembered.look_up(b"a")
     assert graph.lookups == 104
+
+
+# --- where a search begins ---
+
+
+async def test_a_connected_peer_is_reached_directly_and_without_the_graph() -> None:
+    graph = Graph("a-z")
+    surroundings = Surroundings(US, {b"a", b"phone"}, {b"a"})
+    assert await find(b"phone", surroundings, RememberedGraph(graph.look_up), 10) == (b"phone",)
+    assert graph.lookups == 0
+    assert await find(b"z", surroundings, RememberedGraph(graph.look_up), 10) == (b"a", b"z")
+    with pytest.raises(NodeError, match="no way"):
+        await find(b"x", surroundings, RememberedGraph(graph.look_up), 10)

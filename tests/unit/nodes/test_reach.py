@@ -138,3 +138,30 @@ async def test_as_long_as_something_moves_it_is_looked_at_again(monkeypatch: pyt
     seen.sight = Sight(links=by_id(link(1)), online=frozenset())
     assert await seen.next(1) == [LinkChanged(link(1))]
     watching.cancel()
+
+
+def test_messages_go_further_through_relaying_peers_with_a_usable_channel_only() -> None:
+    """And through those that are there: what the last look showed is corrected by what came since."""
+    usable, relaying, gone = (bytes([2, number]) * 16 + b"x" for number in range(3))
+    links = by_id(*(replace(link(number), peer=peer) for number, peer in enumerate((usable, relaying, gone))))
+    channels = {**links, **by_id(replace(link(9, usable=False), peer=PEER))}
+    sight = Sight(
+        links=channels, online=frozenset({usable, relaying, gone, PEER}), relaying=frozenset({relaying, PEER, gone})
+    )
+    assert sight.first_hops == {relaying, gone}
+
+    async def run() -> None:
+        async def look() -> Sight:
+            return sight
+
+        async def report(_: NodeEvent) -> None:
+            pass
+
+        known = Reach(look, report)
+        await known.begin()
+        assert known.first_hops == {relaying, gone}
+        assert known.with_channel == {usable, relaying, gone, PEER}
+        await known.peer_event(gone, online=False)
+        assert known.first_hops == {relaying}
+
+    asyncio.run(run())
