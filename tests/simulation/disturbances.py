@@ -13,7 +13,8 @@ from asyncpay.wire.blinding import HopData
 from asyncpay.wire.messages import unblock_hash
 from asyncpay.wire.onion import Payload
 
-from . import greedy
+from . import clocks, greedy
+from .clocks import ClockJumps
 from .network import Late, Lose, Refused, Twice
 from .onions import through
 
@@ -26,6 +27,7 @@ LATE_SECONDS = (0.5, 3.0, 20.0, 200.0)
 ORPHANED_SECONDS = (0.5, 20.0, 500.0, 2000.0)
 BLOCKS = (1, 2, 5, 20, 60)
 FLOOD = 12
+CLOCK_CHANCE = 0.03
 SMALL_HTLCS = "sends B many small HTLCs"
 
 
@@ -224,6 +226,7 @@ Disturbance: TypeAlias = (
     | HandOverEarly
     | CloseChannel
     | Stranger
+    | ClockJumps
     | Lose
     | Twice
     | Late
@@ -272,6 +275,8 @@ def draw_orphaned(random: Random, moment: str) -> Orphaned:
 
 def draw(random: Random, moment: str) -> Disturbance:
     """Something that may disturb this moment: often what only this moment offers."""
+    if random.random() < CLOCK_CHANCE:
+        return clocks.draw(random)
     special = random.random()
     if is_message(moment) and special < 0.6:
         return random.choice([Lose(), Lose(), Twice(), Late(random.choice(LATE_SECONDS))])

@@ -58,10 +58,13 @@ class LspProcess(Process):
         self._engine = Lsp(self.policy, self.node.implementation.capabilities, records)
 
     def _handle(self, event: Any) -> Step[Any, Any]:
-        return self._engine.handle(self.kernel.now, event)
+        return self._engine.handle(self.clock.now(), event)
 
     def _next_deadline(self) -> float:
         return self._engine.next_deadline
+
+    def _stored_time(self) -> float | None:
+        return self._engine.stored_time
 
     def _known(self) -> Iterable[Any]:
         tables = self._engine.state.tables

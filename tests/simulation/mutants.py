@@ -61,8 +61,20 @@ MUTANTS = (
     Mutant(
         "hold past hold_until by some seconds",
         f"{LSP}.deadlines",
-        "    if math.floor(turn.now) > block.hold_until:\n        return Trigger.DEADLINE",
-        "    if math.floor(turn.now) > block.hold_until + 5:\n        return Trigger.DEADLINE",
+        "    if turn.state.unix.surely_past(block.hold_until):\n        return Trigger.DEADLINE",
+        "    if turn.state.unix.surely_past(block.hold_until + 5):\n        return Trigger.DEADLINE",
+    ),
+    Mutant(
+        "believe every reading of the clock",
+        "asyncpay.service.clock",
+        "offsets = [self._believed] if self._doubted is None else [self._believed, self._doubted[0]]",
+        "offsets = [self._believed] if self._doubted is None else [self._doubted[0]]",
+    ),
+    Mutant(
+        "go by the system's clock",
+        "asyncpay.service.clock",
+        "        return self._zero + self._steady()",
+        "        return self._system()",
     ),
     Mutant(
         "hold an incomplete set for ever",

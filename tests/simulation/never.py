@@ -14,6 +14,7 @@ from asyncpay.engine.payer.stages import Stage as PayerStage
 from asyncpay.lightning import HtlcKey, Verdict
 from asyncpay.wire.messages import BlockStatus
 
+from . import clocks
 from .channels import SimHtlc
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def nothing_is_released_too_late(world: "World") -> Iterator[str]:
             height, now = world.released_at[block.key] = world.lsp_a.heard_height, world.kernel.now
             if height > block.release_by_height:
                 yield f"released at height {height}, after release_by_height {block.release_by_height}"
-            if now >= block.hold_until + 1:
+            if now >= block.hold_until + 1 + _clock_doubt_seconds(world):
                 yield "released after hold_until"
 
 
@@ -147,6 +148,15 @@ def nothing_is_held_past_its_margin(world: "World") -> Iterator[str]:
             block = _block_of(lsp, key)
             if block is None or block.stage is not Stage.PAYING:
                 yield f"the node of {lsp.name} had to fail HTLC {key} by itself"
+
+
+def no_deadline_is_early(world: "World") -> Iterator[str]:
+    """What a block was to wait for, by the chain or by the true time, has come when it ends by its deadline."""
+    for block in world.blocks():
+        if world.lsp_a.ended_because.get(block.key) == Trigger.DEADLINE.value and block.key not in world.ended_at:
+            now = world.ended_at[block.key] = world.kernel.now
+            if now < block.hold_until + 1 and world.lsp_a.heard_height <= block.release_by_height:
+                yield f"failed back {block.hold_until + 1 - now:g} s before its deadline"
 
 
 def nothing_waits_without_a_reason(world: "World") -> Iterator[str]:
@@ -244,6 +254,7 @@ AFTER_CHANGES: tuple[Rule, ...] = (
     only_the_pid_releases,
     a_verdict_is_for_ever,
     nothing_is_released_too_late,
+    no_deadline_is_early,
     a_promised_release_is_kept,
     a_crash_loses_nothing,
     all_is_bounded,
@@ -297,6 +308,11 @@ def _failed(htlc: SimHtlc) -> bool:
     return (htlc.resolved and htlc.preimage is None) or (htlc.gone and htlc.preimage is None)
 
 
+def _clock_doubt_seconds(world: "World") -> float:
+    """By how much later something may end that was to end at a Unix second."""
+    return clocks.LATE_SECONDS if world.clocks_jumped else 0
+
+
 def _attentive(lsp: "LspProcess") -> bool:
     """The component runs, hears its node, and has had the time to act on what it heard last."""
     return lsp.running and lsp.node.attached is lsp and lsp.kernel.now > lsp.stirred_at + GRACE_SECONDS
@@ -321,16 +337,16 @@ def _overdue(world: "World", lsp: "LspProcess", htlc: SimHtlc, block: Block | No
         return
     if lsp.heard_height > block.release_by_height:
         yield f"{lsp.name} holds HTLC {htlc.key} after release_by_height"
-    if world.kernel.now > block.hold_until + 1 + GRACE_SECONDS:
+    if world.kernel.now > block.hold_until + 1 + GRACE_SECONDS + _clock_doubt_seconds(world):
         yield f"{lsp.name} holds HTLC {htlc.key} after hold_until"
     began = block.first_part_at if block.stage in (Stage.ACCEPTED, Stage.UNLOCKED) else None
-    if began is not None and world.kernel.now > began + lsp.policy.incomplete_seconds + GRACE_SECONDS:
+    if began is not None and lsp.clock.now() > began + lsp.policy.incomplete_seconds + GRACE_SECONDS:
         yield f"{lsp.name} holds an incomplete set for too long"
 
 
 def _waits_for_client(world: "World", lsp: "LspProcess", htlc: SimHtlc, since: float) -> bool:
     client = htlc.way[0].to
-    if client not in world.phones or world.kernel.now > since + lsp.policy.wake_timeout_seconds + GRACE_SECONDS:
+    if client not in world.phones or lsp.clock.now() > since + lsp.policy.wake_timeout_seconds + GRACE_SECONDS:
         return False
     link = lsp.node.connections[client]
     ways = [any(each.usable_by(lsp.node) for each in link.channels)]

@@ -15,6 +15,7 @@ from asyncpay.engine.events import Detached, Tick
 from asyncpay.node_events import NodeEvent
 from asyncpay.store import Store
 
+from . import clocks
 from .kernel import Kernel, Life
 from .node import SimNode
 from .stores import Disk
@@ -38,6 +39,8 @@ class Process:
         self.name, self.node = name, node
         self.kernel: Kernel = node.kernel
         self.running = False
+        self.clock_error = 0.0
+        self.clock = clocks.beside(self, None)
         self.life = Life()
         self.stirred_at = 0.0
         self.stored: dict[tuple[type, Any], Any] = {}
@@ -57,6 +60,9 @@ class Process:
         raise NotImplementedError
 
     def _next_deadline(self) -> float:
+        raise NotImplementedError
+
+    def _stored_time(self) -> float | None:
         raise NotImplementedError
 
     def _known(self) -> Iterable[Any]:
@@ -105,6 +111,7 @@ class Process:
         records = self._disk.open(self._store_kind)
         self._compare(f"the store of {self.name} gives back", records)
         self._begin(records)
+        self.clock = clocks.beside(self, self._stored_time())
         self._look_for_node()
 
     def kill(self) -> None:
@@ -119,6 +126,11 @@ class Process:
         self._disk.close()
         if self.node.attached is self:
             self.node.detach()
+
+    def set_clock(self, error: float) -> None:
+        """The system's clock shows another time from now on."""
+        self.clock_error = error
+        self.enqueue(Tick())
 
     def crash(self, down_seconds: float) -> None:
         """Killed, and started again by its supervisor."""
@@ -159,6 +171,8 @@ class Process:
             return
         batch = list(self._inbox)
         self._inbox.clear()
+        if (read := self.clock.read()) is not None:
+            batch.insert(0, read)
         steps = []
         for event in batch:
             self.on_event(self._cells(event))
@@ -199,7 +213,9 @@ class Process:
 
     def _set_alarm(self) -> None:
         alarm = self._alarm = self._alarm.end()
-        deadline = self._next_deadline()
-        assert deadline > self.kernel.now, f"{self.name} would be woken again and again"
-        if deadline < float("inf"):
-            self.kernel.later(max(0.0, deadline - self.kernel.now), lambda: self.enqueue(Tick()), alarm)
+        seconds = self._next_deadline() - self.clock.now()
+        assert seconds > 0, f"{self.name} would be woken again and again"
+        if self.clock.in_doubt:
+            seconds = min(seconds, clocks.LOOK_AGAIN_SECONDS)
+        if seconds < float("inf"):
+            self.kernel.later(seconds, lambda: self.enqueue(Tick()), alarm)

@@ -122,10 +122,13 @@ class WalletProcess(Process):
         self._engine = Wallet(Payer(self.policy, payments), Payee(PayeePolicy(), claims))
 
     def _handle(self, event: Any) -> Step[Any, Any]:
-        return self._engine.handle(self.kernel.now, event)
+        return self._engine.handle(self.clock.now(), event)
 
     def _next_deadline(self) -> float:
         return self._engine.next_deadline
+
+    def _stored_time(self) -> float | None:
+        return self._engine.stored_time
 
     def _known(self) -> Iterable[Any]:
         yield from self._engine.payer.state.payments

@@ -66,9 +66,11 @@ class World:
         self.accomplices: Accomplices | None = None
         self.plugin_died: set[HtlcKey] = set()
         self.released_at: dict[bytes, tuple[int, float]] = {}
+        self.ended_at: dict[bytes, float] = {}
         self.cancelled = False
         self.checked_handover = False
         self.closed_channel = False
+        self.clocks_jumped = False
         self._has_left = False
         self._build_nodes(setup)
         self._build_processes(setup)
