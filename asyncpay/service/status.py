@@ -6,7 +6,7 @@ from typing import Any
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.records import Block, Htlc
 from asyncpay.engine.lsp.stages import FINISHED
-from asyncpay.lightning import HtlcKey
+from asyncpay.engine.lsp.turn import State
 from asyncpay.service.journal import Journal
 
 Status = dict[str, Any]
@@ -26,8 +26,8 @@ def snapshot(lsp: Lsp, journal: Journal, now: float) -> Status:
             "height_blocks": state.height,
             "peers_online": sorted(peer.hex() for peer in state.online),
         },
-        "blocks": [_block(block, tables.parts(block), state.on_offer, now) for block in tables.blocks.values()],
-        "waiting_for_a_client": [_htlc(htlc, state.on_offer, now) for htlc in tables.waiting()],
+        "blocks": [_block(block, tables.parts(block), state, now) for block in tables.blocks.values()],
+        "waiting_for_a_client": [_htlc(htlc, state, now) for htlc in tables.waiting()],
         "mailbox": {
             client.hex(): {"messages": len(letters), "bytes": sum(letter.size for letter in letters)}
             for client in tables.clients()
@@ -41,7 +41,7 @@ def snapshot(lsp: Lsp, journal: Journal, now: float) -> Status:
     }
 
 
-def _block(block: Block, parts: Iterable[Htlc], on_offer: set[HtlcKey], now: float) -> Status:
+def _block(block: Block, parts: Iterable[Htlc], state: State, now: float) -> Status:
     return {
         "unblock_hash": block.unblock_hash.hex(),
         "client": block.client.hex(),
@@ -51,19 +51,21 @@ def _block(block: Block, parts: Iterable[Htlc], on_offer: set[HtlcKey], now: flo
         "amount_msat": block.amount_msat,
         "release_by_height": block.release_by_height,
         "hold_until": block.hold_until,
-        "parts": [_htlc(part, on_offer, now) for part in parts],
+        "parts": [_htlc(part, state, now) for part in parts],
         "courier_sent": block.courier_sent,
     }
 
 
-def _htlc(part: Htlc, on_offer: set[HtlcKey], now: float) -> Status:
+def _htlc(part: Htlc, state: State, now: float) -> Status:
+    link = state.channels.get(part.key.channel_id)
     return {
         "htlc": str(part.key),
+        "short_channel_id": None if link is None else str(link.short_channel_id),
         "payment_hash": part.htlc.payment_hash.hex(),
         "amount_msat": part.htlc.incoming_amount_msat,
         "incoming_expiry": part.htlc.incoming_expiry,
         "age_seconds": round(now - part.offered_at, 3),
-        "on_offer": part.key in on_offer,
+        "on_offer": part.key in state.on_offer,
         "verdict": part.verdict.value if part.verdict else None,
         "outcome": part.outcome.value if part.outcome else None,
         "gone": part.gone,

@@ -33,8 +33,16 @@ def tables(status: Status) -> Iterator[Table]:
     if blocks:
         yield _table("held payments", ["unblock hash", "client", "stage", "amount", "parts", "release by"], blocks)
     if waiting := status["waiting_for_a_client"]:
-        rows = [[part["htlc"], f"{part['amount_msat']} msat", f"{part['age_seconds']:.0f} s"] for part in waiting]
-        yield _table("HTLCs that wait for an offline client", ["HTLC", "amount", "age"], rows)
+        rows = [
+            [
+                part["short_channel_id"] or "closed",
+                part["htlc"].rpartition("/")[2],
+                f"{part['amount_msat']} msat",
+                f"{part['age_seconds']:.0f} s",
+            ]
+            for part in waiting
+        ]
+        yield _table("HTLCs that wait for an offline client", ["channel", "HTLC", "amount", "age"], rows)
     if mailbox := status["mailbox"]:
         rows = [[client[:8], str(box_["messages"]), str(box_["bytes"])] for client, box_ in mailbox.items()]
         yield _table("mailbox", ["client", "messages", "bytes"], rows)
