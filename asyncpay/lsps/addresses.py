@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
+import httpx
+
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -19,6 +21,23 @@ _ALSO_NOT_PUBLIC = tuple(
         ),
     )
 )
+
+
+class UrlError(ValueError):
+    """The text is not a URL; the message says why."""
+
+
+def parse_url(text: str) -> tuple[httpx.URL, str]:
+    """Return a URL and its host as people write it. UrlError for any other text.
+
+    Both must be read at the boundary: httpx decodes an internationalized host (`xn--...`) only when it is asked
+    for it, and raises idna's own errors then.
+    """
+    try:
+        url = httpx.URL(text)
+        return url, url.host
+    except (httpx.InvalidURL, ValueError) as error:  # idna.IDNAError is a UnicodeError, and so a ValueError
+        raise UrlError(str(error)) from None
 
 
 def read(text: str) -> Address:

@@ -10,6 +10,7 @@ import httpx
 from asyncpay.engine.lsp.events import WebhookRemoved, WebhookSet
 from asyncpay.engine.lsp.records import Webhook
 from asyncpay.lightning import NodeId
+from asyncpay.lsps.addresses import UrlError, parse_url
 from asyncpay.lsps.jsonrpc import CLIENT_REJECTED, JsonObject, Params, RpcError
 
 SET_WEBHOOK = "lsps5.set_webhook"
@@ -107,12 +108,12 @@ def _check_lengths(params: SetWebhook) -> None:
 def _check_url(text: str) -> None:
     """As RFC 1738 has it, so without user and password. Where it points is looked at when it is called."""
     try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        url = httpx.URL()
+        url, host = parse_url(text)
+    except UrlError:
+        url, host = httpx.URL(), ""
     if not _VISIBLE_ASCII.fullmatch(text) or not url.scheme:
         raise RpcError(URL_PARSE_ERROR, "url_parse_error: webhook is no URL of ASCII characters")
     if url.scheme != "https":
         raise RpcError(UNSUPPORTED_PROTOCOL, "unsupported_protocol: webhook must begin with https://")
-    if not url.host or url.userinfo or not 0 < (443 if url.port is None else url.port) < 2**16:
+    if not host or url.userinfo or not 0 < (443 if url.port is None else url.port) < 2**16:
         raise RpcError(URL_PARSE_ERROR, "url_parse_error: https takes a host, perhaps a port, no user or password")

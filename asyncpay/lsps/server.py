@@ -20,10 +20,13 @@ class Handled:
     1. `event`, if any, goes to the engine, and what it changes is stored.
     2. `payload` goes back to the client, in a custom message of jsonrpc.MESSAGE_TYPE.
     3. After a WebhookSet, that webhook alone is sent notifications.WEBHOOK_REGISTERED.
+
+    request_id: of the request, for an error in place of `payload` if the event cannot be stored.
     """
 
     payload: bytes
     event: WebhookSet | WebhookRemoved | None = None
+    request_id: str | int | None = None
 
 
 class Server:
@@ -50,7 +53,7 @@ class Server:
             outcome = self._call(client, request)
         except RpcError as error:
             return Handled(jsonrpc.refusal(request.id, error))
-        return Handled(jsonrpc.answer(request.id, outcome.result), outcome.event)
+        return Handled(jsonrpc.answer(request.id, outcome.result), outcome.event, request.id)
 
     def _call(self, client: Client, request: Request) -> Outcome:
         method = self._methods.get(request.method)

@@ -96,28 +96,38 @@ class Poster:
             return Posted(Failure.TIMEOUT, f"{self._timeout_seconds} s")
         except httpx.ConnectError as error:
             return Posted(Failure.CERTIFICATE if _is_about_certificate(error) else Failure.CONNECTION, str(error))
-        except httpx.InvalidURL as error:
-            return Posted(Failure.URL, str(error))
         except (httpx.HTTPError, OSError) as error:
             return Posted(Failure.PROTOCOL, str(error)[:_MAX_DETAIL_CHARACTERS])  # it quotes the server
+        except Exception as error:  # the last resort: a server that finds a fault in a library ends its own post only
+            return Posted(Failure.PROTOCOL, repr(error)[:_MAX_DETAIL_CHARACTERS])
         return Posted() if status == httpx.codes.OK else Posted(Failure.STATUS, f"it was {status}")
 
     async def _status(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        if httpx.URL(url).scheme != "https":
+        try:
+            target, host = addresses.parse_url(url)
+        except addresses.UrlError as error:
+            raise _UnusableError(Failure.URL, str(error)) from None
+        if target.scheme != "https" or not host:
             raise _UnusableError(Failure.URL, url)
-        # A client of its own for each post: a kept connection would go where nobody has looked again.
-        transport = _PinnedTransport(self._addresses, self._tls)
+        # No client of httpx's: it would parse the server's cookies, and its Location though no redirect is followed.
+        # And a transport for each post: a kept connection would go where nobody has looked again.
         timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
-        async with (
-            httpx.AsyncClient(transport=transport, trust_env=False, timeout=timeout) as client,
-            client.stream("POST", url, headers={"user-agent": "asyncpay", **headers}, content=body) as response,
-        ):
+        request = httpx.Request(
+            "POST",
+            target,
+            headers={"user-agent": "asyncpay", "accept": "*/*", **headers},
+            content=body,
+            extensions={"timeout": timeout.as_dict()},
+        )
+        async with _PinnedTransport(self._addresses, self._tls) as transport:
+            response = await transport.handle_async_request(request)
+            await response.aclose()
             return response.status_code
 
     async def _addresses(self, host: str, port: int) -> list[Address]:
         try:
             found = [addresses.read(text) for text in await self._resolve(host, port)]
-        except (OSError, UnicodeError) as error:
+        except (OSError, ValueError) as error:  # ValueError: idna's, and for what a resolver calls an address
             raise _UnusableError(Failure.NAME, f"{host}: {error}") from error
         permitted = [each for each in found if addresses.permitted(each, self._allowed_networks)]
         if not permitted:

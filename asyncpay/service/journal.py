@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import traceback
 from collections import deque
 from typing import TextIO
 
@@ -35,6 +36,12 @@ class Journal:
             times += int(str(earlier["times"]))
         self.errors.append({"time": round(time.time(), 3), **error, "times": times})
         self.note(what, error=str(because))
+
+    def unexpected(self, what: str, error: Exception) -> None:
+        """Write a line about an error that only a fault in this program explains, with the place where it arose."""
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+        self.error(f"{what}: unexpected error", f"{error!r}{place}")
 
 
 def _plain(value: object) -> object:

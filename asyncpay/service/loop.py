@@ -4,14 +4,16 @@
                                      ^                               │
                                      └────────── reports ────────────┘
 
-Two things may break at any time. The node: `follow` says Detached and attaches again, with growing pauses, for
+Three things may break at any time. The node: `follow` says Detached and attaches again, with growing pauses, for
 as long as it takes. The store: what was decided and could not be kept is thrown away together with the engine,
-and all begins again from what the store has (`again_and_again`). Neither ends the process.
+and all begins again from what the store has (`again_and_again`). And the engine itself, by an event that nobody
+foresaw, or that the store has no way to keep: then too all begins again, and that very event is refused from then on
+(`RefusedEvents`). None of them ends the process.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import tenacity
 
@@ -22,7 +24,8 @@ from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
 from asyncpay.service.clock import READ_SECONDS, SteadyClock
 from asyncpay.service.crash_point import CrashPoint
 from asyncpay.service.journal import Journal
-from asyncpay.store import StoreError
+from asyncpay.service.tasks import guarded
+from asyncpay.store import StoreError, UnstorableError
 
 MAX_BATCH = 500
 """Events decided on together, and stored in one transaction, when many come at once."""
@@ -30,8 +33,42 @@ FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 2.0
 """Between attempts to reach the node, or to begin again from the store; doubled from the one to the other. Short:
 a node forwards nothing while nobody is attached."""
 
+MAX_REFUSED_EVENTS = 1_000
+
 E = TypeVar("E", contravariant=True)
 C = TypeVar("C")
+
+_Waiting: TypeAlias = tuple[Any, asyncio.Future[None] | None]
+"""An event, and who waits for its decision to be on disk."""
+
+
+class NotStoredError(Exception):
+    """An event cannot be taken in, and is refused; the text says why."""
+
+
+class EngineFailedError(Exception):
+    """An event broke the engine or does not fit into the store. It is refused now, and the engine is thrown away."""
+
+
+class RefusedEvents:
+    """Events that an engine could not take in. Outlives the engine, so that the same event does not break the next.
+
+    refusable: the types of events that strangers can cause, and that can be refused.
+    """
+
+    def __init__(self, *refusable: type) -> None:
+        self._refusable = refusable
+        self._events: dict[object, None] = {}
+
+    def __contains__(self, event: object) -> bool:
+        return isinstance(event, self._refusable) and event in self._events
+
+    def add(self, event: object) -> None:
+        """Refuse this event from now on; the oldest of many are taken in again."""
+        if isinstance(event, self._refusable):
+            self._events[event] = None
+            if len(self._events) > MAX_REFUSED_EVENTS:
+                del self._events[next(iter(self._events))]
 
 
 class Engine(Protocol[E]):
@@ -53,7 +90,10 @@ class Engine(Protocol[E]):
 
 
 class Loop(Generic[E]):
-    """One life of an engine. clock: the one that it goes by."""
+    """One life of an engine. clock: the one that it goes by.
+
+    refuse: what to do about an event that is among `refused`: answer it, as far as it wants an answer, with a refusal.
+    """
 
     def __init__(
         self,
@@ -62,7 +102,11 @@ class Loop(Generic[E]):
         perform: Callable[[Any], Awaitable[None]],
         crash_point: CrashPoint,
         journal: Journal,
+        refused: RefusedEvents,
+        refuse: Callable[[Any], Awaitable[None]],
     ) -> None:
+        self._refused = refused
+        self._refuse = refuse
         self._engine = engine
         self._commit = commit
         self._perform = perform
@@ -76,25 +120,59 @@ class Loop(Generic[E]):
         self._events.put_nowait((event, None))
 
     async def stored(self, event: E) -> None:
-        """Have an event decided on, and return when the decision is on disk."""
+        """Have an event decided on, and return when the decision is on disk. NotStoredError if it is refused."""
         stored = asyncio.get_running_loop().create_future()
         self._events.put_nowait((event, stored))
         await stored
 
     async def run(self) -> None:
-        """Decide on events in their order: store first, then act."""
+        """Decide on events in their order: store first, then act. StoreError, EngineFailedError."""
         while True:
-            batch = await self._next_events()
-            steps = [self._engine.handle(self.clock.now(), event) for event, _ in batch]
+            batch = [each for each in await self._next_events() if not await self._is_refused(*each)]
+            steps, failed = self._decide(batch)
             if changes := [change for step in steps for change in step.changes]:
-                await asyncio.to_thread(self._commit, changes)
-            for _, stored in batch:
+                await self._keep(changes, batch, steps)
+            for (_, stored), _ in zip(batch, steps, strict=False):
                 if stored is not None and not stored.done():
                     stored.set_result(None)
             for step in steps:
                 for effect in step.effects:
                     self._crash_point.before(effect)
                     await self._perform(effect)
+            if failed is not None:
+                raise failed
+
+    def _decide(self, batch: Sequence[_Waiting]) -> tuple[list[Step[Any, Any]], EngineFailedError | None]:
+        """The steps of the events, up to the first on which the engine fails: after that it cannot be trusted."""
+        steps: list[Step[Any, Any]] = []
+        for event, _ in batch:
+            try:
+                steps.append(self._engine.handle(self.clock.now(), event))
+            except Exception as error:
+                self._journal.unexpected(type(event).__name__, error)
+                return steps, self._failure(event, error)
+        return steps, None
+
+    async def _keep(self, changes: list[Any], batch: Sequence[_Waiting], steps: list[Step[Any, Any]]) -> None:
+        try:
+            await asyncio.to_thread(self._commit, changes)
+        except UnstorableError as error:
+            for (event, _), step in zip(batch, steps, strict=False):
+                if any(change.record is error.record for change in step.changes):
+                    raise self._failure(event, error) from error
+            raise
+
+    def _failure(self, event: object, error: Exception) -> EngineFailedError:
+        self._refused.add(event)
+        return EngineFailedError(f"{type(event).__name__} cannot be taken in ({error}), and is refused from now on")
+
+    async def _is_refused(self, event: object, stored: asyncio.Future[None] | None) -> bool:
+        if event not in self._refused:
+            return False
+        if stored is not None and not stored.done():
+            stored.set_exception(NotStoredError("this cannot be stored"))
+        await guarded(self._journal, f"refusal of {type(event).__name__}", self._refuse(event))
+        return True
 
     async def _next_events(self) -> list[tuple[E | Tick | ClockRead, asyncio.Future[None] | None]]:
         """What has come in, at least one event; a tick when the engine's next deadline is there first, or when it is
@@ -128,12 +206,22 @@ async def follow(node: Node, take: Callable[[NodeEvent], None], away: Callable[[
         try:
             async for event in node.events():
                 pause_seconds = FIRST_PAUSE_SECONDS
-                take(event)
+                _take(take, event, journal)
         except NodeUnreachableError as error:
             journal.error("the node is away", error)
             away()
+        except Exception as error:
+            journal.unexpected("the node's events", error)
+            away()
         await asyncio.sleep(pause_seconds)
         pause_seconds = min(2 * pause_seconds, MOST_PAUSE_SECONDS)
+
+
+def _take(take: Callable[[NodeEvent], None], event: NodeEvent, journal: Journal) -> None:
+    try:
+        take(event)
+    except Exception as error:
+        journal.unexpected(f"{type(event).__name__} of the node", error)
 
 
 async def again_and_again(session: Callable[[C, Journal], Awaitable[None]], config: C, journal: Journal) -> None:
@@ -154,7 +242,7 @@ def _reasons(error: BaseException) -> str:
 
 
 def _is_passing(error: BaseException) -> bool:
-    """Whether beginning again may help: the store or the node failed, in whichever task of the session."""
+    """Whether beginning again may help: store, node or engine failed, in whichever task of the session."""
     if isinstance(error, BaseExceptionGroup):
         return all(_is_passing(each) for each in error.exceptions)
-    return isinstance(error, (StoreError, NodeError))
+    return isinstance(error, (StoreError, NodeError, EngineFailedError))

@@ -1,6 +1,7 @@
 """The LSP: what its node reports goes to the engine, phones' requests to their door, and messages are read first."""
 
 import asyncio
+from functools import partial
 
 from asyncpay.config import LspConfig
 from asyncpay.engine.events import Detached
@@ -10,18 +11,29 @@ from asyncpay.engine.lsp.effects import Effect
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
-from asyncpay.node_events import Attached, CustomMessage, InvoicePaid, NodeEvent, OnionReceived
+from asyncpay.lightning import Verdict
+from asyncpay.node_events import (
+    Attached,
+    CustomMessage,
+    HtlcOffered,
+    InvoicePaid,
+    NodeEvent,
+    OnionInTransit,
+    OnionReceived,
+)
 from asyncpay.nodes.base import Node, NodeError
-from asyncpay.service import control, loop, status
+from asyncpay.service import control, loop, onions, status
 from asyncpay.service.crash_point import CrashPoint
 from asyncpay.service.journal import Journal
-from asyncpay.service.loop import Loop
+from asyncpay.service.loop import Loop, RefusedEvents
 from asyncpay.service.lsps import Lsps
 from asyncpay.service.nodes import open_node
 from asyncpay.service.performer import Performer
 from asyncpay.service.status import Status
+from asyncpay.service.tasks import guarded
 from asyncpay.store import LspStore
 from asyncpay.wire.errors import WireError
+from asyncpay.wire.messages import BlockReply, BlockStatus
 
 MAX_WAITING_INVOICES = 20
 """Requests of one client with an invoice that the node is still to read."""
@@ -31,25 +43,43 @@ async def run(config: LspConfig, journal: Journal) -> None:
     """Run until cancelled. StoreError if the store cannot be used from the start, ValueError for bad limits."""
     LspStore(config.store.path).close()  # a file that cannot be used is the operator's to mend, before anything runs
     journal.note("started", store=config.store.path, node=str(config.node))
-    await loop.again_and_again(_session, config, journal)
+    refused = RefusedEvents(
+        HtlcOffered,
+        OnionInTransit,
+        on.BlockRequested,
+        on.CancelRequested,
+        on.ReleaseSeen,
+        on.RefusalSeen,
+        on.WebhookSet,
+        on.WebhookRemoved,
+    )
+    await loop.again_and_again(partial(_session, refused), config, journal)
 
 
-async def _session(config: LspConfig, journal: Journal) -> None:
+async def _session(refused: RefusedEvents, config: LspConfig, journal: Journal) -> None:
     """One life of the engine: from what the store has until something cannot be stored."""
     async with open_node(config.node) as node:
         with LspStore(config.store.path) as store:
             lsp = Lsp(config.policy, node.capabilities, store.load())
-            await _Session(config, journal, node, store, lsp).run()
+            await _Session(config, journal, node, store, lsp, refused).run()
 
 
 class _Session:
-    def __init__(self, config: LspConfig, journal: Journal, node: Node, store: LspStore, lsp: Lsp) -> None:
+    def __init__(
+        self,
+        config: LspConfig,
+        journal: Journal,
+        node: Node,
+        store: LspStore,
+        lsp: Lsp,
+        refused: RefusedEvents,
+    ) -> None:
         self._config = config
         self._journal = journal
         self._node = node
         self._lsp = lsp
         crash_point = CrashPoint(config.store.path, journal)
-        self._loop: Loop[LspEvent] = Loop(lsp, store.commit, self._perform, crash_point, journal)
+        self._loop: Loop[LspEvent] = Loop(lsp, store.commit, self._perform, crash_point, journal, refused, self._refuse)
         self._invoices = FairSemaphore(each=1, waiting=MAX_WAITING_INVOICES)
         self._lsps = Lsps(config, node, lsp, journal, self._loop.stored)
 
@@ -74,6 +104,20 @@ class _Session:
 
     async def _perform(self, effect: Effect) -> None:
         await self._performer.perform(effect)
+
+    async def _refuse(self, event: LspEvent) -> None:
+        """What the engine could not take in is refused: nothing that was ever forwarded is failed."""
+        self._journal.note("refused", event=type(event).__name__)
+        match event:
+            case HtlcOffered():
+                known = self._lsp.state.tables.htlcs.get(event.htlc.key)
+                if known is None or known.verdict is None:
+                    await self._node.answer(event.htlc.key, Verdict.FAIL)
+            case on.BlockRequested() if self._lsp.state.channels.has(event.client):
+                unblock_hash, status = event.request.unblock_hash, BlockStatus.BAD_VALUE
+                reply = BlockReply(unblock_hash=unblock_hash, status=status, reason="a value cannot be stored")
+                sending = onions.send_to_peer(self._node, event.client, reply)
+                self._tasks.create_task(guarded(self._journal, "refusal of a block_request", sending))
 
     def _away(self) -> None:
         self._loop.enqueue(Detached())
@@ -113,7 +157,8 @@ class _Session:
         except TooManyError as error:
             self._journal.note("block_request dropped", client=asked.client, because=error)
             return
-        self._tasks.create_task(self._with_invoice(asked, text, slot))
+        work = self._with_invoice(asked, text, slot)
+        self._tasks.create_task(guarded(self._journal, "block_request", work))
 
     async def _with_invoice(self, asked: on.BlockRequested, text: str, slot: Slot) -> None:
         """Only the node can read the invoice; the engine refuses one that it could not."""

@@ -12,7 +12,7 @@ from asyncpay.engine.lsp.events import LspEvent, WebhookSet
 from asyncpay.engine.lsp.policy import describe
 from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.lightning import NodeId
-from asyncpay.lsps.jsonrpc import MESSAGE_TYPE
+from asyncpay.lsps.jsonrpc import INTERNAL_ERROR, MESSAGE_TYPE, RpcError, refusal
 from asyncpay.lsps.lsps5 import Client
 from asyncpay.lsps.notifications import WEBHOOK_REGISTERED, Notification
 from asyncpay.lsps.notifier import Notifier
@@ -21,6 +21,8 @@ from asyncpay.lsps.webhooks import Poster
 from asyncpay.node_events import CustomMessage
 from asyncpay.nodes.base import Node, NodeError
 from asyncpay.service.journal import Journal
+from asyncpay.service.loop import NotStoredError
+from asyncpay.service.tasks import guarded
 
 MAX_WAITING = 20
 """Requests of one peer that wait for their answer; a wallet asks one at a time."""
@@ -29,7 +31,8 @@ MAX_WAITING = 20
 class Lsps:
     """The LSP's door for phones. An async context manager. ValueError if the CA file cannot be used.
 
-    stored: hands an event to the engine and returns when what it changed is on disk.
+    stored: hands an event to the engine and returns when what it changed is on disk. It raises NotStoredError if the
+    store cannot take it; the client gets an error then.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class Lsps:
         async with asyncio.TaskGroup() as posts:
             while True:
                 message = await self._requests.get()
-                await self._answer(message, posts)
+                await guarded(self._journal, "LSPS0 request", self._answer(message, posts))
                 self._waiting[message.peer] -= 1
                 self._waiting += Counter()  # forgets the zeros
 
@@ -87,17 +90,28 @@ class Lsps:
             return
         if handled.event is not None:
             self._journal.note(type(handled.event).__name__, client=message.peer, app_name=handled.event.app_name)
-            await self._stored(handled.event)
+            try:
+                await self._stored(handled.event)
+            except NotStoredError as error:
+                await self._send(message.peer, refusal(handled.request_id, RpcError(INTERNAL_ERROR, str(error))))
+                return
         if isinstance(handled.event, WebhookSet):
             # Before the answer, so that no other notification overtakes it (bLIP-55 wants it first).
             registered = [
                 w for w in self._state.tables.webhooks_of(message.peer) if w.app_name == handled.event.app_name
             ]
-            posts.create_task(self._post(registered, Notification.of(WEBHOOK_REGISTERED)))
+            post = self._post_to(registered, Notification.of(WEBHOOK_REGISTERED))
+            posts.create_task(guarded(self._journal, "webhook_registered", post))
+        await self._send(message.peer, handled.payload)
+
+    async def _send(self, client: NodeId, payload: bytes) -> None:
         try:
-            await self._node.send_custom(message.peer, MESSAGE_TYPE, handled.payload)
+            await self._node.send_custom(client, MESSAGE_TYPE, payload)
         except NodeError as error:
-            self._journal.note("LSPS0 answer not sent", client=message.peer, because=error)
+            self._journal.note("LSPS0 answer not sent", client=client, because=error)
+
+    async def _post_to(self, webhooks: Iterable[Webhook], notification: Notification) -> None:
+        await self._post(webhooks, notification)
 
     async def ring(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
         """Notify a client by all of its webhooks; whether at least one took it."""

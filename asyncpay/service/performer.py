@@ -23,6 +23,7 @@ from asyncpay.nodes.base import (
 )
 from asyncpay.service import onions
 from asyncpay.service.journal import Journal
+from asyncpay.service.tasks import guarded
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockUpdate
 
@@ -70,7 +71,7 @@ class Performer:
         """Answers are given before this returns, so that they follow each other closely; all else on the side."""
         match effect:
             case do.Answer():
-                await self._answer(effect)
+                await guarded(self._journal, f"answer to {effect.key}", self._answer(effect))
             case do.Log():
                 self._journal.note(
                     effect.what,
@@ -87,7 +88,8 @@ class Performer:
         except TooManyError as error:
             self._too_many(effect, error)
             return
-        self._tasks.create_task(self._on_the_side(effect, slot))
+        work, name = self._on_the_side(effect, slot), type(effect).__name__
+        self._tasks.create_task(guarded(self._journal, name, work, lambda: self._report_failure(effect)))
 
     def _slot(self, effect: do.Effect) -> AbstractAsyncContextManager[object]:
         """A client's messages, and its replies, wait for each other and for nobody else's. Strangers are one party."""
@@ -145,7 +147,7 @@ class Performer:
         preimage = effect.preimage if effect.verdict is Verdict.SETTLE else None
         try:
             await self._node.answer(effect.key, effect.verdict, preimage)
-        except NodeUnreachableError as error:
+        except NodeError as error:
             self._journal.error(f"answer to {effect.key} did not reach the node", error)
             self._report(on.AnswerUndelivered(effect.key))
 

@@ -1,7 +1,7 @@
 """What components must not forget: a SQLite file for each, with one table for each record of its engine."""
 
-from asyncpay.store.database import Store, StoreError
+from asyncpay.store.database import Store, StoreError, UnstorableError
 from asyncpay.store.lsp import LspStore
 from asyncpay.store.wallet import WalletStore
 
-__all__ = ["LspStore", "Store", "StoreError", "WalletStore"]
+__all__ = ["LspStore", "Store", "StoreError", "UnstorableError", "WalletStore"]

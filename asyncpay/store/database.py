@@ -19,9 +19,20 @@ from asyncpay.store.rows import Shape, Value, u64_column
 
 R = TypeVar("R")
 
+_NO_PLACE = (OverflowError, UnicodeEncodeError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+"""What sqlite3 raises for a value: more than 64 bits, half a surrogate pair, too long, of no type that it knows."""
+
 
 class StoreError(Exception):
     """The file cannot be used; the text says why and what to do."""
+
+
+class UnstorableError(Exception):
+    """A record has a value that SQLite has no place for. Nothing was stored, and the file is as good as before."""
+
+    def __init__(self, record: object, why: Exception) -> None:
+        super().__init__(f"{type(record).__name__} has a value that cannot be stored: {why}")
+        self.record = record
 
 
 class Table:
@@ -98,7 +109,8 @@ class Store(Generic[R]):
     def commit(self, changes: Iterable[Change[Any]]) -> None:
         """Make these changes in one transaction; when this returns they are on disk.
 
-        StoreError: none was made, and the engine that decided them must be thrown away.
+        StoreError, or UnstorableError for what can never be stored: none was made, and the engine that decided them
+        must be thrown away.
         """
         last = {(type(change.record), change.record.key): change for change in changes}
         if not last:
@@ -106,10 +118,12 @@ class Store(Generic[R]):
         with self._explained(), self._transaction():
             for change in last.values():
                 table = self.tables[type(change.record)]
-                if isinstance(change, Put):
-                    self._database.execute(table.put, table.shape.to_row(change.record))
-                else:
-                    self._database.execute(table.drop, table.key_of(change.record))
+                put = isinstance(change, Put)
+                row = table.shape.to_row(change.record) if put else table.key_of(change.record)
+                try:
+                    self._database.execute(table.put if put else table.drop, row)
+                except _NO_PLACE as error:
+                    raise UnstorableError(change.record, error) from error
 
     def _take_lock(self) -> IO[bytes]:
         """Two processes on one file would decide twice."""

@@ -29,7 +29,7 @@ from asyncpay.engine.lsp.records import (
 )
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, ShortChannelId, Verdict
-from asyncpay.store import LspStore, StoreError
+from asyncpay.store import LspStore, StoreError, UnstorableError
 from asyncpay.wire.messages import BlockState
 from asyncpay.wire.onion import OnionMessage
 
@@ -168,7 +168,7 @@ def test_what_is_not_there_can_be_dropped(path: Path) -> None:
 def test_a_step_is_stored_whole_or_not_at_all(path: Path) -> None:
     unstorable: list[Change[Record]] = [Put(letter(1)), Put(replace(letter(2), number=2**70))]
     with LspStore(path) as store:
-        with pytest.raises(OverflowError):
+        with pytest.raises(UnstorableError):
             store.commit(unstorable)
         assert list(store.load()) == []
         store.commit([Put(letter(3))])

@@ -16,6 +16,7 @@ from asyncpay.nodes.base import Node, NodeError
 from asyncpay.service.clock import SteadyClock
 from asyncpay.service.control import Plain, Progress, RefusedError, Verb
 from asyncpay.service.journal import Journal
+from asyncpay.service.loop import NotStoredError
 from asyncpay.service.wallet import orders, view
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 from asyncpay.service.wallet.neighbourhood import Neighbourhood
@@ -167,5 +168,5 @@ def _reasons() -> Iterator[None]:
         yield
     except RpcError as error:
         raise RefusedError(f"the LSP refuses: {error} (code {error.code})") from None
-    except (OrderRefused, NoLspError, UnsuitableLspError, NodeError) as error:
+    except (OrderRefused, NoLspError, UnsuitableLspError, NodeError, NotStoredError) as error:
         raise RefusedError(str(error)) from None

@@ -14,6 +14,7 @@ from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError, Payment, PeerNotConnectedError
 from asyncpay.service import onions
 from asyncpay.service.journal import Journal
+from asyncpay.service.tasks import guarded
 from asyncpay.service.wallet.chain_watch import ChainWatch
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 from asyncpay.service.wallet.paths import answer_path, literal_release_path
@@ -55,7 +56,8 @@ class Performer:
                     because=effect.because or None,
                 )
             case _:
-                self._tasks.create_task(self._on_the_side(effect))
+                work, name = self._on_the_side(effect), type(effect).__name__
+                self._tasks.create_task(guarded(self._journal, name, work, lambda: self._report_failure(effect)))
 
     async def _on_the_side(self, effect: WalletEffect) -> None:
         try:
@@ -64,10 +66,13 @@ class Performer:
             self._journal.note(f"{type(effect).__name__}: not sent", because=error)
         except (NodeError, NoLspError, WireError) as error:
             self._journal.error(f"{type(effect).__name__} did not succeed", error)
-            if isinstance(effect, (payer_do.Pay, payer_do.Track)):
-                # Nothing is known: the engine asks again.
-                lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
-                self._report(payer_on.PaymentReported(effect.payment_hash, lost))
+            self._report_failure(effect)
+
+    def _report_failure(self, effect: WalletEffect) -> None:
+        """What must be reported even if the node did not do it: nothing is known, and the engine asks again."""
+        if isinstance(effect, (payer_do.Pay, payer_do.Track)):
+            lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
+            self._report(payer_on.PaymentReported(effect.payment_hash, lost))
 
     def _work(self, effect: WalletEffect) -> Coroutine[Any, Any, None]:
         match effect:

@@ -7,14 +7,16 @@ lsp_link   questions to the LSP            view     what is stored, for people
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from asyncpay.config import WalletConfig
 from asyncpay.engine.events import Detached
 from asyncpay.engine.payee.engine import Payee
-from asyncpay.engine.payee.events import Announced
+from asyncpay.engine.payee.events import Announced, ReleaseAnswered
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payer.engine import Payer
+from asyncpay.engine.payer.events import Ordered, RefusalSeen, ReleaseSeen, Replied, Updated
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.wallet import Wallet, WalletEffect, WalletEvent, WalletRecord
 from asyncpay.lsps.info import UnsuitableLspError
@@ -34,8 +36,9 @@ from asyncpay.nodes.base import Node, NodeError
 from asyncpay.service import control, loop
 from asyncpay.service.crash_point import CrashPoint
 from asyncpay.service.journal import Journal
-from asyncpay.service.loop import Loop
+from asyncpay.service.loop import Loop, RefusedEvents
 from asyncpay.service.nodes import open_node
+from asyncpay.service.tasks import guarded
 from asyncpay.service.wallet import inbox
 from asyncpay.service.wallet.chain_watch import ChainWatch
 from asyncpay.service.wallet.desk import Desk
@@ -51,19 +54,26 @@ async def run(config: WalletConfig, journal: Journal) -> None:
     """Run until cancelled. StoreError if the store cannot be used from the start."""
     WalletStore(config.store.path).close()  # a file that cannot be used is the user's to mend, before anything runs
     journal.note("started", store=config.store.path, node=str(config.node))
-    await loop.again_and_again(_session, config, journal)
+    refused = RefusedEvents(Ordered, Announced, Replied, Updated, ReleaseSeen, RefusalSeen, ReleaseAnswered)
+    await loop.again_and_again(partial(_session, refused), config, journal)
 
 
-async def _session(config: WalletConfig, journal: Journal) -> None:
+async def _session(refused: RefusedEvents, config: WalletConfig, journal: Journal) -> None:
     """One life of the engines: from what the store has until something cannot be stored."""
     async with open_node(config.node) as node:
         with WalletStore(config.store.path) as store:
-            await _Session(config, journal, node, store, list(store.load())).run()
+            await _Session(config, journal, node, store, list(store.load()), refused).run()
 
 
 class _Session:
     def __init__(
-        self, config: WalletConfig, journal: Journal, node: Node, store: WalletStore, records: Sequence[WalletRecord]
+        self,
+        config: WalletConfig,
+        journal: Journal,
+        node: Node,
+        store: WalletStore,
+        records: Sequence[WalletRecord],
+        refused: RefusedEvents,
     ) -> None:
         self._config = config
         self._journal = journal
@@ -77,7 +87,9 @@ class _Session:
         claims = [record for record in records if isinstance(record, Claim)]
         wallet = Wallet(Payer(config.payer_policy, payments), Payee(config.payee_policy, claims))
         crash_point = CrashPoint(config.store.path, journal)
-        self._loop: Loop[WalletEvent] = Loop(wallet, self._commit, self._perform, crash_point, journal)
+        self._loop: Loop[WalletEvent] = Loop(
+            wallet, self._commit, self._perform, crash_point, journal, refused, self._refuse
+        )
         self._desk = Desk(
             node,
             self._neighbourhood,
@@ -108,6 +120,10 @@ class _Session:
 
     async def _perform(self, effect: WalletEffect) -> None:
         await self._performer.perform(effect)
+
+    async def _refuse(self, event: WalletEvent) -> None:
+        """What the engine could not take in is dropped: nobody waits for an answer of a wallet."""
+        self._journal.note("refused", event=type(event).__name__)
 
     def _away(self) -> None:
         self._neighbourhood.away()
@@ -143,7 +159,7 @@ class _Session:
             self._journal.note("message dropped", because=error)
             return
         if isinstance(asked, Announced):
-            self._tasks.create_task(self._with_invoices(asked))
+            self._tasks.create_task(guarded(self._journal, "payment_pending", self._with_invoices(asked)))
         elif asked is not None:
             self._loop.enqueue(asked)
 
@@ -162,7 +178,7 @@ class _Session:
         except NoLspError:
             return
         if connected:
-            self._tasks.create_task(self._ask())
+            self._tasks.create_task(guarded(self._journal, "the LSP's offer", self._ask()))
 
     async def _ask(self) -> None:
         try:

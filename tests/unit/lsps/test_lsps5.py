@@ -102,6 +102,9 @@ def test_500_a_url_over_1024_characters() -> None:
         "https://b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example/x",
         "https://user@push.example/x",
         "https://user:password@push.example/x",
+        "https://xn--/",
+        "https://xn--a/x",
+        f"https://xn--{'a' * 500}/x",
     ],
 )
 def test_501_what_is_no_url(url: str) -> None:

@@ -100,6 +100,36 @@ def test_redirects_are_not_followed(authority: Authority, status: int) -> None:
     assert server.connections == len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "location: https://xn--/",
+        "location: https://[::1/",
+        "location: https://a:b/",
+        "location: //xn--/",
+        "location: ",
+        f"location: https://a/{'x' * 60_000}",
+        "set-cookie: a=b; expires=Thu, 01-Jan-99999999999 00:00:00 GMT",
+        f"set-cookie: a=b; max-age={'9' * 5000}",
+        "content-type: text/html; charset=no-such",
+    ],
+)
+@pytest.mark.parametrize("status", ["302 Found", "200 OK"])
+def test_nothing_of_an_answer_but_its_status_counts(authority: Authority, status: str, header: str) -> None:
+    posted, server = post_to(authority, answer(f"HTTP/1.1 {status}\n{header}\ncontent-length: 0\n\n"))
+    assert posted.failure is (None if status == "200 OK" else Failure.STATUS)
+    assert server.connections == 1
+
+
+def test_a_fault_in_a_library_ends_its_own_post_only(authority: Authority) -> None:
+    async def resolve(host: str, port: int) -> Iterable[str]:
+        raise RuntimeError("nobody foresaw this")
+
+    posted = post(poster(authority, resolve=resolve), f"https://{NAME}/")
+    assert posted.failure is Failure.PROTOCOL
+    assert "nobody foresaw this" in posted.detail
+
+
 def test_an_endless_body_after_200_is_not_read(authority: Authority) -> None:
     endless = answer_without_end("HTTP/1.1 200 OK\ncontent-type: text/plain\n\n", "x" * 65536)
     assert post_to(authority, endless)[0].delivered
@@ -154,7 +184,9 @@ def post(posting: Poster, url: str) -> Posted:
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("url", ["http://push.test/", "ftp://push.test/", "push.test", "", "https://[::1/"])
+@pytest.mark.parametrize(
+    "url", ["http://push.test/", "ftp://push.test/", "push.test", "", "https://[::1/", "https://xn--/"]
+)
 def test_only_https(authority: Authority, url: str) -> None:
     names = Names(push_test=[["127.0.0.1"]])
     assert post(poster(authority, names=names), url).failure is Failure.URL

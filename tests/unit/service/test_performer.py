@@ -113,3 +113,12 @@ def test_messages_that_cannot_be_sent_break_nothing(error: Exception) -> None:
 def test_a_reply_path_made_to_be_too_long_breaks_nothing() -> None:
     hops = (BlindedHop(PEER, bytes(60_000)),)
     assert perform(do.SendAlong(BlindedPath(PEER, PEER, hops), RELEASED, PEER), AWAY, onion_route=(PEER,)) == []
+
+
+@pytest.mark.parametrize("effect", [ORDER, do.TrackPayment(HASH), do.Deliver(PEER, HASH, MESSAGE)])
+def test_an_error_that_nobody_foresaw_ends_that_effect_only(effect: do.Effect) -> None:
+    assert len(perform(effect, OverflowError("Python int too large to convert to SQLite INTEGER"))) == 1
+
+
+def test_an_answer_that_fails_in_an_unknown_way_may_have_got_through() -> None:
+    assert perform(do.Answer(KEY, Verdict.RESUME), RuntimeError("no idea")) == []
