@@ -8,6 +8,8 @@ class AmountError(ValueError):
     """The text is no amount; the message says how to write one."""
 
 
+MAX_MSAT = 21_000_000 * 100_000_000 * 1_000
+"""All bitcoin that there can be."""
 _MSAT_PER_UNIT = {"msat": 1, "sat": 1_000, "btc": 100_000_000_000}
 
 
@@ -17,6 +19,8 @@ def parse_msat(text: str) -> int:
     if not match:
         raise AmountError(f"{text!r} is no amount; write it with its unit, like 1000sat, 1500msat or 0.01btc")
     msat = Decimal(match[1].replace("_", "")) * _MSAT_PER_UNIT[match[2]]
+    if msat > MAX_MSAT:
+        raise AmountError("that is more than all bitcoin there can be: 21000000btc at most")
     if msat != int(msat) or msat <= 0:
         raise AmountError(f"{text!r} is no whole, positive number of millisatoshi")
     return int(msat)

@@ -28,6 +28,7 @@ node_id = "02..."                       # the LSP, if the phone has channels wit
 slack_blocks = 288
 """
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -41,6 +42,9 @@ from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.payee.policy import Policy as PayeePolicy
 from asyncpay.engine.payer.policy import Policy as PayerPolicy
 from asyncpay.lightning import NodeId
+
+MAX_SOCKET_PATH_BYTES = 107
+"""The longest path of a Unix socket on Linux (sun_path, without the zero byte behind it)."""
 
 
 class ConfigError(Exception):
@@ -69,6 +73,11 @@ class ClnConfig(_Section):
     implementation: Literal["cln"]
     rpc_file: Path
 
+    @field_validator("rpc_file")
+    @classmethod
+    def _fits(cls, value: Path) -> Path:
+        return _as_socket(value, value)
+
     def __str__(self) -> str:
         return f"CLN at {self.rpc_file}"
 
@@ -82,10 +91,16 @@ class StoreConfig(_Section):
 
     path: Path
 
+    @field_validator("path")
+    @classmethod
+    def _fits(cls, value: Path) -> Path:
+        _as_socket(_socket_of(value), value)
+        return value
+
     @property
     def socket(self) -> Path:
         """The Unix socket on which the running component answers its command line."""
-        return self.path.with_name(self.path.name + ".sock")
+        return _socket_of(self.path)
 
 
 class WebhooksConfig(_Section):
@@ -151,6 +166,25 @@ class WalletConfig(_Section):
     def payee_policy(self) -> PayeePolicy:
         """The policy's part that is the payee's."""
         return PayeePolicy(**_of(PayeePolicy, self.policy))
+
+
+def _socket_of(store: Path) -> Path:
+    if not store.name:
+        raise ValueError(f"{store} is a directory. Name a file")
+    return store.with_name(store.name + ".sock")
+
+
+def _as_socket(socket: Path, named: Path) -> Path:
+    """The path, if it can be that of a Unix socket; ValueError."""
+    length = len(os.fsencode(socket))
+    if "\0" in str(socket):
+        raise ValueError("the path has a zero byte in it")
+    if length > MAX_SOCKET_PATH_BYTES:
+        raise ValueError(
+            f"the socket {socket} has a path of {length} bytes, and the system takes {MAX_SOCKET_PATH_BYTES}. "
+            + ("Choose a shorter path" if socket == named else "It lies beside the store: choose a shorter path for it")
+        )
+    return socket
 
 
 def _of(policy: type, values: Mapping[str, Any]) -> dict[str, Any]:

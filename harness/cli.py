@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from asyncpay.amounts import parse_msat, show_sat
+from asyncpay.terminal import styled
 from harness import bringup, cli_matrix, cli_phone, cli_push, demo, doctor, service_images
 from harness import status as status_view
 from harness.cli_common import AsJson, Which, err, errors_as_sentences, out
@@ -212,7 +213,7 @@ def doctor_(as_json: AsJson = False) -> None:
 
 
 def _progress(line: str) -> None:
-    err.print(line, highlight=False, soft_wrap=True)
+    err.print(line, soft_wrap=True)
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:
@@ -226,7 +227,7 @@ def _phases_table(name: str, phases: Phases) -> Table:
     table = Table(title=f"testbed {name} is up", title_justify="left", show_header=False)
     for phase, seconds in phases.seconds.items():
         table.add_row(phase, f"{seconds:.1f} s")
-    table.add_row("[bold]all", f"[bold]{phases.total_seconds:.1f} s")
+    table.add_row("all", f"{phases.total_seconds:.1f} s", style="bold")
     return table
 
 
@@ -234,5 +235,5 @@ def _doctor_table(checks: list[doctor.Check]) -> Table:
     colours = {doctor.State.OK: "green", doctor.State.WARNING: "yellow", doctor.State.MISSING: "red"}
     table = Table("", "", "found", "what to do")
     for check in checks:
-        table.add_row(f"[{colours[check.state]}]{check.state.value}", check.name, check.detail, check.remedy)
+        table.add_row(styled((check.state.value, colours[check.state])), check.name, check.detail, check.remedy)
     return table

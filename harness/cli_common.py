@@ -5,18 +5,17 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from asyncpay.amounts import AmountError
+from asyncpay.terminal import SafeConsole, styled
 from harness.errors import TestbedError
 from harness.images import ImageUnavailableError
 
 UNAVAILABLE_EXIT = 3
 """What was asked for cannot be run on this machine, as opposed to: it failed."""
 
-out = Console()
-err = Console(stderr=True)
+out = SafeConsole()
+err = SafeConsole(stderr=True)
 
 Which = Annotated[
     str | None,
@@ -31,8 +30,8 @@ def errors_as_sentences() -> Iterator[None]:
     try:
         yield
     except ImageUnavailableError as error:
-        err.print(f"[yellow]UNAVAILABLE[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        err.print(styled(("UNAVAILABLE", "yellow"), f" {error}"), soft_wrap=True)
         raise typer.Exit(UNAVAILABLE_EXIT) from None
     except (TestbedError, AmountError) as error:
-        err.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        err.print(styled(("error:", "red"), f" {error}"), soft_wrap=True)
         raise typer.Exit(2) from None

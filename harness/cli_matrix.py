@@ -8,6 +8,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from asyncpay.terminal import styled
 from harness import matrix, matrix_pictures
 from harness.cli_common import err, errors_as_sentences, out
 from harness.errors import TestbedError
@@ -37,7 +38,7 @@ def run(
         cells = _run(chosen, folder)
         files = matrix_pictures.write_all(cells, folder)
     out.print(_table(cells))
-    out.print("pictures and records: " + ", ".join(map(str, files)), highlight=False, soft_wrap=True)
+    out.print("pictures and records: " + ", ".join(map(str, files)), soft_wrap=True)
     raise typer.Exit(matrix.exit_code(cells, allow_unavailable))
 
 
@@ -55,14 +56,14 @@ def _run(chosen: list[dict[str, Implementation]], folder: Path) -> list[Cell]:
             cells.append(cell)
             progress.advance(task)
             seconds = "" if cell.result is Result.UNAVAILABLE else f" in {cell.seconds:g} s"
-            err.print(f"{cell.name} [{STYLES[cell.result]}]{cell.result.value}[/]{seconds}", highlight=False)
+            err.print(styled(f"{cell.name} ", (cell.result.value, STYLES[cell.result]), seconds))
     return cells
 
 
 def _table(cells: list[Cell]) -> Table:
     table = Table("A-LSP_a-LSP_b-B", "router", "result", "seconds", "steps", "how, or why not")
     for cell in cells:
-        result = f"[{STYLES[cell.result]}]{cell.result.value}[/]"
+        result = styled((cell.result.value, STYLES[cell.result]))
         steps = "all" if cell.steps == matrix.ALL_STEPS else ",".join(map(str, cell.steps)) or "none"
         table.add_row(
             cell.name,

@@ -107,7 +107,7 @@ def status_(context: typer.Context, which: Which = None, as_json: AsJson = False
 def _show(phone: Phone) -> None:
     seen = status.look_at_phone(phone)
     apps = ", ".join(f"{app['name']} {_app(app)}" for app in phone.container.status()["apps"])
-    out.print(f"{phone.name} is {seen.state}; link to {seen.lsp}: {seen.link}; {apps}", highlight=False, soft_wrap=True)
+    out.print(f"{phone.name} is {seen.state}; link to {seen.lsp}: {seen.link}; {apps}", soft_wrap=True)
 
 
 def _app(app: dict[str, object]) -> str:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
+from asyncpay.terminal import styled
 from harness.cli_common import AsJson, Which, errors_as_sentences, out
 from harness.inside.push_records import Behaviour, Push
 from harness.testbed import Testbed
@@ -45,19 +45,19 @@ def _table(seen: list[Push]) -> Table:
     table.add_column("genuine", overflow="fold")
     table.add_column("had by the phone", min_width=12)
     for push in seen:
-        method = "?" if push.method is None else escape(push.method.rpartition(".")[2])
+        method = "?" if push.method is None else push.method.rpartition(".")[2]
         if push.refused is None:
-            genuine = "yes"
+            genuine = styled("yes")
         elif push.checked:
-            genuine = f"[red]no: {escape(push.refused)}"
+            genuine = styled((f"no: {push.refused}", "red"))
         else:
-            genuine = f"[yellow]not checked: {escape(push.refused)}"
+            genuine = styled((f"not checked: {push.refused}", "yellow"))
         if push.refused is not None:
-            had = "never"
+            had = styled("never")
         elif push.delivered is None:
-            had = f"[yellow]not yet, tried {push.attempts} times"
+            had = styled((f"not yet, tried {push.attempts} times", "yellow"))
         else:
-            had = _clock(push.delivered)
+            had = styled(_clock(push.delivered))
         table.add_row(_clock(push.time), push.phone, method, genuine, had)
     return table
 

@@ -47,14 +47,14 @@ def run(console: Console, running: Testbed | None = None) -> None:
 
 def _play(testbed: Testbed, console: Console) -> None:
     def tell(sentence: str) -> None:
-        console.print(f"[bold]{sentence}[/]", highlight=False)
+        console.print(sentence, style="bold")
 
     job = MainJob(testbed, tell, lambda reached: console.print(_line(reached, testbed.chain.height_blocks)))
     moved = job.play()
-    console.print(f"\nA's proof of payment: preimage {job.preimage}", highlight=False, soft_wrap=True)
+    console.print(f"\nA's proof of payment: preimage {job.preimage}", soft_wrap=True)
     console.print(status.channels_table(status.look(testbed)))
     changes = ", ".join(f"{name} {_signed(msat)}" for name, msat in moved.items())
-    console.print(f"\nCounted on the nodes: {changes}\n", highlight=False)
+    console.print(f"\nCounted on the nodes: {changes}\n")
 
 
 def _line(reached: Reached, height_blocks: int) -> Table:

@@ -5,10 +5,11 @@ from typing import Any
 
 from rich import box
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from asyncpay.amounts import in_sat
+from asyncpay.terminal import styled
 from harness.errors import NodeError
 from harness.lsp import Lsp
 from harness.nodes.base import Channel, Info, Node
@@ -200,14 +201,14 @@ def nodes_table(status: Status) -> Group:
     for node in status.nodes:
         known = (node.name, node.role, f"{node.implementation} {node.version or ''}")
         if node.problem:
-            table.add_row(*known, "[red]-")
+            table.add_row(*known, styled(("-", "red")))
         else:
             assert node.onchain_sat is not None
             assert node.channel_balance_msat is not None
-            block = str(node.height_blocks) + ("" if node.synced else " [yellow]syncing")
+            block = styled(str(node.height_blocks), "" if node.synced else (" syncing", "yellow"))
             amounts = (in_sat(node.onchain_sat * 1_000), in_sat(node.channel_balance_msat))
             table.add_row(*known, block, *amounts)
-    problems = [f"  [red]{node.name}: {escape(node.problem)}" for node in status.nodes if node.problem]
+    problems = [styled((f"  {node.name}: {node.problem}", "red")) for node in status.nodes if node.problem]
     return Group(table, *problems, *([""] if problems else []))
 
 
@@ -216,7 +217,7 @@ def components_table(status: Status) -> Table:
     table = Table("component", "beside", "attached", title="LSP components", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("held payments", justify="right")
     for component in status.components:
-        attached = "yes" if component.attached else f"[red]no: {component.problem}"
+        attached = styled("yes" if component.attached else (f"no: {component.problem}", "red"))
         held_payments = "" if component.held_payments is None else str(component.held_payments)
         table.add_row(component.name, component.node, attached, held_payments)
     return table
@@ -226,9 +227,9 @@ def phones_table(status: Status) -> Table:
     """The phones as a table for the terminal."""
     table = Table("phone", "is", "link", "wallet", title="phones", title_justify="left", box=box.SIMPLE_HEAD)
     for phone in status.phones:
-        colour = "" if phone.link == "whole" else "[yellow]"
+        link = styled((f"{phone.link} (to {phone.lsp})", "" if phone.link == "whole" else "yellow"))
         wallet = "runs" if phone.wallet_runs else "does not run"
-        table.add_row(phone.name, phone.state, f"{colour}{phone.link} (to {phone.lsp})", wallet)
+        table.add_row(phone.name, phone.state, link, wallet)
     return table
 
 
@@ -243,18 +244,18 @@ def channels_table(status: Status) -> Table:
     table.add_column(overflow="fold")
     for channel in status.channels:
         left, right = ("?" if msat is None else in_sat(msat) for msat in channel.balances_msat)
-        state = [channel.short_channel_id, "private" if channel.private else "announced"]
-        if not channel.active:
-            state.append("[red]not usable[/]")
-        if channel.htlcs:
-            state.append(f"[yellow]{channel.htlcs} HTLC[/]")
-        table.add_row(channel.ends[0], left, _bar(channel), right, channel.ends[1], " ".join(state))
+        state = styled(
+            f"{channel.short_channel_id} {'private' if channel.private else 'announced'}",
+            "" if channel.active else (" not usable", "red"),
+            (f" {channel.htlcs} HTLC", "yellow") if channel.htlcs else "",
+        )
+        table.add_row(channel.ends[0], left, _bar(channel), right, channel.ends[1], state)
     return table
 
 
-def _bar(channel: ChannelStatus, cells: int = 12) -> str:
+def _bar(channel: ChannelStatus, cells: int = 12) -> Text:
     left, right = channel.balances_msat
     if left is None:
         left = channel.capacity_sat * 1_000 - (right or 0)
     filled = round(cells * left / (channel.capacity_sat * 1_000))
-    return f"[green]{'█' * filled}[/][blue]{'█' * (cells - filled)}[/]"
+    return styled(("█" * filled, "green"), ("█" * (cells - filled), "blue"))

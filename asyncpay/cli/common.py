@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from asyncpay import config as configuration
 from asyncpay.config import LspConfig, WalletConfig
 from asyncpay.service.control import NotRunningError, RefusedError
+from asyncpay.terminal import SafeConsole, styled
 
 C = TypeVar("C", LspConfig, WalletConfig)
 
-out = Console()
-err = Console(stderr=True)
+out = SafeConsole()
+err = SafeConsole(stderr=True)
 
 
 def load(path: Path, kind: type[C]) -> C:
@@ -29,8 +28,13 @@ def load(path: Path, kind: type[C]) -> C:
 
 def fail(problem: object, code: int) -> NoReturn:
     """Say what is wrong, and end with this exit code."""
-    err.print(f"[red]error:[/] {escape(str(problem))}", highlight=False, soft_wrap=True)
+    show_error(problem)
     raise typer.Exit(code) from None
+
+
+def show_error(problem: object) -> None:
+    """Say what is wrong, on standard error."""
+    err.print(styled(("error:", "red"), f" {problem}"), soft_wrap=True)
 
 
 @contextmanager

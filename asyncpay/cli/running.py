@@ -4,15 +4,16 @@ Apart from the questions to a running one: these are asked often, and need none 
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 
 import typer
-from rich.markup import escape
 
-from asyncpay.cli.common import C, err
+from asyncpay.cli.common import C, show_error
 from asyncpay.config import LspConfig, WalletConfig
 from asyncpay.service import lsp
+from asyncpay.service.control import SocketError
 from asyncpay.service.journal import Journal
 from asyncpay.service.wallet import session
 from asyncpay.store import StoreError
@@ -30,12 +31,13 @@ def run_wallet(config: WalletConfig) -> None:
 
 def _run(service: Callable[[C, Journal], Awaitable[None]], config: C) -> None:
     """Exit code 2 if the component cannot run."""
+    os.umask(0o077)  # what it writes holds secrets: pids and preimages
     journal = Journal()
     try:
         asyncio.run(_until_signalled(service(config, journal)))
-    except* (StoreError, ValueError) as problems:
+    except* (StoreError, SocketError, ValueError) as problems:
         for problem in problems.exceptions:
-            err.print(f"[red]error:[/] {escape(str(problem))}", highlight=False, soft_wrap=True)
+            show_error(problem)
         raise typer.Exit(2) from None
     journal.note("stopped")
 

@@ -14,6 +14,7 @@ from asyncpay.cli import common
 from asyncpay.config import WalletConfig
 from asyncpay.service import control
 from asyncpay.service.status_tables import show_time
+from asyncpay.terminal import literal, styled
 
 app = typer.Typer(no_args_is_help=True, help="The wallet of a phone: pays and is paid while mostly offline.")
 
@@ -23,6 +24,7 @@ ConfigFile = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="machine-readable, on standard output")]
 DEFAULT = Path("wallet.toml")
 DAY_SECONDS = 86_400
+MAX_EXPIRY_DAYS = 365
 
 
 @app.command()
@@ -47,7 +49,7 @@ def status(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
         common.out.print(f"payments {seen['unfinished_payments']} under way")
         for error in seen["last_errors"][-3:]:
             when = show_time(error["time"]) + (f" ({error['times']} times)" if error["times"] > 1 else "")
-            common.out.print(f"{when} [red]{error['what']}[/]: {error['because']}", highlight=False)
+            common.out.print(styled(f"{when} ", (error["what"], "red"), f": {error['because']}"))
     raise typer.Exit(0 if seen["healthy"] else 1)
 
 
@@ -90,7 +92,7 @@ def receive(
 ) -> None:
     """Make an invoice. The phone must be online for it, and may be offline when it is paid."""
     asked = {"amount_msat": _amount(amount), "description": description}
-    answer = _ask(config, "receive", expiry_seconds=int(expiry_days * DAY_SECONDS), **asked)
+    answer = _ask(config, "receive", expiry_seconds=_expiry_seconds(expiry_days), **asked)
     _say(answer, as_json, answer["invoice"])
 
 
@@ -129,9 +131,9 @@ def pay(
     if as_json:
         print(json.dumps(payment, indent=2))
     elif payment["state"] == "handed over":
-        common.out.print("[green]handed over:[/] the phone may go offline", highlight=False)
+        common.out.print(styled(("handed over:", "green"), " the phone may go offline"))
     elif payment["state"] == "settled":
-        common.out.print(f"[green]settled:[/] preimage {payment['preimage']}", highlight=False, soft_wrap=True)
+        common.out.print(styled(("settled:", "green"), f" preimage {payment['preimage']}"), soft_wrap=True)
     if payment["state"] == "failed":
         common.fail(f"payment {payment['payment_hash']} failed: {payment['failure']}", 1)
 
@@ -177,7 +179,7 @@ def _ask(config: Path, verb: str, progress: Callable[[Any], None] = lambda _: No
 
 def _say(answer: Any, as_json: bool, sentence: str) -> None:
     """Text that is to be copied is never wrapped or coloured."""
-    print(json.dumps(answer, indent=2) if as_json else sentence)
+    print(json.dumps(answer, indent=2) if as_json else literal(sentence))
 
 
 class _Progress:
@@ -189,7 +191,7 @@ class _Progress:
     def __call__(self, payment: Any) -> None:
         state = payment["state"]
         if payment["ended_at"] is None and state not in (self._shown, "handed over"):
-            common.out.print(f"{_clock(time.time())} {state}", highlight=False)
+            common.out.print(f"{_clock(time.time())} {state}")
             self._shown = state
 
 
@@ -198,6 +200,12 @@ def _amount(text: str) -> int:
         return parse_msat(text)
     except AmountError as error:
         common.fail(error, 2)
+
+
+def _expiry_seconds(days: float) -> int:
+    if not 0 < days <= MAX_EXPIRY_DAYS:  # not a number is neither
+        common.fail(f"--expiry-days {days:g}: an invoice is good for {MAX_EXPIRY_DAYS} days at most", 2)
+    return int(days * DAY_SECONDS)
 
 
 def _clock(unix_seconds: float) -> str:

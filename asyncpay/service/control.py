@@ -9,7 +9,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,11 +29,15 @@ class NotRunningError(Exception):
     """Nobody answers at the socket, or no longer; the text names it."""
 
 
+class SocketError(Exception):
+    """The socket for the command line cannot be made; the text says why and what to do."""
+
+
 @asynccontextmanager
 async def serving(path: Path, verbs: Mapping[str, Verb]) -> AsyncIterator[None]:
     """Answer every connection while in this context. Only this user may connect.
 
-    Afterwards nobody is waited for: who still waits for an answer finds the connection closed.
+    Afterwards nobody is waited for: who still waits for an answer finds the connection closed. SocketError.
     """
     answering: set[asyncio.Task[None]] = set()
     over = False
@@ -66,22 +70,35 @@ async def _answer(verbs: Mapping[str, Verb], reader: asyncio.StreamReader, write
         verb = verbs[request["verb"]]
         await say("result", await verb(request["arguments"], lambda what: say("progress", what)))
     except RefusedError as refusal:
-        await say("error", str(refusal))
+        await _say_if_there(say, str(refusal))
     except ConnectionError:
         pass  # whoever asked has gone; what was begun goes on
     except (ValueError, KeyError, TypeError) as error:
-        await say("error", f"a request that is not understood here: {error!r}")
+        await _say_if_there(say, f"a request that is not understood here: {error!r}")
+    except Exception as error:  # the last resort: a fault of ours ends this request only
+        await _say_if_there(say, f"the request failed: unexpected error {error!r}")
     finally:
         writer.close()
 
 
+async def _say_if_there(say: Callable[[str, Plain], Awaitable[None]], what: str) -> None:
+    with suppress(OSError):
+        await say("error", what)
+
+
 def listen(path: Path) -> socket.socket:
-    """A Unix socket for this user alone."""
-    path.unlink(missing_ok=True)  # left by a process that was killed: the store's lock is ours, so it is gone
+    """A Unix socket for this user alone. SocketError."""
     listener = socket.socket(socket.AF_UNIX)
     old_mask = os.umask(0o177)
     try:
+        path.unlink(missing_ok=True)  # left by a process that was killed: the store's lock is ours, so it is gone
         listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise SocketError(
+            f"cannot listen at {path}: {error.strerror or error}. Remove what is there, or choose another path for the "
+            "store, beside which this socket lies."
+        ) from None
     finally:
         os.umask(old_mask)
     return listener

@@ -1,6 +1,12 @@
-"""What happened, one JSON object a line on standard output, for people with `jq` and for programs."""
+"""What happened, one JSON object a line on standard output, for people with `jq` and for programs.
+
+Nothing depends on the log: where it cannot be written (a full disk, a pipe that nobody reads) the component goes on,
+counts the lines that are lost, and says so as soon as it can write again.
+"""
 
 import json
+import os
+import select
 import sys
 import time
 import traceback
@@ -8,21 +14,70 @@ from collections import deque
 from typing import TextIO
 
 LAST_ERRORS = 20
+PATIENCE_SECONDS = 1.0
+"""How long a reader may keep the component waiting, once; after that lines are lost until it reads again."""
+_PIECE_BYTES = 512
+"""What a pipe that can be written to takes without waiting (POSIX's PIPE_BUF is this or more)."""
+
+_LARGEST = 2**64
+
+
+class _Output:
+    """Writes to a file descriptor and neither fails nor waits for a reader."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self._stuck = False
+        self._torn = False  # the last line was cut off
+
+    def write(self, line: str) -> bool:
+        """Write a line; false if it is lost."""
+        data = (b"\n" if self._torn else b"") + line.encode(errors="backslashreplace")
+        while data:
+            try:
+                if not self._poll.poll(0 if self._stuck else PATIENCE_SECONDS * 1_000):
+                    self._stuck = True
+                    return False
+                written = os.write(self._descriptor, data[:_PIECE_BYTES])
+            except OSError:  # POLLERR of a closed pipe, too, is told by the write
+                return False
+            self._torn = True
+            data = data[written:]
+        self._stuck = self._torn = False
+        return True
 
 
 class Journal:
-    """Writes events as JSON lines and remembers the last errors for the status."""
+    """Writes events as JSON lines and remembers the last errors for the status.
 
-    def __init__(self, stream: TextIO = sys.stdout) -> None:
+    stream: standard output if None, which may be closed.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
+        self._output = _standard_output() if stream is None else None
+        self._lost = 0
         self.errors: deque[dict[str, object]] = deque(maxlen=LAST_ERRORS)
 
     def note(self, what: str, **details: object) -> None:
         """Write one line: the time (Unix seconds), what happened, and details; bytes as hex, None left out."""
-        line = {"time": round(time.time(), 3), "what": what}
-        line |= {name: _plain(value) for name, value in details.items() if value is not None}
-        self._stream.write(json.dumps(line) + "\n")
-        self._stream.flush()
+        line = {name: _plain(value) for name, value in details.items() if value is not None}
+        if self._lost and self._write({"what": "log lines lost", "lines": self._lost}):
+            self._lost = 0
+        self._lost += not self._write({"what": what} | line)
+
+    def _write(self, line: dict[str, object]) -> bool:
+        text = json.dumps({"time": round(time.time(), 3)} | line) + "\n"
+        try:
+            if self._stream is not None:
+                self._stream.write(text)
+                self._stream.flush()
+                return True
+            return self._output is not None and self._output.write(text)
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            return False
 
     def error(self, what: str, because: object) -> None:
         """Write a line about something that went wrong, and keep it for the status: what repeats itself once, with the
@@ -44,11 +99,21 @@ class Journal:
         self.error(f"{what}: unexpected error", f"{error!r}{place}")
 
 
+def _standard_output() -> _Output | None:
+    """None where the process was started with its standard output closed: the number may be another file's now."""
+    try:
+        return None if sys.stdout is None else _Output(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return None
+
+
 def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+        return hex(value)  # in decimal Python refuses to write numbers of thousands of digits
     if isinstance(value, (str, int, float)):
         return value
     return str(value)

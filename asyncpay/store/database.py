@@ -5,9 +5,10 @@ The schema is migrated upwards, from version to version, and never downwards.
 """
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,8 @@ from asyncpay.lightning import ChannelId, ShortChannelId
 from asyncpay.store.rows import Shape, Value, u64_column
 
 R = TypeVar("R")
+
+_FOR_OWNER = 0o600
 
 _NO_PLACE = (OverflowError, UnicodeEncodeError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 """What sqlite3 raises for a value: more than 64 bits, half a surrogate pair, too long, of no type that it knows."""
@@ -129,7 +132,8 @@ class Store(Generic[R]):
         """Two processes on one file would decide twice."""
         path = self._path
         try:
-            lock = path.with_name(path.name + ".lock").open("wb")
+            lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_WRONLY, _FOR_OWNER), "wb")
+            _make_private(path)
         except OSError as error:
             raise StoreError(
                 f"cannot use {path}: {error}. Make its directory, or allow this user to write there."
@@ -213,6 +217,15 @@ class Store(Generic[R]):
 def _channel_id(name: str) -> bytes:
     """For migrations: the column of a channel that was kept by this name."""
     return ChannelId.from_name(ShortChannelId.parse(name))
+
+
+def _make_private(path: Path) -> None:
+    """Make the file for its owner alone, and what SQLite puts beside it; earlier releases left them open to read."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode=_FOR_OWNER))
+    for name in (path.name, *(path.name + suffix for suffix in (".lock", "-wal", "-shm"))):
+        with suppress(FileNotFoundError, PermissionError):  # another user's file: what it may be read by is theirs
+            path.with_name(name).chmod(_FOR_OWNER)
 
 
 def _statements(script: str) -> Iterator[str]:

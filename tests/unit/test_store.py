@@ -33,6 +33,7 @@ from asyncpay.store import LspStore, StoreError, UnstorableError
 from asyncpay.wire.messages import BlockState
 from asyncpay.wire.onion import OnionMessage
 
+SECRET = 0o600
 NODE = st.binary(min_size=33, max_size=33)
 HASH = st.binary(min_size=32, max_size=32)
 TIME = st.floats(0, 1e10)
@@ -319,3 +320,28 @@ def test_a_file_without_permission_is_said_to_be_so(path: Path) -> None:
     path.chmod(0o400)
     with pytest.raises(StoreError, match="permissions"):
         LspStore(path)
+
+
+# --- secrets ---
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
+
+
+def test_all_of_its_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    old_mask = os.umask(0o022)
+    try:
+        with LspStore(tmp_path / "lsp.sqlite") as store:
+            store.commit([Put(Webhook(client=bytes(33), app_name="a", url="b", used_at=0))])
+            names = {"lsp.sqlite", "lsp.sqlite.lock", "lsp.sqlite-wal", "lsp.sqlite-shm"}
+            assert modes(tmp_path) == dict.fromkeys(names, SECRET)
+    finally:
+        os.umask(old_mask)
+
+
+def test_files_that_an_earlier_release_left_open_to_read_are_closed(tmp_path: Path) -> None:
+    for name in ("lsp.sqlite", "lsp.sqlite.lock"):
+        (tmp_path / name).touch(mode=0o644)
+    LspStore(tmp_path / "lsp.sqlite").close()
+    assert set(modes(tmp_path).values()) == {SECRET}

@@ -6,7 +6,7 @@
 It decides nothing and keeps nothing: the asyncpay process does, which reaches it through lightningd's own RPC.
 
     asyncpay-attach                     begin: {session}; everything held is offered (again) as events
-    asyncpay-events SESSION AFTER       wait for events after this one: {events: [{number, topic, payload}, ...]}
+    asyncpay-events SESSION AFTER       wait for events after this one: {events: [{number, topic, payload}], dropped}
     asyncpay-answer SCID ID RESULT [PAYMENT_KEY]   answer an HTLC: {answered}, false if it is not held (any more)
 
 Two rules only are its own: an HTLC that ends at this node continues at once, and one within the margin of its expiry
@@ -23,12 +23,14 @@ of its answers may be malformed: lightningd dies of those.
 """
 
 import functools
+import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 from pyln.client import Plugin, RpcException
@@ -41,7 +43,11 @@ TICK_SECONDS = 0.25
 LOOK_UP_SECONDS = 0.25
 """How often the channels of HTLCs are looked up that are held: most are not for so long."""
 MAX_EVENTS = 10_000
-"""A process that falls behind by more must attach anew."""
+"""A process that falls behind by more must attach anew. Offers of HTLCs do not count: those are held in any case."""
+MAX_MESSAGE_BYTES = 16_000_000
+"""Of peers' messages that wait for the process. What comes beyond is dropped: any peer can send more of them."""
+MAX_REPLY_EVENTS, MAX_REPLY_BYTES = 1_000, 8_000_000
+"""Of one answer to the question for events; the process asks again at once."""
 MARGIN_BLOCKS = 6
 """An HTLC that expires in so many blocks is failed: before its payer has a reason to close the channel."""
 
@@ -64,6 +70,9 @@ NOTIFICATIONS = (
 )
 ONION_HOOKS = ("onion_message_recv", "onion_message_recv_secret")
 """Passed on as they come; their only answer is to continue."""
+MESSAGES = {"custommsg", "onionmessage_forward_fail", *ONION_HOOKS}
+"""What peers send at will."""
+OFFER = "htlc_accepted"
 
 Key = tuple[str, int]
 """An incoming HTLC: short_channel_id and id."""
@@ -94,7 +103,10 @@ class Exchange:
         self._starting = True  # until a peer connects, no HTLC can be new
         self._sessions = 0
         self._session: int | None = None
-        self._events: deque[Payload] = deque()
+        self._events: deque[tuple[Payload, int]] = deque()  # with its size in bytes
+        self._counted = 0  # events but offers
+        self._message_bytes = 0
+        self._dropped = 0  # messages, in this session
         self._number = 0
         self._question: Any = None  # the request for events that has no answer yet
         self._answer_by = 0.0
@@ -108,7 +120,7 @@ class Exchange:
             self._session = self._sessions
             self._last_heard = self._clock()
             for held in self._held.values():
-                self.report("htlc_accepted", held.payload)
+                self.report(OFFER, held.payload)
             return {"session": self._session}
 
     def ask(self, session: int, after: int, request: Any) -> None:
@@ -118,8 +130,8 @@ class Exchange:
                 request.set_exception(RpcException("this session is over: attach again", SESSION_OVER))
                 return
             self._reply()
-            while self._events and self._events[0]["number"] <= after:
-                self._take(self._events.popleft())
+            while self._events and self._events[0][0]["number"] <= after:
+                self._take(*self._events.popleft())
             self._question, self._answer_by = request, self._clock() + POLL_SECONDS
             if self._events:
                 self._reply()
@@ -144,7 +156,7 @@ class Exchange:
         else:
             with self._lock:
                 self._held[key_of(payload)] = Held(payload, request, self._clock(), taken=self._starting)
-                self.report("htlc_accepted", payload)
+                self.report(OFFER, payload)
 
     def block(self, height: int) -> None:
         """The chain has grown: what has come within the margin of its expiry is failed."""
@@ -160,9 +172,14 @@ class Exchange:
             self._starting &= topic != "connect"
             if self._session is None:
                 return
+            size = len(json.dumps(payload))
+            if topic in MESSAGES and self._message_bytes + size > MAX_MESSAGE_BYTES:
+                self._dropped += 1
+                return
             self._number += 1
-            self._events.append({"number": self._number, "topic": topic, "payload": payload})
-            if len(self._events) > MAX_EVENTS:
+            self._events.append(({"number": self._number, "topic": topic, "payload": payload}, size))
+            self._count(topic, size, 1)
+            if self._counted > MAX_EVENTS:
                 self._end_session()
             else:
                 self._reply()
@@ -199,10 +216,24 @@ class Exchange:
         if self._question is not None:
             question, self._question = self._question, None
             self._last_heard = self._clock()
-            question.set_result({"events": list(self._events)})
+            question.set_result({"events": list(self._page()), "dropped": self._dropped})
 
-    def _take(self, event: Payload) -> None:
-        if event["topic"] == "htlc_accepted" and (held := self._held.get(key_of(event["payload"]))):
+    def _page(self) -> Iterator[Payload]:
+        """The first events, as many as one answer takes."""
+        size = 0
+        for event, event_size in islice(self._events, MAX_REPLY_EVENTS):
+            size += event_size
+            if size > MAX_REPLY_BYTES and size > event_size:
+                return
+            yield event
+
+    def _count(self, topic: str, size: int, sign: int) -> None:
+        self._counted += sign * (topic != OFFER)
+        self._message_bytes += sign * size * (topic in MESSAGES)
+
+    def _take(self, event: Payload, size: int) -> None:
+        self._count(event["topic"], size, -1)
+        if event["topic"] == OFFER and (held := self._held.get(key_of(event["payload"]))):
             held.taken = True
 
     def _give_up(self, key: Key) -> None:
@@ -212,6 +243,7 @@ class Exchange:
 
     def _end_session(self) -> None:
         self._events.clear()
+        self._counted = self._message_bytes = self._dropped = 0
         self._reply()
         self._session = None
 
@@ -285,7 +317,7 @@ def register(plugin: Plugin, exchange: Exchange) -> None:
     def ask(request: Any, session: int, after: int) -> None:
         exchange.ask(int(session), int(after), request)
 
-    plugin.add_hook("htlc_accepted", safely(plugin, on_htlc, FAIL), background=True)
+    plugin.add_hook(OFFER, safely(plugin, on_htlc, FAIL), background=True)
     for hook in ONION_HOOKS:
         plugin.add_hook(hook, safely(plugin, on_onion, CONTINUE), background=True)
     for topic in NOTIFICATIONS:

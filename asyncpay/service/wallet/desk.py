@@ -25,6 +25,9 @@ from asyncpay.service.wallet.view import View
 
 Stored = Callable[[on.PayerEvent], Awaitable[None]]
 
+MAX_EXPIRY_SECONDS = 365 * 86_400
+"""LND takes no more; Core Lightning would, and of some 1e13 s and more it spins or aborts (lightning#9478)."""
+
 HANDED_OVER = frozenset({Stage.HANDED_OVER, *FINISHED})
 """The phone may go offline."""
 
@@ -101,6 +104,10 @@ class Desk:
 
     async def _receive(self, said: Mapping[str, Any], _: Progress) -> Plain:
         """Only while the LSP's channel is usable: nodes leave channels that are down out of the invoice's hints."""
+        if not 1 <= said["expiry_seconds"] <= MAX_EXPIRY_SECONDS:
+            raise RefusedError(
+                f"an invoice cannot expire in {said['expiry_seconds']} s: {MAX_EXPIRY_SECONDS} s (365 days) at most"
+            )
         lsp = self._link.node_id
         if not self._neighbourhood.channel_usable(lsp):
             raise RefusedError(

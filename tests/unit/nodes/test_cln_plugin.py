@@ -195,7 +195,7 @@ def test_a_question_is_answered_in_time_though_nothing_happens(scenery: Scenery)
     scenery.wait(POLL_SECONDS - 0.1)
     assert question.said is None
     scenery.wait(0.1)
-    assert question.said == {"events": []}
+    assert question.said == {"events": [], "dropped": 0}
 
 
 def test_a_process_that_was_away_for_too_long_must_attach_anew(scenery: Scenery) -> None:
@@ -211,7 +211,7 @@ def test_the_one_that_attaches_later_has_it(scenery: Scenery) -> None:
     waiting = scenery.ask(first)
     second = scenery.attach()
     scenery.offer()
-    assert waiting.said == {"events": []}
+    assert waiting.said == {"events": [], "dropped": 0}
     assert isinstance(scenery.ask(first).said, RpcException)
     assert topics(scenery.ask(second)) == ["htlc_accepted"]
 
@@ -225,10 +225,55 @@ def test_a_process_that_falls_behind_must_attach_anew(scenery: Scenery, monkeypa
     monkeypatch.setattr(plugin, "MAX_EVENTS", 3)
     session = scenery.attach()
     scenery.offer()
-    for _ in range(3):
+    for _ in range(4):
         scenery.exchange.report("connect", {})
     assert isinstance(scenery.ask(session).said, RpcException)
     assert topics(scenery.ask(scenery.attach())) == ["htlc_accepted"]
+
+
+def test_any_number_of_held_htlcs_is_offered_page_by_page(scenery: Scenery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "MAX_EVENTS", 5)
+    monkeypatch.setattr(plugin, "MAX_REPLY_EVENTS", 7)
+    requests = [Request() for _ in range(20)]
+    for number, request in enumerate(requests):
+        payload = htlc()
+        payload["htlc"]["id"] = number
+        scenery.exchange.hold(payload, request)
+    session = scenery.attach()
+    scenery.exchange.report("connect", {})
+    told: list[dict[str, Any]] = []
+    while page := scenery.ask(session, told[-1]["number"] if told else 0).said:
+        assert len(page["events"]) <= 7
+        told += page["events"]
+    assert [event["payload"]["htlc"]["id"] for event in told[:20]] == list(range(20))
+    assert [event["topic"] for event in told[20:]] == ["connect"]
+    assert all(request.said is None for request in requests)
+
+
+def test_an_answer_has_a_limit_in_bytes_and_always_an_event(scenery: Scenery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "MAX_REPLY_BYTES", 100)
+    session = scenery.attach()
+    for length in (1_000, 40, 40, 40):
+        scenery.exchange.report("custommsg", {"payload": "0" * length})
+    assert len(scenery.ask(session).said["events"]) == 1
+    assert len(scenery.ask(session, 1).said["events"]) == 1
+    assert len(scenery.ask(session, 2).said["events"]) == 1
+
+
+def test_messages_that_fill_the_memory_are_dropped_and_nothing_else_is(
+    scenery: Scenery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin, "MAX_MESSAGE_BYTES", 100)
+    session = scenery.attach()
+    for _ in range(3):
+        scenery.exchange.report("custommsg", {"payload": "0" * 30})
+    scenery.exchange.report("connect", {"id": "0" * 66})
+    question = scenery.ask(session)
+    assert topics(question) == ["custommsg", "custommsg", "connect"]
+    assert question.said["dropped"] == 1
+    assert scenery.ask(session, 3).said is None
+    scenery.exchange.report("custommsg", {"payload": "0" * 30})
+    assert topics(scenery.ask(session, 3)) == ["custommsg"]
 
 
 @pytest.mark.parametrize(

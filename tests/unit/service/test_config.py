@@ -75,6 +75,35 @@ def test_complaints(file: Path, text: str, said: str) -> None:
     assert said in str(caught.value).replace(str(file), "lsp.toml")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            GOOD.replace("/data/lsp.sqlite", f"/data/{'x' * 120}"),
+            "lsp.toml: store.path: Value error, the socket /data/",
+        ),
+        (GOOD.replace("/data/lsp.sqlite", "/data/\\u0000"), "lsp.toml: store.path: Value error, the path has a zero"),
+        (GOOD.replace("/data/lsp.sqlite", "/"), "lsp.toml: store.path: Value error, / is a directory. Name a file"),
+        (
+            f'[node]\nimplementation = "cln"\nrpc_file = "/{"x" * 107}"\n[store]\npath = "lsp.sqlite"\n',
+            "lsp.toml: node.cln.rpc_file: Value error, the socket /",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", [LspConfig, WalletConfig])
+def test_paths_that_no_socket_can_have(file: Path, kind: type, text: str, said: str) -> None:
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(file, kind)
+    assert said in str(caught.value).replace(str(file), "lsp.toml")
+
+
+def test_the_longest_path_that_a_socket_can_have(file: Path) -> None:
+    longest = "/" + "x" * (107 - len("/.sock"))
+    file.write_text(GOOD.replace("/data/lsp.sqlite", longest), encoding="utf-8")
+    assert load(file, LspConfig).store.path == Path(longest)
+
+
 def test_no_file(file: Path) -> None:
     with pytest.raises(ConfigError, match=r"lsp\.toml cannot be read: No such file or directory"):
         load(file, LspConfig)

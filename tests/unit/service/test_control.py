@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asyncpay.service import control
-from asyncpay.service.control import NotRunningError, Plain, Progress, RefusedError, Verb
+from asyncpay.service.control import NotRunningError, Plain, Progress, RefusedError, SocketError, Verb
 
 STATUS = {"healthy": True, "blocks": ["x" * 100_000]}
 
@@ -71,6 +71,20 @@ def test_a_socket_left_by_a_killed_process_is_replaced(path: Path) -> None:
 def test_nobody_there(path: Path) -> None:
     with pytest.raises(NotRunningError, match=r"nobody answers at .*lsp\.sock"):
         control.ask(path, "status")
+
+
+def test_a_fault_of_ours_ends_that_request_only(path: Path) -> None:
+    async def fail(*_: object) -> Plain:
+        raise AssertionError("nobody foresaw this")
+
+    with pytest.raises(RefusedError, match=r"unexpected error .*nobody foresaw this"):
+        _ask_while_serving(path, serve=fail)
+
+
+def test_a_path_that_cannot_be_listened_at(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(SocketError, match=r"cannot listen at .*lsp\.sock: .*Remove what is there"):
+        _ask_while_serving(path)
 
 
 def test_whoever_still_waits_for_an_answer_holds_nobody_up(path: Path) -> None:
