@@ -6,13 +6,18 @@ from collections.abc import Awaitable, Callable, Iterable
 from weakref import WeakValueDictionary
 
 from asyncpay.engine.lsp.records import Webhook
+from asyncpay.fair_semaphore import FairSemaphore, TooManyError
 from asyncpay.lightning import NodeId
 from asyncpay.lsps import notifications
 from asyncpay.lsps.notifications import Notification
-from asyncpay.lsps.webhooks import Posted, Poster
+from asyncpay.lsps.webhooks import Failure, Posted, Poster
 
 MAX_POSTS = 200
 """Posts under way at once, of all clients together: a bound on sockets."""
+MAX_POSTS_OF_A_CLIENT = 10
+"""Of one client: as many as it has webhooks."""
+MAX_WAITING_POSTS = 40
+"""Of one client: as many as it has webhooks, by each method."""
 
 
 class Notifier:
@@ -28,7 +33,7 @@ class Notifier:
         self._sign = sign
         self._clock = clock
         self._last_milliseconds = 0
-        self._slots = asyncio.Semaphore(MAX_POSTS)
+        self._shares = FairSemaphore(each=MAX_POSTS_OF_A_CLIENT, waiting=MAX_WAITING_POSTS, at_once=MAX_POSTS)
         self._turns: WeakValueDictionary[tuple[NodeId, str], asyncio.Lock] = WeakValueDictionary()
 
     async def notify(self, webhooks: Iterable[Webhook], notification: Notification) -> list[Posted]:
@@ -49,5 +54,8 @@ class Notifier:
 
     async def _post(self, webhook: Webhook, headers: dict[str, str], body: str) -> Posted:
         turn = self._turns.setdefault(webhook.key, asyncio.Lock())
-        async with turn, self._slots:
-            return await self._poster.post(webhook.url, headers, body.encode())
+        try:
+            async with self._shares.slot(webhook.client), turn:
+                return await self._poster.post(webhook.url, headers, body.encode(), webhook.client)
+        except TooManyError as error:
+            return Posted(Failure.QUOTA, str(error))

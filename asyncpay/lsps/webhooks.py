@@ -6,25 +6,25 @@ take ten seconds.
 """
 
 import asyncio
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 import httpx
 
+from asyncpay.fair_semaphore import TooManyError
 from asyncpay.lsps import addresses
 from asyncpay.lsps.addresses import Address, Network
+from asyncpay.lsps.resolver import Resolver
 
 TIMEOUT_SECONDS = 10
 _CONNECT_SECONDS = 4
 _MAX_ADDRESSES = 3
-_RESOLVERS = 16
 _MAX_DETAIL_CHARACTERS = 200
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Iterable[str]]]
@@ -42,6 +42,7 @@ class Failure(Enum):
     TIMEOUT = "no answer in time"
     PROTOCOL = "it broke off, or did not answer in HTTP"
     STATUS = "its answer was not 200"
+    QUOTA = "too many posts to this client wait"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,8 @@ class Poster:
         resolve: Resolve | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        # Not the event loop's own threads: names that take long to resolve must not delay anything else.
-        self._threads = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolve")
-        self._resolve = resolve or self._ask_system
+        self._resolver = Resolver()
+        self._resolve = resolve
         self._allowed_networks = tuple(allowed_networks)
         self._timeout_seconds = timeout_seconds
         self._tls = _tls_context(ca_file)
@@ -83,15 +83,20 @@ class Poster:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._resolver.close()
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Posted:
-        """Post once. Raises nothing: whatever goes wrong is in the result."""
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, party: Hashable = None) -> Posted:
+        """Post once. Raises nothing: whatever goes wrong is in the result.
+
+        party: whose share of the resolver it uses.
+        """
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                status = await self._status(url, headers, body)
+                status = await self._status(url, headers, body, party)
         except _UnusableError as error:
             return error.posted
+        except TooManyError as error:
+            return Posted(Failure.QUOTA, f"its name is not resolved: {error}")
         except (TimeoutError, httpx.TimeoutException):
             return Posted(Failure.TIMEOUT, f"{self._timeout_seconds} s")
         except httpx.ConnectError as error:
@@ -102,7 +107,7 @@ class Poster:
             return Posted(Failure.PROTOCOL, repr(error)[:_MAX_DETAIL_CHARACTERS])
         return Posted() if status == httpx.codes.OK else Posted(Failure.STATUS, f"it was {status}")
 
-    async def _status(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+    async def _status(self, url: str, headers: Mapping[str, str], body: bytes, party: Hashable) -> int:
         try:
             target, host = addresses.parse_url(url)
         except addresses.UrlError as error:
@@ -119,14 +124,15 @@ class Poster:
             content=body,
             extensions={"timeout": timeout.as_dict()},
         )
-        async with _PinnedTransport(self._addresses, self._tls) as transport:
+        async with _PinnedTransport(partial(self._addresses, party), self._tls) as transport:
             response = await transport.handle_async_request(request)
             await response.aclose()
             return response.status_code
 
-    async def _addresses(self, host: str, port: int) -> list[Address]:
+    async def _addresses(self, party: Hashable, host: str, port: int) -> list[Address]:
+        resolve = self._resolve or partial(self._resolver.resolve, party)
         try:
-            found = [addresses.read(text) for text in await self._resolve(host, port)]
+            found = [addresses.read(text) for text in await resolve(host, port)]
         except (OSError, ValueError) as error:  # ValueError: idna's, and for what a resolver calls an address
             raise _UnusableError(Failure.NAME, f"{host}: {error}") from error
         permitted = [each for each in found if addresses.permitted(each, self._allowed_networks)]
@@ -136,13 +142,6 @@ class Poster:
                 Failure.ADDRESS, f"{host} is {listed}; webhooks.allowed_networks would have to name it"
             )
         return permitted[:_MAX_ADDRESSES]
-
-    async def _ask_system(self, host: str, port: int) -> Iterable[str]:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        )
-        return [str(address[0]) for *_, address in found]
 
 
 class _UnusableError(Exception):

@@ -1,7 +1,6 @@
 """Phones: their requests over LSPS0 are answered, and their webhooks called."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Self
@@ -11,8 +10,9 @@ from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent, WebhookSet
 from asyncpay.engine.lsp.policy import describe
 from asyncpay.engine.lsp.records import Method, Webhook
+from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import NodeId
-from asyncpay.lsps.jsonrpc import INTERNAL_ERROR, MESSAGE_TYPE, RpcError, refusal
+from asyncpay.lsps.jsonrpc import CLIENT_REJECTED, INTERNAL_ERROR, MESSAGE_TYPE, RpcError, refusal
 from asyncpay.lsps.lsps5 import Client
 from asyncpay.lsps.notifications import WEBHOOK_REGISTERED, Notification
 from asyncpay.lsps.notifier import Notifier
@@ -20,12 +20,22 @@ from asyncpay.lsps.server import Server
 from asyncpay.lsps.webhooks import Poster
 from asyncpay.node_events import CustomMessage
 from asyncpay.nodes.base import Node, NodeError
+from asyncpay.rate_limit import RateLimit
 from asyncpay.service.journal import Journal
 from asyncpay.service.loop import NotStoredError
 from asyncpay.service.tasks import guarded
 
 MAX_WAITING = 20
-"""Requests of one peer that wait for their answer; a wallet asks one at a time."""
+"""Requests of one client that wait for their answer; a wallet asks one at a time."""
+MAX_STRANGERS_AT_ONCE = 8
+"""Peers without a channel that are answered at the same time. One that does not read takes half a minute."""
+MAX_WAITING_OF_A_STRANGER = 3
+MAX_WAITING_OF_STRANGERS = 60
+"""Requests of all peers without a channel together that wait for their answer."""
+MAX_REGISTRATIONS = 10
+"""Webhooks that a client may set at once, as many as it may have."""
+REGISTRATION_SECONDS = 30
+"""Until it may set one more: each is signed by the node, and called."""
 
 
 class Lsps:
@@ -50,8 +60,15 @@ class Lsps:
         self._poster = Poster(config.webhooks.ca_file, config.webhooks.allowed_networks)
         self._notifier = Notifier(self._poster, node.sign)
         self._server = Server(describe(config.policy, node.capabilities))
-        self._requests: asyncio.Queue[CustomMessage] = asyncio.Queue()
-        self._waiting: Counter[NodeId] = Counter()
+        self._requests: asyncio.Queue[tuple[CustomMessage, Slot]] = asyncio.Queue()
+        self._clients = FairSemaphore(each=1, waiting=MAX_WAITING)
+        self._strangers = FairSemaphore(
+            each=1,
+            waiting=MAX_WAITING_OF_A_STRANGER,
+            at_once=MAX_STRANGERS_AT_ONCE,
+            waiting_in_all=MAX_WAITING_OF_STRANGERS,
+        )
+        self._registrations = RateLimit(MAX_REGISTRATIONS, REGISTRATION_SECONDS)
 
     async def __aenter__(self) -> Self:
         await self._poster.__aenter__()
@@ -63,23 +80,36 @@ class Lsps:
         await self._poster.__aexit__(kind, error, trace)
 
     def take(self, message: CustomMessage) -> None:
-        """Have a request answered in its turn. One that is too many of its peer's is dropped."""
+        """Have a request answered in its peer's turn. One that is too many is dropped.
+
+        Peers without a channel have bounds in common: a connection costs nothing.
+        """
         if message.type != MESSAGE_TYPE:
             return
-        if self._waiting[message.peer] >= MAX_WAITING:
-            self._journal.note("LSPS0 request dropped", client=message.peer, because="too many at once")
-            return
-        self._waiting[message.peer] += 1
-        self._requests.put_nowait(message)
+        shares = self._clients if self._state.channels.has(message.peer) else self._strangers
+        try:
+            self._requests.put_nowait((message, shares.slot(message.peer)))
+        except TooManyError as error:
+            self._drop(message, error)
+
+    def _drop(self, message: CustomMessage, error: TooManyError) -> None:
+        self._journal.note("LSPS0 request dropped", client=message.peer, because=error)
 
     async def answer_requests(self) -> None:
-        """Answer requests, one after the other, until cancelled: what one stores counts for the limits of the next."""
-        async with asyncio.TaskGroup() as posts:
+        """Answer requests until cancelled. Those of different peers go side by side, so that a peer that does not read
+        holds up itself; those of one peer one after the other: what one stores counts for the limits of the next.
+        """
+        async with asyncio.TaskGroup() as tasks:
             while True:
-                message = await self._requests.get()
-                await guarded(self._journal, "LSPS0 request", self._answer(message, posts))
-                self._waiting[message.peer] -= 1
-                self._waiting += Counter()  # forgets the zeros
+                message, slot = await self._requests.get()
+                tasks.create_task(guarded(self._journal, "LSPS0 request", self._in_turn(message, slot, tasks)))
+
+    async def _in_turn(self, message: CustomMessage, slot: Slot, posts: asyncio.TaskGroup) -> None:
+        try:
+            async with slot:
+                await self._answer(message, posts)
+        except TooManyError as error:
+            self._drop(message, error)
 
     async def _answer(self, message: CustomMessage, posts: asyncio.TaskGroup) -> None:
         """A client is told that something is done only when it is stored."""
@@ -87,6 +117,11 @@ class Lsps:
         client = Client(message.peer, webhooks, self._state.channels.has(message.peer))
         handled = self._server.handle(client, message.data)
         if handled is None:
+            return
+        if isinstance(handled.event, WebhookSet) and (seconds := self._registrations.seconds_to_wait(message.peer)):
+            slow_down = {"message": f"too many webhooks set; try again in {seconds:.0f} s"}
+            error = RpcError(CLIENT_REJECTED, "Client rejected", slow_down)
+            await self._send(message.peer, refusal(handled.request_id, error))
             return
         if handled.event is not None:
             self._journal.note(type(handled.event).__name__, client=message.peer, app_name=handled.event.app_name)

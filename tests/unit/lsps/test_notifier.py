@@ -1,7 +1,7 @@
 """Notifying: what arrives is signed, never twice the same, and in order; one webhook does not delay another."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Posts(Poster):
         self.let_go = asyncio.Event()
         self._hanging = hanging
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Posted:
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, party: Hashable = None) -> Posted:
         self.begun.append((url, headers, body))
         if url in self._hanging:
             await self.let_go.wait()

@@ -343,7 +343,7 @@ def test_names_that_take_long_delay_nothing_else(authority: Authority, monkeypat
 
     async def run() -> None:
         async with poster(authority, resolve=None, timeout_seconds=IMPATIENT) as posting, asyncio.timeout(20):
-            posts = [asyncio.create_task(posting.post(f"https://{NAME}/", {}, BODY)) for _ in range(100)]
+            posts = [asyncio.create_task(posting.post(f"https://{NAME}/", {}, BODY, party)) for party in range(100)]
             assert {(await each).failure for each in posts} == {Failure.TIMEOUT}
             assert await asyncio.to_thread(lambda: "stored") == "stored"
 

@@ -1,0 +1,235 @@
+"""Requests over LSPS0 and the webhooks that they set: what a greedy peer does with them is no other peer's concern."""
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from coincurve import PrivateKey
+
+from asyncpay.config import LspConfig
+from asyncpay.engine.lsp.engine import Lsp
+from asyncpay.engine.lsp.events import LspEvent
+from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.records import Method, Webhook
+from asyncpay.lightning import Capabilities, Capability, NodeId
+from asyncpay.lsps import notifier as notifier_module
+from asyncpay.lsps.jsonrpc import CLIENT_REJECTED, MESSAGE_TYPE
+from asyncpay.lsps.webhooks import Posted, Poster
+from asyncpay.node_events import CustomMessage
+from asyncpay.nodes.base import NodeError
+from asyncpay.service import lsps as lsps_module
+from asyncpay.service.journal import Journal
+from asyncpay.service.lsps import Lsps
+
+pytestmark = pytest.mark.anyio
+
+HONEST, GREEDY, *STRANGERS = (PrivateKey(bytes([number]) * 32).public_key.format() for number in range(1, 60))
+ABLE = Capability(True, "")
+CAPABILITIES = Capabilities(
+    transit_release=ABLE,
+    forwards_with_payer_offline=ABLE,
+    reoffers_without_payer=ABLE,
+    pays_on_behalf=ABLE,
+    cutoff_blocks=19,
+)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class PlayedNode:
+    """Signs, and gives peers their answers; some do not read."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[NodeId, dict[str, Any]]] = []
+        self.not_reading: set[NodeId] = set()
+        self.signatures = 0
+
+    async def send_custom(self, peer: NodeId, _: int, data: bytes) -> None:
+        if peer in self.not_reading:
+            await asyncio.Event().wait()
+        self.answers.append((peer, json.loads(data)))
+
+    async def sign(self, _: str) -> bytes:
+        self.signatures += 1
+        return bytes(65)
+
+
+class HangingPosts(Poster):
+    """No post to the greedy client ever ends."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def post(self, url: str, *_: object, **__: object) -> Posted:
+        self.begun.append(url)
+        if "greedy" in url:
+            await asyncio.Event().wait()
+        return Posted()
+
+
+class World:
+    def __init__(self) -> None:
+        self.node = PlayedNode()
+        self.log = io.StringIO()
+        self.posts = HangingPosts()
+        config = LspConfig.model_validate(
+            {"node": {"implementation": "cln", "rpc_file": "/x"}, "store": {"path": "x.sqlite"}}
+        )
+        self.lsp = Lsp(Policy(), CAPABILITIES)
+        self.lsp.state.channels.has = lambda peer: peer in (HONEST, GREEDY)  # type: ignore[method-assign]
+        node: Any = self.node
+        self.lsps = Lsps(config, node, self.lsp, Journal(self.log), self._stored)
+        self.lsps._notifier._poster = self.posts
+
+    async def _stored(self, event: LspEvent) -> None:
+        self.lsp.handle(1.0, event)
+
+    def ask(self, peer: NodeId, method: str = "async_payments.get_info", call_id: str = "1", **params: Any) -> None:
+        request = {"jsonrpc": "2.0", "id": call_id, "method": method, "params": params}
+        self.lsps.take(CustomMessage(peer, MESSAGE_TYPE, json.dumps(request).encode()))
+
+    def answers_to(self, peer: NodeId) -> list[dict[str, Any]]:
+        return [answer for to, answer in self.node.answers if to == peer]
+
+    async def set_webhooks(self, peer: NodeId, number: int, first: int = 0) -> list[dict[str, Any]]:
+        """The answers to so many requests, each with another address under one of ten names."""
+        name = "greedy" if peer == GREEDY else "honest"
+        before = len(self.answers_to(peer))
+        for each in range(first, first + number):
+            url = f"https://{name}.example/{each}"
+            self.ask(peer, "lsps5.set_webhook", app_name=f"app {each % 10}", webhook=url)
+            await settle()
+        return self.answers_to(peer)[before:]
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[World]:
+    world = World()
+    async with world.lsps:
+        answering = asyncio.create_task(world.lsps.answer_requests())
+        yield world
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+
+
+async def settle() -> None:
+    """Let every task come to where it waits."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+async def test_peers_that_do_not_read_hold_up_nobody_else() -> None:
+    """LND's SendCustomMessage returns when the peer has read what was sent to it before."""
+    async with running() as world:
+        world.node.not_reading = {GREEDY, *STRANGERS}
+        for peer in (GREEDY, *STRANGERS):
+            for _ in range(30):
+                world.ask(peer)
+        await settle()
+        world.ask(HONEST)
+        await settle()
+        assert len(world.answers_to(HONEST)) == 1
+
+
+async def test_a_stranger_that_does_not_read_holds_up_no_other_stranger() -> None:
+    async with running() as world:
+        world.node.not_reading = {STRANGERS[0]}
+        for _ in range(30):
+            world.ask(STRANGERS[0])
+        world.ask(STRANGERS[1])
+        await settle()
+        assert len(world.answers_to(STRANGERS[1])) == 1
+
+
+async def test_what_waits_of_a_client_and_of_all_strangers_is_bounded() -> None:
+    async with running() as world:
+        world.node.not_reading = {GREEDY, *STRANGERS}
+        for _ in range(1000):
+            world.ask(GREEDY)
+        await settle()
+        assert world.log.getvalue().count("dropped") == 1000 - 1 - lsps_module.MAX_WAITING
+        for stranger in STRANGERS:
+            for _ in range(10):
+                world.ask(stranger)
+        await settle()
+        of_strangers = lsps_module.MAX_STRANGERS_AT_ONCE + lsps_module.MAX_WAITING_OF_STRANGERS
+        assert len(asyncio.all_tasks()) < lsps_module.MAX_WAITING + of_strangers + 10
+
+
+async def test_one_peers_requests_are_answered_in_order() -> None:
+    async with running() as world:
+        for number in range(10):
+            world.ask(HONEST, call_id=str(number))
+        await settle()
+        assert [answer["id"] for answer in world.answers_to(HONEST)] == [str(number) for number in range(10)]
+
+
+async def test_a_flood_of_registrations_calls_few_addresses_and_keeps_out_nobody_else() -> None:
+    async with running() as world:
+        answers = await world.set_webhooks(GREEDY, 300)
+        refused = [answer["error"] for answer in answers if "error" in answer]
+        assert len(refused) == 300 - lsps_module.MAX_REGISTRATIONS
+        assert all(error["code"] == CLIENT_REJECTED for error in refused)
+        assert "try again in" in refused[0]["data"]["message"]
+        assert world.node.signatures == lsps_module.MAX_REGISTRATIONS
+        (answer,) = await world.set_webhooks(HONEST, 1)
+        assert "result" in answer
+        assert world.posts.begun[-1] == "https://honest.example/0"
+
+
+async def test_a_client_whose_registrations_were_too_many_may_register_again_later() -> None:
+    async with running() as world:
+        now = [0.0]
+        world.lsps._registrations._clock = lambda: now[0]
+        await world.set_webhooks(GREEDY, 20)
+        now[0] += lsps_module.REGISTRATION_SECONDS
+        answers = await world.set_webhooks(GREEDY, 2, first=100)
+        assert ["error" in answer for answer in answers] == [False, True]
+
+
+async def test_posts_to_one_client_that_never_end_leave_room_for_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifier_module, "MAX_POSTS", 12)
+    async with running() as world, asyncio.TaskGroup() as tasks:
+
+        def webhooks(client: NodeId, name: str) -> list[Webhook]:
+            return [
+                Webhook(client=client, app_name=str(each), url=f"https://{name}.example/{each}", used_at=0)
+                for each in range(10)
+            ]
+
+        greedy = [
+            tasks.create_task(world.lsps.ring(webhooks(GREEDY, "greedy"), Method.ONION_MESSAGE, None))
+            for _ in range(20)
+        ]
+        await settle()
+        assert await world.lsps.ring(webhooks(HONEST, "honest"), Method.ONION_MESSAGE, None)
+        assert sum("greedy" in url for url in world.posts.begun) == notifier_module.MAX_POSTS_OF_A_CLIENT
+        for task in greedy:
+            task.cancel()
+
+
+async def test_an_answer_that_cannot_be_sent_is_that_peers_loss() -> None:
+    async with running() as world:
+
+        async def refuse(*_: Any) -> None:
+            raise NodeError("no such peer")
+
+        world.node.send_custom = refuse  # type: ignore[method-assign]
+        world.ask(GREEDY)
+        await settle()
+        del world.node.send_custom
+        world.ask(HONEST)
+        await settle()
+        assert len(world.answers_to(HONEST)) == 1
