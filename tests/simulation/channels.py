@@ -73,6 +73,9 @@ class SimHtlc:
 class Channel:
     """Between the two ends of a connection. `established`: who may use it, as far as it knows.
 
+    scid: its first name, by which its nodes know it for ever. names: the present one, and those that it had before.
+    closing_since: when one side wanted a mutual close, which waits until no HTLC is on the channel (BOLT 2, "Closing
+    Negotiation"). first_id: of the HTLCs that its peers offer, where the other end takes any.
     congestion_blocks: what a claim on chain waits for its confirmation, beyond the next block.
     """
 
@@ -82,14 +85,24 @@ class Channel:
     balance_msat: dict[str, int]
     established: set[str] = field(default_factory=set)
     htlcs: list[SimHtlc] = field(default_factory=list)
+    names: list[ShortChannelId] = field(default_factory=list)
+    first_id: int = 0
     closed: bool = False
+    closing_since: float | None = None
     congestion_blocks: int = 0
     _claimable_from: int = 0
     _sent: dict[str, deque[tuple[str, SimHtlc]]] = field(default_factory=dict)
     _count: int = 0
 
+    def __post_init__(self) -> None:
+        self.names = [self.scid]
+
     def usable_by(self, node: "SimNode") -> bool:
         """Whether `node` can add HTLCs, as far as it knows."""
+        return self.closing_since is None and self.answerable_by(node)
+
+    def answerable_by(self, node: "SimNode") -> bool:
+        """Whether `node` can fail and settle what is on it, as far as it knows."""
         return not self.closed and node.name in self.established
 
     def add(self, htlc: SimHtlc) -> None:
@@ -97,7 +110,7 @@ class Channel:
         self.kernel.changed()
         self.balance_msat[htlc.offerer.name] -= htlc.amount_msat
         self._count += 1
-        htlc.number = self._count
+        htlc.number = self._count + (self.first_id if htlc.receiver.implementation.takes_any_htlc_id else 0)
         self.htlcs.append(htlc)
         self._say(htlc.offerer, "add", htlc)
 
@@ -149,6 +162,34 @@ class Channel:
         self.balance_msat[winner.name] += htlc.amount_msat
         htlc.receiver.incoming_gone(htlc)
         htlc.offerer.outgoing_done(htlc)
+        if self.closing_since is not None and not self.htlcs:
+            self.close()
+
+    # --- other names, and a friendly end ---
+
+    def rename(self) -> None:
+        """It is confirmed, or spliced. The names that it had go on leading to it (LND aliasmgr/aliasmgr.go; CLN
+        lightningd/channel.c: channel_add_old_scid).
+        """
+        if not self.closed:
+            self.names.insert(0, ShortChannelId(self.scid + (len(self.names) << 40)))
+            self._tell_ends()
+
+    def close_by_agreement(self) -> None:
+        """One side wants to close it: nothing is added any more, and what is on it has to go first."""
+        if self.closed or self.closing_since is not None:
+            return
+        self.closing_since = self.kernel.now
+        self.kernel.changed()
+        if self.htlcs:
+            self._tell_ends()
+        else:
+            self.close()
+
+    def _tell_ends(self) -> None:
+        for end in self.connection.ends:
+            if end.running:
+                end.link_changed(self)
 
     # --- on chain ---
 

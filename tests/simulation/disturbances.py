@@ -184,6 +184,33 @@ class CloseChannel:
 
 
 @dataclass(frozen=True, slots=True)
+class MutualClose:
+    """Somebody wants to close a channel, and waits for its HTLCs to leave it."""
+
+    number: int
+
+    def apply(self, world: "World") -> None:
+        world.closed_channel = True
+        world.chain.channels[self.number % len(world.chain.channels)].close_by_agreement()
+
+    def __str__(self) -> str:
+        return f"channel {self.number} is to be closed by agreement"
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A zero-conf channel is confirmed, or a splice is locked in: the channel has another short channel id."""
+
+    number: int
+
+    def apply(self, world: "World") -> None:
+        world.chain.channels[self.number % len(world.chain.channels)].rename()
+
+    def __str__(self) -> str:
+        return f"channel {self.number} gets another name"
+
+
+@dataclass(frozen=True, slots=True)
 class Stranger:
     """C tries one of its tricks."""
 
@@ -225,6 +252,8 @@ Disturbance: TypeAlias = (
     | Cancel
     | HandOverEarly
     | CloseChannel
+    | MutualClose
+    | Rename
     | Stranger
     | ClockJumps
     | Lose
@@ -293,28 +322,50 @@ def draw(random: Random, moment: str) -> Disturbance:
 
 
 def _anything(random: Random) -> Disturbance:
-    lsp = random.choice(["LSP_a", "LSP_a", "LSP_b"])
-    phone = random.choice(["A", "A", "B"])
-    link = random.choice(["A-LSP_a", "A-LSP_a", "B-LSP_b", "LSP_a-router", "LSP_b-router"])
-    kind = random.randrange(42)
-    if kind < 4:
-        return Crash(random.choice([lsp, lsp, "A's wallet", "B's wallet"]), random.choice(DOWN_SECONDS))
-    if kind < 9:
-        return NodeCrash(
-            random.choice([lsp, lsp, lsp, "router", phone]), random.choice(DOWN_SECONDS), random.random() < 0.3
-        )
-    if kind < 16:
-        return Cut(link, random.choice(APART_SECONDS), random.choice([0, 0, 1, 2]))
-    if kind < 22:
-        return Sleep(phone, random.random() < 0.4)
-    if kind < 26:
-        return Wake(phone, random.choice([5.0, 60.0, 300.0]))
-    if kind < 30:
-        return Mine(random.choice(BLOCKS))
-    if kind < 36:
-        return Stranger(random.choice(list(DEEDS)))
-    if kind < 38:
-        return HandOverEarly()
-    if kind == 38:
-        return PluginDies(lsp, random.choice([0.01, 0.05, 1.0]))
-    return Cancel() if kind == 39 else CloseChannel(random.choice([0, 0, 1, 2, 3, 4]))
+    return random.choices(_MAKERS, _WEIGHTS)[0](random)
+
+
+def _lsp(random: Random) -> str:
+    return random.choice(["LSP_a", "LSP_a", "LSP_b"])
+
+
+def _phone(random: Random) -> str:
+    return random.choice(["A", "A", "B"])
+
+
+def _link(random: Random) -> str:
+    return random.choice(["A-LSP_a", "A-LSP_a", "B-LSP_b", "LSP_a-router", "LSP_b-router"])
+
+
+def _channel(random: Random) -> int:
+    return random.choice([0, 0, 1, 2, 3, 4])
+
+
+def _node_crash(random: Random) -> NodeCrash:
+    lsp = _lsp(random)
+    node = random.choice([lsp, lsp, lsp, "router", _phone(random)])
+    return NodeCrash(node, random.choice(DOWN_SECONDS), random.random() < 0.3)
+
+
+def _crash(random: Random) -> Crash:
+    lsp = _lsp(random)
+    return Crash(random.choice([lsp, lsp, "A's wallet", "B's wallet"]), random.choice(DOWN_SECONDS))
+
+
+_WEIGHTS, _MAKERS = zip(
+    (4, _crash),
+    (5, _node_crash),
+    (7, lambda random: Cut(_link(random), random.choice(APART_SECONDS), random.choice([0, 0, 1, 2]))),
+    (6, lambda random: Sleep(_phone(random), random.random() < 0.4)),
+    (4, lambda random: Wake(_phone(random), random.choice([5.0, 60.0, 300.0]))),
+    (4, lambda random: Mine(random.choice(BLOCKS))),
+    (7, lambda random: Stranger(random.choice(list(DEEDS)))),
+    (2, lambda _: HandOverEarly()),
+    (1, lambda random: PluginDies(_lsp(random), random.choice([0.01, 0.05, 1.0]))),
+    (1, lambda _: Cancel()),
+    (2, lambda random: CloseChannel(_channel(random))),
+    (1, lambda random: MutualClose(_channel(random))),
+    (3, lambda random: Rename(_channel(random))),
+    strict=True,
+)
+"""How often each kind comes, among what may come at any moment."""

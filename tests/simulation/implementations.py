@@ -20,6 +20,7 @@ class Implementation:
     closes_after_blocks: past the expiry of an HTLC that it offered, the node goes on chain.
     claims_before_blocks: this long before the expiry of one that it can claim, it goes on chain.
     mpp_timeout_seconds: an incomplete set that ends at this node is failed this long after its first part.
+    takes_any_htlc_id: a peer may number its HTLCs as it likes, up to 2^64-1.
     onion_burst, onion_seconds: onion messages taken from a peer at once, and the time for one more.
     takes_onions_without_channel: also a peer without a channel may send and leave onion messages.
     tells_settlement_without_payer: a settlement is reported while the payer is disconnected.
@@ -40,6 +41,7 @@ class Implementation:
     closes_after_blocks: int
     claims_before_blocks: int
     mpp_timeout_seconds: float
+    takes_any_htlc_id: bool
     onion_burst: int | None
     onion_seconds: float
     takes_onions_without_channel: bool
@@ -72,6 +74,7 @@ LND = Implementation(
     closes_after_blocks=0,  # node_adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
     claims_before_blocks=16,  # tried by hand
     mpp_timeout_seconds=120,  # tried by hand
+    takes_any_htlc_id=False,  # lnwallet/channel.go: ReceiveHTLC wants the next one
     onion_burst=None,  # its 512 kbps a peer are out of reach for this protocol
     onion_seconds=0,
     takes_onions_without_channel=False,  # peer/brontide.go: the gate that Config.OnionRelayAll opens is shut by default
@@ -107,6 +110,7 @@ CLN = Implementation(
     closes_after_blocks=1,  # tried by hand
     claims_before_blocks=17,  # read in the source: (cltv_delta + 1) / 2 of mainnet's 34
     mpp_timeout_seconds=70,  # tried by hand
+    takes_any_htlc_id=True,  # channeld/full_channel.c: channel_add_htlc only writes a line to the log
     onion_burst=4,  # read in the source
     onion_seconds=0.25,
     takes_onions_without_channel=True,  # connectd/onion_message.c: handle_onion_message asks for no channel

@@ -335,6 +335,9 @@ def _overdue(world: "World", lsp: "LspProcess", htlc: SimHtlc, block: Block | No
         yield f"{lsp.name} holds HTLC {htlc.key} {left} blocks before its expiry"
     if block is None:
         return
+    closing_since = htlc.channel.closing_since
+    if closing_since is not None and world.kernel.now > closing_since + GRACE_SECONDS:
+        yield f"{lsp.name} holds HTLC {htlc.key}, for which the close of its channel waits"
     if lsp.heard_height > block.release_by_height:
         yield f"{lsp.name} holds HTLC {htlc.key} after release_by_height"
     if world.kernel.now > block.hold_until + 1 + GRACE_SECONDS + _clock_doubt_seconds(world):

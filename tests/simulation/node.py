@@ -216,6 +216,10 @@ class SimNode:
         for htlc, event in told:
             self._tell_outcome(htlc, event)
 
+    def link_changed(self, channel: Channel) -> None:
+        """A channel has another name, or is about to be closed by agreement."""
+        self.tell(LinkChanged(views.link(self, channel)))
+
     def channel_closed(self, channel: Channel) -> None:
         """A channel went on chain. LND offers what was held on it anew, and then takes a preimage only."""
         self.tell(LinkClosed(ChannelId.from_name(channel.scid)))
@@ -355,7 +359,7 @@ class SimNode:
         """Where an HTLC may go on, by the rules of the protocol and of the implementation."""
         rules = self.implementation
         payer_matters = self.intercepts and not rules.capabilities.forwards_with_payer_offline
-        if payer_matters and not htlc.channel.usable_by(self):
+        if payer_matters and not htlc.channel.answerable_by(self):
             return None
         if htlc.amount_msat - step.amount_msat < FEE_MSAT or htlc.expiry - step.expiry < DELTA_BLOCKS:
             return None

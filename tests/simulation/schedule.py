@@ -31,9 +31,9 @@ peer's queue has no room for, and a phone in a train loses a third of everything
 ORPHANS = (0.0,)
 """Chance that whoever orders a payment is killed with its order on the way; one of these for a whole schedule."""
 
-CROWDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.5)
-"""Chance that C has filled B's slots when A comes back; one of these for a whole schedule. C tries all the time, and a
-schedule shows the one time that matters.
+CROWDS = (0.0, 0.0, 0.0, 1.0)
+"""Chance that C has filled B's slots when A comes back and B is away; one of these for a whole schedule. C tries all
+the time, and a schedule shows when it matters.
 """
 
 
@@ -64,7 +64,8 @@ class Drawing:
             fates += self._disturb(moment, Lose())
         if self._orphans and is_order(moment.name) and self._may_disturb(self._orphans):
             fates += self._disturb(moment, draw_orphaned(self._random, moment.name))
-        if self._crowds and moment.name == "A-LSP_a reconnects" and self._may_disturb(self._crowds):
+        crowded = moment.name == "A-LSP_a reconnects" and not self.world.phone_b.awake
+        if self._crowds and crowded and self._may_disturb(self._crowds):
             fates += self._disturb(moment, Stranger(SMALL_HTLCS))
         while self._may_disturb(self._chance):
             fates += self._disturb(moment, draw(self._random, moment.name))

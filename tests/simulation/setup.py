@@ -16,6 +16,7 @@ class Setup:
     private: the invoice is kept from the LSP. literal: no reply path, the payee builds it.
     courier: the payer leaves its LSP a copy of its message to the payee, which the LSP sends again and again.
     careless_blocks: how much too high the payer asks for release_by_height.
+    first_htlc_id: with which peers begin to number their HTLCs, where their other end takes that.
     replays: an HTLC that was forwarded is offered again when its payer reconnects (lnd#5115).
     slack_blocks, return_blocks, hold_seconds: what the payer asks for.
     on_disk: the stores are files on the disk, not in memory.
@@ -40,6 +41,7 @@ class Setup:
     literal: bool = False
     courier: bool = True
     careless_blocks: int = 0
+    first_htlc_id: int = 0
     replays: bool = False
     slack_blocks: int = 40
     return_blocks: int = 144
@@ -94,6 +96,7 @@ class Setup:
             literal=often(0.15),
             courier=often(0.75),
             careless_blocks=random.choice([0, 0, 0, 0, 400]),
+            first_htlc_id=random.choice([0, 0, 0, 2**31 - 2, 2**63 - 2, 2**64 - 10_000]),
             replays=often(0.3),
             slack_blocks=random.choice([3, 12, 12, 40]),
             return_blocks=random.choice([5, 20, 144]),

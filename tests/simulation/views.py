@@ -15,9 +15,11 @@ def link(node: "SimNode", channel: Channel) -> Link:
     peer = channel.connection.other(node)
     return Link(
         channel_id=ChannelId.from_name(channel.scid),
-        short_channel_id=channel.scid,
+        short_channel_id=channel.names[0],
+        aliases=frozenset(channel.names[1:]),
         peer=peer.id,
         usable=channel.usable_by(node),
+        closing=channel.closing_since is not None,
     )
 
 
@@ -51,5 +53,5 @@ def held(node: "SimNode", htlc: SimHtlc) -> HeldHtlc:
         outgoing_amount_msat=step.amount_msat,
         incoming_expiry=htlc.expiry,
         outgoing_expiry=step.expiry,
-        outgoing_channel=onwards[0].scid if onwards else None,
+        outgoing_channel=onwards[0].names[0] if onwards else None,
     )

@@ -110,6 +110,8 @@ class World:
         self._connect(self.c, self.lsp_a_node, 1)
         for each in self.chain.nodes:
             self._find_routes(each)
+        for channel in self.chain.channels:
+            channel.first_id = setup.first_htlc_id
         self.lsp_a_node.replays = self.lsp_b_node.replays = setup.replays
         self.a.payments.parts, self.a.payments.sends_anew = setup.parts, setup.sends_anew
         self.a.payments.slow_seconds = setup.slow_seconds
