@@ -16,6 +16,8 @@ Unknown odd records are kept, and a TLV stream has only one encoding. So `encode
 was received, and `digest` of a request is over the very bytes that the payer signed.
 """
 
+import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
@@ -38,6 +40,8 @@ _SIGNATURE_RECORD = 10
 
 _HASH = sized(32)
 _PID = sized(32)
+_PROOF = sized(32)
+_SECRET = sized(32)
 _NODE_ID = sized(33)
 _HASHES = chunks(32, at_most=MAX_PAYMENT_HASHES)
 _MSAT = tu(TU64_BYTES)
@@ -193,6 +197,9 @@ class PaymentPending(_Message):
     """Payer to payee: all parts are held; release them with `pid` (32 bytes) when ready for them.
 
     payer_lsp_node_id and payer_node_id (33 bytes each) are there only when the onion carries no reply_path.
+    invoice_proof: 32 bytes (see `invoice_proof`) by which the payee knows that the sender has its invoices. Record 9:
+    odd, so that a payee that does not know it ignores it; the highest, because like a signature it follows what it
+    vouches for.
     """
 
     kind: ClassVar = Kind.PAYMENT_PENDING
@@ -203,6 +210,18 @@ class PaymentPending(_Message):
     amount_msat: Annotated[int, Record(4, _MSAT)]
     release_by_height: Annotated[int, Record(6, _HEIGHT)]
     hold_until: Annotated[int, Record(8, _UNIX_SECONDS)]
+    invoice_proof: Annotated[bytes | None, Record(9, _PROOF)] = None
+
+    def is_proven_by(self, payment_secrets: Sequence[bytes | None]) -> bool:
+        """Whether `invoice_proof` was made with these payment secrets, those of the payment hashes in their order.
+
+        None where the payee has no such invoice: then nothing is proven, as with a secret that is not of 32 bytes.
+        Compare in constant time.
+        """
+        secrets = tuple(secret for secret in payment_secrets if secret is not None and len(secret) == 32)
+        if self.invoice_proof is None or len(secrets) != len(self.payment_hashes):
+            return False
+        return hmac.compare_digest(invoice_proof(self.pid, self.payment_hashes, secrets), self.invoice_proof)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,3 +290,16 @@ def unblock_hash(pid: bytes) -> bytes:
 def release_path_id(pid: bytes) -> bytes:
     """The path_id (32 bytes) of a payer's own hop, last in a release path that leads through its LSP."""
     return sha256(b"async-payments:path" + pid).digest()
+
+
+def invoice_proof(pid: bytes, payment_hashes: Sequence[bytes], payment_secrets: Sequence[bytes]) -> bytes:
+    """Prove that the sender of a payment_pending has the invoices that it names.
+
+    HMAC-SHA256 over `async-payments:pending:`, the pid and the payment hashes, keyed with the payment_secrets (BOLT 11,
+    `s`) of these invoices: all 32 bytes each, one after the other, the secrets in the order of the hashes. Return 32
+    bytes; WireError if a length is another one. Every node on the way of an HTLC knows the payment hash, and only
+    holders of the invoice know its payment_secret.
+    """
+    key = b"".join(_SECRET.encode(secret) for secret in payment_secrets)
+    vouched_for = b"async-payments:pending:" + _PID.encode(pid) + _HASHES.encode(tuple(payment_hashes))
+    return hmac.digest(key, vouched_for, "sha256")

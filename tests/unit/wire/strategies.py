@@ -72,6 +72,7 @@ messages: st.SearchStrategy[m.Message] = st.one_of(
         amount_msat=u64,
         release_by_height=u32,
         hold_until=u64,
+        invoice_proof=st.none() | hashes,
         unknown_records=unknown,
     ),
     st.builds(m.PaymentRelease, pid=hashes, unknown_records=unknown),

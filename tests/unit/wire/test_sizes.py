@@ -17,6 +17,7 @@ LARGEST_PENDING = m.PaymentPending(
     amount_msat=2**64 - 1,
     release_by_height=2**32 - 1,
     hold_until=2**64 - 1,
+    invoice_proof=bytes(32),
 )
 TO_B = blinding.build(
     blinding.hops_through([LSP_A.id, ROUTER.id, LSP_B.id, B.id], HopData(path_id=PID)), OTHER_PATH_KEY
