@@ -4,7 +4,7 @@ Node ids are 33-byte compressed points; hashes and preimages 32 bytes; amounts m
 heights absolute block heights; times Unix seconds. Nothing here is particular to LND or Core Lightning.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Self, TypeAlias
 
@@ -131,6 +131,7 @@ class Invoice:
     network: bitcoin, testnet, signet or regtest. expires_at: Unix seconds.
     route_hints: for each hint the nodes on the way to the payee, who is a peer of the last one.
     has_blinded_paths: it names blinded paths (field `b`), whose CLTV deltas and fees the payee chose.
+    payment_secret: 32 bytes (BOLT 11, `s`), None if it has none.
     """
 
     text: str
@@ -143,6 +144,7 @@ class Invoice:
     description: str = ""
     route_hints: tuple[tuple[NodeId, ...], ...] = ()
     has_blinded_paths: bool = False
+    payment_secret: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,13 +161,17 @@ class SyncState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnInvoice:
-    """An invoice of this node. payable: neither paid, nor cancelled; expiry is for the reader to judge."""
+    """An invoice of this node. payable: neither paid, nor cancelled; expiry is for the reader to judge.
+
+    payment_secret: 32 bytes, that of the BOLT 11 text; None if there is no such text.
+    """
 
     payment_hash: bytes
     amount_msat: int | None
     expires_at: int
     payable: bool
     paid: bool
+    payment_secret: bytes | None = field(default=None, repr=False)
 
 
 class PaymentStatus(Enum):

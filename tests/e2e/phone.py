@@ -285,18 +285,22 @@ class Hold:
         self.payment = self.payer.start(self.payer.pay(self.invoice, parts, **options))
         return self
 
-    def announce(self, payee: bytes, **changes: Any) -> Self:
-        """Tell the payee, a client of the same LSP, of the payment.
+    def announce(self, payee: bytes, *others: Invoice, proven: bool = True, **changes: Any) -> Self:
+        """Tell the payee, a client of the same LSP, of the payment, and prove to have its invoice; `others`: those of
+        the payment hashes behind the first.
 
         It must find the way for its release itself, if the LSP sees what passes through it on the way to the payer.
         """
         request = self.request
-        terms = {
+        terms: dict[str, Any] = {
             "payment_hashes": request.payment_hashes,
             "amount_msat": request.amount_msat,
             "release_by_height": request.release_by_height,
             "hold_until": request.hold_until,
         }
+        if proven:
+            payment_secrets = [each.payment_secret or b"" for each in (self.invoice, *others)]
+            terms["invoice_proof"] = messages.invoice_proof(self.pid, request.payment_hashes, payment_secrets)
         me, back = {"payer_lsp_node_id": self.lsp_id, "payer_node_id": self.payer.node_id}, None
         if not capabilities(self.payer.testbed, self.lsp_name).transit_release:
             me, back = {}, release_path(self.lsp_id, self.payer.node_id, self.pid, transit_release=False)

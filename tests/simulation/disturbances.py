@@ -269,6 +269,14 @@ def _flood(world: "World") -> None:
     world.stranger.flood(lambda number: world.onions.seal(way, Payload(async_payment=b"\xff%d" % number)), FLOOD)
 
 
+def _announce(world: "World", proof: bytes | None) -> None:
+    way = through([node.id for node in world.line[1:]], HopData())
+    back = world.onions.path(through([world.lsp_a_node.id, world.c.id], HopData()))
+    world.stranger.announce(
+        lambda pending: world.onions.seal(way, Payload(async_payment=pending.encode(), reply_path=back)), proof
+    )
+
+
 DEEDS: dict[str, Callable[["World"], None]] = {
     "asks LSP_a to hold A's payment": lambda world: world.stranger.request(),
     "shows LSP_a a guessed pid": lambda world: world.stranger.guess(),
@@ -282,6 +290,8 @@ DEEDS: dict[str, Callable[["World"], None]] = {
     "floods B with messages": _flood,
     SMALL_HTLCS: greedy.fill_slots,
     "fills B's mailbox, from many nodes without a channel": greedy.fill_mailbox,
+    "announces A's payment to B": lambda world: _announce(world, None),
+    "announces A's payment to B with a made-up proof": lambda world: _announce(world, bytes(32)),
 }
 
 

@@ -50,6 +50,7 @@ class Invoices:
             expires_at=known.invoice.expires_at,
             payable=not known.times_paid and not known.cancelled,
             paid=bool(known.times_paid),
+            payment_secret=known.invoice.payment_secret,
         )
 
     def start(self) -> None:

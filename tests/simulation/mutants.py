@@ -205,6 +205,18 @@ MUTANTS = (
         "    elif False:\n",
     ),
     Mutant(
+        "answer whoever knows the payment hash",
+        f"{PAYEE}.announcing",
+        "    if not proven and not turn.policy.accept_unproven and",
+        "    if False and",
+    ),
+    Mutant(
+        "take any proof for the right one",
+        "asyncpay.wire.messages",
+        "        return hmac.compare_digest(invoice_proof(self.pid, self.payment_hashes, secrets), self.invoice_proof)",
+        "        return True",
+    ),
+    Mutant(
         "release once only",
         f"{PAYEE}.releasing",
         "next_at=turn.now + pause if tries < turn.policy.max_releases else None",

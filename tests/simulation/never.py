@@ -212,6 +212,8 @@ def strangers_have_no_effect(world: "World") -> Iterator[str]:
             yield "A's block was cancelled, and not by A"
         if why == Trigger.REFUSAL.value and not world.phone_b.wallet.refused:
             yield "A's block was refused, and not by B"
+    if world.stranger.announced & (world.phone_b.wallet.shown | world.phone_b.wallet.refused):
+        yield "B answered a stranger who does not have the invoice"
 
 
 def a_crash_loses_nothing(world: "World") -> Iterator[str]:

@@ -13,6 +13,7 @@ from asyncpay.wire.messages import (
     BlockState,
     BlockUpdate,
     CancelRequest,
+    PaymentPending,
     PaymentRefused,
     PaymentRelease,
 )
@@ -27,11 +28,12 @@ AMOUNT_MSAT = 50_000_000
 
 
 class Stranger:
-    """Each deed is one method without arguments; DEEDS names them."""
+    """Each deed is one method; DEEDS names them. announced: the pids of the payments that it announced to the payee."""
 
     def __init__(self, node: SimNode, lsp: SimNode, letters: Letters, payment_hash: bytes) -> None:
         self.node, self._lsp, self._letters, self._payment_hash = node, lsp, letters, payment_hash
         self.payee: SimNode
+        self.announced: set[bytes] = set()
         self._number = 0
 
     def request(self) -> None:
@@ -88,6 +90,22 @@ class Stranger:
             total_msat=1,
         )
         channels[0].add(htlc)
+
+    def announce(self, seal: Callable[[PaymentPending], OnionMessage], proof: bytes | None) -> None:
+        """Tells the payee three times that its invoice's payment is held; of the proof it knows nothing."""
+        for _ in range(3):
+            self._number += 1
+            pid = sha256(b"announced %d" % self._number).digest()
+            self.announced.add(pid)
+            message = PaymentPending(
+                pid=pid,
+                payment_hashes=(self._payment_hash,),
+                amount_msat=2**40,
+                release_by_height=self.node.height + 400,
+                hold_until=int(self.node.kernel.now) + 86_400,
+                invoice_proof=proof,
+            )
+            self._letters.send(self.node, self._lsp.id, seal(message))
 
     def flood(self, seal: Callable[[int], OnionMessage], count: int) -> None:
         """Sends many messages to the payee."""

@@ -44,6 +44,7 @@ from asyncpay.wire.messages import (
     PaymentPending,
     PaymentRefused,
     PaymentRelease,
+    invoice_proof,
     release_path_id,
     unblock_hash,
 )
@@ -171,6 +172,7 @@ class WalletProcess(Process):
             amount_msat=plan.amount_msat,
             release_by_height=plan.release_by_height,
             hold_until=plan.hold_until,
+            invoice_proof=invoice_proof(order.pid, (invoice.payment_hash,), (invoice.payment_secret or b"",)),
         )
         path = None if order.literal else self._onions.path(self.release_hops(order.lsp, order.pid))
         letter = self._onions.seal(
@@ -266,9 +268,9 @@ class WalletProcess(Process):
                 self.enqueue(payer_on.PaymentSeen(payment_hash, result))
             case payee_do.SendRelease(claim):
                 self._show(claim)
-            case payee_do.SendRefusal(claim):
+            case payee_do.SendRefusal(claim, reason):
                 self.refused.add(claim.pid)
-                refusal = PaymentRefused(pid=claim.pid, reason=claim.failure or None)
+                refusal = PaymentRefused(pid=claim.pid, reason=reason)
                 self._letters.send_to(node, self._lsp_of(claim), refusal)
             case payee_do.LookUpInvoices() if node.running:
                 self.enqueue(payee_on.InvoicesSeen(effect.pid, self._look_up(effect.payment_hashes)))

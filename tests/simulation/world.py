@@ -207,6 +207,7 @@ class World:
             network=NETWORK_NAME,
             expires_at=int(self.kernel.now) + INVOICE_SECONDS,
             min_final_cltv_expiry=MIN_FINAL_BLOCKS,
+            payment_secret=sha256(b"the payment secret").digest(),
         )
         self.decode[invoice.text] = invoice
         return self.b.invoices.add(invoice, PREIMAGE)

@@ -1,5 +1,6 @@
 """The wallet's file: what its engines keep comes out as it went in. What every store does is in test_store.py."""
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +73,7 @@ records = st.one_of(
         tries=NUMBER,
         next_at=st.none() | TIME,
         failure=TEXT,
+        proven=st.booleans(),
     ),
 )
 
@@ -101,3 +103,29 @@ def test_a_record_is_replaced_as_a_whole(
     with WalletStore(tmp_path_factory.mktemp("wallet") / "wallet.sqlite") as store:
         store.commit([Put(record), Put(newer)])
         assert list(store.load()) == [newer]
+
+
+def test_a_file_of_the_first_version_is_migrated(path: Path) -> None:
+    """store_files holds it as the first version of the wallet wrote it. Its claims had nothing to prove."""
+    with sqlite3.connect(path) as old:
+        old.executescript((Path(__file__).parent / "store_files" / "wallet-0001.sql").read_text())
+    old.close()
+    with WalletStore(path) as store:
+        refused, live = store.load()
+    assert isinstance(live, Claim)
+    assert live == Claim(
+        pid=b"p" * 32,
+        payment_hashes=(b"h" * 32, b"i" * 32),
+        paid=(b"h" * 32,),
+        amount_msat=1000,
+        release_by_height=932,
+        hold_until=1_086_400,
+        release_path=b"path",
+        announced_at=1_000_000.5,
+        stage=ClaimStage.RELEASING,
+        tries=2,
+        next_at=1_000_020.0,
+        proven=False,
+    )
+    assert isinstance(refused, Claim)
+    assert (refused.stage, refused.failure, refused.proven) == (ClaimStage.REFUSED, "no", False)

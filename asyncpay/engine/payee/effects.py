@@ -21,9 +21,12 @@ class SendRelease:
 class SendRefusal:
     """Tell the payer's LSP that this pid will never be released, and why; addressed to the LSP itself, since on
     the path for the release it would see nothing but the pid. If it cannot be sent, nothing is to be done.
+
+    reason: for the payer; it may say less than the claim's `failure`.
     """
 
     claim: Claim
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,12 @@ class Policy:
     unsynced_seconds: before a release that the node was not ready for is tried again, unless a block comes before.
     old_tip_seconds: how long a node that takes its best block for too old must stay connected and without another,
     until it is believed to have followed the chain: by then bitcoind drops a dead connection (TIMEOUT_INTERVAL).
-    max_remembered: finished claims that are kept, so that strangers cannot fill the disk; the oldest go first.
+    max_remembered: finished claims that are kept, so that strangers cannot fill the disk; the oldest go first, and
+    those that were not proven before all others.
+    accept_unproven: whether a payment is also released if its announcement does not prove to come from a holder of the
+    invoice, as payers of other implementations may send it. Then everyone who knows a payment hash can find out
+    whether this node waits for it.
+    max_unproven_claims, max_unproven: live ones that were not proven, for one payment hash and in all.
     """
 
     release_seconds: float = 10
@@ -21,3 +26,6 @@ class Policy:
     unsynced_seconds: float = 60
     old_tip_seconds: float = 1200
     max_remembered: int = 1000
+    accept_unproven: bool = False
+    max_unproven_claims: int = 3
+    max_unproven: int = 30

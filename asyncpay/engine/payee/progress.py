@@ -28,6 +28,6 @@ def past_its_height(turn: Turn, release_by_height: int) -> bool:
 def forget_oldest(turn: Turn) -> None:
     """Keep no more finished claims than may be remembered."""
     finished = [claim for claim in turn.claims.values() if claim.stage in FINISHED]
-    finished.sort(key=lambda claim: claim.announced_at)
+    finished.sort(key=lambda claim: (claim.proven, claim.announced_at))
     for claim in finished[: max(0, len(finished) - turn.policy.max_remembered)]:
         turn.drop(claim)

@@ -15,6 +15,7 @@ class Claim:
     release_path: the blinded path (encoded) that came with the announcement; if there is none, payer_lsp and
     payer (node ids, 33 bytes) are there, and the payee builds the path itself.
     tries, next_at: how often the release was sent, and when it is due again (Unix seconds).
+    proven: whether the announcement proved to come from a holder of the invoices.
     failure: why it was refused, for people.
     """
 
@@ -32,6 +33,7 @@ class Claim:
     tries: int = 0
     next_at: float | None = None
     failure: str = ""
+    proven: bool = True
 
     @property
     def key(self) -> bytes:

@@ -37,6 +37,7 @@ def invoice(text: str, decoded: Json) -> Invoice:
         ),
         # A field that CLN 26.06 does not know: common/bolt11_json.c lists it as `extra`.
         has_blinded_paths=any(field["tag"] == "b" for field in decoded.get("extra", ())),
+        payment_secret=_payment_secret(decoded),
     )
 
 
@@ -59,10 +60,18 @@ async def look_up(rpc: Rpc, payment_hash: bytes) -> OwnInvoice | None:
     if not found:
         return None
     status = found[0]["status"]
+    text = found[0].get("bolt11")  # an invoice of BOLT 12 has none
     return OwnInvoice(
         payment_hash=payment_hash,
         amount_msat=found[0].get("amount_msat"),
         expires_at=found[0]["expires_at"],
         payable=status == "unpaid",
         paid=status == "paid",
+        payment_secret=None if text is None else _payment_secret(await decode(rpc, text)),
     )
+
+
+def _payment_secret(decoded: Json) -> bytes | None:
+    """`listinvoices` does not show it, but its BOLT 11 text has it."""
+    secret: str | None = decoded.get("payment_secret")
+    return None if secret is None else bytes.fromhex(secret)

@@ -37,7 +37,13 @@ def own_invoice(invoice: ln.Invoice) -> OwnInvoice:
         expires_at=invoice.creation_date + invoice.expiry,
         payable=invoice.state in (ln.Invoice.OPEN, ln.Invoice.ACCEPTED),
         paid=invoice.state == ln.Invoice.SETTLED,
+        payment_secret=payment_secret(invoice.payment_addr),
     )
+
+
+def payment_secret(payment_addr: bytes) -> bytes | None:
+    """What LND calls payment_addr; where an invoice has none it is empty, or zero."""
+    return payment_addr if len(payment_addr) == 32 and any(payment_addr) else None
 
 
 async def payments(updates: AsyncIterable[ln.Invoice]) -> AsyncIterator[InvoicePaid]:

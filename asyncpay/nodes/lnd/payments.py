@@ -6,7 +6,7 @@ import grpc
 
 from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, NodeUnreachableError, Payment
-from asyncpay.nodes.lnd import reach
+from asyncpay.nodes.lnd import invoices, reach
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
@@ -111,6 +111,7 @@ def invoice(text: str, decoded: ln.PayReq) -> Invoice:
             if hint.hop_hints
         ),
         has_blinded_paths=bool(decoded.blinded_paths),
+        payment_secret=invoices.payment_secret(decoded.payment_addr),
     )
 
 
@@ -146,7 +147,7 @@ def by_its_parts(payment: Payment, decoded: ln.PayReq) -> router.SendPaymentRequ
     request = _limits(payment)
     request.dest = payment.invoice.payee
     request.payment_hash = payment.invoice.payment_hash
-    request.payment_addr = decoded.payment_addr if any(decoded.payment_addr) else b""
+    request.payment_addr = payment.invoice.payment_secret or b""
     request.amt_msat = payment.amount_msat
     request.final_cltv_delta = payment.invoice.min_final_cltv_expiry + payment.slack_blocks
     request.dest_features.extend(sorted(decoded.features))

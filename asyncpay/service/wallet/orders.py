@@ -119,6 +119,7 @@ def _pending(
         amount_msat=plan.amount_msat,
         release_by_height=plan.release_by_height,
         hold_until=plan.hold_until,
+        invoice_proof=messages.invoice_proof(pid, (invoice.payment_hash,), (_secret_of(invoice),)),
     )
     back = None
     if literal_release:
@@ -134,6 +135,15 @@ def _pending(
             f"the way to the payee {invoice.payee.hex()} is too long ({len(route)} hops) for a message that tells it "
             f"of the payment: {error}"
         ) from None
+
+
+def _secret_of(invoice: Invoice) -> bytes:
+    """BOLT 11 demands it, and without it the payee would take this payer for a stranger."""
+    if invoice.payment_secret is None:
+        raise OrderRefused(
+            "the invoice has no payment secret. Ask the payee for an invoice with one (BOLT 11, field s)"
+        )
+    return invoice.payment_secret
 
 
 async def _signed_request(

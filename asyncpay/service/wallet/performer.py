@@ -91,7 +91,7 @@ class Performer:
             case payee_do.SendRelease():
                 return self._send_release(effect.claim)
             case payee_do.SendRefusal():
-                return self._send_refusal(effect.claim)
+                return self._send_refusal(effect.claim, effect.reason)
             case payee_do.LookUpInvoices():
                 return self._look_up_invoices(effect)
         raise TypeError(f"no way to perform {effect}")
@@ -154,14 +154,14 @@ class Performer:
             await self._node.send_onion(route[0], onions.wrap(path, message, answer))
         self._journal.note("sent PaymentRelease", block=unblock_hash(claim.pid), tries=claim.tries)
 
-    async def _send_refusal(self, claim: Claim) -> None:
+    async def _send_refusal(self, claim: Claim, reason: str) -> None:
         """To the LSP itself: on the path for the release it would see the pid alone, which means "release"."""
         if claim.release_path is not None:
             lsp = onions.introduction_node(BlindedPath.decode(claim.release_path))
         else:
             lsp = _told(claim.payer_lsp)
         route = await self._node.onion_route(lsp)
-        message = PaymentRefused(pid=claim.pid, reason=claim.failure)
+        message = PaymentRefused(pid=claim.pid, reason=reason)
         await self._node.send_onion(route[0], onions.wrap(onions.path_through(route), message))
         self._journal.note("sent PaymentRefused", block=unblock_hash(claim.pid), because=claim.failure)
 

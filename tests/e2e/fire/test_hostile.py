@@ -24,11 +24,13 @@ from asyncpay.wire.messages import (
     BlockStatus,
     BlockUpdate,
     PaymentPending,
+    PaymentRefused,
     PaymentRelease,
     ReleaseReply,
     ReleaseStatus,
 )
 from asyncpay.wire.onion import LARGE_ROOM, Payload
+from harness import money
 from harness.inside.push_records import Behaviour
 from harness.phone_container import WALLET
 from harness.scene import AMOUNT_MSAT, Deal, Scene
@@ -307,27 +309,67 @@ def flood(scene: Scene, stranger: HandMade) -> None:
     wait_for(Predicate("mailbox_full", missing), 60)
 
 
-def announcement(payment_hash: bytes, amount_msat: int) -> PaymentPending:
-    """Of a payment that nobody makes."""
+def announcement(payment_hash: bytes, amount_msat: int, payment_secret: bytes | None = None) -> PaymentPending:
+    """Of a payment that nobody makes; it proves to have the invoice only with the payment secret."""
+    pid = secrets.token_bytes(32)
+    proof = None if payment_secret is None else messages.invoice_proof(pid, (payment_hash,), (payment_secret,))
     return PaymentPending(
-        pid=secrets.token_bytes(32),
+        pid=pid,
         payment_hashes=(payment_hash,),
         amount_msat=amount_msat,
         release_by_height=2_000,
         hold_until=4_000_000_000,
+        invoice_proof=proof,
     )
 
 
-def test_false_announcements_cost_nobody_money(scene: Scene, stranger: HandMade) -> None:
-    """Who knows the invoice can use up the payee's patience with it: then the payment is returned, and nothing lost."""
-    deal = scene.deal()
+def announce(scene: Scene, stranger: HandMade, message: PaymentPending) -> None:
+    """Tell B, with a way back to the stranger itself: it would see a release or a refusal."""
     back = blinding.build([Hop(stranger.node_id, HopData(path_id=bytes(32)))], secrets.token_bytes(32))
+    path = blinding.build(stranger.hops(lsp_id(scene), b_id(scene)), secrets.token_bytes(32))
+    payload = Payload(async_payment=message.encode(), reply_path=back)
+    stranger.send_onion(lsp_id(scene), onion.build(path, payload, secrets.token_bytes(32)))
+
+
+def wait_until_read(scene: Scene, message: PaymentPending) -> None:
+    """B's wallet has decided on this announcement."""
+    name = messages.unblock_hash(message.pid).hex()
+    read = Predicate(
+        "announcement_read", lambda: None if any(e.get("block") == name for e in scene.b.events()) else "not yet"
+    )
+    wait_for(read, 60)
+
+
+def test_stranger_with_the_payment_hash_alone_gets_no_answer(scene: Scene, stranger: HandMade) -> None:
+    """Not for an invoice of B's, a paid one, or none at all; and three false announcements stop no payment."""
+    paid, deal = scene.deal(), scene.deal()
+    pay(scene, paid)
+    before = replace(scene, before=money.count(scene.testbed))
+    for payment_hash in (deal.payment_hash, paid.payment_hash, secrets.token_hex(32)):
+        for amount_msat in (1, deal.amount_msat, 10**15):
+            scene.fault("announcement by a stranger")
+            message = announcement(bytes.fromhex(payment_hash), amount_msat)
+            announce(scene, stranger, message)
+            wait_until_read(scene, message)
+
+    pay(before, deal)
+
+    wait_until_dealt_with(scene, stranger)
+    assert not [each for each in stranger.inbox if isinstance(each, PaymentRelease | PaymentRefused)]
+    assert [each["state"] for each in scene.b.wallet.announced() if deal.payment_hash in each["payment_hashes"]] == [
+        "paid"
+    ]
+
+
+def test_false_announcements_by_who_has_the_invoice_cost_nobody_money(scene: Scene, stranger: HandMade) -> None:
+    """They can use up the payee's patience with it: then the payment is returned, and nothing lost."""
+    deal = scene.deal()
+    invoice = read(stranger, deal)
     for _ in range(5):
         scene.fault("false announcement")
-        message = announcement(bytes.fromhex(deal.payment_hash), deal.amount_msat)
-        path = blinding.build(stranger.hops(lsp_id(scene), b_id(scene)), secrets.token_bytes(32))
-        payload = Payload(async_payment=message.encode(), reply_path=back)
-        stranger.send_onion(lsp_id(scene), onion.build(path, payload, secrets.token_bytes(32)))
+        message = announcement(invoice.payment_hash, deal.amount_msat, invoice.payment_secret)
+        announce(scene, stranger, message)
+        wait_until_read(scene, message)
 
     scene.a.wallet.paying(deal.invoice)
 

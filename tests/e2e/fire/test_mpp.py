@@ -153,7 +153,7 @@ def test_two_invoices_under_one_pid(scene: Scene) -> None:
     with payer_by_hand(scene) as by_hand:
         first, second = by_hand.invoice(PART_MSAT), by_hand.invoice(2 * PART_MSAT)
         both = {"payment_hashes": (first.payment_hash, second.payment_hash), "amount_msat": 3 * PART_MSAT}
-        hold = by_hand.hold(first, **both).ask().announce(by_hand.payee).pay()
+        hold = by_hand.hold(first, **both).ask().announce(by_hand.payee, second).pay()
         wait_for(htlcs_held(scene.testbed.lsp("LSP"), 1))
         scene.wait_for_htlcs(A=1, LSP=1, B=0)
         other = by_hand.hold(second).pay(parts=2)

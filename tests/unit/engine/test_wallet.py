@@ -13,10 +13,10 @@ from asyncpay.engine.payer.events import Ordered
 from asyncpay.engine.payer.policy import Policy as PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.wallet import Wallet
-from asyncpay.lightning import ChannelId, Link, OwnInvoice
+from asyncpay.lightning import ChannelId, Link
 from asyncpay.node_events import Attached, InvoicePaid
 
-from .payee.world import HASH, PATH, PID, pending
+from .payee.world import HASH, PATH, PID, World, pending
 from .payer.given import CHANNEL, LSP, PAYER, START, order
 
 ATTACHED = Attached(
@@ -29,7 +29,7 @@ ATTACHED = Attached(
 ANNOUNCED = Announced(
     pending(),
     PATH,
-    (OwnInvoice(payment_hash=HASH, amount_msat=1000, expires_at=int(START) + 90_000, payable=True, paid=False),),
+    World().known((HASH,)),
 )
 
 

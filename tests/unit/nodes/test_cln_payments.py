@@ -20,6 +20,7 @@ DECODED: dict[str, Any] = {
     "expiry": 60,
     "payee": PAYEE,
     "payment_hash": "ab" * 32,
+    "payment_secret": "cd" * 32,
     "min_final_cltv_expiry": 18,
     "features": "024100",  # basic_mpp
 }
@@ -181,7 +182,32 @@ def test_an_invoice() -> None:
         expires_at=1_060,
         min_final_cltv_expiry=18,
         route_hints=((b"\x03" * 33,),),
+        payment_secret=b"\xcd" * 32,
     )
+    assert (
+        invoices.invoice("lnbcrt1", {key: DECODED[key] for key in DECODED if key != "payment_secret"}).payment_secret
+        is None
+    )
+
+
+class OwnInvoices(Rpc):
+    """Lists one invoice, and decodes any text as DECODED."""
+
+    def __init__(self, **listed: Any) -> None:
+        super().__init__(Path("nowhere"))
+        self.listed = {"status": "unpaid", "expires_at": 1_060} | listed
+
+    async def call(self, method: str, seconds: float | None = None, **parameters: Any) -> dict[str, Any]:
+        return {"invoices": [self.listed]} if method == "listinvoices" else DECODED
+
+
+@pytest.mark.parametrize(("listed", "secret"), [({"bolt11": "lnbcrt1"}, b"\xcd" * 32), ({"bolt12": "lni1"}, None)])
+async def test_the_payment_secret_of_an_own_invoice_is_in_its_text(
+    listed: dict[str, str], secret: bytes | None
+) -> None:
+    own = await invoices.look_up(OwnInvoices(**listed), b"\xab" * 32)
+    assert own is not None
+    assert own.payment_secret == secret
 
 
 def test_blinded_paths_are_a_field_that_cln_does_not_know() -> None:

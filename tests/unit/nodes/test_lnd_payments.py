@@ -1,12 +1,13 @@
 """Orders to pay as LND takes them, and its results."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import Payment
-from asyncpay.nodes.lnd import payments
+from asyncpay.nodes.lnd import invoices, payments
 from asyncpay.nodes.proto import lightning_pb2 as ln
 
 INVOICE = Invoice(
@@ -28,14 +29,19 @@ def order(invoice: Invoice = INVOICE, **changes: Any) -> Payment:
 def test_slack_is_added_to_the_final_hop() -> None:
     hint = ln.RouteHint(hop_hints=[ln.HopHint(chan_id=3)])
     decoded = ln.PayReq(payment_addr=b"\1" * 32, route_hints=[hint], features={9: ln.Feature(), 14: ln.Feature()})
-    request = payments.by_its_parts(order(slack_blocks=432), decoded)
+    request = payments.by_its_parts(order(replace(INVOICE, payment_secret=b"\1" * 32), slack_blocks=432), decoded)
     assert (request.final_cltv_delta, request.payment_request) == (512, "")
     assert (request.dest, request.payment_hash, request.payment_addr) == (bytes(33), bytes(32), b"\1" * 32)
     assert (request.amt_msat, list(request.dest_features), list(request.route_hints)) == (1_000, [9, 14], [hint])
 
 
-def test_an_invoice_without_payment_address_gets_none() -> None:
-    assert payments.by_its_parts(order(), ln.PayReq(payment_addr=bytes(32))).payment_addr == b""
+@pytest.mark.parametrize(("payment_addr", "secret"), [(b"", None), (bytes(32), None), (b"\1" * 32, b"\1" * 32)])
+def test_lnds_word_for_no_payment_secret(payment_addr: bytes, secret: bytes | None) -> None:
+    decoded = ln.PayReq(destination=bytes(33).hex(), payment_hash=bytes(32).hex(), payment_addr=payment_addr)
+    read = payments.invoice("lnbcrt1...", decoded)
+    assert read.payment_secret == secret
+    assert payments.by_its_parts(order(read), decoded).payment_addr == (secret or b"")
+    assert invoices.own_invoice(ln.Invoice(payment_addr=payment_addr)).payment_secret == secret
 
 
 def test_no_limit_becomes_lnds_word_for_none() -> None:

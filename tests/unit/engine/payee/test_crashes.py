@@ -1,6 +1,7 @@
 """Whatever happens, and wherever the wallet is killed: what is owed and held is released, and bounded in number."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -54,7 +55,7 @@ def expired(world: World) -> None:
 
 
 def refused(world: World) -> None:
-    world.invoices.clear()
+    world.invoices[HASH].cancelled = True
     announced(world)
     world.sleep(100)
 
@@ -74,16 +75,16 @@ def test_a_crash_before_every_action(scenario: Callable[[World], None]) -> None:
         assert (world.releases > 0) == (calm.releases > 0), where
 
 
-SHORT = Policy(max_releases=4, max_claims=2, max_remembered=3)
+SHORT = Policy(max_releases=4, max_claims=2, max_remembered=3, max_unproven_claims=1, max_unproven=1)
 PIDS = st.sampled_from([bytes([number]) * 32 for number in range(6)])
 
 
 class Claims(RuleBasedStateMachine):
     """Announcements of all kinds, by anybody, and everything that may go wrong beside."""
 
-    @initialize(online=st.booleans())
-    def begin(self, online: bool) -> None:
-        self.world = World(SHORT, online=online)
+    @initialize(online=st.booleans(), accept_unproven=st.booleans())
+    def begin(self, online: bool, accept_unproven: bool) -> None:
+        self.world = World(replace(SHORT, accept_unproven=accept_unproven), online=online)
         self.world.invoices[HASH2] = NodeInvoice(amount_msat=None)
 
     @rule(
@@ -91,9 +92,11 @@ class Claims(RuleBasedStateMachine):
         hashes=st.sampled_from([(HASH,), (HASH2,), (HASH, HASH2), (b"x" * 32,)]),
         amount=st.sampled_from([999, 1000, 5000]),
         seconds=st.sampled_from([-1, 50, 20_000]),
+        proven=st.booleans(),
     )
-    def announce(self, pid: bytes, hashes: tuple[bytes, ...], amount: int, seconds: int) -> None:
-        self.world.announce(pid, payment_hashes=hashes, amount_msat=amount, hold_until=int(self.world.now) + seconds)
+    def announce(self, pid: bytes, hashes: tuple[bytes, ...], amount: int, seconds: int, proven: bool) -> None:
+        until = int(self.world.now) + seconds
+        self.world.announce(pid, proven=proven, payment_hashes=hashes, amount_msat=amount, hold_until=until)
 
     @rule(pid=PIDS, status=st.sampled_from(list(ReleaseStatus)))
     def answer(self, pid: bytes, status: ReleaseStatus) -> None:
@@ -132,7 +135,10 @@ class Claims(RuleBasedStateMachine):
         live = [claim for claim in claims if claim.stage not in FINISHED]
         assert len(claims) - len(live) <= SHORT.max_remembered
         for payment_hash in (HASH, HASH2):
-            assert sum(payment_hash in claim.payment_hashes for claim in live) <= SHORT.max_claims
+            claims_of_it = [claim.proven for claim in live if payment_hash in claim.payment_hashes]
+            assert claims_of_it.count(True) <= SHORT.max_claims
+            assert claims_of_it.count(False) <= SHORT.max_unproven_claims
+        assert sum(not claim.proven for claim in live) <= SHORT.max_unproven * self.world.policy.accept_unproven
         assert all(claim.tries <= SHORT.max_releases for claim in claims)
 
     @invariant()
@@ -145,6 +151,7 @@ class Claims(RuleBasedStateMachine):
             assert claim.amount_msat >= 1000 * (HASH in claim.payment_hashes)
             assert claim.stage is Stage.RELEASING
         assert all(effect.claim.stage is Stage.REFUSED for effect in self.world.did(SendRefusal))
+        assert all(effect.claim.proven for effect in self.world.did(SendRefusal))
 
     @invariant()
     def paid_means_paid(self) -> None:

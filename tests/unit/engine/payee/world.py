@@ -1,7 +1,7 @@
 """A world for the payee's engine: a node with invoices, somebody who announces, losses and crashes."""
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -16,7 +16,7 @@ from asyncpay.engine.payee.stages import Stage
 from asyncpay.lightning import ChannelId, Link, OwnInvoice, ShortChannelId
 from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChanged
 from asyncpay.wire.blinding import BlindedHop, BlindedPath
-from asyncpay.wire.messages import PaymentPending, ReleaseReply, ReleaseStatus, unblock_hash
+from asyncpay.wire.messages import PaymentPending, ReleaseReply, ReleaseStatus, invoice_proof, unblock_hash
 
 from ..given import node_id
 
@@ -27,10 +27,13 @@ HASH, HASH2 = sha256(b"1").digest(), sha256(b"2").digest()
 START = 1_000_000.0
 HEIGHT = 500
 AMOUNT = 1000
+SECRET, SECRET2 = b"s" * 32, b"t" * 32
+SECRETS = {HASH: SECRET, HASH2: SECRET2}
 PATH = BlindedPath(first_node_id=PAYER_LSP, first_path_key=PAYER_LSP, hops=(BlindedHop(PAYER_LSP, b""),))
 
 
-def pending(pid: bytes = PID, **changes: Any) -> PaymentPending:
+def pending(pid: bytes = PID, *, proven: bool = True, **changes: Any) -> PaymentPending:
+    """As a payer sends it that has the invoices; or who knows no more than the payment hashes."""
     values: dict[str, Any] = {
         "pid": pid,
         "payment_hashes": (HASH,),
@@ -38,7 +41,11 @@ def pending(pid: bytes = PID, **changes: Any) -> PaymentPending:
         "release_by_height": HEIGHT + 432,
         "hold_until": int(START) + 86_400,
     }
-    return PaymentPending(**(values | changes))
+    message = PaymentPending(**(values | changes))
+    if not proven or message.invoice_proof is not None:
+        return message
+    secrets = [SECRETS.get(each, bytes(32)) for each in message.payment_hashes]
+    return replace(message, invoice_proof=invoice_proof(message.pid, message.payment_hashes, secrets))
 
 
 @dataclass
@@ -47,6 +54,7 @@ class NodeInvoice:
     expires_at: int = int(START) + 100_000
     cancelled: bool = False
     paid: bool = False
+    has_secret: bool = True
 
 
 class CrashError(Exception):
@@ -141,6 +149,7 @@ class World:
             expires_at=invoice.expires_at,
             payable=not invoice.paid and not invoice.cancelled,
             paid=invoice.paid,
+            payment_secret=SECRETS[payment_hash] if invoice.has_secret else None,
         )
 
     def paid(self, payment_hash: bytes = HASH) -> None:
@@ -200,4 +209,5 @@ class World:
 
     @property
     def refusals(self) -> list[str]:
-        return [each.claim.failure for each in self.did(SendRefusal)]
+        """What payers were told."""
+        return [each.reason for each in self.did(SendRefusal)]

@@ -61,6 +61,7 @@ ME, LSP, PAYEE, OTHER, THEIR_LSP = KEYS
 CHANNEL = ShortChannelId.parse("100x1x0")
 PREIMAGE = b"s" * 32
 HASH = sha256(PREIMAGE).digest()
+SECRET = b"t" * 32
 INVOICE = Invoice(
     text="lnbcrt1",
     payment_hash=HASH,
@@ -70,6 +71,7 @@ INVOICE = Invoice(
     expires_at=int(time.time()) + 14 * 86_400,
     min_final_cltv_expiry=80,
     description="coffee",
+    payment_secret=SECRET,
 )
 OFFER: dict[str, Any] = {
     "versions": [1],
@@ -151,15 +153,17 @@ class PhoneNode:
             "expires_at": int(time.time()) + 86_400,
             "payable": True,
             "paid": False,
+            "payment_secret": SECRET,
         }
         self.own[payment_hash] = OwnInvoice(**(values | changes))
 
-    def announce(self, pid: bytes = PID, payment_hash: bytes = HASH, **changes: Any) -> None:
-        """A payer's message comes."""
+    def announce(self, pid: bytes = PID, payment_hash: bytes = HASH, *, proven: bool = True, **changes: Any) -> None:
+        """A payer's message comes, or one of somebody who does not have the invoice."""
         values: dict[str, Any] = {
             "amount_msat": 1000,
             "release_by_height": 900,
             "hold_until": int(time.time()) + 3600,
+            "invoice_proof": messages.invoice_proof(pid, (payment_hash,), (SECRET,)) if proven else None,
         }
         pending = PaymentPending(pid=pid, payment_hashes=(payment_hash,), **(values | changes))
         literal = pending.payer_node_id is not None

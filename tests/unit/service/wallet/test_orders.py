@@ -20,7 +20,7 @@ from asyncpay.wire import messages
 from asyncpay.wire.messages import BlockRequest, CancelRequest, PaymentPending
 from asyncpay.wire.onion import OnionMessage
 
-from .phone import HASH, INVOICE, LSP, ME, OFFER, OTHER, PAYEE, THEIR_LSP, Phone, PhoneNode, Sent
+from .phone import HASH, INVOICE, LSP, ME, OFFER, OTHER, PAYEE, SECRET, THEIR_LSP, Phone, PhoneNode, Sent
 
 
 def refused(phone: Phone, because: str, **wishes: Any) -> None:
@@ -92,6 +92,7 @@ OTHER_CHANNEL = Link(
         (lambda node: node.invoices.clear(), "no invoice that can be paid here: checksum failed"),
         (fails("decode_invoice", NodeUnreachableError("LND is away")), "cannot read the invoice now: LND is away"),
         (fails("sign", NodeError("LND is locked")), "LND is locked"),
+        (reads(payment_secret=None), "has no payment secret. Ask the payee for an invoice with one"),
         (reads(network="bitcoin"), "is for bitcoin, this wallet's node is on regtest"),
         (reads(expires_at=int(time.time()) - 1), "has expired"),
         (reads(amount_msat=None), "leaves the amount to the payer"),
@@ -163,6 +164,14 @@ def test_the_lsp_learns_the_hash_of_the_pid_and_the_payee_the_pid(phone: Phone) 
     assert request.unblock_hash == messages.unblock_hash(pending.message.pid)
     assert request.payment_hashes == pending.message.payment_hashes == (HASH,)
     assert request.amount_msat == pending.message.amount_msat == 1000
+
+
+def test_the_payee_can_tell_that_the_payer_has_its_invoice(phone: Phone) -> None:
+    _, pending = ordered(phone)
+    message = messages.decode(pending.message.encode())
+    assert isinstance(message, PaymentPending)
+    assert message.is_proven_by((SECRET,))
+    assert not message.is_proven_by((bytes(32),))
 
 
 def test_a_pid_is_drawn_for_each_order(phone: Phone) -> None:

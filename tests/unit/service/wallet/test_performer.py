@@ -125,14 +125,14 @@ def test_invoices_are_reported_in_their_order_and_foreign_ones_as_none() -> None
     assert reports == [payee_on.InvoicesSeen(PID, (None, node.own[HASH]))]
 
 
-@pytest.mark.parametrize("effect", [payee_do.SendRelease(claim()), payee_do.SendRefusal(claim(failure="no"))])
+@pytest.mark.parametrize("effect", [payee_do.SendRelease(claim()), payee_do.SendRefusal(claim(failure="no"), "no")])
 @pytest.mark.parametrize("verb", ["onion_route", "send_onion"])
 def test_an_answer_to_a_payer_that_cannot_be_sent_breaks_nothing(effect: WalletEffect, verb: str) -> None:
     reports, (line,) = perform(effect, **{verb: REFUSED})
     assert (reports, line["error"]) == ([], "LND at x refuses")
 
 
-@pytest.mark.parametrize("effect", [payee_do.SendRelease, payee_do.SendRefusal])
+@pytest.mark.parametrize("effect", [payee_do.SendRelease, lambda claim: payee_do.SendRefusal(claim, "no")])
 def test_a_payer_s_path_that_begins_at_a_channel_breaks_nothing(effect: Any) -> None:
     by_channel = BlindedPath(ChannelEnd(0, 5), PATH.first_path_key, PATH.hops)
     _, (line,) = perform(effect(claim(release_path=by_channel.encode())))

@@ -268,7 +268,8 @@ def test_a_payer_that_says_who_and_where_it_is_is_released_by_a_path_of_our_own(
 
 @pytest.mark.parametrize("literal", [False, True])
 def test_what_is_not_owed_is_refused_to_the_payer_s_lsp_with_the_reason(phone: Phone, literal: bool) -> None:
-    payer = {"payer_node_id": OTHER, "payer_lsp_node_id": THEIR_LSP} if literal else {}
+    payer: dict[str, Any] = {"payer_node_id": OTHER, "payer_lsp_node_id": THEIR_LSP} if literal else {}
+    phone.node.make_invoice(payable=False, paid=True)
 
     async def story() -> None:
         phone.node.announce(**payer)
@@ -280,7 +281,33 @@ def test_what_is_not_owed_is_refused_to_the_payer_s_lsp_with_the_reason(phone: P
     (sent,) = phone.node.sent
     assert sent.to == THEIR_LSP  # and not on the path for the release, where its pid would mean "release"
     assert isinstance(sent.message, PaymentRefused)
-    assert f"there is no invoice with the payment hash {HASH.hex()}" in str(sent.message.reason)
+    assert sent.message.reason == f"the invoice {HASH.hex()} is paid already"
+
+
+@pytest.mark.parametrize("has_invoice", [False, True])
+def test_a_stranger_with_the_payment_hash_gets_no_answer(phone: Phone, has_invoice: bool) -> None:
+    if has_invoice:
+        phone.node.make_invoice()
+
+    async def story() -> None:
+        phone.node.announce(proven=False)
+        await until(lambda: len(phone.lines("announcement dropped")) == 1)
+        assert await phone.claims() == []
+
+    awake(phone, story)
+    assert phone.node.sent == []
+
+
+def test_a_payer_of_another_implementation_is_released_where_the_payee_says_so(phone: Phone, tmp_path: Path) -> None:
+    lenient = Phone(tmp_path, policy={"accept_unproven": True})
+    lenient.node = phone.node
+    phone.node.make_invoice()
+
+    async def story() -> None:
+        phone.node.announce(proven=False)
+        await until(lambda: len(phone.node.got(PaymentRelease)) == 1)
+
+    awake(lenient, story)
 
 
 def test_nothing_is_released_while_the_node_is_behind_the_chain(phone: Phone, tmp_path: Path) -> None:
