@@ -7,6 +7,7 @@ The schema is migrated upwards, from version to version, and never downwards.
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
@@ -76,6 +77,7 @@ class Store(Generic[R]):
 
     def __init__(self, path: Path, migrations: Sequence[str] | None = None) -> None:
         self._path = path
+        self._in_use = threading.Lock()
         self._lock = self._take_lock()
         try:
             self._database = self._open(self.shipped_migrations() if migrations is None else migrations)
@@ -98,9 +100,10 @@ class Store(Generic[R]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._database.close()
-        self._lock.close()
+        """Let go of the file. A commit in another thread is waited for: SQLite crashes if it is closed under it."""
+        with self._in_use:
+            self._database.close()
+            self._lock.close()
 
     def load(self) -> Iterator[R]:
         """Everything, each table in its order: what the engine is made from."""
@@ -118,7 +121,7 @@ class Store(Generic[R]):
         last = {(type(change.record), change.record.key): change for change in changes}
         if not last:
             return
-        with self._explained(), self._transaction():
+        with self._in_use, self._explained(), self._transaction():
             for change in last.values():
                 table = self.tables[type(change.record)]
                 put = isinstance(change, Put)

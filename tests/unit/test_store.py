@@ -6,6 +6,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -268,6 +270,20 @@ def test_a_newer_file_is_refused(path: Path) -> None:
     LspStore(path, [*migrations, "SELECT 1;"]).close()
     with pytest.raises(StoreError, match=r"lsp\.sqlite was written by a newer release.*Start that release"):
         LspStore(path)
+
+
+def test_a_commit_that_is_under_way_in_a_thread_is_waited_for_at_the_end(path: Path) -> None:
+    """A component that is told to stop while it stores: without waiting SQLite takes the process down."""
+    letters = [Put(replace(letter(0), letter_id=number.to_bytes(32, "big"))) for number in range(5_000)]
+    began = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        with LspStore(path) as store:
+            store._database.set_trace_callback(lambda _: began.set())
+            stored = pool.submit(store.commit, letters)
+            began.wait()
+        stored.result()
+    with LspStore(path) as store:
+        assert len(list(store.load())) == len(letters)
 
 
 # --- files that cannot be used ---
