@@ -56,6 +56,7 @@ records = st.one_of(
         fee_msat=NUMBER,
         failure=TEXT,
         ended_at=st.none() | TIME,
+        begun=st.booleans(),
     ),
     st.builds(
         Claim,

@@ -24,14 +24,15 @@ _REFUSALS = {
     BlockStatus.HOLD_TOO_LONG: "it will not hold a payment for so long: ask for less",
     BlockStatus.CONFLICT: "it was asked for the same payment before, in another way: ask the payee for a new invoice",
     BlockStatus.BAD_VALUE: "it finds the request wrong",
-    BlockStatus.UNAVAILABLE: "its node is not available now: try again later, with a new invoice",
+    BlockStatus.UNAVAILABLE: "its node is not available now: try again later",
 }
 
 
 def ordered(turn: Turn, event: Ordered) -> None:
-    """The user pays. A payment is made once: what is known already is left as it is."""
+    """The user pays. A payment is made once: what is known already is left as it is, unless nothing came of it."""
     payment = event.payment
-    if turn.payments.get(payment.key) is not None:
+    known = turn.payments.get(payment.key)
+    if known is not None and not known.may_be_ordered_again:
         turn.log("order ignored", payment.key, because="this payment is known already")
         return
     turn.put(replace(payment, request_next_at=turn.now))

@@ -22,7 +22,7 @@ from asyncpay.wire.messages import BlockReply, BlockUpdate
 class Ordered:
     """The user pays: everything was checked (checks.py), made and signed; stage REQUESTED.
 
-    A payment hash that is known already is ignored.
+    A payment hash that is known already is ignored, unless its payment failed before anything left.
     """
 
     payment: OutgoingPayment

@@ -38,6 +38,11 @@ class Payments:
 
     def put(self, payment: OutgoingPayment) -> None:
         """Take this in place of the one with the same hash."""
+        known = self._by_hash.get(payment.key)
+        if (
+            known is not None and known.pid != payment.pid
+        ):  # ordered again: late answers to the earlier order say nothing
+            del self._by_block[messages.unblock_hash(known.pid)]
         self._by_hash[payment.key] = payment
         self._by_block[messages.unblock_hash(payment.pid)] = payment.key
         if payment.stage in FINISHED and payment.cancel_next_at is None:

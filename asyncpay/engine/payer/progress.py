@@ -18,6 +18,7 @@ def advance(turn: Turn, payment: OutgoingPayment, trigger: Trigger, failure: str
     moved = replace(
         payment,
         stage=stage,
+        begun=payment.begun or stage is Stage.PAYING,
         requests_sent=0 if stage is Stage.PAYING else payment.requests_sent,
         request_next_at=turn.now + turn.policy.request_seconds if stage is Stage.PAYING else None,
         failure=failure or payment.failure,

@@ -25,6 +25,7 @@ class OutgoingPayment:
     requests_sent, request_next_at: how often the request was sent (since the node pays), and when it is due again.
     cancelled: the user, or the wallet for lack of answers, wants the parts back.
     cancels_sent, cancel_next_at: likewise of the cancel; None while there is none, or once it is answered.
+    begun: whether the node was, or may have been, told to pay.
     told: what the LSP last said of the block; told_parts: of how many parts.
     preimage: 32 bytes, once SETTLED. failure: for people, once FAILED.
     created_at, ended_at: Unix seconds.
@@ -60,8 +61,14 @@ class OutgoingPayment:
     fee_msat: int = 0
     failure: str = ""
     ended_at: float | None = None
+    begun: bool = False
 
     @property
     def key(self) -> bytes:
         """payment_hash, 32 bytes."""
         return self.payment_hash
+
+    @property
+    def may_be_ordered_again(self) -> bool:
+        """Whether it has failed before anything left, and the LSP has no block of it left to end."""
+        return self.stage is Stage.FAILED and not self.begun and self.cancel_next_at is None

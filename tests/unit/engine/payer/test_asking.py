@@ -31,6 +31,32 @@ def test_an_order_for_a_known_hash_is_ignored() -> None:
     assert world.begun == [HASH]
 
 
+def test_an_order_is_given_again_only_if_nothing_came_of_the_first() -> None:
+    """The LSP refused it. What it says later of the first block is not taken for the second's."""
+    world = World()
+    world.mute = True
+    world.order()
+    world.reply(BlockStatus.UNAVAILABLE)
+    assert world.stage is Stage.FAILED
+    assert "try again later" in world.payment.failure
+    world.order(pid=b"q" * 32)
+    assert (world.stage, world.payment.pid) == (Stage.REQUESTED, b"q" * 32)
+    world.reply(BlockStatus.ACCEPTED)
+    assert world.stage is Stage.REQUESTED
+    world.restart()
+    assert (world.stage, world.payment.pid) == (Stage.REQUESTED, b"q" * 32)
+
+
+def test_an_order_is_not_given_again_before_the_lsp_has_ended_the_first_block() -> None:
+    world = World()
+    world.mute = True
+    world.order()
+    world.sleep(41)
+    assert world.stage is Stage.FAILED
+    assert [type(effect) for effect in world.order(pid=b"q" * 32)] == [Log]
+    assert world.payment.pid != b"q" * 32
+
+
 def test_nothing_leaves_before_the_lsp_has_accepted() -> None:
     world = World()
     world.mute = True
