@@ -53,5 +53,5 @@ def health(context: typer.Context, config: ConfigOfCommand = None) -> None:
 
 def _ask(config: Path) -> Status:
     with common.asking():
-        seen: Status = control.ask(common.load(config, LspConfig).store.socket, "status")
+        seen: Status = control.ask(common.load(config, LspConfig).store.socket, "status", lambda _: None, "LSP")
     return seen

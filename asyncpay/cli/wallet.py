@@ -1,13 +1,14 @@
 """`asyncpay wallet`: every command but `run` asks the running wallet."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from asyncpay.amounts import AmountError, parse_msat, show_sat
 from asyncpay.cli import common
@@ -25,6 +26,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="machine-readable, on stand
 DEFAULT = Path("wallet.toml")
 DAY_SECONDS = 86_400
 MAX_EXPIRY_DAYS = 365
+HASH_DIGITS = 16
+"""Of a payment hash in a table."""
 
 
 @app.command()
@@ -140,19 +143,22 @@ def pay(
 
 @app.command()
 def payments(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
-    """What this wallet has paid, and what was announced to it."""
+    """What this wallet has paid, and what was announced to it. With --json the payment hashes are whole."""
     answer = _ask(config, "payments")
     if as_json:
         print(json.dumps(answer, indent=2))
         return
-    sent = Table("payment hash", "state", "amount", "fee", "for", "since", title="sent")
+    sent = Table(_hash_column(), "state", "amount", "fee", "for", "since", title="sent")
     for each in answer["sent"]:
         state = each["state"] + (", cancelling" if each["cancelled"] and each["ended_at"] is None else "")
         amounts = show_sat(each["amount_msat"]), show_sat(each["fee_msat"])
-        sent.add_row(each["payment_hash"], state, *amounts, each["description"], _clock(each["created_at"]))
-    announced = Table("payment hash", "state", "amount", "releases sent", "since", title="announced by payers")
+        sent.add_row(
+            each["payment_hash"][:HASH_DIGITS], state, *amounts, each["description"], _clock(each["created_at"])
+        )
+    announced = Table(_hash_column(), "state", "amount", "releases sent", "since", title="announced by payers")
     for each in answer["announced"]:
-        hashes, sent_releases = "\n".join(each["payment_hashes"]), str(each["releases_sent"])
+        hashes = "\n".join(payment_hash[:HASH_DIGITS] for payment_hash in each["payment_hashes"])
+        sent_releases = str(each["releases_sent"])
         announced.add_row(
             hashes, each["state"], show_sat(each["amount_msat"]), sent_releases, _clock(each["announced_at"])
         )
@@ -161,20 +167,25 @@ def payments(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
 
 @app.command()
 def cancel(
-    payment_hash: Annotated[str, typer.Argument(help="64 hex digits, as `payments` shows them")],
+    payment_hash: Annotated[str, typer.Argument(help="its first digits suffice, as `payments` shows them")],
     config: ConfigFile = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """Ask the LSP to return a payment that was not released yet."""
-    if len(payment_hash) != 64 or not all(digit in "0123456789abcdef" for digit in payment_hash.lower()):
-        common.fail(f"{payment_hash!r} is no payment hash: 64 hex digits", 2)
-    payment = _ask(config, "cancel", payment_hash=payment_hash)
-    _say(payment, as_json, f"asked for {payment_hash}; it is {payment['state']}")
+    if not re.fullmatch("[0-9a-f]{4,64}", payment_hash.lower()):
+        common.fail(f"{payment_hash!r} is no payment hash: 64 hex digits, or its first 4 or more", 2)
+    payment = _ask(config, "cancel", payment_hash=payment_hash.lower())
+    _say(payment, as_json, f"asked for {payment['payment_hash']}; it is {payment['state']}")
+
+
+def _hash_column() -> Column:
+    """Never cut or broken, however narrow the terminal: `cancel` takes what it shows."""
+    return Column("payment hash", no_wrap=True, min_width=HASH_DIGITS)
 
 
 def _ask(config: Path, verb: str, progress: Callable[[Any], None] = lambda _: None, /, **arguments: Any) -> Any:
     with common.asking():
-        return control.ask(common.load(config, WalletConfig).store.socket, verb, progress, **arguments)
+        return control.ask(common.load(config, WalletConfig).store.socket, verb, progress, "wallet", **arguments)
 
 
 def _say(answer: Any, as_json: bool, sentence: str) -> None:

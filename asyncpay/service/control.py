@@ -1,7 +1,7 @@
 """How a command line talks to the running component: JSON lines over a Unix socket beside its store.
 
-One request a connection: `{"verb": "pay", "arguments": {...}}`. The answer is any number of lines `{"progress": ...}`
-and then one of `{"result": ...}` or `{"error": "..."}`.
+One request a connection: `{"component": "wallet", "verb": "pay", "arguments": {...}}`. The answer is any number of
+lines `{"progress": ...}` and then one of `{"result": ...}` or `{"error": "..."}`.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ class SocketError(Exception):
 
 
 @asynccontextmanager
-async def serving(path: Path, verbs: Mapping[str, Verb]) -> AsyncIterator[None]:
-    """Answer every connection while in this context. Only this user may connect.
+async def serving(path: Path, verbs: Mapping[str, Verb], component: str = "component") -> AsyncIterator[None]:
+    """Answer every connection while in this context. Only this user may connect. component: `LSP` or `wallet`.
 
     Afterwards nobody is waited for: who still waits for an answer finds the connection closed. SocketError.
     """
@@ -46,7 +46,7 @@ async def serving(path: Path, verbs: Mapping[str, Verb]) -> AsyncIterator[None]:
         if over:  # it was accepted just before
             writer.close()
             return
-        task = asyncio.create_task(_answer(verbs, reader, writer))
+        task = asyncio.create_task(_answer(verbs, component, reader, writer))
         answering.add(task)
         task.add_done_callback(answering.discard)
 
@@ -60,13 +60,16 @@ async def serving(path: Path, verbs: Mapping[str, Verb]) -> AsyncIterator[None]:
                 task.cancel()
 
 
-async def _answer(verbs: Mapping[str, Verb], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _answer(
+    verbs: Mapping[str, Verb], component: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     async def say(kind: str, what: Plain) -> None:
         writer.write(json.dumps({kind: what}).encode() + b"\n")
         await writer.drain()
 
     try:
         request = json.loads(await reader.readline())
+        _check_component(component, request.get("component", component))
         verb = verbs[request["verb"]]
         await say("result", await verb(request["arguments"], lambda what: say("progress", what)))
     except RefusedError as refusal:
@@ -84,6 +87,13 @@ async def _answer(verbs: Mapping[str, Verb], reader: asyncio.StreamReader, write
 async def _say_if_there(say: Callable[[str, Plain], Awaitable[None]], what: str) -> None:
     with suppress(OSError):
         await say("error", what)
+
+
+def _check_component(runs: str, asked: Plain) -> None:
+    if asked != runs:
+        raise RefusedError(
+            f"it is the {runs} that runs with this configuration, not the {asked}. Name the other with --config."
+        )
 
 
 def listen(path: Path) -> socket.socket:
@@ -104,9 +114,20 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def ask(path: Path, verb: str, progress: Callable[[Plain], None] = lambda _: None, **arguments: Plain) -> Plain:
-    """The running component's answer. Raises RefusedError, or NotRunningError if there is none."""
-    for line in _lines(path, json.dumps({"verb": verb, "arguments": arguments}).encode() + b"\n"):
+def ask(
+    path: Path,
+    verb: str,
+    progress: Callable[[Plain], None] = lambda _: None,
+    component: str | None = None,
+    /,
+    **arguments: Plain,
+) -> Plain:
+    """The running component's answer. Raises RefusedError, or NotRunningError if there is none.
+
+    component: who should answer, `LSP` or `wallet`; RefusedError if the other one runs there. None: whichever.
+    """
+    request = {"verb": verb, "arguments": arguments} | ({} if component is None else {"component": component})
+    for line in _lines(path, json.dumps(request).encode() + b"\n"):
         said = json.loads(line)
         if "progress" in said:
             progress(said["progress"])

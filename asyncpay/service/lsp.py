@@ -84,7 +84,7 @@ class _Session:
         self._lsps = Lsps(config, node, lsp, journal, self._loop.stored)
 
     async def run(self) -> None:
-        desk = control.serving(self._config.store.socket, {"status": self._status})
+        desk = control.serving(self._config.store.socket, {"status": self._status}, "LSP")
         async with desk, self._lsps, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._performer = Performer(

@@ -131,13 +131,15 @@ class Desk:
             self._node, self._neighbourhood.me(), self._link, self._policy, wanted, self._clock
         )
         known = self._view.payments.get(order.payment_hash)
-        if known is not None:
+        if known is not None and not known.may_be_ordered_again:
             raise RefusedError(
                 f"this invoice was paid before: payment {order.payment_hash.hex()} is {known.stage.value}. "
                 "An invoice is good for one payment; ask the payee for another"
             )
         await self._stored(on.Ordered(order))
         async for payment in self._view.follow(order.payment_hash):
+            if payment == known:  # the earlier order, from which nothing came
+                continue
             await progress(view.payment(payment))
             if payment.stage in until:
                 return view.payment(payment)
@@ -150,10 +152,15 @@ class Desk:
         }
 
     async def _cancel(self, said: Mapping[str, Any], _: Progress) -> Plain:
-        payment_hash = bytes.fromhex(said["payment_hash"])
-        known = self._view.payments.get(payment_hash)
-        if known is None:
-            raise RefusedError(f"there is no payment {payment_hash.hex()}; `asyncpay wallet payments` lists them")
+        """payment_hash: the first digits of one, as many as tell it from the others."""
+        first_digits = str(said["payment_hash"])
+        meant = [each for each in self._view.payments.values() if each.payment_hash.hex().startswith(first_digits)]
+        if not meant:
+            raise RefusedError(f"there is no payment {first_digits}; `asyncpay wallet payments` lists them")
+        if len(meant) > 1:
+            raise RefusedError(f"{len(meant)} payments begin with {first_digits}: give more digits of the payment hash")
+        (known,) = meant
+        payment_hash = known.payment_hash
         if known.stage in FINISHED:
             raise RefusedError(f"payment {payment_hash.hex()} is {known.stage.value}: there is nothing to cancel")
         await self._stored(on.CancelOrdered(payment_hash))

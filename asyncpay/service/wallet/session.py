@@ -103,7 +103,7 @@ class _Session:
 
     async def run(self) -> None:
         self._events = asyncio.get_running_loop()
-        desk = control.serving(self._config.store.socket, self._desk.verbs())
+        desk = control.serving(self._config.store.socket, self._desk.verbs(), "wallet")
         async with desk, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._performer = Performer(

@@ -104,3 +104,19 @@ def test_whoever_still_waits_for_an_answer_holds_nobody_up(path: Path) -> None:
 
     with pytest.raises(NotRunningError, match="went away before it answered"):
         asyncio.run(talk())
+
+
+@pytest.mark.anyio
+async def test_the_other_component_says_so(tmp_path: Path) -> None:
+    """A wallet's question with the LSP's configuration."""
+
+    async def status(_: Mapping[str, Any], __: Any) -> Any:
+        return {}
+
+    path = tmp_path / "sock"
+    async with control.serving(path, {"status": status}, "LSP"):
+        assert await asyncio.to_thread(control.ask, path, "status", lambda _: None, "LSP") == {}
+        with pytest.raises(
+            control.RefusedError, match="it is the LSP that runs with this configuration, not the wallet"
+        ):
+            await asyncio.to_thread(control.ask, path, "status", lambda _: None, "wallet")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from asyncpay.nodes.base import NodeError
 from asyncpay.service.control import RefusedError
 from asyncpay.wire.messages import CancelRequest, PaymentPending
 
-from .phone import CHANNEL, HASH, LSP, ME, PREIMAGE, Phone, until, until_asked
+from .phone import CHANNEL, HASH, INVOICE, LSP, ME, PREIMAGE, Phone, until, until_asked
 
 UNUSABLE = Link(channel_id=ChannelId.from_name(CHANNEL), short_channel_id=CHANNEL, peer=LSP, usable=False)
 
@@ -231,6 +232,29 @@ def test_a_cancel_brings_the_parts_back(phone: Phone) -> None:
 
     awake(phone, story)
     assert len(phone.node.got(CancelRequest)) == 1
+
+
+@pytest.mark.parametrize("digits", [4, 16, 63])
+def test_the_first_digits_of_a_payment_hash_are_enough(phone: Phone, digits: int) -> None:
+    async def story() -> None:
+        await phone.pay()
+        assert (await phone.ask("cancel", payment_hash=HASH.hex()[:digits]))["payment_hash"] == HASH.hex()
+
+    awake(phone, story)
+
+
+def test_digits_that_more_than_one_payment_begins_with(phone: Phone) -> None:
+    other = replace(INVOICE, text="lnbcrt2", payment_hash=HASH[:8] + bytes(24))
+    phone.node.invoices[other.text] = other
+
+    async def story() -> None:
+        await phone.pay()
+        await phone.pay(invoice=other.text)
+        with pytest.raises(RefusedError, match=f"2 payments begin with {HASH.hex()[:16]}: give more digits"):
+            await phone.ask("cancel", payment_hash=HASH.hex()[:16])
+        assert (await phone.ask("cancel", payment_hash=HASH.hex()[:20]))["payment_hash"] == HASH.hex()
+
+    awake(phone, story)
 
 
 def test_a_cancel_of_what_was_never_paid_here(phone: Phone) -> None:
