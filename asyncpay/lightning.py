@@ -12,6 +12,8 @@ NodeId: TypeAlias = bytes
 U64: TypeAlias = Annotated[int, "u64"]
 """0 to 2^64-1, which BOLT 2 allows for an HTLC id; the store keeps all of them."""
 
+_URI_SCHEME = "lightning:"
+
 
 class ShortChannelId(int):
     """Where a channel was funded: block, transaction and output in 64 bits (BOLT 7); or an alias for it."""
@@ -124,6 +126,17 @@ class Link:
         return (self.short_channel_id, *self.aliases)
 
 
+def bolt11_text(text: str) -> str:
+    """An invoice as people paste it, as BOLT 11 writes it: no white space, no `lightning:`, lower case.
+
+    White space within it, such as line breaks of a mail, goes too. Mixed case stays: it is an error (BIP 173).
+    """
+    bare = "".join(text.split())
+    if bare[: len(_URI_SCHEME)].lower() == _URI_SCHEME:
+        bare = bare[len(_URI_SCHEME) :].removeprefix("//")
+    return bare.lower() if bare.isupper() else bare
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
     """What a BOLT 11 invoice says. amount_msat is None if it leaves the amount to the payer.
@@ -132,6 +145,7 @@ class Invoice:
     route_hints: for each hint the nodes on the way to the payee, who is a peer of the last one.
     has_blinded_paths: it names blinded paths (field `b`), whose CLTV deltas and fees the payee chose.
     payment_secret: 32 bytes (BOLT 11, `s`), None if it has none.
+    needs_metadata: the payee takes no payment without the payment metadata (`m`) that is in the text.
     """
 
     text: str
@@ -145,6 +159,7 @@ class Invoice:
     route_hints: tuple[tuple[NodeId, ...], ...] = ()
     has_blinded_paths: bool = False
     payment_secret: bytes | None = field(default=None, repr=False)
+    needs_metadata: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +233,7 @@ class Capabilities:
     reoffers_without_payer: restarted, the node offers held HTLCs again although their payer is away;
         otherwise only when the payer is back, and decisions wait for that.
     pays_on_behalf: it can pay an invoice whose hash it also holds incoming HTLCs for.
+    metadata_with_slack: it can send an invoice's payment metadata in a payment that has slack.
     cutoff_blocks: the node itself fails a held HTLC this many blocks before its incoming expiry, and an
         answer after that is an error; None if it never does.
     """
@@ -226,4 +242,5 @@ class Capabilities:
     forwards_with_payer_offline: Capability
     reoffers_without_payer: Capability
     pays_on_behalf: Capability
+    metadata_with_slack: Capability
     cutoff_blocks: int | None

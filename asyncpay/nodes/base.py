@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from asyncpay.amounts import MAX_MSAT
 from asyncpay.lightning import (
     Capabilities,
     HtlcKey,
@@ -75,6 +76,25 @@ class Payment:
     max_part_msat: int | None = None
     timeout_seconds: int = 60
     through: NodeId | None = None
+
+
+MAX_EXPIRY_SECONDS = 365 * 86_400
+"""LND's own limit for an invoice. CLN has none, and one over about 1.8e13 s keeps it busy for ever or ends it
+(ElementsProject/lightning#9478)."""
+
+
+def check_invoice(amount_msat: int, expiry_seconds: int) -> None:
+    """Raise NodeError, with the limit, for an invoice that no node should be asked to make."""
+    if not 1 <= expiry_seconds <= MAX_EXPIRY_SECONDS:
+        raise NodeError(
+            f"the invoice cannot be made: it would last {expiry_seconds} s. Let it last between 1 s and "
+            f"{MAX_EXPIRY_SECONDS} s ({MAX_EXPIRY_SECONDS // 86_400} days)."
+        )
+    if not 1 <= amount_msat <= MAX_MSAT:
+        raise NodeError(
+            f"the invoice cannot be made: it would ask for {amount_msat} msat. Ask for 1 msat or more, and for no more "
+            f"than the {MAX_MSAT} msat that there will ever be."
+        )
 
 
 class Node(Protocol):
@@ -153,7 +173,10 @@ class Node(Protocol):
         ...
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
-        """A new invoice, with hints for the private channels whose peers are connected now. NodeError."""
+        """Make an invoice with hints for the private channels whose peers are connected now, so that payers find them.
+
+        NodeError, also for what `check_invoice` refuses.
+        """
         ...
 
     async def look_up_invoice(self, payment_hash: bytes) -> OwnInvoice | None:

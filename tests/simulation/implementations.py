@@ -63,6 +63,7 @@ LND = Implementation(
         reoffers_without_payer=Capability(False, "held HTLCs are replayed at channel_reestablish"),
         # node_adapter/test_htlcs.py::test_claimed_from_a_payer_who_is_away
         pays_on_behalf=Capability(True, "the same hash may come in and go out"),
+        metadata_with_slack=Capability(True, "not asked for here"),
         # node_adapter/test_htlcs.py::test_an_answer_that_would_end_the_stream_is_not_sent
         cutoff_blocks=19,
     ),
@@ -99,6 +100,7 @@ CLN = Implementation(
         # node_adapter/test_comings_and_goings.py::test_a_restarted_node_offers_again
         reoffers_without_payer=Capability(True, "htlc_accepted is called again at start"),
         pays_on_behalf=Capability(False, "not needed"),
+        metadata_with_slack=Capability(True, "not asked for here"),
         # test_cln_plugin.py::test_near_its_expiry_an_htlc_is_failed_though_the_process_is_dead
         cutoff_blocks=6,
     ),

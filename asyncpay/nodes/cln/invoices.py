@@ -6,9 +6,13 @@ from typing import Any
 
 from asyncpay.lightning import Invoice, OwnInvoice
 from asyncpay.nodes.base import NodeError
+from asyncpay.nodes.cln import reach
 from asyncpay.nodes.cln.rpc import Rpc
 
 Json = Mapping[str, Any]
+
+METADATA_REQUIRED = 1 << 48
+"""`option_payment_metadata` (BOLT 9), required."""
 
 _NETWORKS = {"bc": "bitcoin", "tb": "testnet", "tbs": "signet", "bcrt": "regtest"}
 
@@ -38,18 +42,26 @@ def invoice(text: str, decoded: Json) -> Invoice:
         # A field that CLN 26.06 does not know: common/bolt11_json.c lists it as `extra`.
         has_blinded_paths=any(field["tag"] == "b" for field in decoded.get("extra", ())),
         payment_secret=_payment_secret(decoded),
+        needs_metadata=bool(int(decoded.get("features") or "0", 16) & METADATA_REQUIRED),
     )
 
 
 async def create(rpc: Rpc, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
-    """See Node.create_invoice: CLN leaves the channels of peers that are away out of the hints by itself."""
+    """See Node.create_invoice: CLN leaves the channels of peers that are away out of the hints by itself.
+
+    Unless they are named CLN also leaves out channels with peers that have no public channel ("dead ends", lightningd's
+    routehint.c). Behind such an LSP a node with private channels alone would be found by nobody: it names them.
+    """
+    channels = await reach.open_channels(rpc)
+    all_private = bool(channels) and all(channel["private"] for channel in channels)
+    names = [str(name) for channel in channels for name in reach.names_of(channel)]
     made = await rpc.call(
         "invoice",
         amount_msat=amount_msat,
         label=f"asyncpay-{secrets.token_hex(8)}",
         description=description,
         expiry=expiry_seconds,
-        exposeprivatechannels=True,
+        exposeprivatechannels=names if all_private else True,
     )
     return invoice(made["bolt11"], await decode(rpc, made["bolt11"]))
 

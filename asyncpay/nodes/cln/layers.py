@@ -13,14 +13,14 @@ Json = Mapping[str, Any]
 
 
 @asynccontextmanager
-async def of_payment(rpc: Rpc, payment: Payment, decoded: Json) -> AsyncIterator[str]:
+async def of_payment(rpc: Rpc, payment: Payment, decoded: Json, own_id: str) -> AsyncIterator[str]:
     """Make the payment's layer, by this name, for as long as it is needed."""
     layer = f"asyncpay-{decoded['payment_hash']}"
     with suppress(ClnRefusedError):  # one that an interrupted payment has left behind
         await rpc.call("askrene-remove-layer", layer=layer)
     await rpc.call("askrene-create-layer", layer=layer)
     try:
-        for channel, update in hinted_channels(payment, decoded):
+        for channel, update in hinted_channels(payment, decoded, own_id):
             await rpc.call("askrene-create-channel", layer=layer, **channel)
             await rpc.call("askrene-update-channel", layer=layer, **update)
         if payment.through is not None:
@@ -38,14 +38,21 @@ async def avoid(rpc: Rpc, layer: str, failure: Json) -> None:
         await _disable(rpc, layer, f"{failure['erring_channel']}/{failure['erring_direction']}")
 
 
-def hinted_channels(payment: Payment, decoded: Json) -> Iterator[tuple[Json, Json]]:
+def hinted_channels(payment: Payment, decoded: Json, own_id: str) -> Iterator[tuple[Json, Json]]:
     """The channels of the invoice's hints, as askrene makes them and as it updates them.
 
-    A hint does not say how much its channel can carry: enough for the payment is assumed.
+    A hint does not say how much its channel can carry: enough for the payment is assumed. The payee wrote the hints, so
+    what askrene refuses, or what is not for the payee to say, is left out: a channel from a node to itself, one that is
+    there twice, and of a hint that leads through this node all up to it and its own channel.
     """
+    named = set()
     for hint in decoded.get("routes", ()):
         ends = [*(hop["pubkey"] for hop in hint), decoded["payee"]]
-        for hop, (source, destination) in zip(hint, pairwise(ends), strict=True):
+        after_us = max((place + 1 for place, hop in enumerate(hint) if hop["pubkey"] == own_id), default=0)
+        for hop, (source, destination) in list(zip(hint, pairwise(ends), strict=True))[after_us:]:
+            if source == destination or hop["short_channel_id"] in named:
+                continue
+            named.add(hop["short_channel_id"])
             capacity_msat = 2 * payment.amount_msat + 1_000_000
             yield (
                 {

@@ -28,6 +28,7 @@ from asyncpay.nodes.base import (
     OnionUnreadableError,
     Payment,
     PeerNotConnectedError,
+    check_invoice,
 )
 from asyncpay.nodes.cln import graph, invoices, payments, reach
 from asyncpay.nodes.cln.attachment import Attachment
@@ -46,6 +47,7 @@ CAPABILITIES = Capabilities(
     forwards_with_payer_offline=Capability(True, "`continue` asks nothing of the channel that the HTLC came in on"),
     reoffers_without_payer=Capability(True, "restarted, lightningd calls the hook again before any peer connects"),
     pays_on_behalf=Capability(False, "never needed, for it forwards while the payer is away"),
+    metadata_with_slack=Capability(True, "sendpay takes payment_metadata"),
     cutoff_blocks=MARGIN_BLOCKS,
 )
 
@@ -144,6 +146,7 @@ class ClnNode(Node):
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
         """See Node.create_invoice."""
+        check_invoice(amount_msat, expiry_seconds)
         return await invoices.create(self._rpc, amount_msat, description, expiry_seconds)
 
     async def look_up_invoice(self, payment_hash: bytes) -> OwnInvoice | None:

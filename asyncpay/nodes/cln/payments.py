@@ -31,8 +31,11 @@ async def pay(rpc: Rpc, payment: Payment) -> PaymentResult:
         most_parts = routes.most_parts(payment, decoded)
         if routes.fewest_parts(payment) > most_parts:
             return _failed(f"it does not fit into {most_parts} parts of at most {payment.max_part_msat} msat")
-        async with layers.of_payment(rpc, payment, decoded) as layer:
-            return await _attempts(rpc, payment, decoded, layer)
+        own_id = (await rpc.call("getinfo"))["id"]
+        if decoded["payee"] == own_id:
+            return _failed("CLN does not pay its own invoices")
+        async with layers.of_payment(rpc, payment, decoded, own_id) as layer:
+            return await _attempts(rpc, payment, decoded, layer, own_id)
     except ClnRefusedError as error:
         known = await track(rpc, payment.invoice.payment_hash)
         return _failed(error.details) if known.status is PaymentStatus.UNKNOWN else known
@@ -73,9 +76,8 @@ def result(parts: Sequence[Json], failure: str = "every part of it failed") -> P
     return _failed(failure)
 
 
-async def _attempts(rpc: Rpc, payment: Payment, decoded: Json, layer: str) -> PaymentResult:
+async def _attempts(rpc: Rpc, payment: Payment, decoded: Json, layer: str, own_id: str) -> PaymentResult:
     """Try until it succeeds, fails for good, or the time is over. Never before all parts of an attempt are decided."""
-    own_id = (await rpc.call("getinfo"))["id"]
     order = routes.request(payment, decoded, layer, own_id)
     amounts_msat = routes.even(payment.amount_msat, routes.fewest_parts(payment))
     loop = asyncio.get_running_loop()

@@ -6,15 +6,63 @@ import grpc
 
 from asyncpay.lightning import OwnInvoice
 from asyncpay.node_events import InvoicePaid
+from asyncpay.nodes.lnd import reach
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.proto import lightning_pb2 as ln
 
+_MOST_HINTS = 20
+"""LND takes no more in one invoice."""
+
 
 async def create(lnd: Connection, amount_msat: int, description: str, expiry_seconds: int) -> str:
-    """The BOLT 11 text of a new invoice, with hints for private channels (`private`)."""
-    request = ln.Invoice(value_msat=amount_msat, memo=description, expiry=expiry_seconds, private=True)
+    """Make an invoice with hints for the private channels, and return its BOLT 11 text.
+
+    With `private` LND leaves out channels with peers that have no public channel (invoicesrpc/addinvoice.go,
+    `chanCanBeHopHint`). Behind such an LSP a node with private channels alone would be found by nobody, so the hints of
+    a node without a public channel are made here.
+    """
+    hints = await _hints(lnd)
+    request = ln.Invoice(value_msat=amount_msat, memo=description, expiry=expiry_seconds)
+    request.route_hints.extend(hints)
+    request.private = not hints
     with lnd.calling("make an invoice"):
         return (await lnd.lightning.AddInvoice(request, timeout=CALL_SECONDS)).payment_request
+
+
+async def _hints(lnd: Connection) -> list[ln.RouteHint]:
+    """One for each usable channel of a node whose channels are all private; none for another node."""
+    channels = await reach.open_channels(lnd)
+    if not all(channel.private for channel in channels):
+        return []
+    usable = [channel for channel in channels if channel.active][:_MOST_HINTS]
+    hints = [await _hint(lnd, channel) for channel in usable]
+    return [hint for hint in hints if hint is not None]
+
+
+async def _hint(lnd: Connection, channel: ln.Channel) -> ln.RouteHint | None:
+    """What the peer asks for forwarding over this channel; None if it has not said so yet."""
+    try:
+        with lnd.calling(f"look up channel {channel.chan_id}"):
+            edge = await lnd.lightning.GetChanInfo(ln.ChanInfoRequest(chan_id=channel.chan_id), timeout=CALL_SECONDS)
+    except LndRefusedError:
+        return None
+    return hop_hint(channel, edge)
+
+
+def hop_hint(channel: ln.Channel, edge: ln.ChannelEdge) -> ln.RouteHint | None:
+    """A hint with the policy of the channel's other end, by the name that the other end gave it, if it has one."""
+    first = edge.node1_pub == channel.remote_pubkey
+    if not edge.HasField("node1_policy" if first else "node2_policy"):
+        return None
+    policy = edge.node1_policy if first else edge.node2_policy
+    hop = ln.HopHint(
+        node_id=channel.remote_pubkey,
+        chan_id=channel.peer_scid_alias or channel.chan_id,
+        fee_base_msat=policy.fee_base_msat,
+        fee_proportional_millionths=policy.fee_rate_milli_msat,
+        cltv_expiry_delta=policy.time_lock_delta,
+    )
+    return ln.RouteHint(hop_hints=[hop])
 
 
 async def look_up(lnd: Connection, payment_hash: bytes) -> OwnInvoice | None:

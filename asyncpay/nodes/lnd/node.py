@@ -28,6 +28,7 @@ from asyncpay.nodes.base import (
     OnionUnreadableError,
     Payment,
     PeerNotConnectedError,
+    check_invoice,
 )
 from asyncpay.nodes.lnd import chain, htlcs, invoices, onions, payments, reach, routes
 from asyncpay.nodes.lnd.attachment import Attachment
@@ -45,6 +46,7 @@ CAPABILITIES = Capabilities(
     forwards_with_payer_offline=Capability(False, "the switch fails a RESUME if the incoming link is not there"),
     reoffers_without_payer=Capability(False, "restarted, LND replays an HTLC when its channel is re-established"),
     pays_on_behalf=Capability(True, "own payments and intercepted HTLCs of one hash do not meet in LND"),
+    metadata_with_slack=Capability(False, "SendPaymentV2 takes it only from a payment_request, which excludes slack"),
     cutoff_blocks=htlcs.CUTOFF_BLOCKS,
 )
 
@@ -154,6 +156,7 @@ class LndNode(Node):
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
         """See Node.create_invoice."""
+        check_invoice(amount_msat, expiry_seconds)
         return await self.decode_invoice(await invoices.create(self._lnd, amount_msat, description, expiry_seconds))
 
     async def look_up_invoice(self, payment_hash: bytes) -> OwnInvoice | None:

@@ -14,6 +14,9 @@ from asyncpay.nodes.proto import router_pb2 as router
 MAX_ROUTE_BLOCKS = 2016
 """LND's --max-cltv-expiry: a higher limit is an error, and none at all means this one."""
 
+METADATA_REQUIRED = 48
+"""`option_payment_metadata` (BOLT 9), required."""
+
 _NETWORKS = {"lnbcrt": "regtest", "lntbs": "signet", "lntb": "testnet", "lnbc": "bitcoin"}  # the longer prefix first
 _STATUS = {
     ln.Payment.INITIATED: PaymentStatus.IN_FLIGHT,
@@ -36,6 +39,8 @@ async def pay(lnd: Connection, payment: Payment) -> PaymentResult:
     try:
         if _is_as_invoiced(payment):
             request = as_invoiced(payment)
+        elif payment.invoice.needs_metadata:
+            return _failed("LND sends payment metadata, which the invoice demands, only as invoiced: without slack")
         else:
             request = by_its_parts(payment, await decode(lnd, payment.invoice.text))
         if payment.through is not None:
@@ -112,6 +117,7 @@ def invoice(text: str, decoded: ln.PayReq) -> Invoice:
         ),
         has_blinded_paths=bool(decoded.blinded_paths),
         payment_secret=invoices.payment_secret(decoded.payment_addr),
+        needs_metadata=METADATA_REQUIRED in decoded.features,
     )
 
 
@@ -142,7 +148,8 @@ def as_invoiced(payment: Payment) -> router.SendPaymentRequest:
 def by_its_parts(payment: Payment, decoded: ln.PayReq) -> router.SendPaymentRequest:
     """Pay with slack or another amount, which LND refuses beside a payment_request.
 
-    Payment metadata (BOLT 11, `m`) is lost: LND shows none, and takes none.
+    Payment metadata (BOLT 11, `m`) is lost: LND shows none, and takes none. A payee may do without it, unless the
+    invoice needs it.
     """
     request = _limits(payment)
     request.dest = payment.invoice.payee

@@ -10,7 +10,7 @@ from asyncpay.engine.payer import checks
 from asyncpay.engine.payer.checks import OrderRefused, Plan, Terms, Wishes
 from asyncpay.engine.payer.policy import Policy
 from asyncpay.engine.payer.records import OutgoingPayment
-from asyncpay.lightning import Invoice, NodeId
+from asyncpay.lightning import Invoice, NodeId, bolt11_text
 from asyncpay.lsps.info import LspInfo, UnsuitableLspError
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
 from asyncpay.service import onions
@@ -51,11 +51,12 @@ async def prepare(
 ) -> OutgoingPayment:
     """The order. Raises OrderRefused, with the reason, for anything that cannot be paid like this."""
     try:
-        invoice = await node.decode_invoice(wanted.invoice)
+        invoice = await node.decode_invoice(bolt11_text(wanted.invoice))
     except NodeUnreachableError as error:
         raise OrderRefused(f"the node cannot read the invoice now: {error}") from None
     except NodeError as error:
         raise OrderRefused(f"this is no invoice that can be paid here: {error}") from None
+    _check_payee(node, me, invoice)
     try:
         lsp, offer = link.node_id, await link.info()
     except (NoLspError, UnsuitableLspError) as error:
@@ -85,6 +86,18 @@ async def prepare(
         pending=pending,
         created_at=clock.now(),
     )
+
+
+def _check_payee(node: Node, me: Self, invoice: Invoice) -> None:
+    """What no wish of the user's can change."""
+    if invoice.payee == me.node_id:
+        raise OrderRefused("this invoice is this wallet's own: it pays nobody. Give it to the payer")
+    can = node.capabilities.metadata_with_slack
+    if invoice.needs_metadata and not can:
+        raise OrderRefused(
+            f"the payee demands payment metadata, which this wallet's node cannot send in a payment that is held: "
+            f"{can.because}. Ask the payee for an invoice without it, or pay with another wallet"
+        )
 
 
 async def _route(node: Node, me: Self, lsp: NodeId, invoice: Invoice) -> tuple[NodeId, ...]:

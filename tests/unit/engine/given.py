@@ -37,6 +37,7 @@ def lnd() -> Capabilities:
         forwards_with_payer_offline=Capability(False, "a RESUME without the incoming link fails"),
         reoffers_without_payer=Capability(False, "replayed at channel_reestablish"),
         pays_on_behalf=Capability(True, "tried"),
+        metadata_with_slack=Capability(True, "not asked for here"),
         cutoff_blocks=19,
     )
 
@@ -47,6 +48,7 @@ def cln() -> Capabilities:
         forwards_with_payer_offline=Capability(True, "tried"),
         reoffers_without_payer=Capability(True, "htlc_accepted is called again at start"),
         pays_on_behalf=Capability(False, "not needed"),
+        metadata_with_slack=Capability(True, "not asked for here"),
         cutoff_blocks=None,
     )
 

@@ -21,6 +21,7 @@ CAPABILITIES = Capabilities(
     forwards_with_payer_offline=Capability(False, ""),
     reoffers_without_payer=Capability(False, ""),
     pays_on_behalf=Capability(True, ""),
+    metadata_with_slack=Capability(True, "not asked for here"),
     cutoff_blocks=19,
 )
 SERVER = Server(describe(Policy(), CAPABILITIES), max_webhooks=3)

@@ -12,6 +12,7 @@ from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 
 pytestmark = pytest.mark.anyio
 PAYEE = "02" * 33
+OWN_ID = "07" * 33
 DECODED: dict[str, Any] = {
     "type": "bolt11 invoice",
     "valid": True,
@@ -161,7 +162,7 @@ def test_hints_are_channels_to_the_payee() -> None:
         "cltv_expiry_delta": 40,
     }
     other = hop | {"pubkey": "01" * 33, "short_channel_id": "4x5x6"}
-    made = list(layers.hinted_channels(order(), DECODED | {"routes": [[other, hop]]}))
+    made = list(layers.hinted_channels(order(), DECODED | {"routes": [[other, hop]]}, OWN_ID))
     assert [(channel["source"], channel["destination"]) for channel, _ in made] == [
         ("01" * 33, "03" * 33),
         ("03" * 33, PAYEE),
@@ -169,6 +170,98 @@ def test_hints_are_channels_to_the_payee() -> None:
     assert [update["short_channel_id_dir"] for _, update in made] == ["4x5x6/0", "1x2x3/1"]
     assert all(update["htlc_maximum_msat"] >= 5_000 for _, update in made)
     assert made[1][1]["cltv_expiry_delta"] == 40
+
+
+def hop_of(pubkey: str, short_channel_id: str = "1x2x3") -> dict[str, Any]:
+    return {
+        "pubkey": pubkey,
+        "short_channel_id": short_channel_id,
+        "fee_base_msat": 1,
+        "fee_proportional_millionths": 2,
+        "cltv_expiry_delta": 40,
+    }
+
+
+LSP, OTHER = "03" * 33, "04" * 33
+
+
+@pytest.mark.parametrize(
+    ("hints", "made"),
+    [
+        ([[hop_of(PAYEE)]], []),
+        ([[hop_of(LSP), hop_of(PAYEE, "4x5x6")]], [(LSP, PAYEE)]),
+        ([[hop_of(LSP), hop_of(LSP, "4x5x6")]], [(LSP, PAYEE)]),
+        ([[hop_of(OWN_ID)]], []),
+        ([[hop_of(LSP), hop_of(OWN_ID, "4x5x6")]], []),
+        ([[hop_of(OWN_ID), hop_of(LSP, "4x5x6")]], [(LSP, PAYEE)]),
+        ([[hop_of(OWN_ID), hop_of(OTHER, "4x5x6"), hop_of(OWN_ID, "7x8x9"), hop_of(LSP, "1x1x1")]], [(LSP, PAYEE)]),
+        ([[hop_of(LSP)], [hop_of(LSP)]], [(LSP, PAYEE)]),
+        ([[hop_of(LSP)], [hop_of(OTHER)]], [(LSP, PAYEE)]),
+        ([[hop_of(LSP)], [hop_of(OTHER, "4x5x6")]], [(LSP, PAYEE), (OTHER, PAYEE)]),
+        ([[]], []),
+    ],
+    ids=[
+        "circular",
+        "circular at its end",
+        "circular in it",
+        "of this node alone",
+        "leads to this node",
+        "leads on from this node",
+        "leads through this node twice",
+        "there twice",
+        "one name for two channels",
+        "two",
+        "empty",
+    ],
+)
+def test_hints_that_askrene_would_refuse_or_that_lead_through_us(
+    hints: list[list[dict[str, Any]]], made: list[tuple[str, str]]
+) -> None:
+    """ElementsProject/lightning#9174, #9177."""
+    found = layers.hinted_channels(order(), DECODED | {"routes": hints}, OWN_ID)
+    channels = [channel for channel, _ in found]
+    assert [(channel["source"], channel["destination"]) for channel in channels] == made
+
+
+@pytest.mark.parametrize(("bits", "needed"), [(0, False), (1 << 49, False), (1 << 48, True)])
+def test_payment_metadata_that_the_payee_demands(bits: int, needed: bool) -> None:
+    decoded = DECODED | {"features": f"{bits:x}"}
+    assert invoices.invoice("lnbcrt1", decoded).needs_metadata == needed
+
+
+class Channels(Rpc):
+    """Has these channels, and makes any invoice."""
+
+    def __init__(self, *private: bool) -> None:
+        super().__init__(Path("nowhere"))
+        self.channels = [
+            {
+                "channel_id": "aa" * 32,
+                "state": "CHANNELD_NORMAL",
+                "private": each,
+                "short_channel_id": f"{number}x1x1",
+            }
+            for number, each in enumerate(private)
+        ]
+        self.exposed: Any = None
+
+    async def call(self, method: str, seconds: float | None = None, **parameters: Any) -> dict[str, Any]:
+        match method:
+            case "listpeerchannels":
+                return {"channels": self.channels}
+            case "invoice":
+                self.exposed = parameters["exposeprivatechannels"]
+                return {"bolt11": "lnbcrt1"}
+        return DECODED
+
+
+@pytest.mark.parametrize(
+    ("private", "exposed"), [((True, True), ["0x1x1", "1x1x1"]), ((True, False), True), ((False,), True), ((), True)]
+)
+async def test_a_node_with_private_channels_alone_names_them(private: tuple[bool, ...], exposed: Any) -> None:
+    channels = Channels(*private)
+    await invoices.create(channels, 1_000, "tea", 60)
+    assert channels.exposed == exposed
 
 
 def test_an_invoice() -> None:

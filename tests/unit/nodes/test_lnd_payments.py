@@ -78,6 +78,33 @@ def test_blinded_paths_are_seen() -> None:
     assert payments.invoice("lnbcrt1", decoded).has_blinded_paths
 
 
+@pytest.mark.parametrize(("bit", "needed"), [(14, False), (49, False), (48, True)])
+def test_payment_metadata_that_the_payee_demands(bit: int, needed: bool) -> None:
+    decoded = ln.PayReq(destination=bytes(33).hex(), payment_hash=bytes(32).hex(), features={bit: ln.Feature()})
+    assert payments.invoice("lnbcrt1...", decoded).needs_metadata == needed
+
+
+LSP, ME = "03" * 33, "02" * 33
+
+
+@pytest.mark.parametrize("own_first", [False, True])
+@pytest.mark.parametrize(("alias", "named"), [(0, 77), (5, 5)])
+def test_a_hint_has_the_policy_and_the_name_of_the_channels_other_end(own_first: bool, alias: int, named: int) -> None:
+    theirs = ln.RoutingPolicy(time_lock_delta=40, fee_base_msat=1, fee_rate_milli_msat=2)
+    mine = ln.RoutingPolicy(time_lock_delta=99, fee_base_msat=9, fee_rate_milli_msat=9)
+    ends = [(ME, mine), (LSP, theirs)] if own_first else [(LSP, theirs), (ME, mine)]
+    (node1, policy1), (node2, policy2) = ends
+    edge = ln.ChannelEdge(node1_pub=node1, node2_pub=node2, node1_policy=policy1, node2_policy=policy2)
+    hint = invoices.hop_hint(ln.Channel(remote_pubkey=LSP, chan_id=77, peer_scid_alias=alias), edge)
+    hop = ln.HopHint(node_id=LSP, chan_id=named, fee_base_msat=1, fee_proportional_millionths=2, cltv_expiry_delta=40)
+    assert hint == ln.RouteHint(hop_hints=[hop])
+
+
+def test_no_hint_before_the_other_end_has_said_what_it_asks_for() -> None:
+    edge = ln.ChannelEdge(node1_pub=ME, node2_pub=LSP, node1_policy=ln.RoutingPolicy(time_lock_delta=40))
+    assert invoices.hop_hint(ln.Channel(remote_pubkey=LSP, chan_id=77), edge) is None
+
+
 def test_results() -> None:
     succeeded = ln.Payment(status=ln.Payment.SUCCEEDED, payment_preimage="ab" * 32, fee_msat=3)
     assert payments.result(succeeded) == PaymentResult(

@@ -34,6 +34,7 @@ from asyncpay.lsps.info import GET_INFO
 from asyncpay.lsps.jsonrpc import RpcError
 from asyncpay.node_events import Attached, CustomMessage, InvoicePaid, NodeEvent, OnionReceived
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, Payment, PeerNotConnectedError
+from asyncpay.nodes.lnd.node import CAPABILITIES
 from asyncpay.service import control
 from asyncpay.service.control import NotRunningError
 from asyncpay.service.journal import Journal
@@ -110,6 +111,7 @@ class PhoneNode:
     """
 
     def __init__(self) -> None:
+        self.capabilities = CAPABILITIES
         self.failing: dict[str, Exception] = {}
         self.lsp: dict[str, Any] = {GET_INFO: OFFER}
         self.accepts, self.holds = True, True

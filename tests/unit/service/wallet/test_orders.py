@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 
-from asyncpay.lightning import ChannelId, Link, ShortChannelId
+from asyncpay.lightning import ChannelId, Link, PaymentResult, PaymentStatus, ShortChannelId
 from asyncpay.lsps.info import GET_INFO
 from asyncpay.lsps.jsonrpc import METHOD_NOT_FOUND, RpcError
+from asyncpay.node_events import OnionReceived
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
+from asyncpay.nodes.cln.node import CAPABILITIES as CLN
 from asyncpay.service import loop
 from asyncpay.service.clock import SteadyClock
 from asyncpay.service.control import RefusedError
 from asyncpay.wire import messages
-from asyncpay.wire.messages import BlockRequest, CancelRequest, PaymentPending
+from asyncpay.wire.messages import BlockReply, BlockRequest, BlockStatus, CancelRequest, PaymentPending
 from asyncpay.wire.onion import OnionMessage
 
-from .phone import HASH, INVOICE, LSP, ME, OFFER, OTHER, PAYEE, SECRET, THEIR_LSP, Phone, PhoneNode, Sent
+from .phone import HASH, INVOICE, LSP, ME, OFFER, OTHER, PAYEE, SECRET, THEIR_LSP, Phone, PhoneNode, Sent, until
 
 
 def refused(phone: Phone, because: str, **wishes: Any) -> None:
@@ -93,6 +95,8 @@ OTHER_CHANNEL = Link(
         (fails("decode_invoice", NodeUnreachableError("LND is away")), "cannot read the invoice now: LND is away"),
         (fails("sign", NodeError("LND is locked")), "LND is locked"),
         (reads(payment_secret=None), "has no payment secret. Ask the payee for an invoice with one"),
+        (reads(payee=ME), "is this wallet's own: it pays nobody. Give it to the payer"),
+        (reads(needs_metadata=True), "demands payment metadata.*SendPaymentV2.*pay with another wallet"),
         (reads(network="bitcoin"), "is for bitcoin, this wallet's node is on regtest"),
         (reads(expires_at=int(time.time()) - 1), "has expired"),
         (reads(amount_msat=None), "leaves the amount to the payer"),
@@ -106,6 +110,31 @@ OTHER_CHANNEL = Link(
 def test_refused_before_anything_has_left(phone: Phone, given: Callable[[PhoneNode], Any], because: str) -> None:
     given(phone.node)
     refused(phone, because)
+
+
+def test_metadata_is_no_obstacle_for_a_node_that_sends_it(phone: Phone) -> None:
+    phone.node.capabilities = CLN
+    reads(needs_metadata=True)(phone.node)
+
+    async def story() -> None:
+        async with phone.awake():
+            assert (await phone.pay())["state"] == "handed over"
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("pasted", [f"lightning:{INVOICE.text}", f" {INVOICE.text.upper()}\n"])
+def test_an_invoice_is_paid_as_people_paste_it(phone: Phone, pasted: str) -> None:
+    """What the LSP and the node get is the invoice itself."""
+
+    async def story() -> None:
+        async with phone.awake():
+            await phone.pay(invoice=pasted)
+
+    asyncio.run(story())
+    (request,) = phone.node.got(BlockRequest)
+    assert request.invoice == INVOICE.text
+    assert [payment.invoice for payment in phone.node.begun] == [INVOICE]
 
 
 def test_wishes_that_the_lsp_will_not_grant(phone: Phone) -> None:
@@ -139,6 +168,46 @@ def test_an_invoice_is_good_for_one_payment(phone: Phone) -> None:
     asyncio.run(story())
     assert len(phone.node.begun) == 1
     assert len(phone.node.got(PaymentPending)) == 1
+
+
+def test_an_invoice_that_the_lsp_refused_can_be_paid_later(phone: Phone) -> None:
+    """Nothing has left, so nothing speaks against it. A late answer to the first order is none to the second."""
+    phone.node.accepts = False
+
+    async def story() -> None:
+        async with phone.awake():
+            paying = asyncio.create_task(phone.pay())
+            await until(lambda: len(phone.node.got(BlockRequest)) == 1)
+            (first,) = phone.node.got(BlockRequest)
+            no = BlockReply(unblock_hash=first.unblock_hash, status=BlockStatus.TOO_MANY_HOLDS)
+            phone.node.tell(OnionReceived(async_payment=no.encode()))
+            assert (await paying)["state"] == "failed"
+            phone.node.accepts = True
+            assert (await phone.pay())["state"] == "handed over"
+            phone.node.tell(OnionReceived(async_payment=no.encode()))
+            (payment,) = await phone.payments()
+            assert payment["state"] == "handed over"
+            assert payment["unblock_hash"] != first.unblock_hash.hex()
+            with pytest.raises(RefusedError, match="was paid before"):
+                await phone.pay()
+
+    asyncio.run(story())
+    assert len(phone.node.begun) == 1
+
+
+def test_an_invoice_that_the_node_tried_is_not_paid_again(phone: Phone) -> None:
+    phone.node.holds = False
+
+    async def story() -> None:
+        async with phone.awake():
+            paying = asyncio.create_task(phone.pay())
+            await until(lambda: len(phone.node.begun) == 1)
+            await phone.node.decide(PaymentResult(status=PaymentStatus.FAILED, failure="no route found"))
+            assert (await paying)["state"] == "failed"
+            with pytest.raises(RefusedError, match=r"is failed.*ask the payee for another"):
+                await phone.pay()
+
+    asyncio.run(story())
 
 
 # --- what an order is made of ---
