@@ -34,6 +34,7 @@ CAPABILITIES = Capabilities(
     forwards_with_payer_offline=ABLE,
     reoffers_without_payer=ABLE,
     pays_on_behalf=ABLE,
+    metadata_with_slack=ABLE,
     cutoff_blocks=19,
 )
 
