@@ -19,6 +19,10 @@ from harness.topology import Topology, WalletSpec
 
 EXTENSION = "x-testbed"
 BITCOIND_DIR = "/home/bitcoin/.bitcoin"
+SLOW_MINER = "slow-miner"
+FRESH_SECONDS = 3600
+LOOK_SECONDS = 60
+"""How old the slow miner lets the last block become, and how often it looks."""
 BLOCKS_AT_START = chain.COINBASE_MATURITY_BLOCKS + 1
 
 
@@ -36,6 +40,8 @@ def render(
         "bitcoind": _bitcoind(topology, images["bitcoind"], password),
         "miner": _miner(images["bitcoind"], password),
     }
+    if topology.chain.keep_fresh:
+        services[SLOW_MINER] = _slow_miner(images["bitcoind"], password)
     volumes: dict[str, dict[str, Any]] = {name: {} for name in ("bitcoind", *topology.nodes)}
     configs = dict[str, str]()
     for name, spec in topology.nodes.items():
@@ -174,6 +180,25 @@ def _bitcoind(topology: Topology, image: str, password: str) -> dict[str, Any]:
         "volumes": [volume("bitcoind", BITCOIND_DIR)],
         "ports": [f"127.0.0.1::{chain.RPC_PORT}"],
         "stop_grace_period": "30s",
+    }
+
+
+def _slow_miner(image: str, password: str) -> dict[str, Any]:
+    """Mines a block when the last one is FRESH_SECONDS old, by this machine's clock."""
+    cli = " ".join([*bitcoin_cli(password), "-rpcconnect=bitcoind"])
+    return {
+        "image": image,
+        "entrypoint": ["sh", "-c"],
+        "command": [
+            f"""while sleep {LOOK_SECONDS}; do
+  mined=$({cli} getblockheader "$({cli} getbestblockhash)" | sed -n 's/.*"time": *\\([0-9]*\\).*/\\1/p')
+  if [ -n "$mined" ] && [ $(($(date +%s) - mined)) -ge {FRESH_SECONDS} ]; then
+    {cli} generatetoaddress 1 {chain.MINER_ADDRESS}
+  fi
+done"""
+        ],
+        "depends_on": {"miner": {"condition": "service_completed_successfully"}},
+        "stop_grace_period": "0s",
     }
 
 

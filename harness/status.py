@@ -86,6 +86,8 @@ class Status:
     testbed: str
     topology: str
     height_blocks: int | None
+    chain_kept_fresh: bool
+    """Whether a block is mined whenever the last one is an hour old."""
     nodes: list[NodeStatus]
     components: list[ComponentStatus]
     phones: list[PhoneStatus]
@@ -110,7 +112,16 @@ def look(testbed: Testbed) -> Status:
     nodes = [status for status, _ in seen]
     names = {node.known_node_id or "": node.name for node in testbed.nodes.values()}
     channels = _channels(names, list(testbed.nodes), [channels for _, channels in seen])
-    return Status(testbed.name, testbed.topology.name, height_blocks, nodes, components, phones, channels)
+    return Status(
+        testbed.name,
+        testbed.topology.name,
+        height_blocks,
+        testbed.topology.chain.keep_fresh,
+        nodes,
+        components,
+        phones,
+        channels,
+    )
 
 
 def look_at_phone(phone: Phone) -> PhoneStatus:
@@ -192,7 +203,8 @@ def _channels(names: dict[str, str], nodes: list[str], views: list[list[Channel]
 def nodes_table(status: Status) -> Group:
     """The nodes as a table for the terminal, and below it what is wrong with which."""
     height = "unknown" if status.height_blocks is None else status.height_blocks
-    title = f"testbed {status.testbed} (topology {status.topology}), block {height}; amounts in sat"
+    blocks = "one more when the last is an hour old" if status.chain_kept_fresh else "mined by hand only"
+    title = f"testbed {status.testbed} (topology {status.topology}), block {height} ({blocks}); amounts in sat"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("node", "role", "runs", "block"):
         table.add_column(heading, no_wrap=heading != "node", overflow="fold")

@@ -159,9 +159,10 @@ class Testbed:
 
     @property
     def services(self) -> list[str]:
-        """Every container's name: bitcoind, the miner, the nodes, the components, what phones need."""
+        """Every container's name: bitcoind, the miners, the nodes, the components, what phones need."""
         for_phones = [TOXIPROXY, PUSH] if self.phones else []
-        return ["bitcoind", "miner", *self.nodes, *(lsp.name for lsp in self.lsps.values()), *for_phones]
+        slow_miner = [compose.SLOW_MINER] if self.topology.chain.keep_fresh else []
+        return ["bitcoind", "miner", *slow_miner, *self.nodes, *(lsp.name for lsp in self.lsps.values()), *for_phones]
 
     @cached_property
     def chain(self) -> Chain:

@@ -47,7 +47,7 @@ MAX_CAPACITY_SAT = 16_777_215
 """The largest channel without `option_support_large_channel` (BOLT 2)."""
 OPENER_RESERVE_SAT = 50_000
 """What the opener must keep on its side: channel reserve, commitment fee and anchors, with room to spare."""
-RESERVED_NAMES = frozenset({"bitcoind", "miner", "toxiproxy", "push"})
+RESERVED_NAMES = frozenset({"bitcoind", "miner", "slow-miner", "toxiproxy", "push"})
 """Services of the testbed's own."""
 BESIDE_PREFIX = "beside-"
 """Makes a service's name that of a container that helps it for a while."""
@@ -85,10 +85,15 @@ class _Strict(BaseModel):
 
 
 class ChainSpec(_Strict):
-    """The bitcoind that all nodes share."""
+    """The bitcoind that all nodes share.
+
+    keep_fresh: mine a block whenever the last one is an hour old. LND takes a chain whose last block is two hours
+    old for stale: a node that is started then waits for the next block.
+    """
 
     image: str | None = None
     args: tuple[str, ...] = Field(default=(), strict=False)
+    keep_fresh: bool = True
 
 
 class ComponentSpec(_Strict):

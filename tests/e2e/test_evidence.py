@@ -35,6 +35,7 @@ def test_a_failing_test_leaves_its_evidence(pair_file: Path, tmp_path: Path) -> 
         "status.json",
         "bitcoind.log",
         "miner.log",
+        "slow-miner.log",
         "A.log",
         "B.log",
     }

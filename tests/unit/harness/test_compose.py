@@ -1,6 +1,9 @@
 """The compose file: what is in it, and that testbeds cannot get in each other's way through it."""
 
 import json
+import os
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +68,45 @@ def test_the_topologys_own_words_reach_the_node(topology: Topology) -> None:
         changed, "p", dict.fromkeys(["bitcoind", *changed.nodes], "i"), "s", Path("/s"), AUTHORITY
     )["services"]
     assert services["router"]["command"][-1] == "--color=#ff0000"
+
+
+def test_the_chain_is_kept_fresh_unless_the_topology_says_otherwise(
+    topology: Topology, rendered: dict[str, Any]
+) -> None:
+    script = rendered["services"][compose.SLOW_MINER]["command"][0]
+    assert subprocess.run(["sh", "-n", "-c", script], check=False).returncode == 0
+    stale = topology.model_copy(update={"chain": topology.chain.model_copy(update={"keep_fresh": False})})
+    images = dict.fromkeys(["bitcoind", *stale.nodes], "i")
+    assert compose.SLOW_MINER not in compose.render(stale, "p", images, "s", Path("/s"), AUTHORITY)["services"]
+
+
+@pytest.mark.parametrize(("age_seconds", "mined"), [(3_700, True), (3_500, False), (None, False)])
+def test_a_block_is_mined_when_the_last_is_an_hour_old_and_not_when_bitcoind_is_away(
+    rendered: dict[str, Any], tmp_path: Path, age_seconds: int | None, mined: bool
+) -> None:
+    """The very script, with a bitcoin-cli of ours, and one look."""
+    tip = (
+        "exit 1"
+        if age_seconds is None
+        else f"""echo '{{"height": 7,\n  "time": {int(time.time()) - age_seconds},\n}}'"""
+    )
+    cli = tmp_path / "bitcoin-cli"
+    cli.write_text(
+        f"""#!/bin/sh
+case "$*" in
+  *generatetoaddress*) echo mined >> {tmp_path}/mined ;;
+  *getblockheader*) {tip} ;;
+  *) echo 00ff ;;
+esac
+"""
+    )
+    cli.chmod(0o755)
+    (tmp_path / "sleep").write_text(f"#!/bin/sh\n[ ! -e {tmp_path}/looked ] && touch {tmp_path}/looked\n")
+    (tmp_path / "sleep").chmod(0o755)
+    script = rendered["services"][compose.SLOW_MINER]["command"][0]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(["sh", "-c", script], env={"PATH": path}, check=False, timeout=20)
+    assert (tmp_path / "mined").exists() is mined
 
 
 def test_a_testbed_is_found_again_by_its_file(topology: Topology, rendered: dict[str, Any], tmp_path: Path) -> None:
