@@ -203,7 +203,7 @@ def _channels(names: dict[str, str], nodes: list[str], views: list[list[Channel]
 def nodes_table(status: Status) -> Group:
     """The nodes as a table for the terminal, and below it what is wrong with which."""
     height = "unknown" if status.height_blocks is None else status.height_blocks
-    blocks = "one more when the last is an hour old" if status.chain_kept_fresh else "mined by hand only"
+    blocks = "kept fresh" if status.chain_kept_fresh else "mined by hand"
     title = f"testbed {status.testbed} (topology {status.topology}), block {height} ({blocks}); amounts in sat"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("node", "role", "runs", "block"):

@@ -226,4 +226,4 @@ def test_a_configuration_stays_readable(with_components: dict[str, Any], tmp_pat
     file = tmp_path / "compose.yaml"
     compose.write(with_components, file)
     assert "    content: |\n      [node]\n" in file.read_text(encoding="utf-8")
-    assert yaml.safe_load(file.read_text(encoding="utf-8")) == with_components
+    assert compose.read(file) == with_components

@@ -38,7 +38,7 @@ CHANNEL = ChannelStatus(
 def seen(*nodes: NodeStatus, channels: tuple[ChannelStatus, ...] = (CHANNEL,)) -> Status:
     components = [ComponentStatus("LSP_a-lsp", "LSP_a", "running", attached=True, held_payments=3)]
     phones = [PhoneStatus("A", "LSP_a", "asleep", "latency 300 ms, 1 kB/s", wallet_runs=False)]
-    return Status("line", "line", 12345, list(nodes), components, phones, list(channels))
+    return Status("line", "line", 12345, True, list(nodes), components, phones, list(channels))
 
 
 def shown(*what: Any) -> str:
