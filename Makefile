@@ -20,10 +20,10 @@ $(BIN)/uv:
 	@.ci/python-venv $(PYTHON) $(VENV)
 	@$(BIN)/pip install --quiet uv==$(UV_VERSION)
 
-$(VENV)/.synced: $(BIN)/uv requirements.lock pyproject.toml
+$(VENV)/.synced: $(BIN)/uv requirements.lock pyproject.toml harness/pyproject.toml
 	@echo "installing the locked Python packages into $(VENV)"
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . --editable harness
 	@touch $@
 
 PROTOS := $(wildcard asyncpay/nodes/proto/*.proto)
@@ -38,11 +38,21 @@ $(STUBS) &: $(PROTOS) $(VENV)/.synced
 setup: $(VENV)/.synced $(STUBS) ## the Python environment in .venv, from requirements.lock
 
 .PHONY: lock
+lock: UPGRADE ?= --upgrade
+lock: COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 $(UPGRADE) --generate-hashes --no-header \
+	--override docker/asyncpay/overrides.txt --no-emit-package asyncpay --no-emit-package asyncpay-testbed
 lock: $(BIN)/uv ## resolve the Python packages again, for .venv and for the image of asyncpay
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header \
-		--extra testbed --group dev pyproject.toml --output-file requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header \
-		--constraint requirements.lock --extra inside pyproject.toml --output-file docker/asyncpay/requirements.lock
+	printf '%s\n' '.[cln]' ./harness | \
+		$(COMPILE) --group dev - docker/asyncpay/requirements.in --output-file requirements.lock
+	echo '.[cln]' | $(COMPILE) --constraint requirements.lock \
+		- docker/asyncpay/requirements.in --output-file docker/asyncpay/requirements.lock
+
+.PHONY: dist
+dist: $(BIN)/uv ## both distributions, asyncpay and asyncpay-testbed, as wheel and sdist: dist/
+	@rm -rf dist
+	@ASYNCPAY_RELEASE=1 $(BIN)/uv build --quiet --out-dir dist .
+	@$(BIN)/uv build --quiet --out-dir dist harness
+	@ls dist
 
 # actionlint is a Go program; Go checks what it fetches against its checksum database.
 ACTIONLINT_VERSION := v1.7.12

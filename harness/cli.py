@@ -40,7 +40,7 @@ app.command("push-gateway")(cli_push.push_gateway)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"testbed {version('asyncpay')}")
+        print(f"testbed {version('asyncpay-testbed')}")
         raise typer.Exit
 
 

@@ -16,13 +16,16 @@ from pathlib import Path
 
 import docker
 from docker.errors import BuildError
+from uv import find_uv_bin
 
+import asyncpay
+from harness import files
 from harness.errors import TestbedError
+from harness.homes import cache_home
 from harness.install_tree import InstallTree
 from harness.progress import Heartbeat, Report
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-FOLDER = CHECKOUT / "docker"
+FOLDER = files.DOCKER
 
 
 class RecipeError(TestbedError):
@@ -30,8 +33,9 @@ class RecipeError(TestbedError):
 
 
 def cache_folder() -> Path:
-    """Where logs and fetched tools are kept: TESTBED_CACHE, or .cache in the checkout."""
-    folder = Path(os.environ.get("TESTBED_CACHE") or CHECKOUT / ".cache").resolve()
+    """Where logs and fetched tools are kept: TESTBED_CACHE, or .cache in the checkout, or in the user's cache."""
+    in_checkout = files.CHECKOUT and not os.environ.get("TESTBED_CACHE")
+    folder = files.CHECKOUT / ".cache" if in_checkout and files.CHECKOUT else cache_home()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -52,8 +56,8 @@ _SOURCES = {
     "phone": "asyncpay's image and LND's",
     "toxiproxy": "its Go module",
 }
-_PACKAGES = {"asyncpay": (CHECKOUT / "asyncpay", CHECKOUT / "harness" / "inside")}
-"""Python packages of this checkout that go into an image as they stand here, changes not committed included."""
+_PACKAGES = {"asyncpay": {"asyncpay": Path(asyncpay.__file__).parent, "harness/inside": files.PACKAGE / "inside"}}
+"""Python packages that go into an image as they are installed here; of a checkout with changes not committed."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Recipe:
             text = path.read_text()
             pins = [f"{name}={value}" for name, value in VERSIONS.items() if name in text]
             digest.update("\n".join([path.name, text, *pins]).encode())
-        for package in _PACKAGES.get(self.kind, ()):
+        for package in _PACKAGES.get(self.kind, {}).values():
             for path in sorted(package.rglob("*")):
                 if path.is_file() and path.suffix != ".pyc":
                     digest.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
@@ -122,10 +126,12 @@ class Recipe:
 
     def _gather(self, context: Path, report: Report) -> None:
         shutil.copy2(FOLDER / self.kind / "Dockerfile", context)
+        for name, package in _PACKAGES.get(self.kind, {}).items():
+            shutil.copytree(package, context / name, ignore=shutil.ignore_patterns("__pycache__"))
         if self.tree:
             self.tree.copy_to(context / "root")
         elif (FOLDER / self.kind / "build.sh").exists():
-            _run(self.kind, [str(FOLDER / self.kind / "build.sh"), str(context)], self._arguments, report)
+            _run(self.kind, ["bash", str(FOLDER / self.kind / "build.sh"), str(context)], self._arguments, report)
 
     @property
     def _arguments(self) -> dict[str, str]:
@@ -152,7 +158,7 @@ def _log_file(kind: str) -> Path:
 def _run(kind: str, command: list[str], arguments: dict[str, str], report: Report) -> None:
     """Run a build script; its output goes into a log, its latest line to the user now and then."""
     log = _log_file(kind)
-    environment = os.environ | {"TESTBED_CACHE": str(cache_folder())} | arguments
+    environment = os.environ | {"TESTBED_CACHE": str(cache_folder()), "UV": find_uv_bin()} | arguments
     heartbeat = Heartbeat()
     with (
         log.open("w") as output,

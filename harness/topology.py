@@ -36,10 +36,11 @@ from pydantic_core import InitErrorDetails
 from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.payee.policy import Policy as PayeePolicy
 from asyncpay.engine.payer.policy import Policy as PayerPolicy
+from harness import files
 from harness.errors import TestbedError
 from harness.yaml_source import Location, YamlProblem, YamlSource
 
-SHIPPED = Path(__file__).resolve().parent.parent / "topologies"
+SHIPPED = files.TOPOLOGIES
 
 FUNDS_SAT = 50 * 100_000_000
 """What the first regtest block pays: all channels of a topology are funded out of it."""

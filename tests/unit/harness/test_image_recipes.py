@@ -23,8 +23,8 @@ def folder(tmp_path, monkeypatch):
 def package(tmp_path, monkeypatch):
     """A copy of asyncpay's source to change."""
     copy = tmp_path / "asyncpay"
-    shutil.copytree(image_recipes.CHECKOUT / "asyncpay", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setitem(image_recipes._PACKAGES, "asyncpay", (copy,))
+    shutil.copytree(image_recipes._PACKAGES["asyncpay"]["asyncpay"], copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setitem(image_recipes._PACKAGES, "asyncpay", {"asyncpay": copy})
     return copy
 
 
