@@ -21,11 +21,15 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
 
 
 def _open_lnd(config: LndConfig) -> LndNode:
+    """LND renews its certificate when it expires or its file is gone, so the file is read at each attachment."""
+    return LndNode.following(config.address, lambda: _read(config))
+
+
+def _read(config: LndConfig) -> tuple[bytes, bytes]:
     try:
-        tls_certificate, macaroon = config.tls_certificate.read_bytes(), config.macaroon.read_bytes()
+        return config.tls_certificate.read_bytes(), config.macaroon.read_bytes()
     except OSError as error:
         raise NodeUnreachableError(
             f"{config}: {error.filename} cannot be read ({error.strerror}). "
             "LND writes it when it first starts; otherwise see to the path and the permissions."
         ) from None
-    return LndNode.connect(config.address, tls_certificate, macaroon)

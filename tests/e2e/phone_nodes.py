@@ -74,6 +74,6 @@ async def connect(testbed: Testbed, name: str) -> PhoneNode:
         case Implementation.LND:
             containers = testbed.containers
             tls, macaroon = containers.read(name, f"{LND_DIR}/tls.cert"), containers.read(name, MACAROON)
-            return OfLnd(Connection(containers.address(name, GRPC_PORT), tls, macaroon))
+            return OfLnd(Connection(containers.address(name, GRPC_PORT), lambda: (tls, macaroon)))
         case Implementation.CLN:
             return OfCln(ClnNode(testbed.folder / "sockets" / name / SOCKET))

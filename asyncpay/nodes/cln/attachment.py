@@ -19,6 +19,7 @@ from asyncpay.node_events import (
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.cln import htlcs, onions, reach
 from asyncpay.nodes.cln.rpc import ClnLostError, ClnRefusedError, Rpc
+from asyncpay.nodes.numbers import AMOUNT_MSAT, HEIGHT, HTLC_ID, UNREADABLE
 from asyncpay.nodes.onion_routes import Surroundings
 from asyncpay.nodes.reach import Reach
 from asyncpay.nodes.streams import Merged
@@ -101,7 +102,7 @@ class Attachment:
         return Attached(
             node_id=self._node_id,
             network=info["network"],
-            height=info["blockheight"],
+            height=HEIGHT(info["blockheight"]),
             links=tuple(self._reach.links.values()),
             online=self._reach.online,
         )
@@ -118,7 +119,10 @@ class Attachment:
         while True:
             told = await self._rpc.call("asyncpay-events", ANSWER_SECONDS, session=self._session, after=after)
             for event in told["events"]:
-                await self._take(event["topic"], event["payload"])
+                try:
+                    await self._take(event["topic"], event["payload"])
+                except UNREADABLE as error:
+                    await self._refuse(event["topic"], event["payload"], error)
                 after = event["number"]
 
     async def _take(self, topic: str, payload: dict[str, Any]) -> None:
@@ -131,7 +135,7 @@ class Attachment:
                 self._reach.expect_to_leave(offer.key)
                 await self._events.put(HtlcOffered(offer))
             case "htlc_given_up":
-                given_up = HtlcKey(await self._channel_of(payload), payload["htlc"]["id"])
+                given_up = HtlcKey(await self._channel_of(payload), HTLC_ID(payload["htlc"]["id"]))
                 self.offered.pop(given_up, None)
                 await self._events.put(HtlcFailed(given_up))
                 self._reach.suspect()
@@ -145,7 +149,7 @@ class Attachment:
             case "channel_opened" | "channel_state_changed":
                 self._reach.suspect()
             case "block_added":
-                await self._events.put(BlockConnected(payload["height"]))
+                await self._events.put(BlockConnected(HEIGHT(payload["height"])))
                 self._reach.suspect()
             case "custommsg":
                 message = bytes.fromhex(payload["payload"])
@@ -153,9 +157,17 @@ class Attachment:
                 await self._events.put(CustomMessage(peer, int.from_bytes(message[:2], "big"), message[2:]))
             case "invoice_payment":
                 payment_hash = sha256(bytes.fromhex(payload["preimage"])).digest()
-                await self._events.put(InvoicePaid(payment_hash, payload["msat"]))
+                await self._events.put(InvoicePaid(payment_hash, AMOUNT_MSAT(payload["msat"])))
             case _:
                 await self._take_onion(topic, payload)
+
+    async def _refuse(self, topic: str, payload: dict[str, Any], error: Exception) -> None:
+        """Fail an HTLC with numbers that there cannot be, and drop any other event that cannot be read."""
+        log.warning("CLN at %s: %s cannot be read and is refused: %r", self._rpc.socket, topic, error)
+        if topic == "htlc_accepted":
+            htlc = payload["htlc"]
+            name, number = htlc["short_channel_id"], htlc["id"]
+            await self._rpc.call("asyncpay-answer", short_channel_id=name, htlc_id=number, result="fail")
 
     async def _channel_of(self, payload: dict[str, Any]) -> ChannelId:
         """The channel of an `htlc_accepted`, which the plugin has found out for all that it has held for a moment."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, PendingHtlc, ShortChannelId, Verdict
 from asyncpay.node_events import HtlcFailed, HtlcSettled
+from asyncpay.nodes.numbers import AMOUNT_MSAT, HEIGHT, HTLC_ID
 
 Json = Mapping[str, Any]
 
@@ -18,17 +19,20 @@ def incoming_channel(payload: Json) -> ShortChannelId:
 
 
 def held_htlc(payload: Json, channel_id: ChannelId) -> HeldHtlc:
-    """What CLN offers (`htlc_accepted`). All its forwards name a channel, or on blinded paths perhaps a node."""
+    """What CLN offers (`htlc_accepted`). All its forwards name a channel, or on blinded paths perhaps a node.
+
+    numbers.UNREADABLE, if it is to be failed: the payer has put the outgoing values there.
+    """
     onion, htlc = payload["onion"], payload["htlc"]
     channel, node = onion.get("short_channel_id"), onion.get("next_node_id")
     return HeldHtlc(
-        key=HtlcKey(channel_id, htlc["id"]),
+        key=HtlcKey(channel_id, HTLC_ID(htlc["id"])),
         payment_hash=bytes.fromhex(htlc["payment_hash"]),
         peer=bytes.fromhex(payload["peer_id"]),
-        incoming_amount_msat=htlc["amount_msat"],
-        outgoing_amount_msat=onion["forward_msat"],
-        incoming_expiry=htlc["cltv_expiry"],
-        outgoing_expiry=onion["outgoing_cltv_value"],
+        incoming_amount_msat=AMOUNT_MSAT(htlc["amount_msat"]),
+        outgoing_amount_msat=AMOUNT_MSAT(onion["forward_msat"]),
+        incoming_expiry=HEIGHT(htlc["cltv_expiry"]),
+        outgoing_expiry=HEIGHT(onion["outgoing_cltv_value"]),
         outgoing_channel=None if channel is None else ShortChannelId.parse(channel),
         outgoing_node=None if node is None else bytes.fromhex(node),
     )
@@ -36,7 +40,7 @@ def held_htlc(payload: Json, channel_id: ChannelId) -> HeldHtlc:
 
 def outcome(event: Json, channel_id: ChannelId) -> HtlcSettled | HtlcFailed | None:
     """What a `forward_event` says about an incoming HTLC; None for mere progress."""
-    key = HtlcKey(channel_id, event["in_htlc_id"])
+    key = HtlcKey(channel_id, HTLC_ID(event["in_htlc_id"]))
     match event["status"]:
         case "settled" if "preimage" in event:
             return HtlcSettled(key, bytes.fromhex(event["preimage"]))

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from asyncpay.lightning import Invoice, OwnInvoice
+from asyncpay.nodes import numbers
 from asyncpay.nodes.base import NodeError
 from asyncpay.nodes.cln import reach
 from asyncpay.nodes.cln.rpc import Rpc
+from asyncpay.nodes.numbers import FINAL_CLTV_BLOCKS, UNIX_TIME, optional_amount
 
 Json = Mapping[str, Any]
 
@@ -26,16 +28,16 @@ async def decode(rpc: Rpc, text: str) -> Json:
 
 
 def invoice(text: str, decoded: Json) -> Invoice:
-    """What CLN read in an invoice."""
+    """What CLN read in an invoice. numbers.UNREADABLE."""
     return Invoice(
         text=text,
         payment_hash=bytes.fromhex(decoded["payment_hash"]),
         payee=bytes.fromhex(decoded["payee"]),
-        amount_msat=decoded.get("amount_msat"),
+        amount_msat=optional_amount(decoded.get("amount_msat")),
         network=_NETWORKS.get(decoded["currency"], "unknown"),
-        expires_at=decoded["created_at"] + decoded["expiry"],
-        min_final_cltv_expiry=decoded["min_final_cltv_expiry"],
-        description=decoded.get("description", ""),
+        expires_at=UNIX_TIME(decoded["created_at"] + decoded["expiry"]),
+        min_final_cltv_expiry=FINAL_CLTV_BLOCKS(decoded["min_final_cltv_expiry"]),
+        description=numbers.text(decoded.get("description", "")),
         route_hints=tuple(
             tuple(bytes.fromhex(hop["pubkey"]) for hop in hint) for hint in decoded.get("routes", ()) if hint
         ),
@@ -75,8 +77,8 @@ async def look_up(rpc: Rpc, payment_hash: bytes) -> OwnInvoice | None:
     text = found[0].get("bolt11")  # an invoice of BOLT 12 has none
     return OwnInvoice(
         payment_hash=payment_hash,
-        amount_msat=found[0].get("amount_msat"),
-        expires_at=found[0]["expires_at"],
+        amount_msat=optional_amount(found[0].get("amount_msat")),
+        expires_at=UNIX_TIME(found[0]["expires_at"]),
         payable=status == "unpaid",
         paid=status == "paid",
         payment_secret=None if text is None else _payment_secret(await decode(rpc, text)),

@@ -33,6 +33,7 @@ from asyncpay.nodes.base import (
 from asyncpay.nodes.cln import graph, invoices, payments, reach
 from asyncpay.nodes.cln.attachment import Attachment
 from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
+from asyncpay.nodes.numbers import reading
 from asyncpay.nodes.onion_routes import RememberedGraph, find
 from asyncpay.wire import signature
 from asyncpay.wire.onion import OnionMessage
@@ -129,7 +130,8 @@ class ClnNode(Node):
 
     async def decode_invoice(self, text: str) -> Invoice:
         """See Node.decode_invoice."""
-        return invoices.invoice(text, await invoices.decode(self._rpc, text))
+        with reading("the invoice"):
+            return invoices.invoice(text, await invoices.decode(self._rpc, text))
 
     async def pay(self, payment: Payment) -> PaymentResult:
         """See Node.pay. CLN knows a payment only once it has parts, so whoever comes second waits."""
@@ -147,11 +149,13 @@ class ClnNode(Node):
     async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
         """See Node.create_invoice."""
         check_invoice(amount_msat, expiry_seconds)
-        return await invoices.create(self._rpc, amount_msat, description, expiry_seconds)
+        with reading("the new invoice"):
+            return await invoices.create(self._rpc, amount_msat, description, expiry_seconds)
 
     async def look_up_invoice(self, payment_hash: bytes) -> OwnInvoice | None:
         """See Node.look_up_invoice."""
-        return await invoices.look_up(self._rpc, payment_hash)
+        with reading("an own invoice"):
+            return await invoices.look_up(self._rpc, payment_hash)
 
     async def sync_state(self) -> SyncState:
         """See Node.sync_state. The age of the best block counts for bitcoind alone: a day, until it was synced once."""

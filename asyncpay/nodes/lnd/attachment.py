@@ -13,6 +13,7 @@ from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.lnd import htlcs, invoices, onions, reach
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection
 from asyncpay.nodes.lnd.htlcs import Interceptor
+from asyncpay.nodes.numbers import OutOfRangeError
 from asyncpay.nodes.onion_routes import Surroundings
 from asyncpay.nodes.proto import chainnotifier_pb2 as chain
 from asyncpay.nodes.proto import lightning_pb2 as ln
@@ -209,5 +210,12 @@ class Attachment:
 
     async def _follow_offers(self) -> None:
         async for offer in self._interceptor.offers():
-            peer = await self._reach.peer_of(htlcs.key_of(offer.incoming_circuit_key).channel_id)
-            await self._events.put(HtlcOffered(htlcs.held_htlc(offer, peer)))
+            key = htlcs.key_of(offer.incoming_circuit_key)
+            peer = await self._reach.peer_of(key.channel_id)
+            try:
+                offered = HtlcOffered(htlcs.held_htlc(offer, peer))
+            except OutOfRangeError as error:
+                log.warning("LND at %s: HTLC %s is failed: %s", self._lnd.address, key, error)
+                await self._interceptor.answer(key, Verdict.FAIL, None)
+            else:
+                await self._events.put(offered)

@@ -1,7 +1,9 @@
 """One gRPC channel to one LND: its stubs, and its errors in our words."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import grpc
 
@@ -12,6 +14,9 @@ from asyncpay.nodes.proto.chainnotifier_pb2_grpc import ChainNotifierStub
 from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub
 from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
 from asyncpay.nodes.proto.signer_pb2_grpc import SignerStub
+
+ReadCredentials: TypeAlias = Callable[[], tuple[bytes, bytes]]
+"""Reads tls.cert (PEM) and the macaroon's raw bytes. NodeUnreachableError while they cannot be read."""
 
 CALL_SECONDS = 30
 """The longest that a call which LND can answer at once may take."""
@@ -52,16 +57,34 @@ class Connection:
     lost comes back with the next one, so that the node may be away at any time.
     """
 
-    def __init__(self, address: str, tls_certificate: bytes, macaroon: bytes) -> None:
+    def __init__(self, address: str, read: ReadCredentials) -> None:
+        """Raises what `read` raises: NodeUnreachableError."""
         self.address = address
-        credentials = access.credentials(tls_certificate, macaroon)
-        channel = grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+        self._read = read
+        self._credentials = read()
+        self._open()
+
+    def _open(self) -> None:
+        channel = grpc.aio.secure_channel(self.address, access.credentials(*self._credentials), options=_OPTIONS)
         self.lightning = LightningStub(channel)
         self.router = RouterStub(channel)
         self.signer = SignerStub(channel)
         self.chain = ChainNotifierStub(channel)
         self.chain_kit = ChainKitStub(channel)
-        self.close = channel.close
+        self._channel = channel
+
+    async def renew(self) -> None:
+        """Connect anew if LND has another certificate or macaroon by now. NodeUnreachableError if there is none."""
+        credentials = self._read()
+        if credentials != self._credentials:
+            before = self._channel
+            self._credentials = credentials
+            self._open()
+            await before.close()
+
+    async def close(self) -> None:
+        """Hang up. Every stream and call ends."""
+        await self._channel.close()
 
     @contextmanager
     def calling(self, what: str) -> Iterator[None]:
@@ -74,3 +97,9 @@ class Connection:
             if error.code() in _ABSENT or any(words in details for words in _NOT_READY):
                 raise NodeUnreachableError(sentence) from None
             raise LndRefusedError(sentence, error.code(), details) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody has cancelled this task: gRPC ends the calls of a connection that is closed like this.
+            raise NodeUnreachableError(f"LND at {self.address} did not {what}: the connection was closed") from None

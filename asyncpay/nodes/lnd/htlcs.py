@@ -11,6 +11,7 @@ from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcSettled
 from asyncpay.nodes.base import NodeUnreachableError
 from asyncpay.nodes.lnd.connection import Connection
 from asyncpay.nodes.lnd.reach import channel_id
+from asyncpay.nodes.numbers import AMOUNT_MSAT
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 
@@ -89,14 +90,14 @@ def is_on_chain(offer: router.ForwardHtlcInterceptRequest) -> bool:
 
 
 def held_htlc(offer: router.ForwardHtlcInterceptRequest, peer: NodeId) -> HeldHtlc:
-    """What LND offers, sent by `peer`."""
+    """What LND offers, sent by `peer`. OutOfRangeError, if it is to be failed: the payer has chosen outgoing values."""
     by_channel = offer.outgoing_requested_chan_id != _BY_NODE_ID
     return HeldHtlc(
         key=key_of(offer.incoming_circuit_key),
         payment_hash=offer.payment_hash,
         peer=peer,
-        incoming_amount_msat=offer.incoming_amount_msat,
-        outgoing_amount_msat=offer.outgoing_amount_msat,
+        incoming_amount_msat=AMOUNT_MSAT(offer.incoming_amount_msat),
+        outgoing_amount_msat=AMOUNT_MSAT(offer.outgoing_amount_msat),
         incoming_expiry=offer.incoming_expiry,
         outgoing_expiry=offer.outgoing_expiry,
         outgoing_channel=ShortChannelId(offer.outgoing_requested_chan_id) if by_channel else None,

@@ -8,6 +8,7 @@ from asyncpay.lightning import OwnInvoice
 from asyncpay.node_events import InvoicePaid
 from asyncpay.nodes.lnd import reach
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
+from asyncpay.nodes.numbers import UNIX_TIME, optional_amount
 from asyncpay.nodes.proto import lightning_pb2 as ln
 
 _MOST_HINTS = 20
@@ -81,8 +82,8 @@ def own_invoice(invoice: ln.Invoice) -> OwnInvoice:
     """An invoice as LND keeps it; ACCEPTED: parts of a payment have arrived, and wait for the others."""
     return OwnInvoice(
         payment_hash=invoice.r_hash,
-        amount_msat=invoice.value_msat or None,
-        expires_at=invoice.creation_date + invoice.expiry,
+        amount_msat=optional_amount(invoice.value_msat),
+        expires_at=UNIX_TIME(invoice.creation_date + invoice.expiry),
         payable=invoice.state in (ln.Invoice.OPEN, ln.Invoice.ACCEPTED),
         paid=invoice.state == ln.Invoice.SETTLED,
         payment_secret=payment_secret(invoice.payment_addr),

@@ -32,7 +32,8 @@ from asyncpay.nodes.base import (
 )
 from asyncpay.nodes.lnd import chain, htlcs, invoices, onions, payments, reach, routes
 from asyncpay.nodes.lnd.attachment import Attachment
-from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
+from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError, ReadCredentials
+from asyncpay.nodes.numbers import reading
 from asyncpay.nodes.onion_routes import RememberedGraph, find
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.wire import signature
@@ -68,7 +69,12 @@ class LndNode(Node):
     @classmethod
     def connect(cls, address: str, tls_certificate: bytes, macaroon: bytes) -> Self:
         """An LND at host:port; it need not be there yet. tls_certificate: tls.cert (PEM); macaroon: the raw bytes."""
-        return cls(Connection(address, tls_certificate, macaroon))
+        return cls(Connection(address, lambda: (tls_certificate, macaroon)))
+
+    @classmethod
+    def following(cls, address: str, read: ReadCredentials) -> Self:
+        """An LND whose certificate and macaroon may be replaced: they are read again whenever its events begin."""
+        return cls(Connection(address, read))
 
     async def close(self) -> None:
         """Hang up. Every stream and call ends."""
@@ -82,6 +88,7 @@ class LndNode(Node):
 
     async def events(self) -> AsyncIterator[NodeEvent]:
         """See Node.events."""
+        await self._lnd.renew()
         attachment = self._attachment = Attachment(self._lnd)
         try:
             async for event in attachment.events():
@@ -140,7 +147,8 @@ class LndNode(Node):
 
     async def decode_invoice(self, text: str) -> Invoice:
         """See Node.decode_invoice."""
-        return payments.invoice(text, await payments.decode(self._lnd, text))
+        with reading("the invoice"):
+            return payments.invoice(text, await payments.decode(self._lnd, text))
 
     async def pay(self, payment: Payment) -> PaymentResult:
         """See Node.pay."""

@@ -8,6 +8,7 @@ from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, NodeUnreachableError, Payment
 from asyncpay.nodes.lnd import invoices, reach
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
+from asyncpay.nodes.numbers import FINAL_CLTV_BLOCKS, UNIX_TIME, optional_amount
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 
@@ -99,16 +100,16 @@ async def decode(lnd: Connection, text: str) -> ln.PayReq:
 
 
 def invoice(text: str, decoded: ln.PayReq) -> Invoice:
-    """LND decodes invoices of its own network only, whose name is in their prefix."""
+    """LND decodes invoices of its own network only, whose name is in their prefix. numbers.UNREADABLE."""
     network = next((name for prefix, name in _NETWORKS.items() if text.lower().startswith(prefix)), "unknown")
     return Invoice(
         text=text,
         payment_hash=bytes.fromhex(decoded.payment_hash),
         payee=bytes.fromhex(decoded.destination),
-        amount_msat=decoded.num_msat or None,
+        amount_msat=optional_amount(decoded.num_msat),
         network=network,
-        expires_at=decoded.timestamp + decoded.expiry,
-        min_final_cltv_expiry=decoded.cltv_expiry,
+        expires_at=UNIX_TIME(decoded.timestamp + decoded.expiry),
+        min_final_cltv_expiry=FINAL_CLTV_BLOCKS(decoded.cltv_expiry),
         description=decoded.description,
         route_hints=tuple(
             tuple(bytes.fromhex(hop.node_id) for hop in hint.hop_hints)

@@ -40,7 +40,7 @@ def anyio_backend() -> str:
     ],
 )
 async def test_absence_is_told_from_refusal(code: grpc.StatusCode, details: str, kind: type[NodeError]) -> None:
-    lnd = Connection("lnd:10009", b"certificate", b"macaroon")
+    lnd = Connection("lnd:10009", lambda: (b"certificate", b"macaroon"))
     with pytest.raises(NodeError) as error, lnd.calling("do a thing"):
         raise grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
     assert type(error.value) is kind
@@ -54,7 +54,7 @@ async def test_no_proxy_comes_between(variable: str, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("no_proxy", raising=False)
     authority = Authority.for_server("localhost")
     async with busy_lnd(authority, hesitates_seconds=0) as address:
-        lnd = Connection(address, authority.ca.encode(), b"macaroon")
+        lnd = Connection(address, lambda: (authority.ca.encode(), b"macaroon"))
         info = await lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=10)
         assert info.alias == "slow"
         await lnd.close()
@@ -93,6 +93,42 @@ async def test_a_slow_handshake_is_waited_for() -> None:
     """gRPC's shortest pause before it tries again also bounds how long it tries."""
     authority = Authority.for_server("localhost")
     async with busy_lnd(authority, hesitates_seconds=1) as address:
-        lnd = Connection(address, authority.ca.encode(), b"macaroon")
+        lnd = Connection(address, lambda: (authority.ca.encode(), b"macaroon"))
         assert (await lnd.lightning.GetInfo(ln.GetInfoRequest())).alias == "slow"
+        await lnd.close()
+
+
+async def test_a_certificate_that_was_renewed_is_read_again() -> None:
+    """LND makes a new one when the old one expires, or its files are gone."""
+    before, after = Authority.for_server("localhost"), Authority.for_server("localhost")
+    files = (before.ca.encode(), b"macaroon")
+    async with busy_lnd(after, hesitates_seconds=0) as address:
+        lnd = Connection(address, lambda: files)
+        with pytest.raises(NodeUnreachableError), lnd.calling("tell who it is"):
+            await lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=10)
+        files = (after.ca.encode(), b"macaroon")
+        await lnd.renew()
+        assert (await lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=10)).alias == "slow"
+        same = lnd.lightning
+        await lnd.renew()
+        assert lnd.lightning is same
+        await lnd.close()
+
+
+async def test_a_call_whose_connection_is_replaced_may_or_may_not_have_happened() -> None:
+    authority = Authority.for_server("localhost")
+    macaroon = b"macaroon"
+    async with busy_lnd(authority, hesitates_seconds=60) as address:
+        lnd = Connection(address, lambda: (authority.ca.encode(), macaroon))
+
+        async def call() -> None:
+            with lnd.calling("tell who it is"):
+                await lnd.lightning.GetInfo(ln.GetInfoRequest())
+
+        calling = asyncio.create_task(call())
+        await asyncio.sleep(0)
+        macaroon = b"another"
+        await lnd.renew()
+        with pytest.raises(NodeUnreachableError, match=r"the connection was closed|did not tell who it is"):
+            await asyncio.wait_for(calling, 10)
         await lnd.close()
