@@ -303,6 +303,15 @@ async def test_the_payment_secret_of_an_own_invoice_is_in_its_text(
     assert own.payment_secret == secret
 
 
+@pytest.mark.parametrize(
+    ("status", "payable", "paid"), [("unpaid", True, False), ("paid", False, True), ("expired", False, False)]
+)
+async def test_lightningd_says_whether_an_own_invoice_can_be_paid(status: str, payable: bool, paid: bool) -> None:
+    own = await invoices.look_up(OwnInvoices(bolt11="lnbcrt1", status=status), b"\xab" * 32)
+    assert own is not None
+    assert (own.payable, own.paid) == (payable, paid)
+
+
 def test_blinded_paths_are_a_field_that_cln_does_not_know() -> None:
     unknown = {"tag": "x", "data": "qq"}
     assert not invoices.invoice("lnbcrt1", DECODED | {"extra": [unknown]}).has_blinded_paths

@@ -243,6 +243,7 @@ def test_a_release_that_the_node_is_not_ready_for_is_no_try_and_goes_on_until_it
         world.sleep(60)
     assert world.releases == 51
     assert world.stage is Stage.RELEASING
+    assert world.claim.tries == 1, "it had as good as no try left, as soon as the node was ready"
 
 
 def test_a_block_may_be_what_the_node_waited_for() -> None:

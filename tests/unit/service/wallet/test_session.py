@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from asyncpay.lightning import PaymentResult, PaymentStatus
-from asyncpay.node_events import OnionReceived
+from asyncpay.node_events import OnionReceived, PeerConnected, PeerDisconnected
 from asyncpay.nodes.base import NodeError
 from asyncpay.service.control import NotRunningError
+from asyncpay.service.wallet.chain_watch import ChainWatch
 from asyncpay.store import StoreError, WalletStore
 from asyncpay.wire.messages import (
     BlockReply,
@@ -324,6 +325,21 @@ def test_nothing_is_released_while_the_node_is_behind_the_chain(phone: Phone, tm
         await until(lambda: len(phone.node.got(PaymentRelease)) > 0)
 
     awake(hasty, story)
+
+
+def test_the_watch_of_an_old_chain_begins_afresh_when_the_node_or_the_lsp_has_come_back(
+    phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[None] = []
+    monkeypatch.setattr(ChainWatch, "begin_afresh", lambda _: begun.append(None))
+
+    async def story() -> None:
+        await until(lambda: len(begun) == 1)
+        phone.node.tell(PeerDisconnected(LSP))
+        phone.node.tell(PeerConnected(LSP))
+        await until(lambda: len(begun) == 2)
+
+    awake(phone, story)
 
 
 def test_an_announcement_that_the_node_could_not_check_is_taken_when_it_comes_again(phone: Phone) -> None:
