@@ -176,7 +176,7 @@ class SyncState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnInvoice:
-    """An invoice of this node. payable: neither paid, nor cancelled; expiry is for the reader to judge.
+    """An invoice of this node. payable: the node would take a payment for it, as far as it says.
 
     payment_secret: 32 bytes, that of the BOLT 11 text; None if there is no such text.
     """

@@ -277,6 +277,11 @@ def test_an_htlc_for_nobody_s_phone_does_not_wait(a: Phone, b: Phone, lsp: Lsp) 
     b.go_offline("LSP")
     so_far = len(lsp.events())
     assert a.run(a.pay(invoice, timeout_seconds=1)).status is PaymentStatus.FAILED
+
+    def missing() -> str | None:
+        return None if len(lsp.events()) > so_far else "it has written nothing"
+
+    wait_for(Predicate("noted", missing))
     assert {event["what"] for event in lsp.events()[so_far:]} == {"answer resume"}
 
     b.go_online("LSP")

@@ -36,8 +36,12 @@ def test_a_sleeping_phone_runs_nothing_and_its_lsp_knows(testbed: Testbed, phone
         assert phone.node.node_id not in testbed["LSP"].peers()
         assert testbed.running() == [testbed["LSP"], testbed["sender"]]
         testbed.mine()  # nobody waits for a node that sleeps
+
+        def missing() -> str | None:
+            return None if "stopped" in (event["what"] for event in phone.events()[said:]) else "it is not in the log"
+
+        wait_for(Predicate("last_word_of_the_wallet", missing))
         stopped = [event["what"] for event in phone.events()[said:]]
-    assert "stopped" in stopped  # the wallet's own last word
     assert not any("killed" in what for what in stopped)
 
     assert apps(phone)[NODE]["last_exit"] is None
