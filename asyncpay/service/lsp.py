@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 from asyncpay.config import LspConfig
-from asyncpay.engine.events import Detached
+from asyncpay.engine.events import Detached, Tick
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp import inbound
 from asyncpay.engine.lsp.effects import Effect
@@ -144,7 +144,7 @@ class _Session:
             self._journal.note("message dropped", because=error)
             return
         match asked:
-            case on.BlockRequested(client, request) if request.invoice and self._lsp.state.channels.has(client):
+            case on.BlockRequested(_, request) if request.invoice is not None:
                 self._read_invoice(asked, request.invoice)
             case None:
                 pass
@@ -152,8 +152,9 @@ class _Session:
                 self._loop.enqueue(asked)
 
     def _read_invoice(self, asked: on.BlockRequested, text: str) -> None:
+        """Peers without a channel have one share, and their invoices are not read: anybody can sign a request."""
         try:
-            slot = self._invoices.slot(asked.client)
+            slot = self._invoices.slot(asked.client if self._lsp.state.channels.has(asked.client) else None)
         except TooManyError as error:
             self._journal.note("block_request dropped", client=asked.client, because=error)
             return
@@ -163,6 +164,11 @@ class _Session:
     async def _with_invoice(self, asked: on.BlockRequested, text: str, slot: Slot) -> None:
         """Only the node can read the invoice; the engine refuses one that it could not."""
         async with slot:
+            if not self._lsp.state.channels.has(asked.client):
+                await self._loop.stored(Tick())  # what the node has said before may be still to be taken in
+            if not self._lsp.state.channels.has(asked.client):
+                self._journal.note("block_request ignored", client=asked.client, because="it has no channel")
+                return
             try:
                 invoice = await self._node.decode_invoice(text)
             except NodeError as error:

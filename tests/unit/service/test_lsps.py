@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -29,14 +30,7 @@ pytestmark = pytest.mark.anyio
 
 HONEST, GREEDY, *STRANGERS = (PrivateKey(bytes([number]) * 32).public_key.format() for number in range(1, 60))
 ABLE = Capability(True, "")
-CAPABILITIES = Capabilities(
-    transit_release=ABLE,
-    forwards_with_payer_offline=ABLE,
-    reoffers_without_payer=ABLE,
-    pays_on_behalf=ABLE,
-    metadata_with_slack=ABLE,
-    cutoff_blocks=19,
-)
+CAPABILITIES = Capabilities(**{each.name: ABLE for each in fields(Capabilities)} | {"cutoff_blocks": 19})  # type: ignore[arg-type]
 
 
 @pytest.fixture

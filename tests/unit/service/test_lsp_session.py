@@ -1,0 +1,175 @@
+"""A running LSP beside a node that is played: what requests with an invoice may ask of the node."""
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from coincurve import PrivateKey
+
+from asyncpay.config import LspConfig
+from asyncpay.engine.lsp.engine import Lsp
+from asyncpay.engine.lsp.policy import Policy
+from asyncpay.lightning import Capabilities, Capability, ChannelId, Invoice, Link, NodeId, ShortChannelId
+from asyncpay.node_events import Attached, NodeEvent, OnionReceived
+from asyncpay.nodes.base import NodeError
+from asyncpay.service import lsp as lsp_module
+from asyncpay.service.journal import Journal
+from asyncpay.service.loop import RefusedEvents
+from asyncpay.store import LspStore
+from asyncpay.wire import signature
+from asyncpay.wire.messages import UNSIGNED, BlockRequest, BlockStatus
+from asyncpay.wire.onion import OnionMessage
+
+pytestmark = pytest.mark.anyio
+
+US = PrivateKey(bytes([9]) * 32).public_key.format()
+HONEST, GREEDY, STRANGER = (PrivateKey(bytes([number]) * 32) for number in (1, 2, 3))
+HASH = bytes(32)
+ABLE = Capability(True, "")
+CAPABILITIES = Capabilities(**{each.name: ABLE for each in fields(Capabilities)} | {"cutoff_blocks": 19})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def id_of(key: PrivateKey) -> NodeId:
+    return key.public_key.format()
+
+
+class PlayedNode:
+    """Reads no invoice of the greedy client's before it is told to."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[NodeEvent] = asyncio.Queue()
+        self.read: list[str] = []
+        self.answered: list[NodeId] = []
+        self._answer = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def events(self) -> AsyncIterator[NodeEvent]:
+        while True:
+            yield await self.told.get()
+
+    def attach(self, *peers: NodeId) -> None:
+        links = (
+            Link(
+                channel_id=ChannelId.from_name(number), short_channel_id=ShortChannelId(number), peer=peer, usable=True
+            )
+            for number, peer in enumerate(peers, start=1)
+        )
+        self.told.put_nowait(
+            Attached(node_id=US, network="regtest", height=500, links=tuple(links), online=frozenset(peers))
+        )
+
+    async def decode_invoice(self, text: str) -> Invoice:
+        self.read.append(text)
+        if "greedy" in text:
+            await self.let_go.wait()
+            raise NodeError("it is none")
+        return Invoice(
+            text=text,
+            payment_hash=HASH,
+            payee=US,
+            amount_msat=1_000,
+            network="regtest",
+            expires_at=2**40,
+            min_final_cltv_expiry=80,
+        )
+
+    async def onion_route(self, destination: NodeId, _: int = 0) -> tuple[NodeId, ...]:
+        return (destination,)
+
+    async def send_onion(self, first_hop: NodeId, _: OnionMessage) -> None:
+        self.answered.append(first_hop)
+        self._answer.set()
+
+    async def until_answered(self) -> None:
+        """Somebody has got an answer."""
+        async with asyncio.timeout(20):
+            await self._answer.wait()
+        self._answer.clear()
+
+    async def sign(self, _: str) -> bytes:
+        return bytes(65)
+
+    async def pending_htlcs(self) -> tuple[()]:
+        return ()
+
+    def ask(self, payer: PrivateKey, invoice: str, number: int = 0) -> None:
+        """A block_request of this payer."""
+        request = BlockRequest(
+            unblock_hash=number.to_bytes(32, "big"),
+            payment_hashes=(HASH,),
+            amount_msat=1_000,
+            release_by_height=600,
+            hold_until=int(time.time()) + 600,
+            invoice=invoice,
+            signature=UNSIGNED,
+        )
+        compact = payer.sign_recoverable(signature.digest(request.signed_text(US)), hasher=None)
+        signed = replace(request, signature=bytes([31 + compact[64]]) + compact[:64])
+        self.told.put_nowait(OnionReceived(async_payment=signed.encode()))
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[tuple[PlayedNode, io.StringIO]]:
+    config = LspConfig.model_validate(
+        {"node": {"implementation": "cln", "rpc_file": "/x"}, "store": {"path": folder / "lsp.sqlite"}}
+    )
+    played, log = PlayedNode(), io.StringIO()
+    node: Any = played
+    with LspStore(config.store.path) as store:
+        lsp = Lsp(Policy(), CAPABILITIES)
+        session = lsp_module._Session(config, Journal(log), node, store, lsp, RefusedEvents())
+        run = asyncio.create_task(session.run())
+        yield played, log
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+
+
+async def test_an_invoice_of_a_stranger_is_not_read(tmp_path: Path) -> None:
+    async with running(tmp_path) as (node, log):
+        node.attach(id_of(HONEST))
+        node.ask(HONEST, "lnbcrt-first", 1_000)
+        await node.until_answered()
+        for number in range(200):
+            node.ask(STRANGER, f"lnbcrt{number}", number)
+        node.ask(HONEST, "lnbcrt-second", 1_001)
+        await node.until_answered()
+        assert node.read == ["lnbcrt-first", "lnbcrt-second"]
+        assert set(node.answered) == {id_of(HONEST)}
+        assert "it has no channel" in log.getvalue()
+
+
+async def test_a_request_right_after_the_start_finds_its_channel(tmp_path: Path) -> None:
+    """The engine has not taken in yet what the node says of its channels."""
+    async with running(tmp_path) as (node, log):
+        node.attach(id_of(HONEST))
+        node.ask(HONEST, "lnbcrt-honest")
+        await node.until_answered()
+        assert node.read == ["lnbcrt-honest"]
+        assert BlockStatus.BAD_VALUE.name not in log.getvalue()
+
+
+async def test_one_clients_invoices_do_not_delay_anothers(tmp_path: Path) -> None:
+    async with running(tmp_path) as (node, log):
+        node.attach(id_of(HONEST), id_of(GREEDY))
+        node.ask(HONEST, "lnbcrt-first", 1_000)
+        await node.until_answered()
+        for number in range(200):
+            node.ask(GREEDY, f"lnbcrt-greedy-{number}", number)
+        node.ask(HONEST, "lnbcrt-second", 1_001)
+        await node.until_answered()
+        assert node.read == ["lnbcrt-first", "lnbcrt-greedy-0", "lnbcrt-second"]
+        assert log.getvalue().count("block_request dropped") == 200 - 1 - lsp_module.MAX_WAITING_INVOICES
+        node.let_go.set()
