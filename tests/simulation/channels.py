@@ -236,7 +236,7 @@ class Channel:
         """
         if htlc.key in htlc.receiver.circuits:
             htlc.receiver.lost_dust.append(htlc)
-        if htlc.incoming is not None:
+        if htlc.incoming is not None or not htlc.offerer.intercepts:
             htlc.offerer.lost_dust.append(htlc)
         htlc.preimage, htlc.resolved, htlc.gone = None, True, True
         self.kernel.changed()

@@ -222,6 +222,36 @@ MUTANTS = (
         "next_at=turn.now + pause if tries < turn.policy.max_releases else None",
         "next_at=None",
     ),
+    Mutant(
+        "name an HTLC by its channel's present name (node adapter)",
+        "simulation.channels",
+        "HtlcKey(ChannelId.from_name(self.channel.scid), self.number)",
+        "HtlcKey(ChannelId.from_name(self.channel.names[0]), self.number)",
+    ),
+    Mutant(
+        "hold on a channel that is being closed by agreement",
+        f"{LSP}.deadlines",
+        "if any(links.closing(turn, part.htlc) for part in turn.tables.parts(block) if not part.gone):",
+        "if False:",
+    ),
+    Mutant(
+        "store an HTLC id without its highest bit",
+        "asyncpay.store.rows",
+        'return number.to_bytes(8, "big")',
+        'return (number % 2**63).to_bytes(8, "big")',
+    ),
+    Mutant(
+        "let the largest HTLC make room for the smallest",
+        f"{LSP}.waiting",
+        "            first = min\n",
+        "            first = max\n",
+    ),
+    Mutant(
+        "count every connection as a source of its own",
+        f"{LSP}.mailbox",
+        "[letter.source if channels.has(letter.source) else None for letter in letters]",
+        "[letter.source for letter in letters]",
+    ),
 )
 
 

@@ -56,7 +56,7 @@ class Component(Protocol):
 class SimNode:
     """One node. `intercepts`: HTLCs on their way through it wait for its component's answer.
 
-    lost_dust: HTLCs on their way through it that were dust on a channel that was closed.
+    lost_dust: HTLCs that were dust on a channel that was closed; not those that an LSP paid for somebody.
     """
 
     def __init__(

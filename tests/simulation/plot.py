@@ -54,7 +54,7 @@ class Plot:
         """Any plot; most numbers are those of an honest payment, or nearly. hops: channels behind the LSP."""
         amount = random.choice([4 * DUST_MSAT, 50_000_000, 50_000_000])
         count = random.choice([1, 1, 1, 2, 3])
-        slack = random.choice([3, 30, 60, 60, 100])
+        slack = random.choice([3, 30, 60, 100, 100])
         final = random.choice([18, 24, 24, 80])
         return cls(
             parts=tuple(cls._part(random, amount // count, final + slack, hops) for _ in range(count)),

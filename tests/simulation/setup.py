@@ -98,7 +98,7 @@ class Setup:
             careless_blocks=random.choice([0, 0, 0, 0, 400]),
             first_htlc_id=random.choice([0, 0, 0, 2**31 - 2, 2**63 - 2, 2**64 - 10_000]),
             replays=often(0.3),
-            slack_blocks=random.choice([3, 12, 12, 40]),
+            slack_blocks=random.choice([3, 12, 40, 80]),
             return_blocks=random.choice([5, 20, 144]),
             hold_seconds=random.choice([120, 1800, 86_400, 86_400, 86_400]),
             on_disk=often(0.02),
