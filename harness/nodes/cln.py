@@ -178,7 +178,7 @@ class ClnNode(Node):
         """
         announced = {c["short_channel_id"] for c in self._call("listchannels", source=self.node_id)["channels"]}
         for channel in self._channels():
-            scid = channel["short_channel_id"]
+            scid = _name(channel)
             if not channel["private"] and channel["updates"]["local"]["fee_base_msat"] != PUBLISHED_FEE_BASE_MSAT:
                 if scid not in announced:
                     return f"{self.name} has not announced {scid} yet"
@@ -187,13 +187,13 @@ class ClnNode(Node):
 
     def _channels(self) -> list[dict[str, Any]]:
         channels = self._call("listpeerchannels")["channels"]
-        return [channel for channel in channels if channel["state"] == "CHANNELD_NORMAL"]
+        return [channel for channel in channels if channel["state"] in ("CHANNELD_NORMAL", "CHANNELD_AWAITING_SPLICE")]
 
     def channels(self) -> list[Channel]:
         """See Node.channels."""
         return [
             Channel(
-                short_channel_id=channel["short_channel_id"],
+                short_channel_id=_name(channel),
                 funding=f"{channel['funding_txid']}:{channel['funding_outnum']}",
                 peer_id=channel["peer_id"],
                 capacity_sat=int(channel["total_msat"]) // 1_000,
@@ -222,7 +222,7 @@ class ClnNode(Node):
             for side, node_id in (("local", self.node_id), ("remote", channel["peer_id"])):
                 if channel["peer_connected"] and (update := channel.get("updates", {}).get(side)):
                     policy = Policy(int(update["fee_base_msat"]), update["fee_proportional_millionths"])
-                    found[channel["short_channel_id"], node_id] = policy
+                    found[_name(channel), node_id] = policy
         return found
 
     def announced_nodes(self) -> set[str]:
@@ -254,3 +254,8 @@ class ClnNode(Node):
             raise PaymentError(f"{self.name} could not pay {payment_hash}: {error}") from None
         amount_msat = int(paid["amount_msat"])
         return Payment(payment_hash, paid["payment_preimage"], amount_msat, int(paid["amount_sent_msat"]) - amount_msat)
+
+
+def _name(channel: dict[str, Any]) -> str:
+    """An unconfirmed channel that is in use (zero-conf) has no short channel id yet, but our alias for one."""
+    return str(channel.get("short_channel_id") or channel["alias"]["local"])

@@ -33,8 +33,8 @@ class LspLink:
         self._info: LspInfo | None = None
 
     def choose(self, links: Iterable[Link]) -> None:
-        """Take note of the channels."""
-        peers = {link.peer for link in links}
+        """Take note of the channels. Those that are about to be closed do not count."""
+        peers = {link.peer for link in links if not link.closing}
         if self._configured is None and len(peers) == 1:
             (peer,) = peers
             if peer != self._found:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -148,6 +149,13 @@ def test_one_that_is_known_stays_while_channels_come_and_go(line: Line) -> None:
     line.link.choose([channel(LSP, 1), channel(OTHER, 2)])
     line.link.choose([])
     assert line.link.node_id == LSP
+
+
+def test_a_channel_that_is_about_to_be_closed_does_not_count(line: Line) -> None:
+    line.link.choose([replace(channel(LSP, 1), usable=False, closing=True)])
+    assert line.link.node_id == LSP
+    line.link.choose([replace(channel(LSP, 1), usable=False, closing=True), channel(OTHER, 2)])
+    assert line.link.node_id == OTHER
 
 
 def test_the_configured_one_stays() -> None:
