@@ -62,7 +62,9 @@ def _image(kind: str) -> Check:
     except TestbedError as error:
         return Check(name, State.MISSING, str(error), "correct that, or unset it")
     if recipe:
-        return Check(name, State.WARNING, f"not there yet; can be pulled, or made from {recipe.source}", "make images")
+        return Check(
+            name, State.WARNING, f"not there yet; can be pulled, or made from {recipe.source}", "testbed images"
+        )
     return Check(name, State.WARNING, "not there; can only be pulled", images.remedy(kind))
 
 

@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 import docker
 from docker.context import Context, ContextAPI
+from docker.context.config import get_current_context_name
 from docker.errors import DockerException
 
+from harness import files
 from harness.errors import TestbedError
 
 
@@ -34,8 +36,9 @@ def client(timeout_seconds: int = 60) -> docker.DockerClient:
             engine = docker.DockerClient(base_url=address, tls=context.TLSConfig, timeout=timeout_seconds)
         engine.ping()
     except (DockerException, OSError, ValueError) as error:
+        advice = ", or run `make engine`" if files.CHECKOUT else ""
         raise EngineMissingError(
-            f"no Docker engine answers at {address} ({_root_cause(error)}); start it, or run `make engine`"
+            f"no Docker engine answers at {address} ({_root_cause(error)}); start it{advice}"
         ) from error
     return engine
 
@@ -43,7 +46,11 @@ def client(timeout_seconds: int = 60) -> docker.DockerClient:
 def _context() -> Context:
     """The docker context that the `docker` command would use. Raises EngineMissingError."""
     variable = os.environ.get("DOCKER_CONTEXT")
-    named_by = f"DOCKER_CONTEXT={variable}" if variable else "currentContext in Docker's config.json"
+    named_by = (
+        f"DOCKER_CONTEXT={variable}"
+        if variable
+        else f"currentContext {get_current_context_name()!r} in Docker's config.json"
+    )
     advice = "Choose another with `docker context use`, or set DOCKER_HOST"
     try:
         context = ContextAPI.get_context(variable)

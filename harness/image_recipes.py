@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +37,12 @@ def cache_folder() -> Path:
     """Where logs and fetched tools are kept: TESTBED_CACHE, or .cache in the checkout, or in the user's cache."""
     in_checkout = files.CHECKOUT and not os.environ.get("TESTBED_CACHE")
     folder = files.CHECKOUT / ".cache" if in_checkout and files.CHECKOUT else cache_home()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TestbedError(
+            f"{folder} cannot be made: {error.strerror}. Set TESTBED_CACHE to a folder that you may write to"
+        ) from None
     return folder
 
 
@@ -158,7 +164,8 @@ def _log_file(kind: str) -> Path:
 def _run(kind: str, command: list[str], arguments: dict[str, str], report: Report) -> None:
     """Run a build script; its output goes into a log, its latest line to the user now and then."""
     log = _log_file(kind)
-    environment = os.environ | {"TESTBED_CACHE": str(cache_folder()), "UV": find_uv_bin()} | arguments
+    environment = os.environ | {"TESTBED_CACHE": str(cache_folder()), "UV": find_uv_bin(), "HOME": str(_home())}
+    environment |= arguments
     heartbeat = Heartbeat()
     with (
         log.open("w") as output,
@@ -181,6 +188,16 @@ def _run(kind: str, command: list[str], arguments: dict[str, str], report: Repor
         raise RecipeError(
             f"{kind}: {' '.join(command)} failed (exit {process.returncode}, log: {log}):\n{_end_of(log)}"
         )
+
+
+def _home() -> Path:
+    """Where build scripts' tools, Go and uv, keep caches of their own: the user's home, if that is a place to write."""
+    with suppress(RuntimeError):  # no home at all
+        if os.access(Path.home(), os.W_OK):
+            return Path.home()
+    folder = cache_folder() / "home"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _end_of(log: Path) -> str:

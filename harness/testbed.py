@@ -36,6 +36,8 @@ from harness.waits import Predicate, WaitTimeoutError, wait_for
 Report = Callable[[str], None]
 COMPOSE_FILE, LOCK, NODE_IDS, SOCKETS = "compose.yaml", "lock", "node-ids.json", "sockets"
 """What is in a testbed's folder."""
+PART = ".part"
+"""Ends the name of a file that is not written whole yet."""
 PROJECT_PREFIX = "testbed-"
 LOCK_SECONDS = 120
 """How long `down` waits for an `up` that still starts containers, be it one whose parent was killed."""
@@ -74,9 +76,9 @@ class Testbed:
         """
         name = name or topology.name
         folder = folder_of(name)
+        _make_home()
         references = service_images.ensure(topology, report)
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.mkdir(mode=0o700)
         except FileExistsError:
             refuse_foreign(folder)
@@ -85,9 +87,7 @@ class Testbed:
                 "or give this one another --name"
             ) from None
         except OSError as error:
-            raise TestbedError(
-                f"{folder} cannot be made: {error.strerror}. Set TESTBED_STATE to a folder that you may write to"
-            ) from None
+            raise _unwritable(error) from None
         for node in topology.nodes:
             (folder / SOCKETS / node).mkdir(parents=True)
         content = compose.render(
@@ -206,7 +206,9 @@ class Testbed:
 
     def remember_node_ids(self) -> None:
         """Write down who each node is, so that it is known while the node sleeps."""
-        self._node_ids_file.write_text(json.dumps({name: node.node_id for name, node in self.nodes.items()}))
+        part = self._node_ids_file.with_name(NODE_IDS + PART)
+        part.write_text(json.dumps({name: node.node_id for name, node in self.nodes.items()}))
+        part.replace(self._node_ids_file)
 
     def _recall_node_ids(self) -> None:
         if self._node_ids_file.exists():
@@ -283,6 +285,20 @@ def folder_of(name: str) -> Path:
     return state_home() / name
 
 
+def _make_home() -> None:
+    """Make the folder of all testbeds, before anything that takes long. Raises TestbedError."""
+    try:
+        state_home().mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _unwritable(error) from None
+
+
+def _unwritable(error: OSError) -> TestbedError:
+    return TestbedError(
+        f"{error.filename} cannot be made: {error.strerror}. Set TESTBED_STATE to a folder that you may write to"
+    )
+
+
 def names() -> list[str]:
     """The testbeds on this machine, by name, those included of which an interrupted `up` or `down` left only a part."""
     home = state_home()
@@ -329,7 +345,7 @@ def _is_testbed(folder: Path) -> bool:
     """Nothing is in it but what `Testbed.prepare` makes."""
     if not folder.is_dir():
         return False
-    made = {COMPOSE_FILE, COMPOSE_FILE + ".part", LOCK, NODE_IDS, SOCKETS}
+    made = {COMPOSE_FILE, COMPOSE_FILE + PART, LOCK, NODE_IDS, NODE_IDS + PART, SOCKETS}
     file = folder / COMPOSE_FILE
     ours = not file.exists() or f"{compose.EXTENSION}:" in file.read_text(encoding="utf-8", errors="replace")
     return ours and {path.name for path in folder.iterdir()} <= made

@@ -338,6 +338,8 @@ def _of_channels(topology: Topology) -> Iterator[tuple[Location, str]]:
 def _sentence(error: Any) -> str:
     """Pydantic's message in our words where its own would puzzle somebody who writes YAML."""
     match error["type"]:
+        case "string_type":
+            return f"{error['input']!r} is what YAML makes of it, and no text; put it in quotes"
         case "missing":
             return "is missing"
         case "extra_forbidden" | "unexpected_keyword_argument":

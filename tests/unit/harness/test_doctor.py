@@ -67,7 +67,7 @@ def test_an_image_that_can_be_made_is_a_warning_with_its_source(engine, monkeypa
     monkeypatch.setattr(images, "_obstacle", lambda engine, recipe: None)
     assert finding("image of lnd").state is State.WARNING
     assert "made from its Go module" in finding("image of lnd").detail
-    assert finding("image of lnd").remedy == "make images"
+    assert finding("image of lnd").remedy == "testbed images"
     assert "CLN_PREFIX" in finding("image of cln").remedy
     assert "made from this checkout" in finding("image of asyncpay").detail
 

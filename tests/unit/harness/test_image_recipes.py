@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from harness import image_recipes
+from harness.errors import TestbedError
 from harness.image_recipes import Official, Recipe, RecipeError
 
 
@@ -84,6 +85,19 @@ def test_the_build_script_knows_the_base(folder, tmp_path):
     (folder / "asyncpay/build.sh").write_text('#!/bin/sh\necho "upon $BASE"\nexit 1\n')
     with pytest.raises(RecipeError, match="upon python:3"):
         Recipe("asyncpay", official=Official("python:3")).make(None, lambda line: None)
+
+
+def test_the_build_script_has_a_home(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/proc/nohome")
+    (folder / "lnd/build.sh").write_text('touch "$HOME/cache" && echo "home is $HOME, uv is $UV"; exit 1\n')
+    with pytest.raises(RecipeError, match=f"home is {tmp_path}/cache/home, uv is /.*/uv"):
+        Recipe("lnd").make(None, lambda line: None)
+
+
+def test_a_cache_that_cannot_be_written_is_a_sentence(folder, monkeypatch):
+    monkeypatch.setenv("TESTBED_CACHE", "/proc/nowhere")
+    with pytest.raises(TestbedError, match=r"/proc/nowhere cannot be made: .*Set TESTBED_CACHE"):
+        Recipe("lnd").make(None, lambda line: None)
 
 
 def test_source_that_changes_while_it_is_gathered_makes_no_image(folder, package):

@@ -106,6 +106,15 @@ def test_what_is_no_testbed_stays(left, home: Path, removed: list[str]) -> None:
     assert list((home / "line").iterdir()) != []
 
 
+def test_a_place_that_cannot_be_written_to_is_told_before_images_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESTBED_STATE", "/proc/nowhere/state")
+    monkeypatch.setattr(service_images, "ensure", lambda *_: pytest.fail("images are made"))
+    result = runner.invoke(app, ["up", "line"])
+    assert result.exit_code == 2
+    assert "/proc/nowhere cannot be made" in result.stderr
+    assert "Set TESTBED_STATE" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["../line", "a/b", "", "LINE"])
 def test_a_name_cannot_lead_elsewhere(name: str, removed: list[str]) -> None:
     with pytest.raises(TestbedError):

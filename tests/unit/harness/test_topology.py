@@ -155,6 +155,9 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
             GOOD.replace("1_000_000", "1_000"), "net.yaml:5: channels.0.capacity_sat: Input should be", id="too small"
         ),
         pytest.param(GOOD.replace("A:", "bitcoind:"), "net.yaml:2: nodes.bitcoind: bitcoind is a name", id="reserved"),
+        pytest.param(
+            GOOD.replace("A:", "no:"), "False is what YAML makes of it, and no text; put it in quotes", id="no"
+        ),
         pytest.param(GOOD.replace("A:", "localhost:"), "net.yaml:2: nodes.localhost: localhost is a name", id="host"),
         pytest.param(GOOD.replace("A:", "ip6-loopback:"), "ip6-loopback is a name by which", id="host of IPv6"),
         pytest.param(GOOD.replace("A:", "beside-B:"), "beside-B is a name that the testbed", id="a helper's name"),
