@@ -18,6 +18,8 @@ from harness.waits import Predicate, WaitTimeoutError, interceptor_attached, nod
 
 ANNOUNCEMENT_BLOCKS = 6
 """Confirmations before a channel may be announced (BOLT 7)."""
+REACH_SECONDS = 10
+"""How long bitcoind, which has mined, may take to answer through its published port."""
 FEE_RESERVE_SAT = 1_000_000
 """What every node gets beside its channels: LND refuses a channel without coins to bump its commitment."""
 
@@ -87,7 +89,7 @@ def reach_chain(testbed: Testbed) -> None:
         return None
 
     try:
-        wait_for(Predicate("chain_reachable", missing), 10)
+        wait_for(Predicate("chain_reachable", missing), REACH_SECONDS)
     except WaitTimeoutError as error:
         raise TestbedError(
             f"bitcoind runs, and its port cannot be reached from here ({error}). The Docker engine publishes ports on "
