@@ -155,7 +155,8 @@ def no_deadline_is_early(world: "World") -> Iterator[str]:
     for block in world.blocks():
         if world.lsp_a.ended_because.get(block.key) == Trigger.DEADLINE.value and block.key not in world.ended_at:
             now = world.ended_at[block.key] = world.kernel.now
-            if now < block.hold_until + 1 and world.lsp_a.heard_height <= block.release_by_height:
+            early = now < block.hold_until + 1 and world.lsp_a.heard_height <= block.release_by_height
+            if early and not world.lsp_a.was_misled:
                 yield f"failed back {block.hold_until + 1 - now:g} s before its deadline"
 
 
