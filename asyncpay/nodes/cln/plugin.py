@@ -26,7 +26,7 @@ import functools
 import json
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -46,6 +46,10 @@ MAX_EVENTS = 10_000
 """A process that falls behind by more must attach anew. Offers of HTLCs do not count: those are held in any case."""
 MAX_MESSAGE_BYTES = 16_000_000
 """Of peers' messages that wait for the process. What comes beyond is dropped: any peer can send more of them."""
+MAX_MESSAGES = 5_000
+"""Of all peers, less than MAX_EVENTS: messages alone never end a session."""
+MAX_MESSAGES_OF_A_PEER = 200
+"""Of those with which CLN tells who sent them."""
 MAX_REPLY_EVENTS, MAX_REPLY_BYTES = 1_000, 8_000_000
 """Of one answer to the question for events; the process asks again at once."""
 MARGIN_BLOCKS = 6
@@ -106,6 +110,8 @@ class Exchange:
         self._events: deque[tuple[Payload, int]] = deque()  # with its size in bytes
         self._counted = 0  # events but offers
         self._message_bytes = 0
+        self._messages = 0
+        self._messages_of: Counter[str] = Counter()
         self._dropped = 0  # messages, in this session
         self._number = 0
         self._question: Any = None  # the request for events that has no answer yet
@@ -173,12 +179,12 @@ class Exchange:
             if self._session is None:
                 return
             size = len(json.dumps(payload))
-            if topic in MESSAGES and self._message_bytes + size > MAX_MESSAGE_BYTES:
+            if topic in MESSAGES and self._is_too_much(payload, size):
                 self._dropped += 1
                 return
             self._number += 1
             self._events.append(({"number": self._number, "topic": topic, "payload": payload}, size))
-            self._count(topic, size, 1)
+            self._count(topic, payload, size, 1)
             if self._counted > MAX_EVENTS:
                 self._end_session()
             else:
@@ -227,12 +233,26 @@ class Exchange:
                 return
             yield event
 
-    def _count(self, topic: str, size: int, sign: int) -> None:
+    def _is_too_much(self, message: Payload, size: int) -> bool:
+        return (
+            self._messages_of[sender_of(message)] >= MAX_MESSAGES_OF_A_PEER
+            or self._messages >= MAX_MESSAGES
+            or self._message_bytes + size > MAX_MESSAGE_BYTES
+        )
+
+    def _count(self, topic: str, payload: Payload, size: int, sign: int) -> None:
         self._counted += sign * (topic != OFFER)
-        self._message_bytes += sign * size * (topic in MESSAGES)
+        if topic not in MESSAGES:
+            return
+        self._message_bytes += sign * size
+        self._messages += sign
+        if sender := sender_of(payload):
+            self._messages_of[sender] += sign
+            if not self._messages_of[sender]:
+                del self._messages_of[sender]
 
     def _take(self, event: Payload, size: int) -> None:
-        self._count(event["topic"], size, -1)
+        self._count(event["topic"], event["payload"], size, -1)
         if event["topic"] == OFFER and (held := self._held.get(key_of(event["payload"]))):
             held.taken = True
 
@@ -243,9 +263,15 @@ class Exchange:
 
     def _end_session(self) -> None:
         self._events.clear()
-        self._counted = self._message_bytes = self._dropped = 0
+        self._counted = self._message_bytes = self._messages = self._dropped = 0
+        self._messages_of.clear()
         self._reply()
         self._session = None
+
+
+def sender_of(message: Payload) -> str:
+    """The peer from which a message came; empty where CLN does not tell."""
+    return str(message.get("peer_id") or message.get("source") or "")
 
 
 def key_of(payload: Payload) -> Key:

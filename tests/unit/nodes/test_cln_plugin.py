@@ -260,6 +260,31 @@ def test_an_answer_has_a_limit_in_bytes_and_always_an_event(scenery: Scenery, mo
     assert len(scenery.ask(session, 2).said["events"]) == 1
 
 
+def test_one_peers_flood_of_messages_leaves_room_for_anothers(
+    scenery: Scenery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin, "MAX_MESSAGES_OF_A_PEER", 5)
+    session = scenery.attach()
+    for number in range(100):
+        scenery.exchange.report("custommsg", {"peer_id": "greedy", "payload": f"{number}"})
+    scenery.exchange.report("custommsg", {"peer_id": "honest", "payload": "hello"})
+    question = scenery.ask(session)
+    said = [event["payload"]["peer_id"] for event in question.said["events"]]
+    assert said == ["greedy"] * 5 + ["honest"]
+    waiting = scenery.ask(session, after=6)
+    scenery.exchange.report("custommsg", {"peer_id": "greedy", "payload": "what was taken makes room"})
+    assert len(waiting.said["events"]) == 1
+
+
+def test_messages_alone_never_end_a_session(scenery: Scenery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "MAX_EVENTS", 20)
+    monkeypatch.setattr(plugin, "MAX_MESSAGES", 15)
+    session = scenery.attach()
+    for number in range(100):
+        scenery.exchange.report("custommsg", {"peer_id": f"peer {number}", "payload": "x"})
+    assert len(scenery.ask(session).said["events"]) == 15
+
+
 def test_messages_that_fill_the_memory_are_dropped_and_nothing_else_is(
     scenery: Scenery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
