@@ -138,6 +138,37 @@ def bolt11_text(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardingPolicy:
+    """What a node asks for HTLCs that it forwards over a channel of its own (BOLT 7, channel_update).
+
+    fee_ppm: fee_proportional_millionths. cltv_delta_blocks: cltv_expiry_delta.
+    """
+
+    fee_base_msat: int
+    fee_ppm: int
+    cltv_delta_blocks: int
+
+    def fee_msat(self, amount_msat: int) -> int:
+        """The fee for forwarding this amount, as BOLT 7 computes it."""
+        return self.fee_base_msat + amount_msat * self.fee_ppm // 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelTerms:
+    """What an open channel of the node asks for and protects.
+
+    names: its short channel id and all aliases. policy: this node's own; None if the node does not know it (yet).
+    dust_msat: an HTLC of the peer's below this has no output on one of the two commitment transactions, so that
+        nobody can claim it on chain.
+    """
+
+    peer: NodeId
+    names: frozenset[ShortChannelId]
+    policy: ForwardingPolicy | None
+    dust_msat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
     """What a BOLT 11 invoice says. amount_msat is None if it leaves the amount to the payer.
 

@@ -5,13 +5,14 @@ an answer. Peeling onions is its business, because implementations differ in who
 node key for a Diffie-Hellman step and shows whole onions, CLN peels for itself and shows what was inside.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from asyncpay.amounts import MAX_MSAT
 from asyncpay.lightning import (
     Capabilities,
+    ChannelTerms,
     HtlcKey,
     Invoice,
     NodeId,
@@ -48,6 +49,8 @@ class OnionUnreadableError(NodeError):
     """An onion message that can never be delivered: made for another node, changed, or without a next hop."""
 
 
+MAX_ROUTE_BLOCKS = 2016
+"""The most that LND (--max-cltv-expiry) and CLN lock an HTLC for, counted from the current height."""
 BLINDED_PATHS_REFUSED = "the invoice has blinded paths, on which no CLTV limit holds. Ask the payee for one without."
 """LND 0.21 checks `cltv_limit` against the invoice's own final delta; a path of one hop then adds the delta that the
 payee put there (routing/payment_session.go). CLN 26.06 does not know the field `b`, and would find no way to the payee.
@@ -65,17 +68,23 @@ class Payment:
     max_parts, max_part_msat: into how many parts it may be split, and the most that one may bring the payee; None: any.
     timeout_seconds: after this no new attempt is begun; those in flight still decide the result.
     through: all parts leave through channels with this peer; None: through any.
+    latest_expiry: the height by which all HTLCs of this payment must have expired. The payment then has no slack, asks
+        for what the invoice says, and leaves in parts of equal size along routes that the node has named before and
+        that were checked: none locks longer, and each costs no more than its share of fee_limit_msat. So whatever
+        becomes of the calls, and in whatever order the node hears of them, it can neither cost nor lock more. FAILED at
+        once unless the node can pay on behalf (capabilities).
     """
 
     invoice: Invoice
     amount_msat: int
     fee_limit_msat: int
-    cltv_limit_blocks: int
+    cltv_limit_blocks: int = MAX_ROUTE_BLOCKS
     slack_blocks: int = 0
     max_parts: int = 16
     max_part_msat: int | None = None
     timeout_seconds: int = 60
     through: NodeId | None = None
+    latest_expiry: int | None = None
 
 
 MAX_EXPIRY_SECONDS = 365 * 86_400
@@ -170,6 +179,10 @@ class Node(Protocol):
 
     async def look_up_payment(self, payment_hash: bytes) -> PaymentResult:
         """Where an earlier payment stands at this moment, with what it has in flight. UNKNOWN if there is none."""
+        ...
+
+    async def channel_terms(self, peers: Collection[NodeId]) -> Sequence[ChannelTerms]:
+        """The terms of all open channels with these peers, as they are now. NodeError unless it can pay on behalf."""
         ...
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:

@@ -117,6 +117,8 @@ class Performer:
     def _report_failure(self, effect: do.Effect) -> None:
         """What must be reported even if the node did not do it: as nothing known, so that the engine asks again."""
         match effect:
+            case do.QueryTerms():
+                self._report(on.TermsReported(effect.block, None))
             case do.PayOnBehalf() | do.TrackPayment():
                 self._report(on.PaymentReported(effect.payment_hash, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
             case do.Deliver():
@@ -134,6 +136,8 @@ class Performer:
                 return self._relay(effect)
             case do.Notify():
                 return self._notify(effect)
+            case do.QueryTerms():
+                return self._query_terms(effect)
             case do.PayOnBehalf():
                 return self._pay_on_behalf(effect)
             case do.TrackPayment():
@@ -196,6 +200,11 @@ class Performer:
         self._journal.note(f"notify {effect.method.value}", client=effect.client, delivered=str(delivered).lower())
         self._report(on.NotificationReported(effect.client, effect.method, delivered))
 
+    async def _query_terms(self, effect: do.QueryTerms) -> None:
+        known = await self._node.look_up_payment(effect.payment_hash)
+        channels = await self._node.channel_terms(effect.peers)
+        self._report(on.TermsReported(effect.block, tuple(channels), known.status))
+
     async def _pay_on_behalf(self, effect: do.PayOnBehalf) -> None:
         self._journal.note("pay on behalf", payment_hashes=[effect.payment_hash], fee_limit_msat=effect.fee_limit_msat)
         try:
@@ -210,7 +219,7 @@ class Performer:
             invoice=invoice,
             amount_msat=effect.amount_msat,
             fee_limit_msat=effect.fee_limit_msat,
-            cltv_limit_blocks=effect.cltv_limit_blocks,
+            latest_expiry=effect.latest_expiry,
             timeout_seconds=effect.timeout_seconds,
         )
         result = await self._node.pay(payment)

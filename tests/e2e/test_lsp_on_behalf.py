@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 from crash_points import ATTACH_SECONDS, crash_before, restart, wait_for_death
-from phone import Hold, Phone
+from phone import SLACK_BLOCKS, Hold, Phone
 
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Invoice, PaymentStatus
-from asyncpay.wire.messages import BlockState
+from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, Payment
+from asyncpay.wire.messages import BlockState, BlockStatus
 from harness import faults, money
 from harness.errors import NodeError
 from harness.lsp import Lsp
@@ -28,7 +29,8 @@ from harness.testbed import Testbed
 from harness.topology import load
 from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
 
-AMOUNT_MSAT = 1_600_000
+AMOUNT_MSAT = 3_600_000
+"""Three parts of it bring enough each (policy on_behalf_min_part_msat)."""
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +45,10 @@ def via(testbed: Testbed) -> list[bytes]:
     return [bytes.fromhex(testbed["router"].node_id)]
 
 
-def held(a: Phone, invoice: Invoice, /, parts: int = 1, **changes: Any) -> Hold:
+def held(a: Phone, invoice: Invoice, /, parts: int = 1, slack_blocks: int = SLACK_BLOCKS, **changes: Any) -> Hold:
     """A payment of A's whose parts the LSP holds, and whose invoice it knows."""
     hold = Hold(a, "LSP", invoice, **{"invoice": invoice.text} | changes)
-    return hold.ask().pay(parts).update(BlockState.HELD, parts)
+    return hold.ask().pay(parts, slack_blocks=slack_blocks).update(BlockState.HELD, parts)
 
 
 def lncli(testbed: Testbed, node: str, *arguments: str) -> Any:
@@ -73,6 +75,17 @@ def own_payment_is(testbed: Testbed, hold: Hold, status: str) -> Predicate:
         return None if seen == status else f"it is {seen}"
 
     return Predicate(f"own_payment_{status}", missing)
+
+
+def noted(lsp: Lsp, hold: Hold, what: str) -> Predicate:
+    """The LSP's log says this of the payment."""
+    payment_hash = hold.invoice.payment_hash.hex()
+
+    def missing() -> str | None:
+        said = [event["what"] for event in lsp.events() if payment_hash in event.get("payment_hashes", ())]
+        return None if what in said else f"it says {said}"
+
+    return Predicate(f"noted_{what.replace(' ', '_')}", missing)
 
 
 def router_policy(testbed: Testbed) -> Policy:
@@ -250,9 +263,10 @@ def test_too_dear_a_way_is_not_taken_and_the_payment_waits_for_a(
     set_router_fee(testbed, Policy(usual.fee_base_msat + 1, usual.fee_ppm))
     with a.away():
         hold.release(b, via)
-        wait_for(own_payment_is(testbed, hold, "FAILED"))
+        wait_for(noted(lsp, hold, "payment on behalf failed"))
         hold.stage(Stage.DUE)
         wait_for(htlcs_held(lsp, 1))
+        assert own_payment(testbed, hold) is None
         set_router_fee(testbed, usual)
 
     assert_paid_once(testbed, before, hold)
@@ -273,6 +287,41 @@ def test_without_the_invoice_the_payment_waits_for_a(
     moved = money.count(testbed).moved_since(before)
     assert (moved["B"], moved["A"]) == (AMOUNT_MSAT, -AMOUNT_MSAT - hold.outcome().fee_msat)
     assert moved["LSP"] > 0
+
+
+def test_an_invoice_with_a_blinded_path_is_refused_and_nobody_pays(
+    testbed: Testbed, a: Phone, b: Phone, before: Money
+) -> None:
+    """LND holds the final CLTV delta of such a path to no limit. Asked for on behalf, and directly."""
+    path = ["--blind", "--min_real_blinded_hops=0", "--num_blinded_hops=0", "--cltv_expiry_delta=1000"]
+    text = lncli(testbed, "B", "addinvoice", f"--amt_msat={AMOUNT_MSAT}", *path)["payment_request"]
+    invoice = a.run(a.node.decode_invoice(text))
+    assert invoice.has_blinded_paths
+    hold = Hold(a, "LSP", invoice, invoice=text).ask(BlockStatus.BAD_VALUE)
+    height_blocks = testbed.chain.height_blocks
+
+    for limit in ({"slack_blocks": 10}, {"cltv_limit_blocks": 200}, {"latest_expiry": height_blocks + 200}):
+        order = Payment(invoice=invoice, amount_msat=AMOUNT_MSAT, fee_limit_msat=AMOUNT_MSAT, **limit)
+        result = a.run(a.node.pay(order))
+        assert (result.status, result.failure) == (PaymentStatus.FAILED, BLINDED_PATHS_REFUSED)
+
+    assert own_payment(testbed, hold) is None
+    assert a.run(a.node.look_up_payment(invoice.payment_hash)).status is PaymentStatus.UNKNOWN
+    assert money.count(testbed) == before
+
+
+def test_a_route_that_locks_too_long_is_not_sent(
+    testbed: Testbed, lsp: Lsp, a: Phone, b: Phone, via: list[bytes], before: Money
+) -> None:
+    """What A's HTLC leaves to the LSP is less than the margin and the way to B: nothing leaves, and A is waited for."""
+    hold = held(a, b.invoice(AMOUNT_MSAT), slack_blocks=80)
+    with a.away():
+        hold.release(b, via)
+        wait_for(noted(lsp, hold, "payment on behalf failed"))
+        hold.stage(Stage.DUE)
+        assert own_payment(testbed, hold) is None
+
+    assert_paid_once(testbed, before, hold)
 
 
 class SlowPayee:

@@ -18,6 +18,7 @@ from asyncpay.store import LspStore
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockReply, BlockStatus, BlockUpdate, ReleaseStatus
 
+from . import views
 from .letters import Letters
 from .node import SimNode
 from .process import Cell, Process
@@ -138,6 +139,8 @@ class LspProcess(Process):
                 self._relay(effect)
             case do.Notify():
                 self._notify(effect)
+            case do.QueryTerms():
+                self._tell_terms(effect)
             case do.PayOnBehalf():
                 self._pay(effect)
             case do.TrackPayment(payment_hash):
@@ -169,6 +172,11 @@ class LspProcess(Process):
 
         self._ring(effect.client, effect.method.value, report)
 
+    def _tell_terms(self, effect: do.QueryTerms) -> None:
+        channels = views.terms(self.node, effect.peers) if self.node.running else None
+        known = self.node.payments.look_up(effect.payment_hash).status
+        self.enqueue(on.TermsReported(effect.block, channels, known))
+
     def _pay(self, effect: do.PayOnBehalf) -> None:
         self.kernel.tell(self.name, "pays on behalf, for at most %d msat of fees", effect.fee_limit_msat)
         if not self.node.running:
@@ -178,7 +186,7 @@ class LspProcess(Process):
             invoice=self._decode[effect.invoice],
             amount_msat=effect.amount_msat,
             fee_limit_msat=effect.fee_limit_msat,
-            cltv_limit_blocks=effect.cltv_limit_blocks,
+            latest_expiry=effect.latest_expiry,
             timeout_seconds=effect.timeout_seconds,
         )
         self.node.payments.pay(order, self.life, lambda result: self._paid(effect.payment_hash, result))

@@ -204,6 +204,8 @@ class Payments:
         fees_so_far = sum(htlc.amount_msat - _delivered(htlc) for htlc in self.known_htlcs(order) if not htlc.gone)
         if first.expiry - node.height - blinded_blocks > order.cltv_limit_blocks:
             return None
+        if order.latest_expiry is not None and first.expiry > order.latest_expiry:
+            return None
         if fees_so_far + first.amount_msat - amount_msat > order.fee_limit_msat:
             return None
         channels = [each for each in node.channels(first.to) if each.usable_by(node)]

@@ -1,10 +1,11 @@
 """What a simulated node shows of its channels and HTLCs, in the words of `asyncpay.lightning`."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from asyncpay.lightning import ChannelId, HeldHtlc, Link, PendingHtlc
+from asyncpay.lightning import ChannelId, ChannelTerms, ForwardingPolicy, HeldHtlc, Link, NodeId, PendingHtlc
 
-from .channels import Channel, SimHtlc
+from .channels import DELTA_BLOCKS, FEE_MSAT, Channel, SimHtlc
 
 if TYPE_CHECKING:
     from .node import SimNode
@@ -20,6 +21,17 @@ def link(node: "SimNode", channel: Channel) -> Link:
         peer=peer.id,
         usable=channel.usable_by(node),
         closing=channel.closing_since is not None,
+    )
+
+
+def terms(node: "SimNode", peers: Collection[NodeId]) -> tuple[ChannelTerms, ...]:
+    """What its open channels with these peers ask for; all forward on the same terms."""
+    policy = ForwardingPolicy(fee_base_msat=FEE_MSAT, fee_ppm=0, cltv_delta_blocks=DELTA_BLOCKS)
+    return tuple(
+        ChannelTerms(peer=peer, names=frozenset({channel.scid}), policy=policy, dust_msat=0)
+        for peer in peers
+        for channel in node.channels(peer)
+        if not channel.closed
     )
 
 

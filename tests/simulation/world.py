@@ -43,6 +43,7 @@ from .wallet import Order, WalletProcess
 
 AMOUNT_MSAT = 100_000_000
 BALANCE_MSAT = 10_000_000_000
+LSP_POLICY = Policy(on_behalf_margin_blocks=40)
 INVOICE_SECONDS = 14 * 86_400
 MIN_FINAL_BLOCKS = 24
 PID = sha256(b"pid").digest()
@@ -150,7 +151,7 @@ class World:
         def lsp(node: SimNode) -> LspProcess:
             node.intercepts = True
             disk = self.disks.disk(node.name)
-            return LspProcess(node, disk, Policy(), letters, self.decode, self._ring)
+            return LspProcess(node, disk, LSP_POLICY, letters, self.decode, self._ring)
 
         def phone(node: SimNode, wakes_after: float | None) -> Phone:
             wallet = WalletProcess(

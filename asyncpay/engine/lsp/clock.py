@@ -38,8 +38,5 @@ def _forget(turn: Turn, unblock_hash: bytes) -> None:
     for part in turn.tables.parts(block):
         turn.drop(part)
         turn.state.forget_htlc(part.key)
-    for payment_hash in block.payment_hashes:
-        attempt = turn.tables.attempts.get(payment_hash)
-        if attempt is not None and attempt.block == unblock_hash:
-            turn.drop(attempt)
+    on_behalf.forget(turn, block)
     turn.drop(block)

@@ -27,6 +27,7 @@ from asyncpay.engine.lsp.events import (
     PaymentReported,
     RefusalSeen,
     ReleaseSeen,
+    TermsReported,
     UpdateSent,
     WebhookRemoved,
     WebhookSet,
@@ -79,7 +80,7 @@ def _detached(turn: Turn, _: Detached) -> None:
     turn.state.on_offer.clear()
     turn.state.online.clear()
     turn.state.visits.clear()
-    turn.state.track_at.clear()
+    on_behalf.detached(turn)
 
 
 def _block(turn: Turn, event: BlockConnected) -> None:
@@ -184,6 +185,7 @@ _HANDLERS: dict[type[LspEvent], Callable[[Turn, Any], None]] = {
     ReleaseSeen: _release_seen,
     RefusalSeen: release.refused,
     AnswerUndelivered: holding.undelivered,
+    TermsReported: on_behalf.terms_reported,
     PaymentReported: _payment_reported,
     DeliveryReported: mailbox.reported,
     UpdateSent: blocks.sent,

@@ -75,14 +75,29 @@ class Notify:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueryTerms:
+    """Ask the node for the terms of its channels with these peers, and whether it knows a payment of this hash.
+
+    Then report as TermsReported. block: its unblock_hash.
+    """
+
+    block: bytes
+    payment_hash: bytes
+    peers: frozenset[NodeId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PayOnBehalf:
-    """Pay this invoice, unless the node knows a payment of that hash; then report as PaymentReported."""
+    """Pay this invoice, unless the node knows a payment of that hash; then report as PaymentReported.
+
+    latest_expiry: the height by which every HTLC that is sent must have expired; the node's own route is checked.
+    """
 
     payment_hash: bytes
     invoice: str
     amount_msat: int
     fee_limit_msat: int
-    cltv_limit_blocks: int
+    latest_expiry: int
     timeout_seconds: int
 
 
@@ -111,5 +126,15 @@ class Log:
 
 
 Effect: TypeAlias = (
-    Answer | SendToClient | SendAlong | Deliver | Relay | Notify | PayOnBehalf | TrackPayment | TakeCensus | Log
+    Answer
+    | SendToClient
+    | SendAlong
+    | Deliver
+    | Relay
+    | Notify
+    | QueryTerms
+    | PayOnBehalf
+    | TrackPayment
+    | TakeCensus
+    | Log
 )

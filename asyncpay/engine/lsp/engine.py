@@ -23,6 +23,7 @@ Each file is one subject, and can be read alone:
     waiting       fair shares of an offline client's slots
     release       pid and refusal                            turn              state, and one turn's lists
     on_behalf     paying in the payer's place                links             who can be reached
+    exposure      what that may cost, and for how long
     deadlines     when it has lasted long enough             clock             acting on the time
     mailbox       messages for absent clients                inbound           onion messages to events
     courier       the payer's message, again and again       waking, webhooks  calling absent clients
@@ -49,7 +50,7 @@ class Lsp:
     """
 
     def __init__(self, policy_: Policy, capabilities: Capabilities, records: Iterable[Record] = ()) -> None:
-        policy.check(policy_, capabilities.cutoff_blocks)
+        policy.check(policy_, capabilities)
         self._policy = policy_
         self._capabilities = capabilities
         tables = Tables.load(records)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from asyncpay.engine.events import ClockRead, Detached, Tick
 from asyncpay.engine.lsp.records import Method
-from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PendingHtlc
+from asyncpay.lightning import ChannelTerms, HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus, PendingHtlc
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -77,10 +77,20 @@ class AnswerUndelivered:
 
 
 @dataclass(frozen=True, slots=True)
+class TermsReported:
+    """The answer to QueryTerms. channels: None if the node did not tell. known: of the payment."""
+
+    block: bytes
+    channels: tuple[ChannelTerms, ...] | None
+    known: PaymentStatus = PaymentStatus.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentReported:
     """Where the payment asked for by PayOnBehalf or TrackPayment stands.
 
-    SUCCEEDED, FAILED and UNKNOWN are for good. IN_FLIGHT: it was lost sight of; the engine asks again.
+    SUCCEEDED, FAILED and UNKNOWN are what the node says; IN_FLIGHT: it was lost sight of, and the engine asks again.
+    An order that was on its way when the connection broke may still reach the node after it said FAILED or UNKNOWN.
     """
 
     payment_hash: bytes
@@ -159,6 +169,7 @@ LspEvent: TypeAlias = (
     | ReleaseSeen
     | RefusalSeen
     | AnswerUndelivered
+    | TermsReported
     | PaymentReported
     | DeliveryReported
     | UpdateSent

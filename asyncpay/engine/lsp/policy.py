@@ -21,9 +21,16 @@ class Policy:
     max_hold_seconds, max_hold_blocks: how far hold_until and release_by_height may lie ahead.
     min_margin_blocks: an HTLC this close to its incoming expiry is failed back.
     incomplete_seconds: a set of parts is failed back this long after the first one if it is not complete.
-    on_behalf_margin_blocks: what an own payment's HTLCs must leave before the incoming ones expire.
+    on_behalf_margin_blocks: from the expiry of a payment's own HTLCs to the height at which the node itself fails the
+        incoming ones. LND takes its time to end an own HTLC on chain, where the payee may still take it.
     on_behalf_timeout_seconds: how long the node may go on trying to pay on behalf.
+    on_behalf_min_part_msat: no invoice is paid for parts that bring less each: to claim one on chain costs as much.
+    max_on_behalf, max_on_behalf_msat: payments on behalf under way at a time, and what they may cost together.
+    max_on_behalf_client, max_on_behalf_client_msat: those for one client.
     track_again_seconds: before the node is asked again for an own payment that was lost sight of.
+    on_behalf_quiet_seconds: after a connection broke, how long the node must go on saying that it does not pay. Until
+        then an order that was on its way may still arrive.
+    query_terms_seconds: before the node is asked again for the terms of the channels of a block.
 
     wake_timeout_seconds: how long an HTLC for an offline client waits for it.
     max_waiting, max_waiting_msat: such HTLCs for one client.
@@ -54,9 +61,16 @@ class Policy:
     max_hold_blocks: int = 1008
     min_margin_blocks: int = 30
     incomplete_seconds: int = 120
-    on_behalf_margin_blocks: int = 40
+    on_behalf_margin_blocks: int = 144
     on_behalf_timeout_seconds: int = 60
+    on_behalf_min_part_msat: int = 1_000_000
+    max_on_behalf: int = 100
+    max_on_behalf_msat: int = 20_000_000_000
+    max_on_behalf_client: int = 10
+    max_on_behalf_client_msat: int = 6_000_000_000
     track_again_seconds: float = 5
+    on_behalf_quiet_seconds: float = 600
+    query_terms_seconds: float = 60
 
     wake_timeout_seconds: float = 45
     max_waiting: int = 30
@@ -97,11 +111,22 @@ def describe(policy: Policy, node: Capabilities) -> dict[str, object]:
     }
 
 
-def check(policy: Policy, node_cutoff_blocks: int | None) -> None:
-    """ValueError, saying what to set, if the node would decide before this policy does."""
-    least = 1 if node_cutoff_blocks is None else node_cutoff_blocks + 4
+LEAST_ON_BEHALF_MARGIN_BLOCKS = 40
+"""For a channel that is closed at an own HTLC's expiry: its commitment and the HTLC's timeout must confirm, and LND
+0.21 sees no hurry in either (contractcourt/channel_arbitrator.go: an own payment has no incoming HTLC to protect).
+"""
+
+
+def check(policy: Policy, node: Capabilities) -> None:
+    """ValueError, saying what to set, if the policy leaves too little time on a node of these capabilities."""
+    least = 1 if node.cutoff_blocks is None else node.cutoff_blocks + 4
     if policy.min_margin_blocks < least:
         raise ValueError(
             f"min_margin_blocks = {policy.min_margin_blocks} is too small: this node needs {least} or more, "
             "because it decides on held HTLCs by itself shortly before they expire"
+        )
+    if node.pays_on_behalf and policy.on_behalf_margin_blocks < LEAST_ON_BEHALF_MARGIN_BLOCKS:
+        raise ValueError(
+            f"on_behalf_margin_blocks = {policy.on_behalf_margin_blocks} is too small: it must be "
+            f"{LEAST_ON_BEHALF_MARGIN_BLOCKS} or more, because a payee may take a payment on chain after it has expired"
         )

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from asyncpay.engine.changes import Change, Put
 from asyncpay.engine.lsp.records import (
     Attempt,
+    AttemptState,
     Block,
     Call,
     Delivered,
@@ -54,6 +55,7 @@ class Tables:
     calls: dict[tuple[NodeId, Method], Call] = field(default_factory=dict)
     webhooks: dict[tuple[NodeId, str], Webhook] = field(default_factory=dict)
 
+    _in_flight: dict[bytes, None] = field(default_factory=dict)
     _by_payment: dict[tuple[NodeId, bytes], bytes] = field(default_factory=dict)
     _blocks_of: Index[NodeId, bytes] = field(default_factory=Index)
     _parts: Index[bytes, HtlcKey] = field(default_factory=Index)
@@ -105,6 +107,10 @@ class Tables:
         """The HTLCs that a block counts, also those that are decided or gone."""
         return [self.htlcs[key] for key in self._parts.of(block.key)]
 
+    def in_flight(self) -> list[Attempt]:
+        """Payments on behalf that are not decided."""
+        return [self.attempts[payment_hash] for payment_hash in self._in_flight]
+
     def waiting(self) -> list[Htlc]:
         """HTLCs that are held for an offline client, outside any block."""
         return [self.htlcs[key] for key in self._waiting]
@@ -148,6 +154,8 @@ class Tables:
                 self._waiting[record.key] = None
             case Htlc(block=bytes(block)):
                 self._parts.add(block, record.key)
+            case Attempt(state=AttemptState.IN_FLIGHT):
+                self._in_flight[record.key] = None
             case Letter():
                 self._letters_of.add(record.client, record.letter_id)
             case Delivered():
@@ -166,6 +174,8 @@ class Tables:
                 self._waiting.pop(record.key, None)
                 if record.block is not None:
                     self._parts.discard(record.block, record.key)
+            case Attempt():
+                self._in_flight.pop(record.key, None)
             case Letter():
                 self._letters_of.discard(record.client, record.letter_id)
             case Delivered():

@@ -24,6 +24,34 @@ class Visit:
 
 
 @dataclass
+class OwnPayments:
+    """What this process knows of payments on behalf, beside what is stored. By payment hash, unless stated otherwise.
+
+    queried_at: by unblock_hash, when the node was last asked for the terms of a block's channels.
+    query_again_at: by unblock_hash, when to ask for them again, because the node did not tell.
+    ordered: payments whose order was given by this process, by a call that has neither returned nor broken.
+    unsure_until: payments of which an order may still be on its way to the node, over a connection that broke or that
+        belonged to an earlier process; and until when.
+    repeated: those among them that were ordered again.
+    track_at: when to ask the node again.
+    """
+
+    queried_at: dict[bytes, float] = field(default_factory=dict)
+    query_again_at: dict[bytes, float] = field(default_factory=dict)
+    ordered: set[bytes] = field(default_factory=set)
+    unsure_until: dict[bytes, float] = field(default_factory=dict)
+    repeated: set[bytes] = field(default_factory=set)
+    track_at: dict[bytes, float] = field(default_factory=dict)
+
+    def decided(self, payment_hash: bytes) -> None:
+        """Nothing can change any more about this payment."""
+        self.ordered.discard(payment_hash)
+        self.repeated.discard(payment_hash)
+        self.unsure_until.pop(payment_hash, None)
+        self.track_at.pop(payment_hash, None)
+
+
+@dataclass
 class State:
     """What the engine knows. `tables` is stored; the rest is what the node last said, lost with the process.
 
@@ -34,7 +62,7 @@ class State:
     tried_once: those whose answer was given once, by this process; it may turn out that it never left.
     newborn: nothing was stored when this process began, and no census has been taken since.
     moved: HTLCs offered or answered after the census under way was begun, which so may show them as they were.
-    track_at: when to ask again for payments on behalf.
+    own: payments on behalf.
     resolved_ahead: resumed HTLCs that are still on their incoming channel, but on no other any more.
     next_letter: the number that the next letter gets.
     soonest_expiry: of all HTLCs on a peer's channels, both ways, by the last census.
@@ -55,7 +83,7 @@ class State:
     tried_once: set[HtlcKey] = field(default_factory=set)
     census: int = 0
     moved: set[HtlcKey] = field(default_factory=set)
-    track_at: dict[bytes, float] = field(default_factory=dict)
+    own: OwnPayments = field(default_factory=OwnPayments)
     next_letter: int = 0
     resolved_ahead: set[HtlcKey] = field(default_factory=set)
     soonest_expiry: dict[NodeId, int] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from asyncpay.lightning import (
     Capabilities,
     Capability,
+    ChannelTerms,
     HtlcKey,
     Invoice,
     NodeId,
@@ -145,6 +146,10 @@ class ClnNode(Node):
     async def look_up_payment(self, payment_hash: bytes) -> PaymentResult:
         """See Node.look_up_payment."""
         return await payments.look_up(self._rpc, payment_hash)
+
+    async def channel_terms(self, peers: Collection[NodeId]) -> Sequence[ChannelTerms]:
+        """See Node.channel_terms."""
+        raise NodeError(f"CLN at {self._rpc.socket} is not asked for this: {self.capabilities.pays_on_behalf.because}")
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
         """See Node.create_invoice."""

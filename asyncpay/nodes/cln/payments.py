@@ -26,6 +26,8 @@ async def pay(rpc: Rpc, payment: Payment) -> PaymentResult:
         return known
     if payment.invoice.has_blinded_paths:
         return _failed(BLINDED_PATHS_REFUSED)
+    if payment.latest_expiry is not None:
+        return _failed("payments on behalf are not made through CLN")
     try:
         decoded = await invoices.decode(rpc, payment.invoice.text)
         most_parts = routes.most_parts(payment, decoded)

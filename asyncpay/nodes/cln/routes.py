@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asyncpay.nodes.base import Payment
+from asyncpay.nodes.base import MAX_ROUTE_BLOCKS, Payment
 from asyncpay.nodes.cln.rpc import Rpc
 
 Json = Mapping[str, Any]
 Path = Sequence[Json]
 """The hops of one part, as `getroutes` tells them and `sendpay` takes them."""
 
-MAX_ROUTE_BLOCKS = 2016
-"""The most that CLN locks an HTLC for."""
 FINAL_PADDING_BLOCKS = 2
 """Added to what the payee asks for, beside the one block that sendpay adds: three blocks may come on the way."""
 BASIC_MPP = 0b11 << 16

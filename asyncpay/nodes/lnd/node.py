@@ -1,6 +1,6 @@
 """LND as a `Node`: each verb of the interface, over gRPC."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Self
@@ -10,6 +10,7 @@ import grpc
 from asyncpay.lightning import (
     Capabilities,
     Capability,
+    ChannelTerms,
     HtlcKey,
     Invoice,
     NodeId,
@@ -30,7 +31,7 @@ from asyncpay.nodes.base import (
     PeerNotConnectedError,
     check_invoice,
 )
-from asyncpay.nodes.lnd import chain, htlcs, invoices, onions, payments, reach, routes
+from asyncpay.nodes.lnd import chain, htlcs, invoices, onions, payments, pinned, reach, routes, terms
 from asyncpay.nodes.lnd.attachment import Attachment
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError, ReadCredentials
 from asyncpay.nodes.numbers import reading
@@ -152,6 +153,8 @@ class LndNode(Node):
 
     async def pay(self, payment: Payment) -> PaymentResult:
         """See Node.pay."""
+        if payment.latest_expiry is not None:
+            return await pinned.pay(self._lnd, payment, payment.latest_expiry)
         return await payments.pay(self._lnd, payment)
 
     async def track_payment(self, payment_hash: bytes) -> PaymentResult:
@@ -161,6 +164,10 @@ class LndNode(Node):
     async def look_up_payment(self, payment_hash: bytes) -> PaymentResult:
         """See Node.look_up_payment."""
         return await payments.look_up(self._lnd, payment_hash)
+
+    async def channel_terms(self, peers: Collection[NodeId]) -> Sequence[ChannelTerms]:
+        """See Node.channel_terms."""
+        return await terms.channel_terms(self._lnd, peers)
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
         """See Node.create_invoice."""

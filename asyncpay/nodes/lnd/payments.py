@@ -5,15 +5,12 @@ from collections.abc import AsyncIterable
 import grpc
 
 from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
-from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, NodeUnreachableError, Payment
+from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, MAX_ROUTE_BLOCKS, NodeUnreachableError, Payment
 from asyncpay.nodes.lnd import invoices, reach
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.numbers import FINAL_CLTV_BLOCKS, UNIX_TIME, optional_amount
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
-
-MAX_ROUTE_BLOCKS = 2016
-"""LND's --max-cltv-expiry: a higher limit is an error, and none at all means this one."""
 
 METADATA_REQUIRED = 48
 """`option_payment_metadata` (BOLT 9), required."""
@@ -29,32 +26,32 @@ _UNKNOWN = PaymentResult(status=PaymentStatus.UNKNOWN)
 
 
 async def pay(lnd: Connection, payment: Payment) -> PaymentResult:
-    """See Node.pay."""
+    """See Node.pay, for a payment without `latest_expiry`."""
     known = await track(lnd, payment.invoice.payment_hash)  # LND itself would try a failed one again
     if known.status is not PaymentStatus.UNKNOWN:
         return known
     if payment.invoice.has_blinded_paths:
-        return _failed(BLINDED_PATHS_REFUSED)
+        return failed(BLINDED_PATHS_REFUSED)
     if payment.cltv_limit_blocks < 1:
-        return _failed("no blocks are left for the route")
+        return failed("no blocks are left for the route")
     try:
         if _is_as_invoiced(payment):
             request = as_invoiced(payment)
         elif payment.invoice.needs_metadata:
-            return _failed("LND sends payment metadata, which the invoice demands, only as invoiced: without slack")
+            return failed("LND sends payment metadata, which the invoice demands, only as invoiced: without slack")
         else:
             request = by_its_parts(payment, await decode(lnd, payment.invoice.text))
         if payment.through is not None:
             request.outgoing_chan_ids.extend(await reach.channels_with(lnd, payment.through))
             if not request.outgoing_chan_ids:
-                return _failed(f"there is no channel with {payment.through.hex()}, through which this is to be paid")
+                return failed(f"there is no channel with {payment.through.hex()}, through which this is to be paid")
         if payment.slack_blocks:
             await _forgive(lnd)
         with lnd.calling(f"pay {payment.invoice.payment_hash.hex()}"):
             return await _decided(lnd, lnd.router.SendPaymentV2(request))
     except LndRefusedError as error:
         known = await track(lnd, payment.invoice.payment_hash)
-        return _failed(error.details) if known.status is PaymentStatus.UNKNOWN else known
+        return failed(error.details) if known.status is PaymentStatus.UNKNOWN else known
 
 
 async def track(lnd: Connection, payment_hash: bytes) -> PaymentResult:
@@ -179,7 +176,8 @@ def _is_as_invoiced(payment: Payment) -> bool:
     return payment.slack_blocks == 0 and payment.invoice.amount_msat in (None, payment.amount_msat)
 
 
-def _failed(failure: str) -> PaymentResult:
+def failed(failure: str) -> PaymentResult:
+    """Nothing was paid."""
     return PaymentResult(status=PaymentStatus.FAILED, failure=failure)
 
 

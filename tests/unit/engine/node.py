@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.engine.lsp.effects import Answer, PayOnBehalf
-from asyncpay.engine.lsp.events import LspEvent, PaymentReported
+from asyncpay.engine.lsp.effects import Answer, PayOnBehalf, QueryTerms
+from asyncpay.engine.lsp.events import LspEvent, PaymentReported, TermsReported
 from asyncpay.lightning import (
     Capabilities,
     ChannelId,
+    ChannelTerms,
+    ForwardingPolicy,
     HeldHtlc,
     HtlcKey,
     Link,
@@ -49,6 +51,8 @@ from .given import (
     link,
 )
 
+FREE = ForwardingPolicy(fee_base_msat=0, fee_ppm=0, cltv_delta_blocks=0)
+
 
 @dataclass
 class NodeHtlc:
@@ -79,6 +83,9 @@ class Node(ABC):
         }
         self.online = {A, B, ROUTER}
         self.htlcs: dict[HtlcKey, NodeHtlc] = {}
+        self.policies = dict.fromkeys((each.short_channel_id for each in self.links.values()), FREE)
+        self.dust_msat = 0
+        self.tells_terms = True
         self.paid: dict[bytes, PaymentResult] = {}
         self.pay_orders: list[PayOnBehalf] = []
         self.losses: list[str] = []
@@ -289,11 +296,26 @@ class Node(ABC):
 
     # --- payments of its own ---
 
+    def terms(self, query: QueryTerms) -> None:
+        """Tell the terms of its channels, and what it knows of the payment."""
+        known = self.paid.get(query.payment_hash, PaymentResult(status=PaymentStatus.UNKNOWN)).status
+        channels = tuple(
+            ChannelTerms(
+                peer=each.peer,
+                names=each.aliases | {each.short_channel_id},
+                policy=self.policies.get(each.short_channel_id),
+                dust_msat=self.dust_msat,
+            )
+            for each in self.links.values()
+            if each.peer in query.peers
+        )
+        self._queue.append(TermsReported(query.block, channels if self.tells_terms else None, known))
+
     def pay_on_behalf(self, order: PayOnBehalf) -> None:
         """A hash is paid once."""
         self.pay_orders.append(order)
         if order.payment_hash not in self.paid:
-            self._own_expiry[order.payment_hash] = self.height + order.cltv_limit_blocks
+            self._own_expiry[order.payment_hash] = order.latest_expiry
             self.paid[order.payment_hash] = PaymentResult(status=PaymentStatus.IN_FLIGHT)
         self._await(order.payment_hash)
 

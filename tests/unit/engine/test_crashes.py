@@ -78,6 +78,7 @@ def on_behalf_fails(world: World) -> None:
     released(world)
     world.finish_own_payment(preimage=None)
     world.connect(A)
+    world.sleep(610)  # after a crash an order may still be on its way to the node for so long
     world.payee_settles()
 
 

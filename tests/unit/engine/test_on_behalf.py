@@ -1,18 +1,24 @@
 """LND as the payer's LSP with the payer away: the LSP pays, then claims. Its money is never at risk."""
 
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
+from asyncpay.engine.lsp.effects import QueryTerms
+from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import Capability, Verdict
+from asyncpay.lightning import Capability, ForwardingPolicy, NodeId, PaymentResult, PaymentStatus, Verdict
 from asyncpay.wire.messages import BlockState, unblock_hash
 
 from .given import (
+    CHANNEL_A,
     CHANNEL_A2,
     CHANNEL_B,
+    CHANNEL_ROUTER,
     FINAL_EXPIRY,
+    HASH,
     HEIGHT,
     PREIMAGE,
     ROUTER,
@@ -21,6 +27,7 @@ from .given import (
     B,
     cln,
     invoice,
+    lnd,
 )
 from .world import World, payer_away
 
@@ -68,21 +75,38 @@ def test_it_spends_no_more_than_it_holds(part: dict[str, int], fee_limit: int) -
 
 
 @pytest.mark.parametrize(
-    ("outgoing", "incoming", "limit"),
+    ("outgoing", "incoming", "latest"),
     [
-        (FINAL_EXPIRY + 40, FINAL_EXPIRY + 80, 640),  # an honest onion, 40 blocks for the LSP
-        (FINAL_EXPIRY, FINAL_EXPIRY + 80, 600),
-        (FINAL_EXPIRY + 80, FINAL_EXPIRY + 80, 640),  # the payer leaves the LSP no time: taken nevertheless
-        (FINAL_EXPIRY + 500, FINAL_EXPIRY + 80, 640),
+        (FINAL_EXPIRY + 40, FINAL_EXPIRY + 80, FINAL_EXPIRY + 21),  # an honest onion; 80 - 19 - 40 is less
+        (FINAL_EXPIRY, FINAL_EXPIRY + 80, FINAL_EXPIRY),
+        (FINAL_EXPIRY + 80, FINAL_EXPIRY + 80, FINAL_EXPIRY + 21),  # the payer leaves the LSP no time: it takes it
+        (FINAL_EXPIRY + 500, FINAL_EXPIRY + 80, FINAL_EXPIRY + 21),
     ],
 )
-def test_its_own_htlcs_end_before_the_held_ones(outgoing: int, incoming: int, limit: int) -> None:
-    world = World(policy=Policy(on_behalf_margin_blocks=40))
+def test_its_own_htlcs_end_before_the_node_fails_the_held_ones(outgoing: int, incoming: int, latest: int) -> None:
+    """Counted from the node's own cutoff, 19 blocks before the incoming expiry."""
+    world = World(policy=Policy(on_behalf_margin_blocks=40, on_behalf_min_part_msat=0))
     world.block(invoice="lnbcrt1")
-    world.pay(1100, outgoing_expiry=outgoing, incoming_expiry=incoming)
+    key = world.pay(1100, outgoing_expiry=outgoing, incoming_expiry=incoming)
     world.disconnect(A)
     world.release()
-    assert [order.cltv_limit_blocks for order in world.pay_orders] == [limit]
+    assert [order.latest_expiry for order in world.pay_orders] == [latest]
+    del world._own_expiry[HASH]
+    world.mine_to(latest + 39)  # the own HTLC is on chain, and the payee takes it as late as that
+    assert world.htlcs[key].fate == "held"
+    world.finish_own_payment(preimage=PREIMAGE)
+    assert (world.htlcs[key].fate, world.losses) == ("settled", [])
+
+
+@pytest.mark.parametrize(("margin_blocks", "accepted"), [(0, False), (19, False), (39, False), (40, True), (144, True)])
+def test_a_margin_that_is_not_safe_is_refused(margin_blocks: int, accepted: bool) -> None:
+    policy = Policy(on_behalf_margin_blocks=margin_blocks)
+    Lsp(policy, cln())  # pays nobody on behalf
+    if accepted:
+        Lsp(policy, lnd())
+    else:
+        with pytest.raises(ValueError, match=r"on_behalf_margin_blocks = .* is too small: it must be 40 or more"):
+            Lsp(policy, lnd())
 
 
 def test_the_limits_are_those_of_the_lowest_part() -> None:
@@ -92,7 +116,161 @@ def test_the_limits_are_those_of_the_lowest_part() -> None:
     world.pay(600, outgoing_expiry=HEIGHT + 200)
     world.disconnect(A)
     world.release()
-    assert [order.cltv_limit_blocks for order in world.pay_orders] == [200]
+    assert [order.latest_expiry for order in world.pay_orders] == [HEIGHT + 200]
+
+
+@pytest.mark.parametrize(
+    ("part", "fee_limit"),
+    [
+        ({"incoming_amount_msat": 1110, "outgoing_amount_msat": 1050}, 50),  # leaves the LSP 60 for its 11
+        ({"incoming_amount_msat": 1110, "outgoing_amount_msat": 1099}, 99),
+        ({"incoming_amount_msat": 1110, "outgoing_amount_msat": 1110}, 98),  # leaves it nothing: 12 are taken first
+        ({"incoming_amount_msat": 1011, "outgoing_amount_msat": 1011}, 0),
+        ({"incoming_amount_msat": 1010, "outgoing_amount_msat": 1010}, None),
+    ],
+)
+def test_the_lsp_keeps_what_forwarding_would_have_earned(part: dict[str, int], fee_limit: int | None) -> None:
+    """Of its own policy for the channel that the payer's onion names: here 1 msat, 1 %, 60 blocks."""
+    world = World()
+    world.policies[CHANNEL_ROUTER] = ForwardingPolicy(fee_base_msat=1, fee_ppm=10_000, cltv_delta_blocks=60)
+    world.block(invoice="lnbcrt1")
+    world.pay(**part)
+    world.disconnect(A)
+    world.release()
+    assert [order.fee_limit_msat for order in world.pay_orders] == ([] if fee_limit is None else [fee_limit])
+
+
+def test_the_lsp_keeps_its_own_cltv_delta() -> None:
+    world = World()
+    world.policies[CHANNEL_ROUTER] = ForwardingPolicy(fee_base_msat=0, fee_ppm=0, cltv_delta_blocks=500)
+    world.block(invoice="lnbcrt1")
+    world.pay(1100, outgoing_expiry=FINAL_EXPIRY + 80)
+    world.disconnect(A)
+    world.release()
+    assert [order.latest_expiry for order in world.pay_orders] == [FINAL_EXPIRY + 80 - 500]
+
+
+def test_where_the_onion_names_a_node_the_dearest_of_its_channels_counts() -> None:
+    world = World()
+    world.policies[CHANNEL_A] = ForwardingPolicy(fee_base_msat=50, fee_ppm=0, cltv_delta_blocks=0)
+    world.policies[CHANNEL_A2] = ForwardingPolicy(fee_base_msat=0, fee_ppm=0, cltv_delta_blocks=0)
+    world.block(client=B, invoice="lnbcrt1")
+    world.pay(1100, peer=B, channel=CHANNEL_B, outgoing_channel=None, outgoing_node=A, outgoing_amount_msat=1110)
+    world.disconnect(B)
+    world.release()
+    assert [order.fee_limit_msat for order in world.pay_orders] == [60]
+
+
+def test_not_where_the_node_knows_no_policy_of_its_own() -> None:
+    world = World()
+    world.policies.clear()
+    payer_away(world).release()
+    assert (world.stage(), world.pay_orders) == (Stage.DUE, [])
+
+
+@pytest.mark.parametrize(("least_msat", "dust_msat", "orders"), [(610, 0, 1), (611, 0, 0), (0, 610, 1), (0, 611, 0)])
+def test_not_for_a_part_that_could_not_be_claimed_on_chain(least_msat: int, dust_msat: int, orders: int) -> None:
+    world = World(policy=Policy(on_behalf_min_part_msat=least_msat))
+    world.dust_msat = dust_msat
+    world.block(invoice="lnbcrt1")
+    world.pay(600)
+    world.pay(700)
+    world.disconnect(A)
+    world.release()
+    assert len(world.pay_orders) == orders
+
+
+def _second_payment(world: World, client: NodeId = A) -> bytes:
+    """A payment of 1000 for another invoice, released too; its pid."""
+    pid, preimage = b"2" * 32, b"t" * 32
+    payment_hash = sha256(preimage).digest()
+    world.block(
+        client=client,
+        payment_hashes=(payment_hash,),
+        unblock_hash=unblock_hash(pid),
+        invoice="lnbcrt2",
+        read_as=invoice(payment_hash=payment_hash),
+    )
+    channel = CHANNEL_A if client == A else CHANNEL_B
+    world.connect(client)
+    world.pay(1100, payment_hash=payment_hash, peer=client, channel=channel)
+    world.disconnect(client)
+    world.release(pid)
+    return pid
+
+
+@pytest.mark.parametrize(
+    ("limits", "client", "begins"),
+    [
+        ({"max_on_behalf_client": 1}, A, False),
+        ({"max_on_behalf_client": 1}, B, True),
+        ({"max_on_behalf": 1}, B, False),
+        ({"max_on_behalf_client_msat": 2099}, A, False),  # 1100 under way, and 1000 more
+        ({"max_on_behalf_client_msat": 2100}, A, True),
+        ({"max_on_behalf_client_msat": 2099}, B, True),
+        ({"max_on_behalf_msat": 2099}, B, False),
+    ],
+)
+def test_only_so_many_are_under_way_at_a_time(limits: dict[str, int], client: NodeId, begins: bool) -> None:
+    world = payer_away(World(policy=Policy(on_behalf_min_part_msat=0, **limits)))
+    world.release()
+    assert world.stage() is Stage.PAYING
+    other = _second_payment(world, client)
+    assert world.stage(other) is (Stage.PAYING if begins else Stage.DUE)
+    world.finish_own_payment(preimage=PREIMAGE)
+    assert world.stage() is Stage.CLAIMED
+    assert world.stage(other) is Stage.PAYING  # its turn has come
+
+
+def test_not_for_a_hash_that_the_node_has_paid_before() -> None:
+    """Its preimage is known: the held parts would be claimed, and nobody paid for them."""
+    world = World()
+    world.paid[HASH] = PaymentResult(status=PaymentStatus.SUCCEEDED, preimage=PREIMAGE)
+    payer_away(world).release()
+    assert (world.stage(), world.fates(), world.pay_orders) == (Stage.DUE, ["held"], [])
+
+
+def test_a_later_block_for_an_invoice_that_was_paid_claims_nothing() -> None:
+    world = payer_away(read_as=invoice(expires_at=int(START) + 10**7))
+    world.release()
+    world.finish_own_payment(preimage=PREIMAGE)
+    world.connect(A)
+    world.sleep(86_401)
+    world.mine_to(HEIGHT + 434)
+    assert world.stage() is None
+    height, pid = world.height, b"l" * 32
+    world.block(
+        invoice="lnbcrt1",
+        read_as=invoice(expires_at=int(START) + 10**7),
+        unblock_hash=unblock_hash(pid),
+        release_by_height=height + 100,
+        hold_until=int(world.now) + 1000,
+    )
+    key = world.pay(1100, incoming_expiry=height + 700, outgoing_expiry=height + 600)
+    world.disconnect(A)
+    world.release(pid)
+    assert world.stage(pid) is Stage.DUE
+    assert (world.htlcs[key].fate, len(world.pay_orders)) == ("held", 1)
+
+
+def test_terms_that_the_node_does_not_tell_are_asked_for_again() -> None:
+    world = World()
+    world.tells_terms = False
+    payer_away(world).release()
+    assert (world.stage(), len(world.did(QueryTerms))) == (Stage.DUE, 1)
+    world.tells_terms = True
+    world.sleep(60)
+    assert (world.stage(), len(world.did(QueryTerms))) == (Stage.PAYING, 2)
+
+
+def test_terms_that_are_refused_are_not_asked_for_at_every_turn() -> None:
+    world = World()
+    world.policies.clear()
+    payer_away(world).release()
+    for _ in range(20):
+        world.disconnect(ROUTER)
+        world.connect(ROUTER)
+    assert len(world.did(QueryTerms)) == 1
 
 
 def test_not_with_the_payer_there() -> None:

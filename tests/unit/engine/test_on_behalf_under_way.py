@@ -1,5 +1,7 @@
 """The LSP pays in the place of a payer that is away: what may happen until that is decided, and after a crash."""
 
+from collections.abc import Callable
+
 import pytest
 
 from asyncpay.engine.lsp.effects import Log, PayOnBehalf, TrackPayment
@@ -26,7 +28,7 @@ def test_nothing_touches_the_parts_while_it_pays(what: str) -> None:
         case "height":
             world.mine_to(HEIGHT + 433)
         case "margin":
-            world._own_expiry[HASH] += 100  # it went on chain, and takes its time there
+            world._own_expiry[HASH] += 200  # it went on chain, and takes its time there
             world.mine_to(FINAL_EXPIRY + 80 - 25)
         case "payer back":
             world.connect(A)
@@ -63,7 +65,7 @@ def test_failed_for_good_it_waits_for_the_payer() -> None:
 
 def test_an_own_payment_that_is_stuck_fails_before_the_parts_are_in_danger() -> None:
     world = paying_on_behalf()
-    world.mine_to(HEIGHT + 640)
+    world.mine_to(FINAL_EXPIRY + 80 - 19 - 144)  # the node's cutoff, and the margin
     assert world.stage() is Stage.PAYING
     world.mine()
     assert world.fates() == ["failed"]
@@ -106,7 +108,7 @@ def test_a_success_without_the_right_preimage_is_not_believed() -> None:
 
 def test_the_attempt_is_stored_before_it_is_made() -> None:
     world = payer_away()
-    world.crash_at = world.actions + 2  # stored, and dead before the order left
+    world.crash_before = PayOnBehalf
     world.release()
     assert len(world.did(PayOnBehalf)) == 1  # after the restart: the node knew of no payment
     world.finish_own_payment(preimage=PREIMAGE)
@@ -143,30 +145,76 @@ def test_decided_while_the_lsp_was_down() -> None:
     assert (world.stage(), world.fates()) == (Stage.CLAIMED, ["settled"])
 
 
-def test_never_started_and_now_too_late_it_is_given_up() -> None:
+def _killed_before_it_pays(meanwhile: Callable[[World], object]) -> World:
+    """Killed after the attempt was stored. Its order may have left, or not."""
     world = payer_away()
-    world.crash_at = world.actions + 2
-    world.on_crash = lambda: setattr(world, "now", world.now + 86_401)
+    world.crash_before = PayOnBehalf
+    world.on_crash = lambda: meanwhile(world)
     world.release()
-    assert world.pay_orders == []
-    assert (world.stage(), world.fates()) == (Stage.FAILED_BACK, ["failed"])
+    assert (world.stage(), world.pay_orders) == (Stage.PAYING, [])
+    return world
 
 
-def test_never_started_and_the_payers_channel_closed_meanwhile_it_is_given_up() -> None:
-    world = payer_away()
-    world.crash_at = world.actions + 2
-    world.on_crash = lambda: world.close_channel(CHANNEL_A)
-    world.release()
+@pytest.mark.parametrize("what", ["too late", "channel closed", "part gone"])
+def test_never_started_and_now_impossible_it_is_given_up_once_no_order_can_arrive_any_more(what: str) -> None:
+    def meanwhile(world: World) -> None:
+        match what:
+            case "too late":
+                world.now += 86_401
+            case "channel closed":
+                world.close_channel(CHANNEL_A)
+            case "part gone":
+                next(iter(world.htlcs.values())).fate = "failed and gone"
+
+    world = _killed_before_it_pays(meanwhile)
+    world.sleep(599)
+    assert world.stage() is Stage.PAYING
+    world.sleep(5)
     assert (world.stage(), world.pay_orders) == (Stage.FAILED_BACK, [])
 
 
-def test_never_started_and_a_part_gone_meanwhile_it_is_given_up() -> None:
-    world = payer_away()
+def test_an_order_that_arrives_after_the_node_knew_of_none_is_not_lost_sight_of() -> None:
+    """A broken connection may hold an order back. The parts stay, or the payee would be paid for nothing."""
+    world = _killed_before_it_pays(lambda world: setattr(world, "now", world.now + 86_401))
     (key,) = world.htlcs
-    world.crash_at = world.actions + 2
-    world.on_crash = lambda: setattr(world.htlcs[key], "fate", "failed and gone")
-    world.release()
-    assert (world.stage(), world.pay_orders) == (Stage.FAILED_BACK, [])
+    world.sleep(30)
+    world.paid[HASH] = PaymentResult(status=PaymentStatus.SUCCEEDED, preimage=PREIMAGE)  # it came after all
+    world.sleep(5)
+    assert (world.stage(), world.answered(key)) == (Stage.CLAIMED, [[Verdict.SETTLE]])
+
+
+def test_failed_after_a_break_it_is_given_up_once_no_order_can_arrive_any_more() -> None:
+    """LND carries out an order also after a payment of the same hash has failed (InitPayment)."""
+    world = paying_on_behalf()
+    world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+    world.finish_own_payment(preimage=None)
+    world.connect(A)
+    world.sleep(599)
+    assert (world.stage(), world.fates()) == (Stage.PAYING, ["held"])
+    world.sleep(6)
+    assert world.fates() == ["forwarded"]
+
+
+def test_failed_after_a_break_the_height_at_which_any_order_has_expired_is_enough() -> None:
+    world = paying_on_behalf()
+    world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+    world.finish_own_payment(preimage=None)
+    world.mine_to(world.pay_orders[0].latest_expiry)
+    world.sleep(5)
+    assert world.fates() == ["failed"]
+
+
+def test_ordered_again_once_after_each_break() -> None:
+    world = paying_on_behalf()
+    for orders in (2, 3):
+        world.paid.clear()  # the node never heard of it
+        world._awaited.clear()
+        world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+        world.sleep(5)
+        assert len(world.pay_orders) == orders
+        world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.UNKNOWN)))
+        assert len(world.pay_orders) == orders
+    assert world.stage() is Stage.PAYING
 
 
 def test_not_for_htlcs_that_are_going_on_chain() -> None:

@@ -15,6 +15,7 @@ from asyncpay.engine.lsp.effects import (
     Effect,
     Notify,
     PayOnBehalf,
+    QueryTerms,
     Relay,
     SendToClient,
     TakeCensus,
@@ -69,7 +70,7 @@ class World(Node):
         clients: Iterable[NodeId] = (A, B),
     ) -> None:
         super().__init__(lnd() if capabilities is None else capabilities)
-        self.policy = Policy() if policy is None else policy
+        self.policy = Policy(on_behalf_min_part_msat=0) if policy is None else policy
         self.now = START
         self.stored: dict[tuple[type, Any], Record] = {}
         self.effects: list[Any] = []
@@ -78,6 +79,7 @@ class World(Node):
         self.deliveries_hang = False
         self.actions = 0
         self.crash_at: int | None = None
+        self.crash_before: type[Effect] | None = None
         self.on_crash: Callable[[], None] = lambda: None
         self.start()
         for client in clients:
@@ -143,6 +145,9 @@ class World(Node):
                 self.stored.pop(key, None)
         for effect in step.effects:
             self._act()
+            if self.crash_before is not None and isinstance(effect, self.crash_before):
+                self.crash_before = None
+                raise CrashError
             self.effects.append(effect)
             self._carry_out(effect)
 
@@ -157,6 +162,8 @@ class World(Node):
                 self._answer(effect)
             case TakeCensus(number):
                 self._queue.append(Census(number, tuple(self._pending())))
+            case QueryTerms():
+                self.terms(effect)
             case PayOnBehalf():
                 self.pay_on_behalf(effect)
             case TrackPayment(payment_hash):

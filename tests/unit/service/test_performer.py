@@ -27,7 +27,7 @@ PEER = bytes.fromhex("02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b9
 KEY = HtlcKey(ChannelId.from_name(1), 2)
 MESSAGE = OnionMessage(PEER, bytes(1366))
 ORDER = do.PayOnBehalf(
-    payment_hash=HASH, invoice="lnbcrt1", amount_msat=1, fee_limit_msat=1, cltv_limit_blocks=1, timeout_seconds=1
+    payment_hash=HASH, invoice="lnbcrt1", amount_msat=1, fee_limit_msat=1, latest_expiry=1, timeout_seconds=1
 )
 RELEASED = ReleaseReply(unblock_hash=HASH, status=ReleaseStatus.RELEASED)
 ACCEPTED = BlockReply(unblock_hash=HASH, status=BlockStatus.ACCEPTED)
@@ -85,6 +85,16 @@ def test_an_answer_that_never_left_is_told() -> None:
 def test_a_payment_whose_fate_is_not_known_counts_as_under_way(error: Exception) -> None:
     assert perform(ORDER, error, decode_invoice=object()) == [in_flight()]
     assert perform(do.TrackPayment(HASH), error) == [in_flight()]
+
+
+@pytest.mark.parametrize("error", [AWAY, REFUSED])
+def test_terms_that_the_node_does_not_tell(error: Exception) -> None:
+    query = do.QueryTerms(block=HASH, payment_hash=HASH, peers=frozenset({PEER}))
+    known = PaymentResult(status=PaymentStatus.SUCCEEDED)
+    assert perform(query, error) == [on.TermsReported(HASH, None)]
+    assert perform(query, error, look_up_payment=known) == [on.TermsReported(HASH, None)]
+    answers = {"look_up_payment": known, "channel_terms": []}
+    assert perform(query, error, **answers) == [on.TermsReported(HASH, (), PaymentStatus.SUCCEEDED)]
 
 
 def test_a_payment_that_cannot_begin_has_failed() -> None:

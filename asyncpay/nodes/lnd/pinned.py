@@ -1,0 +1,189 @@
+"""Payments whose cost and time lock are known before anything is sent.
+
+LND names a route (QueryRoutes), it is checked, and exactly that is sent (SendToRouteV2).
+
+SendPaymentV2 would find routes by itself within limits that it is given. But LND 0.21 checks `cltv_limit` against the
+invoice's final delta alone (routing/payment_session.go), which a blinded path exceeds; and both limits are relative to
+the moment at which the order is carried out. A route says what is locked until which height, whenever LND comes to it.
+
+Every part has the same form: a share of the amount, the whole amount in its `mpp_record`, a fee within that share of
+the limit, and a time lock within the limit. LND adds a part only while what is in flight and settled stays within the
+whole amount (payments/db/payment.go, verifyAttempt), and none once one has settled or failed. After that, a new attempt
+begins only when all parts have failed (InitPayment). So whatever calls broke, and in whatever order LND comes to them,
+the parts that can be settled never bring more than the amount, and never cost more than it and the fee limit.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import grpc
+
+from asyncpay.lightning import PaymentResult, PaymentStatus
+from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, MAX_ROUTE_BLOCKS, Payment
+from asyncpay.nodes.lnd import payments, reach
+from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
+from asyncpay.nodes.proto import lightning_pb2 as ln
+from asyncpay.nodes.proto import router_pb2 as router
+
+FINAL_PADDING_BLOCKS = 3
+"""Added to what the payee asks for, as LND's SendPaymentV2 does: blocks may come while the payment is on its way."""
+MOST_ATTEMPTS = 20
+BASIC_MPP = frozenset({16, 17})
+"""`basic_mpp` (BOLT 9), required and optional."""
+
+
+async def pay(lnd: Connection, payment: Payment, latest_expiry: int) -> PaymentResult:
+    """See Node.pay, for a payment with `latest_expiry`."""
+    known = await payments.track(lnd, payment.invoice.payment_hash)
+    if known.status is not PaymentStatus.UNKNOWN:
+        return known
+    decoded = await payments.decode(lnd, payment.invoice.text)
+    unfit = _unfit(payment, decoded)
+    if unfit:
+        return payments.failed(unfit)
+    give_up_at = asyncio.get_running_loop().time() + payment.timeout_seconds
+    failure = ""
+    for _ in range(MOST_ATTEMPTS):
+        try:
+            routes = await _routes(lnd, payment, decoded, latest_expiry)
+        except LndRefusedError as error:
+            return payments.failed(failure or error.details)
+        refusals = await _send(lnd, payment, routes)
+        result = await payments.track(lnd, payment.invoice.payment_hash)
+        if result.status not in (PaymentStatus.FAILED, PaymentStatus.UNKNOWN):
+            return result
+        failure = ", ".join(sorted({why for why, _ in refusals})) or result.failure
+        if any(final for _, final in refusals) or asyncio.get_running_loop().time() >= give_up_at:
+            break
+    return payments.failed(failure)
+
+
+def check(route: ln.Route, payment: Payment, share_msat: int, latest_expiry: int) -> str | None:
+    """Why this route must not be used for a part that brings the payee share_msat; None if it may."""
+    fee_limit_msat = payment.fee_limit_msat * share_msat // payment.amount_msat
+    if not route.hops or route.hops[-1].pub_key != payment.invoice.payee.hex():
+        return "LND's route does not end at the payee"
+    if any(hop.encrypted_data or hop.blinding_point for hop in route.hops):
+        return "LND's route has a blinded path"
+    if route.hops[-1].amt_to_forward_msat != share_msat:
+        return f"LND's route brings {route.hops[-1].amt_to_forward_msat} msat and not {share_msat}"
+    if route.total_amt_msat - share_msat > fee_limit_msat:
+        return f"LND's route costs {route.total_amt_msat - share_msat} msat, more than {fee_limit_msat}"
+    if route.total_time_lock > latest_expiry:
+        return f"LND's route locks until height {route.total_time_lock}, which is after {latest_expiry}"
+    return None
+
+
+def _unfit(payment: Payment, decoded: ln.PayReq) -> str | None:
+    if decoded.blinded_paths:
+        return BLINDED_PATHS_REFUSED
+    if not any(decoded.payment_addr):
+        return "the invoice has no payment_secret"
+    if payment.invoice.needs_metadata:
+        return "the invoice requires payment metadata, which LND does not show"
+    if payment.invoice.amount_msat != payment.amount_msat or payment.slack_blocks:
+        return "only what the invoice asks for can be paid along routes that are checked"
+    if payment.fee_limit_msat < 0:
+        return "nothing is left for fees"
+    return None
+
+
+async def _routes(lnd: Connection, payment: Payment, decoded: ln.PayReq, latest_expiry: int) -> list[ln.Route]:
+    """Checked routes for as few equal parts as will do. LndRefusedError, of the last try, if there are none."""
+    most = payment.max_parts if BASIC_MPP & decoded.features.keys() else 1
+    parts = 1
+    while True:
+        try:
+            return await _equal_parts(lnd, payment, decoded, latest_expiry, parts)
+        except LndRefusedError:
+            parts *= 2
+            if parts > most:
+                raise
+
+
+async def _equal_parts(
+    lnd: Connection, payment: Payment, decoded: ln.PayReq, latest_expiry: int, parts: int
+) -> list[ln.Route]:
+    least_msat, rest_msat = divmod(payment.amount_msat, parts)
+    room_msat = await _room_msat(lnd) if parts > 1 else {}
+    routes: list[ln.Route] = []
+    for share_msat in [least_msat] * (parts - 1) + [least_msat + rest_msat]:
+        first_hops = [channel for channel, room in room_msat.items() if room >= share_msat]
+        if parts > 1 and not first_hops:
+            raise _refused(f"no channel has room for one of {parts} parts")
+        route = await _route(lnd, payment, decoded, latest_expiry, share_msat, first_hops)
+        if parts > 1:
+            room_msat[route.hops[0].chan_id] -= route.total_amt_msat
+        routes.append(route)
+    return routes
+
+
+async def _route(
+    lnd: Connection,
+    payment: Payment,
+    decoded: ln.PayReq,
+    latest_expiry: int,
+    share_msat: int,
+    first_hops: Sequence[int],
+) -> ln.Route:
+    """A checked route for one part."""
+    with lnd.calling("find a route"):
+        height = (await lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=CALL_SECONDS)).block_height
+        if latest_expiry <= height:
+            raise _refused("no blocks are left for the route")
+        request = ln.QueryRoutesRequest(
+            pub_key=payment.invoice.payee.hex(),
+            amt_msat=share_msat,
+            final_cltv_delta=payment.invoice.min_final_cltv_expiry + FINAL_PADDING_BLOCKS,
+            fee_limit=ln.FeeLimit(fixed_msat=payment.fee_limit_msat * share_msat // payment.amount_msat),
+            use_mission_control=True,
+            cltv_limit=min(latest_expiry - height, MAX_ROUTE_BLOCKS),
+            route_hints=decoded.route_hints,
+            dest_features=sorted(decoded.features),
+            outgoing_chan_ids=first_hops,
+        )
+        route = (await lnd.lightning.QueryRoutes(request, timeout=CALL_SECONDS)).routes[0]
+    if (why := check(route, payment, share_msat, latest_expiry)) is not None:
+        raise _refused(why)
+    route.hops[-1].mpp_record.total_amt_msat = payment.amount_msat
+    route.hops[-1].mpp_record.payment_addr = decoded.payment_addr
+    return route
+
+
+async def _room_msat(lnd: Connection) -> dict[int, int]:
+    """What each usable channel could send."""
+    return {
+        channel.chan_id: 1_000 * (channel.local_balance - channel.local_constraints.chan_reserve_sat)
+        for channel in await reach.open_channels(lnd)
+        if channel.active
+    }
+
+
+async def _send(lnd: Connection, payment: Payment, routes: Sequence[ln.Route]) -> list[tuple[str, bool]]:
+    """Send all parts, and wait until each is decided. Why parts failed, and whether it was the payee that failed it.
+
+    NodeUnreachableError if that is not known of one: it may then have been sent or not, or be sent yet.
+    """
+    outcomes = await asyncio.gather(*(_send_part(lnd, payment, route) for route in routes), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if isinstance(outcome, tuple)]
+
+
+async def _send_part(lnd: Connection, payment: Payment, route: ln.Route) -> tuple[str, bool] | None:
+    payment_hash = payment.invoice.payment_hash
+    try:
+        with lnd.calling(f"send a part of {payment_hash.hex()}"):
+            request = router.SendToRouteRequest(payment_hash=payment_hash, route=route)
+            attempt = await lnd.router.SendToRouteV2(request)
+    except LndRefusedError as error:
+        return error.details, False
+    if attempt.status == ln.HTLCAttempt.SUCCEEDED:
+        return None
+    by_payee = attempt.failure.failure_source_index == len(route.hops)
+    return f"failure {attempt.failure.code} of hop {attempt.failure.failure_source_index}", by_payee
+
+
+def _refused(why: str) -> LndRefusedError:
+    return LndRefusedError(why, grpc.StatusCode.FAILED_PRECONDITION, why)
