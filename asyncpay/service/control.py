@@ -49,12 +49,18 @@ async def serving(path: Path, verbs: Mapping[str, Verb], component: str = "compo
         task = asyncio.create_task(_answer(verbs, component, reader, writer))
         answering.add(task)
         task.add_done_callback(answering.discard)
+        task.add_done_callback(lambda _: writer.close())  # also if it is cancelled before it has begun
 
-    async with await asyncio.start_unix_server(begin, sock=listen(path), limit=MAX_LINE_BYTES) as server:
+    listener = listen(path)
+    async with await asyncio.start_unix_server(begin, sock=listener, limit=MAX_LINE_BYTES) as server:
         try:
             yield
         finally:
             over = True
+            # A server that closes while it accepts leaves that connection open (python/cpython#109564). So first no
+            # more are accepted, and after one turn of the loop the last of them has reached `begin`.
+            asyncio.get_running_loop().remove_reader(listener)
+            await asyncio.sleep(0)
             server.close()
             for task in answering:
                 task.cancel()

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,17 @@ async def test_the_other_component_says_so(tmp_path: Path) -> None:
             control.RefusedError, match="it is the LSP that runs with this configuration, not the wallet"
         ):
             await asyncio.to_thread(control.ask, path, "status", lambda _: None, "wallet")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("turns", range(8))
+async def test_who_has_just_connected_is_not_left_waiting_at_the_end(tmp_path: Path, turns: int) -> None:
+    """However far the component has come with the connection when it ends."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        async with control.serving(tmp_path / "sock", {}):
+            client.connect(str(tmp_path / "sock"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        with suppress(ConnectionError):
+            assert await asyncio.to_thread(client.recv, 1) == b""
