@@ -7,6 +7,7 @@ lsp_link   questions to the LSP            view     what is stored, for people
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -49,6 +50,9 @@ from asyncpay.service.wallet.view import View
 from asyncpay.store import WalletStore
 from asyncpay.wire.errors import WireError
 
+MAX_LOOKUPS = 16
+"""Of payment_pending messages whose invoices the node is asked for at a time; of more the payer's LSP sends copies."""
+
 
 async def run(config: WalletConfig, journal: Journal) -> None:
     """Run until cancelled. StoreError if the store cannot be used from the start."""
@@ -80,6 +84,7 @@ class _Session:
         self._node = node
         self._store = store
         self._view = View(records)
+        self._lookups = 0
         self._neighbourhood = Neighbourhood()
         self._chain_watch = ChainWatch(config.payee_policy.old_tip_seconds)
         self._link = LspLink(node, config.lsp.node_id)
@@ -159,9 +164,20 @@ class _Session:
             self._journal.note("message dropped", because=error)
             return
         if isinstance(asked, Announced):
-            self._tasks.create_task(guarded(self._journal, "payment_pending", self._with_invoices(asked)))
+            self._take_announced(asked)
         elif asked is not None:
             self._loop.enqueue(asked)
+
+    def _take_announced(self, announced: Announced) -> None:
+        """Ask the node for the invoices, for few messages at a time. What proves nothing costs no question."""
+        message = announced.message
+        if message.invoice_proof is None and not self._config.payee_policy.accept_unproven:
+            self._loop.enqueue(replace(announced, invoices=(None,) * len(message.payment_hashes)))
+        elif self._lookups >= MAX_LOOKUPS:
+            self._journal.note("message dropped", because=f"{self._lookups} others wait for the node's invoices")
+        else:
+            self._lookups += 1
+            self._tasks.create_task(guarded(self._journal, "payment_pending", self._with_invoices(announced)))
 
     async def _with_invoices(self, announced: Announced) -> None:
         """Only the node knows its invoices. If it does not tell, the message is lost, and will be sent again."""
@@ -170,7 +186,9 @@ class _Session:
         except NodeError as error:
             self._journal.error("a payment_pending could not be checked", error)
             return
-        self._loop.enqueue(Announced(announced.message, announced.reply_path, tuple(found)))
+        finally:
+            self._lookups -= 1
+        self._loop.enqueue(replace(announced, invoices=tuple(found)))
 
     def _ask_what_lsp_offers(self) -> None:
         try:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from asyncpay.lightning import PaymentResult, PaymentStatus
+from asyncpay.lightning import OwnInvoice, PaymentResult, PaymentStatus
 from asyncpay.node_events import OnionReceived, PeerConnected, PeerDisconnected
 from asyncpay.nodes.base import NodeError
 from asyncpay.service.control import NotRunningError
+from asyncpay.service.wallet import session
 from asyncpay.service.wallet.chain_watch import ChainWatch
 from asyncpay.store import StoreError, WalletStore
 from asyncpay.wire.messages import (
@@ -297,6 +298,34 @@ def test_a_stranger_with_the_payment_hash_gets_no_answer(phone: Phone, has_invoi
 
     awake(phone, story)
     assert phone.node.sent == []
+
+
+def test_a_flood_of_announcements_asks_the_node_little(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None that prove nothing; few at a time that claim to. The payer's own, sent again, is released afterwards."""
+    phone.node.make_invoice()
+    asked: list[bytes] = []
+    answer = asyncio.Event()
+
+    async def look_up_invoice(payment_hash: bytes) -> OwnInvoice | None:
+        asked.append(payment_hash)
+        await answer.wait()
+        return phone.node.own.get(payment_hash)
+
+    monkeypatch.setattr(phone.node, "look_up_invoice", look_up_invoice)
+
+    async def story() -> None:
+        for number in range(50):
+            phone.node.announce(bytes([number]) * 32, proven=False)
+        for number in range(50):
+            phone.node.announce(bytes([number]) * 32, proven=False, invoice_proof=bytes(32))
+        await until(lambda: len(phone.lines("message dropped")) == 50 - session.MAX_LOOKUPS)
+        assert len(asked) <= session.MAX_LOOKUPS
+        answer.set()
+        await until(lambda: len(phone.lines("announcement dropped")) == 50 + session.MAX_LOOKUPS)
+        phone.node.announce()
+        await until(lambda: len(phone.node.got(PaymentRelease)) == 1)
+
+    awake(phone, story)
 
 
 def test_a_payer_of_another_implementation_is_released_where_the_payee_says_so(phone: Phone, tmp_path: Path) -> None:
