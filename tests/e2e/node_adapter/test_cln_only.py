@@ -1,11 +1,14 @@
 """What is Core Lightning's own: the plugin takes the later process, and a message that ends here is received."""
 
+import asyncio
+import json
 import secrets
+from typing import Any
 
 import pytest
 
-from asyncpay.lightning import PaymentStatus
-from asyncpay.node_events import BlockConnected, OnionReceived
+from asyncpay.lightning import PaymentStatus, Verdict
+from asyncpay.node_events import BlockConnected, HtlcOffered, OnionReceived
 from asyncpay.service import onions
 from asyncpay.wire import onion
 from asyncpay.wire.onion import Payload
@@ -13,7 +16,7 @@ from harness.testbed import Testbed
 from harness.topology import Implementation
 
 from .following import following
-from .helpers import adapter, in_thread, invoice_of_b, node_id, order
+from .helpers import AMOUNT_MSAT, adapter, in_thread, invoice_of_b, node_id, order
 
 pytestmark = [
     pytest.mark.anyio,
@@ -39,6 +42,46 @@ async def test_a_payment_without_a_route_leaves_no_record(testbed: Testbed) -> N
         invoice = await invoice_of_b(testbed, a)
         assert (await a.pay(order(invoice, fee_limit_msat=0))).status is PaymentStatus.FAILED
         assert (await a.track_payment(invoice.payment_hash)).status is PaymentStatus.UNKNOWN
+
+
+async def test_hints_that_lead_nowhere_do_not_end_a_payment(testbed: Testbed) -> None:
+    """A channel from the payee to itself, a way through the payer, one channel twice (ElementsProject/lightning#9174,
+    #9177): what is left of the hints leads to the payee.
+    """
+    async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as at_lsp:
+        plain = await in_thread(testbed["B"].create_invoice, AMOUNT_MSAT)
+        ((hop,),) = (await in_thread(cli, testbed, "A", "decode", f"string={plain}"))["routes"]
+        real = {"id": hop.pop("pubkey")} | hop
+        circular = real | {"id": testbed["B"].node_id, "short_channel_id": "9x9x9"}
+        through_payer = [real | {"id": testbed["A"].node_id, "short_channel_id": "8x8x8"}, real]
+        hints = [[circular], through_payer, [real, circular | {"short_channel_id": "7x7x7"}], [real]]
+        made = await in_thread(
+            cli,
+            testbed,
+            "B",
+            "invoice",
+            f"amount_msat={AMOUNT_MSAT}",
+            f"label={secrets.token_hex(8)}",
+            "description=hints",
+            f"dev-routes={json.dumps(hints)}",
+        )
+        paying = asyncio.create_task(a.pay(order(await a.decode_invoice(made["bolt11"]))))
+        await lsp.answer((await at_lsp.take(HtlcOffered)).htlc.key, Verdict.RESUME)
+        assert (await paying).status is PaymentStatus.SUCCEEDED
+
+
+async def test_a_node_s_own_invoice_is_not_paid(testbed: Testbed) -> None:
+    """askrene would abort over it."""
+    async with adapter(testbed, "B") as b:
+        invoice = await b.create_invoice(AMOUNT_MSAT, "mine", 60)
+        result = await b.pay(order(invoice))
+        assert (result.status, result.failure) == (PaymentStatus.FAILED, "CLN does not pay its own invoices")
+
+
+def cli(testbed: Testbed, node: str, *arguments: str) -> Any:
+    said = testbed.containers.output(node, [*testbed.cli(node), "-k", *arguments])
+    assert said.stdout, said.stderr
+    return json.loads(said.stdout)
 
 
 async def test_an_onion_message_that_ends_here_is_received(testbed: Testbed) -> None:
