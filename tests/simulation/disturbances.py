@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 DOWN_SECONDS = (1.0, 8.0, 60.0, 400.0)
 APART_SECONDS = (1.0, 10.0, 60.0, 400.0)
 LATE_SECONDS = (0.5, 3.0, 20.0, 200.0)
-ORPHANED_SECONDS = (0.5, 20.0, 500.0, 2000.0)
+ORPHANED_SECONDS = (0.5, 20.0, 500.0)
+"""Linux sends what a dead process left in a socket for minutes (tcp_orphan_retries), but not for ten."""
 BLOCKS = (1, 2, 5, 20, 60)
 FLOOD = 12
 CLOCK_CHANCE = 0.03
@@ -321,6 +322,8 @@ def draw(random: Random, moment: str) -> Disturbance:
         return random.choice([Lose(), Lose(), Twice(), Late(random.choice(LATE_SECONDS))])
     if moment.startswith("push to") and special < 0.6:
         return random.choice([Lose(), Refused(), Late(random.choice(LATE_SECONDS))])
+    if is_order(moment) and special < 0.6:
+        return draw_orphaned(random, moment)
     process, _, verb = moment.rpartition(" does ")
     if not process:
         process, _, verb = moment.partition(" has stored ")

@@ -1,6 +1,6 @@
 """Schedules that once broke a rule: what the simulator found, shrunk, and kept. See test_simulation.py."""
 
-from .disturbances import CloseChannel
+from .disturbances import CloseChannel, Orphaned
 from .kernel import Moment
 from .schedule import Schedule
 from .setup import Setup
@@ -17,5 +17,11 @@ FOUND = {
     "a channel closed while its part is being released": Schedule(
         Setup(parts=3, hold_seconds=1800),
         ((Moment("LSP_a does Answer", 1), CloseChannel(1)),),
+    ),
+    # LSP_a is killed with its order to pay on behalf on the way to LND, which then knows of none. The parts went back
+    # past hold_until; then LND carried the order out.
+    "an order to pay on behalf that comes after it was denied": Schedule(
+        Setup(slack_blocks=80, hold_seconds=120, payer_leaves=0.0, payer_wakes_after=None, turbulence_seconds=1500.0),
+        ((Moment("LSP_a is told to pay", 1), Orphaned("LSP_a", 400.0, 500.0)),),
     ),
 }

@@ -111,7 +111,7 @@ class Shares:
         """Messages that had to go for guests' while their own source had fewer in the mailbox."""
         lsp, client = self._world.lsp_b, self._world.b.id
         here = {each.letter_id: each.source for each in lsp.records(Letter) if each.client == client}
-        channels = lsp.node.connections.keys()
+        channels = {peer for peer, each in lsp.node.connections.items() if not all(one.closed for one in each.channels)}
         share = Counter(source if source in channels else None for source in here.values())
         for letter_id, source in self._letters.items():
             gone = letter_id not in here and lsp.record(Delivered, (client, letter_id)) is None

@@ -252,6 +252,36 @@ MUTANTS = (
         "[letter.source if channels.has(letter.source) else None for letter in letters]",
         "[letter.source for letter in letters]",
     ),
+    Mutant(
+        "pay along any route (node adapter)",
+        "simulation.payments",
+        "if order.latest_expiry is not None and first.expiry > order.latest_expiry:",
+        "if False:",
+    ),
+    Mutant(
+        "forget when the node gives up what is held",
+        f"{LSP}.exposure",
+        "htlc.incoming_expiry - cutoff_blocks - turn.policy.on_behalf_margin_blocks",
+        "htlc.incoming_expiry - turn.policy.on_behalf_margin_blocks",
+    ),
+    Mutant(
+        "pay on behalf for dust",
+        f"{LSP}.exposure",
+        "    if smallest_msat < least_msat:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "pay on behalf without a fee",
+        f"{LSP}.exposure",
+        "htlc.incoming_amount_msat - own.fee_msat(carried_msat)",
+        "htlc.incoming_amount_msat",
+    ),
+    Mutant(
+        "believe at once that an order never arrived",
+        f"{LSP}.on_behalf",
+        "        case _ if _may_still_arrive(turn, attempt):\n",
+        "        case _ if False:\n",
+    ),
 )
 
 

@@ -52,7 +52,7 @@ class Plot:
     @classmethod
     def draw(cls, random: Random, hops: int) -> "Plot":
         """Any plot; most numbers are those of an honest payment, or nearly. hops: channels behind the LSP."""
-        amount = random.choice([4 * DUST_MSAT, 50_000_000, 50_000_000])
+        amount = random.choice([1_000, DUST_MSAT - 1, 4 * DUST_MSAT, 50_000_000, 50_000_000])
         count = random.choice([1, 1, 1, 2, 3])
         slack = random.choice([3, 30, 60, 100, 100])
         final = random.choice([18, 24, 24, 80])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from asyncpay.lightning import ChannelId, ChannelTerms, ForwardingPolicy, HeldHtlc, Link, NodeId, PendingHtlc
 
-from .channels import DELTA_BLOCKS, FEE_MSAT, Channel, SimHtlc
+from .channels import DELTA_BLOCKS, DUST_MSAT, FEE_MSAT, Channel, SimHtlc
 
 if TYPE_CHECKING:
     from .node import SimNode
@@ -28,7 +28,7 @@ def terms(node: "SimNode", peers: Collection[NodeId]) -> tuple[ChannelTerms, ...
     """What its open channels with these peers ask for; all forward on the same terms."""
     policy = ForwardingPolicy(fee_base_msat=FEE_MSAT, fee_ppm=0, cltv_delta_blocks=DELTA_BLOCKS)
     return tuple(
-        ChannelTerms(peer=peer, names=frozenset({channel.scid}), policy=policy, dust_msat=0)
+        ChannelTerms(peer=peer, names=frozenset(channel.names), policy=policy, dust_msat=DUST_MSAT)
         for peer in peers
         for channel in node.channels(peer)
         if not channel.closed
