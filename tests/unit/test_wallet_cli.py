@@ -1,0 +1,94 @@
+"""The wallet's command line: what it shows and takes, and whose configuration it was given."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from asyncpay.cli import app
+from asyncpay.service import control
+from asyncpay.service.control import Progress
+
+HASH = "0123456789abcdef" * 4
+PAYMENT = {
+    "payment_hash": HASH,
+    "state": "handed over",
+    "amount_msat": 123_456_789,
+    "fee_msat": 1_001,
+    "description": "a long description that takes all the room there is",
+    "cancelled": False,
+    "created_at": 0,
+    "ended_at": None,
+}
+
+
+@contextmanager
+def running(folder: Path, component: str, answers: Mapping[str, Any]) -> Iterator[Path]:
+    """A component that gives these answers; the path of its configuration."""
+    asked: dict[str, Any] = {}
+    config = folder / "config.toml"
+    store = folder / "store.sqlite"
+    config.write_text(f'[node]\nimplementation = "cln"\nrpc_file = "nowhere"\n[store]\npath = "{store}"\n')
+
+    def verb(name: str) -> Any:
+        async def answer(said: Mapping[str, Any], _: Progress) -> Any:
+            asked[name] = said
+            return answers[name]
+
+        return answer
+
+    async def serve() -> None:
+        async with control.serving(folder / "store.sqlite.sock", {name: verb(name) for name in answers}, component):
+            listening.set()
+            await asyncio.to_thread(over.wait)
+
+    listening, over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    listening.wait()
+    try:
+        yield config
+    finally:
+        over.set()
+        thread.join()
+
+
+def run(*arguments: str, columns: int = 80) -> Any:
+    return CliRunner().invoke(app, list(arguments), env=os.environ | {"COLUMNS": str(columns)})
+
+
+@pytest.mark.parametrize(
+    ("runs", "command", "asked"), [("LSP", ["wallet", "status"], "wallet"), ("wallet", ["lsp", "status"], "LSP")]
+)
+def test_the_other_component_s_configuration(tmp_path: Path, runs: str, command: list[str], asked: str) -> None:
+    with running(tmp_path, runs, {"status": {}}) as config:
+        result = run(*command, "--config", str(config))
+    assert result.exit_code == 1
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    expected = f"it is the {runs} that runs with this configuration, not the {asked}. Name the other with --config."
+    assert expected in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_what_payments_shows_of_a_payment_hash_is_what_cancel_takes(tmp_path: Path, columns: int) -> None:
+    answers = {"payments": {"sent": [PAYMENT], "announced": []}, "cancel": PAYMENT}
+    with running(tmp_path, "wallet", answers) as config:
+        shown = run("wallet", "payments", "--config", str(config), columns=columns)
+        (digits,) = [word for word in shown.output.split() if HASH.startswith(word) and len(word) >= 4]
+        cancelled = run("wallet", "cancel", digits, "--config", str(config))
+    assert cancelled.exit_code == 0
+    assert f"asked for {HASH}; it is handed over" in cancelled.output
+
+
+@pytest.mark.parametrize("digits", ["", "012", "0123x", HASH + "0"])
+def test_what_is_no_payment_hash(tmp_path: Path, digits: str) -> None:
+    with running(tmp_path, "wallet", {"cancel": PAYMENT}) as config:
+        result = run("wallet", "cancel", digits, "--config", str(config))
+    assert result.exit_code == 2
+    assert "is no payment hash" in result.output
