@@ -103,7 +103,7 @@ def _disconnected(turn: Turn, event: PeerDisconnected) -> None:
     turn.state.visits.pop(event.peer, None)
     if turn.tables.is_client(event.peer):
         _remind_absent(turn, event.peer)
-        holding.take_census(turn)
+        holding.take_census_in_time(turn)
 
 
 def _remind_absent(turn: Turn, client: NodeId) -> None:

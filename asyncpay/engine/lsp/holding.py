@@ -83,14 +83,27 @@ def undelivered(turn: Turn, event: AnswerUndelivered) -> None:
 def take_census(turn: Turn) -> None:
     """Compare notes with the node: events may have been missed."""
     turn.state.census += 1
+    turn.state.census_under_way = True
+    turn.state.census_wanted = False
     turn.state.moved.clear()
     turn.do(TakeCensus(turn.state.census))
+
+
+def take_census_in_time(turn: Turn) -> None:
+    """The same, but after the one that is under way: else a peer that comes and goes all the time would see to it that
+    every census is out of date before it arrives, and nobody would be told of anything.
+    """
+    if turn.state.census_under_way:
+        turn.state.census_wanted = True
+    else:
+        take_census(turn)
 
 
 def census(turn: Turn, event: Census) -> None:
     """The node lists every HTLC that it has. What it lacks is gone."""
     if event.number != turn.state.census:
         return
+    turn.state.census_under_way = False
     if turn.state.newborn:
         turn.state.newborn = False
         _adopt(turn, event)
@@ -103,6 +116,8 @@ def census(turn: Turn, event: Census) -> None:
     soonest.clear()
     for each in event.pending:
         soonest[each.peer] = min(each.expiry, soonest.get(each.peer, each.expiry))
+    if turn.state.census_wanted:
+        take_census(turn)
 
 
 def rename(turn: Turn) -> None:

@@ -61,6 +61,7 @@ class State:
     untried: HTLCs decided by this process, whose answer certainly never reached the node.
     tried_once: those whose answer was given once, by this process; it may turn out that it never left.
     newborn: nothing was stored when this process began, and no census has been taken since.
+    census, census_under_way, census_wanted: the number of the latest; its answer has not come; another is to follow it.
     moved: HTLCs offered or answered after the census under way was begun, which so may show them as they were.
     own: payments on behalf.
     resolved_ahead: resumed HTLCs that are still on their incoming channel, but on no other any more.
@@ -82,6 +83,8 @@ class State:
     untried: set[HtlcKey] = field(default_factory=set)
     tried_once: set[HtlcKey] = field(default_factory=set)
     census: int = 0
+    census_under_way: bool = False
+    census_wanted: bool = False
     moved: set[HtlcKey] = field(default_factory=set)
     own: OwnPayments = field(default_factory=OwnPayments)
     next_letter: int = 0
