@@ -152,5 +152,5 @@ simulate-mutants: setup ## break the engines on purpose: each defect must be cau
 
 .PHONY: fuzz
 fuzz: N ?= 200000
-fuzz: setup ## N=200000 damaged and random inputs to every decoder of the wire; SEED says which ones
-	FUZZ_INPUTS=$(N) FUZZ_SEED=$(SEED) $(BIN)/pytest -q -n auto tests/unit/wire/test_fuzz.py
+fuzz: setup ## N=200000 damaged and random inputs to every decoder of the wire, and to the running components; SEED says which
+	FUZZ_INPUTS=$(N) FUZZ_SEED=$(SEED) $(BIN)/pytest -q -n auto tests/unit/wire/test_fuzz.py tests/unit/fuzz

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -165,9 +166,9 @@ class Attachment:
         """Fail an HTLC with numbers that there cannot be, and drop any other event that cannot be read."""
         log.warning("CLN at %s: %s cannot be read and is refused: %r", self._rpc.socket, topic, error)
         if topic == "htlc_accepted":
-            htlc = payload["htlc"]
-            name, number = htlc["short_channel_id"], htlc["id"]
-            await self._rpc.call("asyncpay-answer", short_channel_id=name, htlc_id=number, result="fail")
+            with suppress(ClnRefusedError, *UNREADABLE):
+                name, number = payload["htlc"]["short_channel_id"], payload["htlc"]["id"]
+                await self._rpc.call("asyncpay-answer", short_channel_id=name, htlc_id=number, result="fail")
 
     async def _channel_of(self, payload: dict[str, Any]) -> ChannelId:
         """The channel of an `htlc_accepted`, which the plugin has found out for all that it has held for a moment."""

@@ -1,0 +1,47 @@
+"""Who there is: the component's node, its clients and peers, and what they have heard."""
+
+import asyncio
+from collections import defaultdict
+from hashlib import sha256
+from typing import Any
+
+from coincurve import PrivateKey
+
+from asyncpay.lightning import ShortChannelId
+from asyncpay.wire import signature
+
+_NAMES = ("node", "client", "honest", "third", "stranger")
+_PRIVATE = (PrivateKey(sha256(name.encode()).digest()) for name in _NAMES)
+KEYS = {key.public_key.format(): key for key in _PRIVATE}
+NODE, *PEERS = KEYS
+CLIENT, HONEST, THIRD, STRANGER = PEERS
+CHANNELS = {peer: ShortChannelId.parse(f"100x{number}x0") for number, peer in enumerate(PEERS[:-1], start=1)}
+CHANNELS[STRANGER] = ShortChannelId.parse("100x9x0")
+PREIMAGE = b"s" * 32
+HASH = sha256(PREIMAGE).digest()
+
+
+def sign(text: str, by: bytes = NODE) -> bytes:
+    """The 65 bytes of a node's signmessage."""
+    compact = KEYS[by].sign_recoverable(signature.digest(text), hasher=None)
+    return bytes([31 + compact[64]]) + compact[:64]
+
+
+def onion_to(point: bytes) -> bytes:
+    """The node key's part in peeling an onion."""
+    shared: bytes = KEYS[NODE].ecdh(point)
+    return shared
+
+
+class Heard:
+    """Base of the played nodes: custom messages that peers got, and invoices that the node can read.
+
+    invoices: by text, the fields that are not as usual.
+    """
+
+    def __init__(self) -> None:
+        self.invoices: dict[str, dict[str, Any]] = {}
+        self.heard: dict[bytes, asyncio.Queue[bytes]] = defaultdict(asyncio.Queue)
+
+    def hear(self, peer: bytes, payload: bytes) -> None:
+        self.heard[peer].put_nowait(payload)
