@@ -6,7 +6,7 @@ little later and each for itself, as the tasks of the real performers are: so a 
 after any of them.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -46,6 +46,7 @@ class Process:
         self.life = Life()
         self.stirred_at = 0.0
         self.stored: dict[tuple[type, Any], Any] = {}
+        self._by_kind: dict[type, dict[Any, Any]] = defaultdict(dict)
         self.lost: list[str] = []
         self.on_event: Callable[[Iterable[Cell]], None] = lambda _: None
         self._disk, self._store_kind = disk, store
@@ -89,7 +90,7 @@ class Process:
 
     def records(self, kind: type[R]) -> list[R]:
         """What is stored of one kind."""
-        return [record for (each, _), record in self.stored.items() if each is kind]
+        return list(self._by_kind[kind].values())
 
     def record(self, kind: type[R], key: object) -> R | None:
         """One record as it is stored."""
@@ -197,9 +198,10 @@ class Process:
         for change in changes:
             key = type(change.record), change.record.key
             if isinstance(change, Put):
-                self.stored[key] = change.record
+                self.stored[key] = self._by_kind[key[0]][key[1]] = change.record
             else:
                 self.stored.pop(key, None)
+                self._by_kind[key[0]].pop(key[1], None)
             self._committed(change.record)
 
     def _do(self, effect: Any) -> None:
