@@ -22,10 +22,12 @@ class UnixTime:
     earliest_offset_seconds: int = 0
     latest_offset_seconds: int = 0
 
-    def take(self, event: ClockRead) -> None:
-        """Take over what the clock shows."""
-        self.earliest_offset_seconds = event.earliest_offset_seconds
-        self.latest_offset_seconds = event.latest_offset_seconds
+    def turn(self, now: float, event: object) -> None:
+        """An event is handled now. What the clock shows counts for everything that is due."""
+        self.now = now
+        if isinstance(event, ClockRead):
+            self.earliest_offset_seconds = event.earliest_offset_seconds
+            self.latest_offset_seconds = event.latest_offset_seconds
 
     @property
     def latest(self) -> float:

@@ -20,8 +20,8 @@ READ_SECONDS = 10
 TOLERANCE_SECONDS = 2
 """Readings that differ by less show the same time."""
 MAX_LEAP_SECONDS = 86_400
-"""The longest time without a running process that counts at once. Of a longer one nobody knows whether it is true: what
-lasts so many seconds goes on where it was, and Unix time is in doubt at first."""
+"""The longest time without a running process that counts for what lasts so many seconds. After a longer one, if it was
+one, that goes on where it was."""
 
 
 def steady() -> float:
@@ -32,7 +32,7 @@ def steady() -> float:
 
 class SteadyClock:
     """stored: the latest time in the store, None if there is none. The clock begins there, unless the system's clock
-    shows the same or at most a day more: then it begins with that.
+    shows the same or at most a day more: then it begins with that, and Unix time lies between the two at first.
     """
 
     def __init__(
@@ -46,7 +46,8 @@ class SteadyClock:
         shown = system()
         start = shown if stored is None or 0 <= shown - stored <= MAX_LEAP_SECONDS else stored
         self._zero = start - steady()
-        self._believed = 0.0
+        self._believed = 0.0 if stored is None or abs(stored - start) < TOLERANCE_SECONDS else stored - start
+        self._guessed = shown - start
         self._doubted: tuple[float, float] | None = None
         self._told = ClockRead(0, 0)
 
@@ -55,8 +56,8 @@ class SteadyClock:
         return self._zero + self._steady()
 
     def unix(self) -> float:
-        """Unix time, as far as the system's clock is believed: for what may be wrong and can be done again."""
-        return self.now() + self._believed
+        """The likeliest Unix time: what is believed, or what was shown at the start while nothing is believed yet."""
+        return self.now() + self._guessed
 
     @property
     def in_doubt(self) -> bool:
@@ -68,11 +69,12 @@ class SteadyClock:
         now = self.now()
         offset = self._system() - now
         if abs(offset - self._believed) < TOLERANCE_SECONDS:
-            self._doubted = None
+            self._guessed, self._doubted = self._believed, None
         elif self._doubted is None or abs(offset - self._doubted[0]) >= TOLERANCE_SECONDS:
             self._doubted = (offset, now)
         elif now - self._doubted[1] >= PERSIST_SECONDS:
-            self._believed, self._doubted = offset, None
+            self._believed = self._guessed = offset
+            self._doubted = None
         offsets = [self._believed] if self._doubted is None else [self._believed, self._doubted[0]]
         told = ClockRead(math.floor(min(offsets)), math.ceil(max(offsets)))
         if told == self._told:

@@ -187,7 +187,8 @@ class Loop(Generic[E]):
         while not self._events.empty() and len(events) < MAX_BATCH:
             events.append(self._events.get_nowait())
         if (read := self.clock.read()) is not None:
-            self._journal.note("the system's clock was set", **_offsets(read))
+            what = "is in doubt" if self.clock.in_doubt else "is believed"
+            self._journal.note(f"the system's clock {what}", **_offsets(read))
             events.insert(0, (read, None))
         return events
 

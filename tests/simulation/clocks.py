@@ -1,14 +1,14 @@
 """System clocks that jump for a while: each process has the clock of its machine, and goes by a SteadyClock beside it.
 
 A jump lasts less long than a process needs to believe it. Then nothing may end by it; and what ends at a Unix second
-may end later by as long as that clock was in doubt.
+waits while the clock is in doubt, as it is after a start, too.
 """
 
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from asyncpay.service.clock import PERSIST_SECONDS, SteadyClock
+from asyncpay.service.clock import SteadyClock
 
 if TYPE_CHECKING:
     from .process import Process
@@ -19,8 +19,6 @@ JUMPS_SECONDS = (3_600.0, -3_600.0, DAY, -DAY, 15 * DAY, -400 * DAY, 400 * DAY)
 LASTING_SECONDS = (1.0, 30.0, 200.0, 280.0)
 LOOK_AGAIN_SECONDS = 30.0
 """How often a process whose clock is in doubt reads it again."""
-LATE_SECONDS = 2 * PERSIST_SECONDS
-"""For how long a clock can be in doubt: while it is wrong, and after a restart meanwhile until it is believed."""
 
 
 @dataclass(frozen=True, slots=True)

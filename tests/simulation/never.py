@@ -14,7 +14,6 @@ from asyncpay.engine.payer.stages import Stage as PayerStage
 from asyncpay.lightning import HtlcKey, Verdict
 from asyncpay.wire.messages import BlockStatus
 
-from . import clocks
 from .channels import FEE_MSAT, SimHtlc
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def nothing_is_released_too_late(world: "World") -> Iterator[str]:
             height, now = world.released_at[block.key] = world.lsp_a.heard_height, world.kernel.now
             if height > block.release_by_height:
                 yield f"released at height {height}, after release_by_height {block.release_by_height}"
-            if now >= block.hold_until + 1 + _clock_doubt_seconds(world):
+            if now >= block.hold_until + 1 and not world.lsp_a.clock.in_doubt:
                 yield "released after hold_until"
 
 
@@ -155,8 +154,7 @@ def no_deadline_is_early(world: "World") -> Iterator[str]:
     for block in world.blocks():
         if world.lsp_a.ended_because.get(block.key) == Trigger.DEADLINE.value and block.key not in world.ended_at:
             now = world.ended_at[block.key] = world.kernel.now
-            early = now < block.hold_until + 1 and world.lsp_a.heard_height <= block.release_by_height
-            if early and not world.lsp_a.was_misled:
+            if now < block.hold_until + 1 and world.lsp_a.heard_height <= block.release_by_height:
                 yield f"failed back {block.hold_until + 1 - now:g} s before its deadline"
 
 
@@ -311,11 +309,6 @@ def _failed(htlc: SimHtlc) -> bool:
     return (htlc.resolved and htlc.preimage is None) or (htlc.gone and htlc.preimage is None)
 
 
-def _clock_doubt_seconds(world: "World") -> float:
-    """By how much later something may end that was to end at a Unix second."""
-    return clocks.LATE_SECONDS if world.clocks_jumped else 0
-
-
 def _attentive(lsp: "LspProcess") -> bool:
     """The component runs, hears its node, and has had the time to act on what it heard last."""
     return lsp.running and lsp.node.attached is lsp and lsp.kernel.now > lsp.stirred_at + GRACE_SECONDS
@@ -343,7 +336,7 @@ def _overdue(world: "World", lsp: "LspProcess", htlc: SimHtlc, block: Block | No
         yield f"{lsp.name} holds HTLC {htlc.key}, for which the close of its channel waits"
     if lsp.heard_height > block.release_by_height:
         yield f"{lsp.name} holds HTLC {htlc.key} after release_by_height"
-    if world.kernel.now > block.hold_until + 1 + GRACE_SECONDS + _clock_doubt_seconds(world):
+    if world.kernel.now > block.hold_until + 1 + GRACE_SECONDS and not lsp.clock.in_doubt:
         yield f"{lsp.name} holds HTLC {htlc.key} after hold_until"
     began = block.first_part_at if block.stage in (Stage.ACCEPTED, Stage.UNLOCKED) else None
     if began is not None and lsp.clock.now() > began + lsp.policy.incomplete_seconds + GRACE_SECONDS:

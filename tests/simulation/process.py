@@ -33,7 +33,6 @@ class Process:
     """Life and death of one process beside one node. Subclasses say what runs in it, and how effects are performed.
 
     stored: the disk's content, from the changes that went into it. lost: where a restart found anything else.
-    was_misled: it was started while its clock was wrong. A clock that is up to a day ahead then is believed.
     """
 
     def __init__(self, name: str, node: SimNode, disk: Disk, store: type[Store[Any]]) -> None:
@@ -41,7 +40,6 @@ class Process:
         self.kernel: Kernel = node.kernel
         self.running = False
         self.clock_error = 0.0
-        self.was_misled = False
         self.clock = clocks.beside(self, None)
         self.life = Life()
         self.stirred_at = 0.0
@@ -115,7 +113,6 @@ class Process:
         self._compare(f"the store of {self.name} gives back", records)
         self._begin(records)
         self.clock = clocks.beside(self, self._stored_time())
-        self.was_misled |= bool(self.clock_error)
         self._look_for_node()
 
     def kill(self) -> None:

@@ -69,7 +69,7 @@ class Lsp:
         now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
         """
         turn = Turn(self.state, self._policy, self._capabilities)
-        self.state.unix.now = now
+        self.state.unix.turn(now, event)
         if now >= self.next_deadline:
             clock.run(turn)
         dispatch.handle(turn, event)

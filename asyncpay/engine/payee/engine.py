@@ -55,7 +55,7 @@ class Payee:
         now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
         """
         turn = Turn(self.state, self._policy)
-        self.state.unix.now = now
+        self.state.unix.turn(now, event)
         releasing.run(turn)
         dispatch.handle(turn, event)
         releasing.run(turn)

@@ -82,8 +82,8 @@ def _link_closed(turn: Turn, event: LinkClosed) -> None:
     turn.state.channels.remove(event.channel_id)
 
 
-def _clock_read(turn: Turn, event: ClockRead) -> None:
-    turn.state.unix.take(event)
+def _clock_read(turn: Turn, _: ClockRead) -> None:
+    """It was taken in before anything was due by it."""
 
 
 def _tick(turn: Turn, _: Tick) -> None:

@@ -65,7 +65,7 @@ class Payer:
         now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
         """
         turn = Turn(self.state, self._policy)
-        self.state.unix.now = now
+        self.state.unix.turn(now, event)
         dispatch.handle(turn, event)
         clock.run(turn)
         self.next_deadline = clock.next_at(turn)

@@ -15,7 +15,7 @@ from asyncpay.node_events import OnionInTransit
 from asyncpay.service.clock import PERSIST_SECONDS, SteadyClock
 from asyncpay.wire.onion import OnionMessage
 
-from .given import CHANNEL_B, CHANNEL_ROUTER, ROUTER, A, B, cln
+from .given import CHANNEL_B, CHANNEL_ROUTER, ROUTER, START, A, B, cln
 from .world import World
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -32,9 +32,9 @@ class Clocked(Lsp):
         if self.clock is None:
             stored = self.stored_time
             self.clock = SteadyClock(stored, lambda: self.world.now + self.world.error, lambda: self.world.now)
-        steps = [super().handle(self.clock.now(), event)]
-        if (read := self.clock.read()) is not None:
-            steps.insert(0, super().handle(self.clock.now(), read))
+        read = self.clock.read()
+        events = [event] if read is None else [read, event]
+        steps = [super(Clocked, self).handle(self.clock.now(), each) for each in events]
         self.next_deadline += now - self.clock.now()
         return Step(
             tuple(change for step in steps for change in step.changes),
@@ -61,10 +61,10 @@ class ClockedWorld(World):
         return [record for (each, _), record in self.stored.items() if each is kind]
 
 
-def holding() -> ClockedWorld:
-    """A held payment, a message for B that is away, and two webhooks."""
+def holding(**changes: int) -> ClockedWorld:
+    """A held payment, a message for B that is away, and two webhooks; `changes` to the block_request."""
     world = ClockedWorld(cln())
-    world.block()
+    world.block(**changes)
     world.pay(1100)
     world.disconnect(B)
     world.feed(OnionInTransit(source=ROUTER, message=MESSAGE, next_node_id=B, undelivered=True))
@@ -89,13 +89,24 @@ def test_one_wild_reading_ends_nothing(seconds: float) -> None:
     assert_nothing_ended(world)
 
 
-def test_a_start_with_a_clock_that_is_wrong_for_a_moment_ends_nothing() -> None:
-    world = holding()
-    world.error = 15 * DAY
+@pytest.mark.parametrize("error", [HOUR, DAY - HOUR, 15 * DAY, -DAY])
+def test_a_start_with_a_clock_that_is_wrong_for_a_moment_ends_nothing(error: float) -> None:
+    world = holding(hold_until=int(START) + 1800)
+    world.error = error
     world.restart()
     world.sleep(PERSIST_SECONDS - 10)
-    world.jump(-15 * DAY)
+    world.jump(-error)
     assert_nothing_ended(world)
+
+
+def test_a_hold_that_ended_while_the_process_was_down_goes_back_once_the_clock_is_believed() -> None:
+    world = holding(hold_until=int(START) + 1800)
+    world.now += HOUR
+    world.restart()
+    world.sleep(PERSIST_SECONDS - 10)
+    assert world.fates() == ["held"]
+    world.sleep(20)
+    assert world.fates() == ["failed"]
 
 
 def test_messages_and_webhooks_do_not_age_by_a_clock_that_stays_wrong() -> None:

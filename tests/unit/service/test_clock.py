@@ -76,7 +76,24 @@ def test_a_start_with_another_time_than_the_store_bears_witness_of_is_in_doubt(s
     assert machine.sleep(PERSIST_SECONDS) == ClockRead(offset, offset)
 
 
-def test_a_process_that_was_down_for_less_than_a_day_begins_with_the_systems_time() -> None:
+def test_a_process_that_was_down_for_less_than_a_day_begins_with_the_systems_time_and_doubts_it() -> None:
     machine = Machine(START - 3600)
     assert machine.clock.now() == START
+    assert machine.sleep(0) == ClockRead(-3600, 0)
+    assert machine.sleep(PERSIST_SECONDS) == ClockRead(0, 0)
+
+
+@pytest.mark.parametrize("down_seconds", [3600, 3 * 86_400])
+def test_the_likeliest_time_at_a_start_is_what_the_system_shows(down_seconds: int) -> None:
+    machine = Machine(START - down_seconds)
+    assert machine.clock.unix() == START
+    machine.sleep(0)
+    machine.error = 15 * DAY  # one wild reading
+    machine.sleep(1)
+    assert machine.clock.unix() == START + 1
+
+
+def test_a_process_that_was_down_for_a_moment_doubts_nothing() -> None:
+    machine = Machine(START - 1)
     assert machine.sleep(0) is None
+    assert machine.clock.now() == START
