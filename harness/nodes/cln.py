@@ -230,13 +230,15 @@ class ClnNode(Node):
         return {node["nodeid"] for node in self._call("listnodes")["nodes"] if "features" in node}
 
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
-        """See Node.create_invoice."""
+        """See Node.create_invoice. A node with private channels alone names them, as asyncpay's does."""
+        channels = self._channels()
+        names = [_name(channel) for channel in channels]
         invoice = self._call(
             "invoice",
             amount_msat=amount_msat or "any",
             label=str(uuid.uuid4()),
             description=description,
-            exposeprivatechannels=True,
+            exposeprivatechannels=names if channels and all(channel["private"] for channel in channels) else True,
         )
         return str(invoice["bolt11"])
 

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from asyncpay.nodes.lnd import access
+from asyncpay.nodes.lnd.invoices import hop_hint
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
@@ -259,10 +260,23 @@ class LndNode(Node):
         return {node.pub_key for node in graph.nodes if node.features}
 
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
-        """See Node.create_invoice."""
-        request = ln.Invoice(value_msat=amount_msat, memo=description, private=True)
+        """See Node.create_invoice. A node with private channels alone makes its hints itself, as asyncpay's does."""
+        hints = self._hints()
+        request = ln.Invoice(value_msat=amount_msat, memo=description, private=not hints, route_hints=hints)
         with self._calling("make an invoice"):
             return self._lightning.AddInvoice(request, timeout=CALL_SECONDS).payment_request
+
+    def _hints(self) -> list[ln.RouteHint]:
+        channels = self._channels()
+        if not all(channel.private for channel in channels):
+            return []
+        with self._calling("look up its channels"):
+            hints = [
+                hop_hint(channel, self._lightning.GetChanInfo(ln.ChanInfoRequest(chan_id=channel.chan_id)))
+                for channel in channels
+                if channel.active
+            ]
+        return [hint for hint in hints if hint is not None]
 
     def forget_failures(self) -> None:
         """See Node.forget_failures. LND avoids a channel that failed a payment for an hour."""

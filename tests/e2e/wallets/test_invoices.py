@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from implementations import CLN_IN_FULL, all_on, capabilities
 
+from harness import money
 from harness.pytest_plugin import running_testbed
-from harness.scene import Scene
+from harness.scene import AMOUNT_MSAT, Scene
 from harness.testbed import Testbed
 from harness.wallet import WalletError
 
@@ -37,6 +38,12 @@ def test_an_invoice_as_people_paste_it_over_private_channels_alone(scene: Scene)
     payment = scene.a.wallet.pay(f" lightning:{deal.invoice.upper()}", "--wait")
     assert payment["state"] == "settled"
     scene.assert_paid(deal)
+
+
+def test_the_testbeds_own_payment_over_private_channels_alone(scene: Scene) -> None:
+    payment = scene.testbed.pay("A", "B", AMOUNT_MSAT)
+    moved = money.count(scene.testbed).moved_since(scene.before)
+    assert (moved["A"], moved["B"]) == (-AMOUNT_MSAT - payment.fee_msat, AMOUNT_MSAT)
 
 
 def test_ones_own_invoice_is_refused_before_a_block_is_made(scene: Scene) -> None:
