@@ -50,7 +50,7 @@ def test_what_people_write_stays() -> None:
 
 
 def lsp_status(text: str) -> dict[str, Any]:
-    part = {"htlc": text, "amount_msat": 1, "age_seconds": 1.0}
+    part = {"htlc": text, "short_channel_id": text, "amount_msat": 1, "age_seconds": 1.0}
     block = {"unblock_hash": "00", "client": "02", "stage": text, "amount_msat": 1, "parts": [], "release_by_height": 1}
     return {
         "node": {"attached": True, "network": text, "height_blocks": 1, "peers_online": []},
@@ -108,7 +108,7 @@ def test_the_testbed_s_tables(capsys: pytest.CaptureFixture[str], text: str) -> 
     seen = shown(cli_push._table([push]))
     assert literal(text).splitlines()[0] in seen
     node = status.NodeStatus(text, "payer", "lnd", "running", problem=text)
-    look = status.Status("line", "line", 1, [node], [], [], [])
+    look = status.Status("line", "line", 1, True, [node], [], [], [])
     assert literal(text).splitlines()[0] in shown(status.nodes_table(look))
     with pytest.raises(BaseException), cli_common.errors_as_sentences():  # noqa: B017, PT011 - typer's Exit
         raise TestbedError(text)
