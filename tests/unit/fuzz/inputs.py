@@ -4,8 +4,10 @@ An input is a function of a shell; its name says what it does, so that a failure
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -134,7 +136,7 @@ def block_request(invoice: str | None = None, by: bytes = CLIENT, lsp: bytes = N
         "invoice": invoice,
         "amount_msat": 1_000,
         "release_by_height": 800,
-        "hold_until": 2**33,
+        "hold_until": int(time.time()) + 3_600,
         "signature": UNSIGNED,
     }
     request = BlockRequest(**(usual | changes))
@@ -145,8 +147,15 @@ def with_invoice(fields: dict[str, Any], text: str = "lnbcrt1") -> Input:
     """A block_request whose invoice says this."""
 
     def send(shell: Shell) -> None:
+        shell.node.block(500)
         shell.node.invoices[text] = fields
-        shell.node.onion(block_request(text, pid=repr(fields)[:32].encode().ljust(32)))
+        pid = sha256(f"{text}{fields}".encode()).digest()
+        # A hash of its own, for a request with the hash of an earlier one is refused before the invoice counts.
+        shell.node.payment_hash = sha256(pid).digest()
+        asked = fields.get("amount_msat")
+        amount_msat = asked if type(asked) is int and 0 < asked < 2**63 else 1_000
+        hashes = (shell.node.payment_hash,)
+        shell.node.onion(block_request(text, pid=pid, payment_hashes=hashes, amount_msat=amount_msat))
 
     return Input(f"invoice {text!r} {fields}", send)
 
@@ -154,7 +163,7 @@ def with_invoice(fields: dict[str, Any], text: str = "lnbcrt1") -> Input:
 async def _log_that_cannot_be_written(shell: Shell) -> None:
     shell.log.broken = True
     shell.node.onion(b"\xff")
-    await shell.honest_request()
+    await shell.check()
     shell.log.broken = False
 
 

@@ -175,7 +175,7 @@ class Lightningd(Heard):
         decoded = {
             "type": "bolt11 invoice",
             "valid": True,
-            "payment_hash": HASH.hex(),
+            "payment_hash": self.payment_hash.hex(),
             "payee": PEERS[1].hex(),
             "amount_msat": fields.get("amount_msat", 1_000),
             "currency": "bcrt",

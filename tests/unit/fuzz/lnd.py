@@ -228,7 +228,7 @@ class _Services:
         usual = {"num_msat": 1_000, "expiry": 2**33, "cltv_expiry": 18}
         told = {names.get(name, name): value for name, value in (fields or {}).items() if name != "raw"}
         raw = (fields or {}).get("raw", {})
-        known = {"payment_hash": HASH.hex(), "destination": raw.get("payee", PEERS[1].hex())}
+        known = {"payment_hash": self.lnd.payment_hash.hex(), "destination": raw.get("payee", PEERS[1].hex())}
         decoded: ln.PayReq = _message(ln.PayReq, **(known | usual | told))
         return decoded
 

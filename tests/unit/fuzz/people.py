@@ -36,8 +36,10 @@ def onion_to(point: bytes) -> bytes:
 class Heard:
     """Base of the played nodes: custom messages that peers got, and invoices that the node can read.
 
-    invoices: by text, the fields that are not as usual.
+    invoices: by text, the fields that are not as usual. payment_hash: of all of them.
     """
+
+    payment_hash = HASH
 
     def __init__(self) -> None:
         self.invoices: dict[str, dict[str, Any]] = {}
