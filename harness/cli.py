@@ -152,10 +152,16 @@ def logs(service: Container, which: Which = None) -> None:
 
 
 @app.command()
-def mine(blocks: Annotated[int, typer.Argument(min=1, max=2016)] = 1, which: Which = None) -> None:
+def mine(
+    blocks: Annotated[int, typer.Argument(min=1, max=2016)] = 1, which: Which = None, as_json: AsJson = False
+) -> None:
     """Mine blocks and wait until all nodes have seen them."""
     with errors_as_sentences():
-        out.print(f"block {Testbed.attach(which).mine(blocks)}")
+        height_blocks = Testbed.attach(which).mine(blocks)
+    if as_json:
+        print(json.dumps({"height_blocks": height_blocks}))
+    else:
+        out.print(f"block {height_blocks}")
 
 
 @app.command()
@@ -188,10 +194,14 @@ app.command("matrix")(cli_matrix.run)
 
 
 @app.command("list")
-def list_() -> None:
+def list_(as_json: AsJson = False) -> None:
     """The testbeds on this machine."""
-    for name in names():
-        print(name)
+    with errors_as_sentences():
+        there = names()
+    if as_json:
+        print(json.dumps(there))
+    else:
+        print(*there, sep="\n", end="\n" if there else "")
 
 
 @app.command("images")

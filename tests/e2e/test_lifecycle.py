@@ -176,6 +176,8 @@ def test_everything_by_the_command_line(name: str, pair_file: Path) -> None:
     assert own_cli["identity_pubkey"] == status["nodes"][1]["node_id"]
 
     assert run("mine", "3", "-t", name).stdout.strip() == f"block {status['height_blocks'] + 3}"
+    mined = json.loads(run("mine", "-t", name, "--json").stdout)
+    assert mined == {"height_blocks": status["height_blocks"] + 4}
     assert "UpdateTip" in run("logs", "bitcoind", "-t", name).stdout
     assert name in run("list").stdout
 

@@ -1,5 +1,6 @@
 """The `testbed` command without containers: exit codes, and sentences instead of tracebacks."""
 
+import json
 import re
 import subprocess
 import sys
@@ -55,6 +56,7 @@ def test_several_testbeds_want_a_choice(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "compose.yaml").write_text("x-testbed: {}\n")
     assert runner.invoke(app, ["list"]).stdout.split() == ["one", "two"]
+    assert json.loads(runner.invoke(app, ["list", "--json"]).stdout) == ["one", "two"]
     assert "choose one with --testbed (one, two)" in runner.invoke(app, ["status"]).stderr
 
 
