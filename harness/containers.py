@@ -22,6 +22,8 @@ from harness.topology import BESIDE_PREFIX
 
 COMPOSE = ("docker", "compose", "--env-file", os.devnull)
 """`docker compose` that reads no `.env` of the folder it is called in; see `environment`."""
+LAST_LINES = 8
+"""How much of a log an error message quotes."""
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 
@@ -170,10 +172,15 @@ class Containers:
         """All that the service's container printed so far, each line with its time. stderr: that of it, too."""
         return self.container(service).logs(timestamps=True, stderr=stderr)
 
-    def last_lines(self, service: str, lines: int = 8) -> str:
-        """The end of what the service's container printed, indented."""
-        printed = self.container(service).logs(tail=lines).decode(errors="replace")
-        return "\n".join(f"  {line}" for line in printed.splitlines())
+    def last_lines(self, service: str, before: str = "") -> str:
+        """The end of what the service's container printed, indented.
+
+        before: up to the last line that has this in it, of what is not JSON (the other programs of a phone write that).
+        """
+        printed = self.container(service).logs(tail=200).decode(errors="replace").splitlines()
+        if ends := [number for number, line in enumerate(printed) if before and before in line]:
+            printed = [line for line in printed[: ends[-1]] if not line.startswith("{")]
+        return "\n".join(f"  {line}" for line in printed[-LAST_LINES:])
 
     def leftovers(self) -> list[str]:
         """What of this project the engine still has: containers, networks and volumes, by name."""

@@ -55,7 +55,7 @@ def _refuse_ended_app(phone: PhoneContainer, containers: Containers) -> None:
         return
     for app in apps:
         if app["name"] == NODE and app["starts"] >= MOST_STARTS:
-            said = containers.last_lines(phone.name)
+            said = containers.last_lines(phone.name, before=f'"what": "{NODE} ended"')
             raise EndedError(f"the node of {phone.name} ends whenever it is started. It said last:\n{said}")
         if app["gave_up"]:
             why = containers.output(phone.name, [*WALLET_CLI, "status"]).stderr.strip()
