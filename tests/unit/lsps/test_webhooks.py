@@ -152,8 +152,9 @@ def test_a_server_that_is_always_about_to_answer(authority: Authority) -> None:
 
 
 def test_endless_headers(authority: Authority) -> None:
+    """Given up when there are too many of them, or on a slow machine when the time is up."""
     forever = answer_without_end("HTTP/1.1 200 OK\n", "x-more: and more\n")
-    assert post_to(authority, forever)[0].failure is Failure.PROTOCOL
+    assert post_to(authority, forever)[0].failure in (Failure.PROTOCOL, Failure.TIMEOUT)
 
 
 @pytest.mark.parametrize("text", ["SSH-2.0-OpenSSH\n\n", "HTTP/1.1 two hundred\n\n", "HTTP/1.1 200 OK\nx: \0\n\n"])
