@@ -59,7 +59,7 @@ def _topology() -> Topology:
 
 def call(testbed: Testbed, name: str, *arguments: str) -> Any:
     """Run a command of the node's own command line."""
-    said = testbed.containers.output(name, [*testbed.cli(name), *arguments])
+    said = testbed.containers.output(name, [*testbed.cli(name), "--notifications=none", *arguments])
     assert said.exit_code == 0, said.stdout + said.stderr
     return json.loads(said.stdout)
 
@@ -102,6 +102,7 @@ class Changing:
             self.close()
         self.testbed.mine(CONFIRMATIONS)
         self.wait_until("closed", lambda each: each["state"] == "ONCHAIN")
+        wait_for(self.testbed.at_height(self.testbed.chain.height_blocks))
 
 
 @pytest.fixture
