@@ -113,24 +113,29 @@ class LndNode(Node):
     @cached_property
     def _channel(self) -> grpc.Channel:
         try:
-            credentials = access.credentials(
-                self.containers.read(self.name, f"{LND_DIR}/tls.cert"),
-                self.containers.read(self.name, MACAROON),
-            )
+            credentials = access.credentials(self.containers.read(self.name, f"{LND_DIR}/tls.cert"))
             address = self.containers.address(self.name, GRPC_PORT)
         except ContainerError as error:
             raise NodeError(f"{self.name} cannot be reached: {error}") from None
         return grpc.secure_channel(address, credentials, access.OPTIONS)
 
     @cached_property
+    def _calls(self) -> grpc.Channel:
+        """What stubs are made of."""
+        try:
+            return access.with_macaroon(self._channel, self.containers.read(self.name, MACAROON))
+        except ContainerError as error:
+            raise NodeError(f"{self.name} cannot be reached: {error}") from None
+
+    @cached_property
     def _lightning(self) -> LightningStub:
-        return LightningStub(self._channel)
+        return LightningStub(self._calls)
 
     def reconnect(self) -> None:
         """See Node.reconnect."""
         if "_channel" in self.__dict__:
             self._channel.close()
-        for attribute in ("_channel", "_lightning"):
+        for attribute in ("_channel", "_calls", "_lightning"):
             self.__dict__.pop(attribute, None)
 
     @contextmanager
@@ -144,7 +149,7 @@ class LndNode(Node):
     def missing_to_be_ready(self) -> str | None:
         """See Node.missing_to_be_ready."""
         with self._calling("tell its state"):
-            state = StateStub(self._channel).GetState(ln.GetStateRequest(), timeout=CALL_SECONDS).state
+            state = StateStub(self._calls).GetState(ln.GetStateRequest(), timeout=CALL_SECONDS).state
         if state != ln.SERVER_ACTIVE:
             return f"{self.name} is {ln.WalletState.Name(state)}"
         return None if self.info().synced else f"{self.name} is not synced to the chain"
@@ -281,14 +286,14 @@ class LndNode(Node):
     def forget_failures(self) -> None:
         """See Node.forget_failures. LND avoids a channel that failed a payment for an hour."""
         with self._calling("forget failures"):
-            RouterStub(self._channel).ResetMissionControl(router.ResetMissionControlRequest(), timeout=CALL_SECONDS)
+            RouterStub(self._calls).ResetMissionControl(router.ResetMissionControlRequest(), timeout=CALL_SECONDS)
 
     def parts_in_flight(self, payment_hash: str) -> int:
         """See Node.parts_in_flight."""
         request = router.TrackPaymentRequest(payment_hash=bytes.fromhex(payment_hash))
         try:
             with self._calling("tell where a payment stands"):
-                updates = RouterStub(self._channel).TrackPaymentV2(request, timeout=CALL_SECONDS)
+                updates = RouterStub(self._calls).TrackPaymentV2(request, timeout=CALL_SECONDS)
                 payment = next(updates)
                 updates.cancel()
         except NodeError as error:
@@ -307,7 +312,7 @@ class LndNode(Node):
             no_inflight_updates=True,
         )
         with self._calling("pay"):
-            *_, last = RouterStub(self._channel).SendPaymentV2(request)
+            *_, last = RouterStub(self._calls).SendPaymentV2(request)
         if last.status != ln.Payment.SUCCEEDED:
             reason = ln.PaymentFailureReason.Name(last.failure_reason)
             raise PaymentError(f"{self.name} (LND) could not pay {last.value_msat} msat: {reason}")

@@ -65,13 +65,14 @@ class Connection:
         self._open()
 
     def _open(self) -> None:
-        channel = grpc.aio.secure_channel(self.address, access.credentials(*self._credentials), options=_OPTIONS)
+        tls_certificate, macaroon = self._credentials
+        self._channel = grpc.aio.secure_channel(self.address, access.credentials(tls_certificate), options=_OPTIONS)
+        channel = access.with_macaroon(self._channel, macaroon)
         self.lightning = LightningStub(channel)
         self.router = RouterStub(channel)
         self.signer = SignerStub(channel)
         self.chain = ChainNotifierStub(channel)
         self.chain_kit = ChainKitStub(channel)
-        self._channel = channel
 
     async def renew(self) -> None:
         """Connect anew if LND has another certificate or macaroon by now. NodeUnreachableError if there is none."""

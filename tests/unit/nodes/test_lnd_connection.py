@@ -62,7 +62,14 @@ async def test_no_proxy_comes_between(variable: str, monkeypatch: pytest.MonkeyP
 
 class Lnd(LightningServicer):
     async def GetInfo(self, request: ln.GetInfoRequest, context: Any) -> ln.GetInfoResponse:  # noqa: N802
-        return ln.GetInfoResponse(alias="slow")
+        return ln.GetInfoResponse(alias="slow", identity_pubkey=macaroon_of(context))
+
+    async def SubscribeOnionMessages(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        yield ln.OnionMessageUpdate(peer=bytes.fromhex(macaroon_of(context)))
+
+
+def macaroon_of(context: Any) -> str:
+    return str(dict(context.invocation_metadata())["macaroon"])
 
 
 @asynccontextmanager
@@ -87,6 +94,17 @@ async def busy_lnd(authority: Authority, hesitates_seconds: float) -> AsyncItera
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as slow:
         yield f"127.0.0.1:{slow.sockets[0].getsockname()[1]}"
     await server.stop(0)
+
+
+async def test_every_call_carries_the_macaroon() -> None:
+    authority = Authority.for_server("localhost")
+    async with busy_lnd(authority, hesitates_seconds=0) as address:
+        lnd = Connection(address, lambda: (authority.ca.encode(), b"macaroon"))
+        info = await lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=10)
+        assert bytes.fromhex(info.identity_pubkey) == b"macaroon"
+        messages = lnd.lightning.SubscribeOnionMessages(ln.SubscribeOnionMessagesRequest(), timeout=10)
+        assert [message.peer async for message in messages] == [b"macaroon"]
+        await lnd.close()
 
 
 async def test_a_slow_handshake_is_waited_for() -> None:
