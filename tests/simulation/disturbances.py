@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 DOWN_SECONDS = (1.0, 8.0, 60.0, 400.0)
 APART_SECONDS = (1.0, 10.0, 60.0, 400.0)
 LATE_SECONDS = (0.5, 3.0, 20.0, 200.0)
-ORPHANED_SECONDS = (0.5, 20.0, 500.0)
-"""Linux sends what a dead process left in a socket for minutes (tcp_orphan_retries), but not for ten."""
+ORPHANED_SECONDS = ((1.0, 0.5), (8.0, 20.0), (60.0, 500.0), (400.0, 500.0), (400.0, 500.0))
+"""How long a process is down, and how late the order that it gave arrives: mostly when it was asked for in vain. Linux
+sends what a dead process left in a socket for minutes (tcp_orphan_retries), but not for ten."""
 BLOCKS = (1, 2, 5, 20, 60)
 FLOOD = 12
 CLOCK_CHANCE = 0.03
@@ -307,10 +308,11 @@ def is_order(moment: str) -> bool:
 
 
 def draw_orphaned(random: Random, moment: str) -> Orphaned:
-    """Its order outlives a process, mostly until the process has asked for it in vain."""
+    """Its order outlives a process."""
     node = moment.removesuffix(" is told to pay")
     process = f"{node}'s wallet" if node in ("A", "B") else node
-    return Orphaned(process, random.choice(DOWN_SECONDS), random.choice(ORPHANED_SECONDS))
+    down_seconds, late_seconds = random.choice(ORPHANED_SECONDS)
+    return Orphaned(process, down_seconds, late_seconds)
 
 
 def draw(random: Random, moment: str) -> Disturbance:

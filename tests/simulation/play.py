@@ -146,11 +146,12 @@ def _can_succeed(world: World) -> bool:
 
 
 def _tells_payee(world: World) -> bool:
-    """The LSP's courier tells B of the payment, or A who is back before it, and stays until its message has left; or B
-    knows already, and asks again.
+    """The LSP's courier tells B of the payment; or A, who comes back before it, for which it sends its message afresh,
+    and stays until that has left; or B knows already, and asks again.
     """
-    stays = world.setup.payer_leaves != 0.0
-    if world.setup.courier or (world.setup.payer_returns and world.setup.payer_first and stays):
+    setup = world.setup
+    comes_anew = setup.payer_returns and not world.phone_a.awake
+    if setup.courier or (comes_anew and setup.payer_first and setup.payer_leaves != 0.0):
         return True
     return any(
         claim.pid == world.pid and claim.stage is PayeeStage.RELEASING and claim.tries <= MOST_TRIES

@@ -28,7 +28,7 @@ LOSSES = (0.0, 0.0, 0.0, 0.3)
 acknowledges it: CLN drops what is faster than its rate (connectd/onion_message.c: handle_onion_message), LND what its
 peer's queue has no room for, and a phone in a train loses a third of everything."""
 
-ORPHANS = (0.0, 0.0, 0.0, 0.7)
+ORPHANS = (0.0, 0.0, 0.9)
 """Chance that whoever orders a payment is killed with its order on the way; one of these for a whole schedule."""
 
 CROWDS = (0.0, 0.0, 0.0, 1.0)
