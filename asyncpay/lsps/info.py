@@ -3,7 +3,9 @@
 The LSP's side is asyncpay.engine.lsp.policy.describe, where the limits are.
 """
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, StrictBool, ValidationError
+from typing import Annotated, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from asyncpay.lightning import NodeId
 from asyncpay.lsps.jsonrpc import METHOD_NOT_FOUND, Answer, RpcError
@@ -11,6 +13,10 @@ from asyncpay.lsps.jsonrpc import METHOD_NOT_FOUND, Answer, RpcError
 GET_INFO = "async_payments.get_info"
 VERSION = 1
 """The version of the protocol that this code speaks."""
+
+Limit: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
+"""A number that an LSP may choose: bounded, so that a wallet can add to it, store it and show it."""
+Versions: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**16)], ...], Field(max_length=100)]
 
 
 class UnsuitableLspError(Exception):
@@ -27,16 +33,16 @@ class LspInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    versions: tuple[int, ...]
+    versions: Versions
     transit_release: StrictBool
     forwards_with_payer_offline: StrictBool
     pays_on_behalf: StrictBool
     courier: StrictBool
-    max_holds: NonNegativeInt
-    max_hold_seconds: NonNegativeInt
-    max_hold_blocks: NonNegativeInt
-    max_amount_msat: NonNegativeInt
-    min_margin_blocks: NonNegativeInt
+    max_holds: Limit
+    max_hold_seconds: Limit
+    max_hold_blocks: Limit
+    max_amount_msat: Limit
+    min_margin_blocks: Limit
 
 
 def read_answer(lsp: NodeId, answer: Answer) -> LspInfo:

@@ -163,7 +163,7 @@ class Calls:
 class _Error(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    code: int
+    code: Annotated[int, Field(ge=-(2**31), lt=2**31)]
     message: str
     data: Any = None
 

@@ -78,3 +78,14 @@ def test_fields_of_later_revisions_are_ignored() -> None:
 
 def test_amounts_may_be_strings_as_lsps0_writes_them() -> None:
     assert info.read_answer(LSP, Answer("x", {**GOOD, "max_amount_msat": "5"})).max_amount_msat == 5
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, int("9" * 4_200)])
+@pytest.mark.parametrize("name", [name for name, value in GOOD.items() if type(value) is int])
+def test_numbers_that_cannot_be_stored_or_shown_are_refused(name: str, number: int) -> None:
+    assert name in refused({**GOOD, name: number})
+
+
+@pytest.mark.parametrize("versions", [[-1], [1, 2**16], [1, int("9" * 4_200)], [1] * 101])
+def test_versions_are_few_and_small(versions: list[int]) -> None:
+    assert "versions" in refused({**GOOD, "versions": versions})

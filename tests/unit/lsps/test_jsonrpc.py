@@ -277,3 +277,11 @@ def test_notifications_and_complaints_answer_no_call() -> None:
 def test_a_call_too_long_for_a_message_is_not_sent() -> None:
     with pytest.raises(ValueError, match="65533"):
         jsonrpc.Calls().begin("lsps5.remove_webhook", {"app_name": "x" * 65533})
+
+
+@pytest.mark.parametrize("code", ["2147483648", "-2147483649", "9" * 5_000])
+def test_an_error_code_is_a_small_number(code: str) -> None:
+    calls = jsonrpc.Calls()
+    call = calls.begin("m")
+    with pytest.raises(jsonrpc.FormatError):
+        calls.receive(f'{{"jsonrpc":"2.0","id":"{call.id}","error":{{"code":{code},"message":"no"}}}}'.encode())
