@@ -94,6 +94,8 @@ class Shares:
         htlc, record = lsp.node.held.get(key), lsp.record(Htlc, key)
         if htlc is None or record is None or record.block is not None or verdict is Verdict.SETTLE:
             return
+        if not lsp.node.running:
+            return  # it has died on this very answer, and had the payee there until then
         world, link = self._world, self._world.b_link
         now = world.kernel.now
         open_ = [each for each in link.channels if not each.closed]
