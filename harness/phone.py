@@ -121,9 +121,9 @@ class Phone:
         """Delay everything by so much each way: an answer takes twice as long. Of one way alone if it is named."""
         self._afflict("latency", *ways, latency=milliseconds)
 
-    def bandwidth(self, kilobytes_per_second: int) -> None:
-        """Let only so much pass each way."""
-        self._afflict("bandwidth", rate=kilobytes_per_second)
+    def bandwidth(self, kilobytes_per_second: int, *ways: Way) -> None:
+        """Let only so much pass each way; of one way alone if it is named. Who sends more has to wait."""
+        self._afflict("bandwidth", *ways, rate=kilobytes_per_second)
 
     def reset(self) -> None:
         """Break the connection, and reset every later one (TCP RST) as soon as something is sent through it.

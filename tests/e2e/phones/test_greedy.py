@@ -1,0 +1,102 @@
+"""A client that asks for all it can get of the LSP, beside one that asks for little: that one gets it."""
+
+import asyncio
+from collections.abc import Iterator
+
+import phone_nodes
+import pytest
+from phone import Phone as HandMade
+
+from asyncpay.lsps import jsonrpc
+from asyncpay.lsps.info import GET_INFO
+from asyncpay.lsps.jsonrpc import RpcError
+from asyncpay.lsps.lsps5 import LIST_WEBHOOKS, REMOVE_WEBHOOK, SET_WEBHOOK
+from asyncpay.node_events import CustomMessage
+from harness import money
+from harness.phone import Phone
+from harness.testbed import Testbed
+from harness.toxiproxy import Way
+from harness.waits import Predicate, WaitTimeoutError, no_htlcs, wait_for
+
+from .test_link import paying
+
+AMOUNT_MSAT = 2_000_000
+REGISTRATIONS = 200
+MANY_NAMES = {f"{number:03}" + "x" * 200: 0 for number in range(280)}
+"""Parameters that no method has: the answer names them all, and fills 60 kB."""
+MANY_ANSWERS = 250
+"""Of those: more than the buffers between LSP and phone take."""
+
+
+@pytest.fixture
+def sender(testbed: Testbed) -> Iterator[HandMade]:
+    """The node behind the LSP, which has a channel with it, and is a client like any other."""
+    with HandMade(testbed, "sender") as by_hand:
+        yield by_hand
+
+
+def lsp_id(testbed: Testbed) -> bytes:
+    return bytes.fromhex(testbed["LSP"].node_id)
+
+
+def dropped_by_the_lsp(testbed: Testbed, client: str) -> int:
+    told = testbed.lsp("LSP").events()
+    node_id = testbed[client].node_id
+    return sum(event["what"] == "LSPS0 request dropped" and event.get("client") == node_id for event in told)
+
+
+def test_a_phone_that_stops_reading_holds_up_only_itself(testbed: Testbed, phone: Phone, sender: HandMade) -> None:
+    """LND's SendCustomMessage returns when the peer has taken what was sent to it before."""
+
+    async def ask(times: int) -> None:
+        """The phone asks for long answers, and takes them very slowly."""
+        node = await phone_nodes.connect(testbed, "A")
+        try:
+            for _ in range(times):
+                asked = jsonrpc.Calls().begin(LIST_WEBHOOKS, MANY_NAMES)
+                await node.node.send_custom(lsp_id(testbed), jsonrpc.MESSAGE_TYPE, asked.payload)
+        finally:
+            await node.close()
+
+    def missing() -> str | None:
+        """When all room to wait is taken, and stays so, an answer is stuck."""
+        before = dropped_by_the_lsp(testbed, "A")
+        asyncio.run(ask(1))
+        dropped = Predicate("dropped", lambda: None if dropped_by_the_lsp(testbed, "A") > before else "not dropped")
+        try:
+            wait_for(dropped, 3)
+        except WaitTimeoutError:
+            return "its requests are still answered"
+        return None
+
+    before = money.count(testbed)
+    phone.bandwidth(1, Way.DOWN)  # a black hole would take all that is sent into it
+    asyncio.run(ask(MANY_ANSWERS))
+    wait_for(Predicate("phone_holds_up_its_answers", missing), 60)
+
+    assert sender.call(lsp_id(testbed), GET_INFO).result()["versions"] == [1]
+    assert money.count(testbed).moved_since(before)["A"] == 0
+
+
+def test_a_flood_of_registrations_keeps_no_push_from_another_client(
+    testbed: Testbed, phone: Phone, sender: HandMade
+) -> None:
+    """At names that are nowhere, so that each post takes as long as a name server pleases."""
+    lsp, before = lsp_id(testbed), money.count(testbed)
+    invoice = phone.wallet.receive(AMOUNT_MSAT)["invoice"]
+    phone.sleep()
+    calls = jsonrpc.Calls()
+    for number in range(REGISTRATIONS):
+        webhook = f"https://{number}.nowhere.invalid/"
+        asked = calls.begin(SET_WEBHOOK, {"app_name": f"app {number % 10}", "webhook": webhook})
+        sender.run(sender.node.send_custom(lsp, jsonrpc.MESSAGE_TYPE, asked.payload))
+
+    paying(testbed, invoice).result(90)
+
+    wait_for(no_htlcs([testbed[name] for name in ("sender", "LSP", "A")]))
+    assert money.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
+    answers = [calls.receive(event.data) for event in sender.events if isinstance(event, CustomMessage)]
+    refused = [answer for answer in answers if answer is not None and isinstance(answer.outcome, RpcError)]
+    assert len(refused) > REGISTRATIONS / 2, "it may set few at once"
+    for name in sender.call(lsp, LIST_WEBHOOKS).result()["app_names"]:
+        sender.call(lsp, REMOVE_WEBHOOK, app_name=name).result()
