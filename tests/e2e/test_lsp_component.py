@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from implementations import CLN_IN_FULL, topology_on
 
-from harness import money, status
+from harness import faults, money, status
 from harness.errors import PaymentError
 from harness.lsp import Lsp
 from harness.pytest_plugin import running_testbed
@@ -72,6 +72,20 @@ def test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_ag
         lsp.start()
         wait_for(interceptor_attached(lsp))
     testbed.containers.output("A", [*testbed.cli("A"), "resetmc"])  # A avoids for an hour who failed its payment
+    pay_and_count(testbed)
+
+
+def test_a_certificate_that_its_node_made_anew_is_read_again(testbed: Testbed) -> None:
+    if "tls_certificate" not in testbed["LSP_b"].access("", ""):
+        return  # this implementation is reached without one
+    files = ["/root/.lnd/tls.cert", "/root/.lnd/tls.key"]
+    before = testbed.containers.read("LSP_b", files[0])
+    assert testbed.containers.run("LSP_b", ["rm", *files]) == 0
+    faults.stop(testbed, "LSP_b")
+    faults.come_back(testbed, "LSP_b")
+    assert testbed.containers.read("LSP_b", files[0]) != before
+    wait_for(interceptor_attached(testbed.lsp("LSP_b")))
+    testbed.containers.output("A", [*testbed.cli("A"), "resetmc"])
     pay_and_count(testbed)
 
 
