@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from asyncpay.engine import pauses
 from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.tables import Tables
 
@@ -19,7 +20,8 @@ def _times(tables: Tables, policy: Policy) -> Iterator[float]:
         if block.first_part_at is not None:
             yield block.first_part_at
         if block.courier_next_at is not None:
-            yield block.courier_next_at - policy.courier_most_seconds
+            first, most = policy.courier_first_seconds, policy.courier_most_seconds
+            yield block.courier_next_at - pauses.doubled(first, most, block.courier_sent)
     for letter in tables.letters.values():
         yield letter.arrived_at
     for delivered in tables.delivered.values():

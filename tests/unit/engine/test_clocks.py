@@ -6,7 +6,7 @@ import pytest
 
 from asyncpay.engine.changes import Step
 from asyncpay.engine.events import Tick
-from asyncpay.engine.lsp.effects import Effect
+from asyncpay.engine.lsp.effects import Effect, Relay
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Letter, Record, Webhook
@@ -15,7 +15,7 @@ from asyncpay.node_events import OnionInTransit
 from asyncpay.service.clock import PERSIST_SECONDS, SteadyClock
 from asyncpay.wire.onion import OnionMessage
 
-from .given import CHANNEL_B, CHANNEL_ROUTER, ROUTER, START, A, B, cln
+from .given import CHANNEL_B, CHANNEL_ROUTER, ROUTER, START, A, B, cln, courier
 from .world import World
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -61,7 +61,7 @@ class ClockedWorld(World):
         return [record for (each, _), record in self.stored.items() if each is kind]
 
 
-def holding(**changes: int) -> ClockedWorld:
+def holding(**changes: Any) -> ClockedWorld:
     """A held payment, a message for B that is away, and two webhooks; `changes` to the block_request."""
     world = ClockedWorld(cln())
     world.block(**changes)
@@ -171,3 +171,16 @@ def test_a_request_is_not_refused_for_what_a_clock_in_doubt_shows() -> None:
     world.block()
     assert world.stage() is Stage.ACCEPTED
     assert A in world.online
+
+
+def test_a_courier_keeps_its_pace_when_a_clock_that_was_ahead_at_a_start_is_right_at_the_next() -> None:
+    """Its next copy is due an hour ahead, by the times in the store."""
+    world = holding(courier=courier())
+    world.error = HOUR
+    world.restart()
+    world.sleep(35)
+    world.error = 0
+    world.restart()
+    sent = len(world.did(Relay))
+    world.sleep(45)
+    assert len(world.did(Relay)) > sent
