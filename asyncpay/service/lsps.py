@@ -32,9 +32,9 @@ MAX_STRANGERS_AT_ONCE = 8
 MAX_WAITING_OF_A_STRANGER = 3
 MAX_WAITING_OF_STRANGERS = 60
 """Requests of all peers without a channel together that wait for their answer."""
-MAX_REGISTRATIONS = 10
-"""Webhooks that a client may set at once, as many as it may have."""
-REGISTRATION_SECONDS = 30
+MAX_REGISTRATIONS = 30
+"""Webhooks that a client may set at once: as many as it may have, new, moved and once more."""
+REGISTRATION_SECONDS = 10
 """Until it may set one more: each is signed by the node, and called."""
 
 

@@ -188,7 +188,7 @@ async def test_a_client_whose_registrations_were_too_many_may_register_again_lat
     async with running() as world:
         now = [0.0]
         world.lsps._registrations._clock = lambda: now[0]
-        await world.set_webhooks(GREEDY, 20)
+        await world.set_webhooks(GREEDY, 2 * lsps_module.MAX_REGISTRATIONS)
         now[0] += lsps_module.REGISTRATION_SECONDS
         answers = await world.set_webhooks(GREEDY, 2, first=100)
         assert ["error" in answer for answer in answers] == [False, True]
