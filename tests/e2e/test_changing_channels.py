@@ -29,6 +29,8 @@ pytestmark = pytest.mark.full
 CAPACITY_SAT, PUSH_SAT, SPLICE_SAT = 600_000, 100_000, 50_000
 AMOUNT_MSAT = 200_000_000
 CONFIRMATIONS = 6
+PAYER_SAT = 10_000_000
+"""What A has for its channels and payments in all of these tests."""
 
 ACCEPT_ZERO_CONF = """#!/usr/bin/env python3
 from pyln.client import Plugin
@@ -46,6 +48,8 @@ RESTARTS = pytest.mark.parametrize("restarts", ["nothing", "component", "node"])
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with running_testbed(_topology(), request.config) as running:
         running.lsp("A").stop()
+        running.chain.send([(running["A"].new_address(), PAYER_SAT)])
+        running.mine()
         path = f"{CLN_DIR}/plugins/accept-zero-conf.py"  # where lightningd finds it again when it starts
         write = f"mkdir -p {CLN_DIR}/plugins && cat > {path} <<'END'\n{ACCEPT_ZERO_CONF}END\nchmod +x {path}"
         assert running.containers.output("LSP", ["sh", "-c", write]).exit_code == 0
