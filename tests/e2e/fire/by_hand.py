@@ -1,5 +1,6 @@
-"""Payments that no wallet would make: the payer's wallet is off, and the test speaks the protocol in its place."""
+"""What no wallet would send: the payer's wallet is off, or a stranger speaks, and the test plays it by hand."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,9 +10,13 @@ from phone import Hold
 from phone import Phone as HandMade
 
 from asyncpay.lightning import Invoice, PaymentStatus
+from asyncpay.wire import blinding, messages, onion
+from asyncpay.wire.messages import PaymentPending
+from asyncpay.wire.onion import LARGE_ROOM, Payload
 from harness import money, scenarios
 from harness.phone_container import WALLET
 from harness.scene import Scene
+from harness.waits import Predicate, wait_for
 
 
 @dataclass(frozen=True)
@@ -60,3 +65,32 @@ def payer_by_hand(scene: Scene) -> Iterator[ByHand]:
     with HandMade(scene.testbed, "A") as a:
         a.forget_failures()
         yield ByHand(scene, a)
+
+
+def announcement(payment_hash: bytes, amount_msat: int, payment_secret: bytes | None = None) -> PaymentPending:
+    """Of a payment that nobody makes; it proves to have the invoice only with the payment secret."""
+    pid = secrets.token_bytes(32)
+    proof = None if payment_secret is None else messages.invoice_proof(pid, (payment_hash,), (payment_secret,))
+    return PaymentPending(
+        pid=pid,
+        payment_hashes=(payment_hash,),
+        amount_msat=amount_msat,
+        release_by_height=2_000,
+        hold_until=4_000_000_000,
+        invoice_proof=proof,
+    )
+
+
+def wait_until_read(scene: Scene, message: PaymentPending) -> None:
+    """B's wallet has decided on this announcement."""
+    name = messages.unblock_hash(message.pid).hex()
+    read = Predicate(
+        "announcement_read", lambda: None if any(e.get("block") == name for e in scene.b.events()) else "not yet"
+    )
+    wait_for(read, 60)
+
+
+def send_raw(sender: HandMade, hops: list[bytes], content: bytes) -> None:
+    path = blinding.build(sender.hops(*hops), secrets.token_bytes(32))
+    room = (LARGE_ROOM,) if len(content) > 1_000 else (onion.SMALL_ROOM,)
+    sender.send_onion(hops[0], onion.build(path, Payload(async_payment=content), secrets.token_bytes(32), rooms=room))

@@ -29,7 +29,7 @@ from asyncpay.wire.messages import (
     ReleaseReply,
     ReleaseStatus,
 )
-from asyncpay.wire.onion import LARGE_ROOM, Payload
+from asyncpay.wire.onion import Payload
 from harness import money
 from harness.inside.push_records import Behaviour
 from harness.phone_container import WALLET
@@ -37,7 +37,7 @@ from harness.scene import AMOUNT_MSAT, Deal, Scene
 from harness.topology import ASYNCPAY, Implementation, Topology
 from harness.waits import Predicate, wait_for
 
-from .by_hand import payer_by_hand
+from .by_hand import announcement, payer_by_hand, send_raw, wait_until_read
 from .steps import assert_paid_once_or_returned
 
 MOST_HOLDS = 483
@@ -269,12 +269,6 @@ def wallet_starts(scene: Scene) -> int:
     return [event["what"] for phone in (scene.a, scene.b) for event in phone.events()].count("started")
 
 
-def send_raw(sender: HandMade, hops: list[bytes], content: bytes) -> None:
-    path = blinding.build(sender.hops(*hops), secrets.token_bytes(32))
-    room = (LARGE_ROOM,) if len(content) > 1_000 else (onion.SMALL_ROOM,)
-    sender.send_onion(hops[0], onion.build(path, Payload(async_payment=content), secrets.token_bytes(32), rooms=room))
-
-
 def test_flooded_mailbox_keeps_room_for_the_payer(scene: Scene, stranger: HandMade) -> None:
     """Before the payer's message comes and after it."""
     deal = scene.deal()
@@ -309,35 +303,12 @@ def flood(scene: Scene, stranger: HandMade) -> None:
     wait_for(Predicate("mailbox_full", missing), 60)
 
 
-def announcement(payment_hash: bytes, amount_msat: int, payment_secret: bytes | None = None) -> PaymentPending:
-    """Of a payment that nobody makes; it proves to have the invoice only with the payment secret."""
-    pid = secrets.token_bytes(32)
-    proof = None if payment_secret is None else messages.invoice_proof(pid, (payment_hash,), (payment_secret,))
-    return PaymentPending(
-        pid=pid,
-        payment_hashes=(payment_hash,),
-        amount_msat=amount_msat,
-        release_by_height=2_000,
-        hold_until=4_000_000_000,
-        invoice_proof=proof,
-    )
-
-
 def announce(scene: Scene, stranger: HandMade, message: PaymentPending) -> None:
     """Tell B, with a way back to the stranger itself: it would see a release or a refusal."""
     back = blinding.build([Hop(stranger.node_id, HopData(path_id=bytes(32)))], secrets.token_bytes(32))
     path = blinding.build(stranger.hops(lsp_id(scene), b_id(scene)), secrets.token_bytes(32))
     payload = Payload(async_payment=message.encode(), reply_path=back)
     stranger.send_onion(lsp_id(scene), onion.build(path, payload, secrets.token_bytes(32)))
-
-
-def wait_until_read(scene: Scene, message: PaymentPending) -> None:
-    """B's wallet has decided on this announcement."""
-    name = messages.unblock_hash(message.pid).hex()
-    read = Predicate(
-        "announcement_read", lambda: None if any(e.get("block") == name for e in scene.b.events()) else "not yet"
-    )
-    wait_for(read, 60)
 
 
 def test_stranger_with_the_payment_hash_alone_gets_no_answer(scene: Scene, stranger: HandMade) -> None:

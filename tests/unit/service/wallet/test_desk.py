@@ -15,7 +15,8 @@ from asyncpay.nodes.base import NodeError
 from asyncpay.service.control import RefusedError
 from asyncpay.wire.messages import CancelRequest, PaymentPending
 
-from .phone import CHANNEL, HASH, INVOICE, LSP, ME, PREIMAGE, Phone, until, until_asked
+from .phone import Phone, until, until_asked
+from .played_node import CHANNEL, HASH, INVOICE, LSP, ME, PREIMAGE
 
 UNUSABLE = Link(channel_id=ChannelId.from_name(CHANNEL), short_channel_id=CHANNEL, peer=LSP, usable=False)
 

@@ -22,7 +22,8 @@ from asyncpay.wire import messages
 from asyncpay.wire.messages import BlockReply, BlockRequest, BlockStatus, CancelRequest, PaymentPending
 from asyncpay.wire.onion import OnionMessage
 
-from .phone import HASH, INVOICE, LSP, ME, OFFER, OTHER, PAYEE, SECRET, THEIR_LSP, Phone, PhoneNode, Sent, until
+from .phone import Phone, until
+from .played_node import HASH, INVOICE, LSP, ME, OFFER, OTHER, PAYEE, SECRET, THEIR_LSP, PhoneNode, Sent
 
 
 def refused(phone: Phone, because: str, **wishes: Any) -> None:

@@ -24,7 +24,7 @@ from asyncpay.wire.blinding import BlindedPath, ChannelEnd
 from asyncpay.wire.messages import PaymentRelease, ReleaseReply, ReleaseStatus
 from asyncpay.wire.onion import OnionMessage
 
-from .phone import HASH, INVOICE, LSP, ME, OTHER, PID, THEIR_LSP, PhoneNode
+from .played_node import HASH, INVOICE, LSP, ME, OTHER, PID, THEIR_LSP, PhoneNode
 
 PATH = path_through([THEIR_LSP, OTHER])
 PAY = payer_do.Pay(
