@@ -56,14 +56,17 @@ async def pay(lnd: Connection, payment: Payment) -> PaymentResult:
 
 async def track(lnd: Connection, payment_hash: bytes) -> PaymentResult:
     """See Node.track_payment."""
-    request = router.TrackPaymentRequest(payment_hash=payment_hash, no_inflight_updates=True)
+    request = router.TrackPaymentRequest(payment_hash=payment_hash, no_inflight_updates=False)
+    call = lnd.router.TrackPaymentV2(request)
     try:
         with lnd.calling(f"track payment {payment_hash.hex()}"):
-            return await _decided(lnd, lnd.router.TrackPaymentV2(request))
+            return await _decided(lnd, call)
     except LndRefusedError as error:
         if error.code is grpc.StatusCode.NOT_FOUND:
             return _UNKNOWN
         raise
+    finally:
+        call.cancel()
 
 
 async def look_up(lnd: Connection, payment_hash: bytes) -> PaymentResult:
@@ -120,15 +123,19 @@ def invoice(text: str, decoded: ln.PayReq) -> Invoice:
 
 
 def result(payment: ln.Payment) -> PaymentResult:
-    """Where LND says that a payment stands."""
+    """Where LND says that a payment stands. One preimage is all it takes: the payee has been paid, whatever LND still
+    waits for in other parts.
+    """
     reason = ln.PaymentFailureReason.Name(payment.failure_reason).removeprefix("FAILURE_REASON_")
-    succeeded = payment.status == ln.Payment.SUCCEEDED
+    settled = [htlc.preimage for htlc in payment.htlcs if htlc.status == ln.HTLCAttempt.SUCCEEDED]
+    status = PaymentStatus.SUCCEEDED if settled else _STATUS[payment.status]
+    preimage = settled[0] if settled else bytes.fromhex(payment.payment_preimage)
     in_flight = [htlc.route for htlc in payment.htlcs if htlc.status == ln.HTLCAttempt.IN_FLIGHT]
     return PaymentResult(
-        status=_STATUS[payment.status],
-        preimage=bytes.fromhex(payment.payment_preimage) if succeeded else None,
+        status=status,
+        preimage=preimage if status is PaymentStatus.SUCCEEDED else None,
         fee_msat=payment.fee_msat,
-        failure=reason.replace("_", " ").lower() if payment.status == ln.Payment.FAILED else "",
+        failure=reason.replace("_", " ").lower() if status is PaymentStatus.FAILED else "",
         parts_in_flight=len(in_flight),
         in_flight_msat=sum(route.total_amt_msat - route.total_fees_msat for route in in_flight),
     )
@@ -182,8 +189,9 @@ def failed(failure: str) -> PaymentResult:
 
 
 async def _decided(lnd: Connection, updates: AsyncIterable[ln.Payment]) -> PaymentResult:
-    """The final state of a payment that LND follows. NodeUnreachableError if it stops following before."""
+    """The decided state of a payment that LND follows. NodeUnreachableError if it stops following before."""
     async for update in updates:
-        if update.status in (ln.Payment.SUCCEEDED, ln.Payment.FAILED):
-            return result(update)
+        found = result(update)
+        if found.status is not PaymentStatus.IN_FLIGHT:
+            return found
     raise NodeUnreachableError(f"LND at {lnd.address} stopped following a payment before it was decided")

@@ -14,7 +14,8 @@ the parts that can be settled never bring more than the amount, and never cost m
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import grpc
 
@@ -160,15 +161,35 @@ async def _room_msat(lnd: Connection) -> dict[int, int]:
 
 
 async def _send(lnd: Connection, payment: Payment, routes: Sequence[ln.Route]) -> list[tuple[str, bool]]:
-    """Send all parts, and wait until each is decided. Why parts failed, and whether it was the payee that failed it.
+    """Send all parts, and wait until each is decided or one has succeeded, which pays the payee whatever becomes of the
+    others. Why parts failed, and whether it was the payee that failed it.
 
     NodeUnreachableError if that is not known of one: it may then have been sent or not, or be sent yet.
     """
-    outcomes = await asyncio.gather(*(_send_part(lnd, payment, route) for route in routes), return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return [outcome for outcome in outcomes if isinstance(outcome, tuple)]
+    sending = {asyncio.ensure_future(_send_part(lnd, payment, route)) for route in routes}
+    waiting, refusals, broken = set(sending), [], None
+    try:
+        while waiting:
+            ended, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for part in ended:
+                if (error := part.exception()) is not None:
+                    broken = error
+                elif (refusal := part.result()) is not None:
+                    refusals.append(refusal)
+                else:
+                    return refusals
+    finally:
+        await _end(sending)
+    if broken is not None:
+        raise broken
+    return refusals
+
+
+async def _end(calls: Collection[asyncio.Task[Any]]) -> None:
+    """Hang up. LND carries on what it was asked for (routing/router.go, sendToRoute)."""
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
 
 
 async def _send_part(lnd: Connection, payment: Payment, route: ln.Route) -> tuple[str, bool] | None:

@@ -105,6 +105,18 @@ def test_no_hint_before_the_other_end_has_said_what_it_asks_for() -> None:
     assert invoices.hop_hint(ln.Channel(remote_pubkey=LSP, chan_id=77), edge) is None
 
 
+def test_one_settled_part_is_enough_while_another_hangs() -> None:
+    """Its preimage claims what is held for this payment, and the other part may hang for as long as its time lock."""
+    route = ln.Route(total_amt_msat=502, total_fees_msat=2)
+    settled = ln.HTLCAttempt(status=ln.HTLCAttempt.SUCCEEDED, route=route, preimage=b"\xab" * 32)
+    hanging = ln.HTLCAttempt(status=ln.HTLCAttempt.IN_FLIGHT, route=route)
+    found = payments.result(ln.Payment(status=ln.Payment.IN_FLIGHT, htlcs=[hanging, settled]))
+    assert found == PaymentResult(
+        status=PaymentStatus.SUCCEEDED, preimage=b"\xab" * 32, parts_in_flight=1, in_flight_msat=500
+    )
+    assert payments.result(ln.Payment(status=ln.Payment.IN_FLIGHT, htlcs=[hanging])).preimage is None
+
+
 def test_results() -> None:
     succeeded = ln.Payment(status=ln.Payment.SUCCEEDED, payment_preimage="ab" * 32, fee_msat=3)
     assert payments.result(succeeded) == PaymentResult(

@@ -1,5 +1,6 @@
 """Payments through LND along routes that were checked: what is sent is what was checked, and nothing else is."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import contextmanager
 from dataclasses import replace
@@ -51,6 +52,22 @@ def route(amount_msat: int, fee_msat: int = 1, lock: int = HEIGHT + 163, first_c
     )
 
 
+class Following:
+    """LND's stream about a payment. It does not end before the payment does."""
+
+    def __init__(self, payment: ln.Payment | None) -> None:
+        self.payment = payment
+
+    async def __aiter__(self) -> AsyncIterator[ln.Payment]:
+        if self.payment is None:
+            raise LndRefusedError("no", grpc.StatusCode.NOT_FOUND, "payment isn't initiated")
+        yield self.payment
+        await asyncio.Event().wait()
+
+    def cancel(self) -> None:
+        pass
+
+
 class Lnd:
     """LND's router: names routes by `find`, ends each part by `end`, and remembers the payment."""
 
@@ -65,6 +82,7 @@ class Lnd:
         self.decoded = ln.PayReq(**(values | decoded))
         self.asked: list[Any] = []
         self.sent: list[Any] = []
+        self.followed: list[Any] = []
         self.payment: ln.Payment | None = None
         self.channels = [
             ln.Channel(active=True, chan_id=7, local_balance=1),
@@ -99,10 +117,9 @@ class Lnd:
         self.payment = ln.Payment(status=status, payment_preimage=PREIMAGE.hex() if succeeded else "")
         return attempt
 
-    async def TrackPaymentV2(self, *_: Any) -> AsyncIterator[ln.Payment]:  # noqa: N802
-        if self.payment is None:
-            raise LndRefusedError("no", grpc.StatusCode.NOT_FOUND, "payment isn't initiated")
-        yield self.payment
+    def TrackPaymentV2(self, request: Any) -> Any:  # noqa: N802
+        self.followed.append(request)
+        return Following(self.payment)
 
 
 async def pay(lnd: Any, **changes: Any) -> PaymentResult:
@@ -182,6 +199,30 @@ async def test_parts_share_the_amount_and_the_fees_over_channels_with_room() -> 
     assert [part.hops[0].chan_id for part in parts] == [7, 9]
     assert {part.hops[-1].mpp_record.total_amt_msat for part in parts} == {1_001}
     assert [asked.fee_limit.fixed_msat for asked in lnd.asked[-2:]] == [4, 5]
+
+
+async def test_a_part_that_hangs_does_not_hide_that_another_has_settled() -> None:
+    hanging, settled = (ln.HTLCAttempt(status=status) for status in (ln.HTLCAttempt.IN_FLIGHT, ln.HTLCAttempt.SUCCEEDED))
+    settled.preimage = PREIMAGE
+
+    class OneHangs(Lnd):
+        async def SendToRouteV2(self, request: Any) -> Any:  # noqa: N802
+            self.sent.append(request)
+            if len(self.sent) == 1:
+                await asyncio.Event().wait()
+            self.payment = ln.Payment(status=ln.Payment.IN_FLIGHT, htlcs=[hanging, settled])
+            return settled
+
+    def find(request: Any) -> ln.Route:
+        if request.amt_msat > 600:
+            raise NO_ROUTE
+        return route(request.amt_msat, first_channel=request.outgoing_chan_ids[0])
+
+    lnd = OneHangs(find=find)
+    async with asyncio.timeout(10):
+        result = await pay(lnd)
+    assert (result.status, result.preimage, len(lnd.sent)) == (PaymentStatus.SUCCEEDED, PREIMAGE, 2)
+    assert not any(asked.no_inflight_updates for asked in lnd.followed)
 
 
 async def test_a_payee_that_takes_no_parts_gets_none() -> None:
