@@ -120,7 +120,9 @@ class Performer:
             case do.QueryTerms():
                 self._report(on.TermsReported(effect.block, None))
             case do.PayOnBehalf() | do.TrackPayment():
-                self._report(on.PaymentReported(effect.payment_hash, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+                lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
+                of_order = isinstance(effect, do.PayOnBehalf)
+                self._report(on.PaymentReported(effect.payment_hash, lost, of_order))
             case do.Deliver():
                 self._report(on.DeliveryReported(effect.client, effect.letter_id, on.Delivery.NOT_CONNECTED))
 
@@ -213,7 +215,7 @@ class Performer:
             raise
         except NodeError as error:
             failed = PaymentResult(status=PaymentStatus.FAILED, failure=str(error))  # nothing was begun
-            self._report(on.PaymentReported(effect.payment_hash, failed))
+            self._report(on.PaymentReported(effect.payment_hash, failed, of_order=True))
             return
         payment = Payment(
             invoice=invoice,
@@ -224,7 +226,7 @@ class Performer:
         )
         result = await self._node.pay(payment)
         self._journal.note(f"payment on behalf {result.status.value}", payment_hashes=[effect.payment_hash])
-        self._report(on.PaymentReported(effect.payment_hash, result))
+        self._report(on.PaymentReported(effect.payment_hash, result, of_order=True))
 
     async def _track(self, effect: do.TrackPayment) -> None:
         result = await self._node.track_payment(effect.payment_hash)

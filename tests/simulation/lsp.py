@@ -180,7 +180,8 @@ class LspProcess(Process):
     def _pay(self, effect: do.PayOnBehalf) -> None:
         self.kernel.tell(self.name, "pays on behalf, for at most %d msat of fees", effect.fee_limit_msat)
         if not self.node.running:
-            self.enqueue(on.PaymentReported(effect.payment_hash, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+            lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
+            self.enqueue(on.PaymentReported(effect.payment_hash, lost, of_order=True))
             return
         order = Payment(
             invoice=self._decode[effect.invoice],
@@ -189,7 +190,7 @@ class LspProcess(Process):
             latest_expiry=effect.latest_expiry,
             timeout_seconds=effect.timeout_seconds,
         )
-        self.node.payments.pay(order, self.life, lambda result: self._paid(effect.payment_hash, result))
+        self.node.payments.pay(order, self.life, lambda result: self._paid(effect.payment_hash, result, of_order=True))
 
     def _track(self, payment_hash: bytes) -> None:
         if not self.node.running:
@@ -197,6 +198,6 @@ class LspProcess(Process):
             return
         self.node.payments.track(payment_hash, self.life, lambda result: self._paid(payment_hash, result))
 
-    def _paid(self, payment_hash: bytes, result: PaymentResult) -> None:
+    def _paid(self, payment_hash: bytes, result: PaymentResult, *, of_order: bool = False) -> None:
         self.kernel.tell(self.name, "its own payment: %s", result.status.value)
-        self.enqueue(on.PaymentReported(payment_hash, result))
+        self.enqueue(on.PaymentReported(payment_hash, result, of_order))

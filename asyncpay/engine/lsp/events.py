@@ -91,10 +91,12 @@ class PaymentReported:
 
     SUCCEEDED, FAILED and UNKNOWN are what the node says; IN_FLIGHT: it was lost sight of, and the engine asks again.
     An order that was on its way when the connection broke may still reach the node after it said FAILED or UNKNOWN.
+    of_order: the PayOnBehalf has ended with this. Otherwise it answers a TrackPayment, and may be older than an order.
     """
 
     payment_hash: bytes
     result: PaymentResult
+    of_order: bool = False
 
 
 class Delivery(Enum):

@@ -124,7 +124,8 @@ def reported(turn: Turn, event: PaymentReported) -> None:
     if attempt is None or attempt.state is not AttemptState.IN_FLIGHT:
         return
     own = turn.state.own
-    own.ordered.discard(event.payment_hash)
+    if event.of_order:
+        own.ordered.discard(event.payment_hash)
     block = turn.tables.blocks[attempt.block]
     result = event.result
     match result.status:
@@ -134,6 +135,8 @@ def reported(turn: Turn, event: PaymentReported) -> None:
             _track_again(turn, attempt)
         case PaymentStatus.SUCCEEDED:
             _paid(turn, block, attempt, result.preimage)
+        case _ if event.payment_hash in own.ordered:
+            pass  # the order may begin another attempt yet, and reports in the end
         case PaymentStatus.UNKNOWN if _may_order_again(turn, block, attempt):
             _pay(turn, block, attempt)  # stored, then stopped before the node heard of it
         case _ if _may_still_arrive(turn, attempt):

@@ -49,12 +49,14 @@ async def pay(lnd: Connection, payment: Payment, latest_expiry: int) -> PaymentR
             routes = await _routes(lnd, payment, decoded, latest_expiry)
         except LndRefusedError as error:
             return payments.failed(failure or error.details)
+        if asyncio.get_running_loop().time() >= give_up_at:
+            return payments.failed(failure or f"no route was found within {payment.timeout_seconds} s")
         refusals = await _send(lnd, payment, routes)
         result = await payments.track(lnd, payment.invoice.payment_hash)
         if result.status not in (PaymentStatus.FAILED, PaymentStatus.UNKNOWN):
             return result
         failure = ", ".join(sorted({why for why, _ in refusals})) or result.failure
-        if any(final for _, final in refusals) or asyncio.get_running_loop().time() >= give_up_at:
+        if any(final for _, final in refusals):
             break
     return payments.failed(failure)
 

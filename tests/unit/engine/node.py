@@ -90,7 +90,9 @@ class Node(ABC):
         self.pay_orders: list[PayOnBehalf] = []
         self.losses: list[str] = []
         self._queue: deque[LspEvent] = deque()
-        self._awaited: set[bytes] = set()
+        self.tells_payments = True
+        self._awaited: dict[bytes, bool] = {}
+        """Payments that the shell waits for, and whether by the order itself."""
         self._own_expiry: dict[bytes, int] = {}
         self._next_id = 0
 
@@ -317,20 +319,27 @@ class Node(ABC):
         if order.payment_hash not in self.paid:
             self._own_expiry[order.payment_hash] = order.latest_expiry
             self.paid[order.payment_hash] = PaymentResult(status=PaymentStatus.IN_FLIGHT)
-        self._await(order.payment_hash)
+        self._await(order.payment_hash, of_order=True)
 
-    def _await(self, payment_hash: bytes) -> None:
+    def _await(self, payment_hash: bytes, *, of_order: bool = False) -> None:
         """The shell has asked about a payment: it hears once it is decided, or at once if there is none."""
+        if not self.tells_payments:
+            return
         result = self.paid.get(payment_hash, PaymentResult(status=PaymentStatus.UNKNOWN))
         if result.status is PaymentStatus.IN_FLIGHT:
-            self._awaited.add(payment_hash)
+            self._awaited[payment_hash] = of_order or self._awaited.get(payment_hash, False)
         else:
-            self._queue.append(PaymentReported(payment_hash, result))
+            self._queue.append(PaymentReported(payment_hash, result, of_order))
+
+    def lose_sight(self) -> None:
+        """The call that carries the LSP's own order breaks; the shell asks again."""
+        if HASH in self._awaited:
+            self._awaited[HASH] = False
+        self._tell(PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT), of_order=True))
 
     def finish_own_payment(self, *, preimage: bytes | None, payment_hash: bytes = HASH) -> None:
         """The LSP's own payment is decided: with a preimage it succeeded."""
         status = PaymentStatus.FAILED if preimage is None else PaymentStatus.SUCCEEDED
         self.paid[payment_hash] = PaymentResult(status=status, preimage=preimage)
         if payment_hash in self._awaited:
-            self._awaited.discard(payment_hash)
-            self._tell(PaymentReported(payment_hash, self.paid[payment_hash]))
+            self._tell(PaymentReported(payment_hash, self.paid[payment_hash], self._awaited.pop(payment_hash)))

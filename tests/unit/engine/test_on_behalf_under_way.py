@@ -126,7 +126,7 @@ def test_after_a_crash_it_is_tracked_and_not_made_twice() -> None:
 
 def test_lost_sight_of_it_is_asked_for_again() -> None:
     world = paying_on_behalf()
-    world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+    world.lose_sight()
     world.sleep(4.9)
     assert world.did(TrackPayment) == []
     world.sleep(0.1)
@@ -186,7 +186,7 @@ def test_an_order_that_arrives_after_the_node_knew_of_none_is_not_lost_sight_of(
 def test_failed_after_a_break_it_is_given_up_once_no_order_can_arrive_any_more() -> None:
     """LND carries out an order also after a payment of the same hash has failed (InitPayment)."""
     world = paying_on_behalf()
-    world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+    world.lose_sight()
     world.finish_own_payment(preimage=None)
     world.connect(A)
     world.sleep(599)
@@ -197,7 +197,7 @@ def test_failed_after_a_break_it_is_given_up_once_no_order_can_arrive_any_more()
 
 def test_failed_after_a_break_the_height_at_which_any_order_has_expired_is_enough() -> None:
     world = paying_on_behalf()
-    world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+    world.lose_sight()
     world.finish_own_payment(preimage=None)
     world.mine_to(world.pay_orders[0].latest_expiry)
     world.sleep(5)
@@ -209,12 +209,30 @@ def test_ordered_again_once_after_each_break() -> None:
     for orders in (2, 3):
         world.paid.clear()  # the node never heard of it
         world._awaited.clear()
-        world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+        world.lose_sight()
         world.sleep(5)
         assert len(world.pay_orders) == orders
         world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.UNKNOWN)))
         assert len(world.pay_orders) == orders
     assert world.stage() is Stage.PAYING
+
+
+def test_an_older_answer_does_not_hide_that_the_order_is_still_carried_out() -> None:
+    """Asked twice after a crash, the node answers twice that it knows of none: with the first one the order begins."""
+    world = payer_away()
+    world.crash_before = PayOnBehalf
+    world.on_crash = lambda: setattr(world, "tells_payments", False)
+    world.release()
+    world.detach()
+    world.attach()
+    for status, seconds in ((PaymentStatus.UNKNOWN, 0), (PaymentStatus.UNKNOWN, 601), (PaymentStatus.FAILED, 0)):
+        world.feed(PaymentReported(HASH, PaymentResult(status=status)))
+        world.sleep(seconds)
+    world.connect(A)
+    assert (len(world.pay_orders), world.stage(), world.fates()) == (1, Stage.PAYING, ["held"])
+    failed = PaymentResult(status=PaymentStatus.FAILED)
+    world.feed(PaymentReported(HASH, failed, of_order=True))
+    assert world.fates() == ["forwarded"]
 
 
 def test_not_for_htlcs_that_are_going_on_chain() -> None:

@@ -202,8 +202,8 @@ async def test_parts_share_the_amount_and_the_fees_over_channels_with_room() -> 
 
 
 async def test_a_part_that_hangs_does_not_hide_that_another_has_settled() -> None:
-    hanging, settled = (ln.HTLCAttempt(status=status) for status in (ln.HTLCAttempt.IN_FLIGHT, ln.HTLCAttempt.SUCCEEDED))
-    settled.preimage = PREIMAGE
+    hanging = ln.HTLCAttempt(status=ln.HTLCAttempt.IN_FLIGHT)
+    settled = ln.HTLCAttempt(status=ln.HTLCAttempt.SUCCEEDED, preimage=PREIMAGE)
 
     class OneHangs(Lnd):
         async def SendToRouteV2(self, request: Any) -> Any:  # noqa: N802
@@ -246,6 +246,12 @@ async def test_a_route_that_always_fails_is_given_up() -> None:
     lnd = Lnd(end=lambda _: failed_by(1))
     assert (await pay(lnd)).status is PaymentStatus.FAILED
     assert len(lnd.sent) == pinned.MOST_ATTEMPTS
+
+
+async def test_nothing_is_sent_once_the_time_is_over() -> None:
+    lnd = Lnd()
+    result = await pay(lnd, timeout_seconds=0)
+    assert (result.status, result.failure, lnd.sent) == (PaymentStatus.FAILED, "no route was found within 0 s", [])
 
 
 async def test_a_call_that_broke_has_not_failed() -> None:

@@ -69,8 +69,8 @@ def perform(effect: do.Effect, error: Exception, **answers: Any) -> list[LspEven
     return reports
 
 
-def in_flight() -> LspEvent:
-    return on.PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT))
+def in_flight(*, of_order: bool) -> LspEvent:
+    return on.PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT), of_order)
 
 
 AWAY = NodeUnreachableError("LND at x is away")
@@ -83,8 +83,8 @@ def test_an_answer_that_never_left_is_told() -> None:
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED])
 def test_a_payment_whose_fate_is_not_known_counts_as_under_way(error: Exception) -> None:
-    assert perform(ORDER, error, decode_invoice=object()) == [in_flight()]
-    assert perform(do.TrackPayment(HASH), error) == [in_flight()]
+    assert perform(ORDER, error, decode_invoice=object()) == [in_flight(of_order=True)]
+    assert perform(do.TrackPayment(HASH), error) == [in_flight(of_order=False)]
 
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED])
@@ -100,11 +100,11 @@ def test_terms_that_the_node_does_not_tell(error: Exception) -> None:
 def test_a_payment_that_cannot_begin_has_failed() -> None:
     (report,) = perform(ORDER, REFUSED)
     assert isinstance(report, on.PaymentReported)
-    assert report.result.status is PaymentStatus.FAILED
+    assert (report.result.status, report.of_order) == (PaymentStatus.FAILED, True)
 
 
 def test_an_invoice_that_could_not_be_read_because_the_node_is_away_has_not_failed() -> None:
-    assert perform(ORDER, AWAY) == [in_flight()]
+    assert perform(ORDER, AWAY) == [in_flight(of_order=True)]
 
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED, PeerNotConnectedError(PEER)])
