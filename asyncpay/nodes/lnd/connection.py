@@ -41,6 +41,8 @@ _OPTIONS = [
 _ABSENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 _NOT_READY = ("waiting to start", "wallet locked", "wallet not created", "process of starting", "shutting down")
 """What an LND that comes up or goes down says, under a code that it uses for everything."""
+_BROKEN = ("RST_STREAM", "Stream removed", "stream terminated")
+"""What gRPC says for itself of a call that broke, as INTERNAL or UNKNOWN: LND may have done what it was asked, or not."""
 
 
 class LndRefusedError(NodeError):
@@ -95,7 +97,7 @@ class Connection:
         except grpc.aio.AioRpcError as error:
             details = error.details() or error.code().name
             sentence = f"LND at {self.address} did not {what}: {details}"
-            if error.code() in _ABSENT or any(words in details for words in _NOT_READY):
+            if error.code() in _ABSENT or any(words in details for words in (*_NOT_READY, *_BROKEN)):
                 raise NodeUnreachableError(sentence) from None
             raise LndRefusedError(sentence, error.code(), details) from None
         except asyncio.CancelledError:

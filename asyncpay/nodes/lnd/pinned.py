@@ -20,7 +20,7 @@ from typing import Any
 import grpc
 
 from asyncpay.lightning import PaymentResult, PaymentStatus
-from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, MAX_ROUTE_BLOCKS, Payment
+from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, MAX_ROUTE_BLOCKS, NodeUnreachableError, Payment
 from asyncpay.nodes.lnd import payments, reach
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.proto import lightning_pb2 as ln
@@ -31,6 +31,17 @@ FINAL_PADDING_BLOCKS = 3
 MOST_ATTEMPTS = 20
 BASIC_MPP = frozenset({16, 17})
 """`basic_mpp` (BOLT 9), required and optional."""
+NOT_SENT = (
+    "attempted value exceeds payment amount",
+    "payment has settled htlcs",
+    "payment has failure reason",
+    "payment is already succeeded",
+    "payment has already failed",
+    "invoice is already paid",
+)
+"""LND's words (payments/db/errors.go) for a part that it does not add to a payment. After any other error of
+SendToRouteV2 the part may have been sent, or be sent yet.
+"""
 
 
 async def pay(lnd: Connection, payment: Payment, latest_expiry: int) -> PaymentResult:
@@ -53,7 +64,9 @@ async def pay(lnd: Connection, payment: Payment, latest_expiry: int) -> PaymentR
             return payments.failed(failure or f"no route was found within {payment.timeout_seconds} s")
         refusals = await _send(lnd, payment, routes)
         result = await payments.track(lnd, payment.invoice.payment_hash)
-        if result.status not in (PaymentStatus.FAILED, PaymentStatus.UNKNOWN):
+        if result.status is PaymentStatus.UNKNOWN:
+            raise NodeUnreachableError(f"LND at {lnd.address} does not know the payment that it was sent the parts of")
+        if result.status is not PaymentStatus.FAILED:
             return result
         failure = ", ".join(sorted({why for why, _ in refusals})) or result.failure
         if any(final for _, final in refusals):
@@ -201,6 +214,8 @@ async def _send_part(lnd: Connection, payment: Payment, route: ln.Route) -> tupl
             request = router.SendToRouteRequest(payment_hash=payment_hash, route=route)
             attempt = await lnd.router.SendToRouteV2(request)
     except LndRefusedError as error:
+        if not any(words in error.details for words in NOT_SENT):
+            raise NodeUnreachableError(str(error)) from None
         return error.details, False
     if attempt.status == ln.HTLCAttempt.SUCCEEDED:
         return None

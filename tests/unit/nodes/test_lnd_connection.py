@@ -35,6 +35,8 @@ def anyio_backend() -> str:
             NodeUnreachableError,
         ),
         (grpc.StatusCode.UNKNOWN, "routerrpc server shutting down", NodeUnreachableError),
+        (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2", NodeUnreachableError),
+        (grpc.StatusCode.UNKNOWN, "Stream removed", NodeUnreachableError),
         (grpc.StatusCode.UNKNOWN, "permission denied", LndRefusedError),
         (grpc.StatusCode.NOT_FOUND, "peer is not connected", LndRefusedError),
     ],

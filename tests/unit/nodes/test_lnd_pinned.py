@@ -262,6 +262,33 @@ async def test_a_call_that_broke_has_not_failed() -> None:
         await pay(Lnd(end=end))
 
 
+@pytest.mark.parametrize(
+    ("said", "known", "decided"),
+    [
+        ("payment has failure reason", True, True),
+        ("attempted value exceeds payment amount: attempted=2 mSAT, payment amount=1 mSAT", True, True),
+        ("payment has failure reason", False, False),  # LND had forgotten it, or never stored it
+        ("Received RST_STREAM with error code 2", True, False),
+        ("database is locked", True, False),
+    ],
+)
+async def test_only_lnds_word_that_a_part_was_not_added_means_that_it_was_not_sent(
+    said: str, known: bool, decided: bool
+) -> None:
+    lnd = Lnd()
+
+    def end(_: Any) -> ln.HTLCAttempt:
+        lnd.payment = ln.Payment(status=ln.Payment.FAILED) if known else None
+        raise LndRefusedError("LND did not send", grpc.StatusCode.UNKNOWN, said)
+
+    lnd.end = end
+    if decided:
+        assert (await pay(lnd)).status is PaymentStatus.FAILED
+    else:
+        with pytest.raises(NodeUnreachableError):
+            await pay(lnd)
+
+
 async def test_what_lnd_knows_is_not_sent_again() -> None:
     for status, said in ((ln.Payment.SUCCEEDED, PaymentStatus.SUCCEEDED), (ln.Payment.FAILED, PaymentStatus.FAILED)):
         lnd = Lnd()
