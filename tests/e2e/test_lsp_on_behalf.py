@@ -29,7 +29,7 @@ from harness.testbed import Testbed
 from harness.topology import load
 from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
 
-AMOUNT_MSAT = 3_600_000
+AMOUNT_MSAT = 36_000_000
 """Three parts of it bring enough each (policy on_behalf_min_part_msat)."""
 
 

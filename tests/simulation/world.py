@@ -43,7 +43,7 @@ from .wallet import Order, WalletProcess
 
 AMOUNT_MSAT = 100_000_000
 BALANCE_MSAT = 10_000_000_000
-LSP_POLICY = Policy(on_behalf_margin_blocks=40)
+LSP_POLICY = Policy(on_behalf_margin_blocks=40, on_behalf_min_part_msat=1_000_000)
 INVOICE_SECONDS = 14 * 86_400
 MIN_FINAL_BLOCKS = 24
 PID = sha256(b"pid").digest()

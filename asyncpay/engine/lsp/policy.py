@@ -24,7 +24,8 @@ class Policy:
     on_behalf_margin_blocks: from the expiry of a payment's own HTLCs to the height at which the node itself fails the
         incoming ones. LND takes its time to end an own HTLC on chain, where the payee may still take it.
     on_behalf_timeout_seconds: how long the node may go on trying to pay on behalf.
-    on_behalf_min_part_msat: no invoice is paid for parts that bring less each: to claim one on chain costs as much.
+    on_behalf_min_part_msat: no invoice is paid for parts that bring less each. It must be twice what it costs to claim
+        one on chain, because LND spends at most half of an HTLC's value on that (contractcourt/config.go).
     max_on_behalf, max_on_behalf_msat: payments on behalf under way at a time, and what they may cost together.
     max_on_behalf_client, max_on_behalf_client_msat: those for one client.
     track_again_seconds: before the node is asked again for an own payment that was lost sight of.
@@ -63,7 +64,7 @@ class Policy:
     incomplete_seconds: int = 120
     on_behalf_margin_blocks: int = 144
     on_behalf_timeout_seconds: int = 60
-    on_behalf_min_part_msat: int = 1_000_000
+    on_behalf_min_part_msat: int = 10_000_000
     max_on_behalf: int = 100
     max_on_behalf_msat: int = 20_000_000_000
     max_on_behalf_client: int = 10

@@ -180,6 +180,17 @@ def test_not_for_a_part_that_could_not_be_claimed_on_chain(least_msat: int, dust
     assert len(world.pay_orders) == orders
 
 
+@pytest.mark.parametrize(("amount_msat", "orders"), [(9_999_999, 0), (10_000_000, 1)])
+def test_not_by_default_for_a_part_whose_half_does_not_pay_for_its_claim(amount_msat: int, orders: int) -> None:
+    """LND spends no more than half of it on that. At 25 sat/vB the claim (BOLT 3: about 180 vB) costs 4,500 sat."""
+    world = World(policy=Policy())
+    world.block(invoice="lnbcrt1", amount_msat=amount_msat, read_as=invoice(amount_msat=amount_msat))
+    world.pay(amount_msat, incoming_amount_msat=amount_msat)
+    world.disconnect(A)
+    world.release()
+    assert len(world.pay_orders) == orders
+
+
 def _second_payment(world: World, client: NodeId = A) -> bytes:
     """A payment of 1000 for another invoice, released too; its pid."""
     pid, preimage = b"2" * 32, b"t" * 32
