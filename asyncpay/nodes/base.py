@@ -73,6 +73,8 @@ class Payment:
         that were checked: none locks longer, and each costs no more than its share of fee_limit_msat. So whatever
         becomes of the calls, and in whatever order the node hears of them, it can neither cost nor lock more. FAILED at
         once unless the node can pay on behalf (capabilities).
+    incoming_msat, incoming_expiry: what comes in for this payment, and until which height, beside latest_expiry. Then
+        the node keeps at least what it would by forwarding over the channels through which the payment leaves.
     """
 
     invoice: Invoice
@@ -85,6 +87,8 @@ class Payment:
     timeout_seconds: int = 60
     through: NodeId | None = None
     latest_expiry: int | None = None
+    incoming_msat: int | None = None
+    incoming_expiry: int | None = None
 
 
 MAX_EXPIRY_SECONDS = 365 * 86_400

@@ -222,6 +222,8 @@ class Performer:
             amount_msat=effect.amount_msat,
             fee_limit_msat=effect.fee_limit_msat,
             latest_expiry=effect.latest_expiry,
+            incoming_msat=effect.incoming_msat,
+            incoming_expiry=effect.incoming_expiry,
             timeout_seconds=effect.timeout_seconds,
         )
         result = await self._node.pay(payment)

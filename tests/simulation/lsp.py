@@ -188,6 +188,8 @@ class LspProcess(Process):
             amount_msat=effect.amount_msat,
             fee_limit_msat=effect.fee_limit_msat,
             latest_expiry=effect.latest_expiry,
+            incoming_msat=effect.incoming_msat,
+            incoming_expiry=effect.incoming_expiry,
             timeout_seconds=effect.timeout_seconds,
         )
         self.node.payments.pay(order, self.life, lambda result: self._paid(effect.payment_hash, result, of_order=True))

@@ -91,6 +91,8 @@ class PayOnBehalf:
     """Pay this invoice, unless the node knows a payment of that hash; then report as PaymentReported.
 
     latest_expiry: the height by which every HTLC that is sent must have expired; the node's own route is checked.
+    incoming_msat, incoming_expiry: what the held parts bring, and when the first of them expires. The node may pay over
+        another channel than the payer's onion names, and keeps what forwarding over that one would bring.
     """
 
     payment_hash: bytes
@@ -98,6 +100,8 @@ class PayOnBehalf:
     amount_msat: int
     fee_limit_msat: int
     latest_expiry: int
+    incoming_msat: int
+    incoming_expiry: int
     timeout_seconds: int
 
 

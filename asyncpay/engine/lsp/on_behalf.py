@@ -202,6 +202,7 @@ def _pay(turn: Turn, block: Block, attempt: Attempt) -> None:
     own.ordered.add(attempt.payment_hash)
     if attempt.payment_hash in own.unsure_until:
         own.repeated.add(attempt.payment_hash)
+    held = [part.htlc for part in turn.tables.parts(block) if part.verdict is None]
     turn.do(
         PayOnBehalf(
             payment_hash=attempt.payment_hash,
@@ -209,6 +210,8 @@ def _pay(turn: Turn, block: Block, attempt: Attempt) -> None:
             amount_msat=block.amount_msat,
             fee_limit_msat=attempt.fee_limit_msat,
             latest_expiry=attempt.latest_expiry,
+            incoming_msat=sum(htlc.incoming_amount_msat for htlc in held),
+            incoming_expiry=min(htlc.incoming_expiry for htlc in held),
             timeout_seconds=turn.policy.on_behalf_timeout_seconds,
         )
     )

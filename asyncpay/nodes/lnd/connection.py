@@ -42,7 +42,7 @@ _ABSENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.
 _NOT_READY = ("waiting to start", "wallet locked", "wallet not created", "process of starting", "shutting down")
 """What an LND that comes up or goes down says, under a code that it uses for everything."""
 _BROKEN = ("RST_STREAM", "Stream removed", "stream terminated")
-"""What gRPC says for itself of a call that broke, as INTERNAL or UNKNOWN: LND may have done what it was asked, or not."""
+"""What gRPC says for itself of a call that broke, as INTERNAL or UNKNOWN. LND may have done its part, or not."""
 
 
 class LndRefusedError(NodeError):

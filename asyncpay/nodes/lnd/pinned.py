@@ -15,13 +15,14 @@ the parts that can be settled never bring more than the amount, and never cost m
 
 import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import grpc
 
-from asyncpay.lightning import PaymentResult, PaymentStatus
+from asyncpay.lightning import ForwardingPolicy, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, MAX_ROUTE_BLOCKS, NodeUnreachableError, Payment
-from asyncpay.nodes.lnd import payments, reach
+from asyncpay.nodes.lnd import payments, reach, terms
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
@@ -90,6 +91,23 @@ def check(route: ln.Route, payment: Payment, share_msat: int, latest_expiry: int
     return None
 
 
+def check_kept(route: ln.Route, payment: Payment, share_msat: int, policy: ForwardingPolicy | None) -> str | None:
+    """Why a route leaves this node less than forwarding over its first channel would, whose policy this is; or None."""
+    if payment.incoming_msat is None or payment.incoming_expiry is None:
+        return None
+    if policy is None:
+        return "LND knows no forwarding policy of its own for the route's first channel"
+    base_msat = policy.fee_base_msat * share_msat // payment.amount_msat
+    fee_msat = base_msat + replace(policy, fee_base_msat=0).fee_msat(route.total_amt_msat)
+    kept_msat = payment.incoming_msat * share_msat // payment.amount_msat - route.total_amt_msat
+    if kept_msat < fee_msat:
+        return f"LND's route leaves {kept_msat} msat, forwarding over its first channel would earn {fee_msat}"
+    kept_blocks = payment.incoming_expiry - route.total_time_lock
+    if kept_blocks < policy.cltv_delta_blocks:
+        return f"LND's route leaves {kept_blocks} blocks, forwarding over its first channel {policy.cltv_delta_blocks}"
+    return None
+
+
 def _unfit(payment: Payment, decoded: ln.PayReq) -> str | None:
     if decoded.blinded_paths:
         return BLINDED_PATHS_REFUSED
@@ -121,13 +139,18 @@ async def _equal_parts(
     lnd: Connection, payment: Payment, decoded: ln.PayReq, latest_expiry: int, parts: int
 ) -> list[ln.Route]:
     least_msat, rest_msat = divmod(payment.amount_msat, parts)
-    room_msat = await _room_msat(lnd) if parts > 1 else {}
+    channels = await _first_hops(lnd)
+    room_msat = {name: _room_msat(channel) for name, channel in channels.items()} if parts > 1 else {}
     routes: list[ln.Route] = []
     for share_msat in [least_msat] * (parts - 1) + [least_msat + rest_msat]:
-        first_hops = [channel for channel, room in room_msat.items() if room >= share_msat]
+        first_hops = [name for name, room in room_msat.items() if room >= share_msat]
         if parts > 1 and not first_hops:
             raise _refused(f"no channel has room for one of {parts} parts")
         route = await _route(lnd, payment, decoded, latest_expiry, share_msat, first_hops)
+        channel = channels.get(route.hops[0].chan_id)
+        policy = None if channel is None else await terms.policy_of(lnd, channel)
+        if (why := check_kept(route, payment, share_msat, policy)) is not None:
+            raise _refused(why)
         if parts > 1:
             room_msat[route.hops[0].chan_id] -= route.total_amt_msat
         routes.append(route)
@@ -166,13 +189,14 @@ async def _route(
     return route
 
 
-async def _room_msat(lnd: Connection) -> dict[int, int]:
-    """What each usable channel could send."""
-    return {
-        channel.chan_id: 1_000 * (channel.local_balance - channel.local_constraints.chan_reserve_sat)
-        for channel in await reach.open_channels(lnd)
-        if channel.active
-    }
+async def _first_hops(lnd: Connection) -> dict[int, ln.Channel]:
+    """The usable channels, by the names that LND's routes call them by."""
+    return {channel.chan_id: channel for channel in await reach.open_channels(lnd) if channel.active}
+
+
+def _room_msat(channel: ln.Channel) -> int:
+    """What it could send at most."""
+    return 1_000 * (channel.local_balance - channel.local_constraints.chan_reserve_sat)
 
 
 async def _send(lnd: Connection, payment: Payment, routes: Sequence[ln.Route]) -> list[tuple[str, bool]]:

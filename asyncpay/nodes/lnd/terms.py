@@ -26,7 +26,7 @@ async def channel_terms(lnd: Connection, peers: Collection[NodeId]) -> list[Chan
                 ChannelTerms(
                     peer=link.peer,
                     names=link.aliases | {link.short_channel_id},
-                    policy=await _policy(lnd, channel),
+                    policy=await policy_of(lnd, channel),
                     dust_msat=dust_msat(channel),
                 )
             )
@@ -55,8 +55,11 @@ def own_policy(edge: ln.ChannelEdge, peer: NodeId) -> ForwardingPolicy | None:
     )
 
 
-async def _policy(lnd: Connection, channel: ln.Channel) -> ForwardingPolicy | None:
-    """By the funding output: LND's graph knows a channel under one name only, and not always the same."""
+async def policy_of(lnd: Connection, channel: ln.Channel) -> ForwardingPolicy | None:
+    """The node's own policy for a channel of its own, None if LND knows none (yet).
+
+    By the funding output: LND's graph knows a channel under one name only, and not always the same.
+    """
     try:
         with lnd.calling(f"tell its policy for channel {channel.channel_point}"):
             request = ln.ChanInfoRequest(chan_point=channel.channel_point)

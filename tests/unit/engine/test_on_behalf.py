@@ -150,6 +150,16 @@ def test_the_lsp_keeps_its_own_cltv_delta() -> None:
     assert [order.latest_expiry for order in world.pay_orders] == [FINAL_EXPIRY + 80 - 500]
 
 
+def test_the_node_is_told_what_comes_in_because_it_may_pay_over_another_channel() -> None:
+    world = World()
+    world.block(invoice="lnbcrt1")
+    world.pay(600, incoming_amount_msat=700, incoming_expiry=FINAL_EXPIRY + 300)
+    world.pay(600, incoming_amount_msat=650, incoming_expiry=FINAL_EXPIRY + 400)
+    world.disconnect(A)
+    world.release()
+    assert [(order.incoming_msat, order.incoming_expiry) for order in world.pay_orders] == [(1350, FINAL_EXPIRY + 300)]
+
+
 def test_where_the_onion_names_a_node_the_dearest_of_its_channels_counts() -> None:
     world = World()
     world.policies[CHANNEL_A] = ForwardingPolicy(fee_base_msat=50, fee_ppm=0, cltv_delta_blocks=0)

@@ -89,6 +89,7 @@ class Lnd:
             ln.Channel(active=True, chan_id=9, local_balance=1),
             ln.Channel(active=False, chan_id=11, local_balance=100),
         ]
+        self.policy = ln.RoutingPolicy()
         self.address = "lnd:10009"
         self.lightning = self.router = self
 
@@ -104,6 +105,9 @@ class Lnd:
 
     async def ListChannels(self, *_: Any, **__: Any) -> Any:  # noqa: N802
         return SimpleNamespace(channels=self.channels)
+
+    async def GetChanInfo(self, *_: Any, **__: Any) -> ln.ChannelEdge:  # noqa: N802
+        return ln.ChannelEdge(node1_pub="me", node1_policy=self.policy, node2_pub="01" * 33)
 
     async def QueryRoutes(self, request: Any, **_: Any) -> Any:  # noqa: N802
         self.asked.append(request)
@@ -160,6 +164,32 @@ async def test_a_route_that_breaks_a_limit_is_not_used_although_lnd_names_it(bad
     assert result.status is PaymentStatus.FAILED
     assert why in result.failure
     assert lnd.sent == []
+
+
+@pytest.mark.parametrize(
+    ("incoming_msat", "incoming_expiry", "why"),
+    [
+        (1_001 + 1 + 10 + 100, LATEST + 80, None),  # 1 msat is the route's fee; base fee, 10 %, and delta are kept
+        (1_001 + 1 + 10 + 99, LATEST + 80, "leaves 109 msat, forwarding over its first channel would earn 110"),
+        (1_001 + 1 + 10 + 100, LATEST + 79, "leaves 79 blocks, forwarding over its first channel 80"),
+    ],
+)
+async def test_the_node_keeps_what_forwarding_over_the_first_channel_would_bring(
+    incoming_msat: int, incoming_expiry: int, why: str | None
+) -> None:
+    """Whatever channel the payer's onion named, whose fees the fee limit leaves out already."""
+    lnd = Lnd(find=lambda _: route(1_001, 1, LATEST))
+    lnd.policy = ln.RoutingPolicy(fee_base_msat=10, fee_rate_milli_msat=100_000, time_lock_delta=80)
+    result = await pay(lnd, max_parts=1, incoming_msat=incoming_msat, incoming_expiry=incoming_expiry)
+    assert (result.status is PaymentStatus.SUCCEEDED, len(lnd.sent)) == ((True, 1) if why is None else (False, 0))
+    assert why is None or why in result.failure
+
+
+async def test_a_first_channel_of_unknown_policy_is_not_used() -> None:
+    lnd = Lnd(find=lambda _: route(1_001, first_channel=99))
+    result = await pay(lnd, max_parts=1, incoming_msat=9_999, incoming_expiry=9_999)
+    assert (result.status, lnd.sent) == (PaymentStatus.FAILED, [])
+    assert "knows no forwarding policy" in result.failure
 
 
 async def test_a_route_at_its_limits_is_used() -> None:

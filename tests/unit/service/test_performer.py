@@ -27,7 +27,14 @@ PEER = bytes.fromhex("02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b9
 KEY = HtlcKey(ChannelId.from_name(1), 2)
 MESSAGE = OnionMessage(PEER, bytes(1366))
 ORDER = do.PayOnBehalf(
-    payment_hash=HASH, invoice="lnbcrt1", amount_msat=1, fee_limit_msat=1, latest_expiry=1, timeout_seconds=1
+    payment_hash=HASH,
+    invoice="lnbcrt1",
+    amount_msat=1,
+    fee_limit_msat=1,
+    latest_expiry=1,
+    incoming_msat=1,
+    incoming_expiry=1,
+    timeout_seconds=1,
 )
 RELEASED = ReleaseReply(unblock_hash=HASH, status=ReleaseStatus.RELEASED)
 ACCEPTED = BlockReply(unblock_hash=HASH, status=BlockStatus.ACCEPTED)
