@@ -114,7 +114,8 @@ def describe(policy: Policy, node: Capabilities) -> dict[str, object]:
 
 LEAST_ON_BEHALF_MARGIN_BLOCKS = 40
 """For a channel that is closed at an own HTLC's expiry: its commitment and the HTLC's timeout must confirm, and LND
-0.21 sees no hurry in either (contractcourt/channel_arbitrator.go: an own payment has no incoming HTLC to protect).
+0.21 sees no hurry in either (contractcourt/channel_arbitrator.go: an own payment has no incoming HTLC to protect). It
+counts on a feerate that this node set itself, so the adapter begins no route with a channel that the peer opened.
 """
 
 

@@ -140,15 +140,17 @@ async def _equal_parts(
 ) -> list[ln.Route]:
     least_msat, rest_msat = divmod(payment.amount_msat, parts)
     channels = await _first_hops(lnd)
-    room_msat = {name: _room_msat(channel) for name, channel in channels.items()} if parts > 1 else {}
+    room_msat = {name: _room_msat(channel) for name, channel in channels.items()}
     routes: list[ln.Route] = []
     for share_msat in [least_msat] * (parts - 1) + [least_msat + rest_msat]:
-        first_hops = [name for name, room in room_msat.items() if room >= share_msat]
-        if parts > 1 and not first_hops:
-            raise _refused(f"no channel has room for one of {parts} parts")
+        first_hops = [name for name, room in room_msat.items() if parts == 1 or room >= share_msat]
+        if not first_hops:
+            raise _refused(f"no usable channel that this node opened has room for one of {parts} parts")
         route = await _route(lnd, payment, decoded, latest_expiry, share_msat, first_hops)
         channel = channels.get(route.hops[0].chan_id)
-        policy = None if channel is None else await terms.policy_of(lnd, channel)
+        if channel is None:
+            raise _refused("LND's route begins with a channel that this node did not open")
+        policy = await terms.policy_of(lnd, channel)
         if (why := check_kept(route, payment, share_msat, policy)) is not None:
             raise _refused(why)
         if parts > 1:
@@ -190,8 +192,14 @@ async def _route(
 
 
 async def _first_hops(lnd: Connection) -> dict[int, ln.Channel]:
-    """The usable channels, by the names that LND's routes call them by."""
-    return {channel.chan_id: channel for channel in await reach.open_channels(lnd) if channel.active}
+    """The usable channels that this node opened, by the names that LND's routes call them by.
+
+    Whoever opened a channel sets the feerate of its commitment transaction (BOLT 2, update_fee). LND closes a channel
+    at an own HTLC's expiry, and spends next to nothing on getting that confirmed (contractcourt: an own payment has no
+    incoming HTLC to protect). A peer that set the feerate low could outlast the margin, and then claim the HTLC.
+    """
+    channels = await reach.open_channels(lnd)
+    return {channel.chan_id: channel for channel in channels if channel.active and channel.initiator}
 
 
 def _room_msat(channel: ln.Channel) -> int:

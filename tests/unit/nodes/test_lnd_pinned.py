@@ -85,11 +85,12 @@ class Lnd:
         self.followed: list[Any] = []
         self.payment: ln.Payment | None = None
         self.channels = [
-            ln.Channel(active=True, chan_id=7, local_balance=1),
-            ln.Channel(active=True, chan_id=9, local_balance=1),
-            ln.Channel(active=False, chan_id=11, local_balance=100),
+            ln.Channel(active=True, initiator=True, chan_id=7, local_balance=1),
+            ln.Channel(active=True, initiator=True, chan_id=9, local_balance=1),
+            ln.Channel(active=False, initiator=True, chan_id=11, local_balance=100),
+            ln.Channel(active=True, chan_id=13, local_balance=100),
         ]
-        self.policy = ln.RoutingPolicy()
+        self.policy: ln.RoutingPolicy | None = ln.RoutingPolicy()
         self.address = "lnd:10009"
         self.lightning = self.router = self
 
@@ -186,10 +187,23 @@ async def test_the_node_keeps_what_forwarding_over_the_first_channel_would_bring
 
 
 async def test_a_first_channel_of_unknown_policy_is_not_used() -> None:
-    lnd = Lnd(find=lambda _: route(1_001, first_channel=99))
+    lnd = Lnd()
+    lnd.policy = None
     result = await pay(lnd, max_parts=1, incoming_msat=9_999, incoming_expiry=9_999)
     assert (result.status, lnd.sent) == (PaymentStatus.FAILED, [])
     assert "knows no forwarding policy" in result.failure
+
+
+async def test_no_route_begins_with_a_channel_whose_feerate_the_peer_sets() -> None:
+    """It could keep LND's close from confirming until the held parts have gone back, and take the payment then."""
+    lnd = Lnd(find=lambda _: route(1_001, first_channel=13))
+    result = await pay(lnd, max_parts=1)
+    assert (result.status, lnd.sent) == (PaymentStatus.FAILED, [])
+    assert "begins with a channel that this node did not open" in result.failure
+    assert [list(asked.outgoing_chan_ids) for asked in lnd.asked] == [[7, 9]]
+    del lnd.channels[:3]
+    assert "no usable channel that this node opened" in (await pay(lnd)).failure
+    assert len(lnd.asked) == 1
 
 
 async def test_a_route_at_its_limits_is_used() -> None:
