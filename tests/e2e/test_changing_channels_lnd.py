@@ -60,10 +60,11 @@ async def accept_zero_conf(testbed: Testbed) -> None:
     The stubs of this project lack `ChannelAcceptor`. A request begins with node_pubkey (33 bytes), chain_hash and
     pending_chan_id (32 each); the answer is accept = 1, pending_chan_id = 2 and zero_conf = 11.
     """
-    files = (testbed.containers.read("LSP", path) for path in (f"{LND_DIR}/tls.cert", MACAROON))
+    credentials = access.credentials(testbed.containers.read("LSP", f"{LND_DIR}/tls.cert"))
     address = testbed.containers.address("LSP", GRPC_PORT)
-    async with grpc.aio.secure_channel(address, access.credentials(*files), options=access.OPTIONS) as channel:
-        asked = channel.stream_stream("/lnrpc.Lightning/ChannelAcceptor")()
+    async with grpc.aio.secure_channel(address, credentials, options=access.OPTIONS) as channel:
+        calls = access.with_macaroon(channel, testbed.containers.read("LSP", MACAROON))
+        asked = calls.stream_stream("/lnrpc.Lightning/ChannelAcceptor")()
         async for request in asked:
             assert request[:2] + request[35:37] + request[69:71] == b"\x0a\x21\x12\x20\x1a\x20"
             await asked.write(b"\x08\x01" + b"\x12\x20" + request[71:103] + b"\x58\x01")
