@@ -265,8 +265,8 @@ class Capabilities:
         otherwise only when the payer is back, and decisions wait for that.
     pays_on_behalf: it can pay an invoice whose hash it also holds incoming HTLCs for.
     metadata_with_slack: it can send an invoice's payment metadata in a payment that has slack.
-    cutoff_blocks: the node itself fails a held HTLC this many blocks before its incoming expiry, and an
-        answer after that is an error; None if it never does.
+    cutoff_blocks: from this many blocks before its incoming expiry on, the node itself fails a held HTLC, at the latest
+        when it would offer it again, and an answer may be an error; None if it never does.
     """
 
     transit_release: Capability

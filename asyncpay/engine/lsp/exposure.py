@@ -52,17 +52,26 @@ def limits(turn: Turn, block: Block, channels: Iterable[ChannelTerms]) -> Limits
 
 
 def full(turn: Turn, block: Block) -> str | None:
-    """Why no further own payment for this client may begin now; None if one may."""
-    policy = turn.policy
-    attempts = turn.tables.in_flight()
-    theirs = [each for each in attempts if turn.tables.blocks[each.block].client == block.client]
-    for whose, under_way, most, most_msat in (
-        ("of this client", theirs, policy.max_on_behalf_client, policy.max_on_behalf_client_msat),
-        ("in all", attempts, policy.max_on_behalf, policy.max_on_behalf_msat),
+    """Why no further own payment for this client may begin now; None if one may.
+
+    What was paid stays at stake until the payer's node has let go of the parts that are claimed for it.
+    """
+    policy, tables = turn.policy, turn.tables
+    attempts = tables.in_flight()
+    theirs = [each for each in attempts if tables.blocks[each.block].client == block.client]
+    for whose, under_way, claimed_msat, most, most_msat in (
+        (
+            "of this client",
+            theirs,
+            tables.claimed_msat(block.client),
+            policy.max_on_behalf_client,
+            policy.max_on_behalf_client_msat,
+        ),
+        ("in all", attempts, tables.claimed_msat(), policy.max_on_behalf, policy.max_on_behalf_msat),
     ):
-        cost_msat = sum(turn.tables.blocks[each.block].amount_msat + each.fee_limit_msat for each in under_way)
-        if len(under_way) >= most or cost_msat + block.amount_msat > most_msat:
-            return f"{len(under_way)} payments, {cost_msat} msat, are under way {whose}"
+        cost_msat = sum(tables.blocks[each.block].amount_msat + each.fee_limit_msat for each in under_way)
+        if len(under_way) >= most or cost_msat + claimed_msat + block.amount_msat > most_msat:
+            return f"{whose}, {len(under_way)} payments of {cost_msat} msat are under way, {claimed_msat} msat claimed"
     return None
 
 

@@ -36,7 +36,8 @@ def start(turn: Turn, block: Block) -> None:
     if turn.now < asked_at + turn.policy.query_terms_seconds or not _called_for(turn, block):
         return
     if exposure.full(turn, block) is not None:
-        return  # looked at again when one of those is decided
+        turn.state.own.query_again_at[block.key] = turn.now + turn.policy.query_terms_seconds
+        return
     turn.state.own.queried_at[block.key] = turn.now
     next_peers = {links.next_peer(turn, part.htlc) for part in turn.tables.parts(block)}
     peers = frozenset(peer for peer in next_peers if peer is not None) | {block.client}
@@ -58,6 +59,8 @@ def terms_reported(turn: Turn, event: TermsReported) -> None:
         limits = exposure.limits(turn, block, event.channels)
     except exposure.NotCoveredError as error:
         refusal = refusal or str(error)
+    if exposure.full(turn, block) is not None:
+        turn.state.own.query_again_at[block.key] = turn.now + turn.policy.query_terms_seconds
     if refusal is not None:
         turn.log("not paid on behalf", block, because=refusal)
         return

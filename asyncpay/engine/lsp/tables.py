@@ -18,7 +18,7 @@ from asyncpay.engine.lsp.records import (
     Record,
     Webhook,
 )
-from asyncpay.lightning import HtlcKey, NodeId
+from asyncpay.lightning import HtlcKey, NodeId, Verdict
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -63,6 +63,7 @@ class Tables:
     _letters_of: Index[NodeId, bytes] = field(default_factory=Index)
     _delivered_to: Index[NodeId, bytes] = field(default_factory=Index)
     _webhooks_of: Index[NodeId, str] = field(default_factory=Index)
+    _claimed_msat: Counter[NodeId] = field(default_factory=Counter)
     _block_bytes: Counter[NodeId] = field(default_factory=Counter)
     _all_block_bytes: int = 0
 
@@ -111,6 +112,12 @@ class Tables:
         """Payments on behalf that are not decided."""
         return [self.attempts[payment_hash] for payment_hash in self._in_flight]
 
+    def claimed_msat(self, client: NodeId | None = None) -> int:
+        """Parts that are claimed with the preimage, and that the payer's node has not let go of yet; without a client,
+        those of all.
+        """
+        return self._claimed_msat.total() if client is None else self._claimed_msat[client]
+
     def waiting(self) -> list[Htlc]:
         """HTLCs that are held for an offline client, outside any block."""
         return [self.htlcs[key] for key in self._waiting]
@@ -154,6 +161,7 @@ class Tables:
                 self._waiting[record.key] = None
             case Htlc(block=bytes(block)):
                 self._parts.add(block, record.key)
+                self._count_claimed(record, 1)
             case Attempt(state=AttemptState.IN_FLIGHT):
                 self._in_flight[record.key] = None
             case Letter():
@@ -174,6 +182,7 @@ class Tables:
                 self._waiting.pop(record.key, None)
                 if record.block is not None:
                     self._parts.discard(record.block, record.key)
+                    self._count_claimed(record, -1)
             case Attempt():
                 self._in_flight.pop(record.key, None)
             case Letter():
@@ -182,6 +191,12 @@ class Tables:
                 self._delivered_to.discard(record.client, record.letter_id)
             case Webhook():
                 self._webhooks_of.discard(record.client, record.app_name)
+
+    def _count_claimed(self, part: Htlc, sign: int) -> None:
+        if part.verdict is Verdict.SETTLE and not part.gone:
+            self._claimed_msat[part.htlc.peer] += sign * part.htlc.incoming_amount_msat
+            if not self._claimed_msat[part.htlc.peer]:
+                del self._claimed_msat[part.htlc.peer]
 
     def _count_bytes(self, client: NodeId, change: int) -> None:
         self._all_block_bytes += change

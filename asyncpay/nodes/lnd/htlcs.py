@@ -15,8 +15,11 @@ from asyncpay.nodes.numbers import AMOUNT_MSAT
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 
-CUTOFF_BLOCKS = 19
-"""LND fails a held HTLC this long before its incoming expiry (lncfg.DefaultFinalCltvRejectDelta)."""
+CUTOFF_BLOCKS = 22
+"""LND takes no answer on an HTLC that comes back this long before its incoming expiry: restarted, or with its peer
+reconnected, it fails it instead of offering it again (lncfg.DefaultCltvInterceptDelta; interceptable_switch.go in its
+htlcswitch, handleExpired). What it still holds it fails three blocks later (DefaultFinalCltvRejectDelta).
+"""
 
 _BY_NODE_ID = 2**64 - 1
 _ACTIONS = {Verdict.RESUME: router.RESUME, Verdict.FAIL: router.FAIL, Verdict.SETTLE: router.SETTLE}

@@ -209,7 +209,8 @@ def test_blocks_in_a_burst_past_both_margins(scene: Scene) -> None:
         hold = by_hand.hold(by_hand.invoice(PART_MSAT), release_by_height=far)
         hold.ask().pay(slack_blocks=0).update(BlockState.HELD)
         [part] = held(scene, hold.request.unblock_hash)
-        mine(scene, part["incoming_expiry"] - cutoff_blocks(scene) + 2 - scene.testbed.chain.height_blocks)
+        both_blocks = min(cutoff_blocks(scene) - 2, 17)  # LND fails what it holds at 19, sooner only what comes back
+        mine(scene, part["incoming_expiry"] - both_blocks - scene.testbed.chain.height_blocks)
         by_hand.assert_returned(hold)
         wait_for(interceptor_attached(scene.testbed.lsp("LSP")), 60)
         by_hand.a.forget_failures()

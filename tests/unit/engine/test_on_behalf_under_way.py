@@ -6,12 +6,13 @@ import pytest
 
 from asyncpay.engine.lsp.effects import Log, PayOnBehalf, TrackPayment
 from asyncpay.engine.lsp.events import PaymentReported
+from asyncpay.engine.lsp.policy import Policy
 from asyncpay.engine.lsp.records import Attempt
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import ChannelId, PaymentResult, PaymentStatus, Verdict
 
-from .given import CHANNEL_A, CHANNEL_A2, FINAL_EXPIRY, HASH, HEIGHT, PREIMAGE, A
-from .world import World, payer_away, paying_on_behalf
+from .given import CHANNEL_A, CHANNEL_A2, FINAL_EXPIRY, HASH, HEIGHT, PREIMAGE, A, B
+from .world import World, payer_away, paying_on_behalf, second_payment
 
 
 @pytest.mark.parametrize("what", ["cancel", "refusal", "hold_until", "height", "margin", "payer back", "lost"])
@@ -265,6 +266,22 @@ def test_the_claim_is_repeated_when_the_htlc_is_offered_again() -> None:
     world.connect(A)
     assert world.htlcs[key].fate.startswith("settled")
     assert world.losses == []
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_is_claimed_counts_until_the_payer_has_let_go_of_it(restarted: bool) -> None:
+    world = payer_away(World(policy=Policy(on_behalf_min_part_msat=0, max_on_behalf_msat=2099)))
+    world.release()
+    world.finish_own_payment(preimage=PREIMAGE)
+    if restarted:
+        world.restart()
+    other = second_payment(world, B)
+    world.sleep(120)
+    assert (world.stage(), world.stage(other)) == (Stage.CLAIMED, Stage.DUE)
+    world.connect(A)
+    world.mine()
+    world.sleep(60)
+    assert world.stage(other) is Stage.PAYING
 
 
 def test_it_is_not_forgotten_while_it_is_undecided() -> None:

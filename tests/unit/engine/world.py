@@ -5,6 +5,7 @@ The shell around the engine is played here as `asyncpay.engine.lsp.engine` deman
 """
 
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from typing import Any
 
 from asyncpay.engine.changes import Put, Step
@@ -51,7 +52,7 @@ from asyncpay.node_events import (
 )
 from asyncpay.wire.messages import BlockState, BlockUpdate, CancelRequest, unblock_hash
 
-from .given import PID, START, A, B, invoice, lnd, node_id, request
+from .given import CHANNEL_A, CHANNEL_B, PID, START, A, B, invoice, lnd, node_id, request
 from .node import Node
 
 
@@ -273,3 +274,22 @@ def paying_on_behalf() -> World:
     world.release()
     assert world.stage() is Stage.PAYING
     return world
+
+
+def second_payment(world: World, client: NodeId = A) -> bytes:
+    """A payment of 1000 for another invoice, released too; its pid."""
+    pid, preimage = b"2" * 32, b"t" * 32
+    payment_hash = sha256(preimage).digest()
+    world.block(
+        client=client,
+        payment_hashes=(payment_hash,),
+        unblock_hash=unblock_hash(pid),
+        invoice="lnbcrt2",
+        read_as=invoice(payment_hash=payment_hash),
+    )
+    channel = CHANNEL_A if client == A else CHANNEL_B
+    world.connect(client)
+    world.pay(1100, payment_hash=payment_hash, peer=client, channel=channel)
+    world.disconnect(client)
+    world.release(pid)
+    return pid

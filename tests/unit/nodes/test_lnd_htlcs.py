@@ -5,6 +5,7 @@ import pytest
 from asyncpay.lightning import ChannelId, HtlcKey, ShortChannelId
 from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcSettled, NodeEvent
 from asyncpay.nodes.lnd.htlcs import held_htlc, is_on_chain, outcome
+from asyncpay.nodes.lnd.node import LndNode
 from asyncpay.nodes.proto import router_pb2 as router
 
 CHAN_ID = ShortChannelId.parse("700000x12x1")
@@ -67,3 +68,8 @@ def test_an_htlc_on_chain_is_offered_until_its_own_expiry() -> None:
 )
 def test_outcomes(event: router.HtlcEvent, expected: NodeEvent | None) -> None:
     assert outcome(event) == expected
+
+
+def test_lnd_takes_no_answer_on_what_comes_back_shortly_before_its_expiry() -> None:
+    """lncfg: DefaultIncomingBroadcastDelta is 16, DefaultFinalCltvRejectDelta, DefaultCltvInterceptDelta add 3."""
+    assert LndNode.capabilities.cutoff_blocks == 16 + 3 + 3
