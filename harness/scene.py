@@ -13,7 +13,8 @@ from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
 from harness.wallet import HANDED_OVER, SETTLED
 
-AMOUNT_MSAT = 1_234_000
+AMOUNT_MSAT = 12_340_000
+"""Enough for an LSP to pay it on behalf (policy on_behalf_min_part_msat)."""
 SETTLE_SECONDS = 90
 
 

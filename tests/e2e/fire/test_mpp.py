@@ -16,7 +16,7 @@ from harness.waits import Predicate, htlcs_held, wait_for
 from .by_hand import payer_by_hand
 
 MORE_THAN_ONE_CHANNEL_HAS_MSAT = 4_000_000_000
-PART_MSAT = 1_000_000
+PART_MSAT = 10_000_000
 MPP_SECONDS = 120
 """After this a payee's LND returns the parts of an incomplete set; CLN after 70 s."""
 PARTS = 16

@@ -23,8 +23,8 @@ def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
 def test_three_payments_released_in_another_order(testbed: Testbed) -> None:
     scene = Scene(testbed, money.count(testbed))
     b, c = testbed.phone("B"), testbed.phone("C")
-    first, second = scene.deal(1_000_000, payee=b), scene.deal(2_000_000, payee=b)
-    third = scene.deal(3_000_000, payee=c)
+    first, second = scene.deal(11_000_000, payee=b), scene.deal(12_000_000, payee=b)
+    third = scene.deal(13_000_000, payee=c)
     b.unplug()
     c.unplug()
     for deal in (first, second, third):
