@@ -8,7 +8,7 @@ taken from the events themselves, for a look may fall behind both.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from asyncpay.lightning import ChannelId, HtlcKey, Link, NodeId, ShortChannelId
 from asyncpay.node_events import HtlcGone, LinkChanged, LinkClosed, NodeEvent, PeerConnected, PeerDisconnected
@@ -19,7 +19,8 @@ Report = Callable[[NodeEvent], Awaitable[None]]
 
 UNKNOWN_PEER: NodeId = bytes(33)
 """Whose channel it was that closed before anybody looked."""
-LOOK_AGAIN_SECONDS = 0.2
+LOOK_AGAIN_SECONDS, MOST_LOOK_AGAIN_SECONDS = 0.2, 1.0
+"""While something moves: doubled from the one to the other, for a peer may leave its channel half re-established."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,12 @@ class Reach:
         self._look = look
         self._report = report
         self._stale = asyncio.Event()
+        self._looking = asyncio.Lock()
+        self._meanwhile: dict[NodeId, bool] = {}  # peers that the node spoke of during a look, online or not
+        self._again: asyncio.TimerHandle | None = None
+        self._again_seconds = LOOK_AGAIN_SECONDS
         # What is reported must agree with what is noted down, so both happen before anybody else may do either.
+        # Never held while the node is asked: peers who come and go would make each other, and HTLCs, wait for that.
         self._reporting = asyncio.Lock()
         self._htlcs: set[HtlcKey] = set()
 
@@ -68,25 +74,32 @@ class Reach:
         self._note(await self._look())
 
     async def look(self) -> None:
-        """Look, and report whatever is not as it was."""
-        async with self._reporting:
-            links, online, htlcs = self.links, self.online, frozenset(self._htlcs)
+        """Look, and report whatever is not as it was. What the node says of a peer meanwhile is newer than the look."""
+        async with self._looking:
+            htlcs = frozenset(self._htlcs)
+            self._meanwhile.clear()
             sight = await self._look()
-            self._note(sight)
-            self._htlcs -= htlcs - sight.htlcs
-            for event in (
-                *peer_changes(online, self.online),
-                *link_changes(links, self.links),
-                *map(HtlcGone, htlcs - sight.htlcs),
-            ):
-                await self._report(event)
+            async with self._reporting:
+                links, online = self.links, self.online
+                left = {peer for peer, is_online in self._meanwhile.items() if not is_online}
+                self._note(replace(sight, online=sight.online - left | (self._meanwhile.keys() - left)))
+                self._htlcs -= htlcs - sight.htlcs
+                for event in (
+                    *peer_changes(online, self.online),
+                    *link_changes(links, self.links),
+                    *map(HtlcGone, htlcs - sight.htlcs),
+                ):
+                    await self._report(event)
 
     async def watch(self) -> None:
-        """Look whenever something may have changed. Ends with an error of `look` only."""
+        """Look whenever something may have changed, half of the time at most. Ends with an error of `look` only."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._stale.wait()
             self._stale.clear()
+            began = loop.time()
             await self.look()
+            await asyncio.sleep(loop.time() - began)
 
     def suspect(self) -> None:
         """Something may have changed: `watch` will look."""
@@ -101,6 +114,7 @@ class Reach:
         async with self._reporting:
             before = self.online
             self.online = before - {peer} | ({peer} if online else set())
+            self._meanwhile[peer] = online
             for change in peer_changes(before, self.online):
                 await self._report(change)
         self.suspect()
@@ -134,8 +148,15 @@ class Reach:
         for link in self.links.values():
             self._peers[link.channel_id] = link.peer
             self._names |= dict.fromkeys(link.names, link.channel_id)
-        if sight.moving:
-            asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self.suspect)
+        if not sight.moving:
+            self._again_seconds = LOOK_AGAIN_SECONDS
+        elif self._again is None:
+            self._again = asyncio.get_running_loop().call_later(self._again_seconds, self._look_again)
+            self._again_seconds = min(2 * self._again_seconds, MOST_LOOK_AGAIN_SECONDS)
+
+    def _look_again(self) -> None:
+        self._again = None
+        self.suspect()
 
 
 def by_id(*links: Link) -> Links:

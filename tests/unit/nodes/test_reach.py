@@ -127,6 +127,41 @@ async def test_an_htlc_that_comes_during_a_look_is_not_taken_for_gone() -> None:
 
 
 @pytest.mark.anyio
+async def test_peers_who_come_and_go_do_not_wait_for_a_look() -> None:
+    seen = Scenery(Sight(links={}, online=frozenset({b"d" * 33})))
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def look() -> Sight:
+        begun.set()
+        await goes_on.wait()
+        return seen.sight
+
+    seen.reach = Reach(look, seen.reported.put)
+    looking = asyncio.create_task(seen.reach.look())
+    await begun.wait()
+    async with asyncio.timeout(10):
+        await seen.reach.peer_event(PEER, online=True)
+        await seen.reach.peer_event(b"d" * 33, online=True)
+        await seen.reach.peer_event(b"d" * 33, online=False)
+    goes_on.set()
+    await looking
+    assert seen.reach.online == {PEER}, "what the node said meanwhile is newer"
+    assert await seen.next(3) == [PeerConnected(PEER), PeerConnected(b"d" * 33), PeerDisconnected(b"d" * 33)]
+    assert seen.reported.empty()
+
+
+@pytest.mark.anyio
+async def test_many_reasons_to_look_again_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "LOOK_AGAIN_SECONDS", 60)
+    seen = Scenery(Sight(links=by_id(link(1, usable=False)), online=frozenset(), moving=True))
+    timers: list[float] = []
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda seconds, _: timers.append(seconds) or object())
+    for _ in range(10):
+        await seen.reach.look()
+    assert len(timers) == 1
+
+
+@pytest.mark.anyio
 async def test_as_long_as_something_moves_it_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "LOOK_AGAIN_SECONDS", 0)
     seen = Scenery(Sight(links=by_id(link(1, usable=False)), online=frozenset(), moving=True))
