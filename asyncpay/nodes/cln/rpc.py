@@ -59,7 +59,8 @@ class Rpc:
             async with asyncio.timeout(seconds):
                 writer.write(json.dumps(request, ensure_ascii=False).encode())
                 await writer.drain()
-                answer: Answer = json.loads(await reader.readuntil(END))
+                # Other people's text in it, such as an alias, may be no UTF-8: that spoils itself, not the answer.
+                answer: Answer = json.loads((await reader.readuntil(END)).decode(errors="replace"))
         except TimeoutError:
             raise ClnLostError(f"CLN at {self.socket} did not answer {method} within {seconds} s") from None
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:

@@ -33,7 +33,7 @@ async def lightningd(folder: Path, reply: Reply) -> AsyncIterator[Path]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answer = reply(json.loads(await reader.readuntil(b"}}")))
         if answer is not None:
-            writer.write(json.dumps(answer).encode() + b"\n\n")
+            writer.write(json.dumps(answer, ensure_ascii=False).encode(errors="surrogateescape") + b"\n\n")
         writer.close()
 
     socket = folder / "rpc"
@@ -55,6 +55,14 @@ async def test_a_call_and_its_answer(tmp_path: Path) -> None:
     async with lightningd(tmp_path, reply) as socket:
         assert await Rpc(socket).call("getinfo", given=1, left_out=None) == {"id": "us"}
     assert (seen[0]["method"], seen[0]["params"]) == ("getinfo", {"given": 1})
+
+
+async def test_an_alias_that_is_no_utf_8_spoils_itself_only(tmp_path: Path) -> None:
+    """BOLT 7 asks for UTF-8, and lightningd passes on what a node announces."""
+    nodes = [{"nodeid": "02", "alias": "\udcff\udcfe"}, {"nodeid": "03", "alias": "b"}]
+    async with lightningd(tmp_path, lambda _: {"result": {"nodes": nodes}}) as socket:
+        read = await Rpc(socket).call("listnodes")
+    assert [node["nodeid"] for node in read["nodes"]] == ["02", "03"]
 
 
 async def test_a_refusal(tmp_path: Path) -> None:
