@@ -10,14 +10,19 @@ import select
 import sys
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from typing import TextIO
+
+from asyncpay.rate_limit import RateLimit
 
 LAST_ERRORS = 20
 PATIENCE_SECONDS = 1.0
 """How long a reader may keep the component waiting, once; after that lines are lost until it reads again."""
 _PIECE_BYTES = 512
 """What a pipe that can be written to takes without waiting (POSIX's PIPE_BUF is this or more)."""
+
+MAX_OFTEN, OFTEN_SECONDS = 20, 0.5
+"""Lines of one kind that strangers cause: so many at once, and one more after each so many seconds."""
 
 _LARGEST = 2**64
 
@@ -59,6 +64,8 @@ class Journal:
         self._stream = stream
         self._output = _standard_output() if stream is None else None
         self._lost = 0
+        self._often = RateLimit(MAX_OFTEN, OFTEN_SECONDS)
+        self._left_out: Counter[str] = Counter()
         self.errors: deque[dict[str, object]] = deque(maxlen=LAST_ERRORS)
 
     def note(self, what: str, **details: object) -> None:
@@ -67,6 +74,13 @@ class Journal:
         if self._lost and self._write({"what": "log lines lost", "lines": self._lost}):
             self._lost = 0
         self._lost += not self._write({"what": what} | line)
+
+    def note_often(self, what: str, **details: object) -> None:
+        """Write a line that strangers can cause at will: of too many of a kind only how many were left out."""
+        if self._often.seconds_to_wait(what):
+            self._left_out[what] += 1
+        else:
+            self.note(what, **details, left_out=self._left_out.pop(what, None))
 
     def _write(self, line: dict[str, object]) -> bool:
         text = json.dumps({"time": round(time.time(), 3)} | line) + "\n"

@@ -107,7 +107,7 @@ class _Session:
 
     async def _refuse(self, event: LspEvent) -> None:
         """What the engine could not take in is refused: nothing that was ever forwarded is failed."""
-        self._journal.note("refused", event=type(event).__name__)
+        self._journal.note_often("refused", event=type(event).__name__)
         match event:
             case HtlcOffered():
                 known = self._lsp.state.tables.htlcs.get(event.htlc.key)
@@ -141,7 +141,7 @@ class _Session:
         try:
             asked = inbound.read(event, self._performer.node_id)
         except WireError as error:
-            self._journal.note("message dropped", because=error)
+            self._journal.note_often("message dropped", because=error)
             return
         match asked:
             case on.BlockRequested(_, request) if request.invoice is not None:
@@ -156,7 +156,7 @@ class _Session:
         try:
             slot = self._invoices.slot(asked.client if self._lsp.state.channels.has(asked.client) else None)
         except TooManyError as error:
-            self._journal.note("block_request dropped", client=asked.client, because=error)
+            self._journal.note_often("block_request dropped", client=asked.client, because=error)
             return
         work = self._with_invoice(asked, text, slot)
         self._tasks.create_task(guarded(self._journal, "block_request", work))
@@ -167,11 +167,11 @@ class _Session:
             if not self._lsp.state.channels.has(asked.client):
                 await self._loop.stored(Tick())  # what the node has said before may be still to be taken in
             if not self._lsp.state.channels.has(asked.client):
-                self._journal.note("block_request ignored", client=asked.client, because="it has no channel")
+                self._journal.note_often("block_request ignored", client=asked.client, because="it has no channel")
                 return
             try:
                 invoice = await self._node.decode_invoice(text)
             except NodeError as error:
-                self._journal.note("invoice not read", because=error)
+                self._journal.note_often("invoice not read", because=error)
                 invoice = None
         self._loop.enqueue(on.BlockRequested(asked.client, asked.request, invoice))

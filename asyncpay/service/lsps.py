@@ -93,7 +93,7 @@ class Lsps:
             self._drop(message, error)
 
     def _drop(self, message: CustomMessage, error: TooManyError) -> None:
-        self._journal.note("LSPS0 request dropped", client=message.peer, because=error)
+        self._journal.note_often("LSPS0 request dropped", client=message.peer, because=error)
 
     async def answer_requests(self) -> None:
         """Answer requests until cancelled. Those of different peers go side by side, so that a peer that does not read
@@ -143,7 +143,7 @@ class Lsps:
         try:
             await self._node.send_custom(client, MESSAGE_TYPE, payload)
         except NodeError as error:
-            self._journal.note("LSPS0 answer not sent", client=client, because=error)
+            self._journal.note_often("LSPS0 answer not sent", client=client, because=error)
 
     async def _post_to(self, webhooks: Iterable[Webhook], notification: Notification) -> None:
         await self._post(webhooks, notification)

@@ -73,7 +73,8 @@ class Performer:
             case do.Answer():
                 await guarded(self._journal, f"answer to {effect.key}", self._answer(effect))
             case do.Log():
-                self._journal.note(
+                note = self._journal.note_often if effect.block is None else self._journal.note
+                note(
                     effect.what,
                     block=effect.block,
                     payment_hashes=effect.payment_hashes or None,
@@ -101,7 +102,7 @@ class Performer:
         return nullcontext()
 
     def _too_many(self, effect: do.Effect, error: TooManyError) -> None:
-        self._journal.note(f"{type(effect).__name__} dropped", because=error)
+        self._journal.note_often(f"{type(effect).__name__} dropped", because=error)
         self._report_failure(effect)
 
     async def _on_the_side(self, effect: do.Effect, slot: AbstractAsyncContextManager[object]) -> None:
@@ -164,13 +165,13 @@ class Performer:
         except NodeUnreachableError:
             raise
         except NodeError as error:
-            self._journal.note("not sent", because=error)
+            self._journal.note_often("not sent", because=error)
             return
         if isinstance(effect.message, BlockUpdate):
             self._report(on.UpdateSent(effect.message.unblock_hash, effect.message.state))
 
     async def _send_along(self, effect: do.SendAlong) -> None:
-        self._journal.note("send ReleaseReply", status=effect.message.status.name)
+        self._journal.note_often("send ReleaseReply", status=effect.message.status.name)
         max_lookups = MAX_STRANGERS_LOOKUPS if effect.client is None else MAX_LOOKUPS
         await onions.send_along(self._node, self.node_id, effect.path, effect.message, max_lookups=max_lookups)
 

@@ -161,7 +161,7 @@ class _Session:
         try:
             asked = inbox.read(event, pids)
         except WireError as error:
-            self._journal.note("message dropped", because=error)
+            self._journal.note_often("message dropped", because=error)
             return
         if isinstance(asked, Announced):
             self._take_announced(asked)
@@ -174,7 +174,7 @@ class _Session:
         if message.invoice_proof is None and not self._config.payee_policy.accept_unproven:
             self._loop.enqueue(replace(announced, invoices=(None,) * len(message.payment_hashes)))
         elif self._lookups >= MAX_LOOKUPS:
-            self._journal.note("message dropped", because=f"{self._lookups} others wait for the node's invoices")
+            self._journal.note_often("message dropped", because=f"{self._lookups} others wait for the node's invoices")
         else:
             self._lookups += 1
             self._tasks.create_task(guarded(self._journal, "payment_pending", self._with_invoices(announced)))

@@ -126,3 +126,18 @@ def test_every_line_is_written_all_the_same() -> None:
     for _ in range(3):
         journal.error("the node is away", "it does not answer")
     assert len(stream.getvalue().splitlines()) == 3
+
+
+def test_lines_that_strangers_cause_are_few() -> None:
+    stream, now = io.StringIO(), [0.0]
+    journal = Journal(stream)
+    journal._often._clock = lambda: now[0]
+    for number in range(10_000):
+        journal.note_often("message dropped", number=number)
+    journal.note_often("block_request ignored")
+    now[0] += module.OFTEN_SECONDS
+    journal.note_often("message dropped", number=10_000)
+    written = lines(stream.getvalue().encode())
+    assert len(written) == module.MAX_OFTEN + 2
+    assert written[-2]["what"] == "block_request ignored", "each kind has its own count"
+    assert written[-1]["left_out"] == 10_000 - module.MAX_OFTEN

@@ -161,6 +161,7 @@ async def test_a_request_right_after_the_start_finds_its_channel(tmp_path: Path)
         assert BlockStatus.BAD_VALUE.name not in log.getvalue()
 
 
+@pytest.mark.usefixtures("whole_log")
 async def test_one_clients_invoices_do_not_delay_anothers(tmp_path: Path) -> None:
     async with running(tmp_path) as (node, log):
         node.attach(id_of(HONEST), id_of(GREEDY))

@@ -148,6 +148,7 @@ async def test_a_stranger_that_does_not_read_holds_up_no_other_stranger() -> Non
         assert len(world.answers_to(STRANGERS[1])) == 1
 
 
+@pytest.mark.usefixtures("whole_log")
 async def test_what_waits_of_a_client_and_of_all_strangers_is_bounded() -> None:
     async with running() as world:
         world.node.not_reading = {GREEDY, *STRANGERS}

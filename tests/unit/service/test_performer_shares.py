@@ -84,6 +84,7 @@ def reply(to: NodeId, client: NodeId | None) -> do.SendAlong:
     return do.SendAlong(path, UNKNOWN if client is None else RELEASED, client)
 
 
+@pytest.mark.usefixtures("whole_log")
 async def test_strangers_searches_of_the_graph_are_one_at_a_time_short_and_delay_no_reply_about_a_block() -> None:
     async with asyncio.TaskGroup() as tasks:
         played = Played(tasks)
@@ -112,6 +113,7 @@ async def test_one_clients_payees_do_not_delay_anothers() -> None:
         do.Relay(GREEDY, OnionMessage(GREEDY, bytes(1366))),
     ],
 )
+@pytest.mark.usefixtures("whole_log")
 async def test_a_client_that_does_not_read_delays_nobody_elses_messages(flood: do.Effect) -> None:
     async with asyncio.TaskGroup() as tasks:
         played = Played(tasks)

@@ -84,6 +84,7 @@ def test_a_stranger_with_the_payment_hash_gets_no_answer(phone: Phone, has_invoi
     assert phone.node.sent == []
 
 
+@pytest.mark.usefixtures("whole_log")
 def test_a_flood_of_announcements_asks_the_node_little(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
     """None that prove nothing; few at a time that claim to. The payer's own, sent again, is released afterwards."""
     phone.node.make_invoice()

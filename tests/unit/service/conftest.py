@@ -1,0 +1,11 @@
+"""A log in which every line stands."""
+
+import pytest
+
+from asyncpay.service import journal
+
+
+@pytest.fixture
+def whole_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that strangers cause are counted by the test, so none of them is left out."""
+    monkeypatch.setattr(journal, "MAX_OFTEN", 1_000_000)
