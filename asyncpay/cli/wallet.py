@@ -151,6 +151,8 @@ def payments(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
     sent = Table(_hash_column(), "state", "amount", "fee", "for", "since", title="sent")
     for each in answer["sent"]:
         state = each["state"] + (", cancelling" if each["cancelled"] and each["ended_at"] is None else "")
+        if each["outcome_unsure_until"] is not None:
+            state += ", outcome not known yet"
         amounts = show_sat(each["amount_msat"]), show_sat(each["fee_msat"])
         sent.add_row(
             each["payment_hash"][:HASH_DIGITS], state, *amounts, each["description"], _clock(each["created_at"])

@@ -23,6 +23,7 @@ PAYMENT = {
     "fee_msat": 1_001,
     "description": "a long description that takes all the room there is",
     "cancelled": False,
+    "outcome_unsure_until": None,
     "created_at": 0,
     "ended_at": None,
 }

@@ -57,6 +57,7 @@ records = st.one_of(
         failure=TEXT,
         ended_at=st.none() | TIME,
         begun=st.booleans(),
+        unsure_until=st.none() | TIME,
     ),
     st.builds(
         Claim,

@@ -10,7 +10,8 @@ store. Then a crash anywhere is harmless, because of four rules:
 
 - A stage is stored before the step that it names. What is found short of PAYING was never paid.
 - The node pays a hash once, and its word alone ends a payment that it may have begun. After every `Attached` it
-  is asked anew; if it knows nothing of a payment in PAYING, that order was lost, and is given again.
+  is asked anew; if it knows nothing of a payment in PAYING, that order was lost, and is given again. That nothing
+  was paid counts only once no order can be on its way any more (paying.py).
 - Nothing that is sent is thought to have arrived. Requests, cancels and the payee's message are repeated byte
   for byte until there is an answer, and at once when the LSP has come back.
 - What the LSP says moves a payment forward and never back, and nothing is paid twice whatever it says.
@@ -57,6 +58,8 @@ class Payer:
                 times.append(payment.request_next_at - self._policy.request_most_seconds)
             if payment.cancel_next_at is not None:
                 times.append(payment.cancel_next_at - self._policy.cancel_most_seconds)
+            if payment.unsure_until is not None:
+                times.append(payment.unsure_until - self._policy.quiet_seconds)
         return max(times, default=None)
 
     def handle(self, now: float, event: PayerEvent) -> Step[OutgoingPayment, Effect]:

@@ -69,7 +69,8 @@ class RefusalSeen:
 class PaymentReported:
     """Where the payment asked for by Pay or Track stands.
 
-    SUCCEEDED, FAILED and UNKNOWN are for good. IN_FLIGHT: it was lost sight of; the engine asks again.
+    SUCCEEDED is for good, FAILED and UNKNOWN unless an order to pay was lost sight of.
+    IN_FLIGHT: it was lost sight of; the engine asks again.
     """
 
     payment_hash: bytes

@@ -2,6 +2,12 @@
 
 The node pays a hash once. Which payments it knows only it can tell, so after every break it is asked; if it
 has never heard of one, the order to pay was lost on the way and is given again.
+
+Or it is still on its way: LND carries an order out also if it comes late and nobody waits for it any more, and after a
+failed payment of the same hash too. So after a break while PAYING the outcome is not known yet: that the node knows of
+no payment, or of none any more, counts only once it says so after `quiet_seconds`; that it paid counts at any time,
+also of a payment that has FAILED. That time is stored, since a phone is rarely awake for so long. To order once more
+meanwhile is safe: LND refuses a hash that is in flight or paid.
 """
 
 import math
@@ -21,6 +27,11 @@ from asyncpay.wire.messages import BlockState
 def ask_all(turn: Turn) -> None:
     """After a break nobody knows what became of the payments under way: ask."""
     turn.state.ask_at = {each.key: turn.now for each in turn.payments.live() if each.stage in WITH_NODE}
+    turn.state.ordered_again.clear()
+    for payment_hash in turn.state.ask_at:
+        _lost_sight(turn, turn.payments[payment_hash])
+    for payment_hash in turn.payments.doubtful():
+        turn.do(Track(payment_hash))
 
 
 def run(turn: Turn, payment: OutgoingPayment) -> None:
@@ -29,7 +40,7 @@ def run(turn: Turn, payment: OutgoingPayment) -> None:
         return
     if payment.stage is Stage.BLOCKED and turn.state.channels.reaches(payment.lsp):
         progress.advance(turn, payment, Trigger.WAY_OPEN)
-        _pay(turn, payment)
+        _pay(turn, turn.payments[payment.key])
     elif next_at(turn, payment) <= turn.now:
         del turn.state.ask_at[payment.key]
         turn.do(Track(payment.key))
@@ -45,20 +56,56 @@ def next_at(turn: Turn, payment: OutgoingPayment) -> float:
 def reported(turn: Turn, event: PaymentReported) -> None:
     """The node says where a payment stands."""
     payment, result = turn.payments.get(event.payment_hash), event.result
-    if payment is None or payment.stage not in WITH_NODE:
+    if payment is None or not (payment.stage in WITH_NODE or _paid_after_all(payment, result)):
         return
     match result.status:
         case PaymentStatus.IN_FLIGHT:
-            turn.state.ask_at[payment.key] = turn.now + turn.policy.track_again_seconds
+            turn.state.ordered_again.discard(payment.key)
+            _lost_sight(turn, payment)
+            _ask_again(turn, payment)
         case PaymentStatus.SUCCEEDED:
             _paid(turn, payment, result)
+        case PaymentStatus.UNKNOWN if _may_order_again(turn, payment):
+            turn.state.ordered_again.add(payment.key)
+            _pay(turn, payment)
+        case _ if payment.unsure_until is not None and turn.now < payment.unsure_until:
+            _ask_again(turn, payment)
         case PaymentStatus.FAILED:
             _not_paid(turn, payment, result.failure)
         case PaymentStatus.UNKNOWN:
             _unknown(turn, payment)
 
 
+def _paid_after_all(payment: OutgoingPayment, result: PaymentResult) -> bool:
+    """Whether the node paid what counts as failed."""
+    return payment.stage is Stage.FAILED and payment.begun and result.status is PaymentStatus.SUCCEEDED
+
+
+def _ask_again(turn: Turn, payment: OutgoingPayment) -> None:
+    turn.state.ask_at[payment.key] = turn.now + turn.policy.track_again_seconds
+
+
+def _lost_sight(turn: Turn, payment: OutgoingPayment) -> None:
+    """Nobody knows whether the order to pay has reached the node. Of what was HELD it had."""
+    if payment.stage is Stage.PAYING and payment.unsure_until is None:
+        turn.put(replace(payment, unsure_until=turn.now + turn.policy.quiet_seconds))
+        turn.log("outcome not known yet", payment.key, because="the order to pay may still be on its way to the node")
+
+
+def _may_order_again(turn: Turn, payment: OutgoingPayment) -> bool:
+    """Once after each break, while the payment is wanted and can be sent."""
+    first = payment.unsure_until is not None and payment.key not in turn.state.ordered_again
+    return first and _still_wanted(turn, payment) and turn.state.channels.reaches(payment.lsp)
+
+
+def _still_wanted(turn: Turn, payment: OutgoingPayment) -> bool:
+    return payment.stage is Stage.PAYING and not payment.cancelled and progress.block_stands(turn, payment)
+
+
 def _pay(turn: Turn, payment: OutgoingPayment) -> None:
+    """An order beside one that was lost sight of may itself be late."""
+    if payment.unsure_until is not None:
+        turn.put(replace(payment, unsure_until=turn.now + turn.policy.quiet_seconds))
     turn.do(
         Pay(
             payment_hash=payment.payment_hash,
@@ -100,7 +147,7 @@ def _not_paid(turn: Turn, payment: OutgoingPayment, failure: str) -> None:
 
 
 def _unknown(turn: Turn, payment: OutgoingPayment) -> None:
-    if payment.stage is Stage.PAYING and not payment.cancelled and progress.block_stands(turn, payment):
+    if _still_wanted(turn, payment):
         progress.advance(turn, payment, Trigger.NOT_BEGUN)
     else:
         _not_paid(turn, payment, "the node has no record of it: it was never begun")

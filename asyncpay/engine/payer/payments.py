@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from asyncpay.engine.payer.records import OutgoingPayment
-from asyncpay.engine.payer.stages import FINISHED
+from asyncpay.engine.payer.stages import FINISHED, Stage
 from asyncpay.wire import messages
 
 
@@ -14,6 +14,7 @@ class Payments:
         self._by_hash: dict[bytes, OutgoingPayment] = {}
         self._by_block: dict[bytes, bytes] = {}
         self._live: dict[bytes, None] = {}
+        self._doubtful: dict[bytes, None] = {}
         for record in records:
             self.put(record)
 
@@ -36,6 +37,10 @@ class Payments:
         """Those for which there is something left to do: not finished, or a cancel of theirs is not answered."""
         return [self._by_hash[key] for key in self._live]
 
+    def doubtful(self) -> list[bytes]:
+        """Hashes of those that count as failed although an order to pay them was lost sight of: few, one a crash."""
+        return list(self._doubtful)
+
     def put(self, payment: OutgoingPayment) -> None:
         """Take this in place of the one with the same hash."""
         known = self._by_hash.get(payment.key)
@@ -45,6 +50,10 @@ class Payments:
             del self._by_block[messages.unblock_hash(known.pid)]
         self._by_hash[payment.key] = payment
         self._by_block[messages.unblock_hash(payment.pid)] = payment.key
+        if payment.stage is Stage.FAILED and payment.unsure_until is not None:
+            self._doubtful[payment.key] = None
+        else:
+            self._doubtful.pop(payment.key, None)
         if payment.stage in FINISHED and payment.cancel_next_at is None:
             self._live.pop(payment.key, None)
         else:

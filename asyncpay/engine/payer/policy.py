@@ -16,6 +16,8 @@ class Policy:
     max_parts: of one payment.
     fee_base_msat, fee_per_million: the most that a payment may cost, together.
     track_again_seconds: before the node is asked again for a payment that was lost sight of.
+    quiet_seconds: an order to pay that was on its way when wallet or node stopped may reach the node for this long.
+    Linux sends what a dead process left in a socket for minutes (tcp_orphan_retries), but not for ten.
     """
 
     slack_blocks: int = 432
@@ -31,3 +33,4 @@ class Policy:
     fee_base_msat: int = 10_000
     fee_per_million: int = 10_000
     track_again_seconds: float = 5
+    quiet_seconds: float = 600

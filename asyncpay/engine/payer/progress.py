@@ -29,6 +29,7 @@ def advance(turn: Turn, payment: OutgoingPayment, trigger: Trigger, failure: str
     turn.put(moved)
     if stage in FINISHED:
         turn.state.ask_at.pop(payment.key, None)
+        turn.state.ordered_again.discard(payment.key)
         turn.state.pending_at.pop(payment.key, None)
         turn.state.pending_repeats.pop(payment.key, None)
     turn.log(stage.value, payment.key, because=failure or trigger.value)

@@ -26,6 +26,8 @@ class OutgoingPayment:
     cancelled: the user, or the wallet for lack of answers, wants the parts back.
     cancels_sent, cancel_next_at: likewise of the cancel; None while there is none, or once it is answered.
     begun: whether the node was, or may have been, told to pay.
+    unsure_until: Unix seconds, None as long as no order to pay was lost sight of. Before that time such an order may
+        still reach the node, so it does not count that the node knows of no payment, or of none any more (paying.py).
     told: what the LSP last said of the block; told_parts: of how many parts.
     preimage: 32 bytes, once SETTLED. failure: for people, once FAILED.
     created_at, ended_at: Unix seconds.
@@ -62,6 +64,7 @@ class OutgoingPayment:
     failure: str = ""
     ended_at: float | None = None
     begun: bool = False
+    unsure_until: float | None = None
 
     @property
     def key(self) -> bytes:

@@ -16,7 +16,8 @@ Each stage is stored before the step that it names is taken. So a payment found 
 a crash has no HTLC and may simply end; found in any other, it is looked up in the node, which never pays a
 hash twice, and ends only as the node says. If the node never heard of a payment that is PAYING, the order was
 lost in a crash and the payment is BLOCKED as before. A cancel does not end such a payment either: it asks the LSP to
-return the parts, and the node tells when they are back.
+return the parts, and the node tells when they are back. Should the node have paid a payment that had FAILED, it is
+SETTLED after all: the proof counts whenever it comes.
 """
 
 from enum import Enum
@@ -84,13 +85,15 @@ TRANSITIONS: dict[Stage, dict[Trigger, Stage]] = {
         Trigger.NOT_PAID: Stage.FAILED,
     },
     Stage.SETTLED: {},
-    Stage.FAILED: {},
+    Stage.FAILED: {
+        Trigger.PAID: Stage.SETTLED,
+    },
 }
 
-FINISHED = frozenset(stage for stage, row in TRANSITIONS.items() if not row)
-"""No event leads out of these."""
+FINISHED = frozenset({Stage.SETTLED, Stage.FAILED})
+"""Nothing is waited for in these, and nothing but the proof that it was paid leads out of them."""
 
-WITH_NODE = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.PAID in row)
+WITH_NODE = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.NOT_PAID in row)
 """Stages in which the node may have HTLCs in flight, so that it alone tells how the payment ends."""
 
 UNPAID = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.DEADLINE in row)

@@ -19,6 +19,7 @@ class State:
     unix: the time of this turn, and Unix time as far as the clock is to be believed.
     height: of the last block heard of, None until the node was attached for the first time.
     ask_at: when to ask the node what became of a payment; none while an answer is awaited.
+    ordered_again: payments for which the node got a second order after the last break.
     pending_at: when the message for the payee is due (again); pending_repeats: how often it was repeated since it
     left, or since the last reconnection, by this wallet and not by its LSP.
     """
@@ -30,6 +31,7 @@ class State:
     channels: Channels = field(default_factory=Channels)
     online: set[NodeId] = field(default_factory=set)
     ask_at: dict[bytes, float] = field(default_factory=dict)
+    ordered_again: set[bytes] = field(default_factory=set)
     pending_at: dict[bytes, float] = field(default_factory=dict)
     pending_repeats: dict[bytes, int] = field(default_factory=dict)
 

@@ -10,6 +10,7 @@ from typing import Any
 from asyncpay.engine.changes import Change, Put
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.payer.stages import WITH_NODE
 from asyncpay.engine.wallet import WalletRecord
 from asyncpay.wire.messages import unblock_hash
 
@@ -71,6 +72,7 @@ def payment(record: OutgoingPayment) -> Plain:
         "lsp_says": None if record.told is None else record.told.name.lower().replace("_", " "),
         "parts": record.told_parts,
         "cancelled": record.cancelled,
+        "outcome_unsure_until": record.unsure_until if record.stage in WITH_NODE else None,
         "preimage": None if record.preimage is None else record.preimage.hex(),
         "failure": record.failure or None,
         "created_at": record.created_at,

@@ -82,12 +82,14 @@ def cancelled(world: World) -> None:
     world.sleep(60)
     while world.stage is not Stage.FAILED:
         world.cancel()
+        world.sleep(100)  # it may take until no order can be on its way any more
 
 
 def returned(world: World) -> None:
     ordered(world)
     world.sleep(60)
     world.mine(433)
+    world.sleep(600)
 
 
 def no_route(world: World) -> None:

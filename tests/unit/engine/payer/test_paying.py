@@ -199,9 +199,9 @@ def test_such_an_order_waits_for_the_channel_as_at_first() -> None:
     world.node.clear()
     world.online = False
     world.restart()
-    assert world.stage is Stage.BLOCKED
     assert world.node == {}
     world.connect()
+    world.sleep(5)
     assert list(world.node) == [HASH]
 
 
@@ -221,6 +221,7 @@ def test_such_an_order_is_not_given_if_it_is_no_longer_wanted(why: str) -> None:
         case "returned":
             world.update(BlockState.FAILED_BACK)
     world.restart()
+    world.sleep(605)
     assert world.begun == []
     assert world.stage is Stage.FAILED
     assert ("cancelled" if why == "cancelled" else "never begun") in world.payment.failure

@@ -13,7 +13,7 @@ paying       .        .       .          .      .     .        .    H        .  
 held         .        .       .          .      .     .        .    .        O    S    .         F
 handed_over  .        .       .          .      .     .        .    .        .    S    .         F
 settled      .        .       .          .      .     .        .    .        .    .    .         .
-failed       .        .       .          .      .     .        .    .        .    .    .         .
+failed       .        .       .          .      .     .        .    .        .    S    .         .
 """
 
 LETTERS = {
