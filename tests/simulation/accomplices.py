@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 SECONDS_TO_BLOCK = 0.5
 """From the block_request to the payment: an accomplice does not wait for the answer."""
-HOLD_SECONDS = 14 * 86_400 - 600
 
 
 class Accomplices:
@@ -45,6 +44,7 @@ class Accomplices:
     def begin(self) -> None:
         """From here on everything takes its course."""
         plot, world = self._plot, self._world
+        world.phone_b.wake(None)
         self._request()
         later = world.kernel.later
         later(SECONDS_TO_BLOCK, self._pay)
@@ -65,7 +65,7 @@ class Accomplices:
             invoice=self._text if plot.with_invoice else None,
             amount_msat=plot.amount_msat,
             release_by_height=world.a.height + plot.hold_blocks,
-            hold_until=int(world.kernel.now) + HOLD_SECONDS,
+            hold_until=int(world.kernel.now) + plot.hold_seconds,
             signature=UNSIGNED,
         )
         world.letters.send_to_peer(world.a, world.lsp_a_node.id, signed(request, world.a, world.lsp_a_node.id))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DOWN_SECONDS = (1.0, 8.0, 60.0, 400.0)
 APART_SECONDS = (1.0, 10.0, 60.0, 400.0)
 LATE_SECONDS = (0.5, 3.0, 20.0, 200.0)
-ORPHANED_SECONDS = ((1.0, 0.5), (8.0, 20.0), (60.0, 500.0), (400.0, 500.0), (400.0, 500.0))
+ORPHANED_SECONDS = ((1.0, 0.5), (8.0, 20.0), (60.0, 500.0), (400.0, 500.0), (400.0, 500.0), (400.0, 500.0))
 """How long a process is down, and how late the order that it gave arrives: mostly when it was asked for in vain. Linux
 sends what a dead process left in a socket for minutes (tcp_orphan_retries), but not for ten."""
 BLOCKS = (1, 2, 5, 20, 60)
@@ -300,6 +300,11 @@ DEEDS: dict[str, Callable[["World"], None]] = {
 def is_message(moment: str) -> bool:
     """Whether an onion message arrives at this moment."""
     return "->" in moment and not moment.startswith("HTLC")
+
+
+def is_release_of_payee(moment: str) -> bool:
+    """Whether what B sends to release the payment arrives at its LSP at this moment."""
+    return moment.startswith("payment_release B->")
 
 
 def is_order(moment: str) -> bool:

@@ -12,6 +12,7 @@ from asyncpay.engine.lsp.records import Block, Htlc, Letter
 from asyncpay.engine.lsp.stages import Stage, Trigger
 from asyncpay.engine.payer.stages import Stage as PayerStage
 from asyncpay.lightning import HtlcKey, Verdict
+from asyncpay.service.clock import TOLERANCE_SECONDS
 from asyncpay.wire.messages import BlockStatus
 
 from .channels import FEE_MSAT, SimHtlc
@@ -130,7 +131,7 @@ def nothing_is_released_too_late(world: "World") -> Iterator[str]:
             height, now = world.released_at[block.key] = world.lsp_a.heard_height, world.kernel.now
             if height > block.release_by_height:
                 yield f"released at height {height}, after release_by_height {block.release_by_height}"
-            if now >= block.hold_until + 1 and not world.lsp_a.clock.in_doubt:
+            if now >= block.hold_until + 1 + TOLERANCE_SECONDS and not world.lsp_a.clock.in_doubt:
                 yield "released after hold_until"
 
 
@@ -336,7 +337,7 @@ def _overdue(world: "World", lsp: "LspProcess", htlc: SimHtlc, block: Block | No
         yield f"{lsp.name} holds HTLC {htlc.key}, for which the close of its channel waits"
     if lsp.heard_height > block.release_by_height:
         yield f"{lsp.name} holds HTLC {htlc.key} after release_by_height"
-    if world.kernel.now > block.hold_until + 1 + GRACE_SECONDS and not lsp.clock.in_doubt:
+    if world.kernel.now > block.hold_until + 1 + TOLERANCE_SECONDS + GRACE_SECONDS and not lsp.clock.in_doubt:
         yield f"{lsp.name} holds HTLC {htlc.key} after hold_until"
     began = block.first_part_at if block.stage in (Stage.ACCEPTED, Stage.UNLOCKED) else None
     if began is not None and lsp.clock.now() > began + lsp.policy.incomplete_seconds + GRACE_SECONDS:

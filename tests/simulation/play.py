@@ -112,7 +112,7 @@ def _what_can_succeed_does(world: World) -> None:
     returns = {"A": world.setup.payer_returns, "B": world.setup.payee_returns}
     returning = [phone for phone in (first, second) if returns[phone.name]]
     for phone in returning:
-        phone.wakes_after = 2.0
+        phone.wakes_after, phone.stays = 2.0, VISIT_SECONDS
     for phone in returning:
         phone.wake(VISIT_SECONDS)
         _run(world, BETWEEN_VISITS_SECONDS)

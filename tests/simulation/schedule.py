@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from .disturbances import FATES, SMALL_HTLCS, Disturbance, Orphaned, Stranger, draw, draw_orphaned, is_message, is_order
+from .disturbances import (
+    FATES,
+    SMALL_HTLCS,
+    Disturbance,
+    Orphaned,
+    Stranger,
+    draw,
+    draw_orphaned,
+    is_message,
+    is_order,
+    is_release_of_payee,
+)
 from .kernel import Moment
 from .network import Late, Lose
 from .setup import Setup
@@ -28,12 +39,17 @@ LOSSES = (0.0, 0.0, 0.0, 0.3)
 acknowledges it: CLN drops what is faster than its rate (connectd/onion_message.c: handle_onion_message), LND what its
 peer's queue has no room for, and a phone in a train loses a third of everything."""
 
-ORPHANS = (0.0, 0.0, 0.9)
+MUTE = (0.0, 0.0, 0.0, 0.8)
+"""Chance that a release by B is lost on its first hop; one of these for a whole schedule. A phone with a weak
+transmitter hears all and is not heard.
+"""
+
+ORPHANS = (0.0, 0.9)
 """Chance that whoever orders a payment is killed with its order on the way; one of these for a whole schedule."""
 
 CROWDS = (0.0, 0.0, 0.0, 1.0)
-"""Chance that C has filled B's slots when A comes back and B is away; one of these for a whole schedule. C tries all
-the time, and a schedule shows when it matters.
+"""Chance that C fills B's slots when A's payment goes on and B is away; one of these for a whole schedule. C tries all
+the time, and a schedule shows when it matters: once.
 """
 
 
@@ -55,6 +71,7 @@ class Drawing:
         self._random = random
         self._chance = random.choice(CHANCES)
         self._loss = random.choice(LOSSES)
+        self._mute = random.choice(MUTE)
         self._orphans = random.choice(ORPHANS)
         self._crowds = random.choice(CROWDS)
 
@@ -62,10 +79,13 @@ class Drawing:
         fates: list[Any] = []
         if self._loss and is_message(moment.name) and self._may_disturb(self._loss):
             fates += self._disturb(moment, Lose())
+        if self._mute and is_release_of_payee(moment.name) and self._may_disturb(self._mute):
+            fates += self._disturb(moment, Lose())
         if self._orphans and is_order(moment.name) and self._may_disturb(self._orphans):
             fates += self._disturb(moment, draw_orphaned(self._random, moment.name))
-        crowded = moment.name == "A-LSP_a reconnects" and not self.world.phone_b.awake
+        crowded = moment.name == "HTLC update LSP_a->router" and not self.world.phone_b.awake
         if self._crowds and crowded and self._may_disturb(self._crowds):
+            self._crowds = 0.0
             fates += self._disturb(moment, Stranger(SMALL_HTLCS))
         while self._may_disturb(self._chance):
             fates += self._disturb(moment, draw(self._random, moment.name))

@@ -23,6 +23,7 @@ class Setup:
     payer_leaves: seconds from the handover to the payer's sleep. payer_leaves_early: seconds from its order.
     hands_over_early: seconds from the order at which a payer of another make tells the payee, held or not.
     payer_wakes_after, payee_wakes_after: seconds from a push to the phone being awake; None: it ignores pushes.
+    payee_stays: seconds that a push keeps the payee awake; iOS gives an app 30 or less.
     payee_awake: from the start and for good. payee_willing: its invoice can be paid.
     payee_returns, payer_returns: comes online after the turbulence. payer_first: and the payer before the payee.
     turbulence_seconds: for how long the world is disturbed.
@@ -53,6 +54,7 @@ class Setup:
     hands_over_early: float | None = None
     payee_awake: bool = True
     payee_wakes_after: float | None = 2.0
+    payee_stays: float = 60.0
     payee_willing: bool = True
     payee_returns: bool = True
     payer_returns: bool = True
@@ -94,13 +96,13 @@ class Setup:
             slow_seconds=random.choice([0.0, 0.0, 0.0, 0.5]),
             private=often(0.4),
             literal=often(0.15),
-            courier=often(0.75),
+            courier=often(0.6),
             careless_blocks=random.choice([0, 0, 0, 0, 400]),
             first_htlc_id=random.choice([0, 0, 0, 2**31 - 2, 2**63 - 2, 2**64 - 10_000]),
             replays=often(0.3),
             slack_blocks=random.choice([3, 12, 40, 80]),
             return_blocks=random.choice([5, 20, 144]),
-            hold_seconds=random.choice([120, 1800, 86_400, 86_400, 86_400]),
+            hold_seconds=random.choice([120, 120, 1800, 86_400, 86_400, 86_400]),
             on_disk=often(0.02),
             payer_leaves=random.choice([None, 0.0, 1.0, 1.0, 30.0]),
             payer_leaves_early=random.choice([None, None, None, None, 0.05, 0.3, 1.0]),
@@ -108,10 +110,11 @@ class Setup:
             hands_over_early=random.choice([*[None] * 11, 0.1]),
             payee_awake=often(0.3),
             payee_wakes_after=random.choice([2.0, 2.0, 40.0, 200.0, None]),
+            payee_stays=random.choice([60.0, 60.0, 10.0, 3.0]),
             payee_willing=often(0.93),
             payee_returns=often(0.85),
             payer_returns=often(0.75),
             payer_first=often(0.5),
             turbulence_seconds=random.choice([10.0, 60.0, 200.0, 1500.0, 4000.0]),
-            plot=Plot.draw(random, 1 if shared else 3) if often(0.15) else None,
+            plot=Plot.draw(random, 1 if shared else 3) if often(0.2) else None,
         )

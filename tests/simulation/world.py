@@ -153,17 +153,17 @@ class World:
             disk = self.disks.disk(node.name)
             return LspProcess(node, disk, LSP_POLICY, letters, self.decode, self._ring)
 
-        def phone(node: SimNode, wakes_after: float | None) -> Phone:
+        def phone(node: SimNode, wakes_after: float | None, stays: float) -> Phone:
             wallet = WalletProcess(
                 node, self.disks.disk(f"{node.name}-wallet"), policy, self.onions, letters, self.decode
             )
-            return Phone(node, wallet, wakes_after=wakes_after, stays=60.0)
+            return Phone(node, wallet, wakes_after=wakes_after, stays=stays)
 
         self.lsp_a = lsp(self.lsp_a_node)
         self.lsp_b = self.lsp_a if setup.shared else lsp(self.lsp_b_node)
         self.lsps = [self.lsp_a] if setup.shared else [self.lsp_a, self.lsp_b]
-        self.phone_a = phone(self.a, setup.payer_wakes_after)
-        self.phone_b = phone(self.b, setup.payee_wakes_after)
+        self.phone_a = phone(self.a, setup.payer_wakes_after, 60.0)
+        self.phone_b = phone(self.b, setup.payee_wakes_after, setup.payee_stays)
         self.phones = {self.a.id: self.phone_a, self.b.id: self.phone_b}
         self.phone_a.wallet.on_payment = self._payer_leaves
         self.stranger = Stranger(self.c, self.lsp_a_node, letters, HASH)
