@@ -260,8 +260,8 @@ def test_too_dear_a_way_is_not_taken_and_the_payment_waits_for_a(
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT))
     usual = router_policy(testbed)
-    set_router_fee(testbed, Policy(usual.fee_base_msat + 1, usual.fee_ppm))
-    with a.away():
+    with a.away():  # if A heard of the fee, it would go on paying it: nobody tells A that it was taken back
+        set_router_fee(testbed, Policy(usual.fee_base_msat + 1, usual.fee_ppm))
         hold.release(b, via)
         wait_for(noted(lsp, hold, "payment on behalf failed"))
         hold.stage(Stage.DUE)
