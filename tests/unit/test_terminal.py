@@ -84,7 +84,7 @@ class Answering:
 @pytest.mark.parametrize("text", [*HOSTILE, ESCAPES])
 def test_the_wallet_s_payments(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     payment = {"payment_hash": "00", "state": "settled", "cancelled": False, "ended_at": None, "amount_msat": 1}
-    payment |= {"fee_msat": 0, "description": text, "created_at": time.time()}
+    payment |= {"fee_msat": 0, "description": text, "created_at": time.time(), "outcome_unsure_until": None}
     running = Answering(monkeypatch, {"sent": [payment], "announced": []})
     wallet.payments()
     assert literal(text).splitlines()[0] in running.output.getvalue()
