@@ -55,8 +55,9 @@ def options(
 
 def main() -> None:
     """The `testbed` command."""
-    # A terminated `up` cleans up behind itself just like one stopped by Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # A terminated `up` cleans up behind itself just like one stopped by Ctrl-C; also in the background, where shells
+    # have SIGINT ignored.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with errors_as_sentences():
         app()
 

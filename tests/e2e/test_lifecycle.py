@@ -79,11 +79,25 @@ def test_down_after_a_killed_up(name: str, pair_file: Path, moment: str) -> None
     assert leftovers(name) == []
 
 
-def test_ctrl_c_during_up_cleans_up(name: str, pair_file: Path) -> None:
+@pytest.mark.parametrize(
+    ("sent", "interrupts"),
+    [
+        pytest.param(signal.SIGINT, signal.SIG_DFL, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, signal.SIG_IGN, id="terminated in the background"),
+    ],
+)
+def test_an_up_that_is_stopped_cleans_up(
+    name: str, pair_file: Path, sent: signal.Signals, interrupts: signal.Handlers
+) -> None:
     containers = Containers(PROJECT_PREFIX + name, state_home() / name / "compose.yaml")
-    up = subprocess.Popen([COMMAND, "up", str(pair_file), "--name", name], stderr=subprocess.PIPE, text=True)
+    up = subprocess.Popen(
+        [COMMAND, "up", str(pair_file), "--name", name],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),  # whatever it was where these tests were started
+    )
     wait_for(Predicate("node_runs", lambda: None if containers.states().get("A") == "running" else "no A yet"), 60)
-    up.send_signal(signal.SIGINT)
+    up.send_signal(sent)
     _, said = up.communicate(timeout=120)
     assert up.returncode == 130
     assert "Traceback" not in said
