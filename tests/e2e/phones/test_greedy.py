@@ -96,7 +96,9 @@ def test_a_flood_of_registrations_keeps_no_push_from_another_client(
     wait_for(no_htlcs([testbed[name] for name in ("sender", "LSP", "A")]))
     assert money.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
     answers = [calls.receive(event.data) for event in sender.events if isinstance(event, CustomMessage)]
-    refused = [answer for answer in answers if answer is not None and isinstance(answer.outcome, RpcError)]
-    assert len(refused) > REGISTRATIONS / 2, "it may set few at once"
+    answered = [answer.outcome for answer in answers if answer is not None]  # the others were too many at once
+    refused = [outcome for outcome in answered if isinstance(outcome, RpcError)]
+    assert refused, "it may set few at once"
+    assert len(answered) - len(refused) < REGISTRATIONS / 2
     for name in sender.call(lsp, LIST_WEBHOOKS).result()["app_names"]:
         sender.call(lsp, REMOVE_WEBHOOK, app_name=name).result()
