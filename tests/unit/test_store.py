@@ -6,7 +6,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -330,11 +332,32 @@ def test_a_missing_directory_is_said_to_be_missing(tmp_path: Path) -> None:
         LspStore(tmp_path / "nowhere" / "lsp.sqlite")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_file_without_permission_is_said_to_be_so(path: Path) -> None:
-    LspStore(path).close()
-    path.chmod(0o400)
-    with pytest.raises(StoreError, match="permissions"):
+NOBODY = 65534
+
+
+@pytest.fixture
+def folder_of_a_user() -> Iterator[Path]:
+    """A new folder of a user who is not root, for whom permissions would mean nothing, and who the test is until its
+    end.
+    """
+    user = os.geteuid() or NOBODY
+    with tempfile.TemporaryDirectory() as name:  # the folders above tmp_path are closed to other users
+        os.chown(name, user, -1)
+        me = os.geteuid()
+        os.seteuid(user)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(me)
+
+
+@pytest.mark.parametrize("existed", [False, True], ids=["new", "existing"])
+def test_a_folder_without_permission_is_said_to_be_so(folder_of_a_user: Path, existed: bool) -> None:
+    path = folder_of_a_user / "lsp.sqlite"
+    if existed:
+        LspStore(path).close()
+    folder_of_a_user.chmod(0o500)
+    with pytest.raises(StoreError, match=r"permissions|allow this user"):
         LspStore(path)
 
 
