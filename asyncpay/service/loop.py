@@ -171,7 +171,7 @@ class Loop(Generic[E]):
             return False
         if stored is not None and not stored.done():
             stored.set_exception(NotStoredError("this cannot be stored"))
-        await guarded(self._journal, f"refusal of {type(event).__name__}", self._refuse(event))
+        await guarded(self._journal, f"refusal of {type(event).__name__}", lambda: self._refuse(event))
         return True
 
     async def _next_events(self) -> list[tuple[E | Tick | ClockRead, asyncio.Future[None] | None]]:

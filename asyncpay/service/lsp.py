@@ -116,7 +116,7 @@ class _Session:
             case on.BlockRequested() if self._lsp.state.channels.has(event.client):
                 unblock_hash, status = event.request.unblock_hash, BlockStatus.BAD_VALUE
                 reply = BlockReply(unblock_hash=unblock_hash, status=status, reason="a value cannot be stored")
-                sending = onions.send_to_peer(self._node, event.client, reply)
+                sending = partial(onions.send_to_peer, self._node, event.client, reply)
                 self._tasks.create_task(guarded(self._journal, "refusal of a block_request", sending))
 
     def _away(self) -> None:
@@ -158,7 +158,7 @@ class _Session:
         except TooManyError as error:
             self._journal.note_often("block_request dropped", client=asked.client, because=error)
             return
-        work = self._with_invoice(asked, text, slot)
+        work = partial(self._with_invoice, asked, text, slot)
         self._tasks.create_task(guarded(self._journal, "block_request", work))
 
     async def _with_invoice(self, asked: on.BlockRequested, text: str, slot: Slot) -> None:

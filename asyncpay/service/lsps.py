@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -102,7 +103,7 @@ class Lsps:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 message, slot = await self._requests.get()
-                tasks.create_task(guarded(self._journal, "LSPS0 request", self._in_turn(message, slot, tasks)))
+                tasks.create_task(guarded(self._journal, "LSPS0 request", partial(self._in_turn, message, slot, tasks)))
 
     async def _in_turn(self, message: CustomMessage, slot: Slot, posts: asyncio.TaskGroup) -> None:
         try:
@@ -135,7 +136,7 @@ class Lsps:
             registered = [
                 w for w in self._state.tables.webhooks_of(message.peer) if w.app_name == handled.event.app_name
             ]
-            post = self._post_to(registered, Notification.of(WEBHOOK_REGISTERED))
+            post = partial(self._post_to, registered, Notification.of(WEBHOOK_REGISTERED))
             posts.create_task(guarded(self._journal, "webhook_registered", post))
         await self._send(message.peer, handled.payload)
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import Any, Protocol
 
 from asyncpay.engine.lsp import effects as do
@@ -71,7 +72,7 @@ class Performer:
         """Answers are given before this returns, so that they follow each other closely; all else on the side."""
         match effect:
             case do.Answer():
-                await guarded(self._journal, f"answer to {effect.key}", self._answer(effect))
+                await guarded(self._journal, f"answer to {effect.key}", lambda: self._answer(effect))
             case do.Log():
                 note = self._journal.note_often if effect.block is None else self._journal.note
                 note(
@@ -89,8 +90,8 @@ class Performer:
         except TooManyError as error:
             self._too_many(effect, error)
             return
-        work, name = self._on_the_side(effect, slot), type(effect).__name__
-        self._tasks.create_task(guarded(self._journal, name, work, lambda: self._report_failure(effect)))
+        work, failed = partial(self._on_the_side, effect, slot), partial(self._report_failure, effect)
+        self._tasks.create_task(guarded(self._journal, type(effect).__name__, work, failed))
 
     def _slot(self, effect: do.Effect) -> AbstractAsyncContextManager[object]:
         """A client's messages, and its replies, wait for each other and for nobody else's. Strangers are one party."""

@@ -6,14 +6,15 @@ from asyncpay.service.journal import Journal
 
 
 async def guarded(
-    journal: Journal, what: str, work: Awaitable[None], failed: Callable[[], None] = lambda: None
+    journal: Journal, what: str, work: Callable[[], Awaitable[None]], failed: Callable[[], None] = lambda: None
 ) -> None:
-    """Await the work on one message or effect. Write an error of it to the log, call `failed`, and go on.
+    """Do the work on one message or effect. Write an error of it to the log, call `failed`, and go on.
 
-    Errors that have a meaning are handled where they arise. `work` is cancelled like any other task.
+    Errors that have a meaning are handled where they arise. `work` is cancelled like any other task. It is called only
+    here, so that a task that is cancelled before it runs leaves no coroutine that was never awaited.
     """
     try:
-        await work
+        await work()
     except Exception as error:
         journal.unexpected(what, error)
         failed()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from asyncpay.engine.payee import effects as payee_do
@@ -56,8 +57,8 @@ class Performer:
                     because=effect.because or None,
                 )
             case _:
-                work, name = self._on_the_side(effect), type(effect).__name__
-                self._tasks.create_task(guarded(self._journal, name, work, lambda: self._report_failure(effect)))
+                work, failed = partial(self._on_the_side, effect), partial(self._report_failure, effect)
+                self._tasks.create_task(guarded(self._journal, type(effect).__name__, work, failed))
 
     async def _on_the_side(self, effect: WalletEffect) -> None:
         try:

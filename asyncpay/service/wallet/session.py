@@ -177,7 +177,7 @@ class _Session:
             self._journal.note_often("message dropped", because=f"{self._lookups} others wait for the node's invoices")
         else:
             self._lookups += 1
-            self._tasks.create_task(guarded(self._journal, "payment_pending", self._with_invoices(announced)))
+            self._tasks.create_task(guarded(self._journal, "payment_pending", partial(self._with_invoices, announced)))
 
     async def _with_invoices(self, announced: Announced) -> None:
         """Only the node knows its invoices. If it does not tell, the message is lost, and will be sent again."""
@@ -196,7 +196,7 @@ class _Session:
         except NoLspError:
             return
         if connected:
-            self._tasks.create_task(guarded(self._journal, "the LSP's offer", self._ask()))
+            self._tasks.create_task(guarded(self._journal, "the LSP's offer", self._ask))
 
     async def _ask(self) -> None:
         try:

@@ -1,7 +1,9 @@
 """Carrying out effects on a node that does not do as it is told: the engine always hears of it, nothing breaks."""
 
 import asyncio
+import gc
 import io
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -139,3 +141,19 @@ def test_an_error_that_nobody_foresaw_ends_that_effect_only(effect: do.Effect) -
 
 def test_an_answer_that_fails_in_an_unknown_way_may_have_got_through() -> None:
     assert perform(do.Answer(KEY, Verdict.RESUME), RuntimeError("no idea")) == []
+
+
+def test_a_task_that_is_cancelled_before_it_begins_leaves_nothing_that_was_never_awaited() -> None:
+    async def run() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            node: Any = FailingNode(NodeError("not asked"))
+            performer = Performer(node, Journal(io.StringIO()), SilentBell(), lambda _: [], lambda _: None, tasks)
+            await performer.perform(do.TakeCensus(1))
+            raise KeyError("the session ends")
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(ExceptionGroup):
+            asyncio.run(run())
+        gc.collect()
+    assert [str(each.message) for each in caught] == []
