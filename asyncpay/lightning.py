@@ -12,6 +12,11 @@ NodeId: TypeAlias = bytes
 U64: TypeAlias = Annotated[int, "u64"]
 """0 to 2^64-1, which BOLT 2 allows for an HTLC id; the store keeps all of them."""
 
+MAX_INVOICE_EXPIRY_DAYS = 365
+"""LND's own limit for an invoice. CLN has none, and one over about 1.8e13 s keeps it busy for ever or ends it
+(ElementsProject/lightning#9478)."""
+MAX_INVOICE_EXPIRY_SECONDS = MAX_INVOICE_EXPIRY_DAYS * 86_400
+
 _URI_SCHEME = "lightning:"
 
 

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from asyncpay.amounts import AmountError, parse_msat, show_sat
 from asyncpay.cli import common
 from asyncpay.config import WalletConfig
+from asyncpay.lightning import MAX_INVOICE_EXPIRY_DAYS
 from asyncpay.service import control
 from asyncpay.service.status_tables import show_time
 from asyncpay.terminal import literal, styled
@@ -25,7 +26,6 @@ ConfigFile = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="machine-readable, on standard output")]
 DEFAULT = Path("wallet.toml")
 DAY_SECONDS = 86_400
-MAX_EXPIRY_DAYS = 365
 HASH_DIGITS = 16
 """Of a payment hash in a table."""
 
@@ -216,8 +216,8 @@ def _amount(text: str) -> int:
 
 
 def _expiry_seconds(days: float) -> int:
-    if not 0 < days <= MAX_EXPIRY_DAYS:  # not a number is neither
-        common.fail(f"--expiry-days {days:g}: an invoice is good for {MAX_EXPIRY_DAYS} days at most", 2)
+    if not 0 < days <= MAX_INVOICE_EXPIRY_DAYS:  # not a number is neither
+        common.fail(f"--expiry-days {days:g}: an invoice is good for {MAX_INVOICE_EXPIRY_DAYS} days at most", 2)
     return int(days * DAY_SECONDS)
 
 

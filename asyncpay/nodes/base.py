@@ -11,6 +11,8 @@ from typing import Protocol
 
 from asyncpay.amounts import MAX_MSAT
 from asyncpay.lightning import (
+    MAX_INVOICE_EXPIRY_DAYS,
+    MAX_INVOICE_EXPIRY_SECONDS,
     Capabilities,
     ChannelTerms,
     HtlcKey,
@@ -91,17 +93,12 @@ class Payment:
     incoming_expiry: int | None = None
 
 
-MAX_EXPIRY_SECONDS = 365 * 86_400
-"""LND's own limit for an invoice. CLN has none, and one over about 1.8e13 s keeps it busy for ever or ends it
-(ElementsProject/lightning#9478)."""
-
-
 def check_invoice(amount_msat: int, expiry_seconds: int) -> None:
     """Raise NodeError, with the limit, for an invoice that no node should be asked to make."""
-    if not 1 <= expiry_seconds <= MAX_EXPIRY_SECONDS:
+    if not 1 <= expiry_seconds <= MAX_INVOICE_EXPIRY_SECONDS:
         raise NodeError(
             f"the invoice cannot be made: it would last {expiry_seconds} s. Let it last between 1 s and "
-            f"{MAX_EXPIRY_SECONDS} s ({MAX_EXPIRY_SECONDS // 86_400} days)."
+            f"{MAX_INVOICE_EXPIRY_SECONDS} s ({MAX_INVOICE_EXPIRY_DAYS} days)."
         )
     if not 1 <= amount_msat <= MAX_MSAT:
         raise NodeError(

@@ -34,6 +34,9 @@ FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 2.0
 a node forwards nothing while nobody is attached."""
 
 MAX_REFUSED_EVENTS = 1_000
+MAX_WAITING_EVENTS = 10_000
+"""Events that wait for their decision. Beyond it the node's next events wait in the node, and verbs for their turn.
+Reports of effects are always taken: there is one for each effect that the loop itself has begun."""
 
 E = TypeVar("E", contravariant=True)
 C = TypeVar("C")
@@ -114,16 +117,28 @@ class Loop(Generic[E]):
         self._journal = journal
         self.clock = SteadyClock(engine.stored_time)
         self._events: asyncio.Queue[tuple[E, asyncio.Future[None] | None]] = asyncio.Queue()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
 
     def enqueue(self, event: E) -> None:
-        """Have an event decided on, in its turn."""
-        self._events.put_nowait((event, None))
+        """Queue an event for its decision. Sources that do not end await `room` before their next one."""
+        self._put(event, None)
+
+    async def room(self) -> None:
+        """Wait until fewer than MAX_WAITING_EVENTS events are queued."""
+        await self._has_room.wait()
 
     async def stored(self, event: E) -> None:
         """Have an event decided on, and return when the decision is on disk. NotStoredError if it is refused."""
+        await self.room()
         stored = asyncio.get_running_loop().create_future()
-        self._events.put_nowait((event, stored))
+        self._put(event, stored)
         await stored
+
+    def _put(self, event: E, stored: asyncio.Future[None] | None) -> None:
+        self._events.put_nowait((event, stored))
+        if self._events.qsize() >= MAX_WAITING_EVENTS:
+            self._has_room.clear()
 
     async def run(self) -> None:
         """Decide on events in their order: store first, then act. StoreError, EngineFailedError."""
@@ -186,6 +201,8 @@ class Loop(Generic[E]):
             events.append((Tick(), None))
         while not self._events.empty() and len(events) < MAX_BATCH:
             events.append(self._events.get_nowait())
+        if self._events.qsize() < MAX_WAITING_EVENTS:
+            self._has_room.set()
         if (read := self.clock.read()) is not None:
             what = "is in doubt" if self.clock.in_doubt else "is believed"
             self._journal.note(f"the system's clock {what}", **_offsets(read))
@@ -200,14 +217,24 @@ def _offsets(read: ClockRead) -> dict[str, int]:
     }
 
 
-async def follow(node: Node, take: Callable[[NodeEvent], None], away: Callable[[], None], journal: Journal) -> None:
-    """Attach to the node, hand on what it reports, say when it is away, and attach again, until cancelled."""
+async def follow(
+    node: Node,
+    take: Callable[[NodeEvent], None],
+    away: Callable[[], None],
+    room: Callable[[], Awaitable[None]],
+    journal: Journal,
+) -> None:
+    """Attach to the node, hand on what it reports, say when it is away, and attach again, until cancelled.
+
+    room: see Loop.room; awaited before each event is taken from the node.
+    """
     pause_seconds = FIRST_PAUSE_SECONDS
     while True:
         try:
             async for event in node.events():
                 pause_seconds = FIRST_PAUSE_SECONDS
                 _take(take, event, journal)
+                await room()
         except NodeUnreachableError as error:
             journal.error("the node is away", error)
             away()

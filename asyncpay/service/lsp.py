@@ -95,7 +95,7 @@ class _Session:
                 self._loop.enqueue,
                 tasks,
             )
-            tasks.create_task(loop.follow(self._node, self._take, self._away, self._journal))
+            tasks.create_task(loop.follow(self._node, self._take, self._away, self._loop.room, self._journal))
             tasks.create_task(self._loop.run())
             tasks.create_task(self._lsps.answer_requests())
 

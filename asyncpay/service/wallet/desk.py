@@ -12,7 +12,7 @@ from asyncpay.engine.payer.stages import FINISHED, Stage
 from asyncpay.lsps import lsps5
 from asyncpay.lsps.info import UnsuitableLspError
 from asyncpay.lsps.jsonrpc import RpcError
-from asyncpay.nodes.base import Node, NodeError
+from asyncpay.nodes.base import Node, NodeError, check_invoice
 from asyncpay.service.clock import SteadyClock
 from asyncpay.service.control import Plain, Progress, RefusedError, Verb
 from asyncpay.service.journal import Journal
@@ -24,9 +24,6 @@ from asyncpay.service.wallet.orders import Wanted
 from asyncpay.service.wallet.view import View
 
 Stored = Callable[[on.PayerEvent], Awaitable[None]]
-
-MAX_EXPIRY_SECONDS = 365 * 86_400
-"""LND takes no more; Core Lightning would, and of some 1e13 s and more it spins or aborts (lightning#9478)."""
 
 HANDED_OVER = frozenset({Stage.HANDED_OVER, *FINISHED})
 """The phone may go offline."""
@@ -104,10 +101,7 @@ class Desk:
 
     async def _receive(self, said: Mapping[str, Any], _: Progress) -> Plain:
         """Only while the LSP's channel is usable: nodes leave channels that are down out of the invoice's hints."""
-        if not 1 <= said["expiry_seconds"] <= MAX_EXPIRY_SECONDS:
-            raise RefusedError(
-                f"an invoice cannot expire in {said['expiry_seconds']} s: {MAX_EXPIRY_SECONDS} s (365 days) at most"
-            )
+        check_invoice(said["amount_msat"], said["expiry_seconds"])
         lsp = self._link.node_id
         if not self._neighbourhood.channel_usable(lsp):
             raise RefusedError(

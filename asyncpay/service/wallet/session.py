@@ -114,7 +114,7 @@ class _Session:
             self._performer = Performer(
                 self._node, self._link, self._journal, self._loop.enqueue, tasks, self._chain_watch
             )
-            tasks.create_task(loop.follow(self._node, self._take, self._away, self._journal))
+            tasks.create_task(loop.follow(self._node, self._take, self._away, self._loop.room, self._journal))
             tasks.create_task(self._loop.run())
 
     def _commit(self, changes: Any) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from asyncpay.nodes.base import MAX_EXPIRY_SECONDS, Node, NodeError, check_invoice
+from asyncpay.lightning import MAX_INVOICE_EXPIRY_SECONDS
+from asyncpay.nodes.base import Node, NodeError, check_invoice
 from asyncpay.nodes.cln.node import ClnNode
 from asyncpay.nodes.lnd.node import LndNode
 
@@ -22,7 +23,7 @@ async def test_an_expiry_that_nodes_cannot_take_is_refused_with_the_limit(second
             await node.create_invoice(1, "tea", seconds)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("seconds", [1, MAX_EXPIRY_SECONDS])
+@pytest.mark.parametrize("seconds", [1, MAX_INVOICE_EXPIRY_SECONDS])
 def test_the_limits_themselves_are_taken(seconds: int) -> None:
     check_invoice(1, seconds)
 

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import math
+import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -152,6 +153,50 @@ def test_a_value_that_the_store_has_no_place_for_leaves_the_file_whole(tmp_path:
         assert list(store.load()) == [good]
 
 
+async def no_wait() -> None: ...
+
+
+def test_a_node_that_reports_faster_than_the_store_writes_is_made_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "MAX_WAITING_EVENTS", 10)
+    monkeypatch.setattr(loop, "MAX_BATCH", 5)
+    events, reported, decided = 100, 0, list[str]()
+    all_decided, may_write = asyncio.Event(), threading.Event()
+
+    class HastyNode:
+        async def events(self) -> AsyncIterator[Any]:
+            nonlocal reported
+            for number in range(events):
+                reported += 1
+                yield webhook_set(str(number))
+            await asyncio.Event().wait()
+
+    def commit(changes: Iterable[Change[Any]]) -> None:
+        assert may_write.wait(10)
+
+    async def perform(effect: str) -> None:
+        decided.append(effect)
+        if len(decided) == events:
+            all_decided.set()
+
+    async def run() -> None:
+        node: Any = HastyNode()
+        journal = Journal(io.StringIO())
+        crash_point, refused = CrashPoint(Path("none"), journal), RefusedEvents()
+        life = Loop[Any](WebhookEngine(), commit, perform, crash_point, journal, refused, perform)
+        running = asyncio.create_task(life.run())
+        following = asyncio.create_task(loop.follow(node, life.enqueue, lambda: None, life.room, journal))
+        for _ in range(1_000):  # turns of the event loop, in which a node that nobody stops would report everything
+            await asyncio.sleep(0)
+        assert reported <= 10 + 2 * 5, "what the queue holds, what is being stored, and what was taken before"
+        may_write.set()
+        await asyncio.wait_for(all_decided.wait(), 10)
+        for task in (running, following):
+            task.cancel()
+
+    asyncio.run(run())
+    assert decided == [str(number) for number in range(events)]
+
+
 def test_a_node_whose_events_break_is_attached_to_again() -> None:
     lives = 0
     taken: list[NodeEvent] = []
@@ -175,7 +220,10 @@ def test_a_node_whose_events_break_is_attached_to_again() -> None:
 
     async def run() -> None:
         node: Any = BreakingNode()
-        following = asyncio.create_task(loop.follow(node, take, lambda: away.append(None), Journal(io.StringIO())))
+        journal = Journal(io.StringIO())
+        following = asyncio.create_task(
+            loop.follow(node, take, lambda: away.append(None), no_wait, journal)
+        )
         await asyncio.wait_for(taken_twice.wait(), 10)
         following.cancel()
 
