@@ -15,7 +15,7 @@ from asyncpay.cli import common
 from asyncpay.config import WalletConfig
 from asyncpay.lightning import MAX_INVOICE_EXPIRY_DAYS
 from asyncpay.service import control
-from asyncpay.service.status_tables import show_time
+from asyncpay.service.status_tables import attached_since, show_time
 from asyncpay.terminal import literal, styled
 
 app = typer.Typer(no_args_is_help=True, help="The wallet of a phone: pays and is paid while mostly offline.")
@@ -47,7 +47,10 @@ def status(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
     else:
         node, lsp = seen["node"], seen["lsp"]
         reach = "channel usable" if lsp["channel_usable"] else "connected" if lsp["connected"] else "not connected"
-        common.out.print(f"node     {node['node_id'] or 'does not answer'}, block {node['height_blocks'] or '-'}")
+        there = f"attached {attached_since(node)}" if node["attached"] else "does not answer"
+        common.out.print(
+            f"node     {node['node_id'] or 'not known yet'}, {there}, block {node['height_blocks'] or '-'}"
+        )
         common.out.print(f"LSP      {lsp['node_id'] or 'none yet'}, {reach}")
         common.out.print(f"payments {seen['unfinished_payments']} under way")
         for error in seen["last_errors"][-3:]:

@@ -1,6 +1,7 @@
 """The LSP: what its node reports goes to the engine, phones' requests to their door, and messages are read first."""
 
 import asyncio
+import time
 from functools import partial
 
 from asyncpay.config import LspConfig
@@ -78,6 +79,7 @@ class _Session:
         self._journal = journal
         self._node = node
         self._lsp = lsp
+        self._attached_at: float | None = None
         crash_point = CrashPoint(config.store.path, journal)
         self._loop: Loop[LspEvent] = Loop(lsp, store.commit, self._perform, crash_point, journal, refused, self._refuse)
         self._invoices = FairSemaphore(each=1, waiting=MAX_WAITING_INVOICES)
@@ -100,7 +102,7 @@ class _Session:
             tasks.create_task(self._lsps.answer_requests())
 
     async def _status(self, *_: object) -> Status:
-        return status.snapshot(self._lsp, self._journal, self._loop.clock.now())
+        return status.snapshot(self._lsp, self._journal, self._loop.clock.now(), self._attached_at)
 
     async def _perform(self, effect: Effect) -> None:
         await self._performer.perform(effect)
@@ -120,6 +122,7 @@ class _Session:
                 self._tasks.create_task(guarded(self._journal, "refusal of a block_request", sending))
 
     def _away(self) -> None:
+        self._attached_at = None
         self._loop.enqueue(Detached())
 
     def _take(self, event: NodeEvent) -> None:
@@ -134,6 +137,7 @@ class _Session:
             case _:
                 if isinstance(event, Attached):
                     self._performer.node_id = event.node_id
+                    self._attached_at = time.time()
                     self._journal.note("attached", node=event.node_id, height=event.height)
                 self._loop.enqueue(event)
 

@@ -12,16 +12,17 @@ from asyncpay.service.journal import Journal
 Status = dict[str, Any]
 
 
-def snapshot(lsp: Lsp, journal: Journal, now: float) -> Status:
+def snapshot(lsp: Lsp, journal: Journal, now: float, attached_at: float | None) -> Status:
     """Everything an operator asks about, as plain values. Times are Unix seconds, hashes and ids hex.
 
-    now: the engine's time.
+    now: the engine's time. attached_at: since when the node answers; errors from before that are of its start.
     """
     state, tables = lsp.state, lsp.state.tables
     return {
         "healthy": state.attached,
         "node": {
             "attached": state.attached,
+            "attached_at": attached_at,
             "network": state.network,
             "height_blocks": state.height,
             "peers_online": sorted(peer.hex() for peer in state.online),

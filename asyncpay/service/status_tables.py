@@ -10,6 +10,9 @@ from rich.table import Table
 Status = Mapping[str, Any]
 """As asyncpay.service.status makes it; named here, for that needs the whole engine, and this prints an answer."""
 
+SHOWN_DIGITS = 8
+"""Of a hash or a node id; `--json` has them whole."""
+
 
 def tables(status: Status) -> Iterator[Table]:
     """One table a subject; empty subjects are left out."""
@@ -17,12 +20,13 @@ def tables(status: Status) -> Iterator[Table]:
     yield _table(
         "node",
         ["attached", "network", "block", "peers online"],
-        [[str(node["attached"]), node["network"], str(node["height_blocks"]), str(len(node["peers_online"]))]],
+        [[attached_since(node), node["network"], str(node["height_blocks"]), str(len(node["peers_online"]))]],
     )
     blocks = [
         [
-            block["unblock_hash"][:8],
-            block["client"][:8],
+            block["unblock_hash"][:SHOWN_DIGITS],
+            "\n".join(payment_hash[:SHOWN_DIGITS] for payment_hash in block["payment_hashes"]),
+            block["client"][:SHOWN_DIGITS],
             block["stage"],
             f"{block['amount_msat']} msat",
             f"{len(block['parts'])}, oldest {max((part['age_seconds'] for part in block['parts']), default=0):.0f} s",
@@ -31,7 +35,11 @@ def tables(status: Status) -> Iterator[Table]:
         for block in status["blocks"]
     ]
     if blocks:
-        yield _table("held payments", ["unblock hash", "client", "stage", "amount", "parts", "release by"], blocks)
+        yield _table(
+            "held payments",
+            ["unblock hash", "payment hash", "client", "stage", "amount", "parts", "release by"],
+            blocks,
+        )
     if waiting := status["waiting_for_a_client"]:
         rows = [
             [
@@ -44,13 +52,20 @@ def tables(status: Status) -> Iterator[Table]:
         ]
         yield _table("HTLCs that wait for an offline client", ["channel", "HTLC", "amount", "age"], rows)
     if mailbox := status["mailbox"]:
-        rows = [[client[:8], str(box_["messages"]), str(box_["bytes"])] for client, box_ in mailbox.items()]
+        rows = [[client[:SHOWN_DIGITS], str(box_["messages"]), str(box_["bytes"])] for client, box_ in mailbox.items()]
         yield _table("mailbox", ["client", "messages", "bytes"], rows)
     if hooks := status["webhooks"]:
-        yield _table("webhooks", ["client", "app", "url"], [[h["client"][:8], h["app_name"], h["url"]] for h in hooks])
+        yield _table(
+            "webhooks", ["client", "app", "url"], [[h["client"][:SHOWN_DIGITS], h["app_name"], h["url"]] for h in hooks]
+        )
     if errors := status["last_errors"]:
         rows = [[show_time(e["time"]), str(e["times"]), e["what"], e["because"]] for e in errors]
         yield _table("last errors", ["last at", "times", "what", "because"], rows)
+
+
+def attached_since(node: Status) -> str:
+    """Whether the node answers, and since when: errors from before that are of the start."""
+    return f"since {show_time(node['attached_at'])}" if node["attached"] and node["attached_at"] else "no"
 
 
 def show_time(unix_seconds: float) -> str:

@@ -17,9 +17,8 @@ def test_only_its_user_may_read_what_a_component_writes(tmp_path: Path, componen
     folder = tmp_path / "state"
     folder.mkdir()
     config, log = tmp_path / "config.toml", tmp_path / "log"
-    config.write_text(
-        f"[node]\nimplementation = 'cln'\nrpc_file = '{tmp_path / 'none'}'\n[store]\npath = '{folder / 'store.sqlite'}'\n"
-    )
+    node = f"[node]\nimplementation = 'cln'\nrpc_file = '{tmp_path / 'none'}'\n"
+    config.write_text(f"{node}[store]\npath = '{folder / 'store.sqlite'}'\n")
     with log.open("wb") as output:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("asyncpay"), *COMPONENTS[component], "--config", config],

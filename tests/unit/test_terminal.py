@@ -52,8 +52,9 @@ def test_what_people_write_stays() -> None:
 def lsp_status(text: str) -> dict[str, Any]:
     part = {"htlc": text, "short_channel_id": text, "amount_msat": 1, "age_seconds": 1.0}
     block = {"unblock_hash": "00", "client": "02", "stage": text, "amount_msat": 1, "parts": [], "release_by_height": 1}
+    block |= {"payment_hashes": ["00"]}
     return {
-        "node": {"attached": True, "network": text, "height_blocks": 1, "peers_online": []},
+        "node": {"attached": True, "attached_at": 1.0, "network": text, "height_blocks": 1, "peers_online": []},
         "blocks": [block],
         "waiting_for_a_client": [part],
         "mailbox": {"02": {"messages": 1, "bytes": 1}},
@@ -68,6 +69,18 @@ def test_the_lsp_s_status(text: str) -> None:
     seen = shown(*tables(lsp_status(text)))
     assert literal(text).splitlines()[0] in seen
     assert "\x1b]" not in seen
+
+
+def test_the_lsp_s_status_tells_held_payments_by_their_hash_and_errors_of_the_start_from_later_ones() -> None:
+    status = lsp_status("x")
+    status["node"]["attached_at"] = time.mktime((2001, 2, 3, 4, 5, 6, 0, 0, -1))
+    status["blocks"][0]["payment_hashes"] = ["ab" * 32, "cd" * 32]
+    seen = shown(*tables(status))
+    assert "since 2001-02-03 04:05:06" in seen
+    assert "abababab" in seen
+    assert "cdcdcdcd" in seen
+    status["node"] |= {"attached": False, "attached_at": None}
+    assert "since" not in shown(next(tables(status)))
 
 
 class Answering:

@@ -76,6 +76,7 @@ class Desk:
             "healthy": around.attached,
             "node": {
                 "attached": around.attached,
+                "attached_at": around.attached_at,
                 "node_id": around.node_id.hex() or None,
                 "network": around.network or None,
                 "height_blocks": around.height or None,

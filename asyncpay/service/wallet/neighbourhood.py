@@ -1,5 +1,6 @@
 """What the wallet's node last said of itself, its peers and its channels."""
 
+import time
 from dataclasses import dataclass, field
 
 from asyncpay.lightning import ChannelId, Link, NodeId
@@ -18,9 +19,9 @@ from asyncpay.service.wallet.orders import Self
 
 @dataclass
 class Neighbourhood:
-    """Empty until the node was attached for the first time."""
+    """Empty until the node was attached for the first time. attached_at: Unix seconds; None while it is away."""
 
-    attached: bool = False
+    attached_at: float | None = None
     node_id: NodeId = b""
     network: str = ""
     height: int = 0
@@ -31,7 +32,7 @@ class Neighbourhood:
         """Take in what concerns this."""
         match event:
             case Attached():
-                self.attached = True
+                self.attached_at = time.time()
                 self.node_id, self.network, self.height = event.node_id, event.network, event.height
                 self.online = set(event.online)
                 self.links = {link.channel_id: link for link in event.links}
@@ -48,9 +49,14 @@ class Neighbourhood:
 
     def away(self) -> None:
         """The node does not answer."""
-        self.attached = False
+        self.attached_at = None
         self.online = set()
         self.links = {}
+
+    @property
+    def attached(self) -> bool:
+        """Whether the node answers."""
+        return self.attached_at is not None
 
     def channel_usable(self, peer: NodeId) -> bool:
         """Whether a channel with this peer can carry HTLCs now."""

@@ -221,9 +221,7 @@ def test_a_node_whose_events_break_is_attached_to_again() -> None:
     async def run() -> None:
         node: Any = BreakingNode()
         journal = Journal(io.StringIO())
-        following = asyncio.create_task(
-            loop.follow(node, take, lambda: away.append(None), no_wait, journal)
-        )
+        following = asyncio.create_task(loop.follow(node, take, lambda: away.append(None), no_wait, journal))
         await asyncio.wait_for(taken_twice.wait(), 10)
         following.cancel()
 

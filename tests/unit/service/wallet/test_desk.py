@@ -1,6 +1,7 @@
 """What the user may ask of the wallet, and what is said if that is not possible now."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -35,14 +36,17 @@ def awake(phone: Phone, story: Callable[[], Awaitable[None]]) -> None:
 def test_the_status_tells_node_lsp_and_payments(phone: Phone) -> None:
     async def story() -> None:
         await phone.pay()
+        attached_at = (await phone.ask("status"))["node"]["attached_at"]
+        assert 0 < attached_at <= time.time()
         phone.node.tell(BlockConnected(501))
         phone.node.tell(LinkChanged(UNUSABLE))
         phone.node.tell(PeerDisconnected(LSP))
 
         async def is_so() -> bool:
             said = await phone.ask("status")
+            node = {"attached": True, "attached_at": attached_at, "node_id": ME.hex(), "network": "regtest"}
             return bool(
-                said["node"] == {"attached": True, "node_id": ME.hex(), "network": "regtest", "height_blocks": 501}
+                said["node"] == node | {"height_blocks": 501}
                 and said["lsp"] == {"node_id": LSP.hex(), "connected": False, "channel_usable": False}
                 and said["unfinished_payments"] == 1
             )
@@ -77,7 +81,8 @@ def test_a_wallet_that_never_saw_its_node_has_a_status_too(phone: Phone) -> None
 
     async def story() -> None:
         said = await phone.ask("status")
-        assert said["node"] == {"attached": False, "node_id": None, "network": None, "height_blocks": None}
+        nothing = dict.fromkeys(("attached_at", "node_id", "network", "height_blocks"))
+        assert said["node"] == {"attached": False} | nothing
         assert said["lsp"]["node_id"] is None
 
     awake(phone, story)
@@ -142,7 +147,9 @@ def test_an_invoice(phone: Phone) -> None:
 @pytest.mark.parametrize("seconds", [0, -1, 365 * 86_400 + 1, 14_000_000_000_000, 2**63, 2**64])
 def test_no_invoice_that_a_node_refuses_or_breaks_on(phone: Phone, seconds: int) -> None:
     async def story() -> None:
-        with pytest.raises(RefusedError, match=rf"last {seconds} s. Let it last between 1 s and 31536000 s \(365 days\)"):
+        with pytest.raises(
+            RefusedError, match=rf"last {seconds} s. Let it last between 1 s and 31536000 s \(365 days\)"
+        ):
             await phone.ask("receive", amount_msat=5000, description="", expiry_seconds=seconds)
 
     awake(phone, story)
