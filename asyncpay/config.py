@@ -16,7 +16,7 @@ path = "/var/lib/asyncpay/lsp.sqlite"
 ca_file = "/etc/ssl/our-ca.pem"         # trusted beside the usual authorities
 allowed_networks = ["172.16.0.0/12"]    # private networks that webhooks may point into; none by default
 
-[policy]                                # optional: any field of asyncpay.engine.lsp.Policy
+[policy]                                # optional: any field of asyncpay.engine.lsp.policy.LspPolicy
 max_holds = 100
 
 The wallet's has [node] and [store] likewise, and
@@ -24,7 +24,7 @@ The wallet's has [node] and [store] likewise, and
 [lsp]                                   # optional
 node_id = "02..."                       # the LSP, if the phone has channels with several peers
 
-[policy]                                # optional: any field of asyncpay.engine.payer.Policy or .payee.Policy
+[policy]                                # optional: any field of PayerPolicy or PayeePolicy (asyncpay.engine)
 slack_blocks = 288
 """
 
@@ -38,9 +38,9 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from asyncpay.engine.lsp.policy import Policy
-from asyncpay.engine.payee.policy import Policy as PayeePolicy
-from asyncpay.engine.payer.policy import Policy as PayerPolicy
+from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.lightning import NodeId
 
 MAX_SOCKET_PATH_BYTES = 107
@@ -116,12 +116,12 @@ class LspConfig(_Section):
     node: NodeConfig
     store: StoreConfig
     webhooks: WebhooksConfig = WebhooksConfig()
-    policy: Policy = Policy()
+    policy: LspPolicy = LspPolicy()
 
     @field_validator("policy", mode="before")
     @classmethod
     def _no_unknown_limits(cls, value: Any) -> Any:
-        return _only_known(value, Policy)
+        return _only_known(value, LspPolicy)
 
 
 class LspOfWalletConfig(_Section):

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from harness import toml
 from harness.containers import ContainerError, Containers, json_lines
 from harness.errors import NodeError
@@ -55,7 +55,7 @@ def files(node: str, spec: ComponentSpec, of_node: type[Node]) -> dict[str, tupl
 
 def configuration(node: str, spec: ComponentSpec, of_node: type[Node]) -> str:
     """The component's TOML file; of the policy only what differs from the defaults."""
-    defaults = asdict(Policy())
+    defaults = asdict(LspPolicy())
     trusted = {} if spec.ca is None else {"ca_file": CA_FILE}
     sections: dict[str, dict[str, Any]] = {
         "node": of_node.access(node, NODE_DIR),

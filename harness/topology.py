@@ -33,9 +33,9 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from asyncpay.engine.lsp.policy import Policy
-from asyncpay.engine.payee.policy import Policy as PayeePolicy
-from asyncpay.engine.payer.policy import Policy as PayerPolicy
+from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.payer.policy import PayerPolicy
 from harness import files
 from harness.errors import TestbedError
 from harness.yaml_source import Location, YamlProblem, YamlSource
@@ -104,10 +104,10 @@ class ComponentSpec(_Strict):
     (`asyncpay lsp [status|health] --config FILE`) and the same file.
     """
 
-    model_config = ConfigDict(strict=False)  # strictly, only an instance is a Policy
+    model_config = ConfigDict(strict=False)  # strictly, only an instance is a LspPolicy
 
     image: str = Field(default=ASYNCPAY, description="asyncpay of this checkout, or an image of your own")
-    policy: Policy = Field(default=Policy(), description="limits that differ from the defaults")
+    policy: LspPolicy = Field(default=LspPolicy(), description="limits that differ from the defaults")
     ca: str | None = Field(default=None, description="certificates (PEM) trusted beside the public ones, for webhooks")
     args: tuple[str, ...] = Field(default=(), description="more arguments for `asyncpay lsp`")
     disk_mb: int | None = Field(default=None, ge=1, description="a disk in memory, which a test can fill")

@@ -6,8 +6,7 @@ of time. What they decide on one event is stored in one transaction.
 
 from typing import TypeAlias
 
-from asyncpay.engine.changes import Step
-from asyncpay.engine.events import Tick
+from asyncpay.engine.core import Tick, Transition
 from asyncpay.engine.payee import effects as payee_effects
 from asyncpay.engine.payee.engine import Payee
 from asyncpay.engine.payee.events import PayeeEvent
@@ -40,8 +39,8 @@ class Wallet:
         times = [time for time in (self.payer.stored_time, self.payee.stored_time) if time is not None]
         return max(times, default=None)
 
-    def handle(self, now: float, event: WalletEvent) -> Step[WalletRecord, WalletEffect]:
+    def handle(self, now: float, event: WalletEvent) -> Transition[WalletRecord, WalletEffect]:
         """Let both sides decide on one event at `now`."""
         paying = self.payer.handle(now, event if isinstance(event, PayerEvent) else Tick())
         being_paid = self.payee.handle(now, event if isinstance(event, PayeeEvent) else Tick())
-        return Step(paying.changes + being_paid.changes, paying.effects + being_paid.effects)
+        return Transition(paying.changes + being_paid.changes, paying.effects + being_paid.effects)

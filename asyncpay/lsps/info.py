@@ -24,7 +24,7 @@ class UnsuitableLspError(Exception):
 
 
 class LspInfo(BaseModel):
-    """What an LSP offers. The limits are those of asyncpay.engine.lsp.Policy, for one client.
+    """What an LSP offers. The limits are those of asyncpay.engine.lsp.policy.LspPolicy, for one client.
 
     transit_release: it sees a release that passes through. forwards_with_payer_offline: a payer may be away
     when its payment is released. pays_on_behalf: otherwise it pays the invoice itself, if it has it.

@@ -2,7 +2,7 @@
 
 The system's clock is set by others: by NTP, by hand, by a machine that is resumed, or that has none while it is off.
 So what lasts so many seconds is measured by the monotonic clock, from a start in Unix time. The system's clock is read
-beside it, and as long as it shows something else than before, Unix time is an interval (asyncpay.engine.unix_time).
+beside it, and as long as it shows something else than before, Unix time is an interval (asyncpay.engine.core.UnixTime).
 A different reading is believed once it has persisted for PERSIST_SECONDS.
 """
 
@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 
-from asyncpay.engine.events import ClockRead
+from asyncpay.engine.core import ClockRead
 
 PERSIST_SECONDS = 300
 """How long the system's clock must show another time until it is believed. Less than the 600 s by which an invoice

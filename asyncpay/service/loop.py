@@ -17,8 +17,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import tenacity
 
-from asyncpay.engine.changes import Step
-from asyncpay.engine.events import ClockRead, Tick
+from asyncpay.engine.core import ClockRead, Tick, Transition
 from asyncpay.node_events import NodeEvent
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
 from asyncpay.service.clock import READ_SECONDS, SteadyClock
@@ -87,7 +86,7 @@ class Engine(Protocol[E]):
         """The time that its store is a witness of; None if there is none."""
         ...
 
-    def handle(self, now: float, event: E | Tick | ClockRead) -> Step[Any, Any]:
+    def handle(self, now: float, event: E | Tick | ClockRead) -> Transition[Any, Any]:
         """Decide on one event."""
         ...
 
@@ -157,9 +156,9 @@ class Loop(Generic[E]):
             if failed is not None:
                 raise failed
 
-    def _decide(self, batch: Sequence[_Waiting]) -> tuple[list[Step[Any, Any]], EngineFailedError | None]:
+    def _decide(self, batch: Sequence[_Waiting]) -> tuple[list[Transition[Any, Any]], EngineFailedError | None]:
         """The steps of the events, up to the first on which the engine fails: after that it cannot be trusted."""
-        steps: list[Step[Any, Any]] = []
+        steps: list[Transition[Any, Any]] = []
         for event, _ in batch:
             try:
                 steps.append(self._engine.handle(self.clock.now(), event))
@@ -168,7 +167,7 @@ class Loop(Generic[E]):
                 return steps, self._failure(event, error)
         return steps, None
 
-    async def _keep(self, changes: list[Any], batch: Sequence[_Waiting], steps: list[Step[Any, Any]]) -> None:
+    async def _keep(self, changes: list[Any], batch: Sequence[_Waiting], steps: list[Transition[Any, Any]]) -> None:
         try:
             await asyncio.to_thread(self._commit, changes)
         except UnstorableError as error:

@@ -5,7 +5,7 @@ import time
 from functools import partial
 
 from asyncpay.config import LspConfig
-from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.core import Detached, Tick
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp import inbound
 from asyncpay.engine.lsp.effects import Effect

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, ClassVar, Generic, Self, TypeVar
 
-from asyncpay.engine.changes import Change, Put
+from asyncpay.engine.core import Change, Put
 from asyncpay.lightning import ChannelId, ShortChannelId
 from asyncpay.store.rows import Shape, Value, u64_column
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from asyncpay.engine.changes import Step
+from asyncpay.engine.core import Transition
 from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp import inbound
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus, Verdict
@@ -41,7 +41,7 @@ class LspProcess(Process):
     """
 
     def __init__(
-        self, node: SimNode, disk: Disk, policy: Policy, letters: Letters, decode: dict[str, Invoice], ring: Ring
+        self, node: SimNode, disk: Disk, policy: LspPolicy, letters: Letters, decode: dict[str, Invoice], ring: Ring
     ) -> None:
         super().__init__(node.name, node, disk, LspStore)
         self.policy = policy
@@ -58,7 +58,7 @@ class LspProcess(Process):
     def _begin(self, records: list[Any]) -> None:
         self._engine = Lsp(self.policy, self.node.implementation.capabilities, records)
 
-    def _handle(self, event: Any) -> Step[Any, Any]:
+    def _handle(self, event: Any) -> Transition[Any, Any]:
         return self._engine.handle(self.clock.now(), event)
 
     def _next_deadline(self) -> float:

@@ -10,8 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from asyncpay.engine.changes import Put, Step
-from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.core import Detached, Put, Tick, Transition
 from asyncpay.node_events import NodeEvent
 from asyncpay.store import Store
 
@@ -57,7 +56,7 @@ class Process:
         """Make the engine from what is stored."""
         raise NotImplementedError
 
-    def _handle(self, event: Any) -> Step[Any, Any]:
+    def _handle(self, event: Any) -> Transition[Any, Any]:
         raise NotImplementedError
 
     def _next_deadline(self) -> float:

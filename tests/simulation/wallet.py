@@ -4,18 +4,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from asyncpay.engine.changes import Step
+from asyncpay.engine.core import Transition
 from asyncpay.engine.payee import effects as payee_do
 from asyncpay.engine.payee import events as payee_on
 from asyncpay.engine.payee.engine import Payee
-from asyncpay.engine.payee.policy import Policy as PayeePolicy
+from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payer import checks
 from asyncpay.engine.payer import effects as payer_do
 from asyncpay.engine.payer import events as payer_on
 from asyncpay.engine.payer.checks import Terms, Wishes
 from asyncpay.engine.payer.engine import Payer
-from asyncpay.engine.payer.policy import Policy as PayerPolicy
+from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.wallet import Wallet
 from asyncpay.lightning import Invoice, NodeId, OwnInvoice, PaymentResult, PaymentStatus
@@ -122,7 +122,7 @@ class WalletProcess(Process):
         claims = [record for record in records if isinstance(record, Claim)]
         self._engine = Wallet(Payer(self.policy, payments), Payee(PayeePolicy(), claims))
 
-    def _handle(self, event: Any) -> Step[Any, Any]:
+    def _handle(self, event: Any) -> Transition[Any, Any]:
         return self._engine.handle(self.clock.now(), event)
 
     def _next_deadline(self) -> float:

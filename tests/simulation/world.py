@@ -13,10 +13,10 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from asyncpay.engine.lsp import events as on
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.payer.checks import Terms, Wishes
-from asyncpay.engine.payer.policy import Policy as PayerPolicy
+from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.stages import Stage
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, ShortChannelId
@@ -43,7 +43,7 @@ from .wallet import Order, WalletProcess
 
 AMOUNT_MSAT = 100_000_000
 BALANCE_MSAT = 10_000_000_000
-LSP_POLICY = Policy(on_behalf_margin_blocks=40, on_behalf_min_part_msat=1_000_000)
+LSP_POLICY = LspPolicy(on_behalf_margin_blocks=40, on_behalf_min_part_msat=1_000_000)
 INVOICE_SECONDS = 14 * 86_400
 MIN_FINAL_BLOCKS = 24
 PID = sha256(b"pid").digest()

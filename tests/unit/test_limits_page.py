@@ -12,9 +12,16 @@ from typing import Any
 import pytest
 
 import asyncpay
+from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.payer.policy import PayerPolicy
 
 PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
-POLICIES = ("asyncpay.engine.lsp.policy", "asyncpay.engine.payer.policy", "asyncpay.engine.payee.policy")
+POLICIES: dict[str, type] = {
+    "asyncpay.engine.lsp.policy": LspPolicy,
+    "asyncpay.engine.payer.policy": PayerPolicy,
+    "asyncpay.engine.payee.policy": PayeePolicy,
+}
 NAMED_LIKE_A_LIMIT = re.compile(r"^_?(MAX|MOST)_[A-Z_]+ *(?:: *\w+ *)?=", re.MULTILINE)
 
 
@@ -30,7 +37,7 @@ def on_the_page() -> Iterator[tuple[str, str, Any]]:
 
 def limits_of(module: str) -> dict[str, Any]:
     loaded = importlib.import_module(module)
-    return dataclasses.asdict(loaded.Policy()) if module in POLICIES else vars(loaded)
+    return dataclasses.asdict(POLICIES[module]()) if module in POLICIES else vars(loaded)
 
 
 @pytest.mark.parametrize(("module", "name", "default"), list(on_the_page()))

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asyncpay.engine.changes import Change, Drop, Put
+from asyncpay.engine.core import Change, Drop, Put
 from asyncpay.engine.lsp.records import (
     Attempt,
     AttemptState,
@@ -201,7 +201,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from test_store import letter
-from asyncpay.engine.changes import Put
+from asyncpay.engine.core import Put
 from asyncpay.store import LspStore
 store = LspStore(Path({str(path)!r}))
 for step in range(0, 200, 2):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asyncpay.engine.changes import Drop, Put
+from asyncpay.engine.core import Drop, Put
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.stages import Stage as ClaimStage
 from asyncpay.engine.payer.records import OutgoingPayment

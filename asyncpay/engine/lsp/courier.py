@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 
-from asyncpay.engine import pauses
+from asyncpay.engine.core import backoff_seconds
 from asyncpay.engine.lsp.effects import Relay
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.lsp.stages import Stage
@@ -76,6 +76,6 @@ def _slot(turn: Turn) -> float:
 def _interval_seconds(turn: Turn, block: Block, sent: int) -> float:
     """How long to wait after so many. Drawn from the block and the number: the same again after a crash."""
     policy = turn.policy
-    pause = pauses.doubled(policy.courier_first_seconds, policy.courier_most_seconds, sent)
+    pause = backoff_seconds(policy.courier_first_seconds, policy.courier_most_seconds, sent)
     drawn = int.from_bytes(sha256(block.unblock_hash + sent.to_bytes(8, "big")).digest()[:4], "big") / 2**32
     return pause * (1 - JITTER * drawn)

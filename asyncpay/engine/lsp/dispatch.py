@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from asyncpay.engine.events import ClockRead, Detached, Tick
+from asyncpay.engine.core import ClockRead, Detached, Tick
 from asyncpay.engine.lsp import (
     answers,
     blocks,

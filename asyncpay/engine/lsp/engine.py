@@ -3,9 +3,9 @@
 Theory of operation
 ===================
 
-`Lsp.handle(now, event)` is the only way in, and its `Step` the only way out. The shell around it
+`Lsp.handle(now, event)` is the only way in, and its `Transition` the only way out. The shell around it
 
-1. stores all changes of the step in one transaction,
+1. stores all changes of the transition in one transaction,
 2. then carries out the effects in their order, and reports what they ask to be reported as new events,
 3. and calls `handle(now, Tick())` when `next_deadline` is reached.
 
@@ -32,11 +32,11 @@ Each file is one subject, and can be read alone:
 import math
 from collections.abc import Iterable
 
-from asyncpay.engine.changes import Step
+from asyncpay.engine.core import Transition
 from asyncpay.engine.lsp import clock, dispatch, policy, stored_time
 from asyncpay.engine.lsp.effects import Effect
 from asyncpay.engine.lsp.events import LspEvent
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Record
 from asyncpay.engine.lsp.tables import Tables
 from asyncpay.engine.lsp.turn import State, Turn
@@ -49,7 +49,7 @@ class Lsp:
     ValueError, saying what to set, if the policy cannot work with a node of these capabilities.
     """
 
-    def __init__(self, policy_: Policy, capabilities: Capabilities, records: Iterable[Record] = ()) -> None:
+    def __init__(self, policy_: LspPolicy, capabilities: Capabilities, records: Iterable[Record] = ()) -> None:
         policy.check(policy_, capabilities)
         self._policy = policy_
         self._capabilities = capabilities
@@ -63,13 +63,13 @@ class Lsp:
         """The time, as `handle` takes it, that the store is a witness of; None if nothing is stored."""
         return stored_time.latest(self.state.tables, self._policy)
 
-    def handle(self, now: float, event: LspEvent) -> Step[Record, Effect]:
+    def handle(self, now: float, event: LspEvent) -> Transition[Record, Effect]:
         """Decide on one event at `now`, and on everything that has become due by then.
 
         now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
         """
         turn = Turn(self.state, self._policy, self._capabilities)
-        self.state.unix.turn(now, event)
+        self.state.unix.advance(now, event)
         if now >= self.next_deadline:
             clock.run(turn)
         dispatch.handle(turn, event)
@@ -77,4 +77,4 @@ class Lsp:
         if now >= self.next_deadline:
             clock.run(turn)
             self.next_deadline = clock.next_at(turn)
-        return Step(tuple(turn.changes), (*turn.answers, *turn.effects))
+        return Transition(tuple(turn.changes), (*turn.answers, *turn.effects))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from asyncpay.engine.events import ClockRead, Detached, Tick
+from asyncpay.engine.core import ClockRead, Detached, Tick
 from asyncpay.engine.lsp.records import Method
 from asyncpay.lightning import ChannelTerms, HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus, PendingHtlc
 from asyncpay.node_events import (

@@ -8,7 +8,7 @@ DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class LspPolicy:
     """Limits and intervals. "A client" is one peer: what one client uses up does not touch another's share.
 
     max_holds: blocks in force, and HTLCs really held, of a client.
@@ -96,7 +96,7 @@ class Policy:
     expiry_soon_blocks: int = 24
 
 
-def describe(policy: Policy, node: Capabilities) -> dict[str, object]:
+def describe(policy: LspPolicy, node: Capabilities) -> dict[str, object]:
     """The answer to the LSPS0 method `async_payments.get_info`."""
     return {
         "versions": [1],
@@ -119,7 +119,7 @@ counts on a feerate that this node set itself, so the adapter begins no route wi
 """
 
 
-def check(policy: Policy, node: Capabilities) -> None:
+def check(policy: LspPolicy, node: Capabilities) -> None:
     """ValueError, saying what to set, if the policy leaves too little time on a node of these capabilities."""
     least = 1 if node.cutoff_blocks is None else node.cutoff_blocks + 4
     if policy.min_margin_blocks < least:

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 
-from asyncpay.engine import pauses
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.core import backoff_seconds
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.tables import Tables
 
 
-def latest(tables: Tables, policy: Policy) -> float | None:
+def latest(tables: Tables, policy: LspPolicy) -> float | None:
     """In seconds, on the clock of the process that stored it; None if nothing is stored."""
     return max(_times(tables, policy), default=None)
 
 
-def _times(tables: Tables, policy: Policy) -> Iterator[float]:
+def _times(tables: Tables, policy: LspPolicy) -> Iterator[float]:
     """When something happened; of what is due again, the earliest time at which that can have been decided."""
     for htlc in tables.htlcs.values():
         yield htlc.offered_at
@@ -21,7 +21,7 @@ def _times(tables: Tables, policy: Policy) -> Iterator[float]:
             yield block.first_part_at
         if block.courier_next_at is not None:
             first, most = policy.courier_first_seconds, policy.courier_most_seconds
-            yield block.courier_next_at - pauses.doubled(first, most, block.courier_sent)
+            yield block.courier_next_at - backoff_seconds(first, most, block.courier_sent)
     for letter in tables.letters.values():
         yield letter.arrived_at
     for delivered in tables.delivered.values():

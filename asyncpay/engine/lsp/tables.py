@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from asyncpay.engine.changes import Change, Put
+from asyncpay.engine.core import Change, Put
 from asyncpay.engine.lsp.records import (
     Attempt,
     AttemptState,

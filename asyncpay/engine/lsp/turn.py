@@ -4,13 +4,12 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from asyncpay.engine.changes import Change, Drop, Put
-from asyncpay.engine.channels import Channels
+from asyncpay.engine.core import Change, Drop, Put, UnixTime
 from asyncpay.engine.lsp.effects import Answer, Effect, Log
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Block, Record
 from asyncpay.engine.lsp.tables import Tables
-from asyncpay.engine.unix_time import UnixTime
+from asyncpay.engine.node_view import Channels
 from asyncpay.lightning import Capabilities, HtlcKey, NodeId
 
 
@@ -113,7 +112,7 @@ class Turn:
     """The handling of one event. Changes show in `state` at once; effects wait until they are stored."""
 
     state: State
-    policy: Policy
+    policy: LspPolicy
     capabilities: Capabilities
     changes: list[Change[Record]] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)

@@ -3,7 +3,7 @@
 Every node on the way of an HTLC knows its payment hash and could announce it. Only an announcement that proves to come
 from a holder of the invoices (PaymentPending.invoice_proof) is answered and counted. All others get no answer, so that
 a stranger does not learn which invoices this node has, which of them are paid, or that it is online. A payee may accept
-unproven announcements (Policy.accept_unproven). They have limits of their own, and are never refused in words.
+unproven announcements (PayeePolicy.accept_unproven). They have limits of their own, and are never refused in words.
 
 A holder of an invoice may announce it falsely too. What is claimed costs a record and a few messages, so there may be
 only a few claims for an invoice at a time.

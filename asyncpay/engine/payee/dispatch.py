@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from asyncpay.engine.events import ClockRead, Detached, Tick
+from asyncpay.engine.core import ClockRead, Detached, Tick
 from asyncpay.engine.payee import announcing, arriving, releasing
 from asyncpay.engine.payee.events import Announced, InvoicesSeen, PayeeEvent, ReleaseAnswered, ReleaseHeldBack
 from asyncpay.engine.payee.turn import Turn

@@ -3,8 +3,8 @@
 Theory of operation
 ===================
 
-`Payee.handle(now, event)` is the only way in, and its `Step` the only way out, on the same terms as
-`asyncpay.engine.lsp.engine`: the shell stores the changes of a step in one transaction, then carries out its
+`Payee.handle(now, event)` is the only way in, and its `Transition` the only way out, on the same terms as
+`asyncpay.engine.lsp.engine`: the shell stores the changes of a transition in one transaction, then carries out its
 effects in their order, calls `handle(now, Tick())` at `next_deadline`, and throws the engine away if it cannot
 store. Then a crash anywhere is harmless: what was not sent is sent again, and a release may be repeated at will.
 
@@ -22,11 +22,11 @@ from its own node and from nobody else.
 import math
 from collections.abc import Iterable
 
-from asyncpay.engine.changes import Step
+from asyncpay.engine.core import Transition
 from asyncpay.engine.payee import dispatch, releasing
 from asyncpay.engine.payee.effects import Effect
 from asyncpay.engine.payee.events import PayeeEvent
-from asyncpay.engine.payee.policy import Policy
+from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.turn import State, Turn
 
@@ -34,7 +34,7 @@ from asyncpay.engine.payee.turn import State, Turn
 class Payee:
     """All decisions of one payee. `records`: what the store holds, in any order."""
 
-    def __init__(self, policy: Policy, records: Iterable[Claim] = ()) -> None:
+    def __init__(self, policy: PayeePolicy, records: Iterable[Claim] = ()) -> None:
         self._policy = policy
         self.state = State({claim.key: claim for claim in records})
         self.next_deadline = -math.inf
@@ -49,15 +49,15 @@ class Payee:
                 times.append(claim.next_at - self._policy.release_most_seconds)
         return max(times, default=None)
 
-    def handle(self, now: float, event: PayeeEvent) -> Step[Claim, Effect]:
+    def handle(self, now: float, event: PayeeEvent) -> Transition[Claim, Effect]:
         """Decide on one event at `now`, and on everything that has become due by then.
 
         now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
         """
         turn = Turn(self.state, self._policy)
-        self.state.unix.turn(now, event)
+        self.state.unix.advance(now, event)
         releasing.run(turn)
         dispatch.handle(turn, event)
         releasing.run(turn)
         self.next_deadline = releasing.next_at(turn)
-        return Step(tuple(turn.changes), tuple(turn.effects))
+        return Transition(tuple(turn.changes), tuple(turn.effects))

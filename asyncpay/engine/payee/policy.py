@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class PayeePolicy:
     """release_seconds: between two releases of one claim; doubles up to release_most_seconds.
     max_releases: of one claim, until it is announced again.
     max_claims: live ones for one payment hash.

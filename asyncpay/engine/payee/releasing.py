@@ -7,7 +7,7 @@ late. A claim whose time is over ends once all its releases are used up and none
 import math
 from dataclasses import replace
 
-from asyncpay.engine import pauses
+from asyncpay.engine.core import backoff_seconds
 from asyncpay.engine.payee import progress
 from asyncpay.engine.payee.effects import SendRelease
 from asyncpay.engine.payee.events import ReleaseAnswered, ReleaseHeldBack
@@ -80,7 +80,7 @@ def try_held_back(turn: Turn) -> None:
 
 def _release(turn: Turn, claim: Claim) -> None:
     tries = claim.tries + 1
-    pause = pauses.doubled(turn.policy.release_seconds, turn.policy.release_most_seconds, claim.tries)
+    pause = backoff_seconds(turn.policy.release_seconds, turn.policy.release_most_seconds, claim.tries)
     released = replace(claim, tries=tries, next_at=turn.now + pause if tries < turn.policy.max_releases else None)
     turn.put(released)
     turn.state.released_at[claim.pid] = turn.now

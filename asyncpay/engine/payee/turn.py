@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from asyncpay.engine.changes import Change, Drop, Put
-from asyncpay.engine.channels import Channels
+from asyncpay.engine.core import Change, Drop, Put, UnixTime
+from asyncpay.engine.node_view import Channels
 from asyncpay.engine.payee.effects import Effect, Log
-from asyncpay.engine.payee.policy import Policy
+from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.stages import FINISHED
-from asyncpay.engine.unix_time import UnixTime
 from asyncpay.wire import messages
 
 
@@ -41,7 +40,7 @@ class Turn:
     """The handling of one event. Changes show in `state` at once; effects wait until they are stored."""
 
     state: State
-    policy: Policy
+    policy: PayeePolicy
     changes: list[Change[Claim]] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 

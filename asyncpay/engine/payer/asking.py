@@ -8,7 +8,7 @@ its courier): on a slow line it would be in the way of the very HTLCs that are w
 import math
 from dataclasses import replace
 
-from asyncpay.engine import pauses
+from asyncpay.engine.core import backoff_seconds
 from asyncpay.engine.payer import progress
 from asyncpay.engine.payer.effects import SendToLsp
 from asyncpay.engine.payer.events import Ordered, Replied
@@ -86,7 +86,7 @@ def next_at(turn: Turn, payment: OutgoingPayment) -> float:
 def _pause_seconds(turn: Turn, payment: OutgoingPayment) -> float:
     if payment.stage is Stage.REQUESTED:
         return turn.policy.request_seconds
-    return pauses.doubled(turn.policy.request_seconds, turn.policy.request_most_seconds, payment.requests_sent)
+    return backoff_seconds(turn.policy.request_seconds, turn.policy.request_most_seconds, payment.requests_sent)
 
 
 def _is_open(turn: Turn, payment: OutgoingPayment) -> bool:

@@ -8,7 +8,7 @@ RELEASED or SETTLED means that it came too late, and then it is as if it had not
 import math
 from dataclasses import replace
 
-from asyncpay.engine import pauses
+from asyncpay.engine.core import backoff_seconds
 from asyncpay.engine.payer import progress
 from asyncpay.engine.payer.effects import SendToLsp
 from asyncpay.engine.payer.events import CancelOrdered, RefusalSeen
@@ -62,7 +62,7 @@ def run(turn: Turn, payment: OutgoingPayment) -> None:
         return
     cancel = messages.decode(payment.cancel)
     assert isinstance(cancel, CancelRequest)
-    pause = pauses.doubled(turn.policy.cancel_seconds, turn.policy.cancel_most_seconds, payment.cancels_sent)
+    pause = backoff_seconds(turn.policy.cancel_seconds, turn.policy.cancel_most_seconds, payment.cancels_sent)
     turn.put(replace(payment, cancels_sent=payment.cancels_sent + 1, cancel_next_at=turn.now + pause))
     turn.do(SendToLsp(payment.lsp, cancel))
 

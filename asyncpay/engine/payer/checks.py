@@ -7,7 +7,7 @@ release (S); and what the payer then has left to come back, before its own chann
 
 from dataclasses import dataclass
 
-from asyncpay.engine.payer.policy import Policy
+from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.lightning import Invoice
 
 MAX_ROUTE_BLOCKS = 2016
@@ -60,7 +60,7 @@ class Plan:
 
 
 def plan(
-    invoice: Invoice, wishes: Wishes, terms: Terms, policy: Policy, *, now: float, height: int, network: str
+    invoice: Invoice, wishes: Wishes, terms: Terms, policy: PayerPolicy, *, now: float, height: int, network: str
 ) -> Plan:
     """Work the payment out. now: Unix seconds; height: of the chain; network: the node's, as in Invoice.
 
@@ -86,7 +86,7 @@ def plan(
     )
 
 
-def _hold_until(invoice: Invoice, wishes: Wishes, terms: Terms, policy: Policy, now: float) -> int:
+def _hold_until(invoice: Invoice, wishes: Wishes, terms: Terms, policy: PayerPolicy, now: float) -> int:
     left = int(invoice.expires_at - now)
     if left <= 0:
         raise OrderRefused("the invoice has expired: ask the payee for a new one")
@@ -129,7 +129,7 @@ def _amount_msat(invoice: Invoice, wishes: Wishes, terms: Terms) -> int:
     return amount_msat
 
 
-def _max_part_msat(amount_msat: int, wishes: Wishes, policy: Policy) -> int | None:
+def _max_part_msat(amount_msat: int, wishes: Wishes, policy: PayerPolicy) -> int | None:
     most = wishes.max_part_msat
     if most is not None and most * policy.max_parts < amount_msat:
         raise OrderRefused(
@@ -139,7 +139,7 @@ def _max_part_msat(amount_msat: int, wishes: Wishes, policy: Policy) -> int | No
     return most
 
 
-def _release_blocks(invoice: Invoice, wishes: Wishes, terms: Terms, policy: Policy) -> int:
+def _release_blocks(invoice: Invoice, wishes: Wishes, terms: Terms, policy: PayerPolicy) -> int:
     """S: in how many blocks the payee is to release."""
     blocks = wishes.slack_blocks
     if blocks is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from asyncpay.engine.events import ClockRead, Detached, Tick
+from asyncpay.engine.core import ClockRead, Detached, Tick
 from asyncpay.engine.payer import asking, calling_off, handing_over, paying, releasing, updates
 from asyncpay.engine.payer.events import (
     CancelOrdered,

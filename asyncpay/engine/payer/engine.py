@@ -3,8 +3,8 @@
 Theory of operation
 ===================
 
-`Payer.handle(now, event)` is the only way in, and its `Step` the only way out, on the same terms as
-`asyncpay.engine.lsp.engine`: the shell stores the changes of a step in one transaction, then carries out its
+`Payer.handle(now, event)` is the only way in, and its `Transition` the only way out, on the same terms as
+`asyncpay.engine.lsp.engine`: the shell stores the changes of a transition in one transaction, then carries out its
 effects in their order, calls `handle(now, Tick())` at `next_deadline`, and throws the engine away if it cannot
 store. Then a crash anywhere is harmless, because of four rules:
 
@@ -30,12 +30,12 @@ Each file is one subject, and can be read alone:
 import math
 from collections.abc import Iterable
 
-from asyncpay.engine.changes import Step
+from asyncpay.engine.core import Transition
 from asyncpay.engine.payer import clock, dispatch
 from asyncpay.engine.payer.effects import Effect
 from asyncpay.engine.payer.events import PayerEvent
 from asyncpay.engine.payer.payments import Payments
-from asyncpay.engine.payer.policy import Policy
+from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.turn import State, Turn
 
@@ -43,7 +43,7 @@ from asyncpay.engine.payer.turn import State, Turn
 class Payer:
     """All decisions of one payer. `records`: what the store holds, in any order."""
 
-    def __init__(self, policy: Policy, records: Iterable[OutgoingPayment] = ()) -> None:
+    def __init__(self, policy: PayerPolicy, records: Iterable[OutgoingPayment] = ()) -> None:
         self._policy = policy
         self.state = State(Payments(records))
         self.next_deadline = -math.inf
@@ -62,14 +62,14 @@ class Payer:
                 times.append(payment.unsure_until - self._policy.quiet_seconds)
         return max(times, default=None)
 
-    def handle(self, now: float, event: PayerEvent) -> Step[OutgoingPayment, Effect]:
+    def handle(self, now: float, event: PayerEvent) -> Transition[OutgoingPayment, Effect]:
         """Decide on one event at `now`, and on everything that has become due by then.
 
         now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
         """
         turn = Turn(self.state, self._policy)
-        self.state.unix.turn(now, event)
+        self.state.unix.advance(now, event)
         dispatch.handle(turn, event)
         clock.run(turn)
         self.next_deadline = clock.next_at(turn)
-        return Step(tuple(turn.changes), tuple(turn.effects))
+        return Transition(tuple(turn.changes), tuple(turn.effects))

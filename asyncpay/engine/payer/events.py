@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from asyncpay.engine.events import ClockRead, Detached, Tick
+from asyncpay.engine.core import ClockRead, Detached, Tick
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.lightning import PaymentResult
 from asyncpay.node_events import (

@@ -9,7 +9,7 @@ repeats it; without one the wallet does, for as long as it is there itself.
 
 import math
 
-from asyncpay.engine import pauses
+from asyncpay.engine.core import backoff_seconds
 from asyncpay.engine.payer import progress
 from asyncpay.engine.payer.effects import LookUp, SendPending
 from asyncpay.engine.payer.events import PaymentSeen, PendingSent
@@ -56,7 +56,7 @@ def run(turn: Turn, payment: OutgoingPayment) -> None:
         return
     repeats = turn.state.pending_repeats.get(payment.key, 0) + (payment.stage is Stage.HANDED_OVER)
     turn.state.pending_repeats[payment.key] = repeats
-    pause = pauses.doubled(turn.policy.request_seconds, turn.policy.request_most_seconds, repeats)
+    pause = backoff_seconds(turn.policy.request_seconds, turn.policy.request_most_seconds, repeats)
     turn.state.pending_at[payment.key] = turn.now + pause
     turn.do(SendPending(payment.key, payment.lsp, payment.pending))
 

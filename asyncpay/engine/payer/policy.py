@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class PayerPolicy:
     """slack_blocks: how long the payee may take to release. return_blocks: what is left after that for the payer
     to come back before its own channel is in danger.
     invoice_margin_seconds: a payment is not held any longer than this before its invoice expires.

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from asyncpay.engine.changes import Change, Put
-from asyncpay.engine.channels import Channels
+from asyncpay.engine.core import Change, Put, UnixTime
+from asyncpay.engine.node_view import Channels
 from asyncpay.engine.payer.effects import Effect, Log
 from asyncpay.engine.payer.payments import Payments
-from asyncpay.engine.payer.policy import Policy
+from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
-from asyncpay.engine.unix_time import UnixTime
 from asyncpay.lightning import NodeId
 
 
@@ -41,7 +40,7 @@ class Turn:
     """The handling of one event. Changes show in `state` at once; effects wait until they are stored."""
 
     state: State
-    policy: Policy
+    policy: PayerPolicy
     changes: list[Change[OutgoingPayment]] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from asyncpay.engine.payer import events as on
 from asyncpay.engine.payer.checks import OrderRefused, Wishes
-from asyncpay.engine.payer.policy import Policy
+from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.stages import FINISHED, Stage
 from asyncpay.lsps import lsps5
 from asyncpay.lsps.info import UnsuitableLspError
@@ -37,7 +37,7 @@ class Desk:
         node: Node,
         neighbourhood: Neighbourhood,
         link: LspLink,
-        policy: Policy,
+        policy: PayerPolicy,
         seen: View,
         journal: Journal,
         stored: Stored,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from asyncpay.engine.payer import checks
 from asyncpay.engine.payer.checks import OrderRefused, Plan, Terms, Wishes
-from asyncpay.engine.payer.policy import Policy
+from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.lightning import Invoice, NodeId, bolt11_text
 from asyncpay.lsps.info import LspInfo, UnsuitableLspError
@@ -47,7 +47,7 @@ class Self:
 
 
 async def prepare(
-    node: Node, me: Self, link: LspLink, policy: Policy, wanted: Wanted, clock: SteadyClock
+    node: Node, me: Self, link: LspLink, policy: PayerPolicy, wanted: Wanted, clock: SteadyClock
 ) -> OutgoingPayment:
     """The order. Raises OrderRefused, with the reason, for anything that cannot be paid like this."""
     try:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from asyncpay.config import WalletConfig
-from asyncpay.engine.events import Detached
+from asyncpay.engine.core import Detached
 from asyncpay.engine.payee.engine import Payee
 from asyncpay.engine.payee.events import Announced, ReleaseAnswered
 from asyncpay.engine.payee.records import Claim

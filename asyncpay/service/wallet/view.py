@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from asyncpay.engine.changes import Change, Put
+from asyncpay.engine.core import Change, Put
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.stages import WITH_NODE

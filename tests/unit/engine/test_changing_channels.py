@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from asyncpay.engine.channels import Channels
 from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.node_view import Channels
 from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, ShortChannelId, Verdict
 from asyncpay.wire.messages import BlockState
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.changes import Step
-from asyncpay.engine.events import Tick
+from asyncpay.engine.core import Tick, Transition
 from asyncpay.engine.lsp.effects import Effect, Relay
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent
@@ -28,7 +27,7 @@ class Clocked(Lsp):
     world: "ClockedWorld"
     clock: SteadyClock | None = None
 
-    def handle(self, now: float, event: LspEvent) -> Step[Record, Effect]:
+    def handle(self, now: float, event: LspEvent) -> Transition[Record, Effect]:
         if self.clock is None:
             stored = self.stored_time
             self.clock = SteadyClock(stored, lambda: self.world.now + self.world.error, lambda: self.world.now)
@@ -36,7 +35,7 @@ class Clocked(Lsp):
         events = [event] if read is None else [read, event]
         steps = [super(Clocked, self).handle(self.clock.now(), each) for each in events]
         self.next_deadline += now - self.clock.now()
-        return Step(
+        return Transition(
             tuple(change for step in steps for change in step.changes),
             tuple(effect for step in steps for effect in step.effects),
         )

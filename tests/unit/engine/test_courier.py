@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from asyncpay.engine.events import Tick
+from asyncpay.engine.core import Tick
 from asyncpay.engine.lsp.effects import Relay
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.wire.messages import Courier
 
@@ -90,10 +90,10 @@ def test_it_waits_for_the_node() -> None:
 
 def test_it_goes_on_for_as_long_as_anything_may_be_held() -> None:
     """Two weeks are more doublings than a float has room for."""
-    world = World(policy=Policy(courier_first_seconds=5.0))
-    world.block(courier=courier(), hold_until=int(START) + Policy().max_hold_seconds)
+    world = World(policy=LspPolicy(courier_first_seconds=5.0))
+    world.block(courier=courier(), hold_until=int(START) + LspPolicy().max_hold_seconds)
     world.pay()
-    world.sleep(Policy().max_hold_seconds - 1)
+    world.sleep(LspPolicy().max_hold_seconds - 1)
     assert len(world.did(Relay)) > 1024
 
 

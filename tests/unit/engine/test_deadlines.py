@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Verdict
 from asyncpay.wire.messages import BlockState
@@ -40,7 +40,7 @@ STAGES = [accepted, unlocked, held, due]
 
 
 def prepared(stage: Callable[[World], None], **changes: int) -> World:
-    world = World(policy=Policy(incomplete_seconds=10**9, min_margin_blocks=30))
+    world = World(policy=LspPolicy(incomplete_seconds=10**9, min_margin_blocks=30))
     world.block(amount_msat=5000, **changes)
     stage(world)
     assert world.stage() is Stage[stage.__name__.upper()]
@@ -120,7 +120,7 @@ def test_a_block_without_parts_ends_quietly() -> None:
 
 
 def test_a_part_that_comes_within_its_margin_is_not_held_at_all() -> None:
-    world = World(policy=Policy(min_margin_blocks=30))
+    world = World(policy=LspPolicy(min_margin_blocks=30))
     world.block()
     key = world.pay(incoming_expiry=HEIGHT + 30)
     assert world.answered(key) == [[Verdict.FAIL]]
@@ -128,7 +128,7 @@ def test_a_part_that_comes_within_its_margin_is_not_held_at_all() -> None:
 
 
 def test_not_even_while_its_siblings_are_missing() -> None:
-    world = World(policy=Policy(min_margin_blocks=30))
+    world = World(policy=LspPolicy(min_margin_blocks=30))
     world.block(amount_msat=5000)
     keys = world.pay(), world.pay(incoming_expiry=HEIGHT + 30)
     assert world.answered(*keys) == [[Verdict.FAIL]] * 2
@@ -191,9 +191,9 @@ def test_a_lower_height_after_a_reorganisation_undoes_nothing() -> None:
 
 @pytest.mark.parametrize(("margin", "works"), [(22, False), (23, True)])
 def test_a_policy_that_the_node_would_overrule_is_refused(margin: int, works: bool) -> None:
-    Lsp(Policy(min_margin_blocks=margin), cln())
+    Lsp(LspPolicy(min_margin_blocks=margin), cln())
     if works:
-        Lsp(Policy(min_margin_blocks=margin), lnd())
+        Lsp(LspPolicy(min_margin_blocks=margin), lnd())
     else:
         with pytest.raises(ValueError, match="min_margin_blocks"):
-            Lsp(Policy(min_margin_blocks=margin), lnd())
+            Lsp(LspPolicy(min_margin_blocks=margin), lnd())

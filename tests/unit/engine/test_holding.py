@@ -4,7 +4,7 @@ import pytest
 
 from asyncpay.engine.lsp.effects import Answer
 from asyncpay.engine.lsp.events import AnswerUndelivered, Census, WebhookSet
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import ChannelId, HtlcKey, Verdict
@@ -195,7 +195,7 @@ def test_an_old_census_says_nothing_of_what_was_offered_since() -> None:
 
 
 def test_more_than_the_client_may_hold_fails_its_set_back() -> None:
-    world = World(policy=Policy(max_holds=2))
+    world = World(policy=LspPolicy(max_holds=2))
     world.block(amount_msat=9000)
     keys = [world.pay() for _ in range(3)]
     assert world.stage() is Stage.FAILED_BACK
@@ -204,7 +204,7 @@ def test_more_than_the_client_may_hold_fails_its_set_back() -> None:
 
 @pytest.mark.parametrize(("limit", "stage"), [(2020, Stage.HELD), (2019, Stage.FAILED_BACK)])
 def test_the_value_really_held_is_limited(limit: int, stage: Stage) -> None:
-    world = World(policy=Policy(max_held_msat=limit))
+    world = World(policy=LspPolicy(max_held_msat=limit))
     world.block(amount_msat=2000)
     world.pay()
     world.pay()  # each brings 1010 in

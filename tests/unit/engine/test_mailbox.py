@@ -6,7 +6,7 @@ import pytest
 
 from asyncpay.engine.lsp.effects import Deliver, SendToClient
 from asyncpay.engine.lsp.events import Delivery, DeliveryReported, WebhookSet
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Delivered, Letter
 from asyncpay.node_events import OnionInTransit
 from asyncpay.wire.messages import BlockState, BlockUpdate
@@ -69,7 +69,7 @@ def test_the_order_survives_a_crash() -> None:
 
 
 def test_no_faster_than_a_cln_client_can_take_them() -> None:
-    world = World(policy=Policy(pace_seconds=0.3))
+    world = World(policy=LspPolicy(pace_seconds=0.3))
     world.disconnect(B)
     for number in range(4):
         send(world, number)
@@ -170,7 +170,7 @@ def test_50_messages_a_client_and_the_oldest_of_the_greediest_source_goes() -> N
 
 
 def test_one_source_cannot_push_out_another() -> None:
-    world = World(policy=Policy(mailbox_messages=10))
+    world = World(policy=LspPolicy(mailbox_messages=10))
     world.disconnect(B)
     send(world, 0, source=A)
     for number in range(1, 500):
@@ -192,7 +192,7 @@ def test_peers_without_a_channel_share_one_part_of_a_mailbox(connections: int, s
 
 @pytest.mark.parametrize(("limit", "left"), [(100_000, [0, 2, 3, 4]), (99_999, [0, 3, 4])])
 def test_100_kilobytes_a_client(limit: int, left: list[int]) -> None:
-    world = World(policy=Policy(mailbox_bytes=limit))
+    world = World(policy=LspPolicy(mailbox_bytes=limit))
     world.disconnect(B)
     send(world, 0, source=A)
     for number in range(1, 5):
@@ -201,7 +201,7 @@ def test_100_kilobytes_a_client(limit: int, left: list[int]) -> None:
 
 
 def test_a_mailbox_of_one_client_does_not_touch_anothers() -> None:
-    world = World(policy=Policy(mailbox_messages=2))
+    world = World(policy=LspPolicy(mailbox_messages=2))
     for client in (A, B):
         world.disconnect(client)
     send(world, 0, to=A)
@@ -278,7 +278,7 @@ def test_a_delivered_message_is_new_again_after_a_day() -> None:
 
 
 def test_memories_of_delivered_messages_are_limited() -> None:
-    world = World(policy=Policy(max_delivered=3))
+    world = World(policy=LspPolicy(max_delivered=3))
     for number in range(6):
         deliver(world, number)
     assert sum(kind is Delivered for kind, _ in world.stored) == 3

@@ -6,7 +6,7 @@ import pytest
 
 from asyncpay.engine.lsp.effects import QueryTerms
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Capability, ForwardingPolicy, NodeId, PaymentResult, PaymentStatus, Verdict
 from asyncpay.wire.messages import BlockState, unblock_hash
@@ -84,7 +84,7 @@ def test_it_spends_no_more_than_it_holds(part: dict[str, int], fee_limit: int) -
 )
 def test_its_own_htlcs_end_before_the_node_fails_the_held_ones(outgoing: int, incoming: int, latest: int) -> None:
     """Counted from the node's own cutoff, 19 blocks before the incoming expiry."""
-    world = World(policy=Policy(on_behalf_margin_blocks=40, on_behalf_min_part_msat=0))
+    world = World(policy=LspPolicy(on_behalf_margin_blocks=40, on_behalf_min_part_msat=0))
     world.block(invoice="lnbcrt1")
     key = world.pay(1100, outgoing_expiry=outgoing, incoming_expiry=incoming)
     world.disconnect(A)
@@ -99,7 +99,7 @@ def test_its_own_htlcs_end_before_the_node_fails_the_held_ones(outgoing: int, in
 
 @pytest.mark.parametrize(("margin_blocks", "accepted"), [(0, False), (19, False), (39, False), (40, True), (144, True)])
 def test_a_margin_that_is_not_safe_is_refused(margin_blocks: int, accepted: bool) -> None:
-    policy = Policy(on_behalf_margin_blocks=margin_blocks)
+    policy = LspPolicy(on_behalf_margin_blocks=margin_blocks)
     Lsp(policy, cln())  # pays nobody on behalf
     if accepted:
         Lsp(policy, lnd())
@@ -179,7 +179,7 @@ def test_not_where_the_node_knows_no_policy_of_its_own() -> None:
 
 @pytest.mark.parametrize(("least_msat", "dust_msat", "orders"), [(610, 0, 1), (611, 0, 0), (0, 610, 1), (0, 611, 0)])
 def test_not_for_a_part_that_could_not_be_claimed_on_chain(least_msat: int, dust_msat: int, orders: int) -> None:
-    world = World(policy=Policy(on_behalf_min_part_msat=least_msat))
+    world = World(policy=LspPolicy(on_behalf_min_part_msat=least_msat))
     world.dust_msat = dust_msat
     world.block(invoice="lnbcrt1")
     world.pay(600)
@@ -192,7 +192,7 @@ def test_not_for_a_part_that_could_not_be_claimed_on_chain(least_msat: int, dust
 @pytest.mark.parametrize(("amount_msat", "orders"), [(9_999_999, 0), (10_000_000, 1)])
 def test_not_by_default_for_a_part_whose_half_does_not_pay_for_its_claim(amount_msat: int, orders: int) -> None:
     """LND spends no more than half of it on that. At 25 sat/vB the claim (BOLT 3: about 180 vB) costs 4,500 sat."""
-    world = World(policy=Policy())
+    world = World(policy=LspPolicy())
     world.block(invoice="lnbcrt1", amount_msat=amount_msat, read_as=invoice(amount_msat=amount_msat))
     world.pay(amount_msat, incoming_amount_msat=amount_msat)
     world.disconnect(A)
@@ -213,7 +213,7 @@ def test_not_by_default_for_a_part_whose_half_does_not_pay_for_its_claim(amount_
     ],
 )
 def test_only_so_many_are_under_way_at_a_time(limits: dict[str, int], client: NodeId, begins: bool) -> None:
-    world = payer_away(World(policy=Policy(on_behalf_min_part_msat=0, **limits)))
+    world = payer_away(World(policy=LspPolicy(on_behalf_min_part_msat=0, **limits)))
     world.release()
     assert world.stage() is Stage.PAYING
     other = second_payment(world, client)

@@ -6,7 +6,7 @@ import pytest
 
 from asyncpay.engine.lsp.effects import Log, PayOnBehalf, TrackPayment
 from asyncpay.engine.lsp.events import PaymentReported
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Attempt
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import ChannelId, PaymentResult, PaymentStatus, Verdict
@@ -270,7 +270,7 @@ def test_the_claim_is_repeated_when_the_htlc_is_offered_again() -> None:
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_what_is_claimed_counts_until_the_payer_has_let_go_of_it(restarted: bool) -> None:
-    world = payer_away(World(policy=Policy(on_behalf_min_part_msat=0, max_on_behalf_msat=2099)))
+    world = payer_away(World(policy=LspPolicy(on_behalf_min_part_msat=0, max_on_behalf_msat=2099)))
     world.release()
     world.finish_own_payment(preimage=PREIMAGE)
     if restarted:

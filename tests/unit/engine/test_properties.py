@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Attempt, AttemptState, Block, Htlc
 from asyncpay.engine.lsp.stages import FINISHED, Stage
 from asyncpay.engine.lsp.tables import Tables
@@ -32,7 +32,7 @@ from .given import (
 from .world import World
 
 BLOCK = unblock_hash(PID)
-SHORT = Policy(min_margin_blocks=30)
+SHORT = LspPolicy(min_margin_blocks=30)
 PEERS = st.sampled_from([A, B, ROUTER])
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from asyncpay.engine.lsp.effects import SendToClient
 from asyncpay.engine.lsp.events import BlockRequested
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import BLOCK_BYTES
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.wire.messages import BlockReply, BlockState, BlockStatus, Courier, unblock_hash
@@ -33,7 +33,7 @@ def test_a_good_request_is_accepted_and_told_so() -> None:
 
 
 NOW = int(START)
-POLICY = Policy(max_amount_msat=5000, max_hold_seconds=1000, max_hold_blocks=500)
+POLICY = LspPolicy(max_amount_msat=5000, max_hold_seconds=1000, max_hold_blocks=500)
 OK = BlockStatus.ACCEPTED
 BAD = BlockStatus.BAD_VALUE
 
@@ -184,7 +184,7 @@ def test_a_request_replayed_after_its_tombstone_is_refused() -> None:
 
 
 def test_blocks_in_force_are_counted_by_client() -> None:
-    world = World(policy=Policy(max_holds=2))
+    world = World(policy=LspPolicy(max_holds=2))
     for number in range(2):
         pid = bytes([number]) * 32
         changes = {"unblock_hash": unblock_hash(pid), "payment_hashes": (pid,)}
@@ -194,7 +194,7 @@ def test_blocks_in_force_are_counted_by_client() -> None:
 
 
 def test_tombstones_are_counted_too() -> None:
-    world = World(policy=Policy(max_blocks=2))
+    world = World(policy=LspPolicy(max_blocks=2))
     for number in range(2):
         pid = bytes([number]) * 32
         world.block(unblock_hash=unblock_hash(pid), payment_hashes=(pid,))
@@ -272,7 +272,7 @@ def ask(world: World, client: bytes, number: int, **changes: object) -> BlockSta
 
 def test_bytes_of_a_client() -> None:
     """An invoice may be as long as a message: without this limit a client could have 9 MB of them kept."""
-    world = World(policy=Policy(max_block_bytes=20_000))
+    world = World(policy=LspPolicy(max_block_bytes=20_000))
     long_invoice = "x" * 7_000
     invoices = (invoice(payment_hash=number.to_bytes(32, "big"), text=long_invoice) for number in range(3))
     asked = [ask(world, A, number, invoice=long_invoice, read_as=read) for number, read in enumerate(invoices)]
@@ -282,7 +282,7 @@ def test_bytes_of_a_client() -> None:
 
 
 def test_bytes_of_all_clients_never_keep_out_one_that_has_few() -> None:
-    world = World(policy=Policy(max_all_block_bytes=10_000, assured_block_bytes=4_000))
+    world = World(policy=LspPolicy(max_all_block_bytes=10_000, assured_block_bytes=4_000))
     greedy = [ask(world, A, number, courier=courier()) for number in range(10)]
     honest = [ask(world, B, 100 + number, courier=courier()) for number in range(3)]
     assert greedy == [BlockStatus.ACCEPTED] * 5 + [BlockStatus.TOO_MANY_HOLDS] * 5
@@ -290,7 +290,7 @@ def test_bytes_of_all_clients_never_keep_out_one_that_has_few() -> None:
 
 
 def test_bytes_of_forgotten_blocks_are_free_again() -> None:
-    world = World(policy=Policy(max_block_bytes=BLOCK_BYTES))
+    world = World(policy=LspPolicy(max_block_bytes=BLOCK_BYTES))
     assert ask(world, A, 1, hold_until=int(START) + 60, release_by_height=HEIGHT + 1) is BlockStatus.ACCEPTED
     assert ask(world, A, 2) is BlockStatus.TOO_MANY_HOLDS
     world.sleep(61)

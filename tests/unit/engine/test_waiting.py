@@ -4,7 +4,7 @@ import secrets
 
 import pytest
 
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import HtlcKey, ShortChannelId, Verdict
 
@@ -42,7 +42,7 @@ def test_its_wait_outlives_a_crash_and_does_not_begin_anew() -> None:
 
 
 def test_it_is_never_held_into_its_margin() -> None:
-    world = World(policy=Policy(min_margin_blocks=30, wake_timeout_seconds=1e9))
+    world = World(policy=LspPolicy(min_margin_blocks=30, wake_timeout_seconds=1e9))
     world.disconnect(B)
     world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B, incoming_expiry=HEIGHT + 31)
     assert world.fates() == ["held"]
@@ -57,8 +57,8 @@ def test_only_clients_are_waited_for() -> None:
     assert world.answered(key) == [[Verdict.RESUME]]
 
 
-@pytest.mark.parametrize("policy", [Policy(max_waiting=2), Policy(max_waiting_msat=2999)])
-def test_a_client_has_a_share_of_waiting_htlcs_beyond_which_they_pass(policy: Policy) -> None:
+@pytest.mark.parametrize("policy", [LspPolicy(max_waiting=2), LspPolicy(max_waiting_msat=2999)])
+def test_a_client_has_a_share_of_waiting_htlcs_beyond_which_they_pass(policy: LspPolicy) -> None:
     world = World(policy=policy)
     world.disconnect(B)
     keys = [world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B) for _ in range(3)]
@@ -94,7 +94,7 @@ def test_dust_of_a_stranger_makes_room_for_a_payment() -> None:
 
 
 def test_one_peer_cannot_take_the_slots_of_another() -> None:
-    world = World(policy=Policy(max_waiting=4))
+    world = World(policy=LspPolicy(max_waiting=4))
     world.disconnect(B)
     large = wait_for_b(world, *[1_000_000] * 4)
     from_a = wait_for_b(world, 10, 20, 30, peer=A, channel=CHANNEL_A)
@@ -103,7 +103,7 @@ def test_one_peer_cannot_take_the_slots_of_another() -> None:
 
 
 def test_one_peer_cannot_take_the_value_of_another() -> None:
-    world = World(policy=Policy(max_waiting_msat=10_000))
+    world = World(policy=LspPolicy(max_waiting_msat=10_000))
     world.disconnect(B)
     greedy = wait_for_b(world, 6000, 4000)
     honest = wait_for_b(world, 5000, peer=A, channel=CHANNEL_A)
@@ -112,7 +112,7 @@ def test_one_peer_cannot_take_the_value_of_another() -> None:
 
 
 def test_nothing_is_displaced_for_an_htlc_that_does_not_fit() -> None:
-    world = World(policy=Policy(max_waiting=2, max_waiting_msat=10_000))
+    world = World(policy=LspPolicy(max_waiting=2, max_waiting_msat=10_000))
     world.disconnect(B)
     waiting = wait_for_b(world, 1000, 1000)
     assert fates(world, wait_for_b(world, 20_000, peer=A, channel=CHANNEL_A)) == ["failed"]

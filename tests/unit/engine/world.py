@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.engine.changes import Put, Step
-from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.core import Detached, Put, Tick, Transition
 from asyncpay.engine.lsp.effects import (
     Answer,
     Deliver,
@@ -36,7 +35,7 @@ from asyncpay.engine.lsp.events import (
     UpdateSent,
     WebhookSet,
 )
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Block, Delivered, Letter, Record
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import (
@@ -66,12 +65,12 @@ class World(Node):
     def __init__(
         self,
         capabilities: Capabilities | None = None,
-        policy: Policy | None = None,
+        policy: LspPolicy | None = None,
         *,
         clients: Iterable[NodeId] = (A, B),
     ) -> None:
         super().__init__(lnd() if capabilities is None else capabilities)
-        self.policy = Policy(on_behalf_min_part_msat=0) if policy is None else policy
+        self.policy = LspPolicy(on_behalf_min_part_msat=0) if policy is None else policy
         self.now = START
         self.stored: dict[tuple[type, Any], Record] = {}
         self.effects: list[Any] = []
@@ -135,7 +134,7 @@ class World(Node):
                 self.on_crash()
                 self.start()
 
-    def _perform(self, step: Step[Record, Effect]) -> None:
+    def _perform(self, step: Transition[Record, Effect]) -> None:
         self._act()
         assert self.lsp.next_deadline > self.now, "the engine would be woken again and again"
         for change in step.changes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncpay.config import LspConfig, WalletConfig
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.service import lsp
 from asyncpay.service.journal import Journal
 from asyncpay.service.wallet import session
@@ -120,7 +120,7 @@ class LspShell(Shell):
 
     def run(self) -> Any:
         given = {"node": self.node.config, "store": {"path": self.path}, "webhooks": self._webhooks}
-        policy = Policy(wake_timeout_seconds=0.2)
+        policy = LspPolicy(wake_timeout_seconds=0.2)
         return lsp.run(LspConfig(**given, policy=policy), Journal(self.log))
 
     async def honest_request(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asyncpay import config
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from harness import lsp
 from harness.container_exec import Output
 from harness.containers import ContainerError, Containers
@@ -47,7 +47,7 @@ def missing(predicate: Any) -> str:
 
 
 def test_the_configuration_is_what_asyncpay_reads(tmp_path: Path) -> None:
-    policy = Policy(max_holds=3, wake_timeout_seconds=1.5)
+    policy = LspPolicy(max_holds=3, wake_timeout_seconds=1.5)
     (tmp_path / "lsp.toml").write_text(
         lsp.configuration("LSP_a", ComponentSpec(policy=policy, ca="a certificate"), LndNode), encoding="utf-8"
     )
@@ -70,7 +70,7 @@ def test_beside_core_lightning_it_is_the_socket_that_is_named(tmp_path: Path) ->
 
 
 def test_limits_left_alone_are_left_to_the_component() -> None:
-    assert lsp.configuration("LSP_a", ComponentSpec(policy=Policy(max_holds=3)), LndNode).endswith(
+    assert lsp.configuration("LSP_a", ComponentSpec(policy=LspPolicy(max_holds=3)), LndNode).endswith(
         "[policy]\nmax_holds = 3\n"
     )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from harness.topology import Implementation, Role, Topology, TopologyError, load, shipped
 
 GOOD = """\
@@ -55,7 +55,7 @@ def test_a_component(file: Path) -> None:
     file.write_text(LSP, encoding="utf-8")
     (component,) = load(file).components.values()
     assert component.image == "asyncpay"
-    assert component.policy == Policy(max_holds=10)
+    assert component.policy == LspPolicy(max_holds=10)
 
 
 @pytest.mark.parametrize("image", ["asyncpay", "their/lsp:1"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from coincurve import PrivateKey
 
-from asyncpay.engine.lsp.policy import Policy, describe
+from asyncpay.engine.lsp.policy import LspPolicy, describe
 from asyncpay.engine.lsp.records import Webhook
 from asyncpay.lightning import Capabilities, Capability
 from asyncpay.lsps.lsps5 import Client
@@ -24,7 +24,7 @@ CAPABILITIES = Capabilities(
     metadata_with_slack=Capability(True, "not asked for here"),
     cutoff_blocks=19,
 )
-SERVER = Server(describe(Policy(), CAPABILITIES), max_webhooks=3)
+SERVER = Server(describe(LspPolicy(), CAPABILITIES), max_webhooks=3)
 
 
 def sign(text: str, key: PrivateKey = LSP_KEY) -> bytes:

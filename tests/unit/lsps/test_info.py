@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp.policy import Policy, describe
+from asyncpay.engine.lsp.policy import LspPolicy, describe
 from asyncpay.lightning import Capability
 from asyncpay.lsps import info, jsonrpc
 from asyncpay.lsps.info import LspInfo, UnsuitableLspError
@@ -15,7 +15,7 @@ from asyncpay.lsps.server import Server
 
 from .support import CAPABILITIES, LSP, PHONE
 
-GOOD = describe(Policy(), CAPABILITIES)
+GOOD = describe(LspPolicy(), CAPABILITIES)
 
 
 def asked(server: Server) -> LspInfo:
@@ -28,7 +28,7 @@ def asked(server: Server) -> LspInfo:
 
 
 def test_limits_and_capabilities_of_the_lsp_reach_the_wallet() -> None:
-    policy = Policy(max_holds=7, max_amount_msat=2_100_000_000_000_000_000, min_margin_blocks=33)
+    policy = LspPolicy(max_holds=7, max_amount_msat=2_100_000_000_000_000_000, min_margin_blocks=33)
     node = replace(CAPABILITIES, forwards_with_payer_offline=Capability(True, ""), pays_on_behalf=Capability(False, ""))
     told = asked(Server(describe(policy, node)))
     assert told == LspInfo(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncpay.engine.events import ClockRead
+from asyncpay.engine.core import ClockRead
 from asyncpay.service.clock import MAX_LEAP_SECONDS, PERSIST_SECONDS, SteadyClock
 
 START = 1_000_000.0

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.changes import Change, Put, Step
+from asyncpay.engine.core import Change, Put, Transition
 from asyncpay.engine.lsp.events import WebhookSet
 from asyncpay.engine.lsp.records import Webhook
 from asyncpay.node_events import BlockConnected, NodeEvent
@@ -49,14 +49,14 @@ class WebhookEngine:
     next_deadline = math.inf
     stored_time = 0.0
 
-    def handle(self, now: float, event: Any) -> Step[Any, Any]:
+    def handle(self, now: float, event: Any) -> Transition[Any, Any]:
         if not isinstance(event, WebhookSet):
-            return Step((), ())
+            return Transition((), ())
         if event.app_name == "boom":
             raise KeyError("nobody foresaw this")
         used_at = 2**64 if event.app_name == "huge" else 0
         record = Webhook(client=event.client, app_name=event.app_name, url=event.url, used_at=used_at)
-        return Step((Put(record),), (event.app_name,))
+        return Transition((Put(record),), (event.app_name,))
 
 
 def webhook_set(app_name: str) -> WebhookSet:

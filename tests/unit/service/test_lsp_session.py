@@ -14,7 +14,7 @@ from coincurve import PrivateKey
 
 from asyncpay.config import LspConfig
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.lightning import Capabilities, Capability, ChannelId, Invoice, Link, NodeId, ShortChannelId
 from asyncpay.node_events import Attached, NodeEvent, OnionReceived
 from asyncpay.nodes.base import NodeError
@@ -129,7 +129,7 @@ async def running(folder: Path) -> AsyncIterator[tuple[PlayedNode, io.StringIO]]
     played, log = PlayedNode(), io.StringIO()
     node: Any = played
     with LspStore(config.store.path) as store:
-        lsp = Lsp(Policy(), CAPABILITIES)
+        lsp = Lsp(LspPolicy(), CAPABILITIES)
         session = lsp_module._Session(config, Journal(log), node, store, lsp, RefusedEvents())
         run = asyncio.create_task(session.run())
         yield played, log

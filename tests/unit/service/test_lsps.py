@@ -14,7 +14,7 @@ from coincurve import PrivateKey
 from asyncpay.config import LspConfig
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent
-from asyncpay.engine.lsp.policy import Policy
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.lightning import Capabilities, Capability, NodeId
 from asyncpay.lsps import notifier as notifier_module
@@ -82,7 +82,7 @@ class World:
         config = LspConfig.model_validate(
             {"node": {"implementation": "cln", "rpc_file": "/x"}, "store": {"path": "x.sqlite"}}
         )
-        self.lsp = Lsp(Policy(), CAPABILITIES)
+        self.lsp = Lsp(LspPolicy(), CAPABILITIES)
         self.lsp.state.channels.has = lambda peer: peer in (HONEST, GREEDY)  # type: ignore[method-assign]
         node: Any = self.node
         self.lsps = Lsps(config, node, self.lsp, Journal(self.log), self._stored)

@@ -5,7 +5,7 @@ import pytest
 from asyncpay.engine.payee.effects import Log, SendRefusal, SendRelease
 from asyncpay.engine.payee.engine import Payee
 from asyncpay.engine.payee.events import Announced
-from asyncpay.engine.payee.policy import Policy
+from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payee.stages import Stage
 from asyncpay.wire.messages import ReleaseStatus
 
@@ -59,7 +59,7 @@ def test_without_any_way_back_it_is_dropped(changes: dict[str, bytes]) -> None:
 
 
 def test_before_the_height_is_known_it_is_dropped_and_not_refused() -> None:
-    payee = Payee(Policy())
+    payee = Payee(PayeePolicy())
     step = payee.handle(START, Announced(pending(), PATH, (None,)))
     assert step.changes == ()
     assert [type(effect) for effect in step.effects] == [Log]
@@ -129,7 +129,7 @@ def test_three_live_claims_for_an_invoice_and_no_more() -> None:
 
 
 def test_the_same_pid_again_means_that_the_payment_still_waits() -> None:
-    world = World(Policy(max_releases=3))
+    world = World(PayeePolicy(max_releases=3))
     world.announce()
     world.sleep(10_000)
     assert world.releases == 3
@@ -173,7 +173,7 @@ def test_a_finished_claim_announced_again_changes_nothing(end: str) -> None:
 
 
 def test_finished_claims_are_forgotten_the_oldest_first() -> None:
-    world = World(Policy(max_remembered=3))
+    world = World(PayeePolicy(max_remembered=3))
     world.invoices[HASH].cancelled = True
     for number in range(5):
         world.announce(bytes([number]) * 32)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from asyncpay.engine.payee.effects import SendRefusal, SendRelease
-from asyncpay.engine.payee.policy import Policy
+from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payee.stages import FINISHED, Stage
 from asyncpay.wire.messages import ReleaseStatus
 
@@ -75,7 +75,7 @@ def test_a_crash_before_every_action(scenario: Callable[[World], None]) -> None:
         assert (world.releases > 0) == (calm.releases > 0), where
 
 
-SHORT = Policy(max_releases=4, max_claims=2, max_remembered=3, max_unproven_claims=1, max_unproven=1)
+SHORT = PayeePolicy(max_releases=4, max_claims=2, max_remembered=3, max_unproven_claims=1, max_unproven=1)
 PIDS = st.sampled_from([bytes([number]) * 32 for number in range(6)])
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from asyncpay.engine.events import ClockRead
+from asyncpay.engine.core import ClockRead
 from asyncpay.engine.payee.effects import LookUpInvoices
 from asyncpay.engine.payee.events import ReleaseHeldBack
-from asyncpay.engine.payee.policy import Policy
+from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payee.stages import Stage
 from asyncpay.lightning import ChannelId
 from asyncpay.node_events import InvoicePaid, LinkClosed
@@ -15,7 +15,7 @@ from .world import CHANNEL, HASH, HASH2, PID, START, NodeInvoice, World
 
 
 def test_at_doubling_intervals_and_not_for_ever() -> None:
-    world = World(Policy(release_seconds=10, release_most_seconds=60, max_releases=6))
+    world = World(PayeePolicy(release_seconds=10, release_most_seconds=60, max_releases=6))
     world.announce()
     times = [0]
     for second in range(1, 400):
@@ -27,7 +27,7 @@ def test_at_doubling_intervals_and_not_for_ever() -> None:
 
 
 def test_not_beyond_the_height() -> None:
-    world = World(Policy(max_releases=10**6, release_most_seconds=10))
+    world = World(PayeePolicy(max_releases=10**6, release_most_seconds=10))
     world.announce()
     world.mine(432)
     assert world.stage is Stage.RELEASING
@@ -45,13 +45,13 @@ def test_past_hold_until_it_ends_only_when_every_release_went_unanswered() -> No
     world.sleep(3600)
     assert world.stage is Stage.RELEASING
     world.sleep(20 * 600)
-    assert world.releases == Policy().max_releases
+    assert world.releases == PayeePolicy().max_releases
     assert world.stage is Stage.EXPIRED
     assert world.payee.next_deadline == float("inf")
 
 
 def test_a_release_that_has_had_all_its_tries_rests_until_hold_until() -> None:
-    world = World(Policy(max_releases=2))
+    world = World(PayeePolicy(max_releases=2))
     world.announce()
     world.sleep(86_400)
     assert world.stage is Stage.RELEASING
@@ -60,7 +60,7 @@ def test_a_release_that_has_had_all_its_tries_rests_until_hold_until() -> None:
 
 
 def test_not_beyond_the_invoice_whatever_was_announced() -> None:
-    world = World(Policy(max_releases=1, release_most_seconds=10))
+    world = World(PayeePolicy(max_releases=1, release_most_seconds=10))
     world.invoices[HASH].expires_at = int(START) + 50
     world.announce(hold_until=2**62, release_by_height=2**32 - 1)
     world.sleep(50)
@@ -96,7 +96,7 @@ def test_a_clock_that_leaps_ends_no_claim_and_refuses_none(when: str) -> None:
 
 def test_what_is_long_over_takes_no_place_of_what_is_held() -> None:
     world = World()
-    for number in range(Policy().max_claims):
+    for number in range(PayeePolicy().max_claims):
         world.announce(bytes([number + 1]) * 32, hold_until=int(START) - 1)
     world.announce(bytes([99]) * 32)
     assert world.refusals == []
@@ -236,7 +236,7 @@ def test_a_refused_claim_stays_refused_whoever_pays_the_invoice() -> None:
 
 
 def test_a_release_that_the_node_is_not_ready_for_is_no_try_and_goes_on_until_it_is() -> None:
-    world = World(Policy(max_releases=2))
+    world = World(PayeePolicy(max_releases=2))
     world.announce()
     for _ in range(50):
         world.feed(ReleaseHeldBack(PID))

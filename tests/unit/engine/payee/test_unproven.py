@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from asyncpay.engine.payee.effects import Log, SendRefusal, SendRelease
-from asyncpay.engine.payee.policy import Policy
+from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payee.stages import Stage
 from asyncpay.wire.messages import ReleaseStatus, invoice_proof
 
 from .world import AMOUNT, HASH, HASH2, HEIGHT, PID, PID2, SECRET, START, NodeInvoice, World
 
-OPEN = Policy(accept_unproven=True, max_unproven_claims=2, max_unproven=3, max_remembered=3)
+OPEN = PayeePolicy(accept_unproven=True, max_unproven_claims=2, max_unproven=3, max_remembered=3)
 STRANGERS_PIDS = [bytes([number]) * 32 for number in range(10)]
 
 # What a stranger would like to tell apart: (what the payee has, what the stranger says).
@@ -141,7 +141,7 @@ def test_a_claim_of_an_earlier_version_is_still_rearmed_by_its_courier() -> None
     """Its payer proves nothing, and it was accepted before anything had to be proven."""
     world = World(OPEN)
     world.announce(proven=False)
-    world.policy = Policy()
+    world.policy = PayeePolicy()
     world.restart()
     before = world.releases
     world.sleep(5)

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.engine.changes import Put, Step
-from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.core import Detached, Put, Tick, Transition
 from asyncpay.engine.payee.effects import Effect, LookUpInvoices, SendRefusal, SendRelease
 from asyncpay.engine.payee.engine import Payee
 from asyncpay.engine.payee.events import Announced, InvoicesSeen, PayeeEvent, ReleaseAnswered
-from asyncpay.engine.payee.policy import Policy
+from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.stages import Stage
 from asyncpay.lightning import ChannelId, Link, OwnInvoice, ShortChannelId
@@ -64,8 +63,8 @@ class CrashError(Exception):
 class World:
     """One payee with an invoice."""
 
-    def __init__(self, policy: Policy | None = None, *, online: bool = True) -> None:
-        self.policy = Policy() if policy is None else policy
+    def __init__(self, policy: PayeePolicy | None = None, *, online: bool = True) -> None:
+        self.policy = PayeePolicy() if policy is None else policy
         self.now, self.height = START, HEIGHT
         self.online = online
         self.invoices = {HASH: NodeInvoice()}
@@ -113,7 +112,7 @@ class World:
             self.crash_at = None
             self.start()
 
-    def _perform(self, step: Step[Claim, Effect]) -> None:
+    def _perform(self, step: Transition[Claim, Effect]) -> None:
         self._act()
         assert self.payee.next_deadline > self.now, "the engine would be woken again and again"
         for change in step.changes:

@@ -3,7 +3,7 @@
 import pytest
 
 from asyncpay.engine.payer.events import CancelOrdered
-from asyncpay.engine.payer.policy import Policy
+from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.stages import Stage
 from asyncpay.wire.messages import BlockState, CancelRequest
 
@@ -68,7 +68,7 @@ def test_the_cancel_alone_does_not_end_it() -> None:
 
 
 def test_repeated_at_doubling_intervals_until_answered() -> None:
-    world = World(Policy(cancel_seconds=10, cancel_most_seconds=60))
+    world = World(PayerPolicy(cancel_seconds=10, cancel_most_seconds=60))
     world.order()
     world.deaf = True
     world.cancel()

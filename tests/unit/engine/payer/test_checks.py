@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncpay.engine.payer.checks import MAX_ROUTE_BLOCKS, OrderRefused, Plan, Terms, Wishes, plan
-from asyncpay.engine.payer.policy import Policy
+from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.lightning import Invoice
 
 from .given import HASH, HEIGHT, PAYEE
@@ -26,8 +26,8 @@ INVOICE = Invoice(
 TERMS = Terms(max_amount_msat=1_000_000, max_hold_seconds=14 * DAY, max_hold_blocks=1008, min_margin_blocks=30)
 
 
-def made(invoice: Invoice = INVOICE, terms: Terms = TERMS, policy: Policy | None = None, **wishes: int) -> Plan:
-    policy = Policy() if policy is None else policy
+def made(invoice: Invoice = INVOICE, terms: Terms = TERMS, policy: PayerPolicy | None = None, **wishes: int) -> Plan:
+    policy = PayerPolicy() if policy is None else policy
     return plan(invoice, Wishes(**wishes), terms, policy, now=NOW, height=HEIGHT, network="regtest")
 
 
@@ -150,7 +150,7 @@ def test_a_plan_keeps_every_limit(
             invoice,
             Wishes(slack_blocks=slack, hold_for_seconds=hold),
             terms,
-            Policy(),
+            PayerPolicy(),
             now=NOW,
             height=HEIGHT,
             network="regtest",

@@ -4,7 +4,7 @@ import pytest
 
 from asyncpay.engine.payer.effects import Pay, Track
 from asyncpay.engine.payer.events import PaymentReported
-from asyncpay.engine.payer.policy import Policy
+from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.stages import Stage
 from asyncpay.lightning import PaymentResult
 from asyncpay.wire.messages import BlockState, CancelRequest
@@ -28,7 +28,7 @@ def report(world: World, status: object, **changes: object) -> None:
 
 
 def test_what_the_node_is_told() -> None:
-    world = paying(policy=Policy(pay_timeout_seconds=33))
+    world = paying(policy=PayerPolicy(pay_timeout_seconds=33))
     assert world.did(Pay) == [
         Pay(
             payment_hash=HASH,

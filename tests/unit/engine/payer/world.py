@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from asyncpay.engine.changes import Put, Step
-from asyncpay.engine.events import Detached, Tick
+from asyncpay.engine.core import Detached, Put, Tick, Transition
 from asyncpay.engine.payer.effects import Effect, LookUp, Pay, SendAlong, SendPending, SendToLsp, Track
 from asyncpay.engine.payer.engine import Payer
 from asyncpay.engine.payer.events import (
@@ -25,7 +24,7 @@ from asyncpay.engine.payer.events import (
     Replied,
     Updated,
 )
-from asyncpay.engine.payer.policy import Policy
+from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.stages import Stage
 from asyncpay.lightning import ChannelId, Link, PaymentResult
@@ -74,8 +73,10 @@ class CrashError(Exception):
 class World:
     """One payer behind one LSP."""
 
-    def __init__(self, policy: Policy | None = None, *, online: bool = True, parts: Sequence[int] = (AMOUNT,)) -> None:
-        self.policy = Policy() if policy is None else policy
+    def __init__(
+        self, policy: PayerPolicy | None = None, *, online: bool = True, parts: Sequence[int] = (AMOUNT,)
+    ) -> None:
+        self.policy = PayerPolicy() if policy is None else policy
         self.now, self.height = START, HEIGHT
         self.online = online
         self.parts = list(parts)
@@ -148,7 +149,7 @@ class World:
             self.crash_at = None
             self.start()
 
-    def _perform(self, step: Step[OutgoingPayment, Effect]) -> None:
+    def _perform(self, step: Transition[OutgoingPayment, Effect]) -> None:
         self._act()
         assert self.payer.next_deadline > self.now, "the engine would be woken again and again"
         for change in step.changes:
