@@ -106,7 +106,7 @@ test-unit: setup ## pure code, no container
 	@$(BIN)/pytest -q -n auto tests/unit
 
 .PHONY: test-sim
-test-sim: setup ## the engines in a simulated world: 2,000 schedules, and those that once failed
+test-sim: setup ## the engines in the simulator: 2,000 schedules, and the regressions
 	@$(BIN)/pytest -q -n auto tests/simulation
 
 # Tests that share a testbed stay with one worker. Testbeds mostly wait: one worker a core, or more under fire.
@@ -142,8 +142,8 @@ SEED ?= 0
 
 .PHONY: simulate
 simulate: N ?= 10000
-simulate: setup ## N=10000 schedules of SEED in the simulated world; SCHEDULE=number tells one of them as a story
-	@cd tests && ../$(BIN)/python -m simulation $(if $(SCHEDULE),tell $(SCHEDULE),run --n $(N) --seed $(SEED)) $(if $(JSON),--json $(abspath $(JSON)))
+simulate: setup ## N=10000 schedules of SEED in the simulator; SCHEDULE=number replays one of them with its trace
+	@cd tests && ../$(BIN)/python -m simulation $(if $(SCHEDULE),replay $(SCHEDULE),run --n $(N) --seed $(SEED)) $(if $(JSON),--json $(abspath $(JSON)))
 
 .PHONY: simulate-mutants
 simulate-mutants: N ?= 10000

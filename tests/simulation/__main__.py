@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import report, story
-from .hunt import Tally, hunt
-from .mutants import hunt_mutants
-from .play import play, play_seed
+from . import report
+from .execution import run_schedule, run_seed
+from .mutants import MUTANTS
+from .mutation import run_mutants
+from .runner import Summary, run_many
 from .shrink import Shrinker
 
-MOST_STORIES = 3
+MOST_TRACES = 3
 """Shrinking takes a while, and one defect mostly breaks many schedules."""
 
 PIPE_WIDTH = 160
@@ -26,16 +27,16 @@ Json = Annotated[Path | None, typer.Option("--json", help="write the figures the
 
 @app.command()
 def run(n: int = 10_000, seed: int = 0, json_path: Json = None) -> None:
-    """Play N schedules of SEED; exit 1 if any breaks a rule."""
+    """Run N schedules of SEED; exit 1 if any breaks an invariant."""
     console = _console()
 
-    def progress(total: Tally) -> None:
+    def progress(total: Summary) -> None:
         if total.schedules % 1000 == 0:
             console.print(f"  {total.schedules} schedules, {len(total.failures)} failures, {total.seconds:.0f} s")
 
-    total = hunt(seed, n, progress)
-    one_a_rule = list({failure.rule: failure for failure in reversed(total.failures)}.values())[:MOST_STORIES]
-    shrunken = [(failure, report.shrunk(failure)) for failure in one_a_rule]
+    total = run_many(seed, n, progress)
+    one_each = list({failure.invariant: failure for failure in reversed(total.failures)}.values())[:MOST_TRACES]
+    shrunken = [(failure, report.shrunk(failure)) for failure in one_each]
     report.show(console, total, shrunken)
     if json_path is not None:
         json_path.write_text(json.dumps(report.plain(total, shrunken), indent=1))
@@ -43,21 +44,22 @@ def run(n: int = 10_000, seed: int = 0, json_path: Json = None) -> None:
 
 
 @app.command()
-def tell(number: int, shrink: bool = True) -> None:
-    """Play one schedule again, by its number, and tell its story; one that fails is shrunk first."""
-    outcome = play_seed(number)
+def replay(number: int, shrink: bool = True) -> None:
+    """Replay one schedule, by its number, and print its trace; one that fails is shrunk first."""
+    outcome = run_seed(number)
     if outcome.violation is not None and shrink:
-        outcome = Shrinker(outcome.schedule, outcome.violation.rule).run()
+        outcome = Shrinker(outcome.schedule, outcome.violation.invariant).run()
     else:
-        outcome = play(outcome.schedule, with_story=True)
-    print("\n".join(story.lines(outcome)))
+        outcome = run_schedule(outcome.schedule, with_trace=True)
+    print("\n".join(report.trace_lines(outcome)))
     sys.exit(outcome.violation is not None)
 
 
 @app.command()
 def mutants(n: int = 10_000, seed: int = 0, only: str | None = None, json_path: Json = None) -> None:
     """Break the engines on purpose; exit 1 if any of the defects is not caught within N schedules."""
-    results = hunt_mutants(_console(), n, seed, only)
+    chosen = [mutant for mutant in MUTANTS if only is None or only in mutant.name]
+    results = run_mutants(_console(), chosen, n, seed)
     if json_path is not None:
         json_path.write_text(json.dumps([each.plain() for each in results], indent=1))
     sys.exit(not all(each.caught for each in results))

@@ -6,10 +6,21 @@ or whose preimage is in danger, send the channel on chain, where the preimage wi
 """
 
 from collections import deque
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from asyncpay.lightning import ChannelId, HtlcKey, ShortChannelId
+from asyncpay.lightning import (
+    ChannelId,
+    ChannelTerms,
+    ForwardingPolicy,
+    HeldHtlc,
+    HtlcKey,
+    Link,
+    NodeId,
+    PendingHtlc,
+    ShortChannelId,
+)
 
 from .kernel import Kernel
 from .network import LATENCY_SECONDS, Connection
@@ -26,7 +37,7 @@ DUST_MSAT = 354_000
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class HopPayload:
     """What a part's onion tells one hop: send this much, expiring then, to that node."""
 
     to: bytes
@@ -38,7 +49,7 @@ class Step:
 class SimHtlc:
     """An HTLC on a channel, as both of its ends see it sooner or later.
 
-    way: the steps that remain, none at the payee. total_msat: what the payee is to wait for.
+    route: the hops that remain, none at the payee. total_msat: what the payee is to wait for.
     incoming: which HTLC the offerer forwarded here; None for a payment of its own.
     arrived: the receiver has it. offered_at: to its component, last.
     resolved: the receiver has settled (preimage) or failed it. gone: the offerer knows, and the money has moved.
@@ -50,7 +61,7 @@ class SimHtlc:
     payment_hash: bytes
     amount_msat: int
     expiry: int
-    way: tuple[Step, ...]
+    route: tuple[HopPayload, ...]
     total_msat: int
     incoming: "SimHtlc | None" = None
     arrived: bool = False
@@ -139,8 +150,8 @@ class Channel:
 
     def _deliver_next(self, end: "SimNode") -> None:
         other = self.connection.other(end).name
-        moment = f"HTLC update {end.name}->{other}"
-        self.kernel.later(LATENCY_SECONDS, lambda: self._hear(end), self.connection.life, moment)
+        failpoint = f"HTLC update {end.name}->{other}"
+        self.kernel.call_later(LATENCY_SECONDS, lambda: self._hear(end), self.connection.lifetime, failpoint)
 
     def _hear(self, end: "SimNode") -> None:
         if self.closed or not self._sent[end.name]:
@@ -201,9 +212,9 @@ class Channel:
         self._claimable_from = self.connection.ends[0].chain.height + self.congestion_blocks
         self.established.clear()
         for end in self.connection.ends:
-            self.kernel.tell(end.name, "channel %s goes on chain", self.scid)
+            self.kernel.log(end.name, "channel %s goes on chain", self.scid)
             end.channel_closed(self)
-        self.kernel.later(CONFIRMATION_SECONDS, self._claim)
+        self.kernel.call_later(CONFIRMATION_SECONDS, self._claim)
 
     def on_block(self, height: int) -> None:
         """A block: is it time to go on chain, or to take what can be taken there?"""
@@ -243,3 +254,99 @@ class Channel:
         self.htlcs.remove(htlc)
         htlc.receiver.incoming_gone(htlc)
         htlc.offerer.outgoing_done(htlc)
+
+
+START_HEIGHT = 500
+BLOCK_SECONDS = 600.0
+ROW_SECONDS = 2.0
+
+
+class Chain:
+    """Grows by a block every ten minutes, and whenever a disturbance mines. on_height: told of every height."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.height = START_HEIGHT
+        self.nodes: list[SimNode] = []
+        self.channels: list[Channel] = []
+        self.on_height: list[Callable[[int], None]] = []
+        self._kernel = kernel
+        kernel.call_later(BLOCK_SECONDS, self._tick)
+
+    def mine(self) -> None:
+        """A block is found."""
+        self.height += 1
+        for node in self.nodes:
+            if node.running:
+                node.on_block(self.height)
+        for act in self.on_height:
+            act(self.height)
+        for channel in self.channels:
+            channel.on_block(self.height)
+
+    def mine_in_a_row(self, blocks: int) -> None:
+        """So many blocks are found, a few seconds apart."""
+        for number in range(blocks):
+            self._kernel.call_later(number * ROW_SECONDS, self.mine)
+
+    def _tick(self) -> None:
+        self._kernel.failpoint("a block is found")
+        self.mine()
+        self._kernel.call_later(BLOCK_SECONDS, self._tick)
+
+
+def link_view(node: "SimNode", channel: Channel) -> Link:
+    """A channel, as its end `node` sees it."""
+    peer = channel.connection.other(node)
+    return Link(
+        channel_id=ChannelId.from_name(channel.scid),
+        short_channel_id=channel.names[0],
+        aliases=frozenset(channel.names[1:]),
+        peer=peer.id,
+        usable=channel.usable_by(node),
+        closing=channel.closing_since is not None,
+    )
+
+
+def terms_view(node: "SimNode", peers: Collection[NodeId]) -> tuple[ChannelTerms, ...]:
+    """What its open channels with these peers ask for; all forward on the same terms."""
+    policy = ForwardingPolicy(fee_base_msat=FEE_MSAT, fee_ppm=0, cltv_delta_blocks=DELTA_BLOCKS)
+    return tuple(
+        ChannelTerms(peer=peer, names=frozenset(channel.names), policy=policy, dust_msat=DUST_MSAT)
+        for peer in peers
+        for channel in node.channels(peer)
+        if not channel.closed
+    )
+
+
+def pending_view(node: "SimNode") -> tuple[PendingHtlc, ...]:
+    """All HTLCs on open channels, both ways."""
+    return tuple(
+        PendingHtlc(
+            key=htlc.key,
+            peer=channel.connection.other(node).id,
+            incoming=htlc.offerer is not node,
+            payment_hash=htlc.payment_hash,
+            amount_msat=htlc.amount_msat,
+            expiry=htlc.expiry,
+        )
+        for channel in node.channels()
+        if not channel.closed
+        for htlc in channel.htlcs
+        if htlc.arrived or htlc.offerer is node
+    )
+
+
+def held_view(node: "SimNode", htlc: SimHtlc) -> HeldHtlc:
+    """An HTLC on which the node waits for its component."""
+    step = htlc.route[0]
+    onwards = node.channels(step.to)
+    return HeldHtlc(
+        key=htlc.key,
+        payment_hash=htlc.payment_hash,
+        peer=htlc.offerer.id,
+        incoming_amount_msat=htlc.amount_msat,
+        outgoing_amount_msat=step.amount_msat,
+        incoming_expiry=htlc.expiry,
+        outgoing_expiry=step.expiry,
+        outgoing_channel=onwards[0].names[0] if onwards else None,
+    )

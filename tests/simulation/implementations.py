@@ -28,7 +28,7 @@ class Implementation:
     retries_parts: a failed part of an own payment is sent anew while the payment's timeout lasts.
     ignores_limit_of_blinded_path: the time lock that the only hop of an invoice's blinded path asks for is added to
         the route after the limit was checked.
-    pays_in_one_call: the node itself sends part after part, also while nobody listens.
+    pays_in_one_call: the node itself sends part after part, also while no component is attached.
     """
 
     name: str

@@ -83,14 +83,16 @@ class Invoices:
         parts, known.set_ = known.set_, []
         known.times_paid += 1
         known.paid_msat += sum(each.amount_msat for each in parts)
-        self._node.kernel.tell(self._node.name, "is paid %d msat in %d parts", known.paid_msat, len(parts))
+        self._node.kernel.log(self._node.name, "is paid %d msat in %d parts", known.paid_msat, len(parts))
         for each in parts:
             each.channel.resolve(each, known.preimage)
-        self._node.tell(InvoicePaid(known.invoice.payment_hash, known.paid_msat))
+        self._node.report(InvoicePaid(known.invoice.payment_hash, known.paid_msat))
 
     def _give_up_later(self, known: SimInvoice) -> None:
         node = self._node
-        node.kernel.later(node.implementation.mpp_timeout_seconds, self._give_up(known, known.set_[0]), node.life)
+        node.kernel.call_later(
+            node.implementation.mpp_timeout_seconds, self._give_up(known, known.set_[0]), node.lifetime
+        )
 
     def _give_up(self, known: SimInvoice, first: SimHtlc) -> Callable[[], None]:
         def give_up() -> None:

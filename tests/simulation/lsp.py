@@ -1,4 +1,4 @@
-"""An LSP's component in the simulated world: the real engine and the real store beside a simulated node."""
+"""An LSP's component in the simulated sim: the real engine and the real store beside a simulated node."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,16 +18,15 @@ from asyncpay.store import LspStore
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockReply, BlockStatus, BlockUpdate, ReleaseStatus
 
-from . import views
-from .letters import Letters
+from .channels import terms_view
 from .node import SimNode
-from .process import Cell, Process
-from .stores import Disk
+from .onions import Messenger
+from .process import Cell, Disk, Process
 
 ENGINE = "lsp"
 NOTHING = "nothing yet"
 
-Ring = Callable[[NodeId, str, Callable[[bool], None]], None]
+Push = Callable[[NodeId, str, Callable[[bool], None]], None]
 """Push to a client's phone; tells whether the push service took it."""
 
 
@@ -37,11 +36,17 @@ class LspProcess(Process):
     For onlookers: joined: HTLCs that were ever held for a block. heard_height: the last that the engine was told.
     replies: the statuses of block_replies, by client. ended_because: what the log said when a block was failed back.
     attached_at: when its node answered, last. on_answer: told of every answer to an HTLC.
-    promised: blocks of which somebody was told that they are released or about to be.
+    promised: blocks that a release_reply called released or about to be.
     """
 
     def __init__(
-        self, node: SimNode, disk: Disk, policy: LspPolicy, letters: Letters, decode: dict[str, Invoice], ring: Ring
+        self,
+        node: SimNode,
+        disk: Disk,
+        policy: LspPolicy,
+        messenger: Messenger,
+        decode: dict[str, Invoice],
+        push: Push,
     ) -> None:
         super().__init__(node.name, node, disk, LspStore)
         self.policy = policy
@@ -53,7 +58,7 @@ class LspProcess(Process):
         self.attached_at = 0.0
         self.on_answer: Callable[[LspProcess, HtlcKey, Verdict], None] = lambda *_: None
         self._engine: Lsp
-        self._letters, self._decode, self._ring = letters, decode, ring
+        self._messenger, self._decode, self._push = messenger, decode, push
 
     def _begin(self, records: list[Any]) -> None:
         self._engine = Lsp(self.policy, self.node.implementation.capabilities, records)
@@ -101,7 +106,7 @@ class LspProcess(Process):
         try:
             asked = inbound.read(onion, self.node.id)
         except WireError as error:
-            self.kernel.tell(self.name, "drops a message: %s", error)
+            self.kernel.log(self.name, "drops a message: %s", error)
             return
         if isinstance(asked, on.BlockRequested) and asked.request.invoice is not None:
             asked = on.BlockRequested(asked.client, asked.request, self._decode.get(asked.request.invoice))
@@ -113,26 +118,26 @@ class LspProcess(Process):
     def _perform(self, effect: do.Effect) -> None:  # noqa: C901 - one case for each effect
         match effect:
             case do.Answer():
-                self.kernel.tell(self.name, "answers HTLC %s: %s", effect.key, effect.verdict.value)
+                self.kernel.log(self.name, "answers HTLC %s: %s", effect.key, effect.verdict.value)
                 self.on_answer(self, effect.key, effect.verdict)
                 if not self.node.answer(effect.key, effect.verdict, effect.preimage):
                     self.enqueue(on.AnswerUndelivered(effect.key))
             case do.Log():
-                self.kernel.tell(self.name, "%s (%s)", effect.what, effect.because)
+                self.kernel.log(self.name, "%s (%s)", effect.what, effect.because)
                 if effect.what == Stage.FAILED_BACK.value and effect.block is not None:
                     self.ended_because[effect.block] = effect.because
             case do.SendToClient():
                 if isinstance(effect.message, BlockReply):
                     self.kernel.changed()
                     self.replies.setdefault(effect.client, set()).add(effect.message.status)
-                sent = self._letters.send_to_peer(self.node, effect.client, effect.message)
+                sent = self._messenger.send_to_peer(self.node, effect.client, effect.message)
                 if sent and isinstance(effect.message, BlockUpdate):
                     self.enqueue(on.UpdateSent(effect.message.unblock_hash, effect.message.state))
             case do.SendAlong():
                 if effect.message.status is ReleaseStatus.RELEASED:
                     self.promised.add(effect.message.unblock_hash)
                     self.kernel.changed()
-                self._letters.send_along(self.node, effect.path, effect.message)
+                self._messenger.send_along(self.node, effect.path, effect.message)
             case do.Deliver():
                 self._deliver(effect)
             case do.Relay():
@@ -150,35 +155,35 @@ class LspProcess(Process):
                     self.enqueue(on.Census(number, self.node.pending_htlcs()))
 
     def _deliver(self, effect: do.Deliver) -> None:
-        there = self.node.running and self.node.relay.route(self.node.id, effect.message) is None
+        there = self.node.running and self.node.relay.handle(self.node.id, effect.message) is None
         delivery = on.Delivery.DONE if there else on.Delivery.NOT_CONNECTED
         self.enqueue(on.DeliveryReported(effect.client, effect.letter_id, delivery))
 
     def _relay(self, effect: do.Relay) -> None:
         if not self.node.running:
             return
-        absent = self.node.relay.route(self.node.id, effect.message)
+        absent = self.node.relay.handle(self.node.id, effect.message)
         if absent is not None:
             self.enqueue(
                 OnionInTransit(source=effect.client, message=effect.message, next_node_id=absent, undelivered=True)
             )
 
     def _notify(self, effect: do.Notify) -> None:
-        life = self.life
+        lifetime = self.lifetime
 
         def report(delivered: bool) -> None:
-            if not life.over:
+            if not lifetime.over:
                 self.enqueue(on.NotificationReported(effect.client, effect.method, delivered))
 
-        self._ring(effect.client, effect.method.value, report)
+        self._push(effect.client, effect.method.value, report)
 
     def _tell_terms(self, effect: do.QueryTerms) -> None:
-        channels = views.terms(self.node, effect.peers) if self.node.running else None
+        channels = terms_view(self.node, effect.peers) if self.node.running else None
         known = self.node.payments.look_up(effect.payment_hash).status
         self.enqueue(on.TermsReported(effect.block, channels, known))
 
     def _pay(self, effect: do.PayOnBehalf) -> None:
-        self.kernel.tell(self.name, "pays on behalf, for at most %d msat of fees", effect.fee_limit_msat)
+        self.kernel.log(self.name, "pays on behalf, for at most %d msat of fees", effect.fee_limit_msat)
         if not self.node.running:
             lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
             self.enqueue(on.PaymentReported(effect.payment_hash, lost, of_order=True))
@@ -192,14 +197,16 @@ class LspProcess(Process):
             incoming_expiry=effect.incoming_expiry,
             timeout_seconds=effect.timeout_seconds,
         )
-        self.node.payments.pay(order, self.life, lambda result: self._paid(effect.payment_hash, result, of_order=True))
+        self.node.payments.pay(
+            order, self.lifetime, lambda result: self._paid(effect.payment_hash, result, of_order=True)
+        )
 
     def _track(self, payment_hash: bytes) -> None:
         if not self.node.running:
             self.enqueue(on.PaymentReported(payment_hash, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
             return
-        self.node.payments.track(payment_hash, self.life, lambda result: self._paid(payment_hash, result))
+        self.node.payments.track(payment_hash, self.lifetime, lambda result: self._paid(payment_hash, result))
 
     def _paid(self, payment_hash: bytes, result: PaymentResult, *, of_order: bool = False) -> None:
-        self.kernel.tell(self.name, "its own payment: %s", result.status.value)
+        self.kernel.log(self.name, "its own payment: %s", result.status.value)
         self.enqueue(on.PaymentReported(payment_hash, result, of_order))

@@ -5,19 +5,9 @@ write it. It runs in a process of its own, into which the broken source is impor
 schedules until one of them breaks a rule.
 """
 
-import json
-import os
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from .breaking import Mutant
+from .mutation import Mutant, run_here
 
 LSP, PAYER, PAYEE = "asyncpay.engine.lsp", "asyncpay.engine.payer", "asyncpay.engine.payee"
 
@@ -26,7 +16,7 @@ MUTANTS = (
         "act before storing",
         "simulation.process",
         "            self._commit(changes)\n",
-        "            self.kernel.later(0.003, lambda: self._commit(changes), life)\n",
+        "            self.kernel.call_later(0.003, lambda: self._commit(changes), lifetime)\n",
     ),
     Mutant(
         "release in pieces",
@@ -146,7 +136,7 @@ MUTANTS = (
         "    return any(False for _ in theirs)\n",
     ),
     Mutant(
-        "ring twice within the cooldown",
+        "push twice within the cooldown",
         f"{LSP}.waking",
         "turn.policy.push_cooldown_seconds * 2 ** (tries - 1)",
         "turn.policy.push_retry_seconds * 2 ** (tries - 1)",
@@ -285,58 +275,6 @@ MUTANTS = (
 )
 
 
-@dataclass(frozen=True)
-class Hunted:
-    """What became of one mutant. rule: the one it broke. number: of the schedule that caught it."""
-
-    name: str
-    module: str
-    caught: bool
-    schedules: int
-    seconds: float
-    rule: str = ""
-    text: str = ""
-    number: int | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
-def hunt_mutants(console: Console, most: int, seed: int, only: str | None) -> list[Hunted]:
-    """Break the engines one way after the other, on all cores, and show what caught which."""
-    chosen = [mutant for mutant in MUTANTS if only is None or only in mutant.name]
-    results = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for result in pool.map(lambda mutant: _hunt(mutant, most, seed), chosen):
-            results.append(result)
-            console.print(f"  {result.name}: {_verdict(result)}")
-    console.print(_table(results))
-    return results
-
-
-def _hunt(mutant: Mutant, most: int, seed: int) -> Hunted:
-    command = [sys.executable, "-m", "simulation.caught", mutant.name, str(most), str(seed)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"hunting '{mutant.name}' ended with an error:\n{done.stderr}")
-    return Hunted(name=mutant.name, module=mutant.module, **json.loads(done.stdout.splitlines()[-1]))
-
-
-def _verdict(result: Hunted) -> str:
-    if not result.caught:
-        return f"[red]not caught within {result.schedules} schedules[/red]"
-    return f"caught by schedule {result.schedules}, after {result.seconds:.1f} s"
-
-
-def _table(results: list[Hunted]) -> Table:
-    table = Table(
-        title=f"{sum(each.caught for each in results)} of {len(results)} mutants caught", title_justify="left"
-    )
-    for name in ("mutant", "in", "schedules", "seconds", "rule that it broke"):
-        table.add_column(name, justify="right" if name in ("schedules", "seconds") else "left")
-    for each in results:
-        where = each.module.removeprefix("asyncpay.engine.")
-        rule = each.rule.replace("_", " ") if each.caught else "[red]none[/red]"
-        table.add_row(each.name, where, str(each.schedules), f"{each.seconds:.1f}", rule)
-    return table
+if __name__ == "__main__":  # one mutant, in this process: see mutation.run_apart
+    _, name, most, seed = sys.argv
+    run_here(next(mutant for mutant in MUTANTS if mutant.name == name), int(most), int(seed))

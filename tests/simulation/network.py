@@ -1,4 +1,4 @@
-"""Who is connected to whom, who believes to be, and what gets lost on the way.
+"""Connections: which are up, which are believed to be up, and what is lost in transit.
 
 A connection is up or down; and each end believes it to be up or down, which may differ for minutes: a phone
 that lost its radio, or an end that was killed without a word. Messages sent into such a half-open connection
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from asyncpay.wire import messages
 from asyncpay.wire.onion import OnionMessage
 
-from .kernel import Kernel, Life
+from .kernel import Kernel, Lifetime
 
 if TYPE_CHECKING:
     from .channels import Channel
@@ -27,25 +27,25 @@ NOTICED_SECONDS = 100.0
 
 
 @dataclass(frozen=True, slots=True)
-class Lose:
-    """The message of this moment is lost."""
+class Lost:
+    """The message of this failpoint is lost."""
 
 
 @dataclass(frozen=True, slots=True)
-class Twice:
-    """The message of this moment arrives twice."""
+class Duplicated:
+    """The message of this failpoint arrives twice."""
 
 
 @dataclass(frozen=True, slots=True)
-class Late:
-    """The message of this moment arrives this much later, so that others overtake it."""
+class Delayed:
+    """The message of this failpoint arrives this much later, so that others overtake it."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """The push of this moment is refused by the push service."""
+class Rejected:
+    """The push of this failpoint is refused by the push service."""
 
 
 class Connection:
@@ -55,7 +55,7 @@ class Connection:
         self.ends = (dialler, other)
         self.name = f"{dialler.name}-{other.name}"
         self.up = False
-        self.life = Life()
+        self.lifetime = Lifetime()
         self.channels: list[Channel] = []
         self.blocked_until = 0.0
         self.changed_at = 0.0
@@ -77,22 +77,24 @@ class Connection:
             return
         self._dialling = True
         kernel = self._network.kernel
-        kernel.later(max(seconds, self.blocked_until - kernel.now), self._dial, moment=f"{self.name} reconnects")
+        kernel.call_later(
+            max(seconds, self.blocked_until - kernel.now), self._dial, failpoint=f"{self.name} reconnects"
+        )
 
     def _dial(self) -> None:
         self._dialling = False
         if self.up or not all(end.running for end in self.ends):
-            return  # whoever starts dials again
+            return  # a node that starts dials again
         if self.blocked_until > self._network.kernel.now:
             self.dial_soon()
             return
         for end in self.ends:
             self._see(end, False)
         self.up = True
-        self.life = Life()
+        self.lifetime = Lifetime()
         for end in self.ends:
             self._see(end, True)
-        self._network.kernel.later(REESTABLISH_SECONDS, self._reestablish, self.life)
+        self._network.kernel.call_later(REESTABLISH_SECONDS, self._reestablish, self.lifetime)
 
     def _reestablish(self) -> None:
         self.changed_at = self._network.kernel.now
@@ -107,17 +109,17 @@ class Connection:
         self.blocked_until = max(self.blocked_until, kernel.now + blocked_seconds)
         if self.up:
             self.up = False
-            self.life.over = True
-            broken = self.life
+            self.lifetime.over = True
+            broken = self.lifetime
             for end in self.ends:
                 if end not in unnoticed_by:
                     self._see(end, False)
                 else:
-                    kernel.later(NOTICED_SECONDS, lambda end=end: self._give_up(end, broken))  # type: ignore[misc]
+                    kernel.call_later(NOTICED_SECONDS, lambda end=end: self._give_up(end, broken))  # type: ignore[misc]
         self.dial_soon()
 
-    def _give_up(self, end: "SimNode", broken: Life) -> None:
-        if self.life is broken:
+    def _give_up(self, end: "SimNode", broken: Lifetime) -> None:
+        if self.lifetime is broken:
             self._see(end, False)
 
     def forget(self, node: "SimNode") -> None:
@@ -162,26 +164,30 @@ class Network:
         if connection.up:
             other = connection.other(source)
             name = f"{self.describe(message)} {source.name}->{other.name}"
-            self.kernel.later(
-                LATENCY_SECONDS, lambda: self._arrive(name, source, other, message, connection.life), connection.life
+            self.kernel.call_later(
+                LATENCY_SECONDS,
+                lambda: self._arrive(name, source, other, message, connection.lifetime),
+                connection.lifetime,
             )
         return True
 
-    def _arrive(self, name: str, source: "SimNode", target: "SimNode", message: OnionMessage, life: Life) -> None:
-        for fate in self.kernel.moment(name):
-            match fate:
-                case Lose():
+    def _arrive(
+        self, name: str, source: "SimNode", target: "SimNode", message: OnionMessage, lifetime: Lifetime
+    ) -> None:
+        for fault in self.kernel.failpoint(name):
+            match fault:
+                case Lost():
                     return
-                case Twice():
-                    self.kernel.later(LATENCY_SECONDS, lambda: target.relay.take(source, message), life)
-                case Late(seconds):
-                    self.kernel.later(seconds, lambda: target.relay.take(source, message), life)
+                case Duplicated():
+                    self.kernel.call_later(LATENCY_SECONDS, lambda: target.relay.take(source.id, message), lifetime)
+                case Delayed(seconds):
+                    self.kernel.call_later(seconds, lambda: target.relay.take(source.id, message), lifetime)
                     return
-        if not life.over:
-            target.relay.take(source, message)
+        if not lifetime.over:
+            target.relay.take(source.id, message)
 
     def describe(self, message: OnionMessage) -> str:
-        """What a message is, for names of moments and for the story."""
+        """What a message is, for names of failpoints and for the trace."""
         payload = self._onions.content(message)
         content = None if payload is None else payload.async_payment
         try:

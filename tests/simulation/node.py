@@ -5,7 +5,7 @@ without waiting. What a real node writes to disk outlives `kill`; everything els
 """
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from coincurve import PrivateKey
 
@@ -24,18 +24,13 @@ from asyncpay.node_events import (
     PeerDisconnected,
 )
 
-from . import views
-from .channels import DELTA_BLOCKS, FEE_MSAT, Channel, SimHtlc, Step
+from .channels import DELTA_BLOCKS, FEE_MSAT, Chain, Channel, HopPayload, SimHtlc, held_view, link_view, pending_view
 from .implementations import Implementation
 from .invoices import Invoices
-from .kernel import Kernel, Life
+from .kernel import Kernel, Lifetime
 from .network import Connection, Network
-from .onions import Onions
+from .onions import Onions, Relay
 from .payments import Payments
-from .relay import Relay
-
-if TYPE_CHECKING:
-    from .chain import Chain
 
 FARTHEST_BLOCKS = 2016
 TOLD_SECONDS = 0.001
@@ -62,7 +57,7 @@ class SimNode:
     def __init__(
         self,
         kernel: Kernel,
-        chain: "Chain",
+        chain: Chain,
         network: Network,
         onions: Onions,
         name: str,
@@ -76,7 +71,7 @@ class SimNode:
         self.intercepts = False
         self.replays = False
         self.running = True
-        self.life = Life()
+        self.lifetime = Lifetime()
         self.height = chain.height
         self.held: dict[HtlcKey, SimHtlc] = {}
         self.circuits: dict[HtlcKey, SimHtlc] = {}
@@ -87,8 +82,8 @@ class SimNode:
         self.invoices = Invoices(self)
         self.relay = Relay(self)
         self._component: Component | None = None
-        self._stream = Life()
-        self._answering = Life()
+        self._stream = Lifetime()
+        self._answering = Lifetime()
         self._in_memory: set[HtlcKey] = set()
         self._taken: set[HtlcKey] = set()
         self._detached_at = 0.0
@@ -104,7 +99,7 @@ class SimNode:
         if not self.running:
             return
         self.running = False
-        self.life.over = True
+        self.lifetime.over = True
         for connection in self.connections.values():
             other = connection.other(self)
             connection.drop(unnoticed_by=(self, other) if silently else (self,))
@@ -125,7 +120,7 @@ class SimNode:
         """It runs again, with its peers still away."""
         if self.running:
             return
-        self.running, self.life = True, Life()
+        self.running, self.lifetime = True, Lifetime()
         self.height = self.chain.height
         if self.implementation.capabilities.reoffers_without_payer:
             self._in_memory.update(self.held)
@@ -143,12 +138,12 @@ class SimNode:
             return False
         self.detach()
         self._component = component
-        self.tell(
+        self.report(
             Attached(
                 node_id=self.id,
                 network=NETWORK_NAME,
                 height=self.height,
-                links=tuple(views.link(self, channel) for channel in self.channels() if not channel.closed),
+                links=tuple(link_view(self, channel) for channel in self.channels() if not channel.closed),
                 online=frozenset(peer for peer, each in self.connections.items() if each.seen_by(self)),
             )
         )
@@ -179,10 +174,10 @@ class SimNode:
             self._forget(htlc)
             self._forward(htlc)
 
-    def tell(self, event: NodeEvent) -> None:
+    def report(self, event: NodeEvent) -> None:
         """Report to the component, in order."""
         if (component := self._component) is not None:
-            self.kernel.later(TOLD_SECONDS, lambda: component.hear(event), self._stream)
+            self.kernel.call_later(TOLD_SECONDS, lambda: component.hear(event), self._stream)
 
     # --- peers, channels, blocks ---
 
@@ -197,7 +192,7 @@ class SimNode:
 
     def peer_seen(self, peer: "SimNode", connected: bool) -> None:
         """A peer came or went, as far as this node knows."""
-        self.tell(PeerConnected(peer.id) if connected else PeerDisconnected(peer.id))
+        self.report(PeerConnected(peer.id) if connected else PeerDisconnected(peer.id))
         if not connected:
             self._tell_links(self.connections[peer.id])
 
@@ -218,11 +213,11 @@ class SimNode:
 
     def link_changed(self, channel: Channel) -> None:
         """A channel has another name, or is about to be closed by agreement."""
-        self.tell(LinkChanged(views.link(self, channel)))
+        self.report(LinkChanged(link_view(self, channel)))
 
     def channel_closed(self, channel: Channel) -> None:
         """A channel went on chain. LND offers what was held on it anew, and then takes a preimage only."""
-        self.tell(LinkClosed(ChannelId.from_name(channel.scid)))
+        self.report(LinkClosed(ChannelId.from_name(channel.scid)))
         for key, htlc in list(self.held.items()):
             if htlc.channel is channel:
                 self._forget(htlc)
@@ -242,22 +237,22 @@ class SimNode:
                     if self._component is not None:
                         self.cut_off.append(key)
                     self._fail(htlc)
-        self.tell(BlockConnected(height))
+        self.report(BlockConnected(height))
 
     def _tell_links(self, connection: Connection) -> None:
         for channel in connection.channels:
             if not channel.closed:
-                self.tell(LinkChanged(views.link(self, channel)))
+                self.report(LinkChanged(link_view(self, channel)))
 
     def pending_htlcs(self) -> tuple[PendingHtlc, ...]:
         """All HTLCs on open channels, both ways."""
-        return views.pending(self)
+        return pending_view(self)
 
     # --- HTLCs on their way through ---
 
     def take_htlc(self, htlc: SimHtlc) -> None:
         """An HTLC came in for good."""
-        if not htlc.way:
+        if not htlc.route:
             self.invoices.take(htlc)
         elif not self.intercepts:
             self._forward(htlc)
@@ -272,7 +267,7 @@ class SimNode:
         if not self.running or key not in self.on_offer:
             return False
         self.on_offer.discard(key)
-        self.kernel.later(ANSWERED_SECONDS, lambda: self._obey(key, verdict, preimage), self._answering)
+        self.kernel.call_later(ANSWERED_SECONDS, lambda: self._obey(key, verdict, preimage), self._answering)
         return True
 
     def _obey(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
@@ -310,18 +305,18 @@ class SimNode:
             if self.kernel.now >= max(away_since, htlc.offered_at) + patience:
                 self._fail(htlc)
             else:
-                self.kernel.later(1.0, look, self.life)
+                self.kernel.call_later(1.0, look, self.lifetime)
 
         patience = self.implementation.unattached_seconds
         if patience:
-            self.kernel.later(patience, look, self.life)
+            self.kernel.call_later(patience, look, self.lifetime)
 
     def _offer(self, htlc: SimHtlc) -> None:
         if self._component is not None:
             htlc.offered_at = self.kernel.now
             self._taken.add(htlc.key)
             self.on_offer.add(htlc.key)
-            self.tell(HtlcOffered(views.held(self, htlc)))
+            self.report(HtlcOffered(held_view(self, htlc)))
 
     def _forget(self, htlc: SimHtlc) -> None:
         self.held.pop(htlc.key, None)
@@ -335,11 +330,11 @@ class SimNode:
     def _forward(self, htlc: SimHtlc) -> None:
         if htlc.resolved:
             return
-        step, *rest = htlc.way
+        step, *rest = htlc.route
         onward = self._onward_channel(htlc, step)
         if onward is None:
             self._fail(htlc)
-            self.tell(HtlcFailed(htlc.key))
+            self.report(HtlcFailed(htlc.key))
             return
         outgoing = SimHtlc(
             channel=onward,
@@ -348,14 +343,14 @@ class SimNode:
             payment_hash=htlc.payment_hash,
             amount_msat=step.amount_msat,
             expiry=step.expiry,
-            way=tuple(rest),
+            route=tuple(rest),
             total_msat=htlc.total_msat,
             incoming=htlc,
         )
         self.circuits[htlc.key] = outgoing
         onward.add(outgoing)
 
-    def _onward_channel(self, htlc: SimHtlc, step: Step) -> Channel | None:
+    def _onward_channel(self, htlc: SimHtlc, step: HopPayload) -> Channel | None:
         """Where an HTLC may go on, by the rules of the protocol and of the implementation."""
         rules = self.implementation
         payer_matters = self.intercepts and not rules.capabilities.forwards_with_payer_offline
@@ -389,12 +384,12 @@ class SimNode:
     def incoming_gone(self, htlc: SimHtlc) -> None:
         """An HTLC that this node received has left its channel."""
         self._forget(htlc)
-        if self.running and htlc.way:
-            self.tell(HtlcGone(htlc.key))
+        if self.running and htlc.route:
+            self.report(HtlcGone(htlc.key))
 
     def _tell_outcome(self, incoming: SimHtlc, event: NodeEvent) -> None:
         payer_there = incoming.channel.connection.seen_by(self)
         if payer_there or self.implementation.tells_settlement_without_payer:
-            self.tell(event)
+            self.report(event)
         else:
             self._untold.append((incoming, event))

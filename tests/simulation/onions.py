@@ -5,13 +5,19 @@ needs to think. Here a packet is a name; who may read which layer of it is writt
 node asks in its own name. The bytes have the real lengths, so that mailboxes and couriers count as usual.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from asyncpay.lightning import NodeId
+from asyncpay.node_events import OnionInTransit, OnionReceived
 from asyncpay.wire.blinding import BlindedHop, BlindedPath, Hop, HopData
+from asyncpay.wire.messages import Message
 from asyncpay.wire.onion import LARGE_ROOM, SMALL_ROOM, OnionMessage, Payload
+
+if TYPE_CHECKING:
+    from .node import SimNode
 
 _OVERHEAD_BYTES = 66
 _LARGE_CONTENT_BYTES = 1100
@@ -81,7 +87,7 @@ class Onions:
         return Onward(hop.data, rest[0].node_id, inner)
 
     def content(self, message: OnionMessage) -> Payload | None:
-        """For the story only: what is inside."""
+        """For the trace only: what is inside."""
         sealed = self._packets.get(message.packet[:32])
         return None if sealed is None else sealed.payload
 
@@ -94,7 +100,97 @@ class Onions:
         return sha256(b"onion %d" % self._number).digest()
 
 
-def through(node_ids: Sequence[NodeId], last: HopData) -> list[Hop]:
-    """The plain way along these nodes; the last one is told `last`."""
+def plain_hops(node_ids: Sequence[NodeId], last: HopData) -> list[Hop]:
+    """The unblinded hops along these nodes; the last one is told `last`."""
     onwards = [HopData(next_node_id=node_id) for node_id in node_ids[1:]]
     return [Hop(node_id, data) for node_id, data in zip(node_ids, [*onwards, last], strict=True)]
+
+
+class Relay:
+    """The onion messages of one node."""
+
+    def __init__(self, node: "SimNode") -> None:
+        self._node = node
+        self._tokens: dict[NodeId, tuple[float, float]] = {}
+
+    def take(self, source: NodeId, message: OnionMessage) -> None:
+        """An onion message came from a peer."""
+        if self._node.running and self._within_rate(source):
+            self.handle(source, message)
+
+    def handle(self, source: NodeId, message: OnionMessage) -> NodeId | None:
+        """Take one's own layer off and do what it says. Returns the next peer if that is not there."""
+        node = self._node
+        shows_all = bool(node.implementation.capabilities.transit_release)
+        match node.onions.peel(message, node.id):
+            case Arrived(data, payload):
+                node.report(
+                    OnionReceived(
+                        path_id=data.path_id,
+                        payment_unblock=data.payment_unblock if shows_all else None,
+                        async_payment=payload.async_payment,
+                        reply_path=payload.reply_path,
+                    )
+                )
+            case Onward(data, next_node_id, inner):
+                gone = not node.network.send_onion(node, next_node_id, inner)
+                if source not in (node.id, next_node_id) and (shows_all or gone):
+                    node.report(
+                        OnionInTransit(
+                            source=source,
+                            message=message,
+                            next_node_id=next_node_id,
+                            payment_unblock=data.payment_unblock if shows_all else None,
+                            undelivered=not shows_all,
+                        )
+                    )
+                return next_node_id if gone else None
+        return None
+
+    def _within_rate(self, source: NodeId) -> bool:
+        rules, now = self._node.implementation, self._node.kernel.now
+        if rules.onion_burst is None:
+            return True
+        tokens, since = self._tokens.get(source, (float(rules.onion_burst), now))
+        tokens = min(float(rules.onion_burst), tokens + (now - since) / rules.onion_seconds)
+        self._tokens[source] = (max(0.0, tokens - 1), now)
+        return tokens >= 1
+
+
+class Messenger:
+    """`routes`: for two node ids the nodes behind the first, up to the second."""
+
+    def __init__(self, onions: Onions, routes: Mapping[tuple[NodeId, NodeId], Sequence[NodeId]]) -> None:
+        self._onions, self._routes = onions, routes
+
+    def send_to_peer(self, node: "SimNode", peer: NodeId, message: Message) -> bool:
+        """Over a path of one hop; False if the peer is not there."""
+        sealed = self._onions.seal(plain_hops([peer], HopData()), Payload(async_payment=message.encode()))
+        return self.send(node, peer, sealed)
+
+    def send(self, node: "SimNode", first_hop: NodeId, message: OnionMessage) -> bool:
+        """A message that was made before."""
+        return node.running and node.network.send_onion(node, first_hop, message)
+
+    def reply_route(self, node: "SimNode", path: BlindedPath) -> list[NodeId]:
+        """From the beginning of a path to `node`."""
+        assert isinstance(path.first_node_id, bytes)
+        return [path.first_node_id, *self._routes[path.first_node_id, node.id]]
+
+    def send_to(self, node: "SimNode", target: NodeId, message: Message, reply_path: BlindedPath | None = None) -> bool:
+        """To a node anywhere, by name."""
+        return self.send_along(node, self._onions.path(plain_hops([target], HopData())), message, reply_path)
+
+    def send_along(
+        self, node: "SimNode", path: BlindedPath, message: Message, reply_path: BlindedPath | None = None
+    ) -> bool:
+        """Along a given path, over own hops if its first node is no peer."""
+        first = path.first_node_id
+        assert isinstance(first, bytes)
+        payload = Payload(async_payment=message.encode(), reply_path=reply_path)
+        hops = self._onions.hops(path)
+        if first == node.id:
+            return node.running and node.relay.handle(node.id, self._onions.seal(hops, payload)) is None
+        *own, _ = route = self._routes[node.id, first]
+        front = plain_hops([*own, first], HopData())[:-1]
+        return self.send(node, route[0], self._onions.seal([*front, *hops], payload))

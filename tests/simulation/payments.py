@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import Payment
 
-from .channels import DELTA_BLOCKS, FEE_MSAT, SimHtlc, Step
-from .kernel import Life
-from .network import Late
+from .channels import DELTA_BLOCKS, FEE_MSAT, HopPayload, SimHtlc
+from .kernel import Lifetime
+from .network import Delayed
 
 if TYPE_CHECKING:
     from .node import SimNode
@@ -25,7 +25,7 @@ Report = Callable[[PaymentResult], None]
 class SimPayment:
     """One payment, known by its hash.
 
-    amounts: of its parts, by number. sent: numbers of those that have left. sending: the life of who sends them.
+    amounts: of its parts, by number. sent: numbers of those that have left. sending: the lifetime of who sends them.
     """
 
     order: Payment
@@ -35,8 +35,8 @@ class SimPayment:
     htlcs: list[SimHtlc] = field(default_factory=list)
     retries: int = 0
     failure: str = ""
-    sending: Life = field(default_factory=Life)
-    waiting: list[tuple[Life, Report]] = field(default_factory=list)
+    sending: Lifetime = field(default_factory=Lifetime)
+    waiting: list[tuple[Lifetime, Report]] = field(default_factory=list)
 
     @property
     def nothing_sent(self) -> bool:
@@ -62,7 +62,7 @@ class SimPayment:
 class Payments:
     """The payments of one node.
 
-    parts: into how many it splits. sends_anew: whether a failed part is retried. slow_seconds: to find a way for one.
+    parts: into how many it splits. sends_anew: whether a failed part is retried. slow_seconds: to find a route for one.
     blinded_blocks: by an invoice's text, what the only hop of its blinded path asks for.
     """
 
@@ -70,51 +70,55 @@ class Payments:
         self.parts = 1
         self.sends_anew = False
         self.slow_seconds = 0.0
-        self.ways: dict[tuple[NodeId, NodeId | None], list[SimNode]] = {}
+        self.routes: dict[tuple[NodeId, NodeId | None], list[SimNode]] = {}
         self.known: dict[bytes, SimPayment] = {}
         self.blinded_blocks: dict[str, int] = {}
         self._node = node
 
-    def pay(self, order: Payment, life: Life, report: Report) -> None:
-        """See Node.pay. `life`: of whoever waits for the report.
+    def pay(self, order: Payment, lifetime: Lifetime, report: Report) -> None:
+        """See Node.pay. `lifetime`: of the process that waits for the report.
 
         As the adapters do it: a payment that the node knows is followed. Any other is ordered, and an order may be on
-        its way for long: in the buffer of a socket, in a node that was stopped.
+        in transit for long: in the buffer of a socket, in a node that was stopped.
         """
         node, payment_hash = self._node, order.invoice.payment_hash
         payment = self.known.get(payment_hash)
         if payment is None and node.implementation.pays_in_one_call:
-            node.kernel.later(ORDER_SECONDS, lambda: self._arrive(order, life, report), node.life)
+            node.kernel.call_later(ORDER_SECONDS, lambda: self._arrive(order, lifetime, report), node.lifetime)
             return
         if payment is None:
-            payment = self._begin(order, life)
+            payment = self._begin(order, lifetime)
         elif not node.implementation.pays_in_one_call and payment.sending.over:
-            payment.sending = life
+            payment.sending = lifetime
             self._later(payment)
-        payment.waiting.append((life, report))
+        payment.waiting.append((lifetime, report))
         self._conclude(payment)
 
-    def _arrive(self, order: Payment, life: Life, report: Report) -> None:
-        """LND hears an order also if whoever gave it is dead by then, and its context is its own: SendPaymentV2 in
-        lnrpc/routerrpc/router_server.go.
+    def _arrive(self, order: Payment, lifetime: Lifetime, report: Report) -> None:
+        """LND executes an order also if the process that gave it is dead by then, and its context is its own:
+        SendPaymentV2 in lnrpc/routerrpc/router_server.go.
         """
         node = self._node
-        late = sum(fate.seconds for fate in node.kernel.moment(f"{node.name} is told to pay") if isinstance(fate, Late))
-        node.kernel.later(late, lambda: self._register(order, life, report), node.life)
+        late = sum(
+            fault.seconds
+            for fault in node.kernel.failpoint(f"{node.name} is told to pay")
+            if isinstance(fault, Delayed)
+        )
+        node.kernel.call_later(late, lambda: self._register(order, lifetime, report), node.lifetime)
 
-    def _register(self, order: Payment, life: Life, report: Report) -> None:
-        """What was paid or is under way is not paid again, but a hash that has failed is: paymentsdb's
+    def _register(self, order: Payment, lifetime: Lifetime, report: Report) -> None:
+        """What was paid or is under route is not paid again, but a hash that has failed is: paymentsdb's
         payment_status.go: initializable.
         """
         payment = self.known.get(order.invoice.payment_hash)
         if payment is None:
-            payment = self._begin(order, self._node.life)
+            payment = self._begin(order, self._node.lifetime)
         elif payment.result().status is PaymentStatus.FAILED and not self._unsent(payment):
             self._begin_anew(payment, order)
-        payment.waiting.append((life, report))
+        payment.waiting.append((lifetime, report))
         self._conclude(payment)
 
-    def _begin(self, order: Payment, sending: Life) -> SimPayment:
+    def _begin(self, order: Payment, sending: Lifetime) -> SimPayment:
         payment = SimPayment(order, self._node.kernel.now, self._split(order), sending=sending)
         self.known[order.invoice.payment_hash] = payment
         self._later(payment)
@@ -123,16 +127,16 @@ class Payments:
     def _begin_anew(self, payment: SimPayment, order: Payment) -> None:
         """What was sent before has come back; it is remembered with the rest."""
         payment.order, payment.amounts, payment.began_at = order, self._split(order), self._node.kernel.now
-        payment.sent, payment.retries, payment.failure, payment.sending = set(), 0, "", self._node.life
+        payment.sent, payment.retries, payment.failure, payment.sending = set(), 0, "", self._node.lifetime
         self._later(payment)
 
-    def track(self, payment_hash: bytes, life: Life, report: Report) -> None:
+    def track(self, payment_hash: bytes, lifetime: Lifetime, report: Report) -> None:
         """See Node.track_payment."""
         payment = self.known.get(payment_hash)
         if payment is None or (payment.nothing_sent and not self._node.implementation.pays_in_one_call):
             report(PaymentResult(status=PaymentStatus.UNKNOWN))
         else:
-            payment.waiting.append((life, report))
+            payment.waiting.append((lifetime, report))
             self._conclude(payment)
 
     def look_up(self, payment_hash: bytes) -> PaymentResult:
@@ -153,7 +157,7 @@ class Payments:
     def _later(self, payment: SimPayment) -> None:
         """Part after part: by LND itself after one call, by CLN's adapter in as many."""
         pause = max(self.slow_seconds, BETWEEN_PARTS_SECONDS)
-        self._node.kernel.later(
+        self._node.kernel.call_later(
             pause if payment.sent else self.slow_seconds, lambda: self._next(payment), payment.sending
         )
 
@@ -180,7 +184,7 @@ class Payments:
         )
 
     def _send(self, payment: SimPayment, number: int) -> None:
-        """Send one part, or say why not: LND and CLN both end a payment for which there is no way."""
+        """Send one part, or say why not: LND and CLN both end a payment for which there is no route."""
         payment.sent.add(number)
         htlc = self._htlc(payment.order, payment.amounts[number])
         if htlc is None:
@@ -191,14 +195,14 @@ class Payments:
 
     def _htlc(self, order: Payment, amount_msat: int) -> SimHtlc | None:
         node = self._node
-        way = self.ways[order.invoice.payee, order.through]
-        hops = len(way) - 1
+        route = self.routes[order.invoice.payee, order.through]
+        hops = len(route) - 1
         blinded_blocks = self._beyond_the_limit(order)
         final = node.height + order.invoice.min_final_cltv_expiry + order.slack_blocks
         final += node.implementation.final_extra_blocks + blinded_blocks
         steps = [
-            Step(each.id, amount_msat + (hops - place) * FEE_MSAT, final + (hops - place) * DELTA_BLOCKS)
-            for place, each in enumerate(way)
+            HopPayload(each.id, amount_msat + (hops - place) * FEE_MSAT, final + (hops - place) * DELTA_BLOCKS)
+            for place, each in enumerate(route)
         ]
         first, *rest = steps
         fees_so_far = sum(htlc.amount_msat - _delivered(htlc) for htlc in self.known_htlcs(order) if not htlc.gone)
@@ -218,7 +222,7 @@ class Payments:
             payment_hash=order.invoice.payment_hash,
             amount_msat=first.amount_msat,
             expiry=first.expiry,
-            way=tuple(rest),
+            route=tuple(rest),
             total_msat=order.amount_msat,
         )
 
@@ -243,10 +247,10 @@ class Payments:
         if result.status is PaymentStatus.IN_FLIGHT or self._unsent(payment) or not self._node.running:
             return
         waiting, payment.waiting = payment.waiting, []
-        for life, report in waiting:
-            self._node.kernel.later(0.001, lambda report=report: report(result), life)  # type: ignore[misc]
+        for lifetime, report in waiting:
+            self._node.kernel.call_later(0.001, lambda report=report: report(result), lifetime)  # type: ignore[misc]
 
 
 def _delivered(htlc: SimHtlc) -> int:
     """What a part brings the payee."""
-    return htlc.way[-1].amount_msat if htlc.way else htlc.amount_msat
+    return htlc.route[-1].amount_msat if htlc.route else htlc.amount_msat

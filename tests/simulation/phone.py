@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from .kernel import Kernel, Life
-from .network import Late, Lose, Refused
+from .kernel import Kernel, Lifetime
+from .network import Delayed, Lost, Rejected
 from .node import SimNode
 from .wallet import WalletProcess
 
@@ -19,10 +19,10 @@ class Phone:
         self.node, self.wallet = node, wallet
         self.name = node.name
         self.wakes_after, self.stays = wakes_after, stays
-        self.rung_too_soon: list[str] = []
-        self._rung: dict[str, float] = {}
+        self.notified_too_soon: list[str] = []
+        self._pushed_at: dict[str, float] = {}
         self._kernel: Kernel = node.kernel
-        self._visit = Life()
+        self._visit = Lifetime()
         self._until = 0.0
         self._awake = True
 
@@ -32,10 +32,10 @@ class Phone:
         return self._awake
 
     def wake(self, seconds: float | None) -> None:
-        """The apps run, for so many seconds at least; None: until somebody sends them to sleep."""
+        """The apps run, for so many seconds at least; None: until `sleep`."""
         if not self._awake:
             self._awake = True
-            self._kernel.tell(self.name, "wakes up")
+            self._kernel.log(self.name, "wakes up")
             self.node.start()
             self.wallet.start()
             self._until = 0.0
@@ -43,13 +43,13 @@ class Phone:
         self._until = float("inf") if seconds is None else max(self._until, self._kernel.now + seconds)
         if self._until < float("inf"):
             wait = self._until - self._kernel.now
-            self._kernel.later(wait, self.sleep, self._visit, f"{self.name} goes to sleep")
+            self._kernel.call_later(wait, self.sleep, self._visit, f"{self.name} goes to sleep")
 
     def sleep(self, *, silently: bool = False) -> None:
         """The apps are stopped; silently: the other ends do not notice at once."""
         if self._awake:
             self._awake = False
-            self._kernel.tell(self.name, "goes to sleep")
+            self._kernel.log(self.name, "goes to sleep")
             self._visit = self._visit.end()
             self.wallet.kill()
             self.node.kill(silently=silently)
@@ -57,7 +57,7 @@ class Phone:
     def crash_node(self, down_seconds: float, *, silently: bool) -> None:
         """The node's process dies, and is started again unless the phone sleeps by then."""
         self.node.kill(silently=silently)
-        self._kernel.later(down_seconds, self._restart_node)
+        self._kernel.call_later(down_seconds, self._restart_node)
 
     def _restart_node(self) -> None:
         if self._awake:
@@ -66,28 +66,28 @@ class Phone:
 
     def push(self, method: str, report: Callable[[bool], None]) -> None:
         """An LSP calls the webhook of this phone."""
-        self._kernel.tell(self.name, "is called: %s", method)
-        before = self._rung.get(method, -COOLDOWN_SECONDS)
+        self._kernel.log(self.name, "is called: %s", method)
+        before = self._pushed_at.get(method, -COOLDOWN_SECONDS)
         seen_since = any(each.changed_at >= before for each in self.node.connections.values())
         if self._kernel.now < before + COOLDOWN_SECONDS - 0.1 and not seen_since:
-            self.rung_too_soon.append(method)
+            self.notified_too_soon.append(method)
             self._kernel.changed()
-        self._rung[method] = self._kernel.now
-        self._kernel.later(PUSH_SECONDS, lambda: self._arrive(method, report))
+        self._pushed_at[method] = self._kernel.now
+        self._kernel.call_later(PUSH_SECONDS, lambda: self._arrive(method, report))
 
     def _arrive(self, method: str, report: Callable[[bool], None]) -> None:
         late = 0.0
-        for fate in self._kernel.moment(f"push to {self.name}"):
-            match fate:
-                case Refused():
-                    self._rung.pop(method, None)
+        for fault in self._kernel.failpoint(f"push to {self.name}"):
+            match fault:
+                case Rejected():
+                    self._pushed_at.pop(method, None)
                     report(False)
                     return
-                case Lose():
+                case Lost():
                     report(True)
                     return
-                case Late(seconds):
+                case Delayed(seconds):
                     late = seconds
         report(True)
         if self.wakes_after is not None:
-            self._kernel.later(self.wakes_after + late, lambda: self.wake(self.stays))
+            self._kernel.call_later(self.wakes_after + late, lambda: self.wake(self.stays))

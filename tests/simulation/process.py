@@ -6,26 +6,73 @@ little later and each for itself, as the tasks of the real performers are: so a 
 after any of them.
 """
 
+import shutil
+import tempfile
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from asyncpay.engine.core import Detached, Put, Tick, Transition
 from asyncpay.node_events import NodeEvent
+from asyncpay.service.clock import SteadyClock
 from asyncpay.store import Store
 
-from . import clocks
-from .kernel import Kernel, Life
+from .kernel import Kernel, Lifetime
 from .node import SimNode
-from .stores import Disk
 
 SIDE_SECONDS = 0.002
 LOOK_AGAIN_SECONDS = 1.0
 """Between two attempts to attach to the node."""
+DOUBT_SECONDS = 30.0
+"""How often a process whose clock is in doubt reads it again."""
 
 R = TypeVar("R")
 Cell = tuple[str, str, str]
-"""An engine, the stage of one of its records, an event: see coverage.py."""
+"""An engine, the stage of one of its records, an event: see execution.Coverage."""
+
+
+_MEMORY = Path("/dev/shm")
+
+
+class Disks:
+    """A folder for the stores of one simulation, on the disk or on a RAM disk."""
+
+    def __init__(self, *, on_disk: bool) -> None:
+        place = None if on_disk or not _MEMORY.is_dir() else _MEMORY
+        self._folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=place))
+
+    def disk(self, name: str) -> "Disk":
+        """The file of one process."""
+        return Disk(self._folder / f"{name}.sqlite")
+
+    def close(self) -> None:
+        """Throw everything away."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Disk:
+    """One file, and the store that has it open, if any."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._store: Store[Any] | None = None
+
+    def open(self, kind: type[Store[Any]]) -> list[Any]:
+        """What the store holds."""
+        self._store = kind(self._path)
+        return list(self._store.load())
+
+    def commit(self, changes: Iterable[Any]) -> None:
+        """See Store.commit."""
+        assert self._store is not None
+        self._store.commit(changes)
+
+    def close(self) -> None:
+        """The process is gone."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
 
 
 class Process:
@@ -39,8 +86,8 @@ class Process:
         self.kernel: Kernel = node.kernel
         self.running = False
         self.clock_error = 0.0
-        self.clock = clocks.beside(self, None)
-        self.life = Life()
+        self.clock = clock_beside(self, None)
+        self.lifetime = Lifetime()
         self.stirred_at = 0.0
         self.stored: dict[tuple[type, Any], Any] = {}
         self._by_kind: dict[type, dict[Any, Any]] = defaultdict(dict)
@@ -48,7 +95,7 @@ class Process:
         self.on_event: Callable[[Iterable[Cell]], None] = lambda _: None
         self._disk, self._store_kind = disk, store
         self._inbox: deque[Any] = deque()
-        self._alarm = Life()
+        self._alarm = Lifetime()
 
     # --- for subclasses ---
 
@@ -101,17 +148,17 @@ class Process:
                 kind = key[0].__name__
                 self.lost.append(f"{who} {here.get(key) or f'no such {kind}'}; stored was {self.stored.get(key)}")
 
-    # --- life ---
+    # --- lifetime ---
 
     def start(self) -> None:
         """Begin from what is stored."""
         if self.running:
             return
-        self.running, self.life = True, Life()
+        self.running, self.lifetime = True, Lifetime()
         records = self._disk.open(self._store_kind)
         self._compare(f"the store of {self.name} gives back", records)
         self._begin(records)
-        self.clock = clocks.beside(self, self._stored_time())
+        self.clock = clock_beside(self, self._stored_time())
         self._look_for_node()
 
     def kill(self) -> None:
@@ -119,7 +166,7 @@ class Process:
         if not self.running:
             return
         self.running = False
-        self.life.over = True
+        self.lifetime.over = True
         self._alarm.over = True
         self._inbox.clear()
         self._compare(f"{self.name} knew", self._known())
@@ -136,18 +183,18 @@ class Process:
         """Killed, and started again by its supervisor."""
         if self.running:
             self.kill()
-            self.kernel.later(down_seconds, self.start)
+            self.kernel.call_later(down_seconds, self.start)
 
     def node_died(self) -> None:
         """The node's stream of events has ended."""
         if self.running:
             self.enqueue(Detached())
-            self.kernel.later(LOOK_AGAIN_SECONDS, self._look_for_node, self.life)
+            self.kernel.call_later(LOOK_AGAIN_SECONDS, self._look_for_node, self.lifetime)
 
     def _look_for_node(self) -> None:
         self.stirred_at = self.kernel.now
         if not self.node.attach(self):
-            self.kernel.later(LOOK_AGAIN_SECONDS, self._look_for_node, self.life)
+            self.kernel.call_later(LOOK_AGAIN_SECONDS, self._look_for_node, self.lifetime)
 
     # --- the loop ---
 
@@ -161,13 +208,13 @@ class Process:
         if self.running:
             self._inbox.append(event)
             if len(self._inbox) == 1:
-                self.kernel.later(0.0, self._decide, self.life)
+                self.kernel.call_later(0.0, self._decide, self.lifetime)
 
     def _decide(self) -> None:
-        life = self.life
+        lifetime = self.lifetime
         names = "+".join(sorted({type(event).__name__ for event in self._inbox}))
-        self.kernel.moment(f"{self.name} decides on {names}")
-        if life.over:
+        self.kernel.failpoint(f"{self.name} decides on {names}")
+        if lifetime.over:
             return
         batch = list(self._inbox)
         self._inbox.clear()
@@ -179,13 +226,13 @@ class Process:
             steps.append(self._handle(event))
         if changes := [change for step in steps for change in step.changes]:
             self._commit(changes)
-            self.kernel.moment(f"{self.name} has stored {names}")
+            self.kernel.failpoint(f"{self.name} has stored {names}")
         for step in steps:
             for effect in step.effects:
-                if life.over:
+                if lifetime.over:
                     return
                 self._do(effect)
-        if not life.over:
+        if not lifetime.over:
             self._set_alarm()
 
     def _commit(self, changes: list[Any]) -> None:
@@ -205,18 +252,26 @@ class Process:
         if kind == "Log":
             self._perform(effect)
         elif kind == "Answer":
-            life = self.life
-            self.kernel.moment(f"{self.name} does {kind}")
-            if not life.over:
+            lifetime = self.lifetime
+            self.kernel.failpoint(f"{self.name} does {kind}")
+            if not lifetime.over:
                 self._perform(effect)
         else:
-            self.kernel.later(SIDE_SECONDS, lambda: self._perform(effect), self.life, f"{self.name} does {kind}")
+            self.kernel.call_later(
+                SIDE_SECONDS, lambda: self._perform(effect), self.lifetime, f"{self.name} does {kind}"
+            )
 
     def _set_alarm(self) -> None:
         alarm = self._alarm = self._alarm.end()
         seconds = self._next_deadline() - self.clock.now()
         assert seconds > 0, f"{self.name} would be woken again and again"
         if self.clock.in_doubt:
-            seconds = min(seconds, clocks.LOOK_AGAIN_SECONDS)
+            seconds = min(seconds, DOUBT_SECONDS)
         if seconds < float("inf"):
-            self.kernel.later(seconds, lambda: self.enqueue(Tick()), alarm)
+            self.kernel.call_later(seconds, lambda: self.enqueue(Tick()), alarm)
+
+
+def clock_beside(process: Process, stored: float | None) -> SteadyClock:
+    """The clock by which a process goes that begins now."""
+    kernel = process.kernel
+    return SteadyClock(stored, lambda: kernel.now + process.clock_error, lambda: kernel.now)

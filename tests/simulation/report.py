@@ -1,26 +1,30 @@
-"""What a hunt found, for people (rich) and for programs (JSON)."""
+"""The result of many schedules, for people (rich) and for programs (JSON), and the trace of one."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, get_args
 
+from coincurve import PrivateKey
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .coverage import TABLES, Coverage, all_cells
-from .hunt import Failure, Tally
+from asyncpay.wire.messages import unblock_hash
+
+from .execution import TABLES, Coverage, Outcome, all_cells
+from .kernel import START
 from .lsp import NOTHING
-from .play import Outcome
+from .runner import Failure, Summary
 from .shrink import Shrinker
-from .story import lines
+from .simulation import HASH, PID
 
 
 def shrunk(failure: Failure) -> Outcome:
-    """The plainest schedule that fails like this one, with its story."""
-    return Shrinker(failure.schedule, failure.rule).run()
+    """The plainest schedule that fails like this one, with its trace."""
+    return Shrinker(failure.schedule, failure.invariant).run()
 
 
-def show(console: Console, total: Tally, shrunken: Sequence[tuple[Failure, Outcome]]) -> None:
+def show(console: Console, total: Summary, shrunken: Sequence[tuple[Failure, Outcome]]) -> None:
     """Everything, on the terminal."""
     rate = total.schedules / total.seconds if total.seconds else 0.0
     console.print(
@@ -33,18 +37,18 @@ def show(console: Console, total: Tally, shrunken: Sequence[tuple[Failure, Outco
     for engine in TABLES:
         console.print(_coverage_table(total.coverage, engine))
     for failure, outcome in shrunken:
-        console.rule(f"schedule {failure.number}: {failure.rule.replace('_', ' ')}")
-        console.print(f"make simulate SCHEDULE={failure.number}   # tells it again", highlight=False)
-        for line in lines(outcome):
+        console.rule(f"schedule {failure.number}: {failure.invariant.replace('_', ' ')}")
+        console.print(f"make simulate SCHEDULE={failure.number}   # replays it", highlight=False)
+        for line in trace_lines(outcome):
             console.print(escape(line), highlight=False, soft_wrap=True)
-        console.print(f"as a regression test (found.py): {escape(repr(outcome.schedule))}", soft_wrap=True)
+        console.print(f"as a regression test (regressions.py): {escape(repr(outcome.schedule))}", soft_wrap=True)
     if total.failures:
         console.print(f"[red]{len(total.failures)} schedules failed[/red]")
     else:
         console.print("[green]nothing happened that must not happen, and everything ended[/green]")
 
 
-def plain(total: Tally, shrunken: Sequence[tuple[Failure, Outcome]]) -> dict[str, Any]:
+def plain(total: Summary, shrunken: Sequence[tuple[Failure, Outcome]]) -> dict[str, Any]:
     """The same as JSON."""
     return {
         "schedules": total.schedules,
@@ -52,8 +56,10 @@ def plain(total: Tally, shrunken: Sequence[tuple[Failure, Outcome]]) -> dict[str
         "schedules_per_second": round(total.schedules / total.seconds, 1) if total.seconds else None,
         "steps": total.steps,
         "paid": total.paid,
-        "failures": [{"schedule": each.number, "rule": each.rule, "text": each.text} for each in total.failures],
-        "stories": {str(failure.number): lines(outcome) for failure, outcome in shrunken},
+        "failures": [
+            {"schedule": each.number, "invariant": each.invariant, "text": each.text} for each in total.failures
+        ],
+        "stories": {str(failure.number): trace_lines(outcome) for failure, outcome in shrunken},
         "coverage": {
             engine: {
                 "entered": total.coverage.entered(engine),
@@ -84,3 +90,47 @@ def _coverage_table(coverage: Coverage, engine: str) -> Table:
         counts = [coverage.cells[engine, name, event.__name__] for name in names]
         table.add_row(event.__name__, *(str(count) if count else "." for count in counts))
     return table
+
+
+FIRST_LINES, LAST_LINES = 80, 20
+_NAMES = ("A", "LSP_a", "router", "LSP_b", "B", "C")
+
+
+def trace_lines(outcome: Outcome) -> list[str]:
+    """One line for each thing that happened."""
+    given = outcome.schedule.setup.differences()
+    told = ["given: " + (", ".join(f"{name}={value!r}" for name, value in given.items()) or "the calmest setup")]
+    for at, who, what in outcome.trace:
+        mark = ">>>" if who == "!" else "   "
+        subject = "" if who in ("!", "-") else f"{who}: "
+        told.append(f"{mark} {_clock(at - START)}  {subject}{_with_names(what)}")
+    if len(told) > FIRST_LINES + LAST_LINES:
+        left_out = len(told) - FIRST_LINES - LAST_LINES
+        told[FIRST_LINES:-LAST_LINES] = [f"    ... {left_out} lines more ..."]
+    if outcome.violation is not None:
+        told.append(f"broken: {outcome.violation.invariant.replace('_', ' ')}: {_with_names(str(outcome.violation))}")
+    return told
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours:02d}:{minutes:02d}:{rest:06.3f}"
+
+
+def _with_names(text: str) -> str:
+    for hexadecimal, name in _HEX.items():
+        text = text.replace(hexadecimal, name)
+    return text
+
+
+def _node_id(name: str) -> str:
+    key: bytes = PrivateKey(sha256(name.encode()).digest()).public_key.format()
+    return key.hex()
+
+
+_HEX = {_node_id(name): name for name in _NAMES} | {
+    HASH.hex(): "HASH",
+    PID.hex(): "PID",
+    unblock_hash(PID).hex(): "SHA256(PID)",
+}

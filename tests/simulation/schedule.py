@@ -1,39 +1,55 @@
-"""A schedule, and who directs a run: one that draws a schedule from a seed as the world unfolds, one that repeats it.
+"""Schedules, and the injectors: one draws a schedule from a seed while the simulation runs, one replays a schedule.
 
-A schedule is what is given (Setup) and what disturbs the world, each at its moment. Without disturbances the
-world is calm and the payment simply works; so the fewer there are, the plainer the story. This is why the
+A schedule is what is given (Setup) and what disturbs the sim, each at its failpoint. Without disturbances the
+simulation is calm and the payment simply works; so the fewer there are, the plainer the trace. This is why the
 scheduler is our own and not Hypothesis' stateful machinery. There an example is the list of *all* steps, so
 that a shrunk one must still spell out everything that makes a payment, and removing one step shifts the
-meaning of those behind it. Here an example holds only what went wrong, each named by the moment that it
+meaning of those behind it. Here an example holds only what went wrong, each named by the failpoint that it
 disturbs, and can be taken out by itself. And a number names one schedule for ever, on every machine.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from .attacker import ATTACKS, JAM_SLOTS
 from .disturbances import (
-    FATES,
-    SMALL_HTLCS,
+    APART_SECONDS,
+    BLOCKS,
+    DOWN_SECONDS,
+    JUMPS_SECONDS,
+    LASTING_SECONDS,
+    LATE_SECONDS,
+    MESSAGE_FAULTS,
+    ORPHANED_SECONDS,
+    Attack,
+    Cancel,
+    ClockJumps,
+    CloseChannel,
+    Crash,
+    Cut,
     Disturbance,
+    HandOverEarly,
+    Mine,
+    MutualClose,
+    NodeCrash,
     Orphaned,
-    Stranger,
-    draw,
-    draw_orphaned,
-    is_message,
-    is_order,
-    is_release_of_payee,
+    PluginDies,
+    Rename,
+    Sleep,
+    Wake,
 )
-from .kernel import Moment
-from .network import Late, Lose
+from .kernel import Failpoint
+from .network import Delayed, Duplicated, Lost, Rejected
 from .setup import Setup
 
 if TYPE_CHECKING:
-    from .world import World
+    from .simulation import Simulation
 
 MOST_DISTURBANCES = 25
 CHANCES = (0.004, 0.01, 0.02, 0.05, 0.1)
-"""Of a disturbance at any moment; one of these for a whole schedule."""
+"""Of a disturbance at any failpoint; one of these for a whole schedule."""
 LOSSES = (0.0, 0.0, 0.0, 0.3)
 """Chance that a message is lost; one of these for a whole schedule. Nothing on the way of an onion message
 acknowledges it: CLN drops what is faster than its rate (connectd/onion_message.c: handle_onion_message), LND what its
@@ -45,7 +61,7 @@ transmitter hears all and is not heard.
 """
 
 ORPHANS = (0.0, 0.9)
-"""Chance that whoever orders a payment is killed with its order on the way; one of these for a whole schedule."""
+"""Chance that the process that orders a payment is killed with its order in transit; one for a whole schedule."""
 
 CROWDS = (0.0, 0.0, 0.0, 1.0)
 """Chance that C fills B's slots when A's payment goes on and B is away; one of these for a whole schedule. C tries all
@@ -53,21 +69,24 @@ the time, and a schedule shows when it matters: once.
 """
 
 
+CLOCK_CHANCE = 0.03
+
+
 @dataclass(frozen=True)
 class Schedule:
     """What is given and what happens. Two equal schedules play alike."""
 
     setup: Setup = field(default_factory=Setup)
-    disturbances: tuple[tuple[Moment, Disturbance], ...] = ()
+    disturbances: tuple[tuple[Failpoint, Disturbance], ...] = ()
 
 
-class Drawing:
+class RandomInjector:
     """Directs by a random number generator, and writes down what it does. `calm` once the turbulence is over."""
 
     def __init__(self, random: Random) -> None:
         self.calm = False
-        self.drawn: list[tuple[Moment, Disturbance]] = []
-        self.world: World
+        self.drawn: list[tuple[Failpoint, Disturbance]] = []
+        self.sim: Simulation
         self._random = random
         self._chance = random.choice(CHANCES)
         self._loss = random.choice(LOSSES)
@@ -75,53 +94,156 @@ class Drawing:
         self._orphans = random.choice(ORPHANS)
         self._crowds = random.choice(CROWDS)
 
-    def __call__(self, moment: Moment) -> list[Any]:
-        fates: list[Any] = []
-        if self._loss and is_message(moment.name) and self._may_disturb(self._loss):
-            fates += self._disturb(moment, Lose())
-        if self._mute and is_release_of_payee(moment.name) and self._may_disturb(self._mute):
-            fates += self._disturb(moment, Lose())
-        if self._orphans and is_order(moment.name) and self._may_disturb(self._orphans):
-            fates += self._disturb(moment, draw_orphaned(self._random, moment.name))
-        crowded = moment.name == "HTLC update LSP_a->router" and not self.world.phone_b.awake
+    def __call__(self, failpoint: Failpoint) -> list[Any]:
+        faults: list[Any] = []
+        if self._loss and is_message(failpoint.name) and self._may_disturb(self._loss):
+            faults += self._disturb(failpoint, Lost())
+        if self._mute and is_release_of_payee(failpoint.name) and self._may_disturb(self._mute):
+            faults += self._disturb(failpoint, Lost())
+        if self._orphans and is_order(failpoint.name) and self._may_disturb(self._orphans):
+            faults += self._disturb(failpoint, draw_orphaned(self._random, failpoint.name))
+        crowded = failpoint.name == "HTLC update LSP_a->router" and not self.sim.phone_b.awake
         if self._crowds and crowded and self._may_disturb(self._crowds):
             self._crowds = 0.0
-            fates += self._disturb(moment, Stranger(SMALL_HTLCS))
+            faults += self._disturb(failpoint, Attack(JAM_SLOTS))
         while self._may_disturb(self._chance):
-            fates += self._disturb(moment, draw(self._random, moment.name))
-        return fates
+            faults += self._disturb(failpoint, draw(self._random, failpoint.name))
+        return faults
 
     def _may_disturb(self, chance: float) -> bool:
         return not self.calm and len(self.drawn) < MOST_DISTURBANCES and self._random.random() < chance
 
-    def _disturb(self, moment: Moment, disturbance: Disturbance) -> list[Any]:
-        self.drawn.append((moment, disturbance))
-        return _disturb(self.world, moment, disturbance)
+    def _disturb(self, failpoint: Failpoint, disturbance: Disturbance) -> list[Any]:
+        self.drawn.append((failpoint, disturbance))
+        return _disturb(self.sim, failpoint, disturbance)
 
 
-class Repeating:
-    """Directs by a schedule. `happened`: which of its disturbances found their moment."""
+class ReplayInjector:
+    """Directs by a schedule. `happened`: which of its disturbances found their failpoint."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.calm = False
-        self.world: World
-        self.happened: list[tuple[Moment, Disturbance]] = []
-        self._todo: dict[Moment, list[Disturbance]] = {}
-        for moment, disturbance in schedule.disturbances:
-            self._todo.setdefault(moment, []).append(disturbance)
+        self.sim: Simulation
+        self.happened: list[tuple[Failpoint, Disturbance]] = []
+        self._todo: dict[Failpoint, list[Disturbance]] = {}
+        for failpoint, disturbance in schedule.disturbances:
+            self._todo.setdefault(failpoint, []).append(disturbance)
 
-    def __call__(self, moment: Moment) -> list[Any]:
-        fates: list[Any] = []
-        if not self.calm and moment in self._todo:
-            for disturbance in self._todo[moment]:
-                self.happened.append((moment, disturbance))
-                fates += _disturb(self.world, moment, disturbance)
-        return fates
+    def __call__(self, failpoint: Failpoint) -> list[Any]:
+        faults: list[Any] = []
+        if not self.calm and failpoint in self._todo:
+            for disturbance in self._todo[failpoint]:
+                self.happened.append((failpoint, disturbance))
+                faults += _disturb(self.sim, failpoint, disturbance)
+        return faults
 
 
-def _disturb(world: "World", moment: Moment, disturbance: Disturbance) -> list[Any]:
-    world.kernel.tell("!", "just before %s: %s", moment, disturbance)
-    if isinstance(disturbance, FATES):
+def _disturb(sim: "Simulation", failpoint: Failpoint, disturbance: Disturbance) -> list[Any]:
+    sim.kernel.log("!", "just before %s: %s", failpoint, disturbance)
+    if isinstance(disturbance, MESSAGE_FAULTS):
         return [disturbance]
-    disturbance.apply(world)
-    return [Late(disturbance.seconds)] if isinstance(disturbance, Orphaned) else []
+    disturbance.apply(sim)
+    return [Delayed(disturbance.seconds)] if isinstance(disturbance, Orphaned) else []
+
+
+def is_message(failpoint: str) -> bool:
+    """Whether an onion message arrives at this failpoint."""
+    return "->" in failpoint and not failpoint.startswith("HTLC")
+
+
+def is_release_of_payee(failpoint: str) -> bool:
+    """Whether what B sends to release the payment arrives at its LSP at this failpoint."""
+    return failpoint.startswith("payment_release B->")
+
+
+def is_order(failpoint: str) -> bool:
+    """Whether an order to pay arrives at a node at this failpoint."""
+    return failpoint.endswith(" is told to pay")
+
+
+def draw_orphaned(random: Random, failpoint: str) -> Orphaned:
+    """Its order outlives a process."""
+    node = failpoint.removesuffix(" is told to pay")
+    process = f"{node}'s wallet" if node in ("A", "B") else node
+    down_seconds, late_seconds = random.choice(ORPHANED_SECONDS)
+    return Orphaned(process, down_seconds, late_seconds)
+
+
+def draw(random: Random, failpoint: str) -> Disturbance:
+    """Something that may disturb this failpoint: often what only this failpoint offers."""
+    if random.random() < CLOCK_CHANCE:
+        return _clock_jump(random)
+    special = random.random()
+    if is_message(failpoint) and special < 0.6:
+        message_faults: list[Disturbance] = [Lost(), Lost(), Duplicated(), Delayed(random.choice(LATE_SECONDS))]
+        return random.choice(message_faults)
+    if failpoint.startswith("push to") and special < 0.6:
+        push_faults: list[Disturbance] = [Lost(), Rejected(), Delayed(random.choice(LATE_SECONDS))]
+        return random.choice(push_faults)
+    if is_order(failpoint) and special < 0.6:
+        return draw_orphaned(random, failpoint)
+    process, _, verb = failpoint.rpartition(" does ")
+    if not process:
+        process, _, verb = failpoint.partition(" has stored ")
+    if not verb:
+        process, _, verb = failpoint.partition(" decides on ")
+    if verb and special < 0.5:
+        return Crash(process, random.choice(DOWN_SECONDS))
+    return _anything(random)
+
+
+def _anything(random: Random) -> Disturbance:
+    weights, makers = zip(*_ANYTHING, strict=True)
+    maker: Callable[[Random], Disturbance] = random.choices(makers, weights)[0]
+    return maker(random)
+
+
+def _lsp(random: Random) -> str:
+    return random.choice(["LSP_a", "LSP_a", "LSP_b"])
+
+
+def _phone(random: Random) -> str:
+    return random.choice(["A", "A", "B"])
+
+
+def _link(random: Random) -> str:
+    return random.choice(["A-LSP_a", "A-LSP_a", "B-LSP_b", "LSP_a-router", "LSP_b-router"])
+
+
+def _channel(random: Random) -> int:
+    return random.choice([0, 0, 1, 2, 3, 4])
+
+
+def _node_crash(random: Random) -> NodeCrash:
+    lsp = _lsp(random)
+    node = random.choice([lsp, lsp, lsp, "router", _phone(random)])
+    return NodeCrash(node, random.choice(DOWN_SECONDS), random.random() < 0.3)
+
+
+def _crash(random: Random) -> Crash:
+    lsp = _lsp(random)
+    return Crash(random.choice([lsp, lsp, "A's wallet", "B's wallet"]), random.choice(DOWN_SECONDS))
+
+
+def _clock_jump(random: Random) -> ClockJumps:
+    """Some clock jumps."""
+    process = random.choice(["LSP_a", "LSP_a", "LSP_b", "A's wallet", "B's wallet"])
+    return ClockJumps(process, random.choice(JUMPS_SECONDS), random.choice(LASTING_SECONDS))
+
+
+_ANYTHING: tuple[tuple[int, Callable[[Random], Disturbance]], ...] = (
+    (4, _crash),
+    (5, _node_crash),
+    (7, lambda random: Cut(_link(random), random.choice(APART_SECONDS), random.choice([0, 0, 1, 2]))),
+    (6, lambda random: Sleep(_phone(random), random.random() < 0.4)),
+    (4, lambda random: Wake(_phone(random), random.choice([5.0, 60.0, 300.0]))),
+    (4, lambda random: Mine(random.choice(BLOCKS))),
+    (7, lambda random: Attack(random.choice(list(ATTACKS)))),
+    (2, lambda _: HandOverEarly()),
+    (1, lambda random: PluginDies(_lsp(random), random.choice([0.01, 0.05, 1.0]))),
+    (1, lambda _: Cancel()),
+    (2, lambda random: CloseChannel(_channel(random))),
+    (1, lambda random: MutualClose(_channel(random))),
+    (3, lambda random: Rename(_channel(random))),
+)
+"""How often each kind comes, among what may come at any failpoint."""

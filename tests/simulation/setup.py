@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from random import Random
 from typing import Any
 
-from .plot import Plot
+from .collusion import CollusionPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +12,7 @@ class Setup:
     """
     payer, payer_lsp, payee_lsp, payee: implementations. shared: one LSP serves both.
     parts: of the payment. sends_anew: the payer's node retries failed parts at once.
-    slow_seconds: the payer's node takes so long to find a way for a part.
+    slow_seconds: the payer's node takes so long to find a route for a part.
     private: the invoice is kept from the LSP. literal: no reply path, the payee builds it.
     courier: the payer leaves its LSP a copy of its message to the payee, which the LSP sends again and again.
     careless_blocks: how much too high the payer asks for release_by_height.
@@ -26,8 +26,8 @@ class Setup:
     payee_stays: seconds that a push keeps the payee awake; iOS gives an app 30 or less.
     payee_awake: from the start and for good. payee_willing: its invoice can be paid.
     payee_returns, payer_returns: comes online after the turbulence. payer_first: and the payer before the payee.
-    turbulence_seconds: for how long the world is disturbed.
-    plot: payer and payee are accomplices, and this is what they do instead.
+    turbulence_seconds: for how long disturbances are injected.
+    collusion: payer and payee collude against the LSPs, by this plan.
     """
 
     payer: str = "LND"
@@ -60,7 +60,7 @@ class Setup:
     payer_returns: bool = True
     payer_first: bool = True
     turbulence_seconds: float = 60.0
-    plot: Plot | None = None
+    collusion: CollusionPlan | None = None
 
     def differences(self) -> dict[str, Any]:
         """What is not as calm as it could be."""
@@ -116,5 +116,5 @@ class Setup:
             payer_returns=often(0.75),
             payer_first=often(0.5),
             turbulence_seconds=random.choice([10.0, 60.0, 200.0, 1500.0, 4000.0]),
-            plot=Plot.draw(random, 1 if shared else 3) if often(0.2) else None,
+            collusion=CollusionPlan.draw(random, 1 if shared else 3) if often(0.2) else None,
         )

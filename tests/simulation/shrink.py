@@ -1,8 +1,8 @@
 """From a schedule that fails to the plainest one that fails alike.
 
-Alike: the same rule is broken. First whole stretches of disturbances are taken out, then single ones, then the
+Alike: the same invariant is broken. First whole stretches of disturbances are taken out, then single ones, then the
 setup is made calmer, then what remains is made milder: shorter, and earlier. Each candidate is played; one
-that fails alike is kept, and nothing that does not make the story plainer is tried.
+that fails alike is kept, and nothing that does not make the schedule plainer is tried.
 """
 
 from collections.abc import Iterator
@@ -16,44 +16,45 @@ from .disturbances import (
     LATE_SECONDS,
     Crash,
     Cut,
-    Late,
     Mine,
     NodeCrash,
     Orphaned,
 )
-from .kernel import Moment
-from .play import Outcome, play
+from .execution import Outcome, run_schedule
+from .kernel import Failpoint
+from .network import Delayed
 from .schedule import Schedule
 from .setup import Setup
 
 MOST_PLAYS = 1500
-CALM_MOMENTS = (Moment("LSP_a decides on BlockRequested", 1), Moment("LSP_a has stored HtlcOffered", 1))
-"""These come also when nothing else is disturbed. A disturbance that works there needs no other to make its moment."""
+CALM_FAILPOINTS = (Failpoint("LSP_a decides on BlockRequested", 1), Failpoint("LSP_a has stored HtlcOffered", 1))
+"""These come also when nothing else is disturbed. A disturbance that works there needs no other to make its
+failpoint."""
 
 
 class Shrinker:
     """Makes one failing schedule plainer. `plays`: how many candidates were tried."""
 
-    def __init__(self, failing: Schedule, rule: str) -> None:
+    def __init__(self, failing: Schedule, invariant: str) -> None:
         self.best = failing
         self.plays = 0
-        self._rule = rule
+        self._rule = invariant
 
     def run(self) -> Outcome:
-        """The plainest schedule found, played once more with its story."""
+        """The plainest schedule found, played once more with its trace."""
         improved = True
         while improved and self.plays < MOST_PLAYS:
             improved = self._take_out() | self._calm_setup() | self._make_milder()
-        return play(self.best, with_story=True)
+        return run_schedule(self.best, with_trace=True)
 
     def _fails(self, candidate: Schedule) -> bool:
         if self.plays >= MOST_PLAYS:
             return False
         self.plays += 1
-        outcome = play(candidate)
-        if outcome.violation is None or outcome.violation.rule != self._rule:
+        outcome = run_schedule(candidate)
+        if outcome.violation is None or outcome.violation.invariant != self._rule:
             return False
-        self.best = outcome.schedule  # only what found its moment
+        self.best = outcome.schedule  # only what found its failpoint
         return True
 
     def _take_out(self) -> bool:
@@ -96,23 +97,23 @@ _SCALES: dict[type, tuple[str, tuple[Any, ...]]] = {
     Orphaned: ("down_seconds", DOWN_SECONDS),
     NodeCrash: ("down_seconds", DOWN_SECONDS),
     Cut: ("apart_seconds", APART_SECONDS),
-    Late: ("seconds", LATE_SECONDS),
+    Delayed: ("seconds", LATE_SECONDS),
     Mine: ("blocks", BLOCKS),
 }
 
 
-def _milder(moment: Moment, disturbance: Any) -> Iterator[tuple[Moment, Any]]:
+def _milder(failpoint: Failpoint, disturbance: Any) -> Iterator[tuple[Failpoint, Any]]:
     scale = _SCALES.get(type(disturbance))
     if scale is not None:
         name, values = scale
         for value in values:
             if value < getattr(disturbance, name):
-                yield moment, replace(disturbance, **{name: value})
+                yield failpoint, replace(disturbance, **{name: value})
     for name in ("silently", "unnoticed"):
         if any(each.name == name for each in fields(disturbance)) and getattr(disturbance, name):
-            yield moment, replace(disturbance, **{name: type(getattr(disturbance, name))(0)})
-    if moment not in CALM_MOMENTS:
-        for calm in CALM_MOMENTS:
+            yield failpoint, replace(disturbance, **{name: type(getattr(disturbance, name))(0)})
+    if failpoint not in CALM_FAILPOINTS:
+        for calm in CALM_FAILPOINTS:
             yield calm, disturbance
-    for number in range(1, moment.number):
-        yield Moment(moment.name, number), disturbance
+    for number in range(1, failpoint.number):
+        yield Failpoint(failpoint.name, number), disturbance

@@ -1,29 +1,31 @@
 """Two thousand schedules, those that once failed, and the simulator's own promises."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from . import implementations
-from .breaking import Mutant
-from .found import FOUND
-from .hunt import chunks
+from .execution import Outcome, run_schedule, run_seed
+from .invariants import AFTER_CHANGES
 from .mutants import MUTANTS
-from .never import AFTER_CHANGES
-from .play import Outcome, play, play_seed
+from .mutation import Mutant
+from .regressions import REGRESSIONS
+from .report import trace_lines
+from .runner import chunks
 from .schedule import Schedule
 from .setup import Setup
 from .shrink import Shrinker
-from .story import lines
+from .simulation import Simulation
 
 SCHEDULES = 2_000
 SEED = 0
 
 
-def told(outcome: Outcome) -> str:
+def trace(outcome: Outcome) -> str:
     """What to read when a schedule fails."""
-    return "\n".join([*lines(outcome), f"as a regression test (found.py): {outcome.schedule!r}"])
+    return "\n".join([*trace_lines(outcome), f"as a regression test (regressions.py): {outcome.schedule!r}"])
 
 
 @pytest.mark.parametrize(
@@ -31,48 +33,50 @@ def told(outcome: Outcome) -> str:
 )
 def test_nothing_happens_that_must_not_happen(numbers: range) -> None:
     for number in numbers:
-        outcome = play_seed(number)
+        outcome = run_seed(number)
         if outcome.violation is not None:
-            pytest.fail(f"schedule {number}\n{told(Shrinker(outcome.schedule, outcome.violation.rule).run())}")
+            pytest.fail(f"schedule {number}\n{trace(Shrinker(outcome.schedule, outcome.violation.invariant).run())}")
 
 
-@pytest.mark.parametrize("name", FOUND)
-def test_what_was_found_once(name: str) -> None:
-    outcome = play(FOUND[name], with_story=True)
-    assert outcome.violation is None, told(outcome)
-    assert len(outcome.schedule.disturbances) == len(FOUND[name].disturbances), "not every disturbance has its moment"
+@pytest.mark.parametrize("name", REGRESSIONS)
+def test_regressions(name: str) -> None:
+    outcome = run_schedule(REGRESSIONS[name], with_trace=True)
+    assert outcome.violation is None, trace(outcome)
+    assert len(outcome.schedule.disturbances) == len(REGRESSIONS[name].disturbances), (
+        "not every disturbance has its failpoint"
+    )
 
 
 @pytest.mark.parametrize("payer_lsp", ["LND", "CLN"])
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("payee_awake", [False, True])
 @pytest.mark.parametrize("parts", [1, 3])
-def test_in_a_calm_world_the_payee_is_paid(payer_lsp: str, shared: bool, payee_awake: bool, parts: int) -> None:
+def test_without_disturbances_the_payee_is_paid(payer_lsp: str, shared: bool, payee_awake: bool, parts: int) -> None:
     setup = Setup(payer_lsp=payer_lsp, shared=shared, payee_awake=payee_awake, parts=parts, payer_leaves=1.0)
-    outcome = play(Schedule(setup), with_story=True)
-    assert outcome.violation is None, told(outcome)
+    outcome = run_schedule(Schedule(setup), with_trace=True)
+    assert outcome.violation is None, trace(outcome)
     assert outcome.paid
 
 
 def test_a_schedule_plays_alike_every_time() -> None:
-    drawn = next(outcome for number in range(100) if len((outcome := play_seed(number)).schedule.disturbances) > 8)
-    again = play(drawn.schedule)
+    drawn = next(outcome for number in range(100) if len((outcome := run_seed(number)).schedule.disturbances) > 8)
+    again = run_schedule(drawn.schedule)
     assert again.schedule == drawn.schedule
     assert (again.steps, again.paid, again.coverage) == (drawn.steps, drawn.paid, drawn.coverage)
 
 
 def test_what_fails_shrinks_to_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a rule that forbids to cancel, nothing but a cancel is left of a schedule with one."""
+    """With an invariant that forbids to cancel, nothing but a cancel is left of a schedule with one."""
 
-    def nobody_cancels(world):  # type: ignore[no-untyped-def]
-        if world.cancelled:
+    def nobody_cancels(sim: Simulation) -> Iterator[str]:
+        if sim.cancelled:
             yield "A's user has cancelled"
 
-    monkeypatch.setattr("simulation.never.AFTER_CHANGES", (*AFTER_CHANGES, nobody_cancels))
-    found = next(outcome for number in range(1000) if (outcome := play_seed(number)).violation is not None)
+    monkeypatch.setattr("simulation.invariants.AFTER_CHANGES", (*AFTER_CHANGES, nobody_cancels))
+    found = next(outcome for number in range(1000) if (outcome := run_seed(number)).violation is not None)
     assert found.violation is not None
-    assert found.violation.rule == "nobody_cancels"
-    plain = Shrinker(found.schedule, found.violation.rule).run()
+    assert found.violation.invariant == "nobody_cancels"
+    plain = Shrinker(found.schedule, found.violation.invariant).run()
     assert [str(disturbance) for _, disturbance in plain.schedule.disturbances] == ["A's user cancels"]
     assert plain.schedule.setup.differences() == {}
     assert plain.violation is not None

@@ -1,4 +1,4 @@
-"""A phone's wallet process in the simulated world: the real engines and the real store beside a simulated node."""
+"""A phone's wallet process in the simulated sim: the real engines and the real store beside a simulated node."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -50,12 +50,10 @@ from asyncpay.wire.messages import (
 )
 from asyncpay.wire.onion import Payload
 
-from .letters import Letters
 from .lsp import NOTHING
 from .node import NETWORK_NAME, SimNode
-from .onions import Onions, through
-from .process import Cell, Process
-from .stores import Disk
+from .onions import Messenger, Onions, plain_hops
+from .process import Cell, Disk, Process
 
 PAYER, PAYEE = "payer", "payee"
 
@@ -64,14 +62,14 @@ PAYER, PAYEE = "payer", "payee"
 class Order:
     """What the user of a wallet, and its configuration, want of a payment.
 
-    terms: what the LSP offers. literal: no reply_path; the payee is told the payer and its LSP, and builds the path.
+    terms: what the LSP offers. literal: no reply_path; the payee learns the payer and its LSP, and builds the path.
     courier: whether the LSP gets a copy of the message to the payee.
     careless_blocks: a careless payer asks for a release_by_height this much too high.
     """
 
     lsp: SimNode
     terms: Terms
-    way_to_payee: tuple[NodeId, ...]
+    route_to_payee: tuple[NodeId, ...]
     invoice: Invoice
     pid: bytes
     wishes: Wishes
@@ -95,7 +93,7 @@ class WalletProcess(Process):
         disk: Disk,
         policy: PayerPolicy,
         onions: Onions,
-        letters: Letters,
+        messenger: Messenger,
         decode: dict[str, Invoice],
     ) -> None:
         super().__init__(f"{node.name}'s wallet", node, disk, WalletStore)
@@ -106,7 +104,7 @@ class WalletProcess(Process):
         self.shown_in_vain = False
         self.on_payment: Callable[[OutgoingPayment], None] = lambda _: None
         self._engine: Wallet
-        self._onions, self._letters, self._decode = onions, letters, decode
+        self._onions, self._messenger, self._decode = onions, messenger, decode
 
     def payment(self, payment_hash: bytes) -> OutgoingPayment | None:
         """What is stored of a payment."""
@@ -175,14 +173,14 @@ class WalletProcess(Process):
             invoice_proof=invoice_proof(order.pid, (invoice.payment_hash,), (invoice.payment_secret or b"",)),
         )
         path = None if order.literal else self._onions.path(self.release_hops(order.lsp, order.pid))
-        letter = self._onions.seal(
-            through(order.way_to_payee, HopData()), Payload(async_payment=pending.encode(), reply_path=path)
+        message = self._onions.seal(
+            plain_hops(order.route_to_payee, HopData()), Payload(async_payment=pending.encode(), reply_path=path)
         )
         can = order.lsp.implementation.capabilities
         needs_invoice = can.pays_on_behalf and not can.forwards_with_payer_offline
         request = BlockRequest(
             unblock_hash=unblock_hash(order.pid),
-            courier=Courier(path_key=letter.path_key, onion=letter.packet) if order.courier else None,
+            courier=Courier(path_key=message.path_key, onion=message.packet) if order.courier else None,
             payment_hashes=(invoice.payment_hash,),
             invoice=invoice.text if needs_invoice and not order.private else None,
             amount_msat=plan.amount_msat,
@@ -207,12 +205,12 @@ class WalletProcess(Process):
             hold_until=plan.hold_until,
             request=signed(request, self.node, order.lsp.id).encode(),
             cancel=signed(cancel, self.node, order.lsp.id).encode(),
-            pending=letter,
+            pending=message,
             created_at=now,
         )
 
     def release_hops(self, lsp: SimNode, pid: bytes) -> list[Hop]:
-        """The way by which the pid comes back, as the LSP's implementation needs it."""
+        """The path by which the pid comes back, as the LSP's implementation needs it."""
         if lsp.implementation.capabilities.transit_release:
             here = HopData(next_node_id=self.node.id, payment_unblock=pid)
             return [Hop(lsp.id, here), Hop(self.node.id, HopData(path_id=release_path_id(pid)))]
@@ -234,7 +232,7 @@ class WalletProcess(Process):
         try:
             asked = inbox.read(onion, (payment.pid for payment in self.records(OutgoingPayment)))
         except WireError as error:
-            self.kernel.tell(self.name, "drops a message: %s", error)
+            self.kernel.log(self.name, "drops a message: %s", error)
             return
         if isinstance(asked, payee_on.Announced):
             asked = replace(asked, invoices=self._look_up(asked.message.payment_hashes))
@@ -250,15 +248,15 @@ class WalletProcess(Process):
         node = self.node
         match effect:
             case payer_do.Log() | payee_do.Log():
-                self.kernel.tell(self.name, "%s (%s)", effect.what, effect.because)
+                self.kernel.log(self.name, "%s (%s)", effect.what, effect.because)
             case payer_do.SendToLsp():
                 self.cancels_sent += isinstance(effect.message, CancelRequest)
-                self._letters.send_to_peer(node, effect.lsp, effect.message)
+                self._messenger.send_to_peer(node, effect.lsp, effect.message)
             case payer_do.SendPending():
-                if self._letters.send(node, effect.lsp, effect.message):
+                if self._messenger.send(node, effect.lsp, effect.message):
                     self.enqueue(payer_on.PendingSent(effect.payment_hash))
             case payer_do.SendAlong():
-                self._letters.send_along(node, effect.path, effect.message)
+                self._messenger.send_along(node, effect.path, effect.message)
             case payer_do.Pay():
                 self._pay(effect)
             case payer_do.Track(payment_hash):
@@ -271,7 +269,7 @@ class WalletProcess(Process):
             case payee_do.SendRefusal(claim, reason):
                 self.refused.add(claim.pid)
                 refusal = PaymentRefused(pid=claim.pid, reason=reason)
-                self._letters.send_to(node, self._lsp_of(claim), refusal)
+                self._messenger.send_to(node, self._lsp_of(claim), refusal)
             case payee_do.LookUpInvoices() if node.running:
                 self.enqueue(payee_on.InvoicesSeen(effect.pid, self._look_up(effect.payment_hashes)))
 
@@ -279,7 +277,7 @@ class WalletProcess(Process):
         if not self.node.running:
             self._paid(effect.payment_hash, PaymentResult(status=PaymentStatus.IN_FLIGHT))
             return
-        self.kernel.tell(self.name, "has its node pay %d msat", effect.amount_msat)
+        self.kernel.log(self.name, "has its node pay %d msat", effect.amount_msat)
         order = Payment(
             invoice=self._decode[effect.invoice],
             amount_msat=effect.amount_msat,
@@ -290,16 +288,16 @@ class WalletProcess(Process):
             timeout_seconds=effect.timeout_seconds,
             through=effect.lsp,
         )
-        self.node.payments.pay(order, self.life, lambda result: self._paid(effect.payment_hash, result))
+        self.node.payments.pay(order, self.lifetime, lambda result: self._paid(effect.payment_hash, result))
 
     def _track(self, payment_hash: bytes) -> None:
         if not self.node.running:
             self._paid(payment_hash, PaymentResult(status=PaymentStatus.IN_FLIGHT))
             return
-        self.node.payments.track(payment_hash, self.life, lambda result: self._paid(payment_hash, result))
+        self.node.payments.track(payment_hash, self.lifetime, lambda result: self._paid(payment_hash, result))
 
     def _paid(self, payment_hash: bytes, result: PaymentResult) -> None:
-        self.kernel.tell(self.name, "its node's payment: %s", result.status.value)
+        self.kernel.log(self.name, "its node's payment: %s", result.status.value)
         self.enqueue(payer_on.PaymentReported(payment_hash, result))
 
     def _show(self, claim: Any) -> None:
@@ -312,12 +310,12 @@ class WalletProcess(Process):
             path = self._onions.path([Hop(lsp, here), Hop(payer, HopData(path_id=release_path_id(claim.pid)))])
         else:
             path = BlindedPath.decode(claim.release_path)
-        back = self._onions.path(through(self._letters.way_back(self.node, path), HopData()))
+        back = self._onions.path(plain_hops(self._messenger.reply_route(self.node, path), HopData()))
         self.shown.add(claim.pid)
         invoices = [self.node.invoices.known[each] for each in claim.payment_hashes]
         self.shown_in_vain |= any(invoice.cancelled for invoice in invoices)
         self.kernel.changed()
-        self._letters.send_along(self.node, path, PaymentRelease(pid=claim.pid), back)
+        self._messenger.send_along(self.node, path, PaymentRelease(pid=claim.pid), back)
 
     def _lsp_of(self, claim: Any) -> NodeId:
         if claim.release_path is None:

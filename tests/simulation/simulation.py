@@ -1,10 +1,10 @@
-"""The simulated world: a payer, a payee, their LSPs, a router between them and a stranger beside them.
+"""The simulated sim: a payer, a payee, their LSPs, a router between them and a stranger beside them.
 
     A ══ LSP_a ── router ── LSP_b ── B          A ══ LSP_a ── B     (shared)
            │                                          │
            C                                          C
 
-A has two channels. C is a client of LSP_a like A, and wishes nobody well. What each kind of node does
+A has two channels. C is a client of LSP_a like A, and the attacker. What each kind of node does
 is in node.py, what the engines' processes do in lsp.py and wallet.py; this file puts them together.
 """
 
@@ -22,23 +22,20 @@ from asyncpay.engine.payer.stages import Stage
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, ShortChannelId
 from asyncpay.wire.messages import unblock_hash
 
-from .accomplices import Accomplices
-from .chain import Chain
-from .channels import Channel, SimHtlc
-from .greedy import Shares
+from .attacker import Attacker, FairShare
+from .channels import Chain, Channel, SimHtlc
+from .collusion import Colluders
 from .implementations import BY_NAME
+from .invariants import Checker
 from .invoices import SimInvoice
-from .kernel import Director, Kernel
-from .letters import Letters
+from .kernel import Injector, Kernel
 from .lsp import LspProcess
 from .network import Connection, Network
-from .never import Watch
 from .node import NETWORK_NAME, SimNode
-from .onions import Onions
+from .onions import Messenger, Onions
 from .phone import Phone
+from .process import Disks
 from .setup import Setup
-from .stores import Disks
-from .stranger import Stranger
 from .wallet import Order, WalletProcess
 
 AMOUNT_MSAT = 100_000_000
@@ -51,20 +48,27 @@ PREIMAGE = sha256(b"preimage").digest()
 HASH = sha256(PREIMAGE).digest()
 
 
-class World:
+class Simulation:
     """Everything there is. Must be closed."""
 
-    def __init__(self, setup: Setup, director: Director, *, with_story: bool = False) -> None:
+    a: SimNode
+    line: list[SimNode]
+    attacker: Attacker
+    processes: "dict[str, LspProcess | WalletProcess]"
+
+    def __init__(self, setup: Setup, injector: Injector, *, with_trace: bool = False) -> None:
         self.setup = setup
-        self.kernel = Kernel(story=[] if with_story else None)
+        self.kernel = Kernel(trace=[] if with_trace else None)
         self.chain = Chain(self.kernel)
         self.onions = Onions()
         self.network = Network(self.kernel, self.onions)
         self.disks = Disks(on_disk=setup.on_disk)
         self.decode: dict[str, Invoice] = {}
         self._routes: dict[tuple[NodeId, NodeId], list[NodeId]] = {}
-        self.payment_hash, self.pid, self.preimage = HASH, PID, PREIMAGE
-        self.accomplices: Accomplices | None = None
+        self.payment_hash: bytes = HASH
+        self.pid: bytes = PID
+        self.preimage: bytes = PREIMAGE
+        self.colluders: Colluders | None = None
         self.plugin_died: set[HtlcKey] = set()
         self.released_at: dict[bytes, tuple[int, float]] = {}
         self.ended_at: dict[bytes, float] = {}
@@ -77,10 +81,10 @@ class World:
         self._build_processes(setup)
         self._begin(setup)
         self.balances_at_start = {node.name: self.worth(node) for node in self.chain.nodes}
-        self.shares = Shares(self)
-        self.lsp_b.on_answer = self.shares.answered
-        self.watch = Watch(self)
-        self.kernel.director = director
+        self.fair_share = FairShare(self)
+        self.lsp_b.on_answer = self.fair_share.answered
+        self.watch = Checker(self)
+        self.kernel.injector = injector
 
     def close(self) -> None:
         """Throw it away."""
@@ -119,7 +123,7 @@ class World:
         by_id = {each.id: each for each in self.chain.nodes}
         for source, through in ((self.a, self.lsp_a_node.id), (self.lsp_a_node, None), (self.c, None)):
             route = self._routes[source.id, self.b.id]
-            source.payments.ways[self.b.id, through] = [by_id[each] for each in route]
+            source.payments.routes[self.b.id, through] = [by_id[each] for each in route]
         self.nodes = {each.name: each for each in self.chain.nodes} | {"LSP_b": self.lsp_b_node}
 
     def _connect(self, one: SimNode, other: SimNode, channels: int) -> Connection:
@@ -144,18 +148,18 @@ class World:
         self._routes.update({(source.id, target): route for target, route in routes.items()})
 
     def _build_processes(self, setup: Setup) -> None:
-        letters = self.letters = Letters(self.onions, self._routes)
+        messenger = self.messenger = Messenger(self.onions, self._routes)
         policy = PayerPolicy(slack_blocks=setup.slack_blocks, return_blocks=setup.return_blocks)
         self.most_msat = AMOUNT_MSAT + policy.fee_base_msat + AMOUNT_MSAT * policy.fee_per_million // 1_000_000
 
         def lsp(node: SimNode) -> LspProcess:
             node.intercepts = True
             disk = self.disks.disk(node.name)
-            return LspProcess(node, disk, LSP_POLICY, letters, self.decode, self._ring)
+            return LspProcess(node, disk, LSP_POLICY, messenger, self.decode, self._push)
 
         def phone(node: SimNode, wakes_after: float | None, stays: float) -> Phone:
             wallet = WalletProcess(
-                node, self.disks.disk(f"{node.name}-wallet"), policy, self.onions, letters, self.decode
+                node, self.disks.disk(f"{node.name}-wallet"), policy, self.onions, messenger, self.decode
             )
             return Phone(node, wallet, wakes_after=wakes_after, stays=stays)
 
@@ -166,11 +170,11 @@ class World:
         self.phone_b = phone(self.b, setup.payee_wakes_after, setup.payee_stays)
         self.phones = {self.a.id: self.phone_a, self.b.id: self.phone_b}
         self.phone_a.wallet.on_payment = self._payer_leaves
-        self.stranger = Stranger(self.c, self.lsp_a_node, letters, HASH)
+        self.attacker = Attacker(self.c, self.lsp_a_node, messenger, HASH)
         self.processes = {"LSP_a": self.lsp_a, "LSP_b": self.lsp_b}
         self.processes |= {phone.wallet.name: phone.wallet for phone in self.phones.values()}
 
-    def _ring(self, client: NodeId, method: str, report: "object") -> None:
+    def _push(self, client: NodeId, method: str, report: "object") -> None:
         phone = self.phones.get(client)
         if phone is not None:
             phone.push(method, report)  # type: ignore[arg-type]
@@ -193,11 +197,11 @@ class World:
         if not setup.payee_awake:
             self.phone_b.sleep()
         self.run_for(1.0)
-        if setup.plot is None:
+        if setup.collusion is None:
             self._order(setup)
         else:
-            self.accomplices = Accomplices(self, setup.plot)
-            self.accomplices.begin()
+            self.colluders = Colluders(self, setup.collusion)
+            self.colluders.begin()
 
     def _invoice(self) -> SimInvoice:
         invoice = Invoice(
@@ -218,7 +222,7 @@ class World:
         self.phone_a.wallet.pay(
             Order(
                 lsp=self.lsp_a_node,
-                way_to_payee=tuple(each.id for each in self.line[1:]),
+                route_to_payee=tuple(each.id for each in self.line[1:]),
                 invoice=self.invoice.invoice,
                 pid=PID,
                 terms=Terms(
@@ -235,15 +239,15 @@ class World:
             )
         )
         if setup.hands_over_early is not None:
-            self.kernel.later(setup.hands_over_early, self.hands_over_early)
+            self.kernel.call_later(setup.hands_over_early, self.hands_over_early)
         if setup.payer_leaves_early is not None:
-            self.kernel.later(setup.payer_leaves_early, self.phone_a.sleep)
+            self.kernel.call_later(setup.payer_leaves_early, self.phone_a.sleep)
 
     def _payer_leaves(self, payment: OutgoingPayment) -> None:
         """What the wallet tells its user after the handover: you may switch the phone off."""
         if payment.stage is Stage.HANDED_OVER and not self._has_left and self.setup.payer_leaves is not None:
             self._has_left = True
-            self.kernel.later(self.setup.payer_leaves, self.phone_a.sleep, self.phone_a.node.life)
+            self.kernel.call_later(self.setup.payer_leaves, self.phone_a.sleep, self.phone_a.node.lifetime)
 
     # --- how it goes on ---
 
@@ -290,8 +294,8 @@ class World:
 
     def sent(self) -> list[SimHtlc]:
         """Every HTLC that A's node ever sent for the payment."""
-        if self.accomplices is not None:
-            return self.accomplices.sent
+        if self.colluders is not None:
+            return self.colluders.sent
         payment = self.a.payments.known.get(HASH)
         return [] if payment is None else payment.htlcs
 

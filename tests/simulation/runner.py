@@ -7,27 +7,26 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 
-from .coverage import Coverage
-from .play import play_seed
+from .execution import Coverage, run_seed
 from .schedule import Schedule
 
 CHUNK = 50
-SEEDS_OF_ONE = 1_000_000
+SCHEDULES_PER_SEED = 1_000_000
 """SEED=3 names the schedules 3000000, 3000001, ...: no two nights overlap."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A schedule that broke a rule. `number`: names it for ever."""
+    """A schedule that broke an invariant. `number`: names it for ever."""
 
     number: int
-    rule: str
+    invariant: str
     text: str
     schedule: Schedule
 
 
 @dataclass
-class Tally:
+class Summary:
     """What a number of schedules came to."""
 
     schedules: int = 0
@@ -38,7 +37,7 @@ class Tally:
     coverage: Coverage = field(default_factory=Coverage)
     seconds: float = 0
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "Summary") -> None:
         """Together; the seconds are the clock's, and left alone."""
         self.schedules += other.schedules
         self.steps += other.steps
@@ -48,30 +47,30 @@ class Tally:
         self.coverage.add(other.coverage)
 
 
-def tally(numbers: range, *, stop_at_first: bool = False) -> Tally:
+def run_range(numbers: range, *, stop_at_first: bool = False) -> Summary:
     """Play these schedules, here."""
-    total = Tally()
+    total = Summary()
     for number in numbers:
-        outcome = play_seed(number)
+        outcome = run_seed(number)
         total.schedules += 1
         total.steps += outcome.steps
         total.paid += outcome.paid
         total.disturbances += len(outcome.schedule.disturbances)
         total.coverage.add(outcome.coverage)
         if outcome.violation is not None:
-            failure = Failure(number, outcome.violation.rule, str(outcome.violation), outcome.schedule)
+            failure = Failure(number, outcome.violation.invariant, str(outcome.violation), outcome.schedule)
             total.failures.append(failure)
             if stop_at_first:
                 break
     return total
 
 
-def hunt(seed: int, count: int, progress: Callable[[Tally], None] = lambda _: None) -> Tally:
+def run_many(seed: int, count: int, progress: Callable[[Summary], None] = lambda _: None) -> Summary:
     """Play `count` schedules of this seed on all cores."""
     began = time.monotonic()
-    total = Tally()
+    total = Summary()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for part in pool.map(tally, chunks(seed, count)):
+        for part in pool.map(run_range, chunks(seed, count)):
             total.add(part)
             total.seconds = time.monotonic() - began
             progress(total)
@@ -80,7 +79,7 @@ def hunt(seed: int, count: int, progress: Callable[[Tally], None] = lambda _: No
 
 def chunks(seed: int, count: int) -> Iterator[range]:
     """The numbers of a seed's first `count` schedules, a handful at a time."""
-    first = seed * SEEDS_OF_ONE
+    first = seed * SCHEDULES_PER_SEED
     numbers = iter(range(first, first + count))
     while chunk := list(islice(numbers, CHUNK)):
         yield range(chunk[0], chunk[-1] + 1)

@@ -1,27 +1,27 @@
 """Schedules that once broke a rule: what the simulator found, shrunk, and kept. See test_simulation.py."""
 
 from .disturbances import CloseChannel, Orphaned
-from .kernel import Moment
+from .kernel import Failpoint
 from .schedule import Schedule
 from .setup import Setup
 
-FOUND = {
+REGRESSIONS = {
     # LSP_a pays on behalf while the payer's channel goes on chain. The HTLC is on no open channel any more, so a
     # census made the engine forget that the node still asks for its preimage: B was paid, and LSP_a never claimed.
     "a channel closed while LSP_a pays on behalf": Schedule(
         Setup(payer_leaves=1.0, payee_awake=False),
-        ((Moment("LSP_a has stored OnionInTransit", 1), CloseChannel(0)),),
+        ((Failpoint("LSP_a has stored OnionInTransit", 1), CloseChannel(0)),),
     ),
     # One of three released parts went on chain before it was answered, and LND asked for its preimage there. It was
     # taken for a part that waits for its channel: past hold_until the engine asked to be woken again and again.
     "a channel closed while its part is being released": Schedule(
         Setup(parts=3, hold_seconds=1800),
-        ((Moment("LSP_a does Answer", 1), CloseChannel(1)),),
+        ((Failpoint("LSP_a does Answer", 1), CloseChannel(1)),),
     ),
-    # LSP_a is killed with its order to pay on behalf on the way to LND, which then knows of none. The parts went back
+    # LSP_a is killed with its order to pay on behalf in transit to LND, which then knows of none. The parts went back
     # past hold_until; then LND carried the order out.
     "an order to pay on behalf that comes after it was denied": Schedule(
         Setup(slack_blocks=80, hold_seconds=120, payer_leaves=0.0, payer_wakes_after=None, turbulence_seconds=1500.0),
-        ((Moment("LSP_a is told to pay", 1), Orphaned("LSP_a", 400.0, 500.0)),),
+        ((Failpoint("LSP_a is told to pay", 1), Orphaned("LSP_a", 400.0, 500.0)),),
     ),
 }

@@ -19,7 +19,7 @@ from .channels import FEE_MSAT, SimHtlc
 
 if TYPE_CHECKING:
     from .lsp import LspProcess
-    from .world import World
+    from .simulation import Simulation
 
 GRACE_SECONDS = 0.5
 MOST_STEPS = 60_000
@@ -29,69 +29,69 @@ _ON_ITS_WAY = (Verdict.RESUME, Verdict.SETTLE)
 
 
 class Violation(Exception):  # noqa: N818 - this is what a simulation looks for
-    """Something happened that must never happen. `rule`: the sentence's name."""
+    """Something happened that must never happen. `invariant`: the sentence's name."""
 
-    def __init__(self, rule: str, text: str) -> None:
+    def __init__(self, invariant: str, text: str) -> None:
         super().__init__(text)
-        self.rule = rule
+        self.invariant = invariant
 
 
-def no_lsp_pays_out_what_it_cannot_claim(world: "World") -> Iterator[str]:
+def no_lsp_pays_out_what_it_cannot_claim(sim: "Simulation") -> Iterator[str]:
     """LSP_a and LSP_b lose nothing: what they forwarded or paid, they are owed."""
-    for lsp in world.lsps:
+    for lsp in sim.lsps:
         for outgoing in lsp.node.circuits.values():
             incoming = outgoing.incoming
             assert incoming is not None
             if _may_cost(outgoing) and _failed(incoming) and incoming not in lsp.node.lost_dust:
                 yield f"{lsp.name} forwarded HTLC {incoming.key}, and failed it back"
-    on_behalf = world.lsp_a.node.payments.known.get(world.payment_hash)
+    on_behalf = sim.lsp_a.node.payments.known.get(sim.payment_hash)
     if on_behalf is not None:
         spent = sum(htlc.amount_msat for htlc in on_behalf.htlcs if _may_cost(htlc))
-        covered = sum(part.amount_msat - FEE_MSAT for part in world.parts() if not _failed(part))
+        covered = sum(part.amount_msat - FEE_MSAT for part in sim.parts() if not _failed(part))
         if spent > covered:
             yield f"LSP_a pays {spent} msat on behalf, and can claim {covered} beyond its own fee"
 
 
-def an_lsp_pays_on_behalf_with_time_to_spare(world: "World") -> Iterator[str]:
+def an_lsp_pays_on_behalf_with_time_to_spare(sim: "Simulation") -> Iterator[str]:
     """What LSP_a pays ends long before its node gives up what it holds: the chain may be full meanwhile."""
-    payment = world.lsp_a.node.payments.known.get(world.payment_hash)
-    held = [part.expiry for part in world.parts()]
-    cutoff = world.lsp_a.node.implementation.capabilities.cutoff_blocks or 0
+    payment = sim.lsp_a.node.payments.known.get(sim.payment_hash)
+    held = [part.expiry for part in sim.parts()]
+    cutoff = sim.lsp_a.node.implementation.capabilities.cutoff_blocks or 0
     for htlc in payment.htlcs if payment is not None and held else ():
         left = min(held) - cutoff - htlc.expiry
         if left < LEAST_MARGIN_BLOCKS:
             yield f"LSP_a's own HTLC ends only {left} blocks before its node gives up what it holds"
 
 
-def the_payer_pays_at_most_once(world: "World") -> Iterator[str]:
+def the_payer_pays_at_most_once(sim: "Simulation") -> Iterator[str]:
     """What A may have to pay is never more than the payment and its fees."""
-    at_stake = sum(htlc.amount_msat for htlc in world.sent() if _may_cost(htlc))
-    if at_stake > world.most_msat:
-        yield f"A has {at_stake} msat at stake for a payment of at most {world.most_msat}"
+    at_stake = sum(htlc.amount_msat for htlc in sim.sent() if _may_cost(htlc))
+    if at_stake > sim.most_msat:
+        yield f"A has {at_stake} msat at stake for a payment of at most {sim.most_msat}"
 
 
-def the_payer_pays_only_for_the_preimage(world: "World") -> Iterator[str]:
-    """A part of A's is taken only by whoever shows the preimage, which is B's to give."""
-    for htlc in world.sent():
+def the_payer_pays_only_for_the_preimage(sim: "Simulation") -> Iterator[str]:
+    """A part of A's is taken only with the preimage, which is B's to give."""
+    for htlc in sim.sent():
         if htlc.preimage is not None:
-            if sha256(htlc.preimage).digest() != world.payment_hash:
+            if sha256(htlc.preimage).digest() != sim.payment_hash:
                 yield f"A's HTLC {htlc.key} was taken with a wrong preimage"
-            if not world.invoice.times_paid:
+            if not sim.invoice.times_paid:
                 yield f"A's HTLC {htlc.key} was taken, and B was not paid"
 
 
-def the_payee_is_paid_once(world: "World") -> Iterator[str]:
+def the_payee_is_paid_once(sim: "Simulation") -> Iterator[str]:
     """An invoice is paid once, and then in full."""
-    if world.invoice.times_paid > 1:
-        yield f"B's invoice was paid {world.invoice.times_paid} times"
-    if world.invoice.times_paid and world.invoice.paid_msat < (world.invoice.invoice.amount_msat or 0):
-        yield f"B got {world.invoice.paid_msat} msat"
+    if sim.invoice.times_paid > 1:
+        yield f"B's invoice was paid {sim.invoice.times_paid} times"
+    if sim.invoice.times_paid and sim.invoice.paid_msat < (sim.invoice.invoice.amount_msat or 0):
+        yield f"B got {sim.invoice.paid_msat} msat"
 
 
-def a_set_is_released_whole_or_not_at_all(world: "World") -> Iterator[str]:
-    """As it stands in the store after every transaction: no part is on its way while another still waits."""
-    for block in world.blocks():
-        parts = [part for part in world.lsp_a.records(Htlc) if part.block == block.key]
+def a_set_is_released_whole_or_not_at_all(sim: "Simulation") -> Iterator[str]:
+    """In the store, after every transaction: no part is released while another still waits."""
+    for block in sim.blocks():
+        parts = [part for part in sim.lsp_a.records(Htlc) if part.block == block.key]
         going = [part for part in parts if part.verdict in _ON_ITS_WAY]
         if not going:
             continue
@@ -104,152 +104,152 @@ def a_set_is_released_whole_or_not_at_all(world: "World") -> Iterator[str]:
             yield "an incomplete set was released"
 
 
-def only_the_pid_releases(world: "World") -> Iterator[str]:
+def only_the_pid_releases(sim: "Simulation") -> Iterator[str]:
     """No part moves, and nothing is paid on behalf, before B has shown the pid. What a dead plugin lets go, goes."""
-    if world.pid in world.phone_b.wallet.shown:
+    if sim.pid in sim.phone_b.wallet.shown:
         return
-    for part in world.parts():
-        forwarded = part.key in world.lsp_a.node.circuits
-        if forwarded and part.key not in world.plugin_died and part.key in world.lsp_a.joined:
-            yield f"HTLC {part.key} went on, and nobody had shown the pid"
-    if world.payment_hash in world.lsp_a.node.payments.known:
-        yield "LSP_a pays on behalf, and nobody had shown the pid"
+    for part in sim.parts():
+        forwarded = part.key in sim.lsp_a.node.circuits
+        if forwarded and part.key not in sim.plugin_died and part.key in sim.lsp_a.joined:
+            yield f"HTLC {part.key} was forwarded before B showed the pid"
+    if sim.payment_hash in sim.lsp_a.node.payments.known:
+        yield "LSP_a pays on behalf before B showed the pid"
 
 
-def a_verdict_is_for_ever(world: "World") -> Iterator[str]:
+def a_verdict_is_for_ever(sim: "Simulation") -> Iterator[str]:
     """The same HTLC offered again gets the same answer."""
-    for lsp in world.lsps:
+    for lsp in sim.lsps:
         for key, answers in lsp.node.answers.items():
             if len(set(answers)) > 1:
                 yield f"{lsp.name} answered HTLC {key} with {' and then '.join(each.value for each in answers)}"
 
 
-def nothing_is_released_too_late(world: "World") -> Iterator[str]:
+def nothing_is_released_too_late(sim: "Simulation") -> Iterator[str]:
     """What is released, is so while B may still rely on it."""
-    for block in world.blocks():
-        if block.stage is Stage.RELEASED and block.key not in world.released_at:
-            height, now = world.released_at[block.key] = world.lsp_a.heard_height, world.kernel.now
+    for block in sim.blocks():
+        if block.stage is Stage.RELEASED and block.key not in sim.released_at:
+            height, now = sim.released_at[block.key] = sim.lsp_a.heard_height, sim.kernel.now
             if height > block.release_by_height:
                 yield f"released at height {height}, after release_by_height {block.release_by_height}"
-            if now >= block.hold_until + 1 + TOLERANCE_SECONDS and not world.lsp_a.clock.in_doubt:
+            if now >= block.hold_until + 1 + TOLERANCE_SECONDS and not sim.lsp_a.clock.in_doubt:
                 yield "released after hold_until"
 
 
-def nothing_is_held_past_its_margin(world: "World") -> Iterator[str]:
+def nothing_is_held_past_its_margin(sim: "Simulation") -> Iterator[str]:
     """At a deadline, or with its expiry near, every part goes back at once; the node never has to do it."""
-    for lsp in world.lsps:
+    for lsp in sim.lsps:
         if not _attentive(lsp):
             continue
         for htlc in lsp.node.held.values():
             block = _block_of(lsp, htlc.key)
-            if _asked(world, lsp, htlc) and (block is None or block.stage is not Stage.PAYING):
-                yield from _overdue(world, lsp, htlc, block)
+            if _asked(sim, lsp, htlc) and (block is None or block.stage is not Stage.PAYING):
+                yield from _overdue(sim, lsp, htlc, block)
         for key in lsp.node.cut_off:
             block = _block_of(lsp, key)
             if block is None or block.stage is not Stage.PAYING:
                 yield f"the node of {lsp.name} had to fail HTLC {key} by itself"
 
 
-def no_deadline_is_early(world: "World") -> Iterator[str]:
+def no_deadline_is_early(sim: "Simulation") -> Iterator[str]:
     """What a block was to wait for, by the chain or by the true time, has come when it ends by its deadline."""
-    for block in world.blocks():
-        if world.lsp_a.ended_because.get(block.key) == Trigger.DEADLINE.value and block.key not in world.ended_at:
-            now = world.ended_at[block.key] = world.kernel.now
-            if now < block.hold_until + 1 and world.lsp_a.heard_height <= block.release_by_height:
+    for block in sim.blocks():
+        if sim.lsp_a.ended_because.get(block.key) == Trigger.DEADLINE.value and block.key not in sim.ended_at:
+            now = sim.ended_at[block.key] = sim.kernel.now
+            if now < block.hold_until + 1 and sim.lsp_a.heard_height <= block.release_by_height:
                 yield f"failed back {block.hold_until + 1 - now:g} s before its deadline"
 
 
-def nothing_waits_without_a_reason(world: "World") -> Iterator[str]:
+def nothing_waits_without_a_reason(sim: "Simulation") -> Iterator[str]:
     """An HTLC that belongs to no block waits for an answer only if it is for a client that is not there."""
-    for lsp in world.lsps:
+    for lsp in sim.lsps:
         if not _attentive(lsp):
             continue
         for htlc in lsp.node.held.values():
             record = lsp.record(Htlc, htlc.key)
-            if not _asked(world, lsp, htlc):
+            if not _asked(sim, lsp, htlc):
                 continue
             if record is None:
                 yield f"{lsp.name} gave HTLC {htlc.key} no answer"
-            elif record.block is None and not _waits_for_client(world, lsp, htlc, record.offered_at):
+            elif record.block is None and not _waits_for_client(sim, lsp, htlc, record.offered_at):
                 yield f"{lsp.name} lets HTLC {htlc.key} wait for nothing"
 
 
-def a_promised_release_is_kept(world: "World") -> Iterator[str]:
-    """Who showed the pid in time, and was told that it counts, need not show it again."""
-    for block in world.blocks():
-        if block.key in world.lsp_a.promised and block.stage in (Stage.ACCEPTED, Stage.HELD):
-            yield "somebody was told that the parts are about to be released, and the LSP still waits for the pid"
+def a_promised_release_is_kept(sim: "Simulation") -> Iterator[str]:
+    """A payee who showed the pid in time, and was told that it counts, need not show it again."""
+    for block in sim.blocks():
+        if block.key in sim.lsp_a.promised and block.stage in (Stage.ACCEPTED, Stage.HELD):
+            yield "a release_reply said that the parts are about to be released, and the LSP still waits for the pid"
 
 
-def the_payer_hands_over_only_what_is_held(world: "World") -> Iterator[str]:
+def the_payer_hands_over_only_what_is_held(sim: "Simulation") -> Iterator[str]:
     """A's message leaves once LSP_a holds all that A's node has in flight, and that is enough."""
-    payment = world.phone_a.wallet.payment(world.payment_hash)
-    if payment is not None and payment.stage is PayerStage.HELD and not world.checked_handover:
-        world.checked_handover = True
-        flying = world.a.payments.look_up(world.payment_hash)
+    payment = sim.phone_a.wallet.payment(sim.payment_hash)
+    if payment is not None and payment.stage is PayerStage.HELD and not sim.checked_handover:
+        sim.checked_handover = True
+        flying = sim.a.payments.look_up(sim.payment_hash)
         if flying.parts_in_flight != payment.told_parts or flying.in_flight_msat < payment.amount_msat:
             yield f"A hands over {flying.parts_in_flight} parts in flight, {payment.told_parts} of them held"
 
 
-def the_payee_releases_only_what_it_is_owed(world: "World") -> Iterator[str]:
+def the_payee_releases_only_what_it_is_owed(sim: "Simulation") -> Iterator[str]:
     """B never asks for a payment that its node would not take."""
-    if world.phone_b.wallet.shown_in_vain:
+    if sim.phone_b.wallet.shown_in_vain:
         yield "B released a payment of an invoice that cannot be paid"
 
 
-def strangers_have_no_effect(world: "World") -> Iterator[str]:
+def strangers_have_no_effect(sim: "Simulation") -> Iterator[str]:
     """Blocks hold their own client's HTLCs only, and end by their own payer's and payee's word only."""
-    for lsp in world.lsps:
+    for lsp in sim.lsps:
         for record in lsp.records(Htlc):
             block = None if record.block is None else lsp.record(Block, record.block)
             if block is not None and block.client != record.htlc.peer:
                 yield f"an HTLC of one client was held for a block of another: {record.key}"
-    if BlockStatus.CONFLICT in world.lsp_a.replies.get(world.a.id, ()):
+    if BlockStatus.CONFLICT in sim.lsp_a.replies.get(sim.a.id, ()):
         yield "A's own request was refused as a conflict"
-    for block in world.blocks():
-        why = world.lsp_a.ended_because.get(block.key, "")
-        if why == Trigger.CANCEL.value and not world.phone_a.wallet.cancels_sent:
+    for block in sim.blocks():
+        why = sim.lsp_a.ended_because.get(block.key, "")
+        if why == Trigger.CANCEL.value and not sim.phone_a.wallet.cancels_sent:
             yield "A's block was cancelled, and not by A"
-        if why == Trigger.REFUSAL.value and not world.phone_b.wallet.refused:
+        if why == Trigger.REFUSAL.value and not sim.phone_b.wallet.refused:
             yield "A's block was refused, and not by B"
-    if world.stranger.announced & (world.phone_b.wallet.shown | world.phone_b.wallet.refused):
+    if sim.attacker.announced & (sim.phone_b.wallet.shown | sim.phone_b.wallet.refused):
         yield "B answered a stranger who does not have the invoice"
 
 
-def a_crash_loses_nothing(world: "World") -> Iterator[str]:
+def a_crash_loses_nothing(sim: "Simulation") -> Iterator[str]:
     """What a process knew is what it had stored, and what the store gives back."""
-    for process in world.processes.values():
+    for process in sim.processes.values():
         yield from process.lost
 
 
-def all_is_bounded(world: "World") -> Iterator[str]:
+def all_is_bounded(sim: "Simulation") -> Iterator[str]:
     """Mailboxes and pushes."""
-    for lsp in world.lsps:
-        for client in (world.a.id, world.b.id, world.c.id):
+    for lsp in sim.lsps:
+        for client in (sim.a.id, sim.b.id, sim.c.id):
             letters = [each for each in lsp.records(Letter) if each.client == client]
             if len(letters) > lsp.policy.mailbox_messages:
                 yield f"{lsp.name} keeps {len(letters)} messages for one client"
-    for phone in world.phones.values():
-        if phone.rung_too_soon and not world.clocks_jumped:
-            yield f"{phone.name} was called twice within its cooldown: {phone.rung_too_soon}"
+    for phone in sim.phones.values():
+        if phone.notified_too_soon and not sim.clocks_jumped:
+            yield f"{phone.name} was called twice within its cooldown: {phone.notified_too_soon}"
 
 
-def the_honest_get_their_share(world: "World") -> Iterator[str]:
+def the_honest_get_their_share(sim: "Simulation") -> Iterator[str]:
     """What strangers use up is not A's: see greedy.py."""
-    yield from world.shares.turned_away
-    yield from world.shares.pushed_out()
+    yield from sim.fair_share.turned_away
+    yield from sim.fair_share.pushed_out()
 
 
-Rule = Callable[["World"], Iterator[str]]
+Invariant = Callable[["Simulation"], Iterator[str]]
 
 
-def work_is_bounded(world: "World") -> Iterator[str]:
+def work_is_bounded(sim: "Simulation") -> Iterator[str]:
     """Nobody keeps the others busy for ever."""
-    if world.kernel.steps > MOST_STEPS:
+    if sim.kernel.steps > MOST_STEPS:
         yield f"more than {MOST_STEPS} steps"
 
 
-AFTER_CHANGES: tuple[Rule, ...] = (
+AFTER_CHANGES: tuple[Invariant, ...] = (
     no_lsp_pays_out_what_it_cannot_claim,
     an_lsp_pays_on_behalf_with_time_to_spare,
     a_set_is_released_whole_or_not_at_all,
@@ -263,7 +263,7 @@ AFTER_CHANGES: tuple[Rule, ...] = (
 )
 """What can be broken only by something that is stored, said to the node, or moves an HTLC."""
 
-FOR_HONEST_PEOPLE: tuple[Rule, ...] = (
+FOR_HONEST_PEOPLE: tuple[Invariant, ...] = (
     the_payer_pays_at_most_once,
     the_payer_pays_only_for_the_preimage,
     the_payee_is_paid_once,
@@ -272,9 +272,9 @@ FOR_HONEST_PEOPLE: tuple[Rule, ...] = (
     strangers_have_no_effect,
     the_honest_get_their_share,
 )
-"""Likewise; accomplices break them among themselves as they please."""
+"""Likewise; colluders break them among themselves as they please."""
 
-AT_ANY_TIME: tuple[Rule, ...] = (
+AT_ANY_TIME: tuple[Invariant, ...] = (
     nothing_is_held_past_its_margin,
     nothing_waits_without_a_reason,
     work_is_bounded,
@@ -282,23 +282,23 @@ AT_ANY_TIME: tuple[Rule, ...] = (
 """What can be broken by mere time."""
 
 
-class Watch:
-    """Checks the rules after every step: each when it can have been broken."""
+class Checker:
+    """Checks the invariants after every step: each when it can have been broken."""
 
-    def __init__(self, world: "World") -> None:
-        self._world = world
+    def __init__(self, sim: "Simulation") -> None:
+        self._sim = sim
         self._changes = -1
 
     def check(self) -> None:
-        """Violation if any of the rules is broken."""
-        changes = self._world.kernel.changes
-        rules = AT_ANY_TIME
+        """Violation if any of the invariants is broken."""
+        changes = self._sim.kernel.changes
+        invariants = AT_ANY_TIME
         if changes != self._changes:
-            rules = (*AFTER_CHANGES, *(FOR_HONEST_PEOPLE if self._world.accomplices is None else ()), *rules)
+            invariants = (*AFTER_CHANGES, *(FOR_HONEST_PEOPLE if self._sim.colluders is None else ()), *invariants)
         self._changes = changes
-        for rule in rules:
-            for text in rule(self._world):
-                raise Violation(rule.__name__, text)
+        for invariant in invariants:
+            for text in invariant(self._sim):
+                raise Violation(invariant.__name__, text)
 
 
 def _may_cost(htlc: SimHtlc) -> bool:
@@ -315,10 +315,10 @@ def _attentive(lsp: "LspProcess") -> bool:
     return lsp.running and lsp.node.attached is lsp and lsp.kernel.now > lsp.stirred_at + GRACE_SECONDS
 
 
-def _asked(world: "World", lsp: "LspProcess", htlc: SimHtlc) -> bool:
+def _asked(sim: "Simulation", lsp: "LspProcess", htlc: SimHtlc) -> bool:
     """The node has waited long enough for an answer to this HTLC that one could be there."""
     waits = htlc.key in lsp.node.on_offer and not htlc.channel.closed
-    return waits and world.kernel.now > htlc.offered_at + GRACE_SECONDS
+    return waits and sim.kernel.now > htlc.offered_at + GRACE_SECONDS
 
 
 def _block_of(lsp: "LspProcess", key: HtlcKey) -> Block | None:
@@ -326,27 +326,27 @@ def _block_of(lsp: "LspProcess", key: HtlcKey) -> Block | None:
     return None if record is None or record.block is None else lsp.record(Block, record.block)
 
 
-def _overdue(world: "World", lsp: "LspProcess", htlc: SimHtlc, block: Block | None) -> Iterator[str]:
+def _overdue(sim: "Simulation", lsp: "LspProcess", htlc: SimHtlc, block: Block | None) -> Iterator[str]:
     left = htlc.expiry - lsp.heard_height
     if left <= lsp.policy.min_margin_blocks:
         yield f"{lsp.name} holds HTLC {htlc.key} {left} blocks before its expiry"
     if block is None:
         return
     closing_since = htlc.channel.closing_since
-    if closing_since is not None and world.kernel.now > closing_since + GRACE_SECONDS:
+    if closing_since is not None and sim.kernel.now > closing_since + GRACE_SECONDS:
         yield f"{lsp.name} holds HTLC {htlc.key}, for which the close of its channel waits"
     if lsp.heard_height > block.release_by_height:
         yield f"{lsp.name} holds HTLC {htlc.key} after release_by_height"
-    if world.kernel.now > block.hold_until + 1 + TOLERANCE_SECONDS + GRACE_SECONDS and not lsp.clock.in_doubt:
+    if sim.kernel.now > block.hold_until + 1 + TOLERANCE_SECONDS + GRACE_SECONDS and not lsp.clock.in_doubt:
         yield f"{lsp.name} holds HTLC {htlc.key} after hold_until"
     began = block.first_part_at if block.stage in (Stage.ACCEPTED, Stage.UNLOCKED) else None
     if began is not None and lsp.clock.now() > began + lsp.policy.incomplete_seconds + GRACE_SECONDS:
         yield f"{lsp.name} holds an incomplete set for too long"
 
 
-def _waits_for_client(world: "World", lsp: "LspProcess", htlc: SimHtlc, since: float) -> bool:
-    client = htlc.way[0].to
-    if client not in world.phones or lsp.clock.now() > since + lsp.policy.wake_timeout_seconds + GRACE_SECONDS:
+def _waits_for_client(sim: "Simulation", lsp: "LspProcess", htlc: SimHtlc, since: float) -> bool:
+    client = htlc.route[0].to
+    if client not in sim.phones or lsp.clock.now() > since + lsp.policy.wake_timeout_seconds + GRACE_SECONDS:
         return False
     link = lsp.node.connections[client]
     ways = [any(each.usable_by(lsp.node) for each in link.channels)]
@@ -354,4 +354,4 @@ def _waits_for_client(world: "World", lsp: "LspProcess", htlc: SimHtlc, since: f
     if not lsp.node.implementation.capabilities.forwards_with_payer_offline:
         ways.append(htlc.channel.usable_by(lsp.node))
         changed_at = max(changed_at, htlc.channel.connection.changed_at)
-    return not all(ways) or world.kernel.now < changed_at + GRACE_SECONDS
+    return not all(ways) or sim.kernel.now < changed_at + GRACE_SECONDS
