@@ -134,7 +134,7 @@ interop: images ## the whole payment for all 16 combinations of implementations:
 
 .PHONY: bench
 bench: images ## time what should be quick, as ratios within one run
-	@for file in tests/bench/bench_*.py; do $(BIN)/python "$$file"; done
+	@for file in tests/bench/bench_*.py; do $(BIN)/python -m "tests.bench.$$(basename "$$file" .py)"; done
 
 # --- checks that take longer than `make test` should ---
 

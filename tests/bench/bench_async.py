@@ -1,6 +1,6 @@
 """What the protocol adds to a payment: from the release's arrival at LSP_a until B has the money, as a ratio.
 
-python tests/bench/bench_async.py [N=20]
+python -m tests.bench.bench_async [N=20]
 
 On one line.yaml: N async payments with everybody online, timed by LSP_a's and B's own journals, and N ordinary payments
 over the same four hops, timed from the order to pay until the payer has the preimage. The target is 1.3 or less.

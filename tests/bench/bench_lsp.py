@@ -1,6 +1,6 @@
 """What the LSP's component costs a payment, and how it does with as many held HTLCs as a channel takes.
 
-    python tests/bench/bench_lsp.py [ROUNDS]
+    python -m tests.bench.bench_lsp [ROUNDS]
 
 The images must be there. Writes artifacts/bench/lsp.json. Two LSPs run side by side, one without the component,
 and are paid through in turn: of that the ratio is what to compare between machines.
@@ -26,9 +26,7 @@ from harness.phases import Phases
 from harness.testbed import Testbed
 from harness.topology import Topology, load
 from harness.waits import htlcs_held, wait_for
-
-sys.path.append(str(Path(__file__).parents[1] / "e2e"))
-from phone import Hold, Phone
+from tests.support.scripted_peer import Hold, ScriptedPeer
 
 PAYMENTS, PARTS = 30, 15
 """Held at once, and of each; together 450 of the 483 HTLCs that a channel takes."""
@@ -74,7 +72,7 @@ def plain_payments(component: Testbed, bare: Testbed, rounds: int) -> Figures:
     }
 
 
-def release(b: Phone, holds: list[Hold]) -> float:
+def release(b: ScriptedPeer, holds: list[Hold]) -> float:
     """B lets go of all of them at once; Unix time at which it began to."""
     began = time.time()
     for hold in holds:
@@ -87,7 +85,7 @@ def last(lsp: Lsp, what: str, since: float) -> float:
     return max(event["time"] for event in lsp.events() if event["what"] == what and event["time"] >= since)
 
 
-def single_releases(a: Phone, b: Phone, lsp: Lsp, rounds: int) -> Figures:
+def single_releases(a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp, rounds: int) -> Figures:
     """From the payee's node being given a release: over one hop, into the store, until the part is answered."""
     forwarded, settled = [], []
     for _ in range(rounds):
@@ -102,7 +100,7 @@ def single_releases(a: Phone, b: Phone, lsp: Lsp, rounds: int) -> Figures:
     }
 
 
-def many_held(a: Phone, b: Phone, lsp: Lsp) -> Figures:
+def many_held(a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp) -> Figures:
     """Held, component and node killed in turn, started and holding again, then all released together."""
     holds = [Hold(a, "LSP", b.invoice(PARTS * PART_MSAT)).ask() for _ in range(PAYMENTS)]
     began = time.time()
@@ -152,7 +150,7 @@ def main(rounds: int) -> None:
         with running(without, "without") as alone:
             figures = plain_payments(component, alone, rounds)
         lsp = component.lsp("LSP")
-        with Phone(component, "A") as a, Phone(component, "B") as b:
+        with ScriptedPeer(component, "A") as a, ScriptedPeer(component, "B") as b:
             figures |= single_releases(a, b, lsp, rounds)
             figures |= many_held(a, b, lsp)
     show(figures, rounds, busy)

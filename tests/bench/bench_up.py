@@ -1,6 +1,6 @@
 """How long `up` of line.yaml takes, phase by phase, as ratios to one LND alone on the same machine.
 
-    python tests/bench/bench_up.py [RUNS]
+    python -m tests.bench.bench_up [RUNS]
 
 The images must be there. Writes artifacts/bench/up.json.
 """

@@ -1,6 +1,6 @@
 """How long the wire takes, in milliseconds and in ECDHs of coincurve in the same run.
 
-    python tests/bench/bench_wire.py
+    python -m tests.bench.bench_wire
 
 prints a table and writes artifacts/bench/wire.json. The ratio is what to compare between machines.
 """

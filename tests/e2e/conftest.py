@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phone import Phone
 from xdist.scheduler import LoadScopeScheduling
 
 from harness import money
@@ -13,8 +12,8 @@ from harness.lsp import Lsp
 from harness.money import Money
 from harness.testbed import Testbed
 from harness.topology import Topology, load
-
-HERE = Path(__file__).parent
+from tests.support.implementations import TOPOLOGIES
+from tests.support.scripted_peer import ScriptedPeer
 
 
 class ByTestbed(LoadScopeScheduling):
@@ -38,7 +37,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture(scope="session")
 def pair_file() -> Path:
     """The smallest topology that can pay: two LNDs and a channel."""
-    return HERE / "topologies" / "pair.yaml"
+    return TOPOLOGIES / "pair.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -66,17 +65,17 @@ def lsp_id(testbed: Testbed) -> bytes:
 
 
 @pytest.fixture
-def a(testbed: Testbed) -> Iterator[Phone]:
+def a(testbed: Testbed) -> Iterator[ScriptedPeer]:
     """The payer A, played by the test."""
-    with Phone(testbed, "A") as phone:
+    with ScriptedPeer(testbed, "A") as phone:
         phone.forget_failures()
         yield phone
 
 
 @pytest.fixture
-def b(testbed: Testbed) -> Iterator[Phone]:
+def b(testbed: Testbed) -> Iterator[ScriptedPeer]:
     """The payee B, played by the test."""
-    with Phone(testbed, "B") as phone:
+    with ScriptedPeer(testbed, "B") as phone:
         yield phone
 
 

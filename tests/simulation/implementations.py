@@ -55,31 +55,31 @@ class Implementation:
 LND = Implementation(
     name="LND",
     capabilities=Capabilities(
-        # node_adapter/test_messages.py::test_an_onion_message_passes_through_and_arrives
+        # tests/e2e/adapter/test_messages.py::test_an_onion_message_passes_through_and_arrives
         transit_release=Capability(True, "SubscribeOnionMessages shows what is forwarded"),
-        # node_adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
+        # tests/e2e/adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
         forwards_with_payer_offline=Capability(False, "a RESUME without the incoming link fails"),
-        # node_adapter/test_comings_and_goings.py::test_a_restarted_node_offers_again
+        # tests/e2e/adapter/test_comings_and_goings.py::test_a_restarted_node_offers_again
         reoffers_without_payer=Capability(False, "held HTLCs are replayed at channel_reestablish"),
-        # node_adapter/test_htlcs.py::test_claimed_from_a_payer_who_is_away
+        # tests/e2e/adapter/test_htlcs.py::test_claimed_from_a_payer_who_is_away
         pays_on_behalf=Capability(True, "the same hash may come in and go out"),
         metadata_with_slack=Capability(True, "not asked for here"),
-        # node_adapter/test_htlcs.py::test_an_answer_that_would_end_the_stream_is_not_sent
+        # tests/e2e/adapter/test_htlcs.py::test_an_answer_that_would_end_the_stream_is_not_sent
         cutoff_blocks=19,
     ),
     offers_from_blocks=22,  # read in the source
-    offers_on_chain=True,  # node_adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
+    offers_on_chain=True,  # tests/e2e/adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
     replays_to_interceptor=True,  # lnd#5115; no e2e test provokes it
     final_extra_blocks=3,  # tried by hand
     least_outgoing_blocks=3,  # read in the source
-    closes_after_blocks=0,  # node_adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
+    closes_after_blocks=0,  # tests/e2e/adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
     claims_before_blocks=16,  # tried by hand
     mpp_timeout_seconds=120,  # tried by hand
     takes_any_htlc_id=False,  # lnwallet/channel.go: ReceiveHTLC wants the next one
     onion_burst=None,  # its 512 kbps a peer are out of reach for this protocol
     onion_seconds=0,
     takes_onions_without_channel=False,  # peer/brontide.go: the gate that Config.OnionRelayAll opens is shut by default
-    # node_adapter/test_lnd_only.py::test_a_settlement_is_told_only_once_the_payer_is_back
+    # tests/e2e/adapter/test_lnd_only.py::test_a_settlement_is_told_only_once_the_payer_is_back
     tells_settlement_without_payer=False,
     # test_lsp_component.py::test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_again
     unattached_seconds=0,
@@ -93,11 +93,11 @@ LND = Implementation(
 CLN = Implementation(
     name="CLN",
     capabilities=Capabilities(
-        # node_adapter/test_messages.py::test_an_onion_message_passes_through_and_arrives
+        # tests/e2e/adapter/test_messages.py::test_an_onion_message_passes_through_and_arrives
         transit_release=Capability(False, "a message that is forwarded is invisible to plugins"),
-        # node_adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
+        # tests/e2e/adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
         forwards_with_payer_offline=Capability(True, "the incoming channel is not asked for"),
-        # node_adapter/test_comings_and_goings.py::test_a_restarted_node_offers_again
+        # tests/e2e/adapter/test_comings_and_goings.py::test_a_restarted_node_offers_again
         reoffers_without_payer=Capability(True, "htlc_accepted is called again at start"),
         pays_on_behalf=Capability(False, "not needed"),
         metadata_with_slack=Capability(True, "not asked for here"),
@@ -105,7 +105,7 @@ CLN = Implementation(
         cutoff_blocks=6,
     ),
     offers_from_blocks=7,  # the plugin fails at once what it would have to fail at its cutoff
-    offers_on_chain=False,  # node_adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
+    offers_on_chain=False,  # tests/e2e/adapter/test_on_chain.py::test_a_channel_closed_under_a_held_htlc
     replays_to_interceptor=False,  # read in the source: never again on a mere reconnect
     final_extra_blocks=1,  # tried by hand
     least_outgoing_blocks=0,  # tried by hand
@@ -116,14 +116,14 @@ CLN = Implementation(
     onion_burst=4,  # read in the source
     onion_seconds=0.25,
     takes_onions_without_channel=True,  # connectd/onion_message.c: handle_onion_message asks for no channel
-    # node_adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
+    # tests/e2e/adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
     tells_settlement_without_payer=True,
     # test_cln_plugin.py::test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not
     # test_lsp_crashes.py::test_killed_with_its_node_and_back_long_after_it
     unattached_seconds=10,
     ignores_limit_of_blinded_path=False,  # common/bolt11.c: its decoders know no blinded paths
     pays_in_one_call=False,  # sendpay, once for each part
-    retries_parts=False,  # node_adapter/test_payments.py::test_failed_back_it_is_not_tried_again
+    retries_parts=False,  # tests/e2e/adapter/test_payments.py::test_failed_back_it_is_not_tried_again
 )
 
 BY_NAME = {each.name: each for each in (LND, CLN)}

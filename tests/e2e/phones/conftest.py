@@ -1,7 +1,6 @@
 """One phone, its LSP, and somebody behind the LSP who sends it money."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,12 @@ from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from harness.topology import load
 from harness.waits import wait_for
+from tests.support.implementations import TOPOLOGIES
 
 
 @pytest.fixture(scope="package")
 def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    topology = load(Path(__file__).parent.parent / "topologies" / "one-phone.yaml")
+    topology = load(TOPOLOGIES / "one-phone.yaml")
     with running_testbed(topology, pytestconfig) as running:
         make_whole(running, running.phone("A"))
         yield running

@@ -3,9 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 
-import phone_nodes
 import pytest
-from phone import Phone as HandMade
 
 from asyncpay.lsps import jsonrpc
 from asyncpay.lsps.info import GET_INFO
@@ -17,6 +15,8 @@ from harness.phone import Phone
 from harness.testbed import Testbed
 from harness.toxiproxy import Way
 from harness.waits import Predicate, WaitTimeoutError, no_htlcs, wait_for
+from tests.support import scripted_node
+from tests.support.scripted_peer import ScriptedPeer
 
 from .test_link import paying
 
@@ -29,9 +29,9 @@ MANY_ANSWERS = 250
 
 
 @pytest.fixture
-def sender(testbed: Testbed) -> Iterator[HandMade]:
+def sender(testbed: Testbed) -> Iterator[ScriptedPeer]:
     """The node behind the LSP, which has a channel with it, and is a client like any other."""
-    with HandMade(testbed, "sender") as by_hand:
+    with ScriptedPeer(testbed, "sender") as by_hand:
         yield by_hand
 
 
@@ -45,12 +45,12 @@ def dropped_by_the_lsp(testbed: Testbed, client: str) -> int:
     return sum(event["what"] == "LSPS0 request dropped" and event.get("client") == node_id for event in told)
 
 
-def test_a_phone_that_stops_reading_holds_up_only_itself(testbed: Testbed, phone: Phone, sender: HandMade) -> None:
+def test_a_phone_that_stops_reading_holds_up_only_itself(testbed: Testbed, phone: Phone, sender: ScriptedPeer) -> None:
     """LND's SendCustomMessage returns when the peer has taken what was sent to it before."""
 
     async def ask(times: int) -> None:
         """The phone asks for long answers, and takes them very slowly."""
-        node = await phone_nodes.connect(testbed, "A")
+        node = await scripted_node.connect(testbed, "A")
         try:
             for _ in range(times):
                 asked = jsonrpc.Calls().begin(LIST_WEBHOOKS, MANY_NAMES)
@@ -79,7 +79,7 @@ def test_a_phone_that_stops_reading_holds_up_only_itself(testbed: Testbed, phone
 
 
 def test_a_flood_of_registrations_keeps_no_push_from_another_client(
-    testbed: Testbed, phone: Phone, sender: HandMade
+    testbed: Testbed, phone: Phone, sender: ScriptedPeer
 ) -> None:
     """At names that are nowhere, so that each post takes as long as a name server pleases."""
     lsp, before = lsp_id(testbed), money.count(testbed)

@@ -14,7 +14,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from lsps.https_server import Authority, answer, answer_without_end, make_authority, say_nothing, serve
+
+from tests.unit.lsps.https_server import Authority, answer, answer_without_end, make_authority, say_nothing, serve
 
 from . import inputs
 from .inputs import Input

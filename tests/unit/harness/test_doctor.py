@@ -4,12 +4,13 @@ import shutil
 from collections import namedtuple
 
 import pytest
-from fake_engine import FakeEngine
 
 from harness import doctor, images
 from harness.doctor import State
 from harness.engine import EngineMissingError
 from harness.install_tree import InstallTree
+
+from .fake_engine import FakeEngine
 
 OUTPUTS = {("docker", "compose"): "2.40.3-3", ("go", "version"): "go version go1.26.8 linux/amd64"}
 GIGABYTE = 10**9

@@ -4,13 +4,14 @@ import re
 import tomllib
 
 import pytest
-from fake_engine import FakeEngine, FakeRegistries
 
 from harness import files, image_recipes, images, service_images
 from harness.image_recipes import VERSIONS, Official, Recipe
 from harness.install_tree import InstallTree, InstallTreeError
 from harness.nodes.cln import ClnNode
 from harness.nodes.lnd import LndNode
+
+from .fake_engine import FakeEngine, FakeRegistries
 
 OFFICIAL = {kind: VERSIONS[f"{kind.upper()}_OFFICIAL"] for kind in ("bitcoind", "toxiproxy", "lnd", "cln")}
 PYTHON = Official(VERSIONS["PYTHON_OFFICIAL"])

@@ -1,0 +1,40 @@
+"""A ==== LSP ---- B, all of one implementation, where the LSP forwards nothing while no test is attached to it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from harness import faults
+from harness.testbed import Testbed
+from tests.support.implementations import CLN_IN_FULL
+
+from .helpers import hop
+
+
+@pytest.fixture(scope="package", params=CLN_IN_FULL)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with hop(request.param, request.config) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def everybody_there(testbed: Testbed) -> None:
+    """Whatever the test before has left behind: all nodes run, and no failed payment is held against a channel."""
+    running = [node.name for node in testbed.running()]
+    for name in testbed.nodes.keys() - running:
+        faults.come_back(testbed, name)
+    for payer in ("A", "LSP"):
+        testbed[payer].forget_failures()
+
+
+@pytest.fixture(scope="package")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="package", autouse=True)
+async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """All tests run in one event loop: what gRPC still has to say of a call that is over would find that of an earlier
+    test closed, and be taken for a failure of the next.
+    """
+    yield  # noqa: PT022 - the loop lives until this fixture ends

@@ -1,0 +1,69 @@
+"""What several of these tests do. The harness waits in its own way, so its verbs are called in a thread."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import pytest
+
+from asyncpay.lightning import Invoice, Link, NodeId
+from asyncpay.nodes.base import Node, Payment
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from harness.topology import Implementation, load
+from tests.support import scripted_node
+from tests.support.implementations import TOPOLOGIES
+
+AMOUNT_MSAT = 100_000_000
+FEE_LIMIT_MSAT = 1_000_000
+CLOSE_CONFIRMATIONS = 3
+"""Until then LND has a channel that its peer closes as open and its HTLCs as answerable, for it may yet be undone."""
+in_thread = asyncio.to_thread
+
+_HOPS = {Implementation.LND: "hop.yaml", Implementation.CLN: "hop-cln.yaml"}
+"""The same network, each node with what the adapter asks of it."""
+
+
+@contextmanager
+def hop(implementation: str, config: pytest.Config) -> Iterator[Testbed]:
+    """A ==== LSP ---- B, with nobody attached to any of them."""
+    with running_testbed(load(TOPOLOGIES / _HOPS[Implementation(implementation)]), config) as running:
+        for component in running.lsps.values():
+            component.stop()
+        yield running
+
+
+@asynccontextmanager
+async def adapter(testbed: Testbed, name: str) -> AsyncIterator[Node]:
+    """The adapter of a node, which must run for its address to be known."""
+    own = await scripted_node.connect(testbed, name)
+    try:
+        yield own.node
+    finally:
+        await own.close()
+
+
+def node_id(testbed: Testbed, name: str) -> NodeId:
+    return bytes.fromhex(testbed[name].node_id)
+
+
+async def invoice_of_b(testbed: Testbed, reader: Node, amount_msat: int = AMOUNT_MSAT) -> Invoice:
+    return await reader.decode_invoice(await in_thread(testbed["B"].create_invoice, amount_msat))
+
+
+def order(invoice: Invoice, **changes: Any) -> Payment:
+    """To pay the invoice in one part, and to try no longer than a moment."""
+    values: dict[str, Any] = {
+        "invoice": invoice,
+        "amount_msat": AMOUNT_MSAT,
+        "fee_limit_msat": FEE_LIMIT_MSAT,
+        "cltv_limit_blocks": 2016,
+        "max_parts": 1,
+        "timeout_seconds": 5,
+    }
+    return Payment(**(values | changes))
+
+
+def link_to(links: tuple[Link, ...], peer: NodeId) -> Link:
+    return next(link for link in links if link.peer == peer)

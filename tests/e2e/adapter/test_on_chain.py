@@ -1,0 +1,70 @@
+"""A held HTLC whose channel is closed under it: only the preimage still counts."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from asyncpay.lightning import HtlcKey, PaymentResult, PaymentStatus, Verdict
+from asyncpay.node_events import HtlcGone, HtlcOffered, LinkClosed, NodeEvent
+from harness.testbed import Testbed
+from harness.waits import Predicate, wait_for
+from tests.support.implementations import CLN_IN_FULL
+
+from .following import Following, following
+from .helpers import AMOUNT_MSAT, CLOSE_CONFIRMATIONS, adapter, hop, in_thread, invoice_of_b, order
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=CLN_IN_FULL)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    """One of its own, for it loses a channel."""
+    with hop(request.param, request.config) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def money_counted() -> None:
+    """The money of the closed channel is on chain in the end."""
+
+
+def decided(testbed: Testbed, paying: "asyncio.Task[PaymentResult]") -> Predicate:
+    """The LSP claims the HTLC in a transaction of its own, which waits for a block once it is there."""
+
+    def missing() -> str | None:
+        return None if paying.done() else f"not by block {testbed.mine()}, mempool: {testbed.chain.mempool()}"
+
+    return Predicate("payment_decided", missing)
+
+
+async def closed_under(log: Following, key: HtlcKey) -> None:
+    """The node offers the HTLC again, now for its preimage only, or says that it is gone from where it was."""
+
+    def of_this(event: NodeEvent) -> bool:
+        match event:
+            case HtlcOffered(htlc):
+                return htlc.key == key
+            case HtlcGone(gone):
+                return gone == key
+        return False
+
+    await log.take(object, of_this)  # type: ignore[arg-type]
+
+
+async def test_a_channel_closed_under_a_held_htlc(testbed: Testbed) -> None:
+    [channel] = testbed["A"].channels()
+    async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        invoice = await invoice_of_b(testbed, a)
+        paying = asyncio.create_task(a.pay(order(invoice, slack_blocks=100)))
+        offer = (await log.take(HtlcOffered)).htlc
+        await in_thread(testbed["A"].force_close, channel)
+        await in_thread(testbed.mine, CLOSE_CONFIRMATIONS)
+        assert (await log.take(LinkClosed)).channel_id == offer.key.channel_id
+        await closed_under(log, offer.key)
+
+        paid = await lsp.pay(order(invoice, fee_limit_msat=offer.outgoing_amount_msat - AMOUNT_MSAT))
+        await lsp.answer(offer.key, Verdict.SETTLE, paid.preimage)
+        await in_thread(wait_for, decided(testbed, paying), 60)
+        result = await paying
+    assert (result.status, result.preimage) == (PaymentStatus.SUCCEEDED, paid.preimage)

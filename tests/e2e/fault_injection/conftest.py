@@ -1,0 +1,56 @@
+"""Scenarios under fire. Each is one of the family that its file is named after, and is counted as such."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness import money, scenarios
+from harness.pytest_plugin import running_testbed
+from harness.scenarios import Recorder
+from harness.testbed import Testbed
+from harness.topology import Topology, load
+from tests.support.implementations import CLN_IN_FULL, TOPOLOGIES
+from tests.support.payment_harness import Scene, restore
+
+from .steps import everybody_back
+
+LINE = ("A", "LSP_a", "router", "LSP_b", "B")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Known from the start, so that a scenario that cannot be run is counted too."""
+    item.user_properties.append((scenarios.FAMILY, item.path.stem.removeprefix("test_")))
+
+
+@pytest.fixture(scope="module")
+def topology() -> Topology:
+    """Two phones of one LSP, all of them quick to lose patience; a file may have another one."""
+    return load(TOPOLOGIES / "pocket.yaml")
+
+
+@pytest.fixture(scope="module", params=CLN_IN_FULL)
+def line_of_phones(request: pytest.FixtureRequest) -> Topology:
+    """The whole line, all of its nodes of one implementation."""
+    return load(TOPOLOGIES / "line-of-phones.yaml", dict.fromkeys(LINE, request.param))
+
+
+@pytest.fixture(scope="module")
+def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed]:
+    with running_testbed(topology, pytestconfig) as running:
+        yield running
+
+
+@pytest.fixture
+def scene(testbed: Testbed, record_property: Recorder) -> Iterator[Scene]:
+    yield Scene(testbed, money.count(testbed), record=record_property)
+    restore(testbed, testbed.phones.values())
+
+
+@pytest.fixture
+def line_scene(request: pytest.FixtureRequest, testbed: Testbed, record_property: Recorder) -> Iterator[Scene]:
+    """A scene in which whoever is struck comes back before the money is counted: only a failed test leaves a mess."""
+    scene = Scene(testbed, money.count(testbed), record=record_property)
+    failed_before = request.session.testsfailed
+    yield scene
+    if request.session.testsfailed > failed_before:
+        everybody_back(scene)

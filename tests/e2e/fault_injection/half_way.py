@@ -1,0 +1,62 @@
+"""Where an HTLC stands if its channel's link lets messages through one way only: in the middle of the exchange of
+commitments, where the two ends do not know the same.
+
+    giver    update_add_htlc, commitment_signed  -->             taker
+             <--  revoke_and_ack, commitment_signed
+             revoke_and_ack  -->                                 only now the HTLC is locked in
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.nodes.base import Channel, Node
+from harness.waits import Predicate
+from tests.support.payment_harness import Deal, Scene
+
+
+@dataclass(frozen=True)
+class HalfWay:
+    """An HTLC that is given over a phone's channel. given: whether the giver has sent it, by its own account."""
+
+    giver: Node
+    taker: Node
+    given: Callable[[], bool]
+
+    def stands(self, arrives: bool) -> Predicate:
+        """The giver has signed for the HTLC, and that is as far as it goes.
+
+        arrives: whether the taker gets it, so that it is the answer that is lost; else it has never heard of it.
+        """
+
+        def missing() -> str | None:
+            taken, kept = _between(self.taker, self.giver), _between(self.giver, self.taker)
+            if self.given() and taken.htlcs == arrives and not taken.htlcs_locked_in and not kept.htlcs_locked_in:
+                return None
+            return f"given: {self.given()}; {_told(self.taker, taken)}, {_told(self.giver, kept)}"
+
+        return Predicate("commitments_half_way", missing)
+
+
+def from_payer(scene: Scene, deal: Deal) -> HalfWay:
+    """The payment's own HTLC, from the payer to its LSP."""
+    return HalfWay(scene.a.node, scene.a.lsp, lambda: scene.a.node.parts_in_flight(deal.payment_hash) == 1)
+
+
+def to_payee(scene: Scene, _: Deal) -> HalfWay:
+    """The one from the payee's LSP to the payee. It is given once the LSP's component has let it pass."""
+    component = scene.testbed.lsp(scene.b.lsp.name)
+
+    def answers() -> int:
+        return sum(event["what"] == "answer resume" for event in component.events())
+
+    before = answers()
+    return HalfWay(scene.b.lsp, scene.b.node, lambda: answers() > before)
+
+
+def _between(node: Node, peer: Node) -> Channel:
+    """As the node sees it."""
+    return next(channel for channel in node.channels() if channel.peer_id == peer.node_id)
+
+
+def _told(node: Node, channel: Channel) -> str:
+    return f"{node.name} has {channel.htlcs} HTLCs, {channel.htlcs_locked_in} of them locked in"

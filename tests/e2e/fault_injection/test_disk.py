@@ -1,0 +1,123 @@
+"""The LSP's disk is full, or its database damaged, while it holds a payment: it says so, and no money is lost."""
+
+from collections.abc import Iterator
+
+import pytest
+from docker.models.containers import Container
+
+from harness.lsp import DATA_DIR
+from harness.topology import Topology
+from harness.waits import Predicate, interceptor_attached, wait_for
+from tests.support.implementations import CLN_IN_FULL, all_on
+from tests.support.payment_harness import Deal, Scene
+
+FILL = f"cat /dev/zero > {DATA_DIR}/filler; sync"
+EMPTY = f"rm {DATA_DIR}/filler"
+KEEP = f"cp {DATA_DIR}/lsp.sqlite* /tmp/"
+DAMAGE = f"dd if=/dev/urandom of={DATA_DIR}/lsp.sqlite bs=1000 seek=5 count=5 conv=notrunc"
+MEND = f"rm {DATA_DIR}/lsp.sqlite*; cp /tmp/lsp.sqlite* {DATA_DIR}/"
+
+
+@pytest.fixture(scope="module", params=CLN_IN_FULL)
+def topology(request: pytest.FixtureRequest) -> Topology:
+    return all_on(request.param, "small-disk.yaml")
+
+
+@pytest.fixture
+def disk(scene: Scene) -> Iterator[Container]:
+    """What fills and damages the LSP's disk."""
+    with scene.testbed.containers.beside(scene.testbed.lsp("LSP").name) as container:
+        yield container
+
+
+def sh(container: Container, script: str) -> None:
+    container.exec_run(["sh", "-c", script])
+
+
+def held(scene: Scene) -> Deal:
+    deal = scene.deal()
+    scene.b.unplug()
+    deal.hand_over()
+    scene.wait_for_htlcs(A=1, LSP=1)
+    return deal
+
+
+def assert_paid_when_the_payee_is_back(scene: Scene, deal: Deal) -> None:
+    wait_for(interceptor_attached(scene.testbed.lsp("LSP")), 60)
+    scene.b.plug()
+    deal.wait_until_paid()
+    scene.assert_paid(deal)
+
+
+class Log:
+    """What the LSP's component prints from now on."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._containers = scene.testbed.containers
+        self._service = scene.testbed.lsp("LSP").name
+        self._so_far = len(self._containers.logs(self._service))
+
+    def wait_for(self, words: str) -> None:
+        def missing() -> str | None:
+            said = self._containers.logs(self._service)[self._so_far :].decode()
+            return None if words in said else f"{said[-500:]!r}"
+
+        wait_for(Predicate("said", missing), 60)
+
+
+def wait_until_it_ends(scene: Scene) -> None:
+    """With an error, having done nothing."""
+    container = scene.testbed.containers.container(scene.testbed.lsp("LSP").name)
+    assert container.wait(timeout=60)["StatusCode"] == 2
+
+
+def test_disk_full_while_a_payment_is_held(scene: Scene, disk: Container) -> None:
+    """Nothing that it could not store is done; with room again it goes on by itself."""
+    deal = held(scene)
+    scene.fault("disk full")
+    log = Log(scene)
+    sh(disk, FILL)
+    scene.b.plug()
+
+    log.wait_for("lsp.sqlite cannot be written or read")
+    scene.wait_for_htlcs(A=1, LSP=1, B=0)
+
+    sh(disk, EMPTY)
+    assert_paid_when_the_payee_is_back(scene, deal)
+
+
+def test_started_on_a_full_disk_it_refuses(scene: Scene, disk: Container) -> None:
+    lsp = scene.testbed.lsp("LSP")
+    deal = held(scene)
+    scene.fault("disk full")
+    lsp.stop()
+    sh(disk, FILL)
+
+    log = Log(scene)
+    lsp.start()
+    wait_until_it_ends(scene)
+    log.wait_for("See to disk space and permissions; nothing was lost")
+    scene.wait_for_htlcs(A=1, LSP=1, B=0)
+
+    sh(disk, EMPTY)
+    lsp.start()
+    assert_paid_when_the_payee_is_back(scene, deal)
+
+
+def test_with_a_damaged_database_it_refuses(scene: Scene, disk: Container) -> None:
+    lsp = scene.testbed.lsp("LSP")
+    deal = held(scene)
+    scene.fault("database damaged")
+    lsp.stop()
+    sh(disk, KEEP)
+    sh(disk, DAMAGE)
+
+    log = Log(scene)
+    lsp.start()
+    wait_until_it_ends(scene)
+    log.wait_for("lsp.sqlite is damaged")
+    scene.wait_for_htlcs(A=1, LSP=1, B=0)
+
+    sh(disk, MEND)
+    lsp.start()
+    assert_paid_when_the_payee_is_back(scene, deal)

@@ -1,0 +1,86 @@
+"""A channel that is full of held HTLCs, whose LSP dies: each payment is paid once, or returned."""
+
+import pytest
+
+from asyncpay.lightning import PaymentStatus
+from asyncpay.wire.messages import BlockState
+from harness import faults
+from harness.lsp import Lsp
+from harness.moments import store_of
+from harness.topology import Topology
+from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
+from tests.support.implementations import CLN_IN_FULL, all_on
+from tests.support.payment_harness import Scene
+from tests.support.scripted_peer import Hold
+
+from .scripted_payer import ByHand, payer_by_hand
+
+SLOTS = 483
+"""How many HTLCs of one end a channel takes (BOLT 2)."""
+PARTS, PART_MSAT = 16, 10_000_000
+SIZES = (*[PARTS] * (SLOTS // PARTS), SLOTS % PARTS)
+"""Of how many parts each payment is: together they take every slot."""
+RETURNED = 5
+"""So many of the payments are cancelled, the others released."""
+ANSWERS_BEFORE_DEATH = 100
+PAY_SECONDS = 100
+HELD_SECONDS, DONE_SECONDS = 150, 300
+
+pytestmark = pytest.mark.full
+
+
+@pytest.fixture(scope="module", params=CLN_IN_FULL)
+def topology(request: pytest.FixtureRequest) -> Topology:
+    return all_on(request.param, "full-channel.yaml")
+
+
+def test_as_many_held_as_a_channel_takes(scene: Scene) -> None:
+    """LSP component and node are killed while all are held, and the component again in the midst of its answers."""
+    testbed, lsp = scene.testbed, scene.testbed.lsp("LSP")
+    with payer_by_hand(scene) as by_hand:
+        holds = [by_hand.hold(by_hand.invoice(parts * PART_MSAT)).ask() for parts in SIZES]
+        for hold, parts in zip(holds, SIZES, strict=True):
+            hold.pay(parts, timeout_seconds=PAY_SECONDS)
+        for hold, parts in zip(holds, SIZES, strict=True):
+            hold.update(BlockState.HELD, parts, timeout_seconds=HELD_SECONDS)
+        scene.wait_for_htlcs(A=SLOTS, LSP=SLOTS, B=0)
+        assert_no_room_for_more(scene, by_hand)
+
+        scene.fault("SIGKILL LSP node")
+        faults.kill(testbed, "LSP")
+        faults.come_back(testbed, "LSP")
+        wait_for(htlcs_held(lsp, SLOTS), HELD_SECONDS)
+        scene.fault("SIGKILL LSP component")
+        store_of(testbed, lsp).ask("Answer", ANSWERS_BEFORE_DEATH)
+        lsp.kill()
+        lsp.start()
+        wait_for(htlcs_held(lsp, SLOTS), HELD_SECONDS)
+
+        for hold in holds[RETURNED:]:
+            hold.announce(by_hand.payee)
+        wait_until_dead(scene, lsp)
+        scene.fault("SIGKILL LSP component")
+        lsp.start()
+        wait_for(interceptor_attached(lsp), HELD_SECONDS)
+        for hold in holds[:RETURNED]:
+            hold.cancel()
+        assert [each.result(DONE_SECONDS).status for each in holds[:RETURNED]] == [PaymentStatus.FAILED] * RETURNED
+        by_hand.assert_paid(*holds[RETURNED:])
+
+
+def assert_no_room_for_more(scene: Scene, by_hand: ByHand) -> None:
+    """One more payment does not even leave the payer."""
+    more: Hold = by_hand.hold(by_hand.invoice(PART_MSAT)).ask().pay()
+    assert more.result(60).status is PaymentStatus.FAILED
+    scene.wait_for_htlcs(A=SLOTS, LSP=SLOTS, B=0)
+    more.cancel()
+
+
+def wait_until_dead(scene: Scene, lsp: Lsp) -> None:
+    """The component has died of itself."""
+
+    def missing() -> str | None:
+        state = scene.testbed.containers.states()[lsp.name]
+        return None if state == "exited" else f"{lsp.name} is {state}"
+
+    wait_for(Predicate("dead", missing), HELD_SECONDS)

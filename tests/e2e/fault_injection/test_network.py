@@ -1,0 +1,101 @@
+"""Bad links at every step of the protocol: a payment is paid once, or returned in full where outcomes.py says why.
+
+The link is the phone's to its LSP, and with it goes that from the push gateway.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.phone import Phone
+from harness.topology import Topology
+from harness.toxiproxy import Way
+from harness.waits import Predicate, wait_for
+from tests.support.payment_harness import Deal, Scene
+
+from .cells import Cell, cells
+from .half_way import HalfWay, from_payer, to_payee
+from .outcomes import assert_ended
+from .steps import MOMENTS
+
+LINKS: dict[str, Callable[[Phone], None]] = {
+    "blackhole": Phone.blackhole,
+    "deaf": lambda phone: phone.blackhole(Way.DOWN),
+    "mute": lambda phone: phone.blackhole(Way.UP),
+    "2 s latency": lambda phone: phone.latency(2_000),
+    "resets": Phone.reset,
+    "1 kB a second": lambda phone: phone.bandwidth(1),
+}
+"""deaf and mute: a blackhole one way, which stops the exchange of commitments in its middle."""
+
+HALF_WAY: dict[Cell, Callable[[Scene, Deal], HalfWay]] = {
+    ("3-pay", "A", "deaf"): from_payer,
+    ("3-pay", "A", "mute"): from_payer,
+    ("7-let-go", "B", "deaf"): to_payee,
+    ("7-let-go", "B", "mute"): to_payee,
+}
+"""Where the HTLC goes over this very link, so that this is seen."""
+
+SLOW = ("2 s latency", "1 kB a second")
+"""Over such a link a payment gets through."""
+TOO_SLOW = {("1-request", "A", "1 kB a second")}
+"""It gets through here too, in minutes: the request takes 32 kB with its courier, and is repeated until it is answered.
+No test waits for that."""
+NEWS = 2
+"""Blocks that are mined while nothing gets through."""
+
+ALWAYS = {
+    ("3-pay", "A", "deaf"),
+    ("4-hand-over", "A", "2 s latency"),
+    ("5-pending", "B", "1 kB a second"),
+    ("7-let-go", "B", "mute"),
+    ("8-settle", "A", "resets"),
+}
+"""What `make test` takes."""
+
+TABLE = [(step, name, link) for step in MOMENTS for name in ("A", "B") for link in LINKS]
+
+
+@pytest.fixture(scope="module")
+def topology(line_of_phones: Topology) -> Topology:
+    return line_of_phones
+
+
+@pytest.fixture
+def scene(line_scene: Scene) -> Scene:
+    return line_scene
+
+
+@pytest.mark.parametrize(("step", "name", "link"), cells(TABLE, ALWAYS))
+def test_bad_link(scene: Scene, step: str, name: str, link: str) -> None:
+    phone = scene.testbed.phone(name)
+    scene.fault(f"{link} on {name}'s link")
+    with MOMENTS[step](scene, payee_sleeps=False) as standstill:
+        cell = (step, name, link)
+        half_way = HALF_WAY[cell](scene, standstill.deal) if cell in HALF_WAY else None
+        LINKS[link](phone)
+        standstill.let_go()
+        if half_way is not None:
+            wait_for(half_way.stands(arrives=(link == "deaf") == (half_way.giver is phone.node)), 60)
+        if link in SLOW and cell not in TOO_SLOW:
+            standstill.deal.wait_until("settled", timeout_seconds=180)
+        else:
+            wait_for(seen_by_the_others(scene, phone), 60)
+        phone.mend()
+        standstill.let_go()
+    assert_ended(scene, standstill.deal, step, name, link)
+
+
+def seen_by_the_others(scene: Scene, phone: Phone) -> Predicate:
+    """So long that every node but this phone's has followed the chain on."""
+    height_blocks = scene.testbed.chain.mine(NEWS)
+
+    def missing() -> str | None:
+        behind = [
+            n.name
+            for n in scene.testbed.nodes.values()
+            if n is not phone.node and n.info().height_blocks < height_blocks
+        ]
+        return f"{behind} are behind" if behind else None
+
+    return Predicate("seen_by_the_others", missing)

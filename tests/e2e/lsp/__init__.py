@@ -1,0 +1,1 @@
+"""One LSP's component on real nodes."""

@@ -1,0 +1,34 @@
+"""A pays B through the LSP of both, on each implementation."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness import money
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from tests.support.implementations import IMPLEMENTATIONS, topology_on
+from tests.support.scripted_peer import ScriptedPeer
+
+from .hold_harness import Scene
+
+
+@pytest.fixture(scope="package", params=IMPLEMENTATIONS)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with running_testbed(topology_on(request.param, "impatient-lsp.yaml", "LSP"), request.config) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def phones(testbed: Testbed) -> Iterator[tuple[ScriptedPeer, ScriptedPeer]]:
+    with ScriptedPeer(testbed, "A") as a, ScriptedPeer(testbed, "B") as b:
+        yield a, b
+
+
+@pytest.fixture
+def scene(testbed: Testbed, phones: tuple[ScriptedPeer, ScriptedPeer]) -> Iterator[Scene]:
+    a, b = phones
+    a.forget_failures()
+    scene = Scene(testbed, testbed.lsp("LSP"), a, b, money.count(testbed))
+    yield scene
+    scene.clear()

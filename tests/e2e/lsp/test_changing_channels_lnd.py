@@ -1,0 +1,185 @@
+"""The same on LND: a zero-conf channel is confirmed while the LSP holds a payment on it.
+
+LND never changes the id of a channel: a zero-conf channel keeps its alias. That a channel is to be closed it does not
+tell before the last HTLC has left; so a hold goes on until something else ends it, and the close comes after that.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from asyncpay.lightning import PaymentStatus
+from asyncpay.nodes.lnd import access
+from asyncpay.wire.messages import BlockState
+from harness import faults
+from harness.lsp import Lsp
+from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from harness.topology import Implementation
+from harness.waits import Predicate, htlcs_held, interceptor_attached, no_htlcs, wait_for
+from tests.support.component_crashes import restart
+from tests.support.implementations import all_on, with_arguments
+from tests.support.scripted_peer import Hold, ScriptedPeer
+
+pytestmark = pytest.mark.full
+
+CAPACITY_SAT, PUSH_SAT = 600_000, 100_000
+AMOUNT_MSAT = 200_000_000
+CONFIRMATIONS = 6
+PAYER_SAT = 10_000_000
+"""What A has for its channels and payments in all of these tests."""
+ZERO_CONF = ("--zero_conf", "--channel_type=anchors")
+
+
+@pytest.fixture(scope="module")
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    topology = all_on(Implementation.LND, "changing-channels.yaml")
+    for name in ("A", "LSP"):
+        topology = with_arguments(topology, name, "--protocol.option-scid-alias", "--protocol.zero-conf")
+    with running_testbed(topology, request.config) as running:
+        running.lsp("A").stop()
+        running.chain.send([(running["A"].new_address(), PAYER_SAT)])
+        running.mine()
+        yield running
+
+
+def call(testbed: Testbed, name: str, *arguments: str) -> Any:
+    """Run a command of the node's own command line."""
+    said = testbed.containers.output(name, [*testbed.cli(name), *arguments])
+    assert said.exit_code == 0, said.stdout + said.stderr
+    return json.loads(said.stdout)
+
+
+async def accept_zero_conf(testbed: Testbed) -> None:
+    """Say yes to every channel that somebody opens, without waiting for a block.
+
+    The stubs of this project lack `ChannelAcceptor`. A request begins with node_pubkey (33 bytes), chain_hash and
+    pending_chan_id (32 each); the answer is accept = 1, pending_chan_id = 2 and zero_conf = 11.
+    """
+    credentials = access.credentials(testbed.containers.read("LSP", f"{LND_DIR}/tls.cert"))
+    address = testbed.containers.address("LSP", GRPC_PORT)
+    async with grpc.aio.secure_channel(address, credentials, options=access.OPTIONS) as channel:
+        calls = access.with_macaroon(channel, testbed.containers.read("LSP", MACAROON))
+        asked = calls.stream_stream("/lnrpc.Lightning/ChannelAcceptor")()
+        async for request in asked:
+            assert request[:2] + request[35:37] + request[69:71] == b"\x0a\x21\x12\x20\x1a\x20"
+            await asked.write(b"\x08\x01" + b"\x12\x20" + request[71:103] + b"\x58\x01")
+
+
+class Changing:
+    """The channel of A's that changes, as the nodes see it."""
+
+    def __init__(self, testbed: Testbed, *options: str) -> None:
+        self.testbed = testbed
+        amounts = (f"--local_amt={CAPACITY_SAT}", f"--push_amt={PUSH_SAT}", "--private")
+        opened = call(testbed, "A", "openchannel", f"--node_key={testbed['LSP'].node_id}", *amounts, *options)
+        self.funding_txid = opened["funding_txid"]
+
+    def listed(self, name: str = "LSP") -> dict[str, Any] | None:
+        channels = call(self.testbed, name, "listchannels")["channels"]
+        return next((each for each in channels if each["channel_point"].startswith(self.funding_txid)), None)
+
+    def wait_until(self, what: str, is_so: Callable[[dict[str, Any]], bool]) -> None:
+        for name in ("A", "LSP"):
+
+            def missing(name: str = name) -> str | None:
+                listed = self.listed(name)
+                return None if listed is not None and is_so(listed) else f"{name} lists {listed}"
+
+            wait_for(Predicate(what, missing), 60)
+
+    def wait_until_gone(self) -> None:
+        """Neither end lists it as open: it is closed, or its closing transaction waits for a block."""
+        for name in ("A", "LSP"):
+            gone = Predicate("closed", lambda name=name: f"{name} lists it" if self.listed(name) else None)
+            wait_for(gone, 60)
+
+    def close(self) -> None:
+        """Ask A's node to close it by agreement, whatever is on it, and do not wait."""
+        point = (self.listed("A") or {})["channel_point"]
+        said = self.testbed.containers.output("A", [*self.testbed.cli("A"), "closechannel", f"--chan_point={point}"])
+        assert said.exit_code == 0, said.stdout + said.stderr
+
+
+def in_the_graph_of_a(testbed: Testbed) -> Predicate:
+    """A's node can route over both of its channels: a new one is in LND's graph only after LND calls it active."""
+
+    def missing() -> str | None:
+        a = testbed["A"]
+        known = sum(end == a.node_id for _, end in a.policies())
+        return None if known == 2 else f"A knows {known} of its channels"
+
+    return Predicate("in_the_graph_of_a", missing)
+
+
+@pytest.fixture
+def channel(testbed: Testbed, a: ScriptedPeer, request: pytest.FixtureRequest) -> Iterator[Changing]:
+    """A zero-conf channel without a confirmation; in the end it is closed."""
+    accepting = a.start(accept_zero_conf(testbed))
+    options = ZERO_CONF + request.param if hasattr(request, "param") else ZERO_CONF
+    opened: list[Changing] = []
+
+    def missing() -> str | None:
+        try:
+            opened.append(Changing(testbed, *options))
+        except AssertionError as error:  # until the LSP's LND has taken up our stream
+            return f"{error}; {accepting}"
+        return None
+
+    wait_for(Predicate("channel_opened", missing), 30)
+    accepting.cancel()
+    opened[0].wait_until("usable", lambda each: each["active"])
+    wait_for(in_the_graph_of_a(testbed))
+    yield opened[0]
+    if opened[0].listed() is not None:
+        opened[0].close()
+    opened[0].wait_until_gone()
+    testbed.mine(CONFIRMATIONS)
+    wait_for(testbed.at_height(testbed.chain.height_blocks))
+
+
+def held(a: ScriptedPeer, b: ScriptedPeer) -> Hold:
+    return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay().update(BlockState.HELD)
+
+
+def balances_msat(testbed: Testbed) -> dict[str, int]:
+    wait_for(no_htlcs(list(testbed.nodes.values())))
+    return {name: node.channel_balance_msat() for name, node in testbed.nodes.items()}
+
+
+@pytest.mark.parametrize("channel", [(), ("--scid_alias",)], ids=["zero-conf", "zero-conf-scid-alias"], indirect=True)
+@pytest.mark.parametrize("restarts", ["nothing", "component", "node"])
+def test_a_zero_conf_channel_is_confirmed_while_it_holds(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, channel: Changing, restarts: str
+) -> None:
+    before = balances_msat(testbed)
+    hold = held(a, b)
+    first = channel.listed()
+    assert first is not None
+    assert first["zero_conf_confirmed_scid"] == "0"
+
+    testbed.mine(CONFIRMATIONS)
+    channel.wait_until("confirmed", lambda each: each["zero_conf_confirmed_scid"] != "0")
+    now = channel.listed()
+    assert now is not None
+    assert now["chan_id"] == first["chan_id"]
+    if restarts == "component":
+        lsp.kill()
+        restart(lsp)
+    elif restarts == "node":
+        faults.kill(testbed, "LSP")
+        faults.come_back(testbed, "LSP")
+        wait_for(interceptor_attached(lsp), 90)
+
+    wait_for(htlcs_held(lsp, 1), 60)
+    (block,) = (each for each in lsp.status()["blocks"] if each["unblock_hash"] == hold.request.unblock_hash.hex())
+    assert (block["stage"], len(block["parts"])) == ("held", 1)
+    hold.release(b)
+    result = hold.result()
+    assert result.status is PaymentStatus.SUCCEEDED
+    moved = {name: msat - before[name] for name, msat in balances_msat(testbed).items()}
+    assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}

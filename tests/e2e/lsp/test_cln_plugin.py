@@ -1,0 +1,116 @@
+"""What the plugin inside Core Lightning does by itself: when its process is away, near an expiry, and when it dies."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from asyncpay.lightning import PaymentStatus
+from asyncpay.nodes.cln.plugin import ATTACH_SECONDS, MARGIN_BLOCKS
+from asyncpay.wire.messages import BlockState
+from harness import faults, money
+from harness.lsp import Lsp
+from harness.money import Money
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from harness.topology import Implementation
+from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
+from tests.support.component_crashes import restart
+from tests.support.implementations import topology_on
+from tests.support.scripted_peer import Hold, ScriptedPeer
+
+AMOUNT_MSAT = 1_600_000
+KILL_PLUGIN = """
+import os, pathlib, signal
+for process in pathlib.Path("/proc").glob("[0-9]*"):
+    if b"/nodes/cln/plugin.py" in (process / "cmdline").read_bytes() and process.name != str(os.getpid()):
+        if b"lightningd" not in (process / "comm").read_bytes():
+            os.kill(int(process.name), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with running_testbed(topology_on(Implementation.CLN, "phones.yaml", "LSP"), request.config) as running:
+        yield running
+
+
+def held(a: ScriptedPeer, b: ScriptedPeer, **options: int) -> Hold:
+    """A payment of A's to B that the LSP holds."""
+    return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay(**options).update(BlockState.HELD)
+
+
+def assert_paid_once(testbed: Testbed, before: Money, hold: Hold) -> None:
+    result = hold.result()
+    assert result.status is PaymentStatus.SUCCEEDED
+    moved = money.count(testbed).moved_since(before)
+    assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
+
+
+def test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    hold = held(a, b)
+    lsp.kill()
+    unknown = a.run(a.pay(b.invoice(AMOUNT_MSAT), timeout_seconds=1))
+    assert unknown.status is PaymentStatus.FAILED  # after the plugin's ten seconds, in which nobody came
+    assert not hold.payment.done()
+
+    restart(lsp)
+    wait_for(htlcs_held(lsp, 1))
+    hold.release(b)
+    assert_paid_once(testbed, before, hold)
+
+
+def test_a_process_that_comes_in_time_gets_what_came_before_it(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    lsp.kill()
+    payment = a.start(a.pay(b.invoice(AMOUNT_MSAT)))
+
+    def missing() -> str | None:
+        return None if any(channel.htlcs for channel in testbed["LSP"].channels()) else "no HTLC yet"
+
+    wait_for(Predicate("htlc_at_the_lsp", missing), ATTACH_SECONDS)
+    restart(lsp)
+    assert payment.result(60).status is PaymentStatus.SUCCEEDED
+
+
+def test_near_its_expiry_an_htlc_is_failed_though_the_process_is_dead(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    hold = held(a, b, slack_blocks=0)
+    expiry = next(iter(lsp.status()["blocks"][-1]["parts"]))["incoming_expiry"]
+    lsp.kill()
+    testbed.mine(expiry - MARGIN_BLOCKS - 1 - testbed.chain.height_blocks)
+    assert not hold.payment.done()
+
+    testbed.mine()
+    assert hold.result().status is PaymentStatus.FAILED
+    assert money.count(testbed) == before
+    restart(lsp)
+    hold.update(BlockState.FAILED_BACK)
+
+
+def test_a_plugin_that_is_killed_lets_go_of_what_it_holds_and_lightningd_stops(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    """Nothing can be done about it from outside lightningd, so this is what happens: it continues what was held, as if
+    it had been released, and stops, for the plugin is important. Mostly it is gone before the HTLC has left, and after
+    its restart that goes back to A; else B is paid without a release. The hold is lost either way, and no money is.
+    """
+    hold = held(a, b)
+    testbed.containers.output("LSP", ["python3", "-c", KILL_PLUGIN])
+
+    def missing() -> str | None:
+        state = testbed.containers.states()["LSP"]
+        return None if state == "exited" else f"lightningd is {state}"
+
+    wait_for(Predicate("lightningd_stopped", missing))
+    faults.come_back(testbed, "LSP")
+    wait_for(interceptor_attached(lsp), 60)
+    if hold.result().status is PaymentStatus.FAILED:
+        assert money.count(testbed) == before
+    else:
+        assert_paid_once(testbed, before, hold)
+    a.forget_failures()
+    assert testbed.pay("A", "B", AMOUNT_MSAT).amount_msat == AMOUNT_MSAT

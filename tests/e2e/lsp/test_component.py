@@ -1,0 +1,104 @@
+"""The LSP's component beside a real node: payments that nobody asked to hold pass it, and it comes and goes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import faults, money, status
+from harness.errors import PaymentError
+from harness.lsp import Lsp
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from harness.waits import Predicate, interceptor_attached, wait_for
+from tests.support.implementations import CLN_IN_FULL, topology_on
+
+AMOUNT_MSAT = 1_234_567
+
+
+@pytest.fixture(scope="module", params=CLN_IN_FULL)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with running_testbed(topology_on(request.param, "two-lsps.yaml", "LSP_a", "LSP_b"), request.config) as running:
+        yield running
+
+
+def resumed(lsp: Lsp) -> int:
+    """How many HTLCs the component has let pass so far."""
+    return sum(event["what"] == "answer resume" for event in lsp.events())
+
+
+def pay_and_count(testbed: Testbed) -> None:
+    """A pays B across both components, and everybody has what an ordinary payment leaves them."""
+    before = money.count(testbed)
+    resumed_before = {node: resumed(lsp) for node, lsp in testbed.lsps.items()}
+
+    payment = testbed.pay("A", "B", AMOUNT_MSAT)
+
+    moved = money.count(testbed).moved_since(before)
+    assert moved["A"] == -AMOUNT_MSAT - payment.fee_msat
+    assert moved["B"] == AMOUNT_MSAT
+    assert moved["LSP_a"] + moved["LSP_b"] == payment.fee_msat > 0
+
+    def missing() -> str | None:
+        seen = {node: resumed(lsp) - resumed_before[node] for node, lsp in testbed.lsps.items()}
+        return None if seen == {"LSP_a": 1, "LSP_b": 1} else f"resumed: {seen}"
+
+    wait_for(Predicate("resumed_once_by_each", missing))
+
+
+def test_an_unblocked_payment_crosses_both_components_untouched(testbed: Testbed) -> None:
+    pay_and_count(testbed)
+    assert [lsp.status()["blocks"] for lsp in testbed.lsps.values()] == [[], []]
+
+
+@pytest.mark.parametrize("end", [Lsp.kill, Lsp.stop], ids=["killed", "stopped"])
+def test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_again(testbed: Testbed, end) -> None:
+    lsp = testbed.lsp("LSP_b")
+    before = money.count(testbed)
+    end(lsp)
+    try:
+        assert (lsp.events()[-1]["what"] == "stopped") == (end is Lsp.stop)
+        absent = [component for component in status.look(testbed).components if not component.attached]
+        assert [(component.name, component.problem) for component in absent] == [
+            ("LSP_b-lsp", "its container is exited")
+        ]
+        with pytest.raises(PaymentError):
+            testbed.pay("A", "B", AMOUNT_MSAT)
+        assert set(money.count(testbed).moved_since(before).values()) == {0}
+    finally:
+        lsp.start()
+        wait_for(interceptor_attached(lsp))
+    testbed.containers.output("A", [*testbed.cli("A"), "resetmc"])  # A avoids for an hour who failed its payment
+    pay_and_count(testbed)
+
+
+def test_a_certificate_that_its_node_made_anew_is_read_again(testbed: Testbed) -> None:
+    if "tls_certificate" not in testbed["LSP_b"].access("", ""):
+        return  # this implementation is reached without one
+    files = ["/root/.lnd/tls.cert", "/root/.lnd/tls.key"]
+    before = testbed.containers.read("LSP_b", files[0])
+    assert testbed.containers.run("LSP_b", ["rm", *files]) == 0
+    faults.stop(testbed, "LSP_b")
+    faults.come_back(testbed, "LSP_b")
+    assert testbed.containers.read("LSP_b", files[0]) != before
+    wait_for(interceptor_attached(testbed.lsp("LSP_b")))
+    testbed.containers.output("A", [*testbed.cli("A"), "resetmc"])
+    pay_and_count(testbed)
+
+
+def test_the_command_line_shows_components(testbed: Testbed) -> None:
+    def run(*arguments: str) -> str:
+        command = [str(Path(sys.executable).with_name("testbed")), arguments[0], "-t", testbed.name, *arguments[1:]]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    components = json.loads(run("status", "--json"))["components"]
+    assert [(c["name"], c["node"], c["attached"]) for c in components] == [
+        ("LSP_a-lsp", "LSP_a", True),
+        ("LSP_b-lsp", "LSP_b", True),
+    ]
+    assert "LSP_b-lsp" in run("status")
+    assert json.loads(run("exec", "LSP_a-lsp", "--", "status", "--json"))["healthy"]
+    assert testbed["LSP_a"].node_id in run("logs", "LSP_a-lsp")

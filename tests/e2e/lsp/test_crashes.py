@@ -1,0 +1,221 @@
+"""The LSP's component and its node, killed at the worst moments: no hold, no decision and no money is lost."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+
+from asyncpay.engine.lsp.stages import Stage
+from asyncpay.lightning import PaymentResult, PaymentStatus
+from asyncpay.wire.messages import BlockState
+from harness import faults, money
+from harness.lsp import Lsp
+from harness.money import Money
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
+from tests.support.component_crashes import ATTACH_SECONDS, crash_before, restart, wait_for_death
+from tests.support.implementations import IMPLEMENTATIONS, capabilities, topology_on
+from tests.support.scripted_peer import Hold, ScriptedPeer
+
+AMOUNT_MSAT = 1_600_000
+
+
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with running_testbed(topology_on(request.param, "one-lsp.yaml", "LSP"), request.config) as running:
+        yield running
+
+
+def held(a: ScriptedPeer, b: ScriptedPeer, parts: int = 1) -> Hold:
+    """A payment of A's to B, all parts of which the LSP holds."""
+    return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay(parts).update(BlockState.HELD, parts)
+
+
+def assert_paid_once(testbed: Testbed, before: Money, result: PaymentResult) -> None:
+    """B has the amount, the LSP its fee, and A paid just that."""
+    assert result.status is PaymentStatus.SUCCEEDED
+    moved = money.count(testbed).moved_since(before)
+    assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
+    assert result.fee_msat > 0
+
+
+def assert_returned(testbed: Testbed, before: Money, result: PaymentResult) -> None:
+    """Nobody has paid anything."""
+    assert result.status is PaymentStatus.FAILED
+    assert set(money.count(testbed).moved_since(before).values()) == {0}
+
+
+def test_killed_while_it_holds(testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money) -> None:
+    hold = held(a, b, parts=2)
+    lsp.kill()
+
+    restart(lsp)
+    wait_for(htlcs_held(lsp, 2))
+    hold.release(b)
+
+    assert_paid_once(testbed, before, hold.result())
+    hold.update(BlockState.SETTLED, 2)
+
+
+@pytest.mark.parametrize("answered", [0, 1])
+def test_killed_after_the_release_was_stored_and_some_parts_were_answered(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money, answered: int
+) -> None:
+    hold = held(a, b, parts=2)
+    crash_before(testbed, lsp, "Answer", answered + 1)
+    wait_for(htlcs_held(lsp, 2))
+    hold.show_pid(b)
+    wait_for_death(testbed, lsp)
+
+    restart(lsp)
+
+    assert_paid_once(testbed, before, hold.result())
+    hold.update(BlockState.SETTLED, 2)
+
+
+def test_killed_after_the_fail_back_was_stored(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    hold = held(a, b)
+    crash_before(testbed, lsp, "Answer")
+    wait_for(htlcs_held(lsp, 1))
+    hold.cancel()
+    wait_for_death(testbed, lsp)
+    assert not hold.payment.done()
+
+    restart(lsp)
+
+    assert_returned(testbed, before, hold.result())
+    hold.update(BlockState.FAILED_BACK)
+
+
+def test_killed_after_a_request_was_accepted_and_before_it_said_so(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    crash_before(testbed, lsp, "SendToClient")
+    hold = Hold(a, "LSP", b.invoice(AMOUNT_MSAT))
+    a.send(hold.lsp_id, hold.request)
+    wait_for_death(testbed, lsp)
+    restart(lsp)
+    hold.stage(Stage.ACCEPTED)
+
+    hold.ask().pay().update(BlockState.HELD)
+    hold.release(b)
+
+    assert_paid_once(testbed, before, hold.result())
+
+
+def test_killed_while_its_node_is_down(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    hold = held(a, b, parts=2)
+    faults.kill(testbed, "LSP")
+    lsp.kill()
+
+    lsp.start()
+    faults.come_back(testbed, "LSP")
+    wait_for(htlcs_held(lsp, 2), ATTACH_SECONDS)
+    hold.release(b)
+
+    assert_paid_once(testbed, before, hold.result())
+
+
+@pytest.mark.full
+def test_killed_with_its_node_and_back_long_after_it(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    """What comes anew is not kept waiting: on Core Lightning it fails after ten seconds. What was held is not anew."""
+    hold = held(a, b)
+    faults.kill(testbed, "LSP")
+    lsp.kill()
+
+    faults.come_back(testbed, "LSP")
+    new = a.run(a.pay(b.invoice(AMOUNT_MSAT), timeout_seconds=1))
+    assert new.status is PaymentStatus.FAILED
+    assert not hold.payment.done()
+    restart(lsp)
+    wait_for(htlcs_held(lsp, 1), ATTACH_SECONDS)
+    hold.release(b)
+
+    assert_paid_once(testbed, before, hold.result())
+
+
+def test_its_node_is_killed_while_it_holds(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    hold = held(a, b, parts=2)
+    faults.kill(testbed, "LSP")
+
+    faults.come_back(testbed, "LSP")
+    wait_for(htlcs_held(lsp, 2), ATTACH_SECONDS)
+    hold.release(b)
+
+    assert_paid_once(testbed, before, hold.result())
+
+
+def test_its_node_is_killed_and_the_release_comes_before_the_payer_is_back(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    hold = held(a, b)
+    with a.away():
+        faults.kill(testbed, "LSP")
+        faults.come_back(testbed, "LSP")
+        wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
+        offered_again = bool(capabilities(testbed, "LSP").reoffers_without_payer)
+        wait_for(htlcs_held(lsp, int(offered_again)))
+        hold.release(b)
+        hold.stage(Stage.SETTLED if offered_again else Stage.DUE)
+
+    assert_paid_once(testbed, before, hold.outcome())
+    hold.ask().update(BlockState.SETTLED)
+
+
+def test_a_release_that_it_was_not_there_to_hear_is_repeated(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    hold = held(a, b)
+    lsp.kill()
+    hold.show_pid(b)
+    restart(lsp)
+    wait_for(htlcs_held(lsp, 1))
+    hold.stage(Stage.HELD)
+
+    hold.release(b)
+
+    assert_paid_once(testbed, before, hold.result())
+
+
+def test_killed_before_it_lets_an_ordinary_payment_pass(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    crash_before(testbed, lsp, "Answer")
+    payment = a.start(a.pay(b.invoice(AMOUNT_MSAT)))
+    wait_for_death(testbed, lsp)
+    assert not payment.done()
+
+    restart(lsp)
+
+    assert_paid_once(testbed, before, payment.result(60))
+
+
+def test_killed_while_an_ordinary_payment_is_on_its_way(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    invoice = b.invoice(AMOUNT_MSAT)
+    passed_before = passed(lsp)
+    faults.freeze(testbed, "B")
+    try:
+        payment: Future[PaymentResult] = a.start(a.pay(invoice))
+        wait_for(Predicate("passed", lambda: None if passed(lsp) > passed_before else "it has not passed yet"))
+        lsp.kill()
+        restart(lsp)
+    finally:
+        faults.thaw(testbed, "B")
+
+    assert_paid_once(testbed, before, payment.result(60))
+
+
+def passed(lsp: Lsp) -> int:
+    """How many HTLCs the component has let pass so far."""
+    return sum(event["what"] == "answer resume" for event in lsp.events())

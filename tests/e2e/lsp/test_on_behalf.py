@@ -1,0 +1,377 @@
+"""The payer is away when the payee releases: the LSP pays in its place and claims what it holds. Never twice, never at
+a loss.
+
+LND forwards nothing whose payer is away. So if the LSP was given the invoice it pays that itself.
+"""
+
+import json
+import secrets
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from asyncpay.engine.lsp.stages import Stage
+from asyncpay.lightning import Invoice, PaymentStatus
+from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, Payment
+from asyncpay.wire.messages import BlockState, BlockStatus
+from harness import faults, money
+from harness.errors import NodeError
+from harness.lsp import Lsp
+from harness.money import Money
+from harness.nodes.base import Policy
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from harness.topology import load
+from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
+from tests.support.component_crashes import ATTACH_SECONDS, crash_before, restart, wait_for_death
+from tests.support.implementations import TOPOLOGIES
+from tests.support.scripted_peer import SLACK_BLOCKS, Hold, ScriptedPeer
+
+AMOUNT_MSAT = 36_000_000
+"""Three parts of it bring enough each (policy on_behalf_min_part_msat)."""
+
+
+@pytest.fixture(scope="module")
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with running_testbed(load(TOPOLOGIES / "on-behalf.yaml"), request.config) as running:
+        yield running
+
+
+@pytest.fixture
+def via(testbed: Testbed) -> list[bytes]:
+    """B's way to A's LSP."""
+    return [bytes.fromhex(testbed["router"].node_id)]
+
+
+def held(
+    a: ScriptedPeer, invoice: Invoice, /, parts: int = 1, slack_blocks: int = SLACK_BLOCKS, **changes: Any
+) -> Hold:
+    """A payment of A's whose parts the LSP holds, and whose invoice it knows."""
+    hold = Hold(a, "LSP", invoice, **{"invoice": invoice.text} | changes)
+    return hold.ask().pay(parts, slack_blocks=slack_blocks).update(BlockState.HELD, parts)
+
+
+def lncli(testbed: Testbed, node: str, *arguments: str) -> Any:
+    """What the node's own command line answers. NodeError, which waits bear with, if it does not."""
+    said = testbed.containers.output(node, [*testbed.cli(node), *arguments])
+    if not said.stdout:
+        raise NodeError(f"{node}: lncli {arguments[0]}: {said.stderr}")
+    return json.loads(said.stdout)
+
+
+def own_payment(testbed: Testbed, hold: Hold) -> str | None:
+    """How the one payment of this hash that the LSP's node ever made stands; None if it made none."""
+    payments = lncli(testbed, "LSP", "listpayments", "--include_incomplete")["payments"]
+    found = [payment["status"] for payment in payments if payment["payment_hash"] == hold.invoice.payment_hash.hex()]
+    assert len(found) <= 1
+    return next(iter(found), None)
+
+
+def own_payment_is(testbed: Testbed, hold: Hold, status: str) -> Predicate:
+    """The LSP's own payment stands there."""
+
+    def missing() -> str | None:
+        seen = own_payment(testbed, hold)
+        return None if seen == status else f"it is {seen}"
+
+    return Predicate(f"own_payment_{status}", missing)
+
+
+def noted(lsp: Lsp, hold: Hold, what: str) -> Predicate:
+    """The LSP's log says this of the payment."""
+    payment_hash = hold.invoice.payment_hash.hex()
+
+    def missing() -> str | None:
+        said = [event["what"] for event in lsp.events() if payment_hash in event.get("payment_hashes", ())]
+        return None if what in said else f"it says {said}"
+
+    return Predicate(f"noted_{what.replace(' ', '_')}", missing)
+
+
+def router_policy(testbed: Testbed) -> Policy:
+    """What the router takes for a payment to B, as the LSP knows it."""
+    (channel,) = testbed["B"].channels()
+    return testbed["LSP"].policies()[channel.short_channel_id, testbed["router"].node_id]
+
+
+def assert_paid_once(testbed: Testbed, before: Money, hold: Hold) -> None:
+    """A has its proof. B has the amount, the router its fee for one payment, the LSP the rest, and that is a gain."""
+    result = hold.outcome()
+    assert result.status is PaymentStatus.SUCCEEDED
+    router_fee_msat = router_policy(testbed).fee_msat(AMOUNT_MSAT)
+    moved = money.count(testbed).moved_since(before)
+    assert moved == {
+        "A": -AMOUNT_MSAT - result.fee_msat,
+        "LSP": result.fee_msat - router_fee_msat,
+        "router": router_fee_msat,
+        "B": AMOUNT_MSAT,
+    }
+    assert moved["LSP"] > 0
+    hold.ask().update(BlockState.SETTLED, hold.parts)
+
+
+def assert_returned(testbed: Testbed, before: Money, hold: Hold) -> None:
+    """Nobody has paid anything."""
+    assert hold.outcome().status is PaymentStatus.FAILED
+    assert money.count(testbed) == before
+    hold.ask().update(BlockState.FAILED_BACK, hold.parts)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_b_is_paid_while_a_is_away(
+    testbed: Testbed, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money, parts: int
+) -> None:
+    hold = held(a, b.invoice(AMOUNT_MSAT), parts)
+    with a.away():
+        hold.release(b, via).stage(Stage.CLAIMED)
+        assert own_payment(testbed, hold) == "SUCCEEDED"
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_killed_before_it_pays(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+) -> None:
+    hold = held(a, b.invoice(AMOUNT_MSAT))
+    crash_before(testbed, lsp, "PayOnBehalf")
+    with a.away():
+        hold.show_pid(b, via)
+        wait_for_death(testbed, lsp)
+        assert own_payment(testbed, hold) is None
+        restart(lsp)
+        hold.stage(Stage.CLAIMED)
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_killed_while_it_pays(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+) -> None:
+    slow = SlowPayee(b)
+    hold = held(a, slow.invoice)
+    with a.away():
+        hold.release(b, via)
+        slow.wait_until_accepted()
+        lsp.kill()
+        slow.settle()
+        wait_for(own_payment_is(testbed, hold, "SUCCEEDED"))
+        restart(lsp)
+        hold.stage(Stage.CLAIMED)
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_its_node_is_killed_while_it_pays(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+) -> None:
+    slow = SlowPayee(b)
+    hold = held(a, slow.invoice, parts=2)
+    with a.away():
+        hold.release(b, via)
+        slow.wait_until_accepted()
+        faults.kill(testbed, "LSP")
+        slow.settle()
+        faults.come_back(testbed, "LSP")
+        wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
+        hold.stage(Stage.CLAIMED)
+        wait_for(htlcs_held(lsp, 0))  # LND offers them again only when A is back
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_killed_after_it_paid_and_before_it_claims(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+) -> None:
+    hold = held(a, b.invoice(AMOUNT_MSAT), parts=3)
+    crash_before(testbed, lsp, "Answer", 2)
+    wait_for(htlcs_held(lsp, 3))
+    with a.away():
+        hold.show_pid(b, via)
+        wait_for_death(testbed, lsp)
+        assert own_payment(testbed, hold) == "SUCCEEDED"
+        restart(lsp)
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_its_node_is_killed_after_it_claimed(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+) -> None:
+    hold = held(a, b.invoice(AMOUNT_MSAT))
+    with a.away():
+        hold.release(b, via).stage(Stage.CLAIMED)
+        faults.kill(testbed, "LSP")
+        faults.come_back(testbed, "LSP")
+        wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_nothing_goes_back_while_its_own_payment_may_succeed(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+) -> None:
+    slow = SlowPayee(b)
+    hold = held(a, slow.invoice, release_by_height=testbed.chain.height_blocks + 1)
+    with a.away():
+        hold.release(b, via)
+        slow.wait_until_accepted()
+        mine(testbed, lsp, 2)
+        hold.stage(Stage.PAYING)
+        wait_for(htlcs_held(lsp, 1))
+        slow.cancel()
+        hold.stage(Stage.FAILED_BACK)
+        assert own_payment(testbed, hold) == "FAILED"
+
+    assert_returned(testbed, before, hold)
+
+
+def test_its_own_payment_fails_and_a_does_not_come_in_time(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+) -> None:
+    slow = SlowPayee(b)
+    hold = held(a, slow.invoice, release_by_height=testbed.chain.height_blocks + 1)
+    slow.cancel()
+    with a.away():
+        hold.release(b, via)
+        wait_for(own_payment_is(testbed, hold, "FAILED"))
+        hold.stage(Stage.DUE)
+        mine(testbed, lsp)
+        wait_for(htlcs_held(lsp, 1))
+        mine(testbed, lsp)
+        hold.stage(Stage.FAILED_BACK)
+
+    assert_returned(testbed, before, hold)
+
+
+def test_its_own_payment_fails_and_a_comes_back(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+) -> None:
+    slow = SlowPayee(b)
+    hold = held(a, slow.invoice)
+    slow.cancel()
+    with a.away():
+        hold.release(b, via)
+        wait_for(own_payment_is(testbed, hold, "FAILED"))
+        hold.stage(Stage.DUE)
+        wait_for(htlcs_held(lsp, 1))
+
+    hold.stage(Stage.RETURNED)  # B itself has refused it
+    assert_returned(testbed, before, hold)
+
+
+def test_too_dear_a_way_is_not_taken_and_the_payment_waits_for_a(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+) -> None:
+    hold = held(a, b.invoice(AMOUNT_MSAT))
+    usual = router_policy(testbed)
+    with a.away():  # if A heard of the fee, it would go on paying it: nobody tells A that it was taken back
+        set_router_fee(testbed, Policy(usual.fee_base_msat + 1, usual.fee_ppm))
+        hold.release(b, via)
+        wait_for(noted(lsp, hold, "payment on behalf failed"))
+        hold.stage(Stage.DUE)
+        wait_for(htlcs_held(lsp, 1))
+        assert own_payment(testbed, hold) is None
+        set_router_fee(testbed, usual)
+
+    assert_paid_once(testbed, before, hold)
+
+
+def test_without_the_invoice_the_payment_waits_for_a(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+) -> None:
+    hold = held(a, b.invoice(AMOUNT_MSAT), parts=2, invoice=None)
+    with a.away():
+        hold.release(b, via).stage(Stage.DUE)
+        mine(testbed, lsp)
+        wait_for(htlcs_held(lsp, 2))
+        hold.stage(Stage.DUE)
+        assert own_payment(testbed, hold) is None
+
+    assert hold.outcome().status is PaymentStatus.SUCCEEDED
+    moved = money.count(testbed).moved_since(before)
+    assert (moved["B"], moved["A"]) == (AMOUNT_MSAT, -AMOUNT_MSAT - hold.outcome().fee_msat)
+    assert moved["LSP"] > 0
+
+
+def test_an_invoice_with_a_blinded_path_is_refused_and_nobody_pays(
+    testbed: Testbed, a: ScriptedPeer, b: ScriptedPeer, before: Money
+) -> None:
+    """LND holds the final CLTV delta of such a path to no limit. Asked for on behalf, and directly."""
+    path = ["--blind", "--min_real_blinded_hops=0", "--num_blinded_hops=0", "--cltv_expiry_delta=1000"]
+    text = lncli(testbed, "B", "addinvoice", f"--amt_msat={AMOUNT_MSAT}", *path)["payment_request"]
+    invoice = a.run(a.node.decode_invoice(text))
+    assert invoice.has_blinded_paths
+    hold = Hold(a, "LSP", invoice, invoice=text).ask(BlockStatus.BAD_VALUE)
+    height_blocks = testbed.chain.height_blocks
+
+    for limit in ({"slack_blocks": 10}, {"cltv_limit_blocks": 200}, {"latest_expiry": height_blocks + 200}):
+        order = Payment(invoice=invoice, amount_msat=AMOUNT_MSAT, fee_limit_msat=AMOUNT_MSAT, **limit)
+        result = a.run(a.node.pay(order))
+        assert (result.status, result.failure) == (PaymentStatus.FAILED, BLINDED_PATHS_REFUSED)
+
+    assert own_payment(testbed, hold) is None
+    assert a.run(a.node.look_up_payment(invoice.payment_hash)).status is PaymentStatus.UNKNOWN
+    assert money.count(testbed) == before
+
+
+def test_a_route_that_locks_too_long_is_not_sent(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+) -> None:
+    """What A's HTLC leaves to the LSP is less than the margin and the way to B: nothing leaves, and A is waited for."""
+    hold = held(a, b.invoice(AMOUNT_MSAT), slack_blocks=80)
+    with a.away():
+        hold.release(b, via)
+        wait_for(noted(lsp, hold, "payment on behalf failed"))
+        hold.stage(Stage.DUE)
+        assert own_payment(testbed, hold) is None
+
+    assert_paid_once(testbed, before, hold)
+
+
+class SlowPayee:
+    """B accepts a payment, and takes its time to settle or cancel it (LND: a hold invoice)."""
+
+    def __init__(self, payee: ScriptedPeer) -> None:
+        self._testbed, self._name = payee.testbed, payee.name
+        self._preimage = secrets.token_bytes(32)
+        self._hash = sha256(self._preimage).hexdigest()
+        said = lncli(self._testbed, self._name, "addholdinvoice", f"--amt_msat={AMOUNT_MSAT}", self._hash)
+        self.invoice = payee.run(payee.node.decode_invoice(said["payment_request"]))
+
+    def wait_until_accepted(self) -> None:
+        def missing() -> str | None:
+            state = lncli(self._testbed, self._name, "lookupinvoice", self._hash)["state"]
+            return None if state == "ACCEPTED" else f"it is {state}"
+
+        wait_for(Predicate("payment_accepted", missing))
+
+    def settle(self) -> None:
+        lncli(self._testbed, self._name, "settleinvoice", self._preimage.hex())
+
+    def cancel(self) -> None:
+        lncli(self._testbed, self._name, "cancelinvoice", self._hash)
+
+
+def mine(testbed: Testbed, lsp: Lsp, blocks: int = 1) -> None:
+    """Mine blocks, and return when the LSP has dealt with them."""
+    height_blocks = testbed.mine(blocks)
+
+    def missing() -> str | None:
+        seen = lsp.status()["node"]["height_blocks"]
+        return None if seen == height_blocks else f"it is at {seen} of {height_blocks}"
+
+    wait_for(Predicate("lsp_has_seen_blocks", missing))
+
+
+def set_router_fee(testbed: Testbed, policy: Policy) -> None:
+    """Return when the LSP knows it."""
+    fees = [f"--base_fee_msat={policy.fee_base_msat}", f"--fee_rate_ppm={policy.fee_ppm}", "--time_lock_delta=80"]
+    lncli(testbed, "router", "updatechanpolicy", *fees)
+
+    def missing() -> str | None:
+        known = router_policy(testbed)
+        return None if known == policy else f"the LSP knows {known}"
+
+    wait_for(Predicate("router_fee_known", missing))

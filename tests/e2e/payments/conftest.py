@@ -1,0 +1,31 @@
+"""The protocol's whole line on real nodes: two phones, each behind its LSP, and a router between the LSPs.
+
+All of one implementation; how they go together is the matrix's subject.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness import money
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from harness.topology import load
+from tests.support.implementations import CLN_IN_FULL
+from tests.support.payment_harness import Scene, restore
+
+NODES = ("A", "LSP_a", "router", "LSP_b", "B")
+
+
+@pytest.fixture(scope="package", params=CLN_IN_FULL)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with running_testbed(load("line", dict.fromkeys(NODES, request.param)), request.config) as running:
+        yield running
+
+
+@pytest.fixture
+def scene(testbed: Testbed) -> Iterator[Scene]:
+    phones = [testbed.phone(name) for name in testbed.topology.phones]
+    restore(testbed, phones)
+    yield Scene(testbed, money.count(testbed))
+    restore(testbed, phones)

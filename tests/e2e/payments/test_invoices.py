@@ -1,0 +1,86 @@
+"""Invoices that people and other wallets write: paid, or refused with the reason before anything leaves.
+
+All channels are private, as behind an LSP that serves phones alone.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness import money
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from harness.wallet import WalletError
+from tests.support.implementations import CLN_IN_FULL, all_on, capabilities
+from tests.support.payment_harness import AMOUNT_MSAT, Scene
+
+METADATA_DEMANDED = (
+    "lnbcrt10n1p4sjnnqpp5naew5r85j5mw83nv0plhq5vxm7dyx7qgxaf6a9fk6edn44lumhzqsp5xvenxvenxvenxvenxvenxvenxvenxvenxvenxvenxve"
+    "nxvenxvesdp9wpshjmt9de6zqmt9w3skgct5vysxjmnnd9jx2xq9f395qcqpj9q2gqqqqqqsgqmq8q8a04uqanehurqt9hlr9pfqmtt860e4k4epd03dv"
+    "fwjy4g07ntrdsqy4029jng32e3as2sz9wql0p7fulwxx0gkkrsk0jvhjy9p6c0jkgkvs7gqrpueur"
+)
+"""Features 8, 14 and 48; its payee is nowhere (spesmilo/electrum#10593)."""
+
+
+@pytest.fixture(scope="module", params=CLN_IN_FULL)
+def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    with running_testbed(all_on(request.param, "private-phones.yaml"), request.config) as running:
+        yield running
+
+
+def blocks(scene: Scene) -> int:
+    return len(scene.testbed.lsp("LSP").status()["blocks"])
+
+
+def test_an_invoice_as_people_paste_it_over_private_channels_alone(scene: Scene) -> None:
+    """lightningnetwork/lnd#7132 and #7753: the payer finds the payee, whom no graph knows."""
+    deal = scene.deal()
+    payment = scene.a.wallet.pay(f" lightning:{deal.invoice.upper()}", "--wait")
+    assert payment["state"] == "settled"
+    scene.assert_paid(deal)
+
+
+def test_the_testbeds_own_payment_over_private_channels_alone(scene: Scene) -> None:
+    payment = scene.testbed.pay("A", "B", AMOUNT_MSAT)
+    moved = money.count(scene.testbed).moved_since(scene.before)
+    assert (moved["A"], moved["B"]) == (-AMOUNT_MSAT - payment.fee_msat, AMOUNT_MSAT)
+
+
+def test_ones_own_invoice_is_refused_before_a_block_is_made(scene: Scene) -> None:
+    deal = scene.deal()
+    before = blocks(scene)
+    with pytest.raises(WalletError, match="this invoice is this wallet's own"):
+        scene.b.wallet.pay(deal.invoice)
+    assert blocks(scene) == before
+    assert scene.b.wallet.payments() == []
+
+
+def test_metadata_that_the_node_cannot_send_is_refused_before_anything_leaves(scene: Scene) -> None:
+    before = blocks(scene)
+    can = capabilities(scene.testbed, "A").metadata_with_slack
+    why = "no message can reach the payee" if can else "payment metadata, which this wallet's node cannot send"
+    with pytest.raises(WalletError, match=why):
+        scene.a.wallet.pay(METADATA_DEMANDED)
+    assert blocks(scene) == before
+
+
+def test_a_refused_invoice_is_paid_later(scene: Scene) -> None:
+    """The LSP has no room for a second payment; once the first is over it has."""
+    first, second = scene.deal(), scene.deal()
+    with scene.b.unplugged():
+        first.hand_over()
+        refused = scene.a.wallet.pay(second.invoice)
+        assert refused["state"] == "failed"
+        assert "it holds as much for this wallet as it will" in refused["failure"]
+        scene.wait_for_htlcs(A=1, LSP=1)
+    first.wait_until("settled")
+    assert scene.a.wallet.pay(second.invoice, "--wait")["state"] == "settled"
+    scene.assert_paid(first, second)
+
+
+def test_a_cancel_by_the_first_digits_of_the_payment_hash(scene: Scene) -> None:
+    deal = scene.deal()
+    with scene.b.unplugged():
+        deal.hand_over()
+        assert scene.a.wallet.cancel(deal.payment_hash[:16])["payment_hash"] == deal.payment_hash
+        scene.assert_nobody_paid(deal)

@@ -1,0 +1,41 @@
+"""One payer, two payees, one LSP: who comes first is paid first, whoever was to be paid first."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness import money
+from harness.pytest_plugin import running_testbed
+from harness.testbed import Testbed
+from harness.topology import load
+from tests.support.implementations import TOPOLOGIES
+from tests.support.payment_harness import Scene, restore
+
+
+@pytest.fixture(scope="module")
+def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
+    topology = load(TOPOLOGIES / "two-payees.yaml")
+    with running_testbed(topology, pytestconfig) as running:
+        restore(running, running.phones.values())
+        yield running
+
+
+def test_three_payments_released_in_another_order(testbed: Testbed) -> None:
+    scene = Scene(testbed, money.count(testbed))
+    b, c = testbed.phone("B"), testbed.phone("C")
+    first, second = scene.deal(11_000_000, payee=b), scene.deal(12_000_000, payee=b)
+    third = scene.deal(13_000_000, payee=c)
+    b.unplug()
+    c.unplug()
+    for deal in (first, second, third):
+        deal.hand_over()
+    scene.wait_for_htlcs(A=3, LSP=3, B=0, C=0)
+    c.plug()
+    third.wait_until_paid()
+    scene.wait_for_htlcs(A=2, LSP=2, B=0, C=0)  # what B has not released was not let go
+    scene.a.unplug()
+    b.plug()
+    for deal in (second, first):
+        deal.wait_until_paid()
+    scene.a.plug()
+    scene.assert_paid(first, second, third)

@@ -1,0 +1,1 @@
+"""What all tests share: payments to make and check, peers that a test scripts, known keys, vectors."""

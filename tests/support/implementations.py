@@ -1,0 +1,53 @@
+"""An LSP keeps its promises on whichever node: these tests run once for each. Where there is no Core Lightning its rows
+are UNAVAILABLE, and counted as such. Where the protocol lets nodes differ, the tests ask for the declared capability.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from asyncpay.lightning import Capabilities
+from asyncpay.nodes.cln.node import CAPABILITIES as OF_CLN
+from asyncpay.nodes.lnd.node import CAPABILITIES as OF_LND
+from harness.testbed import Testbed
+from harness.topology import Implementation, Topology, load
+
+TOPOLOGIES = Path(__file__).parents[1] / "e2e" / "topologies"
+
+IMPLEMENTATIONS = tuple(implementation.value for implementation in Implementation)
+"""Parameters of a fixture `testbed`."""
+CLN_IN_FULL = (Implementation.LND.value, pytest.param(Implementation.CLN.value, marks=pytest.mark.full))
+"""The same where Core Lightning's row is for the full run only."""
+
+NO_DIALLING = ("--dev-no-reconnect",)
+"""An LSP does not dial phones; CLN would, as soon as a test has sent one offline, for it knows all addresses here."""
+
+_CAPABILITIES = {Implementation.LND: OF_LND, Implementation.CLN: OF_CLN}
+
+
+def topology_on(implementation: str, name: str, *lsps: str, settings: Mapping[str, str] | None = None) -> Topology:
+    """One of the topologies in the folder TOPOLOGIES, with these nodes of that implementation."""
+    topology = load(TOPOLOGIES / name, dict.fromkeys(lsps, implementation) | dict(settings or {}))
+    if implementation == Implementation.CLN:
+        for lsp in lsps:
+            topology = with_arguments(topology, lsp, *NO_DIALLING)
+    return topology
+
+
+def all_on(implementation: str, name: str, settings: Mapping[str, str] | None = None) -> Topology:
+    """One of those topologies with every node of that implementation."""
+    nodes = load(TOPOLOGIES / name).nodes
+    return load(TOPOLOGIES / name, dict.fromkeys(nodes, implementation) | dict(settings or {}))
+
+
+def with_arguments(topology: Topology, node: str, *arguments: str) -> Topology:
+    """The topology, in which this node has more arguments."""
+    spec = topology.nodes[node]
+    changed = spec.model_copy(update={"args": (*spec.args, *arguments)})
+    return topology.model_copy(update={"nodes": topology.nodes | {node: changed}})
+
+
+def capabilities(testbed: Testbed, node: str) -> Capabilities:
+    """What this node's implementation is declared to do."""
+    return _CAPABILITIES[testbed.topology.nodes[node].implementation]
