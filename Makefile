@@ -143,12 +143,12 @@ SEED ?= 0
 .PHONY: simulate
 simulate: N ?= 10000
 simulate: setup ## N=10000 schedules of SEED in the simulator; SCHEDULE=number replays one of them with its trace
-	@cd tests && ../$(BIN)/python -m simulation $(if $(SCHEDULE),replay $(SCHEDULE),run --n $(N) --seed $(SEED)) $(if $(JSON),--json $(abspath $(JSON)))
+	@$(BIN)/python -m tests.simulation $(if $(SCHEDULE),replay $(SCHEDULE),run --n $(N) --seed $(SEED)) $(if $(JSON),--json $(abspath $(JSON)))
 
 .PHONY: simulate-mutants
 simulate-mutants: N ?= 10000
 simulate-mutants: setup ## break the engines on purpose: each defect must be caught within N=10000 schedules
-	@cd tests && ../$(BIN)/python -m simulation mutants --n $(N) --seed $(SEED) $(if $(ONLY),--only "$(ONLY)") $(if $(JSON),--json $(abspath $(JSON)))
+	@$(BIN)/python -m tests.simulation mutants --n $(N) --seed $(SEED) $(if $(ONLY),--only "$(ONLY)") $(if $(JSON),--json $(abspath $(JSON)))
 
 .PHONY: fuzz
 fuzz: N ?= 200000

@@ -67,7 +67,7 @@ class PluginDies:
 
     def apply(self, sim: "Simulation") -> None:
         node = sim.nodes[self.node]
-        if node.running and node.implementation.name == "CLN":
+        if node.running and node.implementation.plugin_death_resumes:
             sim.plugin_died.update(node.held)
             node.plugin_dies()
             sim.kernel.call_later(self.node_survives_seconds, lambda: NodeCrash(self.node, DOWN_SECONDS[1]).apply(sim))

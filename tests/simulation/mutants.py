@@ -14,7 +14,7 @@ LSP, PAYER, PAYEE = "asyncpay.engine.lsp", "asyncpay.engine.payer", "asyncpay.en
 MUTANTS = (
     Mutant(
         "act before storing",
-        "simulation.process",
+        "tests.simulation.process",
         "            self._commit(changes)\n",
         "            self.kernel.call_later(0.003, lambda: self._commit(changes), lifetime)\n",
     ),
@@ -149,7 +149,7 @@ MUTANTS = (
     ),
     Mutant(
         "pay again what is in flight (node adapter)",
-        "simulation.payments",
+        "tests.simulation.payments",
         "        if payment is None and node.implementation.pays_in_one_call:\n",
         "        if payment is None or not payment.result().preimage:\n",
         also=(
@@ -214,7 +214,7 @@ MUTANTS = (
     ),
     Mutant(
         "name an HTLC by its channel's present name (node adapter)",
-        "simulation.channels",
+        "tests.simulation.channels",
         "HtlcKey(ChannelId.from_name(self.channel.scid), self.number)",
         "HtlcKey(ChannelId.from_name(self.channel.names[0]), self.number)",
     ),
@@ -244,7 +244,7 @@ MUTANTS = (
     ),
     Mutant(
         "pay along any route (node adapter)",
-        "simulation.payments",
+        "tests.simulation.payments",
         "if order.latest_expiry is not None and first.expiry > order.latest_expiry:",
         "if False:",
     ),

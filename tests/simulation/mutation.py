@@ -118,8 +118,8 @@ def run_mutants(console: Console, mutants: Sequence[Mutant], most: int, seed: in
 
 
 def run_apart(mutant: Mutant, most: int, seed: int) -> MutantResult:
-    command = [sys.executable, "-m", "simulation.mutants", mutant.name, str(most), str(seed)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.simulation.mutants", mutant.name, str(most), str(seed)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"running '{mutant.name}' ended with an error:\n{done.stderr}")
     return MutantResult(**json.loads(done.stdout.splitlines()[-1]))

@@ -61,7 +61,7 @@ class SimNode:
         network: Network,
         onions: Onions,
         name: str,
-        implementation: Implementation,
+        implementation: type[Implementation],
     ) -> None:
         self.kernel, self.chain, self.network, self.onions = kernel, chain, network, onions
         self.name, self.implementation = name, implementation
@@ -84,7 +84,7 @@ class SimNode:
         self._component: Component | None = None
         self._stream = Lifetime()
         self._answering = Lifetime()
-        self._in_memory: set[HtlcKey] = set()
+        self._in_memory: dict[HtlcKey, None] = {}
         self._taken: set[HtlcKey] = set()
         self._detached_at = 0.0
         self.on_offer: set[HtlcKey] = set()
@@ -123,7 +123,7 @@ class SimNode:
         self.running, self.lifetime = True, Lifetime()
         self.height = self.chain.height
         if self.implementation.capabilities.reoffers_without_payer:
-            self._in_memory.update(self.held)
+            self._in_memory.update(dict.fromkeys(self.held))
             self._taken.update(self.held)  # as far as the node knows
         for connection in self.connections.values():
             connection.dial_soon(0.2)
@@ -223,20 +223,18 @@ class SimNode:
                 self._forget(htlc)
                 if self.implementation.offers_on_chain:
                     self.held[key] = htlc
-                    self._in_memory.add(key)
+                    self._in_memory[key] = None
                     self._offer(htlc)
 
     def on_block(self, height: int) -> None:
         """The chain has grown."""
         self.height = height
-        cutoff = self.implementation.capabilities.cutoff_blocks
-        if cutoff is not None:
-            for key in list(self._in_memory):
-                htlc = self.held[key]
-                if htlc.expiry - height <= cutoff and not htlc.channel.closed:
-                    if self._component is not None:
-                        self.cut_off.append(key)
-                    self._fail(htlc)
+        for key in list(self._in_memory):
+            htlc = self.held[key]
+            if htlc.expiry - height <= self.implementation.fails_held_blocks and not htlc.channel.closed:
+                if self._component is not None:
+                    self.cut_off.append(key)
+                self._fail(htlc)
         self.report(BlockConnected(height))
 
     def _tell_links(self, connection: Connection) -> None:
@@ -291,7 +289,7 @@ class SimNode:
         if htlc.expiry < self.height + self.implementation.offers_from_blocks:
             self._fail(htlc)
             return
-        self._in_memory.add(htlc.key)
+        self._in_memory[htlc.key] = None
         self._offer(htlc)
         self._wait_for_component(htlc)
 
@@ -320,7 +318,7 @@ class SimNode:
 
     def _forget(self, htlc: SimHtlc) -> None:
         self.held.pop(htlc.key, None)
-        self._in_memory.discard(htlc.key)
+        self._in_memory.pop(htlc.key, None)
         self.on_offer.discard(htlc.key)
 
     def _fail(self, htlc: SimHtlc) -> None:

@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from .collusion import CollusionPlan
+from .implementations import IMPLEMENTATIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class Setup:
             return random.random() < chance
 
         def implementation() -> str:
-            return random.choice(["LND", "CLN"])
+            return random.choice(list(IMPLEMENTATIONS))
 
         shared = often(0.2)
         return cls(

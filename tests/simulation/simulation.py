@@ -25,7 +25,7 @@ from asyncpay.wire.messages import unblock_hash
 from .attacker import Attacker, FairShare
 from .channels import Chain, Channel, SimHtlc
 from .collusion import Colluders
-from .implementations import BY_NAME
+from .implementations import IMPLEMENTATIONS
 from .invariants import Checker
 from .invoices import SimInvoice
 from .kernel import Injector, Kernel
@@ -96,7 +96,7 @@ class Simulation:
 
     def _build_nodes(self, setup: Setup) -> None:
         def node(name: str, implementation: str) -> SimNode:
-            return SimNode(self.kernel, self.chain, self.network, self.onions, name, BY_NAME[implementation])
+            return SimNode(self.kernel, self.chain, self.network, self.onions, name, IMPLEMENTATIONS[implementation])
 
         self.a, self.b = node("A", setup.payer), node("B", setup.payee)
         self.lsp_a_node = node("LSP_a", setup.payer_lsp)
