@@ -118,7 +118,7 @@ class WalletSpec(_Strict):
 
     An image of your own is built upon the testbed's image of a phone (`docker inspect` of a phone names it) and brings
     another program `asyncpay` that takes the same arguments (`asyncpay wallet ...`) and the same file, and answers
-    `status` and `payments` at the socket beside its store, as asyncpay.service.control does.
+    `status` and `payments` at the socket beside its store, as asyncpay.service.common.control does.
     """
 
     model_config = ConfigDict(strict=False)

@@ -1,18 +1,22 @@
-"""What both command lines do alike: read their file, and say what went wrong."""
+"""What both command lines do alike: read their file, show times, and say what went wrong."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import typer
 
 from asyncpay import config as configuration
 from asyncpay.config import LspConfig, WalletConfig
-from asyncpay.service.control import NotRunningError, RefusedError
+from asyncpay.service.common.control import NotRunningError, RefusedError
 from asyncpay.terminal import SafeConsole, styled
 
 C = TypeVar("C", LspConfig, WalletConfig)
+
+Status: TypeAlias = Mapping[str, Any]
+"""As the running component tells it (asyncpay.service.lsp.status, asyncpay.service.wallet.wallet_api)."""
 
 out = SafeConsole()
 err = SafeConsole(stderr=True)
@@ -44,3 +48,14 @@ def asking() -> Iterator[None]:
         yield
     except (NotRunningError, RefusedError) as error:
         fail(error, 1)
+
+
+def attached_since(node: Status) -> str:
+    """Whether the node answers, and since when: errors from before that are of the start."""
+    return f"since {show_time(node['attached_at'])}" if node["attached"] and node["attached_at"] else "no"
+
+
+def show_time(unix_seconds: float) -> str:
+    """The local time of day; with the date, if that is not today's."""
+    at, today = time.localtime(unix_seconds), time.localtime()
+    return time.strftime("%H:%M:%S" if at[:3] == today[:3] else "%Y-%m-%d %H:%M:%S", at)

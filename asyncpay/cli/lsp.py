@@ -1,15 +1,17 @@
-"""`asyncpay lsp`."""
+"""`asyncpay lsp`: runs the LSP, or asks the running one and shows its status."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
+from rich.table import Table
 
 from asyncpay.cli import common
 from asyncpay.config import LspConfig
-from asyncpay.service import control
-from asyncpay.service.status_tables import Status, tables
+from asyncpay.service.common import control
 
 app = typer.Typer(invoke_without_command=True, help="The LSP: holds HTLCs, keeps onion messages, wakes phones.")
 
@@ -17,6 +19,9 @@ _CONFIG_HELP = "the LSP's TOML file; lsp.toml if not given"
 ConfigFile = Annotated[Path | None, typer.Option("--config", envvar="ASYNCPAY_LSP_CONFIG", help=_CONFIG_HELP)]
 ConfigOfCommand = Annotated[Path | None, typer.Option("--config", help="as before the command")]
 DEFAULT = Path("lsp.toml")
+
+SHOWN_DIGITS = 8
+"""Of a hash or a node id; `--json` has them whole."""
 
 
 @app.callback()
@@ -51,7 +56,63 @@ def health(context: typer.Context, config: ConfigOfCommand = None) -> None:
     raise typer.Exit(0 if _ask(config or context.obj)["healthy"] else 1)
 
 
-def _ask(config: Path) -> Status:
+def _ask(config: Path) -> common.Status:
     with common.asking():
-        seen: Status = control.ask(common.load(config, LspConfig).store.socket, "status", lambda _: None, "LSP")
+        seen: common.Status = control.ask(common.load(config, LspConfig).store.socket, "status", lambda _: None, "LSP")
     return seen
+
+
+def tables(status: common.Status) -> Iterator[Table]:
+    """One table a subject; empty subjects are left out."""
+    node = status["node"]
+    yield _table(
+        "node",
+        ["attached", "network", "block", "peers online"],
+        [[common.attached_since(node), node["network"], str(node["height_blocks"]), str(len(node["peers_online"]))]],
+    )
+    blocks = [
+        [
+            block["unblock_hash"][:SHOWN_DIGITS],
+            "\n".join(payment_hash[:SHOWN_DIGITS] for payment_hash in block["payment_hashes"]),
+            block["client"][:SHOWN_DIGITS],
+            block["stage"],
+            f"{block['amount_msat']} msat",
+            f"{len(block['parts'])}, oldest {max((part['age_seconds'] for part in block['parts']), default=0):.0f} s",
+            f"block {block['release_by_height']}",
+        ]
+        for block in status["blocks"]
+    ]
+    if blocks:
+        yield _table(
+            "held payments",
+            ["unblock hash", "payment hash", "client", "stage", "amount", "parts", "release by"],
+            blocks,
+        )
+    if waiting := status["waiting_for_a_client"]:
+        rows = [
+            [
+                part["short_channel_id"] or "closed",
+                part["htlc"].rpartition("/")[2],
+                f"{part['amount_msat']} msat",
+                f"{part['age_seconds']:.0f} s",
+            ]
+            for part in waiting
+        ]
+        yield _table("HTLCs that wait for an offline client", ["channel", "HTLC", "amount", "age"], rows)
+    if mailbox := status["mailbox"]:
+        rows = [[client[:SHOWN_DIGITS], str(box_["messages"]), str(box_["bytes"])] for client, box_ in mailbox.items()]
+        yield _table("mailbox", ["client", "messages", "bytes"], rows)
+    if hooks := status["webhooks"]:
+        yield _table(
+            "webhooks", ["client", "app", "url"], [[h["client"][:SHOWN_DIGITS], h["app_name"], h["url"]] for h in hooks]
+        )
+    if errors := status["last_errors"]:
+        rows = [[common.show_time(e["time"]), str(e["times"]), e["what"], e["because"]] for e in errors]
+        yield _table("last errors", ["last at", "times", "what", "because"], rows)
+
+
+def _table(title: str, headings: list[str], rows: list[list[str]]) -> Table:
+    table = Table(*headings, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*row)
+    return table

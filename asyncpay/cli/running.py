@@ -12,21 +12,21 @@ import typer
 
 from asyncpay.cli.common import C, show_error
 from asyncpay.config import LspConfig, WalletConfig
-from asyncpay.service import lsp
-from asyncpay.service.control import SocketError
-from asyncpay.service.journal import Journal
-from asyncpay.service.wallet import session
+from asyncpay.service.common.control import SocketError
+from asyncpay.service.common.event_log import Journal
+from asyncpay.service.lsp import session as lsp_session
+from asyncpay.service.wallet import session as wallet_session
 from asyncpay.store import StoreError
 
 
 def run_lsp(config: LspConfig) -> None:
     """Until SIGTERM or Ctrl-C."""
-    _run(lsp.run, config)
+    _run(lsp_session.run, config)
 
 
 def run_wallet(config: WalletConfig) -> None:
     """Until SIGTERM or Ctrl-C."""
-    _run(session.run, config)
+    _run(wallet_session.run, config)
 
 
 def _run(service: Callable[[C, Journal], Awaitable[None]], config: C) -> None:

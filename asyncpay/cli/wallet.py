@@ -12,10 +12,10 @@ from rich.table import Column, Table
 
 from asyncpay.amounts import AmountError, parse_msat, show_sat
 from asyncpay.cli import common
+from asyncpay.cli.common import attached_since, show_time
 from asyncpay.config import WalletConfig
 from asyncpay.lightning import MAX_INVOICE_EXPIRY_DAYS
-from asyncpay.service import control
-from asyncpay.service.status_tables import attached_since, show_time
+from asyncpay.service.common import control
 from asyncpay.terminal import literal, styled
 
 app = typer.Typer(no_args_is_help=True, help="The wallet of a phone: pays and is paid while mostly offline.")

@@ -35,7 +35,7 @@ class Detached:
 class ClockRead:
     """By how much Unix time is ahead of the `now` of `handle`: between these two.
 
-    Both are the same as long as the clock is not in doubt (see asyncpay.service.clock).
+    Both are the same as long as the clock is not in doubt (see asyncpay.service.common.clock).
     """
 
     earliest_offset_seconds: int

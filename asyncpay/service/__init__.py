@@ -1,1 +1,1 @@
-"""The running LSP: thin shells around the engine. `lsp` is the loop, and says where to read on."""
+"""The running components: thin shells around the engines. `common.loop` is what both are made of."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from asyncpay.service.journal import Journal
+from asyncpay.service.common.event_log import Journal
 from harness.inside.processes import STDERR, STDOUT, Process, Reaper
 
 FIRST_RESTART_SECONDS, MOST_RESTART_SECONDS = 0.2, 5.0
@@ -29,7 +29,7 @@ class AppSpec(BaseModel):
     final_exits: tuple[int, ...] = ()
     """Exit codes after which it is not started again: what it was told is wrong, and stays so."""
     control: Path | None = None
-    """Where it answers questions (asyncpay.service.control), if it does."""
+    """Where it answers questions (asyncpay.service.common.control), if it does."""
     output: Literal["stdout", "stderr"] = "stderr"
     """Where its standard output goes: `stdout` is for JSON lines alone."""
 

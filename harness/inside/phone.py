@@ -26,8 +26,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from asyncpay.service import control
-from asyncpay.service.journal import Journal
+from asyncpay.service.common import control
+from asyncpay.service.common.event_log import Journal
 from harness.inside.app import App
 from harness.inside.phone_config import CONFIG_VARIABLE, Config, State
 from harness.inside.processes import Reaper

@@ -29,7 +29,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from asyncpay.lsps.notifications import Receiver, RefusedNotificationError
-from asyncpay.service.journal import Journal
+from asyncpay.service.common.event_log import Journal
 from harness.inside.push_records import CONFIG_VARIABLE, Behaviour, Config, Push, Records, Subscription
 
 MAX_BODY_BYTES = 4_096

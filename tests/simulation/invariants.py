@@ -12,7 +12,7 @@ from asyncpay.engine.lsp.records import Block, Htlc, Letter
 from asyncpay.engine.lsp.stages import Stage, Trigger
 from asyncpay.engine.payer.stages import Stage as PayerStage
 from asyncpay.lightning import HtlcKey, Verdict
-from asyncpay.service.clock import TOLERANCE_SECONDS
+from asyncpay.service.common.clock import TOLERANCE_SECONDS
 from asyncpay.wire.messages import BlockStatus
 
 from .channels import FEE_MSAT, SimHtlc

@@ -89,7 +89,7 @@ class LspProcess(Process):
     # --- in ---
 
     def _take(self, event: NodeEvent) -> None:
-        """As in asyncpay.service.lsp: onion messages are read first."""
+        """As in asyncpay.service.lsp.session: onion messages are read first."""
         if isinstance(event, Attached):
             self.attached_at = self.kernel.now
         if isinstance(event, (Attached, BlockConnected)):

@@ -56,13 +56,13 @@ MUTANTS = (
     ),
     Mutant(
         "believe every reading of the clock",
-        "asyncpay.service.clock",
+        "asyncpay.service.common.clock",
         "offsets = [self._believed] if self._doubted is None else [self._believed, self._doubted[0]]",
         "offsets = [self._believed] if self._doubted is None else [self._doubted[0]]",
     ),
     Mutant(
         "go by the system's clock",
-        "asyncpay.service.clock",
+        "asyncpay.service.common.clock",
         "        return self._zero + self._steady()",
         "        return self._system()",
     ),

@@ -1,6 +1,6 @@
 """A process that runs an engine: events in, decide, store, act; and the places where it can be killed.
 
-This is `asyncpay.service.loop` without asyncio. Store first, then act; several events that are there at once are
+This is `asyncpay.service.common.loop` without asyncio. Store first, then act; several events that are there at once are
 decided on together and stored in one transaction. Answers to HTLCs are given on the spot, all other effects a
 little later and each for itself, as the tasks of the real performers are: so a crash can fall before, between and
 after any of them.
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from asyncpay.engine.core import Detached, Put, Tick, Transition
 from asyncpay.node_events import NodeEvent
-from asyncpay.service.clock import SteadyClock
+from asyncpay.service.common.clock import SteadyClock
 from asyncpay.store import Store
 
 from .kernel import Kernel, Lifetime

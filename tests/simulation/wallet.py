@@ -17,7 +17,7 @@ from asyncpay.engine.payer.checks import Terms, Wishes
 from asyncpay.engine.payer.engine import Payer
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
-from asyncpay.engine.wallet import Wallet
+from asyncpay.engine.wallet import Wallet, read_message
 from asyncpay.lightning import Invoice, NodeId, OwnInvoice, PaymentResult, PaymentStatus
 from asyncpay.node_events import (
     Attached,
@@ -31,7 +31,6 @@ from asyncpay.node_events import (
     PeerDisconnected,
 )
 from asyncpay.nodes.base import Payment
-from asyncpay.service.wallet import inbox
 from asyncpay.store import WalletStore
 from asyncpay.wire import signature
 from asyncpay.wire.blinding import BlindedPath, Hop, HopData
@@ -230,7 +229,7 @@ class WalletProcess(Process):
 
     def _read(self, onion: OnionReceived) -> None:
         try:
-            asked = inbox.read(onion, (payment.pid for payment in self.records(OutgoingPayment)))
+            asked = read_message(onion, (payment.pid for payment in self.records(OutgoingPayment)))
         except WireError as error:
             self.kernel.log(self.name, "drops a message: %s", error)
             return

@@ -1,4 +1,4 @@
-"""Killing the LSP's component at a chosen moment (asyncpay.service.crash_point), and seeing it dead."""
+"""Killing the LSP's component at a chosen moment (asyncpay.service.common.failpoints), and seeing it dead."""
 
 from harness.lsp import DATA_DIR, Lsp
 from harness.testbed import Testbed

@@ -23,7 +23,7 @@ from asyncpay.lsps import jsonrpc
 from asyncpay.lsps.jsonrpc import Answer
 from asyncpay.node_events import CustomMessage, NodeEvent, OnionReceived
 from asyncpay.nodes.base import NodeUnreachableError, Payment
-from asyncpay.service.wallet.paths import release_path
+from asyncpay.service.common.onions import release_path
 from asyncpay.wire import blinding, messages, onion
 from asyncpay.wire.blinding import BlindedPath, Hop, HopData
 from asyncpay.wire.messages import (

@@ -8,8 +8,8 @@ import pytest
 from rich.table import Table
 
 from asyncpay.cli import common, wallet
-from asyncpay.service import control
-from asyncpay.service.status_tables import tables
+from asyncpay.cli.lsp import tables
+from asyncpay.service.common import control
 from asyncpay.terminal import SafeConsole, literal, styled
 from harness import cli_common, cli_push, status
 from harness.errors import TestbedError

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from asyncpay.cli import app
-from asyncpay.service import control
-from asyncpay.service.control import Progress
+from asyncpay.service.common import control
+from asyncpay.service.common.control import Progress
 
 HASH = "0123456789abcdef" * 4
 PAYMENT = {

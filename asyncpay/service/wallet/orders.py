@@ -13,10 +13,11 @@ from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.lightning import Invoice, NodeId, bolt11_text
 from asyncpay.lsps.info import LspInfo, UnsuitableLspError
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
-from asyncpay.service import onions
-from asyncpay.service.clock import SteadyClock
+from asyncpay.service.common import onions
+from asyncpay.service.common.clock import SteadyClock
+from asyncpay.service.common.onions import release_path
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
-from asyncpay.service.wallet.paths import release_path
+from asyncpay.service.wallet.own_node import OwnNode
 from asyncpay.wire import messages
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import UNSIGNED, BlockRequest, CancelRequest, Courier, PaymentPending
@@ -37,17 +38,8 @@ class Wanted:
     literal_release: bool = field(default=False, kw_only=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Self:
-    """This wallet's node, as it last reported itself."""
-
-    node_id: NodeId
-    network: str
-    height: int
-
-
 async def prepare(
-    node: Node, me: Self, link: LspLink, policy: PayerPolicy, wanted: Wanted, clock: SteadyClock
+    node: Node, me: OwnNode, link: LspLink, policy: PayerPolicy, wanted: Wanted, clock: SteadyClock
 ) -> OutgoingPayment:
     """The order. Raises OrderRefused, with the reason, for anything that cannot be paid like this."""
     try:
@@ -88,7 +80,7 @@ async def prepare(
     )
 
 
-def _check_payee(node: Node, me: Self, invoice: Invoice) -> None:
+def _check_payee(node: Node, me: OwnNode, invoice: Invoice) -> None:
     """What no wish of the user's can change."""
     if invoice.payee == me.node_id:
         raise OrderRefused("this invoice is this wallet's own: it pays nobody. Give it to the payer")
@@ -100,7 +92,7 @@ def _check_payee(node: Node, me: Self, invoice: Invoice) -> None:
         )
 
 
-async def _route(node: Node, me: Self, lsp: NodeId, invoice: Invoice) -> tuple[NodeId, ...]:
+async def _route(node: Node, me: OwnNode, lsp: NodeId, invoice: Invoice) -> tuple[NodeId, ...]:
     """Hops for the message to the payee; the first beside this node is the LSP, which keeps the copy of it."""
     try:
         route = await onions.route_to(node, invoice.payee, invoice.route_hints)
@@ -116,7 +108,7 @@ async def _route(node: Node, me: Self, lsp: NodeId, invoice: Invoice) -> tuple[N
 
 
 def _pending(
-    me: Self,
+    me: OwnNode,
     lsp: NodeId,
     offer: LspInfo,
     invoice: Invoice,

@@ -13,12 +13,11 @@ from asyncpay.engine.payer import events as payer_on
 from asyncpay.engine.wallet import WalletEffect
 from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError, Payment, PeerNotConnectedError
-from asyncpay.service import onions
-from asyncpay.service.journal import Journal
-from asyncpay.service.tasks import guarded
-from asyncpay.service.wallet.chain_watch import ChainWatch
+from asyncpay.service.common import onions
+from asyncpay.service.common.event_log import Journal, guarded
+from asyncpay.service.common.onions import answer_path, literal_release_path
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
-from asyncpay.service.wallet.paths import answer_path, literal_release_path
+from asyncpay.service.wallet.own_node import ChainWatch
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import PaymentRefused, PaymentRelease, unblock_hash

@@ -1,8 +1,8 @@
-"""The wallet: what its node reports goes to the engines, messages are read first, and the user is served at the desk.
+"""The wallet: what its node reports goes to the engines, messages are read first, and the user's verbs are served.
 
-inbox      what a message means            orders   an order to pay, checked and made
-performer  what engines want done          desk     what the user may ask
-lsp_link   questions to the LSP            view     what is stored, for people
+performer  what engines want done          wallet_api   what the user may ask
+orders     an order to pay, checked        view         what is stored, for people
+lsp_link   questions to the LSP            own_node     what the node last said of itself
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payer.engine import Payer
 from asyncpay.engine.payer.events import Ordered, RefusalSeen, ReleaseSeen, Replied, Updated
 from asyncpay.engine.payer.records import OutgoingPayment
-from asyncpay.engine.wallet import Wallet, WalletEffect, WalletEvent, WalletRecord
+from asyncpay.engine.wallet import Wallet, WalletEffect, WalletEvent, WalletRecord, read_message
 from asyncpay.lsps.info import UnsuitableLspError
 from asyncpay.node_events import (
     Attached,
@@ -34,19 +34,16 @@ from asyncpay.node_events import (
     PeerDisconnected,
 )
 from asyncpay.nodes.base import Node, NodeError
-from asyncpay.service import control, loop
-from asyncpay.service.crash_point import CrashPoint
-from asyncpay.service.journal import Journal
-from asyncpay.service.loop import Loop, RefusedEvents
-from asyncpay.service.nodes import open_node
-from asyncpay.service.tasks import guarded
-from asyncpay.service.wallet import inbox
-from asyncpay.service.wallet.chain_watch import ChainWatch
-from asyncpay.service.wallet.desk import Desk
+from asyncpay.service.common import control
+from asyncpay.service.common.event_log import Journal, guarded
+from asyncpay.service.common.failpoints import CrashPoint
+from asyncpay.service.common.loop import Loop, RefusedEvents
+from asyncpay.service.common.session import follow_node, open_node, run_forever
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
-from asyncpay.service.wallet.neighbourhood import Neighbourhood
+from asyncpay.service.wallet.own_node import ChainWatch, Neighbourhood
 from asyncpay.service.wallet.performer import Performer
 from asyncpay.service.wallet.view import View
+from asyncpay.service.wallet.wallet_api import Desk
 from asyncpay.store import WalletStore
 from asyncpay.wire.errors import WireError
 
@@ -59,7 +56,7 @@ async def run(config: WalletConfig, journal: Journal) -> None:
     WalletStore(config.store.path).close()  # a file that cannot be used is the user's to mend, before anything runs
     journal.note("started", store=config.store.path, node=str(config.node))
     refused = RefusedEvents(Ordered, Announced, Replied, Updated, ReleaseSeen, RefusalSeen, ReleaseAnswered)
-    await loop.again_and_again(partial(_session, refused), config, journal)
+    await run_forever(partial(_session, refused), config, journal)
 
 
 async def _session(refused: RefusedEvents, config: WalletConfig, journal: Journal) -> None:
@@ -114,7 +111,7 @@ class _Session:
             self._performer = Performer(
                 self._node, self._link, self._journal, self._loop.enqueue, tasks, self._chain_watch
             )
-            tasks.create_task(loop.follow(self._node, self._take, self._away, self._loop.room, self._journal))
+            tasks.create_task(follow_node(self._node, self._take, self._away, self._loop.room, self._journal))
             tasks.create_task(self._loop.run())
 
     def _commit(self, changes: Any) -> None:
@@ -159,7 +156,7 @@ class _Session:
     def _take_onion(self, event: OnionReceived) -> None:
         pids = (payment.pid for payment in self._view.payments.values())
         try:
-            asked = inbox.read(event, pids)
+            asked = read_message(event, pids)
         except WireError as error:
             self._journal.note_often("message dropped", because=error)
             return

@@ -9,7 +9,7 @@ import pytest
 
 from asyncpay.lightning import PaymentStatus, Verdict
 from asyncpay.node_events import BlockConnected, HtlcOffered, OnionReceived
-from asyncpay.service import onions
+from asyncpay.service.common import onions
 from asyncpay.wire import onion
 from asyncpay.wire.onion import Payload
 from harness.testbed import Testbed

@@ -16,7 +16,7 @@ from asyncpay.node_events import (
 )
 from asyncpay.nodes.base import NodeUnreachableError, OnionUnreadableError
 from asyncpay.nodes.lnd import LndNode
-from asyncpay.service import onions
+from asyncpay.service.common import onions
 from asyncpay.wire import onion
 from asyncpay.wire.onion import Payload
 from harness import faults

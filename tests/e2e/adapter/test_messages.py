@@ -7,7 +7,7 @@ import pytest
 from asyncpay.lightning import NodeId
 from asyncpay.node_events import BlockConnected, CustomMessage, OnionInTransit, OnionReceived, PeerConnected
 from asyncpay.nodes.base import Node, NodeError, OnionUnreadableError, PeerNotConnectedError
-from asyncpay.service import onions
+from asyncpay.service.common import onions
 from asyncpay.wire import blinding, onion, signature
 from asyncpay.wire.blinding import BlindedPath, Hop, HopData
 from asyncpay.wire.onion import OnionMessage, Payload

@@ -11,8 +11,8 @@ from asyncpay.lightning import Invoice, PaymentStatus
 from asyncpay.lsps import lsps5
 from asyncpay.node_events import OnionReceived
 from asyncpay.nodes.proto import lightning_pb2 as ln
-from asyncpay.service import onions
-from asyncpay.service.wallet.paths import release_path
+from asyncpay.service.common import onions
+from asyncpay.service.common.onions import release_path
 from asyncpay.wire import blinding, onion
 from asyncpay.wire.blinding import BlindedPath, HopData
 from asyncpay.wire.messages import (

@@ -90,7 +90,7 @@ def test_wheels_name_nothing_of_this_machine(wheels: dict[str, Path]) -> None:
 def test_asyncpay_alone(wheels: dict[str, Path], environment: Environment) -> None:
     environment.install(str(wheels["asyncpay"]), "pytest")
     assert "lsp" in environment.run("asyncpay", "--help")
-    environment.run("python", "-c", "import asyncpay.nodes.lnd.node, asyncpay.service.lsp")
+    environment.run("python", "-c", "import asyncpay.nodes.lnd.node, asyncpay.service.lsp.session")
     environment.pytest("test_unrelated.py", UNRELATED)
     site_packages = next(environment.bin.parent.glob("lib/python*/site-packages"))
     installed = {path.name.partition("-")[0] for path in site_packages.glob("*.dist-info")}

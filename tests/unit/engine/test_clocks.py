@@ -11,7 +11,7 @@ from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Letter, Record, Webhook
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.node_events import OnionInTransit
-from asyncpay.service.clock import PERSIST_SECONDS, SteadyClock
+from asyncpay.service.common.clock import PERSIST_SECONDS, SteadyClock
 from asyncpay.wire.onion import OnionMessage
 
 from .given import CHANNEL_B, CHANNEL_ROUTER, ROUTER, START, A, B, cln, courier

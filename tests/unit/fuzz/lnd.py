@@ -17,7 +17,7 @@ from asyncpay.nodes.proto import router_pb2 as router
 from asyncpay.nodes.proto import router_pb2_grpc as router_grpc
 from asyncpay.nodes.proto import signer_pb2 as signer
 from asyncpay.nodes.proto import signer_pb2_grpc as signer_grpc
-from asyncpay.service.onions import path_through
+from asyncpay.service.common.onions import path_through
 from asyncpay.wire import onion, signature
 from asyncpay.wire.blinding import HopData
 from asyncpay.wire.errors import WireError

@@ -263,7 +263,7 @@ def test_only_what_is_meant_for_programs_is_on_standard_output(phone: Callable[.
 ANSWERING = """
 import asyncio, sys
 from pathlib import Path
-from asyncpay.service import control
+from asyncpay.service.common import control
 
 async def name(arguments, progress):
     return {"name": "clock"}

@@ -13,7 +13,7 @@ from coincurve import PrivateKey
 
 from asyncpay.lsps import notifications
 from asyncpay.lsps.notifications import MAX_AGE_SECONDS, Notification
-from asyncpay.service.journal import Journal
+from asyncpay.service.common.event_log import Journal
 from asyncpay.wire import signature
 from harness.inside import push_gateway
 from harness.inside.push_gateway import KEPT_SECONDS, MAX_BODY_BYTES, MAX_PUSHES, Gateway, Web

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from asyncpay.config import WalletConfig
-from asyncpay.service import control
-from asyncpay.service.control import NotRunningError
-from asyncpay.service.journal import Journal
+from asyncpay.service.common import control
+from asyncpay.service.common.control import NotRunningError
+from asyncpay.service.common.event_log import Journal
 from asyncpay.service.wallet import session
 
 from .played_node import (

@@ -26,7 +26,7 @@ from asyncpay.lsps.jsonrpc import RpcError
 from asyncpay.node_events import Attached, CustomMessage, InvoicePaid, NodeEvent, OnionReceived
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, Payment, PeerNotConnectedError
 from asyncpay.nodes.lnd.node import CAPABILITIES
-from asyncpay.service.onions import path_through
+from asyncpay.service.common.onions import path_through
 from asyncpay.wire import messages, onion
 from asyncpay.wire.blinding import BlindedPath, HopData
 from asyncpay.wire.messages import (

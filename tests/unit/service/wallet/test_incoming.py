@@ -10,7 +10,7 @@ from asyncpay.lightning import OwnInvoice
 from asyncpay.node_events import OnionReceived, PeerConnected, PeerDisconnected
 from asyncpay.nodes.base import NodeError
 from asyncpay.service.wallet import session
-from asyncpay.service.wallet.chain_watch import ChainWatch
+from asyncpay.service.wallet.own_node import ChainWatch
 from asyncpay.wire.messages import (
     PaymentPending,
     PaymentRefused,

@@ -15,10 +15,10 @@ from asyncpay.engine.payer import events as payer_on
 from asyncpay.engine.wallet import WalletEffect
 from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
-from asyncpay.service.journal import Journal
-from asyncpay.service.onions import path_through
-from asyncpay.service.wallet.chain_watch import ChainWatch
+from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.onions import path_through
 from asyncpay.service.wallet.lsp_link import LspLink
+from asyncpay.service.wallet.own_node import ChainWatch
 from asyncpay.service.wallet.performer import Performer
 from asyncpay.wire.blinding import BlindedPath, ChannelEnd
 from asyncpay.wire.messages import PaymentRelease, ReleaseReply, ReleaseStatus

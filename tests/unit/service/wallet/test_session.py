@@ -9,7 +9,7 @@ import pytest
 from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.node_events import OnionReceived
 from asyncpay.nodes.base import NodeError
-from asyncpay.service.control import NotRunningError
+from asyncpay.service.common.control import NotRunningError
 from asyncpay.store import StoreError, WalletStore
 from asyncpay.wire.messages import (
     BlockReply,

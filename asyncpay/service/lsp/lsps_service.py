@@ -22,9 +22,8 @@ from asyncpay.lsps.webhooks import Poster
 from asyncpay.node_events import CustomMessage
 from asyncpay.nodes.base import Node, NodeError
 from asyncpay.rate_limit import RateLimit
-from asyncpay.service.journal import Journal
-from asyncpay.service.loop import NotStoredError
-from asyncpay.service.tasks import guarded
+from asyncpay.service.common.event_log import Journal, guarded
+from asyncpay.service.common.loop import NotStoredError
 
 MAX_WAITING = 20
 """Requests of one client that wait for their answer; a wallet asks one at a time."""

@@ -4,7 +4,7 @@ import secrets
 
 from coincurve import PrivateKey
 
-from asyncpay.service import onions
+from asyncpay.service.common import onions
 from asyncpay.wire import onion
 from asyncpay.wire.messages import PaymentRelease
 from asyncpay.wire.onion import SMALL_ROOM, Final, Forward

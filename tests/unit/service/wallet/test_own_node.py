@@ -3,7 +3,7 @@
 import pytest
 
 from asyncpay.lightning import SyncState
-from asyncpay.service.wallet.chain_watch import ChainWatch
+from asyncpay.service.wallet.own_node import ChainWatch
 
 OLD_TIP_SECONDS = 1200.0
 TIP, OTHER_TIP = b"1" * 32, b"2" * 32

@@ -4,34 +4,25 @@
                                      ^                               │
                                      └────────── reports ────────────┘
 
-Three things may break at any time. The node: `follow` says Detached and attaches again, with growing pauses, for
-as long as it takes. The store: what was decided and could not be kept is thrown away together with the engine,
-and all begins again from what the store has (`again_and_again`). And the engine itself, by an event that nobody
-foresaw, or that the store has no way to keep: then too all begins again, and that very event is refused from then on
-(`RefusedEvents`). None of them ends the process.
+Three things may break at any time, and none of them ends the process (asyncpay.service.common.session). The node:
+`follow_node` reports Detached and attaches again. The store: what was decided and could not be kept is thrown away
+together with the engine, and `run_forever` begins again from what the store has. And the engine itself, by an event
+that was not foreseen, or that the store cannot keep: then too all begins again, and that event is refused from then on
+(`RefusedEvents`).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-import tenacity
-
 from asyncpay.engine.core import ClockRead, Tick, Transition
-from asyncpay.node_events import NodeEvent
-from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
-from asyncpay.service.clock import READ_SECONDS, SteadyClock
-from asyncpay.service.crash_point import CrashPoint
-from asyncpay.service.journal import Journal
-from asyncpay.service.tasks import guarded
-from asyncpay.store import StoreError, UnstorableError
+from asyncpay.service.common.clock import READ_SECONDS, SteadyClock
+from asyncpay.service.common.event_log import Journal, guarded
+from asyncpay.service.common.failpoints import CrashPoint
+from asyncpay.store import UnstorableError
 
 MAX_BATCH = 500
 """Events decided on together, and stored in one transaction, when many come at once."""
-FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 2.0
-"""Between attempts to reach the node, or to begin again from the store; doubled from the one to the other. Short:
-a node forwards nothing while nobody is attached."""
-
 MAX_REFUSED_EVENTS = 1_000
 MAX_WAITING_EVENTS = 10_000
 """Events that wait for their decision. Beyond it the node's next events wait in the node, and verbs for their turn.
@@ -214,62 +205,3 @@ def _offsets(read: ClockRead) -> dict[str, int]:
         "earliest_offset_seconds": read.earliest_offset_seconds,
         "latest_offset_seconds": read.latest_offset_seconds,
     }
-
-
-async def follow(
-    node: Node,
-    take: Callable[[NodeEvent], None],
-    away: Callable[[], None],
-    room: Callable[[], Awaitable[None]],
-    journal: Journal,
-) -> None:
-    """Attach to the node, hand on what it reports, say when it is away, and attach again, until cancelled.
-
-    room: see Loop.room; awaited before each event is taken from the node.
-    """
-    pause_seconds = FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            async for event in node.events():
-                pause_seconds = FIRST_PAUSE_SECONDS
-                _take(take, event, journal)
-                await room()
-        except NodeUnreachableError as error:
-            journal.error("the node is away", error)
-            away()
-        except Exception as error:
-            journal.unexpected("the node's events", error)
-            away()
-        await asyncio.sleep(pause_seconds)
-        pause_seconds = min(2 * pause_seconds, MOST_PAUSE_SECONDS)
-
-
-def _take(take: Callable[[NodeEvent], None], event: NodeEvent, journal: Journal) -> None:
-    try:
-        take(event)
-    except Exception as error:
-        journal.unexpected(f"{type(event).__name__} of the node", error)
-
-
-async def again_and_again(session: Callable[[C, Journal], Awaitable[None]], config: C, journal: Journal) -> None:
-    """Run sessions, each of which begins from what the store has, until cancelled."""
-    retrying = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(_is_passing),
-        wait=tenacity.wait_exponential(FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS),
-        before_sleep=lambda state: journal.error("beginning again from the store", _reasons(state.outcome.exception())),  # type: ignore[union-attr,arg-type]
-    )
-    await retrying(session, config, journal)
-
-
-def _reasons(error: BaseException) -> str:
-    """What happened in each of the session's tasks that failed: a group's own words say nothing of it."""
-    if isinstance(error, BaseExceptionGroup):
-        return "; ".join(_reasons(each) for each in error.exceptions)
-    return str(error)
-
-
-def _is_passing(error: BaseException) -> bool:
-    """Whether beginning again may help: store, node or engine failed, in whichever task of the session."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_is_passing(each) for each in error.exceptions)
-    return isinstance(error, (StoreError, NodeError, EngineFailedError))

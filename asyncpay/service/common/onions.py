@@ -8,7 +8,7 @@ from asyncpay.nodes.base import MAX_LOOKUPS, Node, NodeError, NodeUnreachableErr
 from asyncpay.wire import blinding, ecdh, onion
 from asyncpay.wire.blinding import BlindedPath, ChannelEnd, HopData
 from asyncpay.wire.errors import WireError
-from asyncpay.wire.messages import Message
+from asyncpay.wire.messages import Message, release_path_id
 from asyncpay.wire.onion import LARGE_ROOM, SMALL_ROOM, Final, OnionMessage, Payload
 
 _KEY_BYTES = 32
@@ -106,3 +106,24 @@ def wrap(
     """The onion for the path's first node. WireError if the message does not fit into these rooms."""
     payload = Payload(async_payment=message.encode(), reply_path=reply_path)
     return onion.build(path, payload, secrets.token_bytes(_KEY_BYTES), rooms=rooms)
+
+
+def release_path(lsp: NodeId, payer: NodeId, pid: bytes, transit_release: bool) -> BlindedPath:
+    """The payer's own path for the release: it tells the payee the LSP, where it begins, and not the payer.
+
+    If the LSP sees messages that pass through (`transit_release`) the path goes on to the payer, and the pid is in
+    the LSP's part; otherwise it ends at the LSP, which knows the pid by its path_id too.
+    """
+    if transit_release:
+        return path_through([lsp, payer], HopData(path_id=release_path_id(pid)), payment_unblock=pid)
+    return path_through([lsp], HopData(path_id=pid, payment_unblock=pid))
+
+
+def literal_release_path(route_to_lsp: tuple[NodeId, ...], payer: NodeId, pid: bytes) -> BlindedPath:
+    """The payee's own path to a payer that told who and where it is; the LSP is the last node of the route."""
+    return path_through([*route_to_lsp, payer], HopData(path_id=release_path_id(pid)), payment_unblock=pid)
+
+
+def answer_path(lsp: NodeId, payee: NodeId, pid: bytes) -> BlindedPath:
+    """Where the payee hears what became of its release: by way of its own LSP."""
+    return path_through([lsp, payee], HopData(path_id=release_path_id(pid)))

@@ -15,8 +15,8 @@ from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.lightning import ChannelId, HtlcKey, PaymentResult, PaymentStatus, Verdict
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
-from asyncpay.service.journal import Journal
-from asyncpay.service.performer import Performer
+from asyncpay.service.common.event_log import Journal
+from asyncpay.service.lsp.performer import Performer
 from asyncpay.wire import blinding
 from asyncpay.wire.blinding import BlindedHop, BlindedPath, HopData
 from asyncpay.wire.messages import BlockReply, BlockStatus, ReleaseReply, ReleaseStatus

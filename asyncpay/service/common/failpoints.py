@@ -12,7 +12,7 @@ import os
 import time
 from pathlib import Path
 
-from asyncpay.service.journal import Journal
+from asyncpay.service.common.event_log import Journal
 
 EXIT_CODE = 137
 """As of a process that was killed with SIGKILL, which the first process of a container cannot do to itself."""

@@ -22,9 +22,8 @@ from asyncpay.nodes.base import (
     Payment,
     PeerNotConnectedError,
 )
-from asyncpay.service import onions
-from asyncpay.service.journal import Journal
-from asyncpay.service.tasks import guarded
+from asyncpay.service.common import onions
+from asyncpay.service.common.event_log import Journal, guarded
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockUpdate
 
@@ -39,7 +38,7 @@ MAX_STRANGERS_LOOKUPS = 50
 
 
 class Bell(Protocol):
-    """Whoever posts notifications to webhooks (asyncpay.service.lsps)."""
+    """Whoever posts notifications to webhooks (asyncpay.service.lsp.lsps_service)."""
 
     async def ring(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
         """Post to all of them; whether at least one took it."""

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections import Counter, deque
+from collections.abc import Awaitable, Callable
 from typing import TextIO
 
 from asyncpay.rate_limit import RateLimit
@@ -131,3 +132,18 @@ def _plain(value: object) -> object:
     if isinstance(value, (str, int, float)):
         return value
     return str(value)
+
+
+async def guarded(
+    journal: Journal, what: str, work: Callable[[], Awaitable[None]], failed: Callable[[], None] = lambda: None
+) -> None:
+    """Do the work on one message or effect. Write an error of it to the log, call `failed`, and go on.
+
+    Errors that have a meaning are handled where they arise. `work` is cancelled like any other task. It is called only
+    here, so that a task that is cancelled before it runs leaves no coroutine that was never awaited.
+    """
+    try:
+        await work()
+    except Exception as error:
+        journal.unexpected(what, error)
+        failed()

@@ -11,9 +11,9 @@ from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.lightning import NodeId
-from asyncpay.service import performer as performer_module
-from asyncpay.service.journal import Journal
-from asyncpay.service.performer import Performer
+from asyncpay.service.common.event_log import Journal
+from asyncpay.service.lsp import performer as performer_module
+from asyncpay.service.lsp.performer import Performer
 from asyncpay.wire import blinding
 from asyncpay.wire.blinding import HopData
 from asyncpay.wire.messages import BlockReply, BlockStatus, ReleaseReply, ReleaseStatus

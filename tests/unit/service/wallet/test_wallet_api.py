@@ -13,7 +13,7 @@ from asyncpay.lsps.jsonrpc import RpcError
 from asyncpay.lsps.lsps5 import LIST_WEBHOOKS, REMOVE_WEBHOOK, SET_WEBHOOK
 from asyncpay.node_events import BlockConnected, LinkChanged, PeerDisconnected
 from asyncpay.nodes.base import NodeError
-from asyncpay.service.control import RefusedError
+from asyncpay.service.common.control import RefusedError
 from asyncpay.wire.messages import CancelRequest, PaymentPending
 
 from .phone import Phone, until, until_asked

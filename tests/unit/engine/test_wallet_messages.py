@@ -4,8 +4,8 @@ import pytest
 
 from asyncpay.engine.payee import events as payee_on
 from asyncpay.engine.payer import events as payer_on
+from asyncpay.engine.wallet import read_message
 from asyncpay.node_events import OnionReceived
-from asyncpay.service.wallet import inbox
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import (
     BlockReply,
@@ -44,24 +44,24 @@ def received(message: Message, path_id: bytes | None = None) -> OnionReceived:
     ],
 )
 def test_each_goes_where_it_belongs(message: Message, event: object) -> None:
-    assert inbox.read(received(message), []) == event
+    assert read_message(received(message), []) == event
 
 
 def test_a_release_on_the_payer_s_own_path() -> None:
     on_its_path = received(PaymentRelease(pid=PID), release_path_id(PID))
-    assert inbox.read(on_its_path, []) == payer_on.ReleaseSeen(PID)
+    assert read_message(on_its_path, []) == payer_on.ReleaseSeen(PID)
 
 
 def test_a_release_on_another_payment_s_path_is_dropped() -> None:
     with pytest.raises(WireError, match="not that of the path"):
-        inbox.read(received(PaymentRelease(pid=PID), release_path_id(HASH)), [])
+        read_message(received(PaymentRelease(pid=PID), release_path_id(HASH)), [])
 
 
 def test_a_release_that_says_nothing_is_known_by_its_path() -> None:
     silent = OnionReceived(path_id=release_path_id(PID))
-    assert inbox.read(silent, [HASH, PID]) == payer_on.ReleaseSeen(PID)
-    assert inbox.read(silent, [HASH]) is None
-    assert inbox.read(OnionReceived(), [PID]) is None
+    assert read_message(silent, [HASH, PID]) == payer_on.ReleaseSeen(PID)
+    assert read_message(silent, [HASH]) is None
+    assert read_message(OnionReceived(), [PID]) is None
 
 
 @pytest.mark.parametrize("field", ["amount_msat", "hold_until"])
@@ -69,4 +69,4 @@ def test_numbers_that_no_store_takes_are_dropped(field: str) -> None:
     values = {"amount_msat": 5, "hold_until": 7} | {field: 2**63}
     message = PaymentPending(pid=PID, payment_hashes=(HASH,), release_by_height=9, **values)
     with pytest.raises(WireError, match="beyond all measure"):
-        inbox.read(received(message), [])
+        read_message(received(message), [])

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from asyncpay.service import control
-from asyncpay.service.control import NotRunningError, Plain, Progress, RefusedError, SocketError, Verb
+from asyncpay.service.common import control
+from asyncpay.service.common.control import NotRunningError, Plain, Progress, RefusedError, SocketError, Verb
 
 STATUS = {"healthy": True, "blocks": ["x" * 100_000]}
 

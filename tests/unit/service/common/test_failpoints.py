@@ -10,8 +10,8 @@ import pytest
 
 from asyncpay.engine.lsp.effects import Answer, Effect, Log
 from asyncpay.lightning import ChannelId, HtlcKey, Verdict
-from asyncpay.service.crash_point import CrashPoint
-from asyncpay.service.journal import Journal
+from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.failpoints import CrashPoint
 
 ANSWER = Answer(HtlcKey(ChannelId.from_name(1), 0), Verdict.RESUME)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from asyncpay.engine.core import ClockRead
-from asyncpay.service.clock import MAX_LEAP_SECONDS, PERSIST_SECONDS, SteadyClock
+from asyncpay.service.common.clock import MAX_LEAP_SECONDS, PERSIST_SECONDS, SteadyClock
 
 START = 1_000_000.0
 DAY = 86_400.0

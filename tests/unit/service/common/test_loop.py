@@ -16,10 +16,11 @@ from asyncpay.engine.core import Change, Put, Transition
 from asyncpay.engine.lsp.events import WebhookSet
 from asyncpay.engine.lsp.records import Webhook
 from asyncpay.node_events import BlockConnected, NodeEvent
-from asyncpay.service import loop
-from asyncpay.service.crash_point import CrashPoint
-from asyncpay.service.journal import Journal
-from asyncpay.service.loop import EngineFailedError, Loop, NotStoredError, RefusedEvents
+from asyncpay.service.common import loop
+from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.failpoints import CrashPoint
+from asyncpay.service.common.loop import EngineFailedError, Loop, NotStoredError, RefusedEvents
+from asyncpay.service.common.session import follow_node, run_forever
 from asyncpay.store import LspStore, StoreError, UnstorableError
 
 
@@ -36,7 +37,7 @@ def test_a_session_that_cannot_store_begins_again_and_says_why(capfd: pytest.Cap
     async def fail() -> None:
         raise StoreError("the disk is full. See to disk space")
 
-    asyncio.run(loop.again_and_again(session, None, Journal()))
+    asyncio.run(run_forever(session, None, Journal()))
 
     assert sessions == 2
     (line,) = capfd.readouterr().out.splitlines()
@@ -184,7 +185,7 @@ def test_a_node_that_reports_faster_than_the_store_writes_is_made_to_wait(monkey
         crash_point, refused = CrashPoint(Path("none"), journal), RefusedEvents()
         life = Loop[Any](WebhookEngine(), commit, perform, crash_point, journal, refused, perform)
         running = asyncio.create_task(life.run())
-        following = asyncio.create_task(loop.follow(node, life.enqueue, lambda: None, life.room, journal))
+        following = asyncio.create_task(follow_node(node, life.enqueue, lambda: None, life.room, journal))
         for _ in range(1_000):  # turns of the event loop, in which a node that nobody stops would report everything
             await asyncio.sleep(0)
         assert reported <= 10 + 2 * 5, "what the queue holds, what is being stored, and what was taken before"
@@ -221,7 +222,7 @@ def test_a_node_whose_events_break_is_attached_to_again() -> None:
     async def run() -> None:
         node: Any = BreakingNode()
         journal = Journal(io.StringIO())
-        following = asyncio.create_task(loop.follow(node, take, lambda: away.append(None), no_wait, journal))
+        following = asyncio.create_task(follow_node(node, take, lambda: away.append(None), no_wait, journal))
         await asyncio.wait_for(taken_twice.wait(), 10)
         following.cancel()
 

@@ -23,15 +23,15 @@ from asyncpay.node_events import (
     OnionReceived,
 )
 from asyncpay.nodes.base import Node, NodeError
-from asyncpay.service import control, loop, onions, status
-from asyncpay.service.crash_point import CrashPoint
-from asyncpay.service.journal import Journal
-from asyncpay.service.loop import Loop, RefusedEvents
-from asyncpay.service.lsps import Lsps
-from asyncpay.service.nodes import open_node
-from asyncpay.service.performer import Performer
-from asyncpay.service.status import Status
-from asyncpay.service.tasks import guarded
+from asyncpay.service.common import control, onions
+from asyncpay.service.common.event_log import Journal, guarded
+from asyncpay.service.common.failpoints import CrashPoint
+from asyncpay.service.common.loop import Loop, RefusedEvents
+from asyncpay.service.common.session import follow_node, open_node, run_forever
+from asyncpay.service.lsp import status
+from asyncpay.service.lsp.lsps_service import Lsps
+from asyncpay.service.lsp.performer import Performer
+from asyncpay.service.lsp.status import Status
 from asyncpay.store import LspStore
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockReply, BlockStatus
@@ -54,7 +54,7 @@ async def run(config: LspConfig, journal: Journal) -> None:
         on.WebhookSet,
         on.WebhookRemoved,
     )
-    await loop.again_and_again(partial(_session, refused), config, journal)
+    await run_forever(partial(_session, refused), config, journal)
 
 
 async def _session(refused: RefusedEvents, config: LspConfig, journal: Journal) -> None:
@@ -97,7 +97,7 @@ class _Session:
                 self._loop.enqueue,
                 tasks,
             )
-            tasks.create_task(loop.follow(self._node, self._take, self._away, self._loop.room, self._journal))
+            tasks.create_task(follow_node(self._node, self._take, self._away, self._loop.room, self._journal))
             tasks.create_task(self._loop.run())
             tasks.create_task(self._lsps.answer_requests())
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from asyncpay.service import journal as module
-from asyncpay.service.journal import LAST_ERRORS, Journal
+from asyncpay.service.common import event_log as module
+from asyncpay.service.common.event_log import LAST_ERRORS, Journal
 
 
 def stdout_is(monkeypatch: pytest.MonkeyPatch, descriptor: int | None) -> None:

@@ -22,9 +22,9 @@ from asyncpay.lsps.jsonrpc import CLIENT_REJECTED, MESSAGE_TYPE
 from asyncpay.lsps.webhooks import Posted, Poster
 from asyncpay.node_events import CustomMessage
 from asyncpay.nodes.base import NodeError
-from asyncpay.service import lsps as lsps_module
-from asyncpay.service.journal import Journal
-from asyncpay.service.lsps import Lsps
+from asyncpay.service.common.event_log import Journal
+from asyncpay.service.lsp import lsps_service as lsps_module
+from asyncpay.service.lsp.lsps_service import Lsps
 
 pytestmark = pytest.mark.anyio
 

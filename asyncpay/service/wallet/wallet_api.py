@@ -13,14 +13,14 @@ from asyncpay.lsps import lsps5
 from asyncpay.lsps.info import UnsuitableLspError
 from asyncpay.lsps.jsonrpc import RpcError
 from asyncpay.nodes.base import Node, NodeError, check_invoice
-from asyncpay.service.clock import SteadyClock
-from asyncpay.service.control import Plain, Progress, RefusedError, Verb
-from asyncpay.service.journal import Journal
-from asyncpay.service.loop import NotStoredError
+from asyncpay.service.common.clock import SteadyClock
+from asyncpay.service.common.control import Plain, Progress, RefusedError, Verb
+from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.loop import NotStoredError
 from asyncpay.service.wallet import orders, view
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
-from asyncpay.service.wallet.neighbourhood import Neighbourhood
 from asyncpay.service.wallet.orders import Wanted
+from asyncpay.service.wallet.own_node import Neighbourhood
 from asyncpay.service.wallet.view import View
 
 Stored = Callable[[on.PayerEvent], Awaitable[None]]
@@ -53,7 +53,7 @@ class Desk:
         self._clock = clock
 
     def verbs(self) -> dict[str, Verb]:
-        """By the names that asyncpay.service.control carries."""
+        """By the names that asyncpay.service.common.control carries."""
         verbs: dict[str, Verb] = {
             "status": self._status,
             "register": self._register,

@@ -7,7 +7,7 @@ from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.records import Block, Htlc
 from asyncpay.engine.lsp.stages import FINISHED
 from asyncpay.engine.lsp.turn import State
-from asyncpay.service.journal import Journal
+from asyncpay.service.common.event_log import Journal
 
 Status = dict[str, Any]
 

@@ -18,9 +18,9 @@ from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.lightning import Capabilities, Capability, ChannelId, Invoice, Link, NodeId, ShortChannelId
 from asyncpay.node_events import Attached, NodeEvent, OnionReceived
 from asyncpay.nodes.base import NodeError
-from asyncpay.service import lsp as lsp_module
-from asyncpay.service.journal import Journal
-from asyncpay.service.loop import RefusedEvents
+from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.loop import RefusedEvents
+from asyncpay.service.lsp import session as lsp_module
 from asyncpay.store import LspStore
 from asyncpay.wire import signature
 from asyncpay.wire.messages import UNSIGNED, BlockRequest, BlockStatus

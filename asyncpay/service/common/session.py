@@ -1,0 +1,115 @@
+"""The life of a component: its node is opened, attached to and attached to again; its sessions follow each other.
+
+A session is one life of the engines, from what the store has until store, node or engine fails.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import tenacity
+
+from asyncpay.config import ClnConfig, LndConfig, NodeConfig
+from asyncpay.node_events import NodeEvent
+from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
+from asyncpay.nodes.cln import ClnNode
+from asyncpay.nodes.lnd import LndNode
+from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.loop import EngineFailedError
+from asyncpay.store import StoreError
+
+FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 2.0
+"""Between attempts to reach the node, or to begin again from the store; doubled from the one to the other. Short:
+a node forwards nothing while nobody is attached."""
+
+C = TypeVar("C")
+
+
+@asynccontextmanager
+async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
+    """The configured node, as soon as its credentials can be read. NodeUnreachableError until then."""
+    match config:
+        case LndConfig():
+            async with _open_lnd(config) as lnd:
+                yield lnd
+        case ClnConfig():
+            yield ClnNode(config.rpc_file)
+
+
+def _open_lnd(config: LndConfig) -> LndNode:
+    """LND renews its certificate when it expires or its file is gone, so the file is read at each attachment."""
+    return LndNode.following(config.address, lambda: _read(config))
+
+
+def _read(config: LndConfig) -> tuple[bytes, bytes]:
+    try:
+        return config.tls_certificate.read_bytes(), config.macaroon.read_bytes()
+    except OSError as error:
+        raise NodeUnreachableError(
+            f"{config}: {error.filename} cannot be read ({error.strerror}). "
+            "LND writes it when it first starts; otherwise see to the path and the permissions."
+        ) from None
+
+
+async def follow_node(
+    node: Node,
+    take: Callable[[NodeEvent], None],
+    away: Callable[[], None],
+    room: Callable[[], Awaitable[None]],
+    journal: Journal,
+) -> None:
+    """Attach to the node, hand on what it reports, say when it is away, and attach again, until cancelled.
+
+    room: see Loop.room; awaited before each event is taken from the node.
+    """
+    attaching = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(Exception),
+        wait=tenacity.wait_exponential(FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS),
+    )
+    async for attempt in attaching:
+        with attempt:
+            try:
+                async for event in node.events():
+                    attempt.retry_state.attempt_number = 1
+                    _take(take, event, journal)
+                    await room()
+                raise NodeUnreachableError("its events ended without a reason")
+            except NodeUnreachableError as error:
+                journal.error("the node is away", error)
+                away()
+                raise
+            except Exception as error:
+                journal.unexpected("the node's events", error)
+                away()
+                raise
+
+
+def _take(take: Callable[[NodeEvent], None], event: NodeEvent, journal: Journal) -> None:
+    try:
+        take(event)
+    except Exception as error:
+        journal.unexpected(f"{type(event).__name__} of the node", error)
+
+
+async def run_forever(session: Callable[[C, Journal], Awaitable[None]], config: C, journal: Journal) -> None:
+    """Run sessions, each of which begins from what the store has, until cancelled."""
+    retrying = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception(_is_passing),
+        wait=tenacity.wait_exponential(FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS),
+        before_sleep=lambda state: journal.error("beginning again from the store", _reasons(state.outcome.exception())),  # type: ignore[union-attr,arg-type]
+    )
+    await retrying(session, config, journal)
+
+
+def _reasons(error: BaseException) -> str:
+    """What happened in each of the session's tasks that failed: a group's own words say nothing of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_reasons(each) for each in error.exceptions)
+    return str(error)
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether beginning again may help: store, node or engine failed, in whichever task of the session."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_passing(each) for each in error.exceptions)
+    return isinstance(error, (StoreError, NodeError, EngineFailedError))
