@@ -71,7 +71,7 @@ engine: ## a Docker engine with compose; one that answers is used as it is
 
 .PHONY: images
 images: setup engine ## the container images: pulled, or made here where no registry answers
-	@$(BIN)/python -m harness.service_images
+	@$(BIN)/python -m harness.images.services
 
 # --- what this project is for ---
 
@@ -126,7 +126,7 @@ test-e2e: images ## real nodes in containers: everything, WORKERS=n at a time; t
 
 .PHONY: scenarios
 scenarios: setup ## the table of scenarios in README.md, from the last `make test-e2e`
-	@$(BIN)/python -m harness.scenarios $(SCENARIOS) README.md
+	@$(BIN)/python -m harness.checks.scenario_table $(SCENARIOS) README.md
 
 .PHONY: interop
 interop: images ## the whole payment for all 16 combinations of implementations: artifacts/matrix/matrix.html

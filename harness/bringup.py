@@ -6,15 +6,16 @@ once and confirmed by the same blocks.
 
 from collections import defaultdict
 
-from harness.early_exits import bitcoind_watched, unless_ended
+from harness.checks.early_exits import bitcoind_watched, unless_ended
 from harness.errors import TestbedError
 from harness.nodes.base import Channel, Node
-from harness.parallel import each
-from harness.phases import Phases
-from harness.phone import Phone
+from harness.nodes.predicates import nodes_announced, ready
+from harness.progress import Phases, each
+from harness.services.lsp import interceptor_attached
+from harness.services.phone import Phone
 from harness.testbed import Testbed
 from harness.topology import OPENER_RESERVE_SAT, ChannelSpec, Topology
-from harness.waits import Predicate, WaitTimeoutError, interceptor_attached, nodes_announced, ready, wait_for
+from harness.waits import Predicate, WaitTimeoutError, wait_for
 
 ANNOUNCEMENT_BLOCKS = 6
 """Confirmations before a channel may be announced (BOLT 7)."""
@@ -29,8 +30,8 @@ def up(testbed: Testbed, phases: Phases) -> None:
 
     Raises ContainerError, NodeError, WaitTimeoutError.
     """
-    with phases.phase("containers"), bitcoind_watched(testbed.containers):
-        testbed.start()
+    with phases.phase("containers"), bitcoind_watched(testbed.engine):
+        testbed.create()
     establish(testbed, phases)
 
 

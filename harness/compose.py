@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from harness import chain, lsp, phone_container, push, toxiproxy
-from harness.authority import Authority
 from harness.errors import TestbedError
 from harness.nodes import BY_IMPLEMENTATION
-from harness.nodes.base import Surroundings, volume
+from harness.nodes.base import RenderContext, volume
+from harness.services import bitcoind, lsp, phone_container, push_gateway, toxiproxy
+from harness.services.tls import Authority
 from harness.topology import Topology, WalletSpec
 
 EXTENSION = "x-testbed"
@@ -23,7 +23,7 @@ SLOW_MINER = "slow-miner"
 FRESH_SECONDS = 3600
 LOOK_SECONDS = 60
 """How old the slow miner lets the last block become, and how often it looks."""
-BLOCKS_AT_START = chain.COINBASE_MATURITY_BLOCKS + 1
+BLOCKS_AT_START = bitcoind.COINBASE_MATURITY_BLOCKS + 1
 
 
 def render(
@@ -45,7 +45,7 @@ def render(
     volumes: dict[str, dict[str, Any]] = {name: {} for name in ("bitcoind", *topology.nodes)}
     configs = dict[str, str]()
     for name, spec in topology.nodes.items():
-        around = Surroundings(images[name], chain.RPC_USER, password, chain.RPC_PORT, sockets / name)
+        around = RenderContext(images[name], bitcoind.RPC_USER, password, bitcoind.RPC_PORT, sockets / name)
         implementation = BY_IMPLEMENTATION[spec.implementation]
         service = implementation.service(name, spec, around)
         if isinstance(spec.component, WalletSpec):
@@ -64,10 +64,10 @@ def render(
     if topology.phones:
         proxies = proxies_of(topology)
         services[toxiproxy.NAME] = toxiproxy.service(images[toxiproxy.NAME])
-        services[push.NAME] = push.service(images[push.NAME])
+        services[push_gateway.NAME] = push_gateway.service(images[push_gateway.NAME])
         configs[toxiproxy.NAME] = toxiproxy.configuration(proxies.values(), phone_container.PORT)
-        configs |= push.files({name: one.push_address for name, one in proxies.items()}, authority)
-        volumes[push.NAME] = {}
+        configs |= push_gateway.files({name: one.push_address for name, one in proxies.items()}, authority)
+        volumes[push_gateway.NAME] = {}
     for service in services.values():
         # Official images differ in user and home; so every one runs alike.
         service |= {"user": "0:0", "environment": {"HOME": "/root"} | service.get("environment", {})}
@@ -148,7 +148,7 @@ def password_of(path: Path) -> str:
 
 def bitcoin_cli(password: str) -> tuple[str, ...]:
     """bitcoind's own command line, ready for arguments."""
-    return ("bitcoin-cli", "-regtest", f"-rpcuser={chain.RPC_USER}", f"-rpcpassword={password}")
+    return ("bitcoin-cli", "-regtest", f"-rpcuser={bitcoind.RPC_USER}", f"-rpcpassword={password}")
 
 
 def _in_memory(size_mb: int) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _bitcoind(topology: Topology, image: str, password: str) -> dict[str, Any]:
             "-listen=0",
             "-disablewallet",
             "-txindex",
-            f"-rpcuser={chain.RPC_USER}",
+            f"-rpcuser={bitcoind.RPC_USER}",
             f"-rpcpassword={password}",
             "-rpcbind=0.0.0.0",
             "-rpcallowip=0.0.0.0/0",
@@ -178,7 +178,7 @@ def _bitcoind(topology: Topology, image: str, password: str) -> dict[str, Any]:
             *topology.chain.args,
         ],
         "volumes": [volume("bitcoind", BITCOIND_DIR)],
-        "ports": [f"127.0.0.1::{chain.RPC_PORT}"],
+        "ports": [f"127.0.0.1::{bitcoind.RPC_PORT}"],
         "stop_grace_period": "30s",
     }
 
@@ -193,7 +193,7 @@ def _slow_miner(image: str, password: str) -> dict[str, Any]:
             f"""while sleep {LOOK_SECONDS}; do
   mined=$({cli} getblockheader "$({cli} getbestblockhash)" | sed -n 's/.*"time": *\\([0-9]*\\).*/\\1/p')
   if [ -n "$mined" ] && [ $(($(date +%s) - mined)) -ge {FRESH_SECONDS} ]; then
-    {cli} generatetoaddress 1 {chain.MINER_ADDRESS}
+    {cli} generatetoaddress 1 {bitcoind.MINER_ADDRESS}
   fi
 done"""
         ],
@@ -213,7 +213,7 @@ def _miner(image: str, password: str) -> dict[str, Any]:
             "-rpcwaittimeout=60",
             "generatetoaddress",
             str(BLOCKS_AT_START),
-            chain.MINER_ADDRESS,
+            bitcoind.MINER_ADDRESS,
         ],
         "depends_on": ["bitcoind"],
     }

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import docker
 
-from harness import images
-from harness.engine import EngineMissingError, client
+from harness.engines.docker_client import EngineMissingError, client
 from harness.errors import TestbedError
-from harness.image_recipes import VERSIONS, cache_folder
-from harness.install_tree import InstallTree
+from harness.images import store
+from harness.images.install_tree import InstallTree
+from harness.images.recipes import VERSIONS, cache_folder
 
 DISK_BYTES = 8 * 10**9
 """Room for the images, what they are made from (Go's cache above all), and a few testbeds."""
@@ -49,23 +49,23 @@ def checks() -> list[Check]:
         info = engine.info()
         detail = f"{info['ServerVersion']} on {info['OperatingSystem']}"
         of_engine = [Check("Docker engine", State.OK, detail)]
-        of_engine += [_image(kind) for kind in images.KINDS] + [_disk(engine)]
+        of_engine += [_image(kind) for kind in store.KINDS] + [_disk(engine)]
     return [*of_engine, _compose(), _python(), _go(), _lightningd()]
 
 
 def _image(kind: str) -> Check:
     name = f"image of {kind}"
     try:
-        if reference := images.find(kind):
+        if reference := store.find(kind):
             return Check(name, State.OK, reference)
-        recipe = images.recipe_for(kind)
+        recipe = store.recipe_for(kind)
     except TestbedError as error:
         return Check(name, State.MISSING, str(error), "correct that, or unset it")
     if recipe:
         return Check(
             name, State.WARNING, f"not there yet; can be pulled, or made from {recipe.source}", "testbed images"
         )
-    return Check(name, State.WARNING, "not there; can only be pulled", images.remedy(kind))
+    return Check(name, State.WARNING, "not there; can only be pulled", store.remedy(kind))
 
 
 def _disk(engine: docker.DockerClient) -> Check:
@@ -107,7 +107,7 @@ def _lightningd() -> Check:
     except TestbedError as error:
         return Check(name, State.WARNING, str(error), "correct CLN_PREFIX, or unset it")
     if tree is None:
-        return Check(name, State.WARNING, "none on PATH, and CLN_PREFIX is not set", images.remedy("cln"))
+        return Check(name, State.WARNING, "none on PATH, and CLN_PREFIX is not set", store.remedy("cln"))
     detail = f"{tree.version()} in {tree.prefix} ({tree.named_by})"
     if tree.version() != pinned:
         return Check(name, State.WARNING, detail, f"the testbed is made for {pinned}; others may behave differently")

@@ -1,7 +1,11 @@
-"""Lines of progress for the user."""
+"""Long work: lines of progress, time by phase, and the same work on many nodes at once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 Report = Callable[[str], None]
 """Takes one line of progress."""
@@ -28,3 +32,39 @@ class Heartbeat:
             return False
         self._last_line = now
         return True
+
+
+@dataclass
+class Phases:
+    """The phases of one run, in order, with their durations."""
+
+    on_start: Callable[[str], None] = lambda _: None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what happens inside under this name, and announce it."""
+        self.on_start(name)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.monotonic() - began
+
+    @property
+    def total_seconds(self) -> float:
+        """All phases together."""
+        return sum(self.seconds.values())
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Do `work` for every item in a thread of its own; results in the items' order, the first error raised."""
+    todo = list(items)
+    if not todo:
+        return []
+    with ThreadPoolExecutor(max_workers=len(todo)) as pool:
+        return list(pool.map(work, todo))

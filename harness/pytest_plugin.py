@@ -10,8 +10,7 @@ topology, the path of a file, or what `harness.topology.load` made of either:
     def testbed_topology():
         return "line-mixed"
 
-The scope of both is that of pytest-docker's containers (`--container-scope`, one for the whole session by default), and
-pytest-docker starts and removes them. For more than one testbed, or another scope, use `running_testbed`.
+The scope of both is the session. For more than one testbed, or another scope, use `running_testbed`.
 """
 
 import fcntl
@@ -21,19 +20,18 @@ import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_docker.plugin import containers_scope, get_docker_services
 
-from harness import bringup, early_exits, evidence, scenarios
-from harness.containers import COMPOSE, environment
-from harness.images import ImageUnavailableError
-from harness.phases import Phases
-from harness.scenarios import Scenario
+from harness import bringup
+from harness.checks import artifacts, early_exits, scenario_table
+from harness.checks.scenario_table import Scenario
+from harness.images.store import ImageUnavailableError
+from harness.progress import Phases
 from harness.testbed import Testbed, remove_project
 from harness.topology import Topology, load
 
@@ -55,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--testbed-scenarios",
         type=Path,
         metavar="FILE",
-        help="write what became of the scenarios to this file, as JSON (see harness.scenarios)",
+        help="write what became of the scenarios to this file, as JSON (see harness.checks.scenario_table)",
     )
 
 
@@ -66,13 +64,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Scenarios(file))
 
 
-@pytest.fixture(scope=containers_scope)
+@pytest.fixture(scope="session")
 def testbed_topology() -> Topology | Path | str:
     """The topology of the fixture `testbed`, or its name or path; override it in your tests."""
     return "line"
 
 
-@pytest.fixture(scope=containers_scope)
+@pytest.fixture(scope="session")
 def testbed(testbed_topology: Topology | Path | str, pytestconfig: pytest.Config) -> Iterator[Testbed]:
     """A running testbed: funded, channels open, graph complete."""
     with running_testbed(testbed_topology, pytestconfig) as running:
@@ -95,31 +93,18 @@ def running_testbed(topology: Topology | Path | str, config: pytest.Config) -> I
     except ImageUnavailableError as error:
         pytest.skip(UNAVAILABLE + str(error))
     try:
-        with ExitStack() as running:
-            with _turn():
-                with early_exits.bitcoind_watched(testbed.containers):
-                    running.enter_context(_containers(testbed))
-                try:
-                    bringup.establish(testbed, Phases(lambda phase: print(f"{testbed.name}: {phase}")))
-                except BaseException:
-                    evidence.collect(testbed, _artifacts(config) / testbed.name)
-                    raise
-            yield testbed
+        with _turn():
+            with early_exits.bitcoind_watched(testbed.engine):
+                testbed.create()
+            try:
+                bringup.establish(testbed, Phases(lambda phase: print(f"{testbed.name}: {phase}")))
+            except BaseException:
+                artifacts.collect(testbed, _artifacts(config) / testbed.name)
+                raise
+        yield testbed
     finally:
-        remove_project(testbed.containers)  # pytest-docker leaves what a failing `up` had started
+        remove_project(testbed.engine)
         testbed.forget()
-
-
-def _containers(testbed: Testbed) -> AbstractContextManager[Any]:
-    foreign = [f"--unset={name}" for name in os.environ.keys() - environment().keys()]
-    services: AbstractContextManager[Any] = get_docker_services(
-        shlex.join(["env", *foreign, *COMPOSE]),
-        str(testbed.containers.compose_file),
-        testbed.containers.project,
-        ["up --detach --pull never"],
-        ["down --volumes --remove-orphans --timeout 0"],
-    )
-    return services
 
 
 @contextmanager
@@ -142,7 +127,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
         for value in getattr(item, "funcargs", {}).values():
             if isinstance(value, Testbed) and value.folder.exists():
                 folder = _artifacts(item.config) / re.sub(r"[^\w.-]+", "_", item.nodeid) / value.name
-                evidence.collect(value, folder)
+                artifacts.collect(value, folder)
                 report.sections.append(("testbed", f"evidence: {shlex.quote(str(folder))}"))
     return report  # type: ignore[return-value]
 
@@ -168,25 +153,25 @@ class _Scenarios:
         self._reports.setdefault(report.nodeid, []).append(report)
 
     def pytest_sessionfinish(self) -> None:
-        scenarios.write(self._file, (found for reports in self._reports.values() for found in _scenario(reports)))
+        scenario_table.write(self._file, (found for reports in self._reports.values() for found in _scenario(reports)))
 
 
 def _scenario(reports: list[pytest.TestReport]) -> Iterator[Scenario]:
     """One, or none if these are the reports of another kind of test."""
     *_, last = reports  # the teardown's has all properties
     said = [(name, str(value)) for name, value in last.user_properties]
-    families = [value for name, value in said if name == scenarios.FAMILY]
+    families = [value for name, value in said if name == scenario_table.FAMILY]
     if not families:
         return
-    outcomes = sorted({value for name, value in said if name == scenarios.OUTCOME})
+    outcomes = sorted({value for name, value in said if name == scenario_table.OUTCOME})
     if any(report.failed for report in reports):
-        outcomes = [scenarios.FAILED]
+        outcomes = [scenario_table.FAILED]
     elif any(report.skipped for report in reports):
-        outcomes = [scenarios.NOT_RUN]
+        outcomes = [scenario_table.NOT_RUN]
     yield Scenario(
         family=families[0],
         name=last.nodeid.rpartition("::")[2].removeprefix("test_"),
-        faults=dict(Counter(value for name, value in said if name == scenarios.FAULT)),
+        faults=dict(Counter(value for name, value in said if name == scenario_table.FAULT)),
         outcomes=outcomes,
         seconds=round(sum(report.duration for report in reports if report.when == "call"), 1),
     )

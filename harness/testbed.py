@@ -1,46 +1,41 @@
 """A testbed: a running topology, found by its name.
 
 Everything that a testbed has on this machine is in one folder (the compose file, sockets, a lock) and in one
-compose project (containers, network, volumes, all labelled with its name). `down` removes both.
+compose project (engine, network, volumes, all labelled with its name). `down` removes both.
 """
 
-import fcntl
 import json
-import os
-import re
 import secrets
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from harness import compose, service_images
-from harness.authority import Authority
-from harness.chain import RPC_PORT, Chain
-from harness.containers import ContainerError, Containers
+from harness import compose, folders
+from harness.engines import open_engine
+from harness.engines.base import Engine, ServiceState
 from harness.errors import NodeError, PaymentError, TestbedError
-from harness.homes import state_home
-from harness.lsp import CLI as LSP_CLI
-from harness.lsp import Lsp
+from harness.folders import COMPOSE_FILE, NODE_IDS, PART, SOCKETS
+from harness.images import services
 from harness.nodes import BY_IMPLEMENTATION
 from harness.nodes.base import Node, Payment
-from harness.phone import Phone
-from harness.phone_container import WALLET_CLI, wallet_name
-from harness.push import NAME as PUSH
-from harness.push import PushGateway
+from harness.nodes.predicates import ready
+from harness.services.bitcoind import RPC_PORT, Chain
+from harness.services.lsp import CLI as LSP_CLI
+from harness.services.lsp import Lsp
+from harness.services.phone import Phone
+from harness.services.phone_container import WALLET_CLI, wallet_name
+from harness.services.push_gateway import NAME as PUSH
+from harness.services.push_gateway import PushGateway
+from harness.services.tls import Authority
+from harness.services.toxiproxy import NAME as TOXIPROXY
 from harness.topology import ASYNCPAY, Role, Topology
-from harness.toxiproxy import NAME as TOXIPROXY
-from harness.waits import Predicate, WaitTimeoutError, wait_for
+from harness.waits import Predicate, wait_for
 
 Report = Callable[[str], None]
-COMPOSE_FILE, LOCK, NODE_IDS, SOCKETS = "compose.yaml", "lock", "node-ids.json", "sockets"
-"""What is in a testbed's folder."""
-PART = ".part"
-"""Ends the name of a file that is not written whole yet."""
 PROJECT_PREFIX = "testbed-"
-LOCK_SECONDS = 120
-"""How long `down` waits for an `up` that still starts containers, be it one whose parent was killed."""
+STOP_SECONDS = 30
+"""After this long a node that does not shut down is killed, as compose does it too."""
+START_SECONDS, USABLE_SECONDS = 90, 60
 
 
 class Testbed:
@@ -56,14 +51,14 @@ class Testbed:
         self.name = name
         self.topology = topology
         self.folder = folder
-        self.containers = Containers(PROJECT_PREFIX + name, folder / COMPOSE_FILE)
+        self.engine = _engine(name, folder)
         self.nodes: dict[str, Node] = {
-            node: BY_IMPLEMENTATION[spec.implementation](node, spec, self.containers, folder / SOCKETS / node)
+            node: BY_IMPLEMENTATION[spec.implementation](node, spec, self.engine)
             for node, spec in topology.nodes.items()
         }
-        self.lsps: dict[str, Lsp] = {node: Lsp(node, self.containers) for node in topology.components}
+        self.lsps: dict[str, Lsp] = {node: Lsp(node, self.engine) for node in topology.components}
         self.phones: dict[str, Phone] = {
-            name: Phone(self.nodes[name], self.nodes[proxies.lsp], proxies, self.containers)
+            name: Phone(self.nodes[name], self.nodes[proxies.lsp], proxies, self.engine)
             for name, proxies in compose.proxies_of(topology).items()
         }
         self._recall_node_ids()
@@ -75,19 +70,10 @@ class Testbed:
         Raises TestbedError if a testbed of this name is there already, ImageUnavailableError.
         """
         name = name or topology.name
-        folder = folder_of(name)
-        _make_home()
-        references = service_images.ensure(topology, report)
-        try:
-            folder.mkdir(mode=0o700)
-        except FileExistsError:
-            refuse_foreign(folder)
-            raise TestbedError(
-                f"a testbed named {name} is there already; remove it with `testbed down --testbed {name}`, "
-                "or give this one another --name"
-            ) from None
-        except OSError as error:
-            raise _unwritable(error) from None
+        folders.folder_of(name)  # its name is checked before anything that takes long
+        folders.make_home()
+        references = services.ensure(topology, report)
+        folder = folders.create(name)
         for node in topology.nodes:
             (folder / SOCKETS / node).mkdir(parents=True)
         content = compose.render(
@@ -104,8 +90,8 @@ class Testbed:
     @classmethod
     def attach(cls, name: str | None = None) -> "Testbed":
         """The testbed of this name; without a name, the only one there is. Raises TestbedError."""
-        name = choose(name)
-        file = folder_of(name) / COMPOSE_FILE
+        name = folders.choose(name)
+        file = folders.folder_of(name) / COMPOSE_FILE
         try:
             topology = compose.topology_of(file)
         except TestbedError as error:
@@ -155,7 +141,7 @@ class Testbed:
         """The push gateway. Raises TestbedError if there are no phones to push to."""
         if not self.phones:
             raise TestbedError(f"testbed {self.name} has no phones, and so no push gateway")
-        return PushGateway(self.containers, compose.ca_of(self.containers.compose_file))
+        return PushGateway(self.engine, compose.ca_of(self.engine.compose_file))
 
     @property
     def services(self) -> list[str]:
@@ -167,13 +153,13 @@ class Testbed:
     @cached_property
     def chain(self) -> Chain:
         """The testbed's bitcoind."""
-        password = compose.password_of(self.containers.compose_file)
-        return Chain(self.containers.address("bitcoind", RPC_PORT), password)
+        password = compose.password_of(self.engine.compose_file)
+        return Chain(self.engine.address("bitcoind", RPC_PORT), password)
 
-    def start(self) -> None:
-        """Start every container, in the compose file's order. Raises ContainerError."""
-        with self._locked() as lock:
-            self.containers.compose("up", "--detach", "--pull", "never", inherit=[lock])
+    def create(self) -> None:
+        """Create and start every container, in the compose file's order. Raises EngineError."""
+        with folders.locked(self.name, self.folder) as lock:
+            self.engine.up(inherit=[lock])
 
     def pay(self, payer: str, payee: str, amount_msat: int) -> Payment:
         """A plain payment: `payee` makes an invoice, `payer` pays it. Raises PaymentError, NodeError."""
@@ -228,7 +214,7 @@ class Testbed:
     def cli(self, name: str) -> tuple[str, ...]:
         """The own command line of a node, bitcoind, a component or a wallet in its container, ready for arguments."""
         if name == "bitcoind":
-            return compose.bitcoin_cli(compose.password_of(self.containers.compose_file))
+            return compose.bitcoin_cli(compose.password_of(self.engine.compose_file))
         if name in (lsp.name for lsp in self.lsps.values()):
             return LSP_CLI
         return WALLET_CLI if name in self._wallets else self[name].cli
@@ -236,9 +222,9 @@ class Testbed:
     def logs(self, name: str) -> bytes:
         """What a container printed; of a wallet the events that it and its phone's init wrote.
 
-        Raises ContainerError.
+        Raises EngineError.
         """
-        return self.containers.logs(self.service_of(name), stderr=name not in self._wallets)
+        return self.engine.logs(self.service_of(name), timestamps=True, stderr=name not in self._wallets)
 
     def service_of(self, name: str) -> str:
         """The container in which that command line is: a wallet's is its phone's, all others have their own."""
@@ -250,8 +236,8 @@ class Testbed:
 
     def running(self) -> list[Node]:
         """The nodes that can answer: their containers run, and no phone around them sleeps or is frozen."""
-        states = self.containers.states()
-        running = [node for node in self.nodes.values() if states.get(node.name) == "running"]
+        states = self.engine.states()
+        running = [node for node in self.nodes.values() if states.get(node.name) is ServiceState.RUNNING]
         return [node for node in running if node.name not in self.phones or self.phones[node.name].node_runs()]
 
     def at_height(self, height_blocks: int) -> Predicate:
@@ -272,117 +258,72 @@ class Testbed:
 
     def forget(self) -> None:
         """Remove the testbed's folder, once its containers are gone. Raises TestbedError."""
-        _remove_folder(self.folder)
+        folders.remove_folder(self.folder)
 
-    def _locked(self) -> AbstractContextManager[int]:
-        return _locked(self.name, self.folder)
+    def stop(self, name: str) -> None:
+        """Shut a node down in good order."""
+        self.engine.stop(name, STOP_SECONDS)
+        self[name].forget_connection()
 
+    def kill(self, name: str) -> None:
+        """Kill a node (SIGKILL)."""
+        self.engine.kill(name)
+        self[name].forget_connection()
 
-def folder_of(name: str) -> Path:
-    """Where a testbed of this name keeps its files. Raises TestbedError if that is no name for one."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
-        raise TestbedError(f"{name!r} is no name for a testbed: lower-case letters, digits, - and _")
-    return state_home() / name
+    def freeze(self, name: str) -> None:
+        """Suspend a node: its connections stay open, and nothing answers."""
+        self.engine.freeze(name)
 
+    def unfreeze(self, name: str) -> None:
+        """Let a frozen node continue."""
+        self.engine.unfreeze(name)
 
-def _make_home() -> None:
-    """Make the folder of all testbeds, before anything that takes long. Raises TestbedError."""
-    try:
-        state_home().mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise _unwritable(error) from None
+    def start(self, name: str) -> None:
+        """Start a node that was stopped or killed; returns once it answers and follows the chain, peers or no peers."""
+        self.engine.start(name)
+        self[name].forget_connection()  # the port that it is reached by has changed
+        wait_for(ready(self[name]), START_SECONDS)
 
+    def come_back(self, name: str) -> None:
+        """`start`, and wait until its channels to all running nodes are usable again."""
+        self.start(name)
+        wait_for(self.channels_usable(name), USABLE_SECONDS)
 
-def _unwritable(error: OSError) -> TestbedError:
-    return TestbedError(
-        f"{error.filename} cannot be made: {error.strerror}. Set TESTBED_STATE to a folder that you may write to"
-    )
+    def channels_usable(self, name: str) -> Predicate:
+        """Every channel of this node to a running one is usable at both ends. The node dials each peer it misses."""
 
+        def missing() -> str | None:
+            node = self[name]
+            peers = {peer.node_id: peer for peer in self.running()}
+            for channel in node.channels():
+                peer = peers.get(channel.peer_id)
+                if peer is not None and not (channel.active and _lists_as_active(peer, channel.funding)):
+                    self.connect(name, peer.name)
+                    return f"channel {channel.short_channel_id} of {name} and {peer.name} is not usable yet"
+            return None
 
-def names() -> list[str]:
-    """The testbeds on this machine, by name, those included of which an interrupted `up` or `down` left only a part."""
-    home = state_home()
-    return sorted(folder.name for folder in home.iterdir() if _is_testbed(folder)) if home.is_dir() else []
-
-
-def choose(name: str | None) -> str:
-    """This name, or that of the only testbed there is. Raises TestbedError if there is none of it."""
-    there = names()
-    if name is None and len(there) != 1:
-        raise TestbedError(
-            f"several testbeds are up: choose one with --testbed ({', '.join(there)})"
-            if there
-            else "no testbed is up; start one with `testbed up line`"
-        )
-    name = there[0] if name is None else name
-    if name not in there:
-        refuse_foreign(folder_of(name))
-        raise TestbedError(f"there is no testbed named {name} (up: {', '.join(there) or 'none'})")
-    return name
+        return Predicate("channels_usable", missing)
 
 
 def remove(name: str) -> None:
     """Remove a testbed, or what is left of one, whatever its compose file says.
 
-    Raises TestbedError if there is none of this name, ContainerError if something stays.
+    Raises TestbedError if there is none of this name, EngineError if something stays.
     """
-    folder = folder_of(choose(name))
-    with _locked(name, folder):
-        remove_project(Containers(PROJECT_PREFIX + name, folder / COMPOSE_FILE))
-    _remove_folder(folder)
+    folder = folders.folder_of(folders.choose(name))
+    with folders.locked(name, folder):
+        remove_project(_engine(name, folder))
+    folders.remove_folder(folder)
 
 
-def refuse_foreign(folder: Path) -> None:
-    """Raise TestbedError if a folder is there that is not a testbed's: its files are left alone."""
-    if folder.exists() and not _is_testbed(folder):
-        raise TestbedError(
-            f"{folder} is not a testbed's folder. Move it away, give the testbed another --name, or set TESTBED_STATE "
-            "to a folder that is for testbeds alone"
-        )
+def remove_project(engine: Engine) -> None:
+    """Remove everything that an engine has of a testbed. Raises EngineError if something stays."""
+    engine.down()
 
 
-def _is_testbed(folder: Path) -> bool:
-    """Nothing is in it but what `Testbed.prepare` makes."""
-    if not folder.is_dir():
-        return False
-    made = {COMPOSE_FILE, COMPOSE_FILE + PART, LOCK, NODE_IDS, NODE_IDS + PART, SOCKETS}
-    file = folder / COMPOSE_FILE
-    ours = not file.exists() or f"{compose.EXTENSION}:" in file.read_text(encoding="utf-8", errors="replace")
-    return ours and {path.name for path in folder.iterdir()} <= made
+def _engine(name: str, folder: Path) -> Engine:
+    return open_engine(PROJECT_PREFIX + name, folder / COMPOSE_FILE, folder / SOCKETS)
 
 
-@contextmanager
-def _locked(name: str, folder: Path) -> Iterator[int]:
-    """Hold a testbed's lock. A child that inherits the descriptor holds it on when we are killed."""
-    descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        wait_for(Predicate("no_other_command_at_work", lambda: _lock(descriptor, name)), LOCK_SECONDS)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _remove_folder(folder: Path) -> None:
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise TestbedError(f"{error.filename} cannot be removed: {error.strerror}. Remove {folder} by hand") from None
-
-
-def remove_project(containers: Containers) -> None:
-    """Stop and remove a project's containers, network and volumes, by its name. Raises ContainerError if some stay."""
-    containers.compose("down", "--volumes", "--remove-orphans", "--timeout", "0", by_name=True)
-    try:
-        wait_for(Predicate("all_removed", lambda: ", ".join(containers.leftovers()) or None), 20)
-    except WaitTimeoutError as error:
-        raise ContainerError(str(error)) from None
-
-
-def _lock(descriptor: int, name: str) -> str | None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return f"another command still starts or removes containers of {name}"
-    return None
+def _lists_as_active(node: Node, funding: str) -> bool:
+    return any(channel.active for channel in node.channels() if channel.funding == funding)

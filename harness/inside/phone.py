@@ -4,7 +4,7 @@ Apps are stopped when the phone sleeps, started when it wakes, suspended when it
 crash. A push wakes a sleeping phone. All of that over HTTP, for the testbed and the push gateway:
 
     GET  /status
-    POST /sleep /wake /freeze /thaw
+    POST /sleep /wake /freeze /unfreeze
     POST /push {"method": "lsps5.payment_incoming"}         503 while the phone is frozen: it was not taken
     POST /apps/NAME/stop /kill /start /crash                stop and kill: it stays down until `start`
     GET  /apps/NAME/answers/VERB                            what the app says to a question, such as `status`
@@ -59,7 +59,7 @@ class Phone:
 
     def _wake(self) -> None:
         if self.state is State.FROZEN:
-            raise RefusedError("the phone is frozen: thaw it first")
+            raise RefusedError("the phone is frozen: unfreeze it first")
         for app in self._apps.values():
             if not app.stays_down:
                 app.start()
@@ -81,7 +81,7 @@ class Phone:
                 app.suspend()
             self._now(State.FROZEN)
 
-    async def thaw(self) -> None:
+    async def unfreeze(self) -> None:
         """Let frozen apps go on; nothing if they run."""
         async with self._turn:
             if self.state is State.ASLEEP:
@@ -104,7 +104,7 @@ class Phone:
         app = self._apps[name]
         async with self._turn:
             if self.state is State.FROZEN and verb in ("start", "crash"):
-                raise RefusedError("the phone is frozen: thaw it first")
+                raise RefusedError("the phone is frozen: unfreeze it first")
             match verb:
                 case "stop":
                     await app.stop()
@@ -123,7 +123,7 @@ class Phone:
         if app is None or app.spec.control is None:
             raise RefusedError(f"no app {name} answers questions")
         if self.state is State.FROZEN:
-            raise RefusedError("the phone is frozen: thaw it first")
+            raise RefusedError("the phone is frozen: unfreeze it first")
         try:
             return await asyncio.to_thread(control.ask, app.spec.control, verb)
         except (control.RefusedError, control.NotRunningError) as error:
@@ -177,7 +177,7 @@ def web(config: Config, journal: Journal) -> Starlette:
         "sleep": lambda _: phone.sleep(),
         "wake": lambda _: phone.wake(),
         "freeze": lambda _: phone.freeze(),
-        "thaw": lambda _: phone.thaw(),
+        "unfreeze": lambda _: phone.unfreeze(),
         "push": push,
     }
     routes = [Route("/status", doing(status)), Route("/apps/{name}/{verb}", doing(app), methods=["POST"])]

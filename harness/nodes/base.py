@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from harness.containers import Containers
-from harness.image_recipes import Recipe
+from harness.engines.base import Engine
+from harness.images.recipes import Recipe
 from harness.topology import ChannelSpec, Implementation, NodeSpec
 
 P2P_PORT = 9735
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RenderContext:
     """What a node's compose service is rendered from, beside its own spec."""
 
     image: str
@@ -61,7 +61,7 @@ class Channel:
     """The payment hashes of all of them, in hex."""
 
 
-Direction = tuple[str, str]
+ChannelDirection = tuple[str, str]
 """One way through a channel: its short_channel_id, and the node id of the end that forwards."""
 
 
@@ -100,11 +100,10 @@ class Node(ABC):
     stop_command: ClassVar[tuple[str, ...]]
     """What makes it shut down in good order, where SIGTERM does not."""
 
-    def __init__(self, name: str, spec: NodeSpec, containers: Containers, sockets: Path) -> None:
+    def __init__(self, name: str, spec: NodeSpec, engine: Engine) -> None:
         self.name = name
         self.spec = spec
-        self.containers = containers
-        self.sockets = sockets
+        self.engine = engine
         self._node_id: str | None = None
 
     @property
@@ -125,7 +124,7 @@ class Node(ABC):
 
     @classmethod
     @abstractmethod
-    def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:
+    def service(cls, name: str, spec: NodeSpec, around: RenderContext) -> dict[str, Any]:
         """The node's service in the compose file; `volumes` are named after the node."""
 
     @classmethod
@@ -146,7 +145,7 @@ class Node(ABC):
     def shared(cls, name: str, folder: str, sockets: Path) -> dict[str, Any]:
         """What a component in another container mounts for that.
 
-        folder: where it mounts the node's `folder`, if at all; sockets: as in `Surroundings`.
+        folder: where it mounts the node's `folder`, if at all; sockets: as in `RenderContext`.
         """
 
     @classmethod
@@ -155,7 +154,7 @@ class Node(ABC):
         """What makes the image of a node that has a component out of the node's own; None if that one will do."""
 
     @abstractmethod
-    def reconnect(self) -> None:
+    def forget_connection(self) -> None:
         """Forget the connection: the next call makes a new one (a restarted container has another port)."""
 
     @abstractmethod
@@ -213,7 +212,7 @@ class Node(ABC):
         """What is ours in all open channels, to the millisatoshi, HTLCs in flight left out."""
 
     @abstractmethod
-    def policies(self) -> dict[Direction, Policy]:
+    def policies(self) -> dict[ChannelDirection, Policy]:
         """The channel directions that the node could route over, and what they charge.
 
         Own private channels count; a direction whose policy is unknown or disabled does not.

@@ -8,8 +8,8 @@ from typing import Any
 from pyln.client import LightningRpc, RpcError
 
 from harness.errors import NodeError, PaymentError
-from harness.image_recipes import Official, Recipe
-from harness.nodes.base import P2P_PORT, Channel, Direction, Info, Node, Payment, Policy, Surroundings, volume
+from harness.images.recipes import Official, Recipe
+from harness.nodes.base import P2P_PORT, Channel, ChannelDirection, Info, Node, Payment, Policy, RenderContext, volume
 from harness.topology import ChannelSpec, Implementation, NodeSpec
 
 CLN_DIR = "/root/.lightning"
@@ -65,7 +65,7 @@ class ClnNode(Node):
     stop_command = (*cli, "stop")
 
     @classmethod
-    def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:
+    def service(cls, name: str, spec: NodeSpec, around: RenderContext) -> dict[str, Any]:
         """See Node.service."""
         return {
             "image": around.image,
@@ -111,7 +111,7 @@ class ClnNode(Node):
 
     def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = LightningRpc(str(self.sockets / SOCKET)).call(method, arguments)
+            answer: dict[str, Any] = LightningRpc(str(self.engine.socket(self.name, SOCKET))).call(method, arguments)
         except RpcError as error:
             said = error.error.get("message", error.error) if isinstance(error.error, Mapping) else error.error
             raise NodeError(f"{self.name} (CLN) refused {method}: {said}") from None
@@ -119,8 +119,8 @@ class ClnNode(Node):
             raise NodeError(f"{self.name} (CLN) does not answer {method}: {error}") from None
         return answer
 
-    def reconnect(self) -> None:
-        """See Node.reconnect: each call opens the socket anew, so there is nothing to forget."""
+    def forget_connection(self) -> None:
+        """See Node.forget_connection: each call opens the socket anew, so there is nothing to forget."""
 
     def missing_to_be_ready(self) -> str | None:
         """See Node.missing_to_be_ready."""
@@ -143,7 +143,7 @@ class ClnNode(Node):
 
     def connect(self, peer: Node, address: str | None = None) -> None:
         """See Node.connect."""
-        host, _, port = (address or f"{peer.name}:{P2P_PORT}").partition(":")
+        host, _, port = (address or f"{self.engine.host(peer.name)}:{P2P_PORT}").partition(":")
         self._call("connect", id=peer.node_id, host=host, port=int(port))
 
     def peers(self) -> set[str]:
@@ -211,7 +211,7 @@ class ClnNode(Node):
         """See Node.channel_balance_msat."""
         return sum(channel.local_msat for channel in self.channels())
 
-    def policies(self) -> dict[Direction, Policy]:
+    def policies(self) -> dict[ChannelDirection, Policy]:
         """See Node.policies. Announced ones are in `listchannels`, own private ones only in `listpeerchannels`."""
         found = {
             (c["short_channel_id"], c["source"]): Policy(int(c["base_fee_millisatoshi"]), c["fee_per_millionth"])

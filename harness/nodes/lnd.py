@@ -14,10 +14,10 @@ from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
 from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
-from harness.containers import ContainerError
+from harness.engines.base import EngineError
 from harness.errors import NodeError, PaymentError
-from harness.image_recipes import Official, Recipe
-from harness.nodes.base import P2P_PORT, Channel, Direction, Info, Node, Payment, Policy, Surroundings, volume
+from harness.images.recipes import Official, Recipe
+from harness.nodes.base import P2P_PORT, Channel, ChannelDirection, Info, Node, Payment, Policy, RenderContext, volume
 from harness.topology import ChannelSpec, ComponentSpec, Implementation, NodeSpec
 
 GRPC_PORT = 10009
@@ -59,7 +59,7 @@ class LndNode(Node):
     stop_command = ()
 
     @classmethod
-    def service(cls, name: str, spec: NodeSpec, around: Surroundings) -> dict[str, Any]:
+    def service(cls, name: str, spec: NodeSpec, around: RenderContext) -> dict[str, Any]:
         """See Node.service."""
         return {
             "image": around.image,
@@ -113,9 +113,9 @@ class LndNode(Node):
     @cached_property
     def _channel(self) -> grpc.Channel:
         try:
-            credentials = access.credentials(self.containers.read(self.name, f"{LND_DIR}/tls.cert"))
-            address = self.containers.address(self.name, GRPC_PORT)
-        except ContainerError as error:
+            credentials = access.credentials(self.engine.read(self.name, f"{LND_DIR}/tls.cert"))
+            address = self.engine.address(self.name, GRPC_PORT)
+        except EngineError as error:
             raise NodeError(f"{self.name} cannot be reached: {error}") from None
         return grpc.secure_channel(address, credentials, access.OPTIONS)
 
@@ -123,16 +123,16 @@ class LndNode(Node):
     def _calls(self) -> grpc.Channel:
         """What stubs are made of."""
         try:
-            return access.with_macaroon(self._channel, self.containers.read(self.name, MACAROON))
-        except ContainerError as error:
+            return access.with_macaroon(self._channel, self.engine.read(self.name, MACAROON))
+        except EngineError as error:
             raise NodeError(f"{self.name} cannot be reached: {error}") from None
 
     @cached_property
     def _lightning(self) -> LightningStub:
         return LightningStub(self._calls)
 
-    def reconnect(self) -> None:
-        """See Node.reconnect."""
+    def forget_connection(self) -> None:
+        """See Node.forget_connection."""
         if "_channel" in self.__dict__:
             self._channel.close()
         for attribute in ("_channel", "_calls", "_lightning"):
@@ -173,7 +173,7 @@ class LndNode(Node):
 
     def connect(self, peer: Node, address: str | None = None) -> None:
         """See Node.connect."""
-        there = ln.LightningAddress(pubkey=peer.node_id, host=address or f"{peer.name}:{P2P_PORT}")
+        there = ln.LightningAddress(pubkey=peer.node_id, host=address or f"{self.engine.host(peer.name)}:{P2P_PORT}")
         try:
             with self._calling(f"connect to {peer.name}"):
                 self._lightning.ConnectPeer(ln.ConnectPeerRequest(addr=there), timeout=CALL_SECONDS)
@@ -208,7 +208,7 @@ class LndNode(Node):
     def force_close(self, channel: Channel) -> None:
         """See Node.force_close."""
         command = [*self.cli, "closechannel", "--force", "--chan_point", channel.funding]
-        said = self.containers.output(self.name, command)
+        said = self.engine.output(self.name, command)
         if said.exit_code:
             raise NodeError(f"{self.name} (LND) did not close {channel.short_channel_id}: {said.stderr.strip()}")
 
@@ -244,7 +244,7 @@ class LndNode(Node):
             balance = self._lightning.ChannelBalance(ln.ChannelBalanceRequest(), timeout=CALL_SECONDS)
         return balance.local_balance.msat + 1_000 * sum(map(_opener_costs_sat, self._channels()))
 
-    def policies(self) -> dict[Direction, Policy]:
+    def policies(self) -> dict[ChannelDirection, Policy]:
         """See Node.policies."""
         request = ln.ChannelGraphRequest(include_unannounced=True)
         with self._calling("show its graph"):

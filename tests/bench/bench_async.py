@@ -12,9 +12,10 @@ import time
 
 from rich.console import Console
 
-from harness import bringup, money
-from harness.main_job import CAST
-from harness.phases import Phases
+from harness import bringup
+from harness.checks import balances
+from harness.progress import Phases
+from harness.scenarios.async_payment import ROLES
 from harness.testbed import Testbed
 from harness.topology import load
 from harness.waits import wait_for
@@ -25,7 +26,7 @@ TARGET = 1.3
 
 def release_to_settled_seconds(testbed: Testbed) -> float:
     """One async payment: LSP_a's line when the pid comes by, B's when its invoice is paid."""
-    a, b = testbed.phone(CAST.payer), testbed.phone(CAST.payee)
+    a, b = testbed.phone(ROLES.payer), testbed.phone(ROLES.payee)
     invoice = b.wallet.receive(AMOUNT_MSAT)
     a.wallet.pay(invoice["invoice"], "--wait")
     wait_for(a.wallet.has_payment(invoice["payment_hash"], "settled"))
@@ -34,14 +35,14 @@ def release_to_settled_seconds(testbed: Testbed) -> float:
         names = [event for event in events if invoice["payment_hash"] in str(event.get("payment_hashes"))]
         return float(str(next(event["time"] for event in names if event["what"] == what)))
 
-    return moment(b.events(), "paid") - moment(testbed.lsp(CAST.payer_lsp).events(), "due")
+    return moment(b.events(), "paid") - moment(testbed.lsp(ROLES.payer_lsp).events(), "due")
 
 
 def ordinary_seconds(testbed: Testbed) -> float:
     """One payment from node to node."""
-    invoice = testbed[CAST.payee].create_invoice(AMOUNT_MSAT, "bench")
+    invoice = testbed[ROLES.payee].create_invoice(AMOUNT_MSAT, "bench")
     began = time.monotonic()
-    testbed[CAST.payer].pay(invoice)
+    testbed[ROLES.payer].pay(invoice)
     return time.monotonic() - began
 
 
@@ -55,7 +56,7 @@ def main(count: int) -> int:
         for _ in range(count):  # in turn, so that the machine's moods touch both
             ordinary.append(ordinary_seconds(testbed))
             released.append(release_to_settled_seconds(testbed))
-        money.count(testbed)
+        balances.count(testbed)
     finally:
         testbed.down()
     ratio = statistics.median(released) / statistics.median(ordinary)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import bringup
-from harness.phases import Phases
+from harness.progress import Phases
 from harness.testbed import Testbed
 from harness.topology import Topology, load
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from harness import money
-from harness.lsp import Lsp
-from harness.money import Money
+from harness.checks import balances
+from harness.checks.balances import Balances
+from harness.services.lsp import Lsp
 from harness.testbed import Testbed
 from harness.topology import Topology, load
 from tests.support.implementations import TOPOLOGIES
@@ -47,9 +47,9 @@ def pair(pair_file: Path) -> Topology:
 
 
 @pytest.fixture
-def before(testbed: Testbed) -> Money:
+def before(testbed: Testbed) -> Balances:
     """What everybody has when the test begins."""
-    return money.count(testbed)
+    return balances.count(testbed)
 
 
 @pytest.fixture
@@ -85,4 +85,4 @@ def money_counted(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     testbed = request.node.funcargs.get("testbed")
     if isinstance(testbed, Testbed):
-        money.count(testbed)
+        balances.count(testbed)

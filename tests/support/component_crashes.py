@@ -1,8 +1,8 @@
 """Killing the LSP's component at a chosen moment (asyncpay.service.common.failpoints), and seeing it dead."""
 
-from harness.lsp import DATA_DIR, Lsp
+from harness.services.lsp import DATA_DIR, Lsp, interceptor_attached
 from harness.testbed import Testbed
-from harness.waits import Predicate, interceptor_attached, wait_for
+from harness.waits import Predicate, wait_for
 
 ATTACH_SECONDS = 90
 
@@ -13,7 +13,7 @@ def crash_before(testbed: Testbed, lsp: Lsp, effect: str, number: int = 1) -> No
     It is attached again when this returns.
     """
     script = f"echo {effect} {number} > {DATA_DIR}/lsp.sqlite.crash-before"
-    testbed.containers.output(lsp.name, ["sh", "-c", script])
+    testbed.engine.output(lsp.name, ["sh", "-c", script])
     lsp.kill()
     restart(lsp)
 
@@ -28,7 +28,7 @@ def wait_for_death(testbed: Testbed, lsp: Lsp) -> None:
     """Return when the component is no more."""
 
     def missing() -> str | None:
-        state = testbed.containers.states()[lsp.name]
+        state = testbed.engine.states()[lsp.name]
         return None if state == "exited" else f"{lsp.name} is {state}"
 
     wait_for(Predicate("component_dead", missing))

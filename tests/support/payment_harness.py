@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from harness import money, scenarios
-from harness.money import Money
-from harness.phone import Phone
-from harness.scenarios import Recorder
+from harness.checks import balances, scenario_table
+from harness.checks.balances import Balances
+from harness.checks.scenario_table import Recorder
+from harness.services.phone import Phone
+from harness.services.wallet import HANDED_OVER, SETTLED
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
-from harness.wallet import HANDED_OVER, SETTLED
 
 AMOUNT_MSAT = 12_340_000
 """Enough for an LSP to pay it on behalf (policy on_behalf_min_part_msat)."""
@@ -57,11 +57,11 @@ class Deal:
 class Scene:
     """A testbed whose phones are all online, and what everybody had when the test began.
 
-    record: takes what harness.scenarios tells of the scenario, such as pytest's `record_property`.
+    record: takes what harness.checks.scenario_table tells of the scenario, such as pytest's `record_property`.
     """
 
     testbed: Testbed
-    before: Money
+    before: Balances
     record: Recorder = field(default=lambda name, value: None, kw_only=True)
 
     @property
@@ -82,11 +82,11 @@ class Scene:
 
     def fault(self, what: str) -> None:
         """Note that something goes wrong now, on purpose: `SIGKILL wallet`, `blackhole`, `block after the deadline`."""
-        self.record(scenarios.FAULT, what)
+        self.record(scenario_table.FAULT, what)
 
     def outcome(self, what: str) -> None:
         """Note what has become of the money, where neither of the two last methods of this class says it."""
-        self.record(scenarios.OUTCOME, what)
+        self.record(scenario_table.OUTCOME, what)
 
     def noted(self, lsp: str, deal: Deal) -> list[str]:
         """What an LSP's component has written down of a payment."""
@@ -129,18 +129,18 @@ class Scene:
             assert sha256(bytes.fromhex(payment["preimage"])).hexdigest() == deal.payment_hash
             change(expected, deal.payer.name, -deal.amount_msat - payment["fee_msat"])
             change(expected, deal.payee.name, deal.amount_msat)
-        moved = money.count(self.testbed).moved_since(self.before)
+        moved = balances.count(self.testbed).moved_since(self.before)
         phones = {name: moved[name] for name in self.testbed.phones}
         assert phones == {name: expected.get(name, 0) for name in self.testbed.phones}
         assert all(moved[name] >= 0 for name in moved.keys() - phones.keys()), f"somebody on the way has lost: {moved}"
-        self.outcome(scenarios.PAID)
+        self.outcome(scenario_table.PAID)
 
     def assert_nobody_paid(self, *deals: Deal) -> None:
         """Every payment has failed, and everybody has what they had."""
         for deal in deals:
             deal.wait_until("failed")
-        assert money.count(self.testbed) == self.before
-        self.outcome(scenarios.RETURNED)
+        assert balances.count(self.testbed) == self.before
+        self.outcome(scenario_table.RETURNED)
 
 
 def change(amounts: dict[str, int], name: str, by: int) -> None:

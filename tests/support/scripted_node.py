@@ -72,7 +72,7 @@ async def connect(testbed: Testbed, name: str) -> PhoneNode:
     """The node of this name, from within a running event loop."""
     match testbed.topology.nodes[name].implementation:
         case Implementation.LND:
-            containers = testbed.containers
+            containers = testbed.engine
             tls, macaroon = containers.read(name, f"{LND_DIR}/tls.cert"), containers.read(name, MACAROON)
             return OfLnd(Connection(containers.address(name, GRPC_PORT), lambda: (tls, macaroon)))
         case Implementation.CLN:

@@ -39,7 +39,6 @@ from asyncpay.wire.messages import (
     ReleaseStatus,
 )
 from asyncpay.wire.onion import OnionMessage, Payload
-from harness import faults
 from harness.testbed import Testbed
 from harness.topology import Implementation
 from harness.waits import Predicate, wait_for
@@ -104,11 +103,11 @@ class ScriptedPeer:
     def away(self) -> Iterator[None]:
         """The phone is killed, and comes back at the end of the `with` block."""
         self.close()
-        faults.kill(self.testbed, self.name)
+        self.testbed.kill(self.name)
         try:
             yield
         finally:
-            faults.come_back(self.testbed, self.name)
+            self.testbed.come_back(self.name)
             self.open()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -203,10 +202,10 @@ class ScriptedPeer:
     def go_online(self, lsp_name: str) -> None:
         """Dial the LSP, and wait until the channel is usable."""
         self.testbed.connect(self.name, lsp_name)
-        wait_for(faults.channels_usable(self.testbed, self.name), 60)
+        wait_for(self.testbed.channels_usable(self.name), 60)
 
     def _lncli(self, *arguments: str) -> Any:
-        said = self.testbed.containers.output(self.name, [*self.testbed.cli(self.name), *arguments])
+        said = self.testbed.engine.output(self.name, [*self.testbed.cli(self.name), *arguments])
         assert said.stdout, said.stderr
         return json.loads(said.stdout)
 

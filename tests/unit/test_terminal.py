@@ -11,7 +11,9 @@ from asyncpay.cli import common, wallet
 from asyncpay.cli.lsp import tables
 from asyncpay.service.common import control
 from asyncpay.terminal import SafeConsole, literal, styled
-from harness import cli_common, cli_push, status
+from harness.checks import status
+from harness.cli import common as testbed_common
+from harness.cli import push as push_commands
 from harness.errors import TestbedError
 from harness.inside.push_records import Push
 
@@ -118,11 +120,11 @@ def test_the_wallet_s_webhooks_and_errors(
 @pytest.mark.parametrize("text", [*HOSTILE, ESCAPES])
 def test_the_testbed_s_tables(capsys: pytest.CaptureFixture[str], text: str) -> None:
     push = Push(phone=text, time=1.0, method=text, refused=text, delivered=None, attempts=0, headers={}, body="")
-    seen = shown(cli_push._table([push]))
+    seen = shown(push_commands._table([push]))
     assert literal(text).splitlines()[0] in seen
     node = status.NodeStatus(text, "payer", "lnd", "running", problem=text)
     look = status.Status("line", "line", 1, True, [node], [], [], [])
     assert literal(text).splitlines()[0] in shown(status.nodes_table(look))
-    with pytest.raises(BaseException), cli_common.errors_as_sentences():  # noqa: B017, PT011 - typer's Exit
+    with pytest.raises(BaseException), testbed_common.errors_as_sentences():  # noqa: B017, PT011 - typer's Exit
         raise TestbedError(text)
     assert "\x1b]" not in capsys.readouterr().err

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from harness import faults
 from harness.testbed import Testbed
 from tests.support.implementations import CLN_IN_FULL
 
@@ -22,7 +21,7 @@ def everybody_there(testbed: Testbed) -> None:
     """Whatever the test before has left behind: all nodes run, and no failed payment is held against a channel."""
     running = [node.name for node in testbed.running()]
     for name in testbed.nodes.keys() - running:
-        faults.come_back(testbed, name)
+        testbed.come_back(name)
     for payer in ("A", "LSP"):
         testbed[payer].forget_failures()
 

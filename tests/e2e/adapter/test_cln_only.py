@@ -79,7 +79,7 @@ async def test_a_node_s_own_invoice_is_not_paid(testbed: Testbed) -> None:
 
 
 def cli(testbed: Testbed, node: str, *arguments: str) -> Any:
-    said = testbed.containers.output(node, [*testbed.cli(node), "-k", *arguments])
+    said = testbed.engine.output(node, [*testbed.cli(node), "-k", *arguments])
     assert said.stdout, said.stderr
     return json.loads(said.stdout)
 

@@ -16,7 +16,6 @@ from asyncpay.node_events import (
     PeerDisconnected,
 )
 from asyncpay.nodes.base import NodeUnreachableError
-from harness import faults
 from harness.testbed import Testbed
 from harness.topology import ChannelSpec
 
@@ -56,26 +55,26 @@ async def test_a_restarted_node_offers_again(testbed: Testbed) -> None:
     a_id = node_id(testbed, "A")
     async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
         invoice, offer = await held_from_a(testbed, log)
-        await in_thread(faults.stop, testbed, "A")
-        await in_thread(faults.kill, testbed, "LSP")
+        await in_thread(testbed.stop, "A")
+        await in_thread(testbed.kill, "LSP")
         assert " at " in str(await log.end())
         with pytest.raises(NodeUnreachableError):
             await lsp.answer(offer.key, Verdict.RESUME)
         with pytest.raises(NodeUnreachableError):
             await lsp.pending_htlcs()
-    await in_thread(faults.come_back, testbed, "LSP")
+    await in_thread(testbed.come_back, "LSP")
     async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
         assert a_id not in log.attached.online
         assert not link_to(log.attached.links, a_id).usable
         assert [htlc.key for htlc in await lsp.pending_htlcs()] == [offer.key]
         if lsp.capabilities.reoffers_without_payer:
             assert (await log.take(HtlcOffered)).htlc == offer
-            await in_thread(faults.come_back, testbed, "A")
+            await in_thread(testbed.come_back, "A")
         else:
             height = await in_thread(testbed.mine)
             await log.take(BlockConnected, lambda block: block.height == height)
             assert not [event for event in log.untaken if isinstance(event, HtlcOffered)]
-            await in_thread(faults.come_back, testbed, "A")
+            await in_thread(testbed.come_back, "A")
             assert (await log.take(HtlcOffered)).htlc == offer
         await log.take(LinkChanged, lambda event: event.link.peer == a_id and event.link.usable)
         await lsp.answer(offer.key, Verdict.RESUME)
@@ -86,11 +85,11 @@ async def test_a_restarted_node_offers_again(testbed: Testbed) -> None:
 async def test_the_stream_ends_when_the_node_shuts_down(testbed: Testbed) -> None:
     async with adapter(testbed, "LSP") as lsp:
         async with following(lsp) as log:
-            await in_thread(faults.stop, testbed, "LSP")
+            await in_thread(testbed.stop, "LSP")
             await log.end()
         with pytest.raises(NodeUnreachableError):
             await anext(lsp.events())
-    await in_thread(faults.come_back, testbed, "LSP")
+    await in_thread(testbed.come_back, "LSP")
     async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
         assert all(link.usable for link in log.attached.links)
 
@@ -98,9 +97,9 @@ async def test_the_stream_ends_when_the_node_shuts_down(testbed: Testbed) -> Non
 async def test_a_frozen_node_is_taken_for_gone(testbed: Testbed) -> None:
     async with adapter(testbed, "LSP") as lsp:
         async with following(lsp) as log:
-            await in_thread(faults.freeze, testbed, "LSP")
+            await in_thread(testbed.freeze, "LSP")
             await log.end()
-            await in_thread(faults.thaw, testbed, "LSP")
+            await in_thread(testbed.unfreeze, "LSP")
         async with following(lsp) as log:
             height = await in_thread(testbed.mine)
             await log.take(BlockConnected, lambda block: block.height == height)
@@ -110,11 +109,11 @@ async def test_a_payer_goes_and_comes(testbed: Testbed) -> None:
     a_id = node_id(testbed, "A")
     async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
         link = link_to(log.attached.links, a_id)
-        await in_thread(faults.stop, testbed, "A")
+        await in_thread(testbed.stop, "A")
         assert (await log.take(PeerDisconnected)).peer == a_id
         changed = (await log.take(LinkChanged)).link
         assert (changed.short_channel_id, changed.usable) == (link.short_channel_id, False)
-        await in_thread(faults.come_back, testbed, "A")
+        await in_thread(testbed.come_back, "A")
         assert (await log.take(PeerConnected)).peer == a_id
         assert (await log.take(LinkChanged)).link == link
 

@@ -16,7 +16,7 @@ from asyncpay.node_events import (
     PeerDisconnected,
 )
 from asyncpay.nodes.base import NodeUnreachableError
-from harness import faults, money
+from harness.checks import balances
 from harness.testbed import Testbed
 
 from .following import following
@@ -37,7 +37,7 @@ async def test_attached_tells_what_there_is(testbed: Testbed) -> None:
 
 
 async def test_hold_and_resume(testbed: Testbed) -> None:
-    before = await in_thread(money.count, testbed)
+    before = await in_thread(balances.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         invoice = await invoice_of_b(testbed, a)
         height = log.attached.height
@@ -64,12 +64,12 @@ async def test_hold_and_resume(testbed: Testbed) -> None:
     assert (settled.key, gone.key) == (offer.key, offer.key)
     assert sha256(settled.preimage).digest() == invoice.payment_hash
     assert (result.status, result.preimage) == (PaymentStatus.SUCCEEDED, settled.preimage)
-    moved = (await in_thread(money.count, testbed)).moved_since(before)
+    moved = (await in_thread(balances.count, testbed)).moved_since(before)
     assert moved == {"A": -offer.incoming_amount_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
 
 
 async def test_hold_and_fail(testbed: Testbed) -> None:
-    before = await in_thread(money.count, testbed)
+    before = await in_thread(balances.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         paying = asyncio.create_task(a.pay(order(await invoice_of_b(testbed, a))))
         offer = (await log.take(HtlcOffered)).htlc
@@ -78,7 +78,7 @@ async def test_hold_and_fail(testbed: Testbed) -> None:
         result = await paying
     assert (result.status, result.preimage) == (PaymentStatus.FAILED, None)
     assert result.failure
-    assert await in_thread(money.count, testbed) == before
+    assert await in_thread(balances.count, testbed) == before
 
 
 async def test_an_answer_that_would_end_the_stream_is_not_sent(testbed: Testbed) -> None:
@@ -101,14 +101,14 @@ async def test_resumed_while_the_payer_is_away(testbed: Testbed) -> None:
         invoice = await invoice_of_b(testbed, a)
         paying = asyncio.create_task(a.pay(order(invoice)))
         key = (await log.take(HtlcOffered)).htlc.key
-        await in_thread(faults.kill, testbed, "A")
+        await in_thread(testbed.kill, "A")
         await asyncio.gather(paying, return_exceptions=True)
         await log.take(LinkChanged, lambda event: not event.link.usable)
         await lsp.answer(key, Verdict.RESUME)
         forwarded = bool(lsp.capabilities.forwards_with_payer_offline)
         if forwarded:
             assert (await log.take(HtlcSettled)).key == key  # the payer is still away
-        await in_thread(faults.come_back, testbed, "A")
+        await in_thread(testbed.come_back, "A")
         if not forwarded:
             assert (await log.take(HtlcFailed)).key == key
         await log.take(HtlcGone)
@@ -119,12 +119,12 @@ async def test_resumed_while_the_payer_is_away(testbed: Testbed) -> None:
 
 async def test_claimed_from_a_payer_who_is_away(testbed: Testbed) -> None:
     """With a preimage that came another way: the LSP has paid the invoice itself, over other HTLCs of the same hash."""
-    before = await in_thread(money.count, testbed)
+    before = await in_thread(balances.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         invoice = await invoice_of_b(testbed, a)
         paying = asyncio.create_task(a.pay(order(invoice, slack_blocks=100)))
         offer = (await log.take(HtlcOffered)).htlc
-        await in_thread(faults.kill, testbed, "A")
+        await in_thread(testbed.kill, "A")
         await asyncio.gather(paying, return_exceptions=True)
         await log.take(PeerDisconnected)
 
@@ -139,10 +139,10 @@ async def test_claimed_from_a_payer_who_is_away(testbed: Testbed) -> None:
         await lsp.answer(offer.key, Verdict.SETTLE, paid.preimage)
         height = await in_thread(testbed.mine)
         await log.take(BlockConnected, lambda block: block.height == height)  # the stream has outlived the answer
-        await in_thread(faults.come_back, testbed, "A")
+        await in_thread(testbed.come_back, "A")
         assert (await log.take(HtlcGone)).key == offer.key
     async with adapter(testbed, "A") as a:
         result = await a.track_payment(invoice.payment_hash)
     assert (result.status, result.preimage) == (PaymentStatus.SUCCEEDED, paid.preimage)
-    moved = (await in_thread(money.count, testbed)).moved_since(before)
+    moved = (await in_thread(balances.count, testbed)).moved_since(before)
     assert moved == {"A": -offer.incoming_amount_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}

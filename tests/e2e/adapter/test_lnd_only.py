@@ -19,11 +19,11 @@ from asyncpay.nodes.lnd import LndNode
 from asyncpay.service.common import onions
 from asyncpay.wire import onion
 from asyncpay.wire.onion import Payload
-from harness import faults
 from harness.nodes.lnd import LND_DIR
+from harness.nodes.predicates import no_htlcs
 from harness.testbed import Testbed
 from harness.topology import Implementation
-from harness.waits import no_htlcs, wait_for
+from harness.waits import wait_for
 
 from .following import BOUND_SECONDS, following
 from .helpers import adapter, in_thread, invoice_of_b, node_id, order
@@ -55,18 +55,18 @@ async def test_a_settlement_is_told_only_once_the_payer_is_back(testbed: Testbed
             paying = asyncio.create_task(a.pay(order(invoice, slack_blocks=100)))
             offer = (await log.take(HtlcOffered)).htlc
             paying.cancel()
-        await in_thread(faults.freeze, testbed, "B")
+        await in_thread(testbed.freeze, "B")
         await lsp.answer(offer.key, Verdict.RESUME)
-        await in_thread(faults.kill, testbed, "A")
+        await in_thread(testbed.kill, "A")
         await log.take(PeerDisconnected)
-        await in_thread(faults.thaw, testbed, "B")
+        await in_thread(testbed.unfreeze, "B")
         await in_thread(wait_for, no_htlcs([testbed["B"]]))
         height = await in_thread(testbed.mine)
         await log.take(BlockConnected, lambda block: block.height == height)
         assert not [event for event in log.untaken if isinstance(event, HtlcSettled)]
         assert [htlc.key for htlc in await lsp.pending_htlcs()] == [offer.key]
 
-        await in_thread(faults.come_back, testbed, "A")
+        await in_thread(testbed.come_back, "A")
         assert (await log.take(HtlcSettled)).key == offer.key
         assert (await log.take(HtlcGone)).key == offer.key
     async with adapter(testbed, "A") as a:
@@ -92,7 +92,7 @@ async def test_an_onion_message_that_ends_here_cannot_be_forwarded(testbed: Test
 
 
 async def test_errors_name_the_node_and_the_call(testbed: Testbed) -> None:
-    certificate = testbed.containers.read("A", f"{LND_DIR}/tls.cert")
+    certificate = testbed.engine.read("A", f"{LND_DIR}/tls.cert")
     async with LndNode.connect("127.0.0.1:1", certificate, b"macaroon") as nobody:
         with pytest.raises(NodeUnreachableError, match=r"LND at 127\.0\.0\.1:1 did not sign a message: .+"):
             await nobody.sign("text")

@@ -11,7 +11,6 @@ from asyncpay.service.common import onions
 from asyncpay.wire import blinding, onion, signature
 from asyncpay.wire.blinding import BlindedPath, Hop, HopData
 from asyncpay.wire.onion import OnionMessage, Payload
-from harness import faults
 from harness.testbed import Testbed
 
 from .following import following
@@ -74,7 +73,7 @@ async def test_an_onion_message_passes_through_and_arrives(testbed: Testbed) -> 
 
 async def test_a_kept_message_is_delivered_when_its_receiver_is_back(testbed: Testbed) -> None:
     b_id = node_id(testbed, "B")
-    await in_thread(faults.stop, testbed, "B")
+    await in_thread(testbed.stop, "B")
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as at_lsp:
         await send_to_b(testbed, a)
         kept = await at_lsp.take(OnionInTransit)
@@ -82,7 +81,7 @@ async def test_a_kept_message_is_delivered_when_its_receiver_is_back(testbed: Te
         with pytest.raises(PeerNotConnectedError) as error:
             await lsp.forward_onion(kept.message)
         assert error.value.peer == b_id
-        await in_thread(faults.come_back, testbed, "B")
+        await in_thread(testbed.come_back, "B")
         assert (await at_lsp.take(PeerConnected)).peer == b_id
         async with adapter(testbed, "B") as b, following(b) as at_b:
             await lsp.forward_onion(kept.message)

@@ -7,7 +7,7 @@ import pytest
 from asyncpay.lightning import PaymentResult, PaymentStatus, Verdict
 from asyncpay.node_events import HtlcGone, HtlcOffered, HtlcSettled, InvoicePaid
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
-from harness import faults, money
+from harness.checks import balances
 from harness.testbed import Testbed
 
 from .following import BOUND_SECONDS, following
@@ -59,7 +59,7 @@ async def test_what_is_no_invoice(testbed: Testbed) -> None:
 
 async def test_a_payment_is_made_once(testbed: Testbed) -> None:
     """Asked for again while it begins, while it is held, and when it is made."""
-    before = await in_thread(money.count, testbed)
+    before = await in_thread(balances.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         invoice = await invoice_of_b(testbed, a)
         assert (await a.track_payment(invoice.payment_hash)).status is PaymentStatus.UNKNOWN
@@ -85,7 +85,7 @@ async def test_a_payment_is_made_once(testbed: Testbed) -> None:
     fee_msat = offer.incoming_amount_msat - AMOUNT_MSAT
     assert {(result.status, result.fee_msat) for result in results} == {(PaymentStatus.SUCCEEDED, fee_msat)}
     assert len({result.preimage for result in results}) == 1
-    moved = (await in_thread(money.count, testbed)).moved_since(before)
+    moved = (await in_thread(balances.count, testbed)).moved_since(before)
     assert moved == {"A": -offer.incoming_amount_msat, "LSP": fee_msat, "B": AMOUNT_MSAT}
 
 
@@ -94,7 +94,7 @@ async def test_a_payment_is_made_once(testbed: Testbed) -> None:
     [(4, AMOUNT_MSAT // 4), pytest.param(3, AMOUNT_MSAT // 3 + 1, marks=pytest.mark.full)],
 )
 async def test_no_part_brings_more_than_it_may(testbed: Testbed, parts: int, max_part_msat: int) -> None:
-    before = await in_thread(money.count, testbed)
+    before = await in_thread(balances.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         invoice = await invoice_of_b(testbed, a)
         payment = order(invoice, max_parts=8, max_part_msat=max_part_msat, slack_blocks=100, timeout_seconds=30)
@@ -112,7 +112,7 @@ async def test_no_part_brings_more_than_it_may(testbed: Testbed, parts: int, max
         result = await paying
         assert not [event for event in log.untaken if isinstance(event, HtlcOffered)]
     assert result.status is PaymentStatus.SUCCEEDED
-    moved = (await in_thread(money.count, testbed)).moved_since(before)
+    moved = (await in_thread(balances.count, testbed)).moved_since(before)
     assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
 
 
@@ -157,7 +157,7 @@ async def test_a_payment_that_is_not_begun_has_failed(testbed: Testbed, changes:
 
 @pytest.mark.parametrize("slack_blocks", [0, 5])
 async def test_the_payer_names_the_amount_that_the_invoice_leaves_open(testbed: Testbed, slack_blocks: int) -> None:
-    before = await in_thread(money.count, testbed)
+    before = await in_thread(balances.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         invoice = await invoice_of_b(testbed, a, amount_msat=0)
         assert invoice.amount_msat is None
@@ -165,21 +165,21 @@ async def test_the_payer_names_the_amount_that_the_invoice_leaves_open(testbed: 
         await lsp.answer((await log.take(HtlcOffered)).htlc.key, Verdict.RESUME)
         assert (await paying).status is PaymentStatus.SUCCEEDED
         await log.take(HtlcGone)
-    assert (await in_thread(money.count, testbed)).moved_since(before)["B"] == AMOUNT_MSAT
+    assert (await in_thread(balances.count, testbed)).moved_since(before)["B"] == AMOUNT_MSAT
 
 
 @pytest.mark.full
 async def test_a_payer_killed_while_its_payment_is_held_pays_once(testbed: Testbed) -> None:
-    before = await in_thread(money.count, testbed)
+    before = await in_thread(balances.count, testbed)
     async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
         async with adapter(testbed, "A") as a:
             invoice = await invoice_of_b(testbed, a)
             paying = asyncio.create_task(a.pay(order(invoice)))
             offer = (await log.take(HtlcOffered)).htlc
-            await in_thread(faults.kill, testbed, "A")
+            await in_thread(testbed.kill, "A")
             with pytest.raises(NodeUnreachableError):
                 await paying
-        await in_thread(faults.come_back, testbed, "A")
+        await in_thread(testbed.come_back, "A")
         async with adapter(testbed, "A") as a:
             paying = asyncio.create_task(a.pay(order(invoice)))
             await lsp.answer(offer.key, Verdict.RESUME)
@@ -188,5 +188,5 @@ async def test_a_payer_killed_while_its_payment_is_held_pays_once(testbed: Testb
         await log.take(HtlcGone)
         assert not [event for event in log.untaken if isinstance(event, HtlcOffered)]
     assert (result.status, result.preimage) == (PaymentStatus.SUCCEEDED, settled.preimage)
-    moved = (await in_thread(money.count, testbed)).moved_since(before)
+    moved = (await in_thread(balances.count, testbed)).moved_since(before)
     assert moved == {"A": -offer.incoming_amount_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}

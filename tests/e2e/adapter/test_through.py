@@ -8,7 +8,7 @@ import pytest
 from asyncpay.lightning import PaymentStatus, Verdict
 from asyncpay.node_events import HtlcGone, HtlcOffered
 from asyncpay.nodes.base import Node, Payment
-from harness import money
+from harness.checks import balances
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from harness.topology import load
@@ -42,7 +42,7 @@ async def order_through(testbed: Testbed, a: Node, peer: str, parts: int) -> Pay
 
 @pytest.mark.parametrize("parts", [1, 4])
 async def test_through_the_peer_that_holds(testbed: Testbed, parts: int) -> None:
-    before = await in_thread(money.count, testbed)
+    before = await in_thread(balances.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         payment = await order_through(testbed, a, "LSP", parts)
         paying = asyncio.create_task(a.pay(payment))
@@ -53,19 +53,19 @@ async def test_through_the_peer_that_holds(testbed: Testbed, parts: int) -> None
         for _ in range(parts):
             await log.take(HtlcGone)
         assert (await paying).status is PaymentStatus.SUCCEEDED
-    moved = (await in_thread(money.count, testbed)).moved_since(before)
+    moved = (await in_thread(balances.count, testbed)).moved_since(before)
     assert (moved["B"], moved["other"]) == (AMOUNT_MSAT, 0)
     assert moved["LSP"] > 0
 
 
 @pytest.mark.parametrize("parts", [1, 4])
 async def test_through_the_other_peer(testbed: Testbed, parts: int) -> None:
-    before = await in_thread(money.count, testbed)
+    before = await in_thread(balances.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         payment = await order_through(testbed, a, "other", parts)
         assert (await a.pay(payment)).status is PaymentStatus.SUCCEEDED
         assert not [event for event in log.untaken if isinstance(event, HtlcOffered)]
-    moved = (await in_thread(money.count, testbed)).moved_since(before)
+    moved = (await in_thread(balances.count, testbed)).moved_since(before)
     assert (moved["B"], moved["LSP"]) == (AMOUNT_MSAT, 0)
 
 

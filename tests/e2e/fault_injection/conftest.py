@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import money, scenarios
+from harness.checks import balances, scenario_table
+from harness.checks.scenario_table import Recorder
 from harness.pytest_plugin import running_testbed
-from harness.scenarios import Recorder
 from harness.testbed import Testbed
 from harness.topology import Topology, load
 from tests.support.implementations import CLN_IN_FULL, TOPOLOGIES
@@ -19,7 +19,7 @@ LINE = ("A", "LSP_a", "router", "LSP_b", "B")
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Known from the start, so that a scenario that cannot be run is counted too."""
-    item.user_properties.append((scenarios.FAMILY, item.path.stem.removeprefix("test_")))
+    item.user_properties.append((scenario_table.FAMILY, item.path.stem.removeprefix("test_")))
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +42,14 @@ def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed
 
 @pytest.fixture
 def scene(testbed: Testbed, record_property: Recorder) -> Iterator[Scene]:
-    yield Scene(testbed, money.count(testbed), record=record_property)
+    yield Scene(testbed, balances.count(testbed), record=record_property)
     restore(testbed, testbed.phones.values())
 
 
 @pytest.fixture
 def line_scene(request: pytest.FixtureRequest, testbed: Testbed, record_property: Recorder) -> Iterator[Scene]:
     """A scene in which whoever is struck comes back before the money is counted: only a failed test leaves a mess."""
-    scene = Scene(testbed, money.count(testbed), record=record_property)
+    scene = Scene(testbed, balances.count(testbed), record=record_property)
     failed_before = request.session.testsfailed
     yield scene
     if request.session.testsfailed > failed_before:

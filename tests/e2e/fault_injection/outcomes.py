@@ -8,16 +8,16 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from asyncpay.lightning import Capabilities
-from harness.scenarios import PAID, RETURNED
-from harness.strikes import Blow
+from harness.checks.scenario_table import PAID, RETURNED
+from harness.faults.targets import Fault
 from tests.support.implementations import capabilities
 from tests.support.payment_harness import Deal, Scene
 
 from .steps import assert_paid_once_or_returned
 
 EITHER = frozenset({PAID, RETURNED})
-DOWN = frozenset({Blow.KILL.value, Blow.RESTART.value})
-ANY_BLOW = frozenset(blow.value for blow in Blow)
+DOWN = frozenset({Fault.KILL.value, Fault.RESTART.value})
+ANY_FAULT = frozenset(fault.value for fault in Fault)
 UNTIL_LET_GO = frozenset(
     {"1-request", "2-accept", "3-pay", "3-held", "4-hand-over", "5-pending", "6-release", "7-let-go"}
 )
@@ -49,7 +49,7 @@ EXCEPTIONS = (
     Unless(
         {"3-pay"},
         {"LSP_a-lsp"},
-        ANY_BLOW,
+        ANY_FAULT,
         EITHER,
         "an HTLC that comes while the LSP's component is away is failed, by LND at once, by CLN's plugin after ten "
         "seconds: it depends on who is there first",
@@ -57,19 +57,19 @@ EXCEPTIONS = (
     Unless(
         UNTIL_LET_GO,
         {"LSP_b-lsp"},
-        ANY_BLOW,
+        ANY_FAULT,
         EITHER,
         "as before, at the payee's LSP: the HTLC is on its way within seconds",
     ),
     Unless(
         {"3-pay"},
         {"LSP_a"},
-        {Blow.SUSPEND.value},
+        {Fault.SUSPEND.value},
         EITHER,
         "LND's component takes a node that is silent for half a minute for dead: when it goes on, the HTLC and the "
         "component come to it at the same moment",
     ),
-    Unless(UNTIL_LET_GO, {"LSP_b"}, {Blow.SUSPEND.value}, EITHER, "as before, at the payee's LSP"),
+    Unless(UNTIL_LET_GO, {"LSP_b"}, {Fault.SUSPEND.value}, EITHER, "as before, at the payee's LSP"),
     Unless(
         {"7-let-go"},
         {"router", "LSP_b"},

@@ -10,8 +10,8 @@ from asyncpay.lightning import Invoice, PaymentStatus
 from asyncpay.wire import blinding, messages, onion
 from asyncpay.wire.messages import PaymentPending
 from asyncpay.wire.onion import LARGE_ROOM, Payload
-from harness import money, scenarios
-from harness.phone_container import WALLET
+from harness.checks import balances, scenario_table
+from harness.services.phone_container import WALLET
 from harness.waits import Predicate, wait_for
 from tests.support.payment_harness import Scene
 from tests.support.scripted_peer import Hold, ScriptedPeer
@@ -43,17 +43,17 @@ class ByHand:
         results = [hold.result(120) for hold in holds]
         assert [result.status for result in results] == [PaymentStatus.SUCCEEDED] * len(holds)
         amount_msat = sum(hold.invoice.amount_msat or 0 for hold in holds)
-        moved = money.count(self.scene.testbed).moved_since(self.scene.before)
+        moved = balances.count(self.scene.testbed).moved_since(self.scene.before)
         assert moved.pop("A") == -amount_msat - sum(result.fee_msat for result in results)
         assert moved.pop("B") == amount_msat
         assert all(gain >= 0 for gain in moved.values()), f"somebody on the way has lost: {moved}"
-        self.scene.outcome(scenarios.PAID)
+        self.scene.outcome(scenario_table.PAID)
 
     def assert_returned(self, *holds: Hold) -> None:
         """None of these was paid, and everybody has what they had."""
         assert [hold.result(120).status for hold in holds] == [PaymentStatus.FAILED] * len(holds)
-        assert money.count(self.scene.testbed) == self.scene.before
-        self.scene.outcome(scenarios.RETURNED)
+        assert balances.count(self.scene.testbed) == self.scene.before
+        self.scene.outcome(scenario_table.RETURNED)
 
 
 @contextmanager

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from harness.faults import channels_usable
-from harness.lsp import Lsp
-from harness.moments import frozen_before
-from harness.phone import Phone
-from harness.scenarios import PAID, RETURNED
-from harness.toxiproxy import Way
-from harness.waits import Predicate, interceptor_attached, wait_for
+from harness.checks.scenario_table import PAID, RETURNED
+from harness.faults.failpoints import frozen_before
+from harness.services.lsp import Lsp, interceptor_attached
+from harness.services.phone import Phone
+from harness.services.toxiproxy import Direction
+from harness.waits import Predicate, wait_for
 from tests.support.payment_harness import Deal, Scene
 
 STAND_SECONDS = 90
@@ -55,23 +54,23 @@ def before(who: Callable[[Scene], Phone | Lsp], effect: str) -> Moment:
 def release_on_its_way(scene: Scene, payee_sleeps: bool) -> Iterator[Standstill]:
     """It has left the payee, and has not come to the payee's LSP."""
     with before(payee, "SendRelease")(scene, payee_sleeps) as earlier:
-        scene.b.latency(FOR_EVER_MS, Way.UP)
+        scene.b.latency(FOR_EVER_MS, Direction.UPSTREAM)
         sent_before = releases_sent(scene.b)
         earlier.let_go()
         sent = Predicate("release_sent", lambda: None if releases_sent(scene.b) > sent_before else "nothing sent")
         wait_for(sent, STAND_SECONDS)
-        yield Standstill(earlier.deal, lambda: scene.b.mend(wait=False))
+        yield Standstill(earlier.deal, lambda: scene.b.restore_link(wait=False))
 
 
 @contextmanager
 def preimage_waits(scene: Scene, payee_sleeps: bool) -> Iterator[Standstill]:
     """The payee is paid, and the payer is away: its LSP has the preimage, and the payer's HTLC."""
     with before(payees_lsp, "Answer")(scene, payee_sleeps) as earlier:
-        scene.a.unplug()
+        scene.a.disconnect()
         earlier.let_go()
         earlier.deal.wait_until_paid()
         scene.wait_for_htlcs(A=1, LSP_a=1, router=0, LSP_b=0, B=0)
-        yield Standstill(earlier.deal, lambda: scene.a.plug(wait=False))
+        yield Standstill(earlier.deal, lambda: scene.a.reconnect(wait=False))
 
 
 def payer(scene: Scene) -> Phone:
@@ -113,7 +112,7 @@ def everybody_back(scene: Scene) -> None:
     for phone in (scene.a, scene.b):
         phone.restore()
     for node in scene.testbed.nodes.values():
-        wait_for(channels_usable(scene.testbed, node.name), 60)
+        wait_for(scene.testbed.channels_usable(node.name), 60)
         node.forget_failures()
     for lsp in scene.testbed.lsps.values():
         wait_for(interceptor_attached(lsp), STAND_SECONDS)

@@ -7,14 +7,14 @@ from hashlib import sha256
 import pytest
 from bitcoinlib.transactions import Transaction
 
-from harness import money
-from harness.moments import frozen_before
+from harness.checks import balances
+from harness.checks.scenario_table import Recorder
+from harness.faults.failpoints import frozen_before
 from harness.nodes.base import Channel, Node
 from harness.pytest_plugin import running_testbed
-from harness.scenarios import Recorder
+from harness.services.toxiproxy import Direction
 from harness.testbed import Testbed
 from harness.topology import ChainSpec, Implementation, Topology
-from harness.toxiproxy import Way
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on
 from tests.support.payment_harness import Deal, Scene, restore
@@ -51,7 +51,7 @@ def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed
 @pytest.fixture
 def scene(testbed: Testbed, record_property: Recorder) -> Scene:
     restore(testbed, testbed.phones.values())
-    return Scene(testbed, money.count(testbed), record=record_property)
+    return Scene(testbed, balances.count(testbed), record=record_property)
 
 
 @pytest.fixture(autouse=True)
@@ -160,10 +160,10 @@ def test_payer_away_until_its_deadline(scene: Scene) -> None:
     """The LSP has the preimage and nobody to give it to: it takes the HTLC on chain, and its wallet has the money."""
     deal, chain = scene.deal(AMOUNT_MSAT), scene.testbed.chain
     lsp_before, b_before = wealth_sat(scene, "LSP"), wealth_sat(scene, "B")
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         deal.hand_over("--slack-blocks=10")
         channel, height = with_htlc(scene, "LSP"), chain.height_blocks
-        scene.a.unplug()
+        scene.a.disconnect()
         scene.fault("payer away until its deadline")
     deal.wait_until_paid()
     part = part_of(scene, deal)
@@ -187,7 +187,7 @@ def test_payer_closes_its_channel_while_the_payment_is_held(scene: Scene) -> Non
     """What is not surely to be had any more is never released; the payer takes it back when it has expired."""
     deal, chain = scene.deal(AMOUNT_MSAT), scene.testbed.chain
     a_before, lsp_before, b_before = (wealth_sat(scene, name) for name in ("A", "LSP", "B"))
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         deal.hand_over("--slack-blocks=10")
         channel, height, part = with_htlc(scene, "A"), chain.height_blocks, part_of(scene, deal)
         scene.testbed["A"].force_close(channel)
@@ -227,10 +227,10 @@ def balance_is(node: Node, msat: int) -> Predicate:
 def about_to_be_let_go(scene: Scene, deal: Deal) -> Iterator[None]:
     """The payee has released the payment, and the LSP has not told its node: it does at the end of the `with` block."""
     lsp = scene.testbed.lsp("LSP")
-    scene.b.unplug()
+    scene.b.disconnect()
     deal.hand_over()
     with frozen_before(scene.testbed, lsp, "Answer") as store:
-        scene.b.plug()
+        scene.b.reconnect()
         wait_for(store.frozen, 60)
         yield
 
@@ -250,7 +250,7 @@ def test_payees_channel_closed_after_the_release(scene: Scene) -> None:
     testbed.mine(CLOSE_CONFIRMATIONS)
     deal.wait_until("failed")
     wait_for(balance_is(testbed["A"], scene.before.channels_msat["A"]))
-    scene.b.thaw()
+    scene.b.unfreeze()
     mine_until_wealth(scene, "LSP", lsp_before - FEES_SAT)
     mine_until_wealth(scene, "B", b_before - FEES_SAT)
     assert wealth_sat(scene, "B") <= b_before
@@ -265,7 +265,7 @@ def test_payees_channel_closed_with_the_htlc_locked_in(scene: Scene) -> None:
     deal, testbed, chain = scene.deal(AMOUNT_MSAT), scene.testbed, scene.testbed.chain
     lsp_before, b_before = wealth_sat(scene, "LSP"), wealth_sat(scene, "B")
     with about_to_be_let_go(scene, deal):
-        scene.b.latency(SLOW_MS, Way.DOWN)
+        scene.b.latency(SLOW_MS, Direction.DOWNSTREAM)
     wait_for(locked_in(scene, "LSP", scene.b.node.node_id), 60)
     scene.b.freeze()
     scene.fault("payee frozen")
@@ -274,8 +274,8 @@ def test_payees_channel_closed_with_the_htlc_locked_in(scene: Scene) -> None:
     scene.fault("LSP closes the payee's channel")
     testbed.mine(CLOSE_CONFIRMATIONS)
     commitment = closing(scene, channel, height)
-    scene.b.mend(wait=False)
-    scene.b.thaw()
+    scene.b.restore_link(wait=False)
+    scene.b.unfreeze()
 
     claim = spending(scene, commitment.txid, htlc_output(commitment, AMOUNT_MSAT), height)
     payment = deal.wait_until("settled")
@@ -295,7 +295,7 @@ def released_while_the_payers_close_is_unconfirmed(scene: Scene, deal: Deal) -> 
     lsp_before, b_before = wealth_sat(scene, "LSP"), wealth_sat(scene, "B")
     assert chain.mempool(), "the payer has not published its close"
     scene.fault("payer closes its channel")
-    scene.b.plug()
+    scene.b.reconnect()
     deal.wait_until_paid()
     assert chain.height_blocks == height, "the close may have been mined"
     commitment = closing(scene, channel, height)
@@ -313,9 +313,9 @@ def released_while_the_payers_close_is_unconfirmed(scene: Scene, deal: Deal) -> 
 def test_released_while_the_close_of_a_payer_that_is_away_is_unconfirmed(scene: Scene) -> None:
     """Its LSP cannot know of it: it lets the payment go, or pays it, as for any payer that is away."""
     deal = scene.deal(AMOUNT_MSAT)
-    scene.b.unplug()
+    scene.b.disconnect()
     deal.hand_over()
-    scene.a.unplug()
+    scene.a.disconnect()
     scene.testbed["A"].force_close(with_htlc(scene, "A"))
     released_while_the_payers_close_is_unconfirmed(scene, deal)
 
@@ -327,7 +327,7 @@ def test_released_while_the_close_of_a_payer_that_is_there_is_unconfirmed(scene:
     at which the LSP returns the payment: that is `test_payer_closes_its_channel_while_the_payment_is_held`.
     """
     deal = scene.deal(AMOUNT_MSAT)
-    scene.b.unplug()
+    scene.b.disconnect()
     deal.hand_over()
     scene.testbed["A"].force_close(with_htlc(scene, "A"))
     released_while_the_payers_close_is_unconfirmed(scene, deal)
@@ -335,7 +335,7 @@ def test_released_while_the_close_of_a_payer_that_is_there_is_unconfirmed(scene:
 
 def test_three_blocks_replaced_while_held(scene: Scene) -> None:
     deal = scene.deal(AMOUNT_MSAT)
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         deal.hand_over("--slack-blocks=10")
         scene.testbed.mine(4)
         height = scene.testbed.chain.reorganise(3)

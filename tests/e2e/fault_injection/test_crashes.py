@@ -4,7 +4,7 @@ outcomes.py says why.
 
 import pytest
 
-from harness.strikes import Blow, struck, victim
+from harness.faults.targets import Fault, injected, target
 from harness.topology import Topology
 from tests.support.payment_harness import Scene
 
@@ -12,23 +12,23 @@ from .cells import cells
 from .outcomes import assert_ended
 from .steps import MOMENTS
 
-VICTIMS = ("A-wallet", "A", "LSP_a-lsp", "LSP_a", "router", "LSP_b-lsp", "LSP_b", "B-wallet", "B", "push")
-"""As harness.strikes names them; A and B are the phones' nodes."""
+TARGETS = ("A-wallet", "A", "LSP_a-lsp", "LSP_a", "router", "LSP_b-lsp", "LSP_b", "B-wallet", "B", "push")
+"""As harness.faults.targets names them; A and B are the phones' nodes."""
 
 ALWAYS = {
-    ("1-request", "LSP_a", Blow.KILL),
-    ("2-accept", "LSP_a-lsp", Blow.KILL),
-    ("3-pay", "A", Blow.KILL),
-    ("3-held", "A-wallet", Blow.KILL),
-    ("4-hand-over", "LSP_b-lsp", Blow.KILL),
-    ("5-pending", "B-wallet", Blow.KILL),
-    ("6-release", "push", Blow.KILL),
-    ("7-let-go", "router", Blow.KILL),
-    ("8-settle", "LSP_a", Blow.KILL),
+    ("1-request", "LSP_a", Fault.KILL),
+    ("2-accept", "LSP_a-lsp", Fault.KILL),
+    ("3-pay", "A", Fault.KILL),
+    ("3-held", "A-wallet", Fault.KILL),
+    ("4-hand-over", "LSP_b-lsp", Fault.KILL),
+    ("5-pending", "B-wallet", Fault.KILL),
+    ("6-release", "push", Fault.KILL),
+    ("7-let-go", "router", Fault.KILL),
+    ("8-settle", "LSP_a", Fault.KILL),
 }
-"""What `make test` takes: one crash at each step, every other victim."""
+"""What `make test` takes: one crash at each step, every other target."""
 
-TABLE = [(step, name, blow) for step in MOMENTS for name in VICTIMS for blow in Blow]
+TABLE = [(step, name, fault) for step in MOMENTS for name in TARGETS for fault in Fault]
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +41,11 @@ def scene(line_scene: Scene) -> Scene:
     return line_scene
 
 
-@pytest.mark.parametrize(("step", "name", "blow"), cells(TABLE, ALWAYS))
-def test_struck(scene: Scene, step: str, name: str, blow: Blow) -> None:
-    scene.fault(f"{blow} {name}")
+@pytest.mark.parametrize(("step", "name", "fault"), cells(TABLE, ALWAYS))
+def test_fault(scene: Scene, step: str, name: str, fault: Fault) -> None:
+    scene.fault(f"{fault} {name}")
     with MOMENTS[step](scene, payee_sleeps=name == "push") as standstill:
-        with struck(victim(scene.testbed, name), blow):
+        with injected(target(scene.testbed, name), fault):
             standstill.let_go()
         standstill.let_go()
-    assert_ended(scene, standstill.deal, step, name, blow)
+    assert_ended(scene, standstill.deal, step, name, fault)

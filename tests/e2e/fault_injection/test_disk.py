@@ -1,13 +1,12 @@
 """The LSP's disk is full, or its database damaged, while it holds a payment: it says so, and no money is lost."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from docker.models.containers import Container
 
-from harness.lsp import DATA_DIR
+from harness.services.lsp import DATA_DIR, interceptor_attached
 from harness.topology import Topology
-from harness.waits import Predicate, interceptor_attached, wait_for
+from harness.waits import Predicate, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on
 from tests.support.payment_harness import Deal, Scene
 
@@ -24,19 +23,16 @@ def topology(request: pytest.FixtureRequest) -> Topology:
 
 
 @pytest.fixture
-def disk(scene: Scene) -> Iterator[Container]:
-    """What fills and damages the LSP's disk."""
-    with scene.testbed.containers.beside(scene.testbed.lsp("LSP").name) as container:
-        yield container
-
-
-def sh(container: Container, script: str) -> None:
-    container.exec_run(["sh", "-c", script])
+def disk(scene: Scene) -> Iterator[Callable[[str], object]]:
+    """Runs a shell script on the LSP's disk, be the LSP running or not."""
+    engine = scene.testbed.engine
+    with engine.beside(scene.testbed.lsp("LSP").name) as helper:
+        yield lambda script: engine.output(helper, ["sh", "-c", script])
 
 
 def held(scene: Scene) -> Deal:
     deal = scene.deal()
-    scene.b.unplug()
+    scene.b.disconnect()
     deal.hand_over()
     scene.wait_for_htlcs(A=1, LSP=1)
     return deal
@@ -44,7 +40,7 @@ def held(scene: Scene) -> Deal:
 
 def assert_paid_when_the_payee_is_back(scene: Scene, deal: Deal) -> None:
     wait_for(interceptor_attached(scene.testbed.lsp("LSP")), 60)
-    scene.b.plug()
+    scene.b.reconnect()
     deal.wait_until_paid()
     scene.assert_paid(deal)
 
@@ -53,13 +49,13 @@ class Log:
     """What the LSP's component prints from now on."""
 
     def __init__(self, scene: Scene) -> None:
-        self._containers = scene.testbed.containers
+        self._engine = scene.testbed.engine
         self._service = scene.testbed.lsp("LSP").name
-        self._so_far = len(self._containers.logs(self._service))
+        self._so_far = len(self._engine.logs(self._service))
 
     def wait_for(self, words: str) -> None:
         def missing() -> str | None:
-            said = self._containers.logs(self._service)[self._so_far :].decode()
+            said = self._engine.logs(self._service)[self._so_far :].decode()
             return None if words in said else f"{said[-500:]!r}"
 
         wait_for(Predicate("said", missing), 60)
@@ -67,31 +63,33 @@ class Log:
 
 def wait_until_it_ends(scene: Scene) -> None:
     """With an error, having done nothing."""
-    container = scene.testbed.containers.container(scene.testbed.lsp("LSP").name)
-    assert container.wait(timeout=60)["StatusCode"] == 2
+    testbed, name = scene.testbed, scene.testbed.lsp("LSP").name
+    ended = Predicate("ended", lambda: f"{name} runs" if testbed.engine.exit_code(name) is None else None)
+    wait_for(ended, 60)
+    assert testbed.engine.exit_code(name) == 2
 
 
-def test_disk_full_while_a_payment_is_held(scene: Scene, disk: Container) -> None:
+def test_disk_full_while_a_payment_is_held(scene: Scene, disk: Callable[[str], object]) -> None:
     """Nothing that it could not store is done; with room again it goes on by itself."""
     deal = held(scene)
     scene.fault("disk full")
     log = Log(scene)
-    sh(disk, FILL)
-    scene.b.plug()
+    disk(FILL)
+    scene.b.reconnect()
 
     log.wait_for("lsp.sqlite cannot be written or read")
     scene.wait_for_htlcs(A=1, LSP=1, B=0)
 
-    sh(disk, EMPTY)
+    disk(EMPTY)
     assert_paid_when_the_payee_is_back(scene, deal)
 
 
-def test_started_on_a_full_disk_it_refuses(scene: Scene, disk: Container) -> None:
+def test_started_on_a_full_disk_it_refuses(scene: Scene, disk: Callable[[str], object]) -> None:
     lsp = scene.testbed.lsp("LSP")
     deal = held(scene)
     scene.fault("disk full")
     lsp.stop()
-    sh(disk, FILL)
+    disk(FILL)
 
     log = Log(scene)
     lsp.start()
@@ -99,18 +97,18 @@ def test_started_on_a_full_disk_it_refuses(scene: Scene, disk: Container) -> Non
     log.wait_for("See to disk space and permissions; nothing was lost")
     scene.wait_for_htlcs(A=1, LSP=1, B=0)
 
-    sh(disk, EMPTY)
+    disk(EMPTY)
     lsp.start()
     assert_paid_when_the_payee_is_back(scene, deal)
 
 
-def test_with_a_damaged_database_it_refuses(scene: Scene, disk: Container) -> None:
+def test_with_a_damaged_database_it_refuses(scene: Scene, disk: Callable[[str], object]) -> None:
     lsp = scene.testbed.lsp("LSP")
     deal = held(scene)
     scene.fault("database damaged")
     lsp.stop()
-    sh(disk, KEEP)
-    sh(disk, DAMAGE)
+    disk(KEEP)
+    disk(DAMAGE)
 
     log = Log(scene)
     lsp.start()
@@ -118,6 +116,6 @@ def test_with_a_damaged_database_it_refuses(scene: Scene, disk: Container) -> No
     log.wait_for("lsp.sqlite is damaged")
     scene.wait_for_htlcs(A=1, LSP=1, B=0)
 
-    sh(disk, MEND)
+    disk(MEND)
     lsp.start()
     assert_paid_when_the_payee_is_back(scene, deal)

@@ -4,11 +4,10 @@ import pytest
 
 from asyncpay.lightning import PaymentStatus
 from asyncpay.wire.messages import BlockState
-from harness import faults
-from harness.lsp import Lsp
-from harness.moments import store_of
+from harness.faults.failpoints import store_of
+from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.topology import Topology
-from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
+from harness.waits import Predicate, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on
 from tests.support.payment_harness import Scene
 from tests.support.scripted_peer import Hold
@@ -47,8 +46,8 @@ def test_as_many_held_as_a_channel_takes(scene: Scene) -> None:
         assert_no_room_for_more(scene, by_hand)
 
         scene.fault("SIGKILL LSP node")
-        faults.kill(testbed, "LSP")
-        faults.come_back(testbed, "LSP")
+        testbed.kill("LSP")
+        testbed.come_back("LSP")
         wait_for(htlcs_held(lsp, SLOTS), HELD_SECONDS)
         scene.fault("SIGKILL LSP component")
         store_of(testbed, lsp).ask("Answer", ANSWERS_BEFORE_DEATH)
@@ -80,7 +79,7 @@ def wait_until_dead(scene: Scene, lsp: Lsp) -> None:
     """The component has died of itself."""
 
     def missing() -> str | None:
-        state = scene.testbed.containers.states()[lsp.name]
+        state = scene.testbed.engine.states()[lsp.name]
         return None if state == "exited" else f"{lsp.name} is {state}"
 
     wait_for(Predicate("dead", missing), HELD_SECONDS)

@@ -27,9 +27,9 @@ from asyncpay.wire.messages import (
     ReleaseStatus,
 )
 from asyncpay.wire.onion import Payload
-from harness import money
+from harness.checks import balances
 from harness.inside.push_records import Behaviour
-from harness.phone_container import WALLET
+from harness.services.phone_container import WALLET
 from harness.topology import ASYNCPAY, Implementation, Topology
 from harness.waits import Predicate, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on
@@ -95,7 +95,7 @@ def wait_until_dealt_with(scene: Scene, stranger: ScriptedPeer) -> None:
 def held(scene: Scene) -> Deal:
     """A payment that the LSP holds, and of which the payee, being offline, knows nothing. The caller plugs it in."""
     deal = scene.deal()
-    scene.b.unplug()
+    scene.b.disconnect()
     deal.hand_over()
     scene.wait_for_htlcs(A=1, LSP=1)
     return deal
@@ -111,7 +111,7 @@ def pay(scene: Scene, deal: Deal) -> None:
 def assert_still_held_and_then_paid(scene: Scene, deal: Deal) -> None:
     scene.wait_for_block(deal, "held")
     scene.wait_for_htlcs(A=1, LSP=1)
-    scene.b.plug()
+    scene.b.reconnect()
     deal.wait_until_paid()
     scene.assert_paid(deal)
 
@@ -271,7 +271,7 @@ def wallet_starts(scene: Scene) -> int:
 def test_flooded_mailbox_keeps_room_for_the_payer(scene: Scene, stranger: ScriptedPeer) -> None:
     """Before the payer's message comes and after it."""
     deal = scene.deal()
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         flood(scene, stranger)
         deal.hand_over()
         flood(scene, stranger)
@@ -314,7 +314,7 @@ def test_stranger_with_the_payment_hash_alone_gets_no_answer(scene: Scene, stran
     """Not for an invoice of B's, a paid one, or none at all; and three false announcements stop no payment."""
     paid, deal = scene.deal(), scene.deal()
     pay(scene, paid)
-    before = replace(scene, before=money.count(scene.testbed))
+    before = replace(scene, before=balances.count(scene.testbed))
     for payment_hash in (deal.payment_hash, paid.payment_hash, secrets.token_hex(32)):
         for amount_msat in (1, deal.amount_msat, 10**15):
             scene.fault("announcement by a stranger")

@@ -6,10 +6,10 @@ import pytest
 
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.wire.messages import BlockState
-from harness.lsp import Lsp
-from harness.moments import frozen_before
+from harness.faults.failpoints import frozen_before
+from harness.services.lsp import Lsp, htlcs_held
 from harness.topology import Implementation, Topology
-from harness.waits import Predicate, htlcs_held, wait_for
+from harness.waits import Predicate, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on, capabilities, with_arguments
 from tests.support.payment_harness import Deal, Scene
 
@@ -57,7 +57,7 @@ def parts(scene: Scene, deal: Deal) -> list[dict[str, int]]:
 
 def test_parts_over_two_channels_are_released_together(scene: Scene) -> None:
     deal = scene.deal(MORE_THAN_ONE_CHANNEL_HAS_MSAT)
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         number = deal.hand_over()["parts"]
         scene.wait_for_htlcs(A=number, LSP=number, B=0)
         assert all(channel.htlcs for channel in scene.testbed["A"].channels()), "only one channel was needed"
@@ -67,7 +67,7 @@ def test_parts_over_two_channels_are_released_together(scene: Scene) -> None:
 
 def test_sixteen_parts(scene: Scene) -> None:
     deal, split = in_parts(scene, PARTS)
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         assert deal.hand_over(*split)["parts"] == PARTS
         scene.wait_for_htlcs(A=PARTS, LSP=PARTS, B=0)
     deal.wait_until_paid()
@@ -79,7 +79,7 @@ def test_parts_that_never_come(scene: Scene) -> None:
     before = HELD_BEFORE[scene.testbed.topology.nodes["A"].implementation]
     held = [in_parts(scene, number) for number in before]
     torn, split = in_parts(scene, PARTS)
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         for deal, of_this_size in held:
             deal.hand_over(*of_this_size)
         scene.fault("no room for the last part")
@@ -100,15 +100,15 @@ def test_parts_that_wait_for_longer_than_the_payee_would(scene: Scene) -> None:
     """The payee's own patience begins with its first part, and that one does not come before the last."""
     deal, split = in_parts(scene, PARTS)
     lsp = scene.testbed.lsp("LSP")
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         deal.hand_over(*split)
         held_since = time.time()
         waited = Predicate("waited", lambda: None if time.time() > held_since + MPP_SECONDS + 10 else "not for long")
         wait_for(waited, MPP_SECONDS + 60)
         scene.wait_for_htlcs(A=PARTS, LSP=PARTS, B=0)
-        scene.a.unplug()
+        scene.a.disconnect()
     deal.wait_until_paid()
-    scene.a.plug()
+    scene.a.reconnect()
     scene.assert_paid(deal)
     forwards = capabilities(scene.testbed, "LSP").forwards_with_payer_offline
     assert len(answers(lsp, held_since)) == (PARTS if forwards else 0), "if not, they were paid for: the payer was away"
@@ -118,7 +118,7 @@ def test_parts_are_let_go_in_one_breath(scene: Scene) -> None:
     """So the payee never waits for one of them: a release slower than its patience cannot happen."""
     deal, split = in_parts(scene, PARTS)
     lsp = scene.testbed.lsp("LSP")
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         deal.hand_over(*split)
         released_after = time.time()
     deal.wait_until_paid()
@@ -171,10 +171,10 @@ def test_lsp_stands_still_between_two_answers(scene: Scene) -> None:
     """For longer than the payee waits for the second part: both go back, and the payee has not kept the first."""
     deal, split = in_parts(scene, 2)
     lsp = scene.testbed.lsp("LSP")
-    scene.b.unplug()
+    scene.b.disconnect()
     deal.hand_over(*split)
     with frozen_before(scene.testbed, lsp, "Answer", 2) as store:
-        scene.b.plug()
+        scene.b.reconnect()
         wait_for(store.frozen, 60)
         scene.fault("LSP component stands still")
         scene.wait_for_htlcs(A=2, LSP=3, B=1)

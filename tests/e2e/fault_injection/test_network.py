@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.phone import Phone
+from harness.services.phone import Phone
+from harness.services.toxiproxy import Direction
 from harness.topology import Topology
-from harness.toxiproxy import Way
 from harness.waits import Predicate, wait_for
 from tests.support.payment_harness import Deal, Scene
 
@@ -20,8 +20,8 @@ from .steps import MOMENTS
 
 LINKS: dict[str, Callable[[Phone], None]] = {
     "blackhole": Phone.blackhole,
-    "deaf": lambda phone: phone.blackhole(Way.DOWN),
-    "mute": lambda phone: phone.blackhole(Way.UP),
+    "blackhole downstream": lambda phone: phone.blackhole(Direction.DOWNSTREAM),
+    "blackhole upstream": lambda phone: phone.blackhole(Direction.UPSTREAM),
     "2 s latency": lambda phone: phone.latency(2_000),
     "resets": Phone.reset,
     "1 kB a second": lambda phone: phone.bandwidth(1),
@@ -29,10 +29,10 @@ LINKS: dict[str, Callable[[Phone], None]] = {
 """deaf and mute: a blackhole one way, which stops the exchange of commitments in its middle."""
 
 HALF_WAY: dict[Cell, Callable[[Scene, Deal], HalfWay]] = {
-    ("3-pay", "A", "deaf"): from_payer,
-    ("3-pay", "A", "mute"): from_payer,
-    ("7-let-go", "B", "deaf"): to_payee,
-    ("7-let-go", "B", "mute"): to_payee,
+    ("3-pay", "A", "blackhole downstream"): from_payer,
+    ("3-pay", "A", "blackhole upstream"): from_payer,
+    ("7-let-go", "B", "blackhole downstream"): to_payee,
+    ("7-let-go", "B", "blackhole upstream"): to_payee,
 }
 """Where the HTLC goes over this very link, so that this is seen."""
 
@@ -45,10 +45,10 @@ NEWS = 2
 """Blocks that are mined while nothing gets through."""
 
 ALWAYS = {
-    ("3-pay", "A", "deaf"),
+    ("3-pay", "A", "blackhole downstream"),
     ("4-hand-over", "A", "2 s latency"),
     ("5-pending", "B", "1 kB a second"),
-    ("7-let-go", "B", "mute"),
+    ("7-let-go", "B", "blackhole upstream"),
     ("8-settle", "A", "resets"),
 }
 """What `make test` takes."""
@@ -76,12 +76,12 @@ def test_bad_link(scene: Scene, step: str, name: str, link: str) -> None:
         LINKS[link](phone)
         standstill.let_go()
         if half_way is not None:
-            wait_for(half_way.stands(arrives=(link == "deaf") == (half_way.giver is phone.node)), 60)
+            wait_for(half_way.stands(arrives=(link == "blackhole downstream") == (half_way.giver is phone.node)), 60)
         if link in SLOW and cell not in TOO_SLOW:
             standstill.deal.wait_until("settled", timeout_seconds=180)
         else:
             wait_for(seen_by_the_others(scene, phone), 60)
-        phone.mend()
+        phone.restore_link()
         standstill.let_go()
     assert_ended(scene, standstill.deal, step, name, link)
 

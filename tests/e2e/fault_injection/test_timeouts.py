@@ -6,11 +6,12 @@ import time
 import pytest
 
 from asyncpay.wire.messages import BlockState
-from harness import scenarios
-from harness.moments import frozen_before
+from harness.checks import scenario_table
+from harness.faults.failpoints import frozen_before
+from harness.services.lsp import htlcs_held, interceptor_attached
+from harness.services.wallet import WalletError
 from harness.topology import Topology
-from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
-from harness.wallet import WalletError
+from harness.waits import Predicate, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on, capabilities
 from tests.support.payment_harness import Deal, Scene
 
@@ -51,7 +52,7 @@ def assert_learns_that_it_is_too_late(scene: Scene, deal: Deal) -> None:
 @pytest.mark.parametrize("slack_blocks", SLACKS)
 def test_released_at_the_last_useful_block(scene: Scene, slack_blocks: int) -> None:
     deal = scene.deal()
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         deal.hand_over(f"--slack-blocks={slack_blocks}")
         mine(scene, slack_blocks)
         scene.wait_for_htlcs(A=1, LSP=1, B=0)
@@ -62,7 +63,7 @@ def test_released_at_the_last_useful_block(scene: Scene, slack_blocks: int) -> N
 @pytest.mark.parametrize("slack_blocks", SLACKS)
 def test_released_one_block_after_it(scene: Scene, slack_blocks: int) -> None:
     deal = scene.deal()
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         deal.hand_over(f"--slack-blocks={slack_blocks}")
         mine(scene, slack_blocks + 1)
         scene.wait_for_block(deal, "failed back")
@@ -73,9 +74,9 @@ def test_released_one_block_after_it(scene: Scene, slack_blocks: int) -> None:
 def test_payee_never_wakes(scene: Scene) -> None:
     """And the payer was gone, too: the LSP gives back what it holds, and the payer learns it when it returns."""
     deal = scene.deal()
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         deal.hand_over("--slack-blocks=10")
-        with scene.a.unplugged():
+        with scene.a.disconnected():
             mine(scene, 11)
             scene.wait_for_block(deal, "failed back")
         scene.assert_nobody_paid(deal)
@@ -95,7 +96,7 @@ def test_more_slack_than_a_route_may_take_is_refused(scene: Scene) -> None:
     assert most_slack_blocks(scene, deal) < 1900
     assert scene.a.wallet.payment(deal.payment_hash) is None
     assert scene.block(deal) is None, "the LSP has been asked"
-    scene.outcome(scenarios.REFUSED)
+    scene.outcome(scenario_table.REFUSED)
 
 
 def test_slack_that_only_the_node_finds_to_be_too_much(scene: Scene) -> None:
@@ -112,7 +113,7 @@ def test_invoice_expires_while_held(scene: Scene) -> None:
     """A wallet holds no payment for so long; a payer that does is refused by the payee, and gets it back at once."""
     with payer_by_hand(scene) as by_hand:
         invoice = by_hand.invoice(PART_MSAT, "--expiry-days=0.0002")
-        with scene.b.unplugged():
+        with scene.b.disconnected():
             hold = by_hand.hold(invoice).ask().pay().update(BlockState.HELD)
             hold.announce(by_hand.payee)
             expired = Predicate("expired", lambda: None if time.time() > invoice.expires_at + 1 else "not yet")
@@ -127,7 +128,7 @@ def test_invoice_expires_while_held(scene: Scene) -> None:
 
 def test_hold_until_passes(scene: Scene) -> None:
     deal = scene.deal()
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         hold_until = deal.hand_over("--hold-for=12")["hold_until"]
         scene.wait_for_block(deal, "failed back")
         scene.fault("hold_until passes")
@@ -177,7 +178,7 @@ def test_cancelled_between_the_parts(scene: Scene) -> None:
 
 def test_cancelled_after_the_parts(scene: Scene) -> None:
     deal = scene.deal(16 * PART_MSAT)
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         deal.hand_over(f"--max-part={PART_MSAT}msat")
         scene.a.wallet.cancel(deal.payment_hash)
         scene.wait_for_block(deal, "failed back")

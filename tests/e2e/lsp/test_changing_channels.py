@@ -13,13 +13,13 @@ import pytest
 
 from asyncpay.lightning import PaymentStatus
 from asyncpay.wire.messages import BlockState
-from harness import faults
-from harness.lsp import Lsp
 from harness.nodes.cln import CLN_DIR
+from harness.nodes.predicates import no_htlcs
 from harness.pytest_plugin import running_testbed
+from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
 from harness.topology import Implementation, Topology
-from harness.waits import Predicate, htlcs_held, interceptor_attached, no_htlcs, wait_for
+from harness.waits import Predicate, wait_for
 from tests.support.component_crashes import restart
 from tests.support.implementations import all_on
 from tests.support.scripted_peer import Hold, ScriptedPeer
@@ -52,7 +52,7 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
         running.mine()
         path = f"{CLN_DIR}/plugins/accept-zero-conf.py"  # where lightningd finds it again when it starts
         write = f"mkdir -p {CLN_DIR}/plugins && cat > {path} <<'END'\n{ACCEPT_ZERO_CONF}END\nchmod +x {path}"
-        assert running.containers.output("LSP", ["sh", "-c", write]).exit_code == 0
+        assert running.engine.output("LSP", ["sh", "-c", write]).exit_code == 0
         call(running, "LSP", "plugin", "start", path)
         yield running
 
@@ -63,7 +63,7 @@ def _topology() -> Topology:
 
 def call(testbed: Testbed, name: str, *arguments: str) -> Any:
     """Run a command of the node's own command line."""
-    said = testbed.containers.output(name, [*testbed.cli(name), "--notifications=none", *arguments])
+    said = testbed.engine.output(name, [*testbed.cli(name), "--notifications=none", *arguments])
     assert said.exit_code == 0, said.stdout + said.stderr
     return json.loads(said.stdout)
 
@@ -132,8 +132,8 @@ def start_again(testbed: Testbed, lsp: Lsp, restarts: str) -> None:
             lsp.kill()
             restart(lsp)
         case "node":
-            faults.kill(testbed, "LSP")
-            faults.come_back(testbed, "LSP")
+            testbed.kill("LSP")
+            testbed.come_back("LSP")
             wait_for(interceptor_attached(lsp), 90)
 
 
@@ -228,8 +228,8 @@ def test_a_channel_is_to_be_closed_while_it_holds(
             channel.wait_until("shutting_down", lambda each: each["state"] == "CHANNELD_SHUTTING_DOWN")
             assert not closed.done()
             if restarts == "node":
-                faults.kill(testbed, "LSP")
-                faults.come_back(testbed, "LSP")
+                testbed.kill("LSP")
+                testbed.come_back("LSP")
             restart(lsp)
 
         assert hold.result().status is PaymentStatus.FAILED

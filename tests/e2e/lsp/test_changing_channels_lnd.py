@@ -14,13 +14,13 @@ import pytest
 from asyncpay.lightning import PaymentStatus
 from asyncpay.nodes.lnd import access
 from asyncpay.wire.messages import BlockState
-from harness import faults
-from harness.lsp import Lsp
 from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
+from harness.nodes.predicates import no_htlcs
 from harness.pytest_plugin import running_testbed
+from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
 from harness.topology import Implementation
-from harness.waits import Predicate, htlcs_held, interceptor_attached, no_htlcs, wait_for
+from harness.waits import Predicate, wait_for
 from tests.support.component_crashes import restart
 from tests.support.implementations import all_on, with_arguments
 from tests.support.scripted_peer import Hold, ScriptedPeer
@@ -49,7 +49,7 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 def call(testbed: Testbed, name: str, *arguments: str) -> Any:
     """Run a command of the node's own command line."""
-    said = testbed.containers.output(name, [*testbed.cli(name), *arguments])
+    said = testbed.engine.output(name, [*testbed.cli(name), *arguments])
     assert said.exit_code == 0, said.stdout + said.stderr
     return json.loads(said.stdout)
 
@@ -60,10 +60,10 @@ async def accept_zero_conf(testbed: Testbed) -> None:
     The stubs of this project lack `ChannelAcceptor`. A request begins with node_pubkey (33 bytes), chain_hash and
     pending_chan_id (32 each); the answer is accept = 1, pending_chan_id = 2 and zero_conf = 11.
     """
-    credentials = access.credentials(testbed.containers.read("LSP", f"{LND_DIR}/tls.cert"))
-    address = testbed.containers.address("LSP", GRPC_PORT)
+    credentials = access.credentials(testbed.engine.read("LSP", f"{LND_DIR}/tls.cert"))
+    address = testbed.engine.address("LSP", GRPC_PORT)
     async with grpc.aio.secure_channel(address, credentials, options=access.OPTIONS) as channel:
-        calls = access.with_macaroon(channel, testbed.containers.read("LSP", MACAROON))
+        calls = access.with_macaroon(channel, testbed.engine.read("LSP", MACAROON))
         asked = calls.stream_stream("/lnrpc.Lightning/ChannelAcceptor")()
         async for request in asked:
             assert request[:2] + request[35:37] + request[69:71] == b"\x0a\x21\x12\x20\x1a\x20"
@@ -101,7 +101,7 @@ class Changing:
     def close(self) -> None:
         """Ask A's node to close it by agreement, whatever is on it, and do not wait."""
         point = (self.listed("A") or {})["channel_point"]
-        said = self.testbed.containers.output("A", [*self.testbed.cli("A"), "closechannel", f"--chan_point={point}"])
+        said = self.testbed.engine.output("A", [*self.testbed.cli("A"), "closechannel", f"--chan_point={point}"])
         assert said.exit_code == 0, said.stdout + said.stderr
 
 
@@ -171,8 +171,8 @@ def test_a_zero_conf_channel_is_confirmed_while_it_holds(
         lsp.kill()
         restart(lsp)
     elif restarts == "node":
-        faults.kill(testbed, "LSP")
-        faults.come_back(testbed, "LSP")
+        testbed.kill("LSP")
+        testbed.come_back("LSP")
         wait_for(interceptor_attached(lsp), 90)
 
     wait_for(htlcs_held(lsp, 1), 60)

@@ -18,14 +18,15 @@ from asyncpay.lsps.notifications import WEBHOOK_REGISTERED
 from asyncpay.lsps.server import DEFAULT_MAX_WEBHOOKS
 from asyncpay.node_events import CustomMessage
 from asyncpay.wire.messages import BlockState, PaymentPending, PaymentRelease
-from harness import money, push
+from harness.checks import balances
 from harness.inside.push_records import Push
-from harness.lsp import Lsp
-from harness.phone_container import WALLET
-from harness.push import check_privacy
 from harness.pytest_plugin import running_testbed
+from harness.services import push_gateway
+from harness.services.lsp import Lsp, interceptor_attached
+from harness.services.phone_container import WALLET
+from harness.services.push_gateway import check_privacy
 from harness.testbed import Testbed
-from harness.waits import Predicate, interceptor_attached, wait_for
+from harness.waits import Predicate, wait_for
 from tests.support.implementations import CLN_IN_FULL, capabilities, topology_on
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
@@ -68,10 +69,10 @@ def make_new(phone: ScriptedPeer, lsp_id: bytes) -> None:
 class Webhook:
     """A phone's registration at the push gateway."""
 
-    def __init__(self, phone: ScriptedPeer, lsp_id: bytes, host: str = push.NAME) -> None:
+    def __init__(self, phone: ScriptedPeer, lsp_id: bytes, host: str = push_gateway.NAME) -> None:
         self.gateway = phone.testbed.push
         self.phone = phone.name
-        self.url = self.gateway.subscribe(phone.name, lsp_id.hex()).replace(f"//{push.NAME}/", f"//{host}/")
+        self.url = self.gateway.subscribe(phone.name, lsp_id.hex()).replace(f"//{push_gateway.NAME}/", f"//{host}/")
         self._before = len(self.gateway.pushes(phone.name))
         phone.call(lsp_id, lsps5.SET_WEBHOOK, app_name="phone", webhook=self.url).result()
 
@@ -247,7 +248,7 @@ def test_a_phone_that_is_online_is_not_called(
 def test_an_htlc_waits_for_the_phone_that_it_wakes(
     a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp, webhook: Webhook
 ) -> None:
-    before = money.count(a.testbed)
+    before = balances.count(a.testbed)
     invoice = b.invoice(AMOUNT_MSAT)
     b.go_offline("LSP")
     payment = a.start(a.pay(invoice))
@@ -258,12 +259,12 @@ def test_an_htlc_waits_for_the_phone_that_it_wakes(
     result = payment.result(60)
     assert result.status is PaymentStatus.SUCCEEDED
     wait_for(waiting(lsp, 0))
-    moved = money.count(a.testbed).moved_since(before)
+    moved = balances.count(a.testbed).moved_since(before)
     assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
 
 
 def test_an_htlc_fails_if_the_phone_does_not_come(a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp, webhook: Webhook) -> None:
-    before = money.count(a.testbed)
+    before = balances.count(a.testbed)
     invoice = b.invoice(AMOUNT_MSAT)
     b.go_offline("LSP")
     result = a.run(a.pay(invoice, timeout_seconds=1))
@@ -272,7 +273,7 @@ def test_an_htlc_fails_if_the_phone_does_not_come(a: ScriptedPeer, b: ScriptedPe
     assert lsp.status()["waiting_for_a_client"] == []
 
     b.go_online("LSP")
-    assert set(money.count(a.testbed).moved_since(before).values()) == {0}
+    assert set(balances.count(a.testbed).moved_since(before).values()) == {0}
 
 
 def test_an_htlc_for_nobody_s_phone_does_not_wait(a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp) -> None:
@@ -308,7 +309,7 @@ def test_a_payer_is_called_when_its_link_is_needed_for_the_release(
 def test_a_notification_is_repeated_until_the_webhook_takes_it(
     a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp, lsp_id: bytes, webhook: Webhook
 ) -> None:
-    a.testbed.containers.kill(push.NAME)
+    a.testbed.engine.kill(push_gateway.NAME)
     b.go_offline("LSP")
     a.send(b.node_id, some_message(), via=[lsp_id])
 
@@ -317,7 +318,7 @@ def test_a_notification_is_repeated_until_the_webhook_takes_it(
         return None if failed else "no post has failed"
 
     wait_for(Predicate("post_failed", missing))
-    a.testbed.containers.start(push.NAME)
+    a.testbed.engine.start(push_gateway.NAME)
     webhook.expect(WEBHOOK_REGISTERED, Method.ONION_MESSAGE)
 
 
@@ -332,7 +333,7 @@ def test_a_notification_is_repeated_until_the_webhook_takes_it(
 def test_nothing_is_posted_to_impostors_and_forbidden_addresses(
     b: ScriptedPeer, lsp: Lsp, lsp_id: bytes, host: str, why: str
 ) -> None:
-    webhook = Webhook(b, lsp_id, host.format(project=b.testbed.containers.project))
+    webhook = Webhook(b, lsp_id, host.format(project=b.testbed.engine.project))
 
     def missing() -> str | None:
         said = [error["what"] for error in lsp.status()["last_errors"]]

@@ -7,13 +7,13 @@ import pytest
 from asyncpay.lightning import PaymentStatus
 from asyncpay.nodes.cln.plugin import ATTACH_SECONDS, MARGIN_BLOCKS
 from asyncpay.wire.messages import BlockState
-from harness import faults, money
-from harness.lsp import Lsp
-from harness.money import Money
+from harness.checks import balances
+from harness.checks.balances import Balances
 from harness.pytest_plugin import running_testbed
+from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
 from harness.topology import Implementation
-from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
+from harness.waits import Predicate, wait_for
 from tests.support.component_crashes import restart
 from tests.support.implementations import topology_on
 from tests.support.scripted_peer import Hold, ScriptedPeer
@@ -39,15 +39,15 @@ def held(a: ScriptedPeer, b: ScriptedPeer, **options: int) -> Hold:
     return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay(**options).update(BlockState.HELD)
 
 
-def assert_paid_once(testbed: Testbed, before: Money, hold: Hold) -> None:
+def assert_paid_once(testbed: Testbed, before: Balances, hold: Hold) -> None:
     result = hold.result()
     assert result.status is PaymentStatus.SUCCEEDED
-    moved = money.count(testbed).moved_since(before)
+    moved = balances.count(testbed).moved_since(before)
     assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
 
 
 def test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     hold = held(a, b)
     lsp.kill()
@@ -62,7 +62,7 @@ def test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not(
 
 
 def test_a_process_that_comes_in_time_gets_what_came_before_it(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     lsp.kill()
     payment = a.start(a.pay(b.invoice(AMOUNT_MSAT)))
@@ -76,7 +76,7 @@ def test_a_process_that_comes_in_time_gets_what_came_before_it(
 
 
 def test_near_its_expiry_an_htlc_is_failed_though_the_process_is_dead(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     hold = held(a, b, slack_blocks=0)
     expiry = next(iter(lsp.status()["blocks"][-1]["parts"]))["incoming_expiry"]
@@ -86,30 +86,30 @@ def test_near_its_expiry_an_htlc_is_failed_though_the_process_is_dead(
 
     testbed.mine()
     assert hold.result().status is PaymentStatus.FAILED
-    assert money.count(testbed) == before
+    assert balances.count(testbed) == before
     restart(lsp)
     hold.update(BlockState.FAILED_BACK)
 
 
 def test_a_plugin_that_is_killed_lets_go_of_what_it_holds_and_lightningd_stops(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     """Nothing can be done about it from outside lightningd, so this is what happens: it continues what was held, as if
     it had been released, and stops, for the plugin is important. Mostly it is gone before the HTLC has left, and after
     its restart that goes back to A; else B is paid without a release. The hold is lost either way, and no money is.
     """
     hold = held(a, b)
-    testbed.containers.output("LSP", ["python3", "-c", KILL_PLUGIN])
+    testbed.engine.output("LSP", ["python3", "-c", KILL_PLUGIN])
 
     def missing() -> str | None:
-        state = testbed.containers.states()["LSP"]
+        state = testbed.engine.states()["LSP"]
         return None if state == "exited" else f"lightningd is {state}"
 
     wait_for(Predicate("lightningd_stopped", missing))
-    faults.come_back(testbed, "LSP")
+    testbed.come_back("LSP")
     wait_for(interceptor_attached(lsp), 60)
     if hold.result().status is PaymentStatus.FAILED:
-        assert money.count(testbed) == before
+        assert balances.count(testbed) == before
     else:
         assert_paid_once(testbed, before, hold)
     a.forget_failures()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import faults, money, status
+from harness.checks import balances, status
 from harness.errors import PaymentError
-from harness.lsp import Lsp
 from harness.pytest_plugin import running_testbed
+from harness.services.lsp import Lsp, interceptor_attached
 from harness.testbed import Testbed
-from harness.waits import Predicate, interceptor_attached, wait_for
+from harness.waits import Predicate, wait_for
 from tests.support.implementations import CLN_IN_FULL, topology_on
 
 AMOUNT_MSAT = 1_234_567
@@ -32,12 +32,12 @@ def resumed(lsp: Lsp) -> int:
 
 def pay_and_count(testbed: Testbed) -> None:
     """A pays B across both components, and everybody has what an ordinary payment leaves them."""
-    before = money.count(testbed)
+    before = balances.count(testbed)
     resumed_before = {node: resumed(lsp) for node, lsp in testbed.lsps.items()}
 
     payment = testbed.pay("A", "B", AMOUNT_MSAT)
 
-    moved = money.count(testbed).moved_since(before)
+    moved = balances.count(testbed).moved_since(before)
     assert moved["A"] == -AMOUNT_MSAT - payment.fee_msat
     assert moved["B"] == AMOUNT_MSAT
     assert moved["LSP_a"] + moved["LSP_b"] == payment.fee_msat > 0
@@ -57,7 +57,7 @@ def test_an_unblocked_payment_crosses_both_components_untouched(testbed: Testbed
 @pytest.mark.parametrize("end", [Lsp.kill, Lsp.stop], ids=["killed", "stopped"])
 def test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_again(testbed: Testbed, end) -> None:
     lsp = testbed.lsp("LSP_b")
-    before = money.count(testbed)
+    before = balances.count(testbed)
     end(lsp)
     try:
         assert (lsp.events()[-1]["what"] == "stopped") == (end is Lsp.stop)
@@ -67,11 +67,11 @@ def test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_ag
         ]
         with pytest.raises(PaymentError):
             testbed.pay("A", "B", AMOUNT_MSAT)
-        assert set(money.count(testbed).moved_since(before).values()) == {0}
+        assert set(balances.count(testbed).moved_since(before).values()) == {0}
     finally:
         lsp.start()
         wait_for(interceptor_attached(lsp))
-    testbed.containers.output("A", [*testbed.cli("A"), "resetmc"])  # A avoids for an hour who failed its payment
+    testbed.engine.output("A", [*testbed.cli("A"), "resetmc"])  # A avoids for an hour who failed its payment
     pay_and_count(testbed)
 
 
@@ -79,13 +79,13 @@ def test_a_certificate_that_its_node_made_anew_is_read_again(testbed: Testbed) -
     if "tls_certificate" not in testbed["LSP_b"].access("", ""):
         return  # this implementation is reached without one
     files = ["/root/.lnd/tls.cert", "/root/.lnd/tls.key"]
-    before = testbed.containers.read("LSP_b", files[0])
+    before = testbed.engine.read("LSP_b", files[0])
     assert testbed.containers.run("LSP_b", ["rm", *files]) == 0
-    faults.stop(testbed, "LSP_b")
-    faults.come_back(testbed, "LSP_b")
-    assert testbed.containers.read("LSP_b", files[0]) != before
+    testbed.stop("LSP_b")
+    testbed.come_back("LSP_b")
+    assert testbed.engine.read("LSP_b", files[0]) != before
     wait_for(interceptor_attached(testbed.lsp("LSP_b")))
-    testbed.containers.output("A", [*testbed.cli("A"), "resetmc"])
+    testbed.engine.output("A", [*testbed.cli("A"), "resetmc"])
     pay_and_count(testbed)
 
 

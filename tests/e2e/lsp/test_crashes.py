@@ -8,12 +8,12 @@ import pytest
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.wire.messages import BlockState
-from harness import faults, money
-from harness.lsp import Lsp
-from harness.money import Money
+from harness.checks import balances
+from harness.checks.balances import Balances
 from harness.pytest_plugin import running_testbed
+from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
-from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
+from harness.waits import Predicate, wait_for
 from tests.support.component_crashes import ATTACH_SECONDS, crash_before, restart, wait_for_death
 from tests.support.implementations import IMPLEMENTATIONS, capabilities, topology_on
 from tests.support.scripted_peer import Hold, ScriptedPeer
@@ -32,21 +32,21 @@ def held(a: ScriptedPeer, b: ScriptedPeer, parts: int = 1) -> Hold:
     return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay(parts).update(BlockState.HELD, parts)
 
 
-def assert_paid_once(testbed: Testbed, before: Money, result: PaymentResult) -> None:
+def assert_paid_once(testbed: Testbed, before: Balances, result: PaymentResult) -> None:
     """B has the amount, the LSP its fee, and A paid just that."""
     assert result.status is PaymentStatus.SUCCEEDED
-    moved = money.count(testbed).moved_since(before)
+    moved = balances.count(testbed).moved_since(before)
     assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
     assert result.fee_msat > 0
 
 
-def assert_returned(testbed: Testbed, before: Money, result: PaymentResult) -> None:
+def assert_returned(testbed: Testbed, before: Balances, result: PaymentResult) -> None:
     """Nobody has paid anything."""
     assert result.status is PaymentStatus.FAILED
-    assert set(money.count(testbed).moved_since(before).values()) == {0}
+    assert set(balances.count(testbed).moved_since(before).values()) == {0}
 
 
-def test_killed_while_it_holds(testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money) -> None:
+def test_killed_while_it_holds(testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances) -> None:
     hold = held(a, b, parts=2)
     lsp.kill()
 
@@ -60,7 +60,7 @@ def test_killed_while_it_holds(testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: S
 
 @pytest.mark.parametrize("answered", [0, 1])
 def test_killed_after_the_release_was_stored_and_some_parts_were_answered(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money, answered: int
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances, answered: int
 ) -> None:
     hold = held(a, b, parts=2)
     crash_before(testbed, lsp, "Answer", answered + 1)
@@ -75,7 +75,7 @@ def test_killed_after_the_release_was_stored_and_some_parts_were_answered(
 
 
 def test_killed_after_the_fail_back_was_stored(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     hold = held(a, b)
     crash_before(testbed, lsp, "Answer")
@@ -91,7 +91,7 @@ def test_killed_after_the_fail_back_was_stored(
 
 
 def test_killed_after_a_request_was_accepted_and_before_it_said_so(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     crash_before(testbed, lsp, "SendToClient")
     hold = Hold(a, "LSP", b.invoice(AMOUNT_MSAT))
@@ -107,14 +107,14 @@ def test_killed_after_a_request_was_accepted_and_before_it_said_so(
 
 
 def test_killed_while_its_node_is_down(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     hold = held(a, b, parts=2)
-    faults.kill(testbed, "LSP")
+    testbed.kill("LSP")
     lsp.kill()
 
     lsp.start()
-    faults.come_back(testbed, "LSP")
+    testbed.come_back("LSP")
     wait_for(htlcs_held(lsp, 2), ATTACH_SECONDS)
     hold.release(b)
 
@@ -123,14 +123,14 @@ def test_killed_while_its_node_is_down(
 
 @pytest.mark.full
 def test_killed_with_its_node_and_back_long_after_it(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     """What comes anew is not kept waiting: on Core Lightning it fails after ten seconds. What was held is not anew."""
     hold = held(a, b)
-    faults.kill(testbed, "LSP")
+    testbed.kill("LSP")
     lsp.kill()
 
-    faults.come_back(testbed, "LSP")
+    testbed.come_back("LSP")
     new = a.run(a.pay(b.invoice(AMOUNT_MSAT), timeout_seconds=1))
     assert new.status is PaymentStatus.FAILED
     assert not hold.payment.done()
@@ -142,12 +142,12 @@ def test_killed_with_its_node_and_back_long_after_it(
 
 
 def test_its_node_is_killed_while_it_holds(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     hold = held(a, b, parts=2)
-    faults.kill(testbed, "LSP")
+    testbed.kill("LSP")
 
-    faults.come_back(testbed, "LSP")
+    testbed.come_back("LSP")
     wait_for(htlcs_held(lsp, 2), ATTACH_SECONDS)
     hold.release(b)
 
@@ -155,12 +155,12 @@ def test_its_node_is_killed_while_it_holds(
 
 
 def test_its_node_is_killed_and_the_release_comes_before_the_payer_is_back(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     hold = held(a, b)
     with a.away():
-        faults.kill(testbed, "LSP")
-        faults.come_back(testbed, "LSP")
+        testbed.kill("LSP")
+        testbed.come_back("LSP")
         wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
         offered_again = bool(capabilities(testbed, "LSP").reoffers_without_payer)
         wait_for(htlcs_held(lsp, int(offered_again)))
@@ -172,7 +172,7 @@ def test_its_node_is_killed_and_the_release_comes_before_the_payer_is_back(
 
 
 def test_a_release_that_it_was_not_there_to_hear_is_repeated(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     hold = held(a, b)
     lsp.kill()
@@ -187,7 +187,7 @@ def test_a_release_that_it_was_not_there_to_hear_is_repeated(
 
 
 def test_killed_before_it_lets_an_ordinary_payment_pass(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     crash_before(testbed, lsp, "Answer")
     payment = a.start(a.pay(b.invoice(AMOUNT_MSAT)))
@@ -200,18 +200,18 @@ def test_killed_before_it_lets_an_ordinary_payment_pass(
 
 
 def test_killed_while_an_ordinary_payment_is_on_its_way(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     invoice = b.invoice(AMOUNT_MSAT)
     passed_before = passed(lsp)
-    faults.freeze(testbed, "B")
+    testbed.freeze("B")
     try:
         payment: Future[PaymentResult] = a.start(a.pay(invoice))
         wait_for(Predicate("passed", lambda: None if passed(lsp) > passed_before else "it has not passed yet"))
         lsp.kill()
         restart(lsp)
     finally:
-        faults.thaw(testbed, "B")
+        testbed.unfreeze("B")
 
     assert_paid_once(testbed, before, payment.result(60))
 

@@ -26,11 +26,11 @@ from asyncpay.wire.messages import (
     unblock_hash,
 )
 from asyncpay.wire.onion import LARGE_ROOM, SMALL_ROOM, OnionMessage, Payload
-from harness import faults, money
-from harness.lsp import Lsp
+from harness.checks import balances
 from harness.pytest_plugin import running_testbed
+from harness.services.lsp import Lsp, interceptor_attached
 from harness.testbed import Testbed
-from harness.waits import Predicate, interceptor_attached, wait_for
+from harness.waits import Predicate, wait_for
 from tests.support.implementations import CLN_IN_FULL, capabilities, topology_on
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
@@ -142,8 +142,8 @@ def test_messages_outlive_the_component_and_the_node(
     wait_for(interceptor_attached(lsp), 60)
     send(a, b, messages[1])
     lsp.kill()
-    faults.kill(testbed, "LSP")
-    faults.come_back(testbed, "LSP")  # it dials its peers, so that the component finds B there
+    testbed.kill("LSP")
+    testbed.come_back("LSP")  # it dials its peers, so that the component finds B there
     assert b.inbox == []
 
     lsp.start()
@@ -252,7 +252,7 @@ async def _look_up(b: ScriptedPeer, invoice: Invoice) -> ln.Invoice:
 def test_the_courier_goes_for_a_payer_that_is_gone_and_the_payee_is_paid(
     a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp
 ) -> None:
-    before = money.count(a.testbed)
+    before = balances.count(a.testbed)
     invoice = b.invoice(AMOUNT_MSAT)
     carried = Carried(a, b, invoice, shown=True)
     b.go_offline("LSP")
@@ -269,7 +269,7 @@ def test_the_courier_goes_for_a_payer_that_is_gone_and_the_payee_is_paid(
     carried.hold.ask().update(BlockState.SETTLED)  # it may have been told before its wallet listened
     result = carried.hold.outcome()
     assert result.status is PaymentStatus.SUCCEEDED
-    moved = money.count(a.testbed).moved_since(before)
+    moved = balances.count(a.testbed).moved_since(before)
     assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
 
 
@@ -279,7 +279,7 @@ def test_the_courier_reaches_a_payee_that_was_switched_off_and_the_parts_wait_fo
     """Without an invoice the LSP cannot pay, and LND cannot forward. What comes before B's wallet listens is lost:
     hence the courier.
     """
-    before = money.count(a.testbed)
+    before = balances.count(a.testbed)
     invoice = b.invoice(AMOUNT_MSAT)
     carried = Carried(a, b, invoice, shown=False)
     with b.away():
@@ -294,5 +294,5 @@ def test_the_courier_reaches_a_payee_that_was_switched_off_and_the_parts_wait_fo
     result = carried.hold.result()
     carried.hold.update(BlockState.SETTLED)
     assert result.status is PaymentStatus.SUCCEEDED
-    moved = money.count(a.testbed).moved_since(before)
+    moved = balances.count(a.testbed).moved_since(before)
     assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}

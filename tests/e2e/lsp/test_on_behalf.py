@@ -16,15 +16,15 @@ from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Invoice, PaymentStatus
 from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, Payment
 from asyncpay.wire.messages import BlockState, BlockStatus
-from harness import faults, money
+from harness.checks import balances
+from harness.checks.balances import Balances
 from harness.errors import NodeError
-from harness.lsp import Lsp
-from harness.money import Money
 from harness.nodes.base import Policy
 from harness.pytest_plugin import running_testbed
+from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
 from harness.topology import load
-from harness.waits import Predicate, htlcs_held, interceptor_attached, wait_for
+from harness.waits import Predicate, wait_for
 from tests.support.component_crashes import ATTACH_SECONDS, crash_before, restart, wait_for_death
 from tests.support.implementations import TOPOLOGIES
 from tests.support.scripted_peer import SLACK_BLOCKS, Hold, ScriptedPeer
@@ -55,7 +55,7 @@ def held(
 
 def lncli(testbed: Testbed, node: str, *arguments: str) -> Any:
     """What the node's own command line answers. NodeError, which waits bear with, if it does not."""
-    said = testbed.containers.output(node, [*testbed.cli(node), *arguments])
+    said = testbed.engine.output(node, [*testbed.cli(node), *arguments])
     if not said.stdout:
         raise NodeError(f"{node}: lncli {arguments[0]}: {said.stderr}")
     return json.loads(said.stdout)
@@ -96,12 +96,12 @@ def router_policy(testbed: Testbed) -> Policy:
     return testbed["LSP"].policies()[channel.short_channel_id, testbed["router"].node_id]
 
 
-def assert_paid_once(testbed: Testbed, before: Money, hold: Hold) -> None:
+def assert_paid_once(testbed: Testbed, before: Balances, hold: Hold) -> None:
     """A has its proof. B has the amount, the router its fee for one payment, the LSP the rest, and that is a gain."""
     result = hold.outcome()
     assert result.status is PaymentStatus.SUCCEEDED
     router_fee_msat = router_policy(testbed).fee_msat(AMOUNT_MSAT)
-    moved = money.count(testbed).moved_since(before)
+    moved = balances.count(testbed).moved_since(before)
     assert moved == {
         "A": -AMOUNT_MSAT - result.fee_msat,
         "LSP": result.fee_msat - router_fee_msat,
@@ -112,16 +112,16 @@ def assert_paid_once(testbed: Testbed, before: Money, hold: Hold) -> None:
     hold.ask().update(BlockState.SETTLED, hold.parts)
 
 
-def assert_returned(testbed: Testbed, before: Money, hold: Hold) -> None:
+def assert_returned(testbed: Testbed, before: Balances, hold: Hold) -> None:
     """Nobody has paid anything."""
     assert hold.outcome().status is PaymentStatus.FAILED
-    assert money.count(testbed) == before
+    assert balances.count(testbed) == before
     hold.ask().update(BlockState.FAILED_BACK, hold.parts)
 
 
 @pytest.mark.parametrize("parts", [1, 3])
 def test_b_is_paid_while_a_is_away(
-    testbed: Testbed, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money, parts: int
+    testbed: Testbed, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances, parts: int
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT), parts)
     with a.away():
@@ -132,7 +132,7 @@ def test_b_is_paid_while_a_is_away(
 
 
 def test_killed_before_it_pays(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT))
     crash_before(testbed, lsp, "PayOnBehalf")
@@ -147,7 +147,7 @@ def test_killed_before_it_pays(
 
 
 def test_killed_while_it_pays(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
     slow = SlowPayee(b)
     hold = held(a, slow.invoice)
@@ -164,16 +164,16 @@ def test_killed_while_it_pays(
 
 
 def test_its_node_is_killed_while_it_pays(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
     slow = SlowPayee(b)
     hold = held(a, slow.invoice, parts=2)
     with a.away():
         hold.release(b, via)
         slow.wait_until_accepted()
-        faults.kill(testbed, "LSP")
+        testbed.kill("LSP")
         slow.settle()
-        faults.come_back(testbed, "LSP")
+        testbed.come_back("LSP")
         wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
         hold.stage(Stage.CLAIMED)
         wait_for(htlcs_held(lsp, 0))  # LND offers them again only when A is back
@@ -182,7 +182,7 @@ def test_its_node_is_killed_while_it_pays(
 
 
 def test_killed_after_it_paid_and_before_it_claims(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT), parts=3)
     crash_before(testbed, lsp, "Answer", 2)
@@ -197,20 +197,20 @@ def test_killed_after_it_paid_and_before_it_claims(
 
 
 def test_its_node_is_killed_after_it_claimed(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT))
     with a.away():
         hold.release(b, via).stage(Stage.CLAIMED)
-        faults.kill(testbed, "LSP")
-        faults.come_back(testbed, "LSP")
+        testbed.kill("LSP")
+        testbed.come_back("LSP")
         wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
 
     assert_paid_once(testbed, before, hold)
 
 
 def test_nothing_goes_back_while_its_own_payment_may_succeed(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
     slow = SlowPayee(b)
     hold = held(a, slow.invoice, release_by_height=testbed.chain.height_blocks + 1)
@@ -228,7 +228,7 @@ def test_nothing_goes_back_while_its_own_payment_may_succeed(
 
 
 def test_its_own_payment_fails_and_a_does_not_come_in_time(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
     slow = SlowPayee(b)
     hold = held(a, slow.invoice, release_by_height=testbed.chain.height_blocks + 1)
@@ -246,7 +246,7 @@ def test_its_own_payment_fails_and_a_does_not_come_in_time(
 
 
 def test_its_own_payment_fails_and_a_comes_back(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
     slow = SlowPayee(b)
     hold = held(a, slow.invoice)
@@ -262,7 +262,7 @@ def test_its_own_payment_fails_and_a_comes_back(
 
 
 def test_too_dear_a_way_is_not_taken_and_the_payment_waits_for_a(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT))
     usual = router_policy(testbed)
@@ -279,7 +279,7 @@ def test_too_dear_a_way_is_not_taken_and_the_payment_waits_for_a(
 
 
 def test_without_the_invoice_the_payment_waits_for_a(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT), parts=2, invoice=None)
     with a.away():
@@ -290,13 +290,13 @@ def test_without_the_invoice_the_payment_waits_for_a(
         assert own_payment(testbed, hold) is None
 
     assert hold.outcome().status is PaymentStatus.SUCCEEDED
-    moved = money.count(testbed).moved_since(before)
+    moved = balances.count(testbed).moved_since(before)
     assert (moved["B"], moved["A"]) == (AMOUNT_MSAT, -AMOUNT_MSAT - hold.outcome().fee_msat)
     assert moved["LSP"] > 0
 
 
 def test_an_invoice_with_a_blinded_path_is_refused_and_nobody_pays(
-    testbed: Testbed, a: ScriptedPeer, b: ScriptedPeer, before: Money
+    testbed: Testbed, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     """LND holds the final CLTV delta of such a path to no limit. Asked for on behalf, and directly."""
     path = ["--blind", "--min_real_blinded_hops=0", "--num_blinded_hops=0", "--cltv_expiry_delta=1000"]
@@ -313,11 +313,11 @@ def test_an_invoice_with_a_blinded_path_is_refused_and_nobody_pays(
 
     assert own_payment(testbed, hold) is None
     assert a.run(a.node.look_up_payment(invoice.payment_hash)).status is PaymentStatus.UNKNOWN
-    assert money.count(testbed) == before
+    assert balances.count(testbed) == before
 
 
 def test_a_route_that_locks_too_long_is_not_sent(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Money
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
     """What A's HTLC leaves to the LSP is less than the margin and the way to B: nothing leaves, and A is waited for."""
     hold = held(a, b.invoice(AMOUNT_MSAT), slack_blocks=80)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import money
+from harness.checks import balances
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from harness.topology import load
@@ -27,5 +27,5 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 def scene(testbed: Testbed) -> Iterator[Scene]:
     phones = [testbed.phone(name) for name in testbed.topology.phones]
     restore(testbed, phones)
-    yield Scene(testbed, money.count(testbed))
+    yield Scene(testbed, balances.count(testbed))
     restore(testbed, phones)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import money
+from harness.checks import balances
 from harness.pytest_plugin import running_testbed
+from harness.services.wallet import WalletError
 from harness.testbed import Testbed
-from harness.wallet import WalletError
 from tests.support.implementations import CLN_IN_FULL, all_on, capabilities
 from tests.support.payment_harness import AMOUNT_MSAT, Scene
 
@@ -42,7 +42,7 @@ def test_an_invoice_as_people_paste_it_over_private_channels_alone(scene: Scene)
 
 def test_the_testbeds_own_payment_over_private_channels_alone(scene: Scene) -> None:
     payment = scene.testbed.pay("A", "B", AMOUNT_MSAT)
-    moved = money.count(scene.testbed).moved_since(scene.before)
+    moved = balances.count(scene.testbed).moved_since(scene.before)
     assert (moved["A"], moved["B"]) == (-AMOUNT_MSAT - payment.fee_msat, AMOUNT_MSAT)
 
 
@@ -67,7 +67,7 @@ def test_metadata_that_the_node_cannot_send_is_refused_before_anything_leaves(sc
 def test_a_refused_invoice_is_paid_later(scene: Scene) -> None:
     """The LSP has no room for a second payment; once the first is over it has."""
     first, second = scene.deal(), scene.deal()
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         first.hand_over()
         refused = scene.a.wallet.pay(second.invoice)
         assert refused["state"] == "failed"
@@ -80,7 +80,7 @@ def test_a_refused_invoice_is_paid_later(scene: Scene) -> None:
 
 def test_a_cancel_by_the_first_digits_of_the_payment_hash(scene: Scene) -> None:
     deal = scene.deal()
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         deal.hand_over()
         assert scene.a.wallet.cancel(deal.payment_hash[:16])["payment_hash"] == deal.payment_hash
         scene.assert_nobody_paid(deal)

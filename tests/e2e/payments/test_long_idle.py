@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import money
+from harness.checks import balances
 from harness.nodes.base import Node
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
@@ -32,12 +32,12 @@ def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
 
 
 def test_a_payment_is_released_although_the_payee_s_node_takes_its_chain_for_stale(testbed: Testbed) -> None:
-    scene = Scene(testbed, money.count(testbed))
+    scene = Scene(testbed, balances.count(testbed))
     deal = scene.deal()
-    scene.b.unplug()
+    scene.b.disconnect()
     deal.hand_over()
     wait_for(takes_chain_for_stale(scene.b.node), 420, interval_seconds=1)
-    scene.b.plug()
+    scene.b.reconnect()
     deal.wait_until_paid()
     assert any(event["what"] == "release not sent" for event in scene.b.events()), "it was released without a look"
     scene.assert_paid(deal)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from harness.moments import frozen_before, killed_before
-from harness.waits import interceptor_attached, wait_for
+from harness.faults.failpoints import frozen_before, killed_before
+from harness.services.lsp import interceptor_attached
+from harness.waits import wait_for
 from tests.support.payment_harness import Scene
 
 
@@ -35,7 +36,7 @@ def test_payer_s_wallet_killed(scene: Scene, effect: str) -> None:
 
 def test_payer_s_wallet_killed_after_the_hand_over(scene: Scene) -> None:
     deal = scene.deal()
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         deal.hand_over()
         scene.a.container.do_to_app("wallet", "crash")
     deal.wait_until_paid()
@@ -52,12 +53,12 @@ def test_payee_s_wallet_killed(scene: Scene, effect: str) -> None:
 
 def test_payee_flaps_while_its_message_is_delivered(scene: Scene) -> None:
     deal = scene.deal()
-    scene.b.unplug()
+    scene.b.disconnect()
     deal.hand_over()
     for _ in range(3):
-        scene.b.plug()
-        scene.b.unplug()
-    scene.b.plug()
+        scene.b.reconnect()
+        scene.b.disconnect()
+    scene.b.reconnect()
     deal.wait_until_paid()
     scene.assert_paid(deal)
 
@@ -66,14 +67,14 @@ def test_payee_releases_and_is_gone_before_the_htlc_comes(scene: Scene) -> None:
     """Its LSP holds the HTLC for it, and calls it."""
     deal = scene.deal()
     lsp_a = scene.testbed.lsp("LSP_a")
-    scene.b.unplug()
+    scene.b.disconnect()
     deal.hand_over()
     with frozen_before(scene.testbed, lsp_a, "Answer") as store:
-        scene.b.plug()
+        scene.b.reconnect()
         wait_for(store.frozen, 60)
-        scene.b.unplug()
+        scene.b.disconnect()
     scene.wait_for_htlcs(LSP_b=1)
-    scene.b.plug()
+    scene.b.reconnect()
     deal.wait_until_paid()
     scene.assert_paid(deal)
 
@@ -82,21 +83,21 @@ def test_payee_s_lsp_down_when_the_payer_hands_over(scene: Scene) -> None:
     """The message is lost; the courier, which the payer's LSP keeps, brings it again."""
     deal = scene.deal()
     lsp_b = scene.testbed.lsp("LSP_b")
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         lsp_b.kill()
         deal.hand_over()
-        scene.a.unplug()
+        scene.a.disconnect()
         lsp_b.start()
         wait_for(interceptor_attached(lsp_b), 60)
     deal.wait_until_paid()
-    scene.a.plug()
+    scene.a.reconnect()
     scene.assert_paid(deal)
 
 
 def test_payer_s_lsp_down_when_the_payee_releases(scene: Scene) -> None:
     deal = scene.deal()
     lsp_a = scene.testbed.lsp("LSP_a")
-    with scene.b.unplugged():
+    with scene.b.disconnected():
         deal.hand_over()
         lsp_a.kill()
     lsp_a.start()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import money
+from harness.checks import balances
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from harness.topology import load
@@ -21,21 +21,21 @@ def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
 
 
 def test_three_payments_released_in_another_order(testbed: Testbed) -> None:
-    scene = Scene(testbed, money.count(testbed))
+    scene = Scene(testbed, balances.count(testbed))
     b, c = testbed.phone("B"), testbed.phone("C")
     first, second = scene.deal(11_000_000, payee=b), scene.deal(12_000_000, payee=b)
     third = scene.deal(13_000_000, payee=c)
-    b.unplug()
-    c.unplug()
+    b.disconnect()
+    c.disconnect()
     for deal in (first, second, third):
         deal.hand_over()
     scene.wait_for_htlcs(A=3, LSP=3, B=0, C=0)
-    c.plug()
+    c.reconnect()
     third.wait_until_paid()
     scene.wait_for_htlcs(A=2, LSP=2, B=0, C=0)  # what B has not released was not let go
-    scene.a.unplug()
-    b.plug()
+    scene.a.disconnect()
+    b.reconnect()
     for deal in (second, first):
         deal.wait_until_paid()
-    scene.a.plug()
+    scene.a.reconnect()
     scene.assert_paid(first, second, third)

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import faults
-from harness.phone import Phone
 from harness.pytest_plugin import running_testbed
+from harness.services.phone import Phone
 from harness.testbed import Testbed
 from harness.topology import load
 from harness.waits import wait_for
@@ -30,5 +29,5 @@ def phone(testbed: Testbed) -> Iterator[Phone]:
 
 def make_whole(testbed: Testbed, phone: Phone) -> None:
     phone.restore()
-    wait_for(faults.channels_usable(testbed, phone.name), 60)
+    wait_for(testbed.channels_usable(phone.name), 60)
     wait_for(phone.wallet.ready(), 60)

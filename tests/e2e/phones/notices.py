@@ -9,7 +9,8 @@ import httpx
 
 from asyncpay.lsps import notifications
 from asyncpay.lsps.notifications import SIGNATURE_HEADER, TIMESTAMP_HEADER, Notification
-from harness import compose, push
+from harness import compose
+from harness.services import push_gateway
 from harness.testbed import Testbed
 
 
@@ -26,14 +27,14 @@ def notice(testbed: Testbed, method: str, signed_by: str = "LSP", age_seconds: f
     when = notifications.timestamp(int((time.time() - age_seconds) * 1_000))
     body = Notification.of(method).body()
     text = notifications.signed_text(when, body)
-    said = testbed.containers.output(signed_by, [*testbed.cli(signed_by), "signmessage", text])
+    said = testbed.engine.output(signed_by, [*testbed.cli(signed_by), "signmessage", text])
     assert said.stdout, f"{signed_by} did not sign: exit code {said.exit_code}, {said.stderr!r}"
     return Notice({TIMESTAMP_HEADER: when, SIGNATURE_HEADER: json.loads(said.stdout)["signature"]}, body)
 
 
 def post(testbed: Testbed, webhook: str, notice: Notice) -> int:
     """Post it as an LSP does, by way of the port that the gateway has on this machine; the status of the answer."""
-    address = testbed.containers.address(push.NAME, push.PORT)
-    url = webhook.replace(f"https://{push.NAME}/", f"https://{address}/")
-    tls = ssl.create_default_context(cadata=compose.ca_of(testbed.containers.compose_file))
+    address = testbed.engine.address(push_gateway.NAME, push_gateway.PORT)
+    url = webhook.replace(f"https://{push_gateway.NAME}/", f"https://{address}/")
+    tls = ssl.create_default_context(cadata=compose.ca_of(testbed.engine.compose_file))
     return httpx.post(url, headers=notice.headers, content=notice.body, verify=tls, trust_env=False).status_code

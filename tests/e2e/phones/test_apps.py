@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from harness import faults, money
+from harness.checks import balances
 from harness.errors import NodeError
 from harness.inside.phone_config import State
-from harness.phone import Phone
-from harness.phone_container import NODE, WALLET
+from harness.nodes.predicates import peers_connected, ready
+from harness.services.phone import Phone
+from harness.services.phone_container import NODE, WALLET, apps_running
 from harness.testbed import Testbed
-from harness.waits import Predicate, apps_running, peers_connected, ready, wait_for
+from harness.waits import Predicate, wait_for
 
 AMOUNT_MSAT = 2_000_000
 
@@ -28,7 +29,7 @@ def started(phone: Phone, app: str, times: int) -> Predicate:
 
 
 def test_a_sleeping_phone_runs_nothing_and_its_lsp_knows(testbed: Testbed, phone: Phone) -> None:
-    before = money.count(testbed)
+    before = balances.count(testbed)
     said = len(phone.events())
     with phone.asleep():
         assert phone.state() is State.ASLEEP
@@ -45,9 +46,9 @@ def test_a_sleeping_phone_runs_nothing_and_its_lsp_knows(testbed: Testbed, phone
     assert not any("killed" in what for what in stopped)
 
     assert apps(phone)[NODE]["last_exit"] is None
-    wait_for(faults.channels_usable(testbed, "A"), 60)
+    wait_for(testbed.channels_usable("A"), 60)
     testbed.pay("sender", "A", AMOUNT_MSAT)
-    assert money.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
+    assert balances.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
 
 
 def test_a_frozen_phone_leaves_its_connection_half_open(testbed: Testbed, phone: Phone) -> None:
@@ -85,10 +86,10 @@ def test_an_app_that_was_killed_stays_down_until_it_is_started(phone: Phone) -> 
 
 
 def test_the_first_process_reaps_what_others_leave_behind(testbed: Testbed, phone: Phone) -> None:
-    testbed.containers.output("A", ["sh", "-c", "sleep 0.1 & exit"])
+    testbed.engine.output("A", ["sh", "-c", "sleep 0.1 & exit"])
 
     def missing() -> str | None:
-        stats = testbed.containers.output("A", ["sh", "-c", "cat /proc/[0-9]*/stat"]).stdout.splitlines()
+        stats = testbed.engine.output("A", ["sh", "-c", "cat /proc/[0-9]*/stat"]).stdout.splitlines()
         states = {line.partition(" ")[2].rpartition(")")[0]: line.rpartition(")")[2].split()[0] for line in stats}
         return None if "Z" not in states.values() and "(sleep" not in states else f"processes {states}"
 
@@ -96,9 +97,9 @@ def test_the_first_process_reaps_what_others_leave_behind(testbed: Testbed, phon
 
 
 def test_a_phone_whose_battery_is_taken_out_comes_back(testbed: Testbed, phone: Phone) -> None:
-    testbed.containers.kill("A")
-    testbed.containers.start("A")
-    phone.node.reconnect()
+    testbed.engine.kill("A")
+    testbed.engine.start("A")
+    phone.node.forget_connection()
     wait_for(apps_running(phone.container))
     wait_for(ready(phone.node), 60)
     wait_for(peers_connected(phone.node, testbed["LSP"]), 60)

@@ -10,11 +10,12 @@ from asyncpay.lsps.info import GET_INFO
 from asyncpay.lsps.jsonrpc import RpcError
 from asyncpay.lsps.lsps5 import LIST_WEBHOOKS, REMOVE_WEBHOOK, SET_WEBHOOK
 from asyncpay.node_events import CustomMessage
-from harness import money
-from harness.phone import Phone
+from harness.checks import balances
+from harness.nodes.predicates import no_htlcs
+from harness.services.phone import Phone
+from harness.services.toxiproxy import Direction
 from harness.testbed import Testbed
-from harness.toxiproxy import Way
-from harness.waits import Predicate, WaitTimeoutError, no_htlcs, wait_for
+from harness.waits import Predicate, WaitTimeoutError, wait_for
 from tests.support import scripted_node
 from tests.support.scripted_peer import ScriptedPeer
 
@@ -69,20 +70,20 @@ def test_a_phone_that_stops_reading_holds_up_only_itself(testbed: Testbed, phone
             return "its requests are still answered"
         return None
 
-    before = money.count(testbed)
-    phone.bandwidth(1, Way.DOWN)  # a black hole would take all that is sent into it
+    before = balances.count(testbed)
+    phone.bandwidth(1, Direction.DOWNSTREAM)  # a black hole would take all that is sent into it
     asyncio.run(ask(MANY_ANSWERS))
     wait_for(Predicate("phone_holds_up_its_answers", missing), 60)
 
     assert sender.call(lsp_id(testbed), GET_INFO).result()["versions"] == [1]
-    assert money.count(testbed).moved_since(before)["A"] == 0
+    assert balances.count(testbed).moved_since(before)["A"] == 0
 
 
 def test_a_flood_of_registrations_keeps_no_push_from_another_client(
     testbed: Testbed, phone: Phone, sender: ScriptedPeer
 ) -> None:
     """At names that are nowhere, so that each post takes as long as a name server pleases."""
-    lsp, before = lsp_id(testbed), money.count(testbed)
+    lsp, before = lsp_id(testbed), balances.count(testbed)
     invoice = phone.wallet.receive(AMOUNT_MSAT)["invoice"]
     phone.sleep()
     calls = jsonrpc.Calls()
@@ -94,7 +95,7 @@ def test_a_flood_of_registrations_keeps_no_push_from_another_client(
     paying(testbed, invoice).result(90)
 
     wait_for(no_htlcs([testbed[name] for name in ("sender", "LSP", "A")]))
-    assert money.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
+    assert balances.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
     answers = [calls.receive(event.data) for event in sender.events if isinstance(event, CustomMessage)]
     answered = [answer.outcome for answer in answers if answer is not None]  # the others were too many at once
     refused = [outcome for outcome in answered if isinstance(outcome, RpcError)]

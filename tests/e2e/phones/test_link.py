@@ -5,12 +5,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from harness import faults, money
+from harness.checks import balances
 from harness.errors import NodeError
 from harness.nodes.base import Payment
-from harness.phone import Phone
+from harness.nodes.predicates import peer_gone
+from harness.services.phone import Phone
 from harness.testbed import Testbed
-from harness.waits import peer_gone, wait_for
+from harness.waits import wait_for
 
 AMOUNT_MSAT = 3_000_000
 USUAL_SECONDS = 3
@@ -36,20 +37,20 @@ def connections(testbed: Testbed, phone: Phone) -> tuple[bool, bool]:
 
 
 def test_an_unplugged_phone_is_gone_at_both_ends_and_comes_back(testbed: Testbed, phone: Phone) -> None:
-    before = money.count(testbed)
-    with phone.unplugged():
+    before = balances.count(testbed)
+    with phone.disconnected():
         assert phone.link().words == "unplugged"
         assert connections(testbed, phone) == (False, False)
         assert phone.node.info().synced  # the node itself is well, and has its chain
     assert connections(testbed, phone) == (True, True)
-    wait_for(faults.channels_usable(testbed, "A"), 60)
+    wait_for(testbed.channels_usable("A"), 60)
     testbed.pay("sender", "A", AMOUNT_MSAT)
-    assert money.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
+    assert balances.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
 
 
 def test_nothing_passes_a_black_hole_and_nobody_notices(testbed: Testbed, phone: Phone) -> None:
     invoice = phone.node.create_invoice(AMOUNT_MSAT)
-    before = money.count(testbed)
+    before = balances.count(testbed)
     with phone.blackholed():
         payment = paying(testbed, invoice)
         with pytest.raises(TimeoutError):
@@ -59,7 +60,7 @@ def test_nothing_passes_a_black_hole_and_nobody_notices(testbed: Testbed, phone:
         assert (htlcs(testbed, "sender"), htlcs(testbed, "A")) == (1, 0)
         assert testbed.lsp("LSP").status()["waiting_for_a_client"] == []
     payment.result(60)
-    assert money.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
+    assert balances.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
 
 
 def test_a_slow_link_delays_each_way(testbed: Testbed, phone: Phone) -> None:
@@ -93,7 +94,7 @@ def test_a_connection_that_is_reset_does_not_last(testbed: Testbed, phone: Phone
 
 def test_faults_may_be_had_together_and_are_undone_together(testbed: Testbed, phone: Phone) -> None:
     phone.latency(5)
-    phone.unplug()
+    phone.disconnect()
     phone.sleep()
     phone.wake()
     assert connections(testbed, phone) == (False, False)

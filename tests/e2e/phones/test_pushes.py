@@ -7,11 +7,11 @@ import pytest
 
 from asyncpay.engine.lsp.records import Method
 from asyncpay.lsps.notifications import MAX_AGE_SECONDS, WEBHOOK_REGISTERED
-from harness import money
+from harness.checks import balances
 from harness.inside.phone_config import State
 from harness.inside.push_records import Behaviour, Push
-from harness.phone import Phone
-from harness.push import check_privacy
+from harness.services.phone import Phone
+from harness.services.push_gateway import check_privacy
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
 
@@ -81,27 +81,27 @@ def pushes(testbed: Testbed, phone: Phone) -> Pushes:
 
 def test_a_sleeping_phone_is_woken_and_paid(testbed: Testbed, phone: Phone, pushes: Pushes) -> None:
     invoice = phone.wallet.receive(AMOUNT_MSAT)["invoice"]
-    before = money.count(testbed)
+    before = balances.count(testbed)
     phone.sleep()
     paying(testbed, invoice).result(90)
     wait_for(pushes.delivered(Method.PAYMENT_INCOMING))
     assert phone.state() is State.AWAKE
-    assert money.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
+    assert balances.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
 
 
 def test_an_unplugged_phone_has_its_push_when_it_is_back(testbed: Testbed, phone: Phone, pushes: Pushes) -> None:
     invoice = phone.wallet.receive(AMOUNT_MSAT)["invoice"]
-    before = money.count(testbed)
-    phone.unplug()
+    before = balances.count(testbed)
+    phone.disconnect()
     phone.sleep()
     payment = paying(testbed, invoice)
     wait_for(pushes.tried(2))
     assert phone.state() is State.ASLEEP
-    phone.plug()
+    phone.reconnect()
     wait_for(is_(phone, State.AWAKE))
     payment.result(90)
     wait_for(pushes.delivered(Method.PAYMENT_INCOMING))
-    assert money.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
+    assert balances.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
 
 
 def test_a_frozen_phone_has_its_push_when_it_thaws(
@@ -144,7 +144,7 @@ def test_forged_old_and_repeated_notifications_wake_nobody(
 @pytest.mark.parametrize("broken", [Behaviour.ERROR, Behaviour.HANG, Behaviour.REDIRECT])
 def test_an_lsp_tries_a_broken_gateway_again(testbed: Testbed, phone: Phone, pushes: Pushes, broken: Behaviour) -> None:
     invoice = phone.wallet.receive(AMOUNT_MSAT)["invoice"]
-    before = money.count(testbed)
+    before = balances.count(testbed)
     phone.sleep()
     testbed.push.answer(broken)
     payment = paying(testbed, invoice)
@@ -154,19 +154,19 @@ def test_an_lsp_tries_a_broken_gateway_again(testbed: Testbed, phone: Phone, pus
     testbed.push.answer(Behaviour.NORMALLY)
     payment.result(90)
     wait_for(pushes.delivered(Method.PAYMENT_INCOMING))
-    assert money.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
+    assert balances.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
 
 
 def test_a_gateway_that_dies_remembers_phones_and_pushes(
     testbed: Testbed, phone: Phone, webhook: str, pushes: Pushes
 ) -> None:
-    phone.unplug()
+    phone.disconnect()
     phone.sleep()
     assert post(testbed, webhook, notice(testbed, Method.ONION_MESSAGE)) == 200
-    testbed.containers.kill("push")
-    testbed.containers.start("push")
+    testbed.engine.kill("push")
+    testbed.engine.start("push")
     wait_for(Predicate("gateway_answers", lambda: None if pushes.seen() else "it forgot the push"))
-    phone.plug()
+    phone.reconnect()
     wait_for(pushes.delivered(Method.ONION_MESSAGE))
     assert phone.state() is State.AWAKE
     assert post(testbed, webhook, notice(testbed, Method.EXPIRY_SOON)) == 200

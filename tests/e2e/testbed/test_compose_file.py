@@ -4,15 +4,16 @@ import os
 import subprocess
 from pathlib import Path
 
+from harness.nodes.predicates import ready
 from harness.testbed import PROJECT_PREFIX, Testbed
 from harness.topology import Topology
-from harness.waits import ready, wait_for
+from harness.waits import wait_for
 
 
 def test_compose_alone_starts_the_nodes(pair: Topology, tmp_path: Path) -> None:
     testbed = Testbed.prepare(pair, f"alone-{os.getpid()}")
     copy = tmp_path / "compose.yaml"
-    copy.write_bytes(testbed.containers.compose_file.read_bytes())
+    copy.write_bytes(testbed.engine.compose_file.read_bytes())
     compose = ["docker", "compose", "-p", PROJECT_PREFIX + testbed.name, "-f", str(copy)]
     try:
         subprocess.run([*compose, "up", "--detach"], check=True, capture_output=True)

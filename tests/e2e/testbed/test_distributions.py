@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from harness.files import CHECKOUT
+from harness.paths import CHECKOUT
 
 UNRELATED = "def test_something_else():\n    assert 1 + 1 == 2\n"
 OWN = """

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import money
-from harness.containers import Containers
-from harness.engine import client
-from harness.homes import state_home
+from harness.checks import balances
+from harness.engines import open_engine
+from harness.engines.docker_client import client
+from harness.paths import state_home
 from harness.pytest_plugin import running_testbed
 from harness.testbed import PROJECT_PREFIX, remove
 from harness.topology import Topology
@@ -30,7 +30,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def leftovers(name: str) -> list[str]:
     """What of a testbed is still on this machine."""
     folder = state_home() / name
-    on_engine = Containers(PROJECT_PREFIX + name, Path("none")).leftovers()
+    on_engine = open_engine(PROJECT_PREFIX + name, Path("none"), Path("none")).leftovers()
     return on_engine + ([str(folder)] if folder.exists() else [])
 
 
@@ -51,11 +51,11 @@ def test_two_testbeds_side_by_side(pair: Topology, pytestconfig: pytest.Config) 
                 assert first["A"].node_id != second["A"].node_id
                 first.pay("A", "B", 1_000_000)
                 second.pay("A", "B", 2_000_000)
-                assert money.count(first).channels_msat == {"A": 499_000_000, "B": 501_000_000}
-                assert money.count(second).channels_msat == {"A": 498_000_000, "B": 502_000_000}
+                assert balances.count(first).channels_msat == {"A": 499_000_000, "B": 501_000_000}
+                assert balances.count(second).channels_msat == {"A": 498_000_000, "B": 502_000_000}
             assert leftovers(second.name) == []
             first.pay("B", "A", 1_000_000)
-            assert money.count(first).channels_msat == {"A": 500_000_000, "B": 500_000_000}
+            assert balances.count(first).channels_msat == {"A": 500_000_000, "B": 500_000_000}
         assert leftovers(first.name) == []
         bystander.reload()  # NotFound if a testbed's end had taken it along
     finally:
@@ -64,10 +64,10 @@ def test_two_testbeds_side_by_side(pair: Topology, pytestconfig: pytest.Config) 
 
 @pytest.mark.parametrize("moment", ["containers are being made", "nodes start"])
 def test_down_after_a_killed_up(name: str, pair_file: Path, moment: str) -> None:
-    containers = Containers(PROJECT_PREFIX + name, state_home() / name / "compose.yaml")
+    engine = open_engine(PROJECT_PREFIX + name, state_home() / name / "compose.yaml", state_home() / name)
     up = subprocess.Popen([COMMAND, "up", str(pair_file), "--name", name], stderr=subprocess.DEVNULL)
     wanted = {"containers are being made": "bitcoind", "nodes start": "B"}[moment]
-    seen = Predicate("container_there", lambda: None if wanted in containers.states() else f"no {wanted} yet")
+    seen = Predicate("container_there", lambda: None if wanted in engine.states() else f"no {wanted} yet")
     wait_for(seen, timeout_seconds=60)
     up.send_signal(signal.SIGKILL)
     up.wait()
@@ -89,14 +89,14 @@ def test_down_after_a_killed_up(name: str, pair_file: Path, moment: str) -> None
 def test_an_up_that_is_stopped_cleans_up(
     name: str, pair_file: Path, sent: signal.Signals, interrupts: signal.Handlers
 ) -> None:
-    containers = Containers(PROJECT_PREFIX + name, state_home() / name / "compose.yaml")
+    engine = open_engine(PROJECT_PREFIX + name, state_home() / name / "compose.yaml", state_home() / name)
     up = subprocess.Popen(
         [COMMAND, "up", str(pair_file), "--name", name],
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),  # whatever it was where these tests were started
     )
-    wait_for(Predicate("node_runs", lambda: None if containers.states().get("A") == "running" else "no A yet"), 60)
+    wait_for(Predicate("node_runs", lambda: None if engine.states().get("A") == "running" else "no A yet"), 60)
     up.send_signal(sent)
     _, said = up.communicate(timeout=120)
     assert up.returncode == 130

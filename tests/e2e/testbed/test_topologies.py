@@ -5,7 +5,7 @@ from itertools import accumulate, pairwise
 
 import pytest
 
-from harness import money
+from harness.checks import balances
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from harness.topology import load, shipped
@@ -37,12 +37,12 @@ def expected_on_each_hop(testbed: Testbed, path: list[str]) -> list[int]:
 
 @pytest.mark.parametrize("path", [LINE, LINE[::-1]], ids=["A to B", "B to A"])
 def test_payment_moves_the_right_amount_over_each_hop(testbed: Testbed, path: list[str]) -> None:
-    before = money.count(testbed)
+    before = balances.count(testbed)
     expected = expected_on_each_hop(testbed, path)
 
     payment = testbed.pay(path[0], path[-1], AMOUNT_MSAT)
 
-    moved = money.count(testbed).moved_since(before)
+    moved = balances.count(testbed).moved_since(before)
     # In a line, what has left the first n nodes together is what the n-th hop carried.
     assert [-msat for msat in accumulate(moved[name] for name in path[:-1])] == expected
     assert moved[path[-1]] == AMOUNT_MSAT
@@ -50,7 +50,7 @@ def test_payment_moves_the_right_amount_over_each_hop(testbed: Testbed, path: li
 
 
 def test_both_ends_of_each_channel_agree(testbed: Testbed) -> None:
-    money.count(testbed)
+    balances.count(testbed)
     for node in testbed.nodes.values():
         for mine in node.channels():
             peer = next(n for n in testbed.nodes.values() if n.node_id == mine.peer_id)

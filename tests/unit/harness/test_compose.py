@@ -12,9 +12,9 @@ import yaml
 
 from asyncpay import config
 from harness import compose
-from harness.authority import Authority
 from harness.errors import TestbedError
 from harness.inside.phone_config import Config
+from harness.services.tls import Authority
 from harness.topology import Topology, load
 
 AUTHORITY = Authority(ca="a certificate", server="another, and its key")

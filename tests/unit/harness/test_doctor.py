@@ -5,12 +5,13 @@ from collections import namedtuple
 
 import pytest
 
-from harness import doctor, images
+from harness import doctor
 from harness.doctor import State
-from harness.engine import EngineMissingError
-from harness.install_tree import InstallTree
+from harness.engines.docker_client import EngineMissingError
+from harness.images import store
+from harness.images.install_tree import InstallTree
 
-from .fake_engine import FakeEngine
+from .fake_docker import FakeEngine
 
 OUTPUTS = {("docker", "compose"): "2.40.3-3", ("go", "version"): "go version go1.26.8 linux/amd64"}
 GIGABYTE = 10**9
@@ -18,7 +19,7 @@ GIGABYTE = 10**9
 
 @pytest.fixture
 def engine():
-    fake = FakeEngine({images.ways(kind)[0].reference for kind in images.KINDS})
+    fake = FakeEngine({store.ways(kind)[0].reference for kind in store.KINDS})
     fake.info = lambda: {"ServerVersion": "28.2.2", "OperatingSystem": "Debian", "DockerRootDir": "/"}
     return fake
 
@@ -27,7 +28,7 @@ def engine():
 def machine(engine, monkeypatch):
     """A machine that has everything."""
     monkeypatch.setattr(doctor, "client", lambda: engine)
-    monkeypatch.setattr(images, "client", lambda: engine)
+    monkeypatch.setattr(store, "client", lambda: engine)
     monkeypatch.setattr(doctor, "_output", lambda *command: OUTPUTS[command[:2]])
     monkeypatch.setattr(InstallTree, "from_path", classmethod(lambda cls, kind: cls(kind, "/opt/cln", "PATH")))
     monkeypatch.setattr(InstallTree, "fingerprint", lambda tree: "0")
@@ -65,7 +66,7 @@ def test_without_an_engine_the_rest_is_looked_at_all_the_same(monkeypatch):
 def test_an_image_that_can_be_made_is_a_warning_with_its_source(engine, monkeypatch):
     engine.present.clear()
     monkeypatch.setattr(InstallTree, "from_path", classmethod(lambda cls, kind: None))
-    monkeypatch.setattr(images, "_obstacle", lambda engine, recipe: None)
+    monkeypatch.setattr(store, "_obstacle", lambda engine, recipe: None)
     assert finding("image of lnd").state is State.WARNING
     assert "made from its Go module" in finding("image of lnd").detail
     assert finding("image of lnd").remedy == "testbed images"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness.scenarios import Scenario
+from harness.checks.scenario_table import Scenario
 
 pytest_plugins = ["pytester"]
 
@@ -13,14 +13,14 @@ def test_unavailable_is_counted_apart_and_never_passes(pytester: pytest.Pytester
     pytester.makepyfile(
         """
         import pytest
-        from harness import images, testbed as testbed_module
-        from harness.images import ImageUnavailableError
+        from harness.images import store
+        from harness.images.store import ImageUnavailableError
 
         @pytest.fixture(autouse=True, scope="session")
         def no_cln():
             def ensure(kinds, report):
                 raise ImageUnavailableError("there is no image for cln")
-            images.ensure = ensure
+            store.ensure = ensure
 
         def test_on_a_testbed(testbed):
             pass
@@ -41,17 +41,18 @@ def test_a_topology_may_be_named(pytester: pytest.Pytester, returned: str) -> No
         f"""
         from pathlib import Path
         import pytest
-        from harness import images, topology
-        from harness.images import ImageUnavailableError
+        from harness.images import store
+        from harness.images.store import ImageUnavailableError
+        from harness.topology import loading
         from harness.topology import load
 
-        topology.SHIPPED = Path("mine")
+        loading.SHIPPED = Path("mine")
 
         @pytest.fixture(scope="session")
         def testbed_topology():
             def ensure(kinds, report):
                 raise ImageUnavailableError(f"asked for {{','.join(kinds)}}")
-            images.ensure = ensure
+            store.ensure = ensure
             return {returned}
 
         def test_on_a_testbed(testbed):

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from harness.errors import NodeError
-from harness.waits import Predicate, WaitTimeoutError, nodes_announced, payment_gone, wait_for
+from harness.nodes.predicates import nodes_announced, payment_gone
+from harness.waits import Predicate, WaitTimeoutError, wait_for
 
 
 def test_ends_as_soon_as_nothing_is_missing() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import money
+from harness.checks import balances
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from tests.support.implementations import IMPLEMENTATIONS, topology_on
@@ -29,6 +29,6 @@ def phones(testbed: Testbed) -> Iterator[tuple[ScriptedPeer, ScriptedPeer]]:
 def scene(testbed: Testbed, phones: tuple[ScriptedPeer, ScriptedPeer]) -> Iterator[Scene]:
     a, b = phones
     a.forget_failures()
-    scene = Scene(testbed, testbed.lsp("LSP"), a, b, money.count(testbed))
+    scene = Scene(testbed, testbed.lsp("LSP"), a, b, balances.count(testbed))
     yield scene
     scene.clear()

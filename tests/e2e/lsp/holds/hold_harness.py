@@ -14,9 +14,9 @@ from asyncpay.wire.messages import (
     ReleaseStatus,
     unblock_hash,
 )
-from harness import money
-from harness.lsp import Lsp
-from harness.money import Money
+from harness.checks import balances
+from harness.checks.balances import Balances
+from harness.services.lsp import Lsp
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
 from tests.support.scripted_peer import Hold, ScriptedPeer
@@ -32,7 +32,7 @@ class Scene:
     lsp: Lsp
     a: ScriptedPeer
     b: ScriptedPeer
-    before: Money
+    before: Balances
 
     def hold(self, **changes: Any) -> Hold:
         """A payment from A to B, of which nobody but the two knows yet; `changes` to its block_request."""
@@ -104,13 +104,13 @@ class Scene:
         assert [result.status for result in results] == [PaymentStatus.SUCCEEDED] * len(holds)
         amount_msat = sum(hold.invoice.amount_msat or 0 for hold in holds)
         fees_msat = sum(result.fee_msat for result in results)
-        moved = money.count(self.testbed).moved_since(self.before)
+        moved = balances.count(self.testbed).moved_since(self.before)
         assert moved == {"A": -amount_msat - fees_msat, "LSP": fees_msat, "B": amount_msat}
 
     def assert_returned(self, *holds: Hold) -> None:
         """None of these was paid, and everybody has what they had."""
         assert [hold.result().status for hold in holds] == [PaymentStatus.FAILED] * len(holds)
-        assert money.count(self.testbed) == self.before
+        assert balances.count(self.testbed) == self.before
 
     def assert_turned_away(self, hold: Hold) -> None:
         """Now that its block has ended, whatever A sends of this payment fails at the LSP."""

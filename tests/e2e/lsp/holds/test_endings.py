@@ -1,11 +1,8 @@
 """The payer cancels, or the payee refuses: everything goes back, unless it is on its way."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from asyncpay.wire.messages import BlockState, BlockUpdate, ReleaseStatus
-from harness.testbed import Testbed
-from harness.waits import htlcs_held, wait_for
+from harness.services.lsp import htlcs_held
+from harness.waits import wait_for
 
 from .hold_harness import AMOUNT_MSAT, Scene, wait_until_got
 
@@ -63,23 +60,12 @@ def test_part_after_the_failure_fails(scene: Scene) -> None:
     assert len(scene.block(hold)["parts"]) == 1
 
 
-@contextmanager
-def frozen(testbed: Testbed, name: str) -> Iterator[None]:
-    """A node that does nothing, and whose connections stay."""
-    container = testbed.containers.container(name)
-    container.pause()
-    try:
-        yield
-    finally:
-        container.unpause()
-
-
 def test_nothing_ends_what_is_on_its_way(scene: Scene) -> None:
     last = scene.testbed.chain.height_blocks + 2
     hold = scene.hold(release_by_height=last).ask()
     assert scene.release(hold) is ReleaseStatus.RELEASED
 
-    with frozen(scene.testbed, "B"):
+    with scene.testbed.engine.frozen("B"):
         hold.pay(parts=2).update(BlockState.RELEASED, 2)
         hold.cancel()
         released = BlockUpdate(unblock_hash=hold.request.unblock_hash, state=BlockState.RELEASED, parts=2)

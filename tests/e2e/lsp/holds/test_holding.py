@@ -4,7 +4,8 @@ import pytest
 
 from asyncpay.lightning import PaymentStatus
 from asyncpay.wire.messages import BlockState, ReleaseStatus
-from harness.waits import htlcs_held, wait_for
+from harness.services.lsp import htlcs_held
+from harness.waits import wait_for
 from tests.support.scripted_peer import Hold
 
 from .hold_harness import AMOUNT_MSAT, Scene

@@ -142,12 +142,12 @@ def test_an_app_that_cannot_run_is_not_started_again(phone: Callable[..., Init],
     assert not init.runs(starts=2)["gave_up"]
 
 
-def test_a_phone_that_sleeps_cannot_thaw(phone: Callable[..., Init]) -> None:
+def test_a_phone_that_sleeps_cannot_be_unfrozen(phone: Callable[..., Init]) -> None:
     init = phone(AppSpec(name="app", command=SLEEPER))
     init.runs()
-    init.do("thaw")  # nothing to do
+    init.do("unfreeze")  # nothing to do
     init.do("sleep")
-    assert init.do("thaw", 503)["error"] == "the phone is asleep and not frozen: wake it"
+    assert init.do("unfreeze", 503)["error"] == "the phone is asleep and not frozen: wake it"
 
 
 def test_an_app_may_have_a_command_that_stops_it(phone: Callable[..., Init], tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_a_frozen_phone_is_suspended_with_all_its_children(phone: Callable[..., 
     assert (init.state(), init.app()["process_states"]) == ("frozen", "T")
     assert Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     for verb in ("wake", "apps/app/crash", "apps/app/start"):
-        assert init.do(verb, 503)["error"] == "the phone is frozen: thaw it first"
-    init.do("thaw")
+        assert init.do(verb, 503)["error"] == "the phone is frozen: unfreeze it first"
+    init.do("unfreeze")
     assert (init.state(), init.app()["process_states"], init.app()["pid"]) == ("awake", "S", pid)
     init.do("freeze")
     init.do("sleep")  # lets it go on first, or it could not stop
@@ -222,7 +222,7 @@ def test_what_has_crashed_is_not_started_while_the_phone_is_frozen(phone: Callab
     again = Predicate("started_again", lambda: None if init.app()["starts"] > starts else "not yet")
     with pytest.raises(WaitTimeoutError):
         wait_for(again, 2)  # longer than the pause before the fourth start
-    init.do("thaw")
+    init.do("unfreeze")
     wait_for(again)
 
 
@@ -285,8 +285,8 @@ def test_a_question_is_passed_on_to_the_app_and_its_answer_back(phone: Callable[
     assert init.ask("mute", "name") == (503, {"error": "no app mute answers questions"})
     assert "not understood" in init.ask("app", "weather")[1]["error"]
     init.do("freeze")
-    assert init.ask("app", "name") == (503, {"error": "the phone is frozen: thaw it first"})
-    init.do("thaw")
+    assert init.ask("app", "name") == (503, {"error": "the phone is frozen: unfreeze it first"})
+    init.do("unfreeze")
     init.do("apps/app/kill")
     assert "nobody answers at" in init.ask("app", "name")[1]["error"]
 

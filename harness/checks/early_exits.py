@@ -1,0 +1,93 @@
+"""What has ended during bring-up and will not come back by itself: told at once, with what it said last."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from harness.engines.base import Engine, EngineError, ServiceState
+from harness.errors import NodeError, TestbedError
+from harness.services.phone_container import NODE, WALLET_CLI, PhoneContainer
+from harness.testbed import Testbed
+from harness.waits import Predicate
+
+LOOK_SECONDS = 0.5
+MOST_STARTS = 3
+"""A node that was started so often during bring-up ends again and again."""
+
+
+class EndedError(TestbedError):
+    """A node, bitcoind or a component has ended; the message holds its exit code and its last log lines."""
+
+
+def unless_ended(testbed: Testbed, service: str, predicate: Predicate) -> Predicate:
+    """The same predicate, which raises EndedError instead of waiting for something that has ended."""
+
+    def missing() -> str | None:
+        try:
+            seen = predicate.missing()
+        except NodeError as error:
+            seen = str(error)
+        if seen is not None:
+            refuse_ended(testbed, service)
+        return seen
+
+    return Predicate(predicate.name, missing)
+
+
+def refuse_ended(testbed: Testbed, service: str) -> None:
+    """Raise EndedError if a container has exited, or if an app of this phone has ended for good."""
+    _refuse_exited(testbed.engine, service)
+    if service in testbed.phones:
+        _refuse_ended_app(testbed.phones[service].container, testbed.engine)
+
+
+def _refuse_exited(engine: Engine, service: str) -> None:
+    code = engine.exit_code(service)
+    if code is not None:
+        raise EndedError(f"{service} has ended (exit code {code}). It said last:\n{engine.last_lines(service)}")
+
+
+def _refuse_ended_app(phone: PhoneContainer, engine: Engine) -> None:
+    try:
+        apps = phone.status()["apps"]
+    except NodeError:  # it has just been started
+        return
+    for app in apps:
+        if app["name"] == NODE and app["starts"] >= MOST_STARTS:
+            said = engine.last_lines(phone.name, before=f'"what": "{NODE} ended"')
+            raise EndedError(f"the node of {phone.name} ends whenever it is started. It said last:\n{said}")
+        if app["gave_up"]:
+            why = engine.output(phone.name, [*WALLET_CLI, "status"]).stderr.strip()
+            raise EndedError(
+                f"the {app['name']} of {phone.name} has ended (exit code {app['last_exit']}): {why}. "
+                "Correct the arguments or the policy of its component"
+            )
+
+
+@contextmanager
+def bitcoind_watched(engine: Engine) -> Iterator[None]:
+    """Around the start of containers, which waits for the miner, and that for a minute for bitcoind.
+
+    Raises EndedError in place of any error if bitcoind has ended.
+    """
+    done = threading.Event()
+    watcher = threading.Thread(target=_stop_miner_if_bitcoind_ends, args=(engine, done), daemon=True)
+    watcher.start()
+    try:
+        yield
+    except Exception:
+        with suppress(EngineError):
+            _refuse_exited(engine, "bitcoind")
+        raise
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _stop_miner_if_bitcoind_ends(engine: Engine, done: threading.Event) -> None:
+    while not done.wait(LOOK_SECONDS):
+        with suppress(TestbedError):
+            states = engine.states()
+            if states.get("bitcoind") is ServiceState.EXITED and states.get("miner") is ServiceState.RUNNING:
+                engine.kill("miner")
+                return

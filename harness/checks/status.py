@@ -1,0 +1,276 @@
+"""What a testbed looks like right now: nodes, LSPs' components, channels with balances; for people and for programs."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from asyncpay.amounts import in_sat
+from asyncpay.terminal import styled
+from harness.engines.base import ServiceState
+from harness.errors import NodeError
+from harness.nodes.base import Channel, Info, Node
+from harness.progress import each
+from harness.services.lsp import Lsp
+from harness.services.phone import Phone
+from harness.services.phone_container import WALLET
+from harness.testbed import Testbed
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """One node; all but the first four fields are None unless it answers."""
+
+    name: str
+    role: str
+    implementation: str
+    container: str
+    """The state of its container: running, exited, frozen, ..."""
+    problem: str | None = None
+    """Why the node does not answer."""
+    version: str | None = None
+    node_id: str | None = None
+    height_blocks: int | None = None
+    synced: bool | None = None
+    onchain_sat: int | None = None
+    channel_balance_msat: int | None = None
+
+
+@dataclass(frozen=True)
+class ComponentStatus:
+    """The LSP's component beside a node."""
+
+    name: str
+    node: str
+    container: str
+    attached: bool
+    """Whether it has its node, which until then forwards no HTLC."""
+    problem: str | None = None
+    """Why it is not attached."""
+    held_payments: int | None = None
+    """Blocks in force; None unless it is attached."""
+
+
+@dataclass(frozen=True)
+class PhoneStatus:
+    """One phone; its node is among the nodes, too."""
+
+    name: str
+    lsp: str
+    state: str
+    """awake, asleep, frozen, or why that cannot be said."""
+    link: str
+    """whole, disconnected, or what is done to it."""
+    wallet_runs: bool
+
+
+@dataclass(frozen=True)
+class ChannelStatus:
+    """One channel between two nodes of the testbed; a balance is None if its end does not answer."""
+
+    short_channel_id: str
+    ends: tuple[str, str]
+    capacity_sat: int
+    balances_msat: tuple[int | None, int | None]
+    private: bool
+    active: bool
+    htlcs: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """A whole testbed."""
+
+    testbed: str
+    topology: str
+    height_blocks: int | None
+    chain_kept_fresh: bool
+    """Whether a block is mined whenever the last one is an hour old."""
+    nodes: list[NodeStatus]
+    components: list[ComponentStatus]
+    phones: list[PhoneStatus]
+    channels: list[ChannelStatus]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, with the fields' names as keys."""
+        return asdict(self)
+
+
+def look(testbed: Testbed) -> Status:
+    """Ask every node and component that runs. One that does not answer is a fact to report, not an error."""
+    states = testbed.engine.states()
+    running = {node.name for node in testbed.running()}
+    seen = each(lambda node: _look_at(node, states.get(node.name, "absent"), running), testbed.nodes.values())
+    phones = each(look_at_phone, testbed.phones.values())
+    components = each(lambda lsp: _look_at_component(lsp, states.get(lsp.name, "absent")), testbed.lsps.values())
+    try:
+        height_blocks = testbed.chain.height_blocks if states.get("bitcoind") is ServiceState.RUNNING else None
+    except NodeError:
+        height_blocks = None
+    nodes = [status for status, _ in seen]
+    names = {node.known_node_id or "": node.name for node in testbed.nodes.values()}
+    channels = _channels(names, list(testbed.nodes), [channels for _, channels in seen])
+    return Status(
+        testbed.name,
+        testbed.topology.name,
+        height_blocks,
+        testbed.topology.chain.keep_fresh,
+        nodes,
+        components,
+        phones,
+        channels,
+    )
+
+
+def look_at_phone(phone: Phone) -> PhoneStatus:
+    """One phone. That it does not answer is a fact to report, not an error."""
+    try:
+        link = phone.link().words
+    except NodeError as error:
+        link = str(error)
+    try:
+        seen = phone.container.status()
+    except NodeError as error:
+        return PhoneStatus(phone.name, phone.lsp.name, str(error), link, wallet_runs=False)
+    wallet_runs = any(app["name"] == WALLET and app["pid"] for app in seen["apps"])
+    return PhoneStatus(phone.name, phone.lsp.name, seen["state"], link, wallet_runs)
+
+
+def _look_at(node: Node, container: str, running: set[str]) -> tuple[NodeStatus, list[Channel]]:
+    known = (node.name, node.spec.role.value, node.implementation.value, container)
+    if node.name not in running:
+        problem = (
+            "its phone sleeps or is frozen" if container is ServiceState.RUNNING else f"its container is {container}"
+        )
+        return NodeStatus(*known, problem=problem), []
+    try:
+        info: Info = node.info()
+        channels = node.channels()
+        status = NodeStatus(
+            *known,
+            version=info.version,
+            node_id=info.node_id,
+            height_blocks=info.height_blocks,
+            synced=info.synced,
+            onchain_sat=node.onchain_sat(),
+            channel_balance_msat=node.channel_balance_msat(),
+        )
+    except NodeError as error:
+        return NodeStatus(*known, problem=str(error)), []
+    return status, channels
+
+
+def _look_at_component(lsp: Lsp, container: str) -> ComponentStatus:
+    known = (lsp.name, lsp.node, container)
+    if container != "running":
+        return ComponentStatus(*known, attached=False, problem=f"its container is {container}")
+    try:
+        if problem := lsp.missing_to_be_attached():
+            return ComponentStatus(*known, attached=False, problem=problem)
+        held_payments = sum(not block["finished"] for block in lsp.status()["blocks"])
+    except NodeError as error:
+        return ComponentStatus(*known, attached=False, problem=str(error))
+    return ComponentStatus(*known, attached=True, held_payments=held_payments)
+
+
+def _channels(names: dict[str, str], nodes: list[str], views: list[list[Channel]]) -> list[ChannelStatus]:
+    """Both ends' views of each channel, joined by the funding output; the nodes' order decides who comes first.
+
+    names: by node id.
+    """
+    joined: dict[str, list[tuple[str, Channel]]] = {}
+    for node, channels in zip(nodes, views, strict=True):
+        for channel in channels:
+            joined.setdefault(channel.funding, []).append((node, channel))
+    result = []
+    for (first, channel), *others in joined.values():
+        views_of_it = [channel, *(other for _, other in others)]
+        peer = others[0][0] if others else names.get(channel.peer_id, channel.peer_id[:8])
+        result.append(
+            ChannelStatus(
+                short_channel_id=channel.short_channel_id,
+                ends=(first, peer),
+                capacity_sat=channel.capacity_sat,
+                balances_msat=(channel.local_msat, others[0][1].local_msat if others else None),
+                private=channel.private,
+                active=all(view.active for view in views_of_it),
+                htlcs=max(view.htlcs for view in views_of_it),
+            )
+        )
+    return result
+
+
+def nodes_table(status: Status) -> Group:
+    """The nodes as a table for the terminal, and below it what is wrong with which."""
+    height = "unknown" if status.height_blocks is None else status.height_blocks
+    blocks = "kept fresh" if status.chain_kept_fresh else "mined by hand"
+    title = f"testbed {status.testbed} (topology {status.topology}), block {height} ({blocks}); amounts in sat"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("node", "role", "runs", "block"):
+        table.add_column(heading, no_wrap=heading != "node", overflow="fold")
+    table.add_column("on-chain", justify="right", no_wrap=True)
+    table.add_column("channels", justify="right", no_wrap=True)
+    for node in status.nodes:
+        known = (node.name, node.role, f"{node.implementation} {node.version or ''}")
+        if node.problem:
+            table.add_row(*known, styled(("-", "red")))
+        else:
+            assert node.onchain_sat is not None
+            assert node.channel_balance_msat is not None
+            block = styled(str(node.height_blocks), "" if node.synced else (" syncing", "yellow"))
+            amounts = (in_sat(node.onchain_sat * 1_000), in_sat(node.channel_balance_msat))
+            table.add_row(*known, block, *amounts)
+    problems = [styled((f"  {node.name}: {node.problem}", "red")) for node in status.nodes if node.problem]
+    return Group(table, *problems, *([""] if problems else []))
+
+
+def components_table(status: Status) -> Table:
+    """The LSPs' components as a table for the terminal."""
+    table = Table("component", "beside", "attached", title="LSP components", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("held payments", justify="right")
+    for component in status.components:
+        attached = styled("yes" if component.attached else (f"no: {component.problem}", "red"))
+        held_payments = "" if component.held_payments is None else str(component.held_payments)
+        table.add_row(component.name, component.node, attached, held_payments)
+    return table
+
+
+def phones_table(status: Status) -> Table:
+    """The phones as a table for the terminal."""
+    table = Table("phone", "is", "link", "wallet", title="phones", title_justify="left", box=box.SIMPLE_HEAD)
+    for phone in status.phones:
+        link = styled((f"{phone.link} (to {phone.lsp})", "" if phone.link == "whole" else "yellow"))
+        wallet = "runs" if phone.wallet_runs else "does not run"
+        table.add_row(phone.name, phone.state, link, wallet)
+    return table
+
+
+def channels_table(status: Status) -> Table:
+    """The channels as a table for the terminal, each with a bar that shows who has how much of it."""
+    table = Table(title="channels, balances in sat", title_justify="left", box=box.SIMPLE, show_header=False)
+    table.add_column(justify="right", overflow="fold")
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for channel in status.channels:
+        left, right = ("?" if msat is None else in_sat(msat) for msat in channel.balances_msat)
+        state = styled(
+            f"{channel.short_channel_id} {'private' if channel.private else 'announced'}",
+            "" if channel.active else (" not usable", "red"),
+            (f" {channel.htlcs} HTLC", "yellow") if channel.htlcs else "",
+        )
+        table.add_row(channel.ends[0], left, _bar(channel), right, channel.ends[1], state)
+    return table
+
+
+def _bar(channel: ChannelStatus, cells: int = 12) -> Text:
+    left, right = channel.balances_msat
+    if left is None:
+        left = channel.capacity_sat * 1_000 - (right or 0)
+    filled = round(cells * left / (channel.capacity_sat * 1_000))
+    return styled(("█" * filled, "green"), ("█" * (cells - filled), "blue"))

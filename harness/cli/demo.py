@@ -1,0 +1,74 @@
+"""The demo: the main job of the protocol on real nodes, told on the screen as it happens."""
+
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from asyncpay.amounts import show_sat
+from harness import bringup
+from harness.checks import status
+from harness.checks.timeline import Reached
+from harness.progress import Phases
+from harness.scenarios.async_payment import AsyncPayment
+from harness.testbed import Testbed
+from harness.topology import load
+
+NAME = "demo"
+
+
+NEXT = """Next:
+  testbed up line              the same network, to stay; testbed status shows it
+  testbed demo --testbed line  these eight steps on it, as often as you like
+  testbed phone B disconnect   more phone conditions: testbed phone --help
+  docs/components.md           your own node, LSP or wallet in a place of it"""
+
+
+def run(console: Console, running: Testbed | None = None) -> None:
+    """Pay from A to B as they come and go, and show each step.
+
+    running: the testbed to play on, of line.yaml or a variant of it; without one line.yaml is started, and removed.
+    Raises TestbedError if a step fails; a testbed that was started is removed all the same.
+    """
+    if running:
+        _play(running, console)
+        return
+    testbed = Testbed.prepare(load("line"), NAME, console.print)
+    try:
+        with console.status("") as spinner:
+            phases = Phases(lambda phase: spinner.update(f"starting two phones, two LSPs, a router, bitcoind: {phase}"))
+            bringup.up(testbed, phases)
+        console.print(f"Two phones, two LSPs and a router are up and connected after {phases.total_seconds:.1f} s.\n")
+        _play(testbed, console)
+    finally:
+        testbed.down()
+    console.print("Every container, network and volume of the demo is removed.\n")
+    console.print(NEXT, highlight=False, soft_wrap=True)
+
+
+def _play(testbed: Testbed, console: Console) -> None:
+    def tell(sentence: str) -> None:
+        console.print(sentence, style="bold")
+
+    job = AsyncPayment(testbed, tell, lambda reached: console.print(_line(reached, testbed.chain.height_blocks)))
+    moved = job.play()
+    console.print(f"\nA's proof of payment: preimage {job.preimage}", soft_wrap=True)
+    console.print(status.channels_table(status.look(testbed)))
+    changes = ", ".join(f"{name} {_signed(msat)}" for name, msat in moved.items())
+    console.print(f"\nCounted on the nodes: {changes}\n")
+
+
+def _line(reached: Reached, height_blocks: int) -> Table:
+    """A step: when, at which block, its number, where, and what it is."""
+    line = Table.grid(padding=(0, 1))
+    for width in (12, 10, 6, 5):
+        line.add_column(width=width, no_wrap=True)
+    line.add_column()
+    moment = time.strftime("%H:%M:%S", time.localtime(reached.time)) + f".{int(reached.time % 1 * 1000):03}"
+    step = f"step {reached.step.number}"
+    line.add_row(moment, f"block {height_blocks}", step, reached.node, reached.step.sentence)
+    return line
+
+
+def _signed(msat: int) -> str:
+    return ("-" if msat < 0 else "+") + show_sat(abs(msat))

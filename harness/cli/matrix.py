@@ -1,0 +1,76 @@
+"""`testbed matrix`."""
+
+import fnmatch
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from asyncpay.terminal import styled
+from harness.cli.common import err, errors_as_sentences, out
+from harness.errors import TestbedError
+from harness.scenarios import matrix, matrix_report
+from harness.scenarios.matrix import Cell, Result
+from harness.topology import Implementation
+
+STYLES = {Result.PASSED: "green", Result.FAILED: "red", Result.UNAVAILABLE: "yellow"}
+
+
+def run(
+    only: Annotated[
+        str, typer.Option(metavar="A-LSP_a-LSP_b-B", help="these combinations alone: `lnd-cln-*-*`, quoted")
+    ] = "*",
+    folder: Annotated[Path, typer.Option(help="where the results and pictures go")] = Path("artifacts/matrix"),
+    allow_unavailable: Annotated[
+        bool, typer.Option("--allow-unavailable", help="exit code 0 even if some cells cannot be run here")
+    ] = False,
+) -> None:
+    """The whole async payment for each combination of implementations: matrix.html, .svg, .json, and .xml (JUnit).
+
+    Exit code 0 if all passed, 1 if one failed, 3 if one is UNAVAILABLE on this machine.
+    """
+    with errors_as_sentences():
+        chosen = [each for each in matrix.combinations() if fnmatch.fnmatch(_name(each), only)]
+        if not chosen:
+            raise TestbedError(f"no combination is called {only!r}; they are like lnd-cln-lnd-cln")
+        cells = _run(chosen, folder)
+        files = matrix_report.write_all(cells, folder)
+    out.print(_table(cells))
+    out.print("pictures and records: " + ", ".join(map(str, files)), soft_wrap=True)
+    raise typer.Exit(matrix.exit_code(cells, allow_unavailable))
+
+
+def _name(implementations: dict[str, Implementation]) -> str:
+    return Cell(implementations=implementations, result=Result.PASSED).name
+
+
+def _run(chosen: list[dict[str, Implementation]], folder: Path) -> list[Cell]:
+    cells = []
+    columns = (SpinnerColumn(), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("", total=len(chosen))
+        for implementations in chosen:
+            cell = matrix.run_cell(implementations, folder, lambda what: progress.update(task, description=what))
+            cells.append(cell)
+            progress.advance(task)
+            seconds = "" if cell.result is Result.UNAVAILABLE else f" in {cell.seconds:g} s"
+            err.print(styled(f"{cell.name} ", (cell.result.value, STYLES[cell.result]), seconds))
+    return cells
+
+
+def _table(cells: list[Cell]) -> Table:
+    table = Table("A-LSP_a-LSP_b-B", "router", "result", "seconds", "steps", "how, or why not")
+    for cell in cells:
+        result = styled((cell.result.value, STYLES[cell.result]))
+        steps = "all" if cell.steps == matrix.ALL_STEPS else ",".join(map(str, cell.steps)) or "none"
+        table.add_row(
+            cell.name,
+            cell.implementations["router"].value,
+            result,
+            f"{cell.seconds:g}",
+            steps,
+            cell.failure or cell.how,
+        )
+    return table

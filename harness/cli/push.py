@@ -1,0 +1,66 @@
+"""`testbed pushes` and `testbed push-gateway`."""
+
+import json
+import time
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from asyncpay.terminal import styled
+from harness.cli.common import AsJson, Which, errors_as_sentences, out
+from harness.inside.push_records import Behaviour, Push
+from harness.testbed import Testbed
+
+
+def pushes(
+    phone: Annotated[str | None, typer.Argument(help="of this phone alone")] = None,
+    which: Which = None,
+    as_json: AsJson = False,
+) -> None:
+    """What LSPs notified phones of: when, of what, whether it was genuine, and when the phone had it."""
+    with errors_as_sentences():
+        testbed = Testbed.attach(which)
+        seen = testbed.push.pushes(testbed.phone(phone).name if phone else None)
+    if as_json:
+        print(json.dumps([push.model_dump() for push in seen], indent=2))
+    else:
+        out.print(_table(seen))
+
+
+def push_gateway(
+    answer: Annotated[Behaviour, typer.Argument(help="normally, or as a broken gateway would: to every LSP, at once")],
+    which: Which = None,
+) -> None:
+    """How the push gateway answers LSPs from now on."""
+    with errors_as_sentences():
+        Testbed.attach(which).push.answer(answer)
+
+
+def _table(seen: list[Push]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("time", "phone", "method"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("genuine", overflow="fold")
+    table.add_column("had by the phone", min_width=12)
+    for push in seen:
+        method = "?" if push.method is None else push.method.rpartition(".")[2]
+        if push.refused is None:
+            genuine = styled("yes")
+        elif push.checked:
+            genuine = styled((f"no: {push.refused}", "red"))
+        else:
+            genuine = styled((f"not checked: {push.refused}", "yellow"))
+        if push.refused is not None:
+            had = styled("never")
+        elif push.delivered is None:
+            had = styled((f"not yet, tried {push.attempts} times", "yellow"))
+        else:
+            had = styled(_clock(push.delivered))
+        table.add_row(_clock(push.time), push.phone, method, genuine, had)
+    return table
+
+
+def _clock(unix_seconds: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(unix_seconds)) + f".{int(unix_seconds * 1_000) % 1_000:03}"

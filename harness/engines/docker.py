@@ -1,0 +1,226 @@
+"""A testbed on a Docker engine of this machine: `docker compose` creates and removes, the Docker SDK does the rest."""
+
+import io
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import docker
+from docker.errors import APIError, NotFound
+from docker.models.containers import Container
+
+from harness.engines import docker_exec
+from harness.engines.base import Engine, EngineError, Output, ServiceState
+from harness.engines.docker_client import client
+from harness.waits import Predicate, WaitTimeoutError, wait_for
+
+COMPOSE = ("docker", "compose", "--env-file", os.devnull)
+"""`docker compose` that reads no `.env` of the folder it is called in; see `environment`."""
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+BESIDE_PREFIX = "beside-"
+"""Makes a service's name that of the container that `beside` runs."""
+REMOVED_SECONDS = 20
+STATES = {
+    "created": ServiceState.CREATED,
+    "running": ServiceState.RUNNING,
+    "paused": ServiceState.FROZEN,
+    "restarting": ServiceState.RESTARTING,
+}
+"""Docker's words for a container's state; all others mean that it has ended."""
+
+
+class DockerEngine(Engine):
+    """The containers of one compose project.
+
+    sockets: a folder of this machine; each service finds the folder of its own name in it (see harness.compose).
+    """
+
+    def __init__(self, project: str, compose_file: Path, sockets: Path) -> None:
+        super().__init__(project, compose_file)
+        self._sockets = sockets
+        self._client: docker.DockerClient | None = None
+
+    @property
+    def _docker(self) -> docker.DockerClient:
+        """The Docker SDK's client. Raises EngineMissingError if no engine answers."""
+        self._client = self._client or client()
+        return self._client
+
+    def up(self, inherit: Sequence[int] = ()) -> None:
+        """See Engine.up."""
+        self._compose("--file", str(self.compose_file), "up", "--detach", "--pull", "never", inherit=inherit)
+
+    def down(self) -> None:
+        """See Engine.down: by the labels of containers, networks and volumes."""
+        self._compose("down", "--volumes", "--remove-orphans", "--timeout", "0")
+        try:
+            wait_for(Predicate("all_removed", lambda: ", ".join(self.leftovers()) or None), REMOVED_SECONDS)
+        except WaitTimeoutError as error:
+            raise EngineError(str(error)) from None
+
+    def _compose(self, *arguments: str, inherit: Sequence[int] = ()) -> None:
+        """Run `docker compose` on this project. Raises EngineError with the end of what it printed if it fails."""
+        _ = self._docker  # its error says more than that of compose
+        command = [*COMPOSE, "--progress", "plain", "--project-name", self.project, *arguments]
+        try:
+            result = subprocess.run(
+                command, capture_output=True, text=True, pass_fds=tuple(inherit), env=environment(), check=False
+            )
+        except FileNotFoundError:
+            raise _no_command() from None
+        if result.returncode != 0:
+            said = (result.stderr or result.stdout).strip().splitlines()[-12:]
+            raise EngineError(f"docker compose {' '.join(arguments)} failed:\n" + "\n".join(said))
+
+    def leftovers(self) -> list[str]:
+        """See Engine.leftovers."""
+        mine = {"label": f"{PROJECT_LABEL}={self.project}"}
+        networks = [network.name for network in self._docker.networks.list(filters=mine)]
+        volumes = [str(volume.id) for volume in self._docker.volumes.list(filters=mine)]
+        return [str(container.name) for container in self._all()] + [str(name) for name in networks] + volumes
+
+    def states(self) -> dict[str, ServiceState]:
+        """See Engine.states."""
+        return {container.labels[SERVICE_LABEL]: _state(container) for container in self._all()}
+
+    def start(self, service: str) -> None:
+        """See Engine.start."""
+        with _refused(f"{service} cannot be started"):
+            self._container(service).start()
+
+    def stop(self, service: str, timeout_seconds: int | None = None) -> None:
+        """See Engine.stop."""
+        limit = {} if timeout_seconds is None else {"timeout": timeout_seconds}
+        with _refused(f"{service} cannot be stopped"):
+            self._container(service).stop(**limit)
+
+    def kill(self, service: str) -> None:
+        """See Engine.kill."""
+        with _refused(f"{service} cannot be killed"):
+            container = self._container(service)
+            container.kill()
+            container.wait()
+
+    def freeze(self, service: str) -> None:
+        """See Engine.freeze: the freezer of the container's control group."""
+        with _refused(f"{service} cannot be frozen"):
+            self._container(service).pause()
+
+    def unfreeze(self, service: str) -> None:
+        """See Engine.unfreeze."""
+        with _refused(f"{service} cannot be unfrozen"):
+            self._container(service).unpause()
+
+    def exit_code(self, service: str) -> int | None:
+        """See Engine.exit_code."""
+        container = self._container(service)
+        return int(container.attrs["State"]["ExitCode"]) if _state(container) is ServiceState.EXITED else None
+
+    def output(self, service: str, command: Sequence[str]) -> Output:
+        """See Engine.output."""
+        with _refused(f"{service} cannot run {' '.join(command)}"):
+            return docker_exec.run(self._docker, str(self._container(service).id), command)
+
+    def run(self, service: str, command: Sequence[str]) -> int:
+        """See Engine.run: the command `docker exec`, which handles terminals."""
+        container = self._container(service)
+        if container.status != "running":
+            raise EngineError(f"{service} cannot run {' '.join(command)}: its container is {container.status}")
+        flags = ["--interactive", *(["--tty"] if os.isatty(0) and os.isatty(1) else [])]
+        try:
+            return subprocess.run(["docker", "exec", *flags, str(container.id), *command], check=False).returncode
+        except FileNotFoundError:
+            raise _no_command() from None
+
+    def logs(self, service: str, *, timestamps: bool = False, stderr: bool = True, tail: int | None = None) -> bytes:
+        """See Engine.logs."""
+        with _refused(f"the log of {service} cannot be read"):
+            printed: bytes = self._container(service).logs(
+                timestamps=timestamps, stderr=stderr, tail="all" if tail is None else tail
+            )
+        return printed
+
+    def read(self, service: str, path: str) -> bytes:
+        """See Engine.read."""
+        try:
+            chunks, _ = self._container(service).get_archive(path)
+        except NotFound:
+            raise EngineError(f"{service} has no file {path} (yet)") from None
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+            member = archive.extractfile(archive.getmembers()[0])
+            if member is None:
+                raise EngineError(f"{service}: {path} is not a file")
+            return member.read()
+
+    def address(self, service: str, port: int) -> str:
+        """See Engine.address: the published port, whose number changes when the container is started again."""
+        container = self._container(service)
+        published = container.attrs["NetworkSettings"]["Ports"].get(f"{port}/tcp")
+        if not published:
+            raise EngineError(f"{service} does not run (its container is {container.status}): no port {port}")
+        return f"{published[0]['HostIp']}:{published[0]['HostPort']}"
+
+    def host(self, service: str) -> str:
+        """See Engine.host: Docker's own name service knows services by their names."""
+        return service
+
+    def socket(self, service: str, name: str) -> Path:
+        """See Engine.socket: the folder is mounted into the container."""
+        return self._sockets / service / name
+
+    @contextmanager
+    def beside(self, service: str) -> Iterator[str]:
+        """See Engine.beside."""
+        container = self._container(service)
+        name = BESIDE_PREFIX + service
+        with _refused(f"nothing can run beside {service}"):
+            other = self._docker.containers.run(
+                container.attrs["Image"],
+                ["infinity"],
+                entrypoint=["sleep"],
+                volumes_from=[str(container.id)],
+                labels={PROJECT_LABEL: self.project, SERVICE_LABEL: name},
+                detach=True,
+            )
+        try:
+            yield name
+        finally:
+            other.remove(force=True)
+
+    def _container(self, service: str) -> Container:
+        found = self._all(service)
+        if not found:
+            raise EngineError(f"testbed {self.project} has no container for {service}; is it up?")
+        return found[0]
+
+    def _all(self, service: str | None = None) -> list[Container]:
+        """Every container of the project (of one service), stopped ones included."""
+        labels = [f"{PROJECT_LABEL}={self.project}"]
+        if service:
+            labels.append(f"{SERVICE_LABEL}={service}")
+        return self._docker.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
+
+
+def environment() -> dict[str, str]:
+    """The environment for `docker compose`, without what configures projects of the caller's own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
+
+
+def _state(container: Container) -> ServiceState:
+    return STATES.get(container.status, ServiceState.EXITED)
+
+
+def _no_command() -> EngineError:
+    return EngineError("the command `docker` is not on PATH; install Docker's command line with its compose plugin")
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    try:
+        yield
+    except APIError as error:
+        raise EngineError(f"{what}: {error.explanation}") from None

@@ -1,0 +1,1 @@
+"""Faults on purpose: targets.py kills, suspends and restarts, failpoints.py stops a component at a chosen step."""

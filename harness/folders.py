@@ -1,0 +1,129 @@
+"""The testbeds on this machine, by their folders: in each are the compose file, node ids, sockets and a lock."""
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import TestbedError
+from harness.paths import state_home
+from harness.waits import Predicate, wait_for
+
+EXTENSION = "x-testbed"
+"""The part of a compose file that is ours, and that no other compose file has."""
+COMPOSE_FILE, LOCK, NODE_IDS, SOCKETS = "compose.yaml", "lock", "node-ids.json", "sockets"
+"""What is in a testbed's folder."""
+PART = ".part"
+"""Ends the name of a file that is not written whole yet."""
+LOCK_SECONDS = 120
+"""How long `down` waits for an `up` that still starts containers, be it one whose parent was killed."""
+
+
+def folder_of(name: str) -> Path:
+    """Where a testbed of this name keeps its files. Raises TestbedError if that is no name for one."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
+        raise TestbedError(f"{name!r} is no name for a testbed: lower-case letters, digits, - and _")
+    return state_home() / name
+
+
+def make_home() -> None:
+    """Make the folder of all testbeds, before anything that takes long. Raises TestbedError."""
+    try:
+        state_home().mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _unwritable(error) from None
+
+
+def _unwritable(error: OSError) -> TestbedError:
+    return TestbedError(
+        f"{error.filename} cannot be made: {error.strerror}. Set TESTBED_STATE to a folder that you may write to"
+    )
+
+
+def create(name: str) -> Path:
+    """Make the folder of a new testbed. Raises TestbedError if a testbed of this name is there already."""
+    folder = folder_of(name)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        refuse_foreign(folder)
+        raise TestbedError(
+            f"a testbed named {name} is there already; remove it with `testbed down --testbed {name}`, "
+            "or give this one another --name"
+        ) from None
+    except OSError as error:
+        raise _unwritable(error) from None
+    return folder
+
+
+def names() -> list[str]:
+    """The testbeds on this machine, by name, those included of which an interrupted `up` or `down` left only a part."""
+    home = state_home()
+    return sorted(folder.name for folder in home.iterdir() if _is_testbed(folder)) if home.is_dir() else []
+
+
+def choose(name: str | None) -> str:
+    """This name, or that of the only testbed there is. Raises TestbedError if there is none of it."""
+    there = names()
+    if name is None and len(there) != 1:
+        raise TestbedError(
+            f"several testbeds are up: choose one with --testbed ({', '.join(there)})"
+            if there
+            else "no testbed is up; start one with `testbed up line`"
+        )
+    name = there[0] if name is None else name
+    if name not in there:
+        refuse_foreign(folder_of(name))
+        raise TestbedError(f"there is no testbed named {name} (up: {', '.join(there) or 'none'})")
+    return name
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise TestbedError if a folder is there that is not a testbed's: its files are left alone."""
+    if folder.exists() and not _is_testbed(folder):
+        raise TestbedError(
+            f"{folder} is not a testbed's folder. Move it away, give the testbed another --name, or set TESTBED_STATE "
+            "to a folder that is for testbeds alone"
+        )
+
+
+def _is_testbed(folder: Path) -> bool:
+    """Nothing is in it but what `create` and a testbed make."""
+    if not folder.is_dir():
+        return False
+    made = {COMPOSE_FILE, COMPOSE_FILE + PART, LOCK, NODE_IDS, NODE_IDS + PART, SOCKETS}
+    file = folder / COMPOSE_FILE
+    ours = not file.exists() or f"{EXTENSION}:" in file.read_text(encoding="utf-8", errors="replace")
+    return ours and {path.name for path in folder.iterdir()} <= made
+
+
+@contextmanager
+def locked(name: str, folder: Path) -> Iterator[int]:
+    """Hold a testbed's lock. A child that inherits the descriptor holds it on when we are killed."""
+    descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        wait_for(Predicate("no_other_command_at_work", lambda: _lock(descriptor, name)), LOCK_SECONDS)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a testbed's folder, if it is there. Raises TestbedError."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TestbedError(f"{error.filename} cannot be removed: {error.strerror}. Remove {folder} by hand") from None
+
+
+def _lock(descriptor: int, name: str) -> str | None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return f"another command still starts or removes containers of {name}"
+    return None

@@ -1,0 +1,1 @@
+"""The container images of the testbed: pulled, or made on this machine."""

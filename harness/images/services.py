@@ -1,0 +1,99 @@
+"""Which image each service of a testbed runs in; and all of them, for `make images`."""
+
+import functools
+import sys
+from collections.abc import Mapping
+
+from harness.errors import TestbedError
+from harness.images import store
+from harness.images.recipes import VERSIONS
+from harness.images.store import ImageUnavailableError
+from harness.nodes import BY_IMPLEMENTATION
+from harness.progress import Report
+from harness.services import lsp, push_gateway, toxiproxy
+from harness.topology import ASYNCPAY, Implementation, NodeSpec, Topology
+
+
+def ensure(topology: Topology, report: Report) -> dict[str, str]:
+    """The image for each service of the compose file, present on the engine when this returns.
+
+    Raises ImageUnavailableError.
+    """
+    made = store.ensure(_kinds(topology), report)
+    if topology.chain.image:
+        made["bitcoind"] = store.ensure_reference(topology.chain.image, report)
+
+    def of_node(spec: NodeSpec) -> str:
+        if spec.is_phone and spec.component and spec.component.image != ASYNCPAY:
+            return store.ensure_reference(spec.component.image, report)
+        if spec.image:
+            node = store.ensure_reference(spec.image, report)
+        elif spec.version:
+            node = store.ensure_reference(_of_version(spec.implementation, spec.version), report)
+        else:
+            node = made[spec.implementation.value]
+        implementation = BY_IMPLEMENTATION[spec.implementation]
+        if spec.is_phone:
+            return store.ensure_made(implementation.phone_recipe(node, made["asyncpay"]), report)
+        recipe = implementation.recipe_beside_component(node) if spec.component else None
+        return store.ensure_made(recipe, report) if recipe else node
+
+    def of_component(image: str) -> str:
+        return made["asyncpay"] if image == ASYNCPAY else store.ensure_reference(image, report)
+
+    return {
+        "bitcoind": made["bitcoind"],
+        **({toxiproxy.NAME: made["toxiproxy"], push_gateway.NAME: made["asyncpay"]} if topology.phones else {}),
+        **{name: of_node(spec) for name, spec in topology.nodes.items()},
+        **{lsp.service_name(node): of_component(spec.image) for node, spec in topology.components.items()},
+    }
+
+
+def _kinds(topology: Topology) -> list[str]:
+    """The kinds of image that the services need, beside those that the topology names itself."""
+    kinds = {spec.implementation.value for spec in topology.nodes.values() if not (spec.image or spec.version)}
+    if not topology.chain.image:
+        kinds.add("bitcoind")
+    if topology.phones:
+        kinds |= {"asyncpay", "toxiproxy"}
+    if any(component.image == ASYNCPAY for component in topology.components.values()):
+        kinds.add("asyncpay")
+    return sorted(kinds)
+
+
+def _of_version(implementation: Implementation, version: str) -> str:
+    """The official image of another version than the pinned one."""
+    repository, _, _ = VERSIONS[f"{implementation.upper()}_OFFICIAL"].partition(":")
+    return f"{repository}:{version}"
+
+
+def main() -> int:
+    """`make images`: every image that can be had here. A kind without any way is told, and is no error."""
+    report = functools.partial(print, flush=True)
+    made: dict[str, str] = {}
+    try:
+        for kind in store.KINDS:
+            try:
+                made |= store.ensure([kind], report)
+                report(f"{kind}: {made[kind]}")
+            except ImageUnavailableError as error:
+                report(f"{kind}: UNAVAILABLE: {error}")
+        _make_joined(made, report)
+    except TestbedError as error:
+        print(f"make images: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _make_joined(made: Mapping[str, str], report: Report) -> None:
+    """Those in which a node and asyncpay are together: phones, and nodes that need something of ours inside."""
+    for name, implementation in BY_IMPLEMENTATION.items():
+        if name.value in made and "asyncpay" in made:
+            node = made[name.value]
+            recipes = implementation.phone_recipe(node, made["asyncpay"]), implementation.recipe_beside_component(node)
+            for recipe in dict.fromkeys(filter(None, recipes)):
+                report(f"{name.value} with asyncpay: {store.ensure_made(recipe, report)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""The container images of the testbed: the official ones, or the same made here where no registry answers.
+
+For each kind of image there is a list of ways to have it, the preferred one first:
+
+    LND_PREFIX, CLN_PREFIX   an install tree that the user names; it is then the only way
+    the official image       docker/versions.env names and pins it
+    lnd, lightningd on PATH  an install tree again
+    made from packages       Debian's bitcoin-knots, the Go modules of LND and Toxiproxy; CLN has none
+
+What is on the engine already, by whichever way, is used before anything is pulled or made. The image of
+asyncpay, the LSP's component, is always made, from this checkout; what it builds upon is official or made.
+Which of them a testbed needs, and those of phones, are in service_images.py.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+
+import docker
+from docker.errors import ImageNotFound
+
+from harness.engines.docker_client import client
+from harness.errors import TestbedError
+from harness.images.install_tree import DAEMONS, PREFIX_VARIABLES, InstallTree
+from harness.images.recipes import VERSIONS, Official, Recipe, cache_folder
+from harness.images.registries import Registries, RegistryError
+from harness.progress import Heartbeat, Report
+
+KINDS = ("bitcoind", "toxiproxy", "asyncpay", "lnd", "cln")
+"""The kinds of image that a testbed may need, those quickly made first."""
+
+
+class ImageUnavailableError(TestbedError):
+    """There is no way to an image on this machine; the message says what was tried and how to get it."""
+
+
+def ways(kind: str) -> list[Official | Recipe]:
+    """The ways to the image of this kind, best first. Raises InstallTreeError for a prefix without a tree."""
+    if kind == "asyncpay":
+        return [Recipe(kind, official=Official(VERSIONS["PYTHON_OFFICIAL"])), Recipe(kind)]
+    if named := InstallTree.from_environment(kind):
+        return [Recipe(kind, named)]
+    found: list[Official | Recipe] = [Official(VERSIONS[f"{kind.upper()}_OFFICIAL"])]
+    if tree := InstallTree.from_path(kind):
+        found.append(Recipe(kind, tree))
+    return found if kind == "cln" else [*found, Recipe(kind)]
+
+
+def find(kind: str) -> str | None:
+    """The image of this kind that is on the engine, if any. Makes nothing and asks no registry."""
+    return _find(client(), kind)
+
+
+def recipe_for(kind: str) -> Recipe | None:
+    """How this machine would make the image of this kind if no registry answered; None if it cannot."""
+    engine = client()
+    recipes = (way for way in ways(kind) if isinstance(way, Recipe))
+    return next((recipe for recipe in recipes if _obstacle(engine, recipe) is None), None)
+
+
+def remedy(kind: str) -> str:
+    """What the user can do about an image that cannot be had."""
+    official = VERSIONS["PYTHON_OFFICIAL" if kind == "asyncpay" else f"{kind.upper()}_OFFICIAL"]
+    advice = f"let the Docker engine reach the registry of {official}"
+    if kind in DAEMONS:
+        version = official.partition(":")[2]
+        advice += f", put {DAEMONS[kind]} {version} on PATH, or name its install tree by {PREFIX_VARIABLES[kind]}"
+    return advice
+
+
+def ensure(kinds: Iterable[str], report: Report) -> dict[str, str]:
+    """Have the images of these kinds on the engine, pulled or made as needed: kind -> image reference.
+
+    Raises ImageUnavailableError if there is no way to one of them; RecipeError or InstallTreeError if there
+    is one but it fails.
+    """
+    wanted = list(dict.fromkeys(kinds))
+    engine = client()
+    found = _those_there(engine, wanted)
+    if len(found) < len(wanted):
+        with _one_process_at_a_time(report):
+            found = _those_there(engine, wanted)
+            registries = Registries(engine)
+            # All kinds are settled before the long work begins.
+            chosen = {kind: _settle(engine, registries, kind, report) for kind in wanted if kind not in found}
+            for kind, way in chosen.items():
+                if isinstance(way, Recipe):
+                    _make(engine, way, report)
+                found[kind] = way.reference
+    return found
+
+
+def ensure_made(recipe: Recipe, report: Report) -> str:
+    """Have the image of a recipe on the engine whose base is there. Raises RecipeError, InstallTreeError."""
+    engine = client()
+    if not _present(engine, recipe.reference):
+        with _one_process_at_a_time(report):
+            _make(engine, recipe, report)
+    return recipe.reference
+
+
+def ensure_reference(reference: str, report: Report) -> str:
+    """Have the image that a topology names itself on the engine. Raises ImageUnavailableError."""
+    engine = client()
+    if not _present(engine, reference):
+        try:
+            Registries(engine).pull(reference, report)
+        except RegistryError as error:
+            raise ImageUnavailableError(
+                f"the image is not on the Docker engine, and {error}; "
+                "build it there, load it with `docker load`, or correct its name in the topology"
+            ) from error
+    return reference
+
+
+def _those_there(engine: docker.DockerClient, kinds: Iterable[str]) -> dict[str, str]:
+    return {kind: reference for kind in kinds if (reference := _find(engine, kind))}
+
+
+def _find(engine: docker.DockerClient, kind: str) -> str | None:
+    return next((way.reference for way in ways(kind) if _present(engine, way.reference)), None)
+
+
+def _present(engine: docker.DockerClient, reference: str) -> bool:
+    try:
+        engine.images.get(reference)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _settle(engine: docker.DockerClient, registries: Registries, kind: str, report: Report) -> Official | Recipe:
+    """The best way that works. What it wants of a registry is pulled, nothing is made yet."""
+    problems = []
+    # A base that is there comes before one to be pulled: no registry is asked because a line of source has changed.
+    for way in sorted(ways(kind), key=lambda way: isinstance(way, Recipe) and not _base_is_there(engine, way)):
+        official = way if isinstance(way, Official) else way.official
+        try:
+            if official and not _present(engine, official.reference):
+                registries.pull(official.reference, report)
+            if isinstance(way, Official) or (obstacle := _obstacle(engine, way)) is None:
+                return way
+            problems.append(obstacle)
+        except RegistryError as error:
+            report(f"{kind}: {error}")
+            problems.append(str(error))
+    raise ImageUnavailableError(f"there is no image for {kind} ({'; '.join(problems)}); {remedy(kind)}")
+
+
+def _base_is_there(engine: docker.DockerClient, recipe: Recipe) -> bool:
+    return recipe.base is None or _present(engine, recipe.base.reference)
+
+
+def _obstacle(engine: docker.DockerClient, recipe: Recipe) -> str | None:
+    """Why this machine cannot make an image, as far as that shows at once."""
+    if _base_is_there(engine, recipe):
+        return None
+    if recipe.official:
+        return f"{recipe.official.reference} is not there"
+    if os.getuid() == 0 and shutil.which("apt-get"):
+        return None
+    return "it can be made on Debian and Ubuntu only, by root"
+
+
+def _make(engine: docker.DockerClient, recipe: Recipe, report: Report) -> None:
+    """Make an image, and before it the one it builds upon."""
+    if _present(engine, recipe.reference):
+        return
+    if isinstance(recipe.base, Recipe):
+        _make(engine, recipe.base, report)
+    heartbeat = Heartbeat()
+    report(f"{recipe.kind}: making {recipe.reference} from {recipe.source}")
+    recipe.make(engine, report)
+    report(f"{recipe.kind}: made in {heartbeat.elapsed_seconds:.1f} s")
+
+
+@contextlib.contextmanager
+def _one_process_at_a_time(report: Report) -> Iterator[None]:
+    with (cache_folder() / "images.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("another process is making images; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

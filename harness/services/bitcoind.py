@@ -1,0 +1,171 @@
+"""The regtest chain: bitcoind over its RPC, and the testbed's own coins, held by bitcoinlib.
+
+bitcoind runs without a wallet. The first block pays to a key of ours; bitcoinlib signs what we spend. It is imported
+when a transaction is signed or read: that takes seconds, and makes folders.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from harness.errors import NodeError, TestbedError
+from harness.paths import cache_home
+
+if TYPE_CHECKING:
+    from bitcoinlib.keys import Key
+    from bitcoinlib.transactions import Transaction
+
+RPC_PORT = 18443
+RPC_USER = "testbed"
+COINBASE_MATURITY_BLOCKS = 100
+FEE_SAT = 10_000
+"""What the testbed pays for a transaction of its own: plenty for one with fifty outputs."""
+
+MINER_ADDRESS = "bcrt1q6m9l3p500nxv4485sjhf44vyffewtx3dnetmd2"
+"""Where every block of ours pays to: the address of `miner_key`."""
+RIVAL_ADDRESS = "bcrt1qlxv7ctvpy9v7agyae9fw9kf7m2jcl0qjs7msvx"
+"""Where the blocks of a reorganisation pay to, which so differ from those that they replace."""
+
+
+def miner_key() -> "Key":
+    """The key of the testbed's coins. It is no secret: regtest coins are worth nothing."""
+    _prepare_bitcoinlib()
+    from bitcoinlib.keys import Key
+
+    return Key(hashlib.sha256(b"testbed miner").digest(), network="regtest")
+
+
+def _prepare_bitcoinlib() -> None:
+    """Have it write its settings and its log, which it does when it is imported, into our cache."""
+    folder = cache_home() / "bitcoinlib"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TestbedError(
+            f"{folder} cannot be made: {error.strerror}. Set TESTBED_CACHE to a folder that you may write to"
+        ) from None
+    os.environ.setdefault("BCL_DATA_DIR", str(folder))
+
+
+class Chain:
+    """One bitcoind. Safe to use from several threads."""
+
+    def __init__(self, address: str, password: str) -> None:
+        self._url = f"http://{address}/"
+        self._authentication = httpx.BasicAuth(RPC_USER, password)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Any RPC of bitcoind; amounts in BTC are Decimal. Raises NodeError with its own words."""
+        request = {"method": method, "params": arguments, "id": 1}
+        try:
+            answer = httpx.post(self._url, json=request, auth=self._authentication, timeout=30, trust_env=False)
+            said = json.loads(answer.text, parse_float=Decimal)
+            error, result = said["error"], said["result"]
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as problem:
+            raise NodeError(f"bitcoind does not answer {method}: {problem}") from None
+        if error is not None:
+            raise NodeError(f"bitcoind refused {method}: {error['message']}")
+        return result
+
+    @property
+    def height_blocks(self) -> int:
+        """The height of the best block."""
+        return int(self.call("getblockcount"))
+
+    def mine(self, blocks: int = 1) -> int:
+        """Mine blocks at once and return the new height."""
+        self.call("generatetoaddress", blocks, MINER_ADDRESS)
+        return self.height_blocks
+
+    def reorganise(self, blocks: int) -> int:
+        """Have the last blocks replaced by others, one more than there were; the new height.
+
+        Their transactions are back in the mempool, and mined again.
+        """
+        self.call("invalidateblock", self.call("getblockhash", self.height_blocks - blocks + 1))
+        self.call("generatetoaddress", blocks + 1, RIVAL_ADDRESS)
+        return self.height_blocks
+
+    def mempool(self) -> list[str]:
+        """The ids of the transactions that wait to be mined."""
+        return list(self.call("getrawmempool"))
+
+    def transaction(self, txid: str, block_hash: str | None = None) -> "Transaction":
+        """A transaction of the mempool, or of the block that is named, decoded by bitcoinlib."""
+        _prepare_bitcoinlib()
+        from bitcoinlib.transactions import Transaction
+
+        raw = self.call("getrawtransaction", txid, False, *([block_hash] if block_hash else []))
+        # Strictly, bitcoinlib takes all that is in a witness for scripts, and preimages are none.
+        return Transaction.parse_hex(raw, strict=False, network="regtest")
+
+    def spender(self, txid: str, output: int, since_height: int) -> "Transaction | None":
+        """The transaction that spends this output, in the mempool or in a block from this height on; None: unspent."""
+        for candidate in self._transactions(since_height):
+            for spent in candidate.inputs:
+                if (spent.prev_txid.hex(), spent.output_n_int) == (txid, output):
+                    return candidate
+        return None
+
+    def _transactions(self, since_height: int) -> "Iterator[Transaction]":
+        for height in range(since_height, self.height_blocks + 1):
+            block_hash = self.call("getblockhash", height)
+            _, *others = self.call("getblock", block_hash)["tx"]  # the first one makes the coins
+            yield from (self.transaction(txid, block_hash) for txid in others)
+        yield from map(self.transaction, self.mempool())
+
+    def send(self, outputs_sat: list[tuple[str, int]]) -> str:
+        """Pay many addresses in one transaction from the testbed's coins; its id. It is not mined yet.
+
+        Raises NodeError if the testbed's mature coins do not suffice.
+        """
+        needed_sat = sum(sat for _, sat in outputs_sat) + FEE_SAT
+        coins = self._coins(needed_sat)
+        key = miner_key()
+        from bitcoinlib.transactions import Transaction
+
+        transaction = Transaction(network="regtest", witness_type="segwit")
+        for coin in coins:
+            transaction.add_input(
+                coin["txid"],
+                coin["vout"],
+                keys=key,
+                value=_sat(coin),
+                witness_type="segwit",
+                sequence=0xFFFFFFFD,
+            )
+        for address, sat in outputs_sat:
+            transaction.add_output(sat, address)
+        change_sat = sum(map(_sat, coins)) - needed_sat
+        if change_sat > 1_000:  # less is dust
+            transaction.add_output(change_sat, MINER_ADDRESS)
+        transaction.sign(key)
+        return str(self.call("sendrawtransaction", transaction.raw_hex()))
+
+    def _coins(self, needed_sat: int) -> list[Mapping[str, Any]]:
+        """Mature coins of ours, oldest first, enough for the amount."""
+        found = self.call("scantxoutset", "start", [f"addr({MINER_ADDRESS})"])
+        mature_height = found["height"] - COINBASE_MATURITY_BLOCKS + 1
+        spendable = sorted(
+            (coin for coin in found["unspents"] if not coin["coinbase"] or coin["height"] <= mature_height),
+            key=lambda coin: int(coin["height"]),
+        )
+        chosen: list[Mapping[str, Any]] = []
+        for coin in spendable:
+            if sum(map(_sat, chosen)) >= needed_sat:
+                break
+            chosen.append(coin)
+        if sum(map(_sat, chosen)) < needed_sat:
+            raise NodeError(
+                f"the testbed needs {needed_sat} sat and has {sum(map(_sat, chosen))} sat mature: mine first"
+            )
+        return chosen
+
+
+def _sat(coin: Mapping[str, Any]) -> int:
+    return int(coin["amount"] * 100_000_000)

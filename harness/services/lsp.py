@@ -1,0 +1,129 @@
+"""The LSP's component in the testbed: a container beside its node, as an LSP would install it in production."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from asyncpay.engine.lsp.policy import LspPolicy
+from harness import toml
+from harness.engines.base import Engine, EngineError, json_lines
+from harness.errors import NodeError
+from harness.nodes.base import Node, volume
+from harness.topology import COMPONENT_SUFFIX, ComponentSpec
+from harness.waits import Predicate
+
+NODE_DIR = "/node"
+"""The node's own folder, read-only, if it shares that."""
+DATA_DIR = "/data"
+CONFIG = "/etc/asyncpay/lsp.toml"
+CA_FILE = "/etc/asyncpay/ca.pem"
+CLI = ("asyncpay", "lsp")
+"""The component's command line, ready for arguments, inside its container."""
+CONFIG_VARIABLE = "ASYNCPAY_LSP_CONFIG"
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+"""Where Docker may have put the testbed, and so the webhooks of its phones."""
+
+
+def service_name(node: str) -> str:
+    """The compose service, container and volume of the component beside this node."""
+    return node + COMPONENT_SUFFIX
+
+
+def service(node: str, spec: ComponentSpec, image: str, of_node: type[Node], sockets: Path) -> dict[str, Any]:
+    """The component's compose service. It may start before its node answers, and outlives the node's restarts."""
+    name = service_name(node)
+    return {
+        "image": image,
+        "entrypoint": [*CLI, "--config", CONFIG],
+        "command": list(spec.args),
+        "depends_on": [node],
+        "configs": [{"source": source, "target": target} for source, (target, _) in files(node, spec, of_node).items()],
+        "environment": {CONFIG_VARIABLE: CONFIG},  # for whoever calls the command line by hand
+        "volumes": [of_node.shared(node, NODE_DIR, sockets), volume(name, DATA_DIR)],
+        "restart": "no",  # tests kill it and look at what is left
+        "stop_grace_period": "10s",
+        "healthcheck": {"test": ["CMD", *CLI, "health", "--config", CONFIG], "interval": "30s", "timeout": "10s"},
+    }
+
+
+def files(node: str, spec: ComponentSpec, of_node: type[Node]) -> dict[str, tuple[str, str]]:
+    """The files that the component is given: path and content, by the name of their compose config."""
+    name = service_name(node)
+    found = {name: (CONFIG, configuration(node, spec, of_node))}
+    return found if spec.ca is None else found | {f"{name}-ca": (CA_FILE, spec.ca)}
+
+
+def configuration(node: str, spec: ComponentSpec, of_node: type[Node]) -> str:
+    """The component's TOML file; of the policy only what differs from the defaults."""
+    defaults = asdict(LspPolicy())
+    trusted = {} if spec.ca is None else {"ca_file": CA_FILE}
+    sections: dict[str, dict[str, Any]] = {
+        "node": of_node.access(node, NODE_DIR),
+        "store": {"path": f"{DATA_DIR}/lsp.sqlite"},
+        "webhooks": {"allowed_networks": PRIVATE_NETWORKS, **trusted},
+        "policy": {name: value for name, value in asdict(spec.policy).items() if value != defaults[name]},
+    }
+    return toml.render(sections)
+
+
+class Lsp:
+    """One component. Calls raise NodeError if it does not answer, EngineError if its container cannot do as told."""
+
+    def __init__(self, node: str, engine: Engine) -> None:
+        self.node = node
+        self.name = service_name(node)
+        self._engine = engine
+
+    def status(self) -> dict[str, Any]:
+        """What `asyncpay lsp status --json` tells."""
+        try:
+            said = self._engine.output(self.name, [*CLI, "status", "--json", "--config", CONFIG])
+        except EngineError as error:
+            raise NodeError(str(error)) from None
+        try:
+            status: dict[str, Any] = json.loads(said.stdout)
+        except ValueError:
+            raise NodeError(f"{self.name} does not tell its status: {said.stderr.strip() or said.stdout!r}") from None
+        return status
+
+    def missing_to_be_attached(self) -> str | None:
+        """None once it has its node, otherwise its last error. Until then the node forwards no HTLC."""
+        status = self.status()
+        if status["node"]["attached"]:
+            return None
+        last = next((f"{error['what']}: {error['because']}" for error in reversed(status["last_errors"])), "no error")
+        return f"{self.name} is not attached to {self.node} ({last})"
+
+    def events(self) -> list[dict[str, Any]]:
+        """What it has written since its container was made, oldest first; a line cut short by SIGKILL is left out."""
+        return json_lines(self._engine.logs(self.name, stderr=False))
+
+    def stop(self) -> None:
+        """SIGTERM, and return when it is gone."""
+        self._engine.stop(self.name)
+
+    def kill(self) -> None:
+        """SIGKILL, and return when it is gone."""
+        self._engine.kill(self.name)
+
+    def start(self) -> None:
+        """Start it again, with the store as it was left. It is not attached yet (`waits.interceptor_attached`)."""
+        self._engine.start(self.name)
+
+
+def interceptor_attached(lsp: Lsp) -> Predicate:
+    """The LSP's component has its node, which forwards HTLCs from now on."""
+    return Predicate("interceptor_attached", lsp.missing_to_be_attached)
+
+
+def htlcs_held(lsp: Lsp, parts: int) -> Predicate:
+    """The LSP holds exactly this many HTLCs under blocks: on offer by its node, and not answered."""
+
+    def missing() -> str | None:
+        held = sum(
+            part["on_offer"] and part["verdict"] is None for block in lsp.status()["blocks"] for part in block["parts"]
+        )
+        return None if held == parts else f"{lsp.name} holds {held} of {parts} HTLCs"
+
+    return Predicate("htlcs_held", missing)

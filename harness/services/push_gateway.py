@@ -1,0 +1,105 @@
+"""The push gateway of a testbed: a container that LSPs post notifications to, and that pushes them to phones."""
+
+import json
+import ssl
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import httpx
+
+from asyncpay.engine.lsp.records import Method
+from asyncpay.lsps.notifications import WEBHOOK_REGISTERED
+from harness.engines.base import Engine, EngineError
+from harness.errors import NodeError, TestbedError
+from harness.inside.push_records import CONFIG_VARIABLE, Behaviour, Config, Push
+from harness.nodes.base import volume
+from harness.services.tls import Authority
+
+NAME = "push"
+PORT = 443
+CONFIG, CERTIFICATE, DATA_DIR = "/etc/push/config.json", "/etc/push/server.pem", "/data"
+CALL_SECONDS = 10
+MAY_BE_SAID: dict[str, set[str]] = {WEBHOOK_REGISTERED: set()} | {
+    method.value: {"timeout"} if method is Method.EXPIRY_SOON else set() for method in Method
+}
+"""The methods, and the parameters that each may have: `timeout` is a block height."""
+
+MOST_BLOCKS = 10_000_000
+"""A height beyond this is no height."""
+
+
+class PrivacyError(TestbedError):
+    """A push told more than why the phone is called; the message quotes it."""
+
+
+def service(image: str) -> dict[str, Any]:
+    """The gateway's compose service."""
+    return {
+        "image": image,
+        "entrypoint": ["python3", "-m", "harness.inside.push_gateway"],
+        "command": [],
+        "configs": [
+            {"source": NAME, "target": CONFIG},
+            {"source": f"{NAME}-certificate", "target": CERTIFICATE},
+        ],
+        "environment": {CONFIG_VARIABLE: CONFIG},
+        "volumes": [volume(NAME, DATA_DIR)],
+        "ports": [f"127.0.0.1::{PORT}"],
+        "stop_grace_period": "5s",
+    }
+
+
+def files(phones: Mapping[str, str], authority: Authority) -> dict[str, str]:
+    """What the gateway is configured with, by the name of the compose config. phones: host:port of each."""
+    urls = {name: f"http://{address}/push" for name, address in phones.items()}
+    config = Config(port=PORT, certificate=CERTIFICATE, state=f"{DATA_DIR}/state.json", phones=urls)
+    return {NAME: config.model_dump_json(indent=2), f"{NAME}-certificate": authority.server}
+
+
+class PushGateway:
+    """The running gateway. Every call raises NodeError if it does not answer or refuses."""
+
+    def __init__(self, engine: Engine, ca: str) -> None:
+        self._engine = engine
+        self._tls = ssl.create_default_context(cadata=ca)
+
+    def subscribe(self, phone: str, lsp_id: str) -> str:
+        """A webhook's URL for this phone, which its LSP (node id in hex) is to be given. A phone may have several."""
+        return f"https://{NAME}/{self._call('POST', 'subscriptions', {'phone': phone, 'lsp': lsp_id})['token']}"
+
+    def pushes(self, phone: str | None = None) -> list[Push]:
+        """All that LSPs posted so far, oldest first; for one phone alone if it is named."""
+        seen = [Push.model_validate(push) for push in self._call("GET", "pushes")]
+        return [push for push in seen if phone in (None, push.phone)]
+
+    def answer(self, behaviour: Behaviour) -> None:
+        """How LSPs are answered from now on: normally, or as a broken gateway would."""
+        self._call("POST", "behaviour", {"answer": behaviour.value})
+
+    def _call(self, verb: str, path: str, body: Any = None) -> Any:
+        try:
+            url = f"https://{self._engine.address(NAME, PORT)}/{path}"
+            answer = httpx.request(verb, url, json=body, verify=self._tls, timeout=CALL_SECONDS, trust_env=False)
+            answer.raise_for_status()
+            return answer.json()
+        except httpx.HTTPStatusError as error:
+            raise NodeError(f"the push gateway refuses {verb} /{path}: {error.response.text}") from None
+        except (httpx.HTTPError, EngineError) as error:
+            raise NodeError(f"the push gateway does not answer: {error}") from None
+
+
+def check_privacy(pushes: Iterable[Push]) -> None:
+    """Make sure that no push tells a hash, an amount or a node id, nor anything else but why the phone is called.
+
+    Raises PrivacyError.
+    """
+    for push in pushes:
+        try:
+            said = json.loads(push.body)
+            method, params = said["method"], said["params"]
+            harmless = said.keys() == {"jsonrpc", "method", "params"} and params.keys() <= MAY_BE_SAID[method]
+            harmless = harmless and all(0 <= height < MOST_BLOCKS for height in params.values())
+        except (ValueError, LookupError, TypeError, AttributeError):
+            harmless = False
+        if not harmless:
+            raise PrivacyError(f"a push to {push.phone} says more than why it is called: {push.body}")

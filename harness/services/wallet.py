@@ -1,0 +1,110 @@
+"""A phone's wallet, told by its own command line inside the phone what to do.
+
+What waits ask again and again, a question's answer, comes through the phone's init: the command line is a process
+for each call.
+"""
+
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from harness.engines.base import Engine, EngineError
+from harness.errors import NodeError
+from harness.services.phone_container import WALLET, WALLET_CLI, PhoneContainer
+from harness.waits import Predicate
+
+HANDED_OVER, SETTLED, FAILED = "handed over", "settled", "failed"
+"""The states of a payment in which `pay` ends."""
+
+Plain = dict[str, Any]
+
+
+class WalletError(NodeError):
+    """The wallet refuses, or does not answer; the message holds its own words."""
+
+
+class Wallet:
+    """One phone's wallet. Calls raise WalletError, also while the phone sleeps."""
+
+    def __init__(self, container: PhoneContainer, engine: Engine) -> None:
+        self.phone = container.name
+        self._container = container
+        self._engine = engine
+
+    def call(self, command: str, *arguments: str) -> Any:
+        """What a command says with --json. A payment that fails is an answer, not an error."""
+        try:
+            said = self._engine.output(self.phone, [*WALLET_CLI, command, "--json", *arguments])
+        except EngineError as error:
+            raise WalletError(str(error)) from None
+        try:
+            return json.loads(said.stdout)
+        except ValueError:
+            raise WalletError(f"{self.phone}: {said.stderr.strip() or said.stdout!r}") from None
+
+    def _ask(self, verb: str) -> Plain:
+        """What the running wallet answers, and its command line prints with --json."""
+        try:
+            answer: Plain = self._container.ask(WALLET, verb)
+        except NodeError as error:
+            raise WalletError(str(error)) from None
+        return answer
+
+    def receive(self, amount_msat: int, *options: str) -> Plain:
+        """A new invoice: `invoice` (BOLT 11), `payment_hash`, `amount_msat`, `expires_at`."""
+        invoice: Plain = self.call("receive", f"{amount_msat}msat", *options)
+        return invoice
+
+    def pay(self, invoice: str, *options: str) -> Plain:
+        """Pay, and return when the phone may go offline (with --wait: when it is decided), or when it has failed."""
+        payment: Plain = self.call("pay", invoice, *options)
+        return payment
+
+    def paying(self, invoice: str, *options: str) -> "Future[Plain]":
+        """The same without waiting."""
+        pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{self.phone} pays")
+        future = pool.submit(self.pay, invoice, *options)
+        pool.shutdown(wait=False)
+        return future
+
+    def payments(self) -> list[Plain]:
+        """What this wallet has paid or is paying, oldest first."""
+        sent: list[Plain] = self._ask("payments")["sent"]
+        return sent
+
+    def payment(self, payment_hash: str) -> Plain | None:
+        """One of them."""
+        return next((each for each in self.payments() if each["payment_hash"] == payment_hash), None)
+
+    def announced(self) -> list[Plain]:
+        """What payers have announced to this wallet."""
+        announced: list[Plain] = self._ask("payments")["announced"]
+        return announced
+
+    def cancel(self, payment_hash: str) -> Plain:
+        """Ask for a payment back."""
+        payment: Plain = self.call("cancel", payment_hash)
+        return payment
+
+    def status(self) -> Plain:
+        """Node, LSP, what is under way."""
+        return self._ask("status")
+
+    def has_payment(self, payment_hash: str, *states: str) -> Predicate:
+        """The payment is in one of these states."""
+
+        def missing() -> str | None:
+            payment = self.payment(payment_hash)
+            state = "unknown" if payment is None else payment["state"]
+            return None if state in states else f"payment {payment_hash} of {self.phone} is {state}"
+
+        return Predicate(f"payment_{'_or_'.join(states).replace(' ', '_')}", missing)
+
+    def ready(self) -> Predicate:
+        """The wallet runs, and its node's channel with the LSP is usable."""
+
+        def missing() -> str | None:
+            status = self.status()
+            return None if status["lsp"]["channel_usable"] else f"{self.phone}: {status['lsp']}"
+
+        return Predicate("wallet_ready", missing)

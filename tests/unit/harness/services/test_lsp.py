@@ -1,0 +1,104 @@
+"""The component beside a node: its configuration, and what the harness reads out of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncpay import config
+from asyncpay.engine.lsp.policy import LspPolicy
+from harness.engines.base import EngineError, Output
+from harness.errors import NodeError
+from harness.nodes import ClnNode, LndNode
+from harness.services import lsp
+from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
+from harness.topology import ComponentSpec
+from harness.waits import WaitTimeoutError, wait_for
+from tests.unit.harness.played_engine import PlayedEngine, Service
+
+
+class Answering(PlayedEngine):
+    """An engine in which a command prints what it is told to, or nothing runs."""
+
+    def __init__(self, said: Output | None) -> None:
+        super().__init__({"LSP-lsp": Service()})
+        self.said = said
+
+    def output(self, service: str, command: Any) -> Output:
+        assert service == "LSP-lsp"
+        if self.said is None:
+            raise EngineError("LSP-lsp cannot run that: the container is not running")
+        return self.said
+
+
+def telling(**status: Any) -> Lsp:
+    return Lsp("LSP", Answering(Output(json.dumps(status), "")))
+
+
+def part(**differences: Any) -> dict[str, Any]:
+    return {"on_offer": True, "verdict": None} | differences
+
+
+def missing(predicate: Any) -> str:
+    with pytest.raises(WaitTimeoutError) as caught:
+        wait_for(predicate, timeout_seconds=0.01, interval_seconds=0.001)
+    return str(caught.value)
+
+
+def test_the_configuration_is_what_asyncpay_reads(tmp_path: Path) -> None:
+    policy = LspPolicy(max_holds=3, wake_timeout_seconds=1.5)
+    (tmp_path / "lsp.toml").write_text(
+        lsp.configuration("LSP_a", ComponentSpec(policy=policy, ca="a certificate"), LndNode), encoding="utf-8"
+    )
+    read = config.load(tmp_path / "lsp.toml", config.LspConfig)
+    assert read.policy == policy
+    assert read.webhooks.ca_file == Path(lsp.CA_FILE)
+    assert isinstance(read.node, config.LndConfig)
+    assert read.node.address == "LSP_a:10009"
+    assert (read.node.macaroon, read.node.tls_certificate) == (Path("/node/admin.macaroon"), Path("/node/tls.cert"))
+    assert read.store.path.parent == Path("/data")
+
+
+def test_beside_core_lightning_it_is_the_socket_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lsp.toml").write_text(lsp.configuration("LSP_a", ComponentSpec(), ClnNode), encoding="utf-8")
+    read = config.load(tmp_path / "lsp.toml", config.LspConfig)
+    assert isinstance(read.node, config.ClnConfig)
+    folder = ClnNode.shared("LSP_a", lsp.NODE_DIR, Path("/sockets/LSP_a"))
+    assert folder["source"] == "/sockets/LSP_a"
+    assert str(read.node.rpc_file.parent) == folder["target"]
+
+
+def test_limits_left_alone_are_left_to_the_component() -> None:
+    assert lsp.configuration("LSP_a", ComponentSpec(policy=LspPolicy(max_holds=3)), LndNode).endswith(
+        "[policy]\nmax_holds = 3\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        pytest.param(None, "container is not running", id="container away"),
+        pytest.param(Output("", "error: no LSP answers at /data/x"), "error: no LSP answers", id="component away"),
+    ],
+)
+def test_a_component_that_does_not_answer_is_something_to_wait_for(said: Output | None, complaint: str) -> None:
+    component = Lsp("LSP", Answering(said))
+    with pytest.raises(NodeError, match=complaint):
+        component.status()
+    assert complaint in missing(interceptor_attached(component))
+
+
+def test_attached() -> None:
+    wait_for(interceptor_attached(telling(node={"attached": True}, last_errors=[])))
+    errors = [{"what": "the node is away", "because": because} for because in ("refused", "it starts")]
+    seen = missing(interceptor_attached(telling(node={"attached": False}, last_errors=errors)))
+    assert seen.endswith("LSP-lsp is not attached to LSP (the node is away: it starts)")
+
+
+def test_held_are_those_on_offer_without_an_answer() -> None:
+    answered, away = part(verdict="resume"), part(on_offer=False)
+    component = telling(blocks=[{"parts": [part(), answered]}, {"parts": [part(), away]}, {"parts": []}])
+    wait_for(htlcs_held(component, 2))
+    assert "LSP-lsp holds 2 of 3 HTLCs" in missing(htlcs_held(component, 3))
+    assert "LSP-lsp holds 2 of 1 HTLCs" in missing(htlcs_held(component, 1))
