@@ -248,7 +248,6 @@ class ClockJumps:
         process = sim.processes[self.process]
         if process.clock_error:
             return
-        sim.clocks_jumped = True
         process.set_clock(self.by_seconds)
         sim.kernel.call_later(self.lasting_seconds, lambda: process.set_clock(0.0))
 

@@ -49,10 +49,11 @@ MUTANTS = (
         "height > block.release_by_height + 1",
     ),
     Mutant(
-        "hold past hold_until by some seconds",
+        "hold past hold_until by a second",
         f"{LSP}.deadlines",
         "    if turn.state.unix.surely_past(block.hold_until):\n        return Trigger.DEADLINE",
-        "    if turn.state.unix.surely_past(block.hold_until + 5):\n        return Trigger.DEADLINE",
+        "    if turn.state.unix.surely_past(block.hold_until + 1):\n        return Trigger.DEADLINE",
+        also=(("unix.past_at(block.hold_until)", "unix.past_at(block.hold_until + 1)"),),
     ),
     Mutant(
         "believe every reading of the clock",

@@ -19,7 +19,7 @@ class Phone:
         self.node, self.wallet = node, wallet
         self.name = node.name
         self.wakes_after, self.stays = wakes_after, stays
-        self.notified_too_soon: list[str] = []
+        self.notified_too_soon: list[tuple[str, float, float]] = []
         self._pushed_at: dict[str, float] = {}
         self._kernel: Kernel = node.kernel
         self._visit = Lifetime()
@@ -70,7 +70,7 @@ class Phone:
         before = self._pushed_at.get(method, -COOLDOWN_SECONDS)
         seen_since = any(each.changed_at >= before for each in self.node.connections.values())
         if self._kernel.now < before + COOLDOWN_SECONDS - 0.1 and not seen_since:
-            self.notified_too_soon.append(method)
+            self.notified_too_soon.append((method, before, self._kernel.now))
             self._kernel.changed()
         self._pushed_at[method] = self._kernel.now
         self._kernel.call_later(PUSH_SECONDS, lambda: self._arrive(method, report))

@@ -6,6 +6,7 @@ little later and each for itself, as the tasks of the real performers are: so a 
 after any of them.
 """
 
+import math
 import shutil
 import tempfile
 from collections import defaultdict, deque
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from asyncpay.engine.core import Detached, Put, Tick, Transition
+from asyncpay.engine.core import ClockRead, Detached, Put, Tick, Transition
 from asyncpay.node_events import NodeEvent
 from asyncpay.service.common.clock import SteadyClock
 from asyncpay.store import Store
@@ -79,6 +80,8 @@ class Process:
     """Life and death of one process beside one node. Subclasses say what runs in it, and how effects are performed.
 
     stored: the disk's content, from the changes that went into it. lost: where a restart found anything else.
+    clock_read: what the engine was told of Unix time, last. started_in_jump: the system's clock showed another time at
+    the last start. clock_leapt_at: the last start at which it was ahead, so that the engine's time leapt.
     """
 
     def __init__(self, name: str, node: SimNode, disk: Disk, store: type[Store[Any]]) -> None:
@@ -87,6 +90,9 @@ class Process:
         self.running = False
         self.clock_error = 0.0
         self.clock = clock_beside(self, None)
+        self.clock_read = ClockRead(0, 0)
+        self.started_in_jump = False
+        self.clock_leapt_at = -math.inf
         self.lifetime = Lifetime()
         self.stirred_at = 0.0
         self.stored: dict[tuple[type, Any], Any] = {}
@@ -148,7 +154,14 @@ class Process:
                 kind = key[0].__name__
                 self.lost.append(f"{who} {here.get(key) or f'no such {kind}'}; stored was {self.stored.get(key)}")
 
-    # --- lifetime ---
+    # --- time ---
+
+    @property
+    def earliest_unix(self) -> float:
+        """The earliest Unix time that it can be, as the engine was told."""
+        return self.clock.now() + self.clock_read.earliest_offset_seconds
+
+    # --- starting and stopping ---
 
     def start(self) -> None:
         """Begin from what is stored."""
@@ -159,6 +172,9 @@ class Process:
         self._compare(f"the store of {self.name} gives back", records)
         self._begin(records)
         self.clock = clock_beside(self, self._stored_time())
+        self.clock_read, self.started_in_jump = ClockRead(0, 0), bool(self.clock_error)
+        if self.clock_error > 0:
+            self.clock_leapt_at = self.kernel.now
         self._look_for_node()
 
     def kill(self) -> None:
@@ -219,6 +235,7 @@ class Process:
         batch = list(self._inbox)
         self._inbox.clear()
         if (read := self.clock.read()) is not None:
+            self.clock_read = read
             batch.insert(0, read)
         steps = []
         for event in batch:

@@ -70,12 +70,11 @@ class Simulation:
         self.preimage: bytes = PREIMAGE
         self.colluders: Colluders | None = None
         self.plugin_died: set[HtlcKey] = set()
-        self.released_at: dict[bytes, tuple[int, float]] = {}
+        self.released_at: dict[bytes, int] = {}
         self.ended_at: dict[bytes, float] = {}
         self.cancelled = False
         self.checked_handover = False
         self.closed_channel = False
-        self.clocks_jumped = False
         self._has_left = False
         self._build_nodes(setup)
         self._build_processes(setup)
@@ -169,6 +168,7 @@ class Simulation:
         self.phone_a = phone(self.a, setup.payer_wakes_after, 60.0)
         self.phone_b = phone(self.b, setup.payee_wakes_after, setup.payee_stays)
         self.phones = {self.a.id: self.phone_a, self.b.id: self.phone_b}
+        self.lsp_of = {self.a.name: self.lsp_a, self.b.name: self.lsp_b}
         self.phone_a.wallet.on_payment = self._payer_leaves
         self.attacker = Attacker(self.c, self.lsp_a_node, messenger, HASH)
         self.processes = {"LSP_a": self.lsp_a, "LSP_b": self.lsp_b}
