@@ -2,12 +2,12 @@
 
 from typing import ClassVar
 
-from asyncpay.engine.lsp.records import Attempt, Block, Call, Delivered, Htlc, Letter, Record, Webhook
+from asyncpay.engine.lsp.records import Attempt, Block, Delivered, Htlc, PushAttempt, Record, StoredMessage, Webhook
 from asyncpay.store.database import Store, Table
 
 
 class LspStore(Store[Record]):
-    """What asyncpay.engine.lsp keeps; letters and memories of them are loaded in order."""
+    """What asyncpay.engine.lsp keeps; messages and memories of them are loaded in order."""
 
     owner = "LSP"
     application_id = 0x41504159  # "APAY"
@@ -21,8 +21,8 @@ class LspStore(Store[Record]):
         Block: Table(Block, "blocks", ["unblock_hash"], "hold_until"),
         Htlc: Table(Htlc, "htlcs", ["channel_id", "htlc_id"], "offered_at"),
         Attempt: Table(Attempt, "attempts", ["payment_hash"], "payment_hash"),
-        Letter: Table(Letter, "letters", ["client", "letter_id"], "number"),
-        Delivered: Table(Delivered, "delivered", ["client", "letter_id"], "delivered_at"),
-        Call: Table(Call, "calls", ["client", "method"], "method"),
+        StoredMessage: Table(StoredMessage, "stored_messages", ["client", "message_id"], "number"),
+        Delivered: Table(Delivered, "delivered", ["client", "message_id"], "delivered_at"),
+        PushAttempt: Table(PushAttempt, "push_attempts", ["client", "method"], "method"),
         Webhook: Table(Webhook, "webhooks", ["client", "app_name"], "app_name"),
     }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from asyncpay.engine.lsp.records import Delivered, Htlc, Letter
+from asyncpay.engine.lsp.records import Delivered, Htlc, StoredMessage
 from asyncpay.lightning import HtlcKey, NodeId, Verdict
 from asyncpay.wire.blinding import HopData
 from asyncpay.wire.messages import (
@@ -205,7 +205,7 @@ class FairShare:
     def __init__(self, sim: "Simulation") -> None:
         self._sim = sim
         self.turned_away: list[str] = []
-        self._letters: dict[bytes, NodeId] = {}
+        self._messages: dict[bytes, NodeId] = {}
 
     def answered(self, lsp: "LspProcess", key: HtlcKey, verdict: Verdict) -> None:
         """The payee's LSP answers an HTLC; the payee being away, an honest one should have waited."""
@@ -230,14 +230,14 @@ class FairShare:
     def pushed_out(self) -> Iterator[str]:
         """Messages that had to go for guests' while their own source had fewer in the mailbox."""
         lsp, client = self._sim.lsp_b, self._sim.b.id
-        here = {each.letter_id: each.source for each in lsp.records(Letter) if each.client == client}
+        here = {each.message_id: each.source for each in lsp.records(StoredMessage) if each.client == client}
         channels = {peer for peer, each in lsp.node.connections.items() if not all(one.closed for one in each.channels)}
         share = Counter(source if source in channels else None for source in here.values())
-        for letter_id, source in self._letters.items():
-            gone = letter_id not in here and lsp.record(Delivered, (client, letter_id)) is None
+        for message_id, source in self._messages.items():
+            gone = message_id not in here and lsp.record(Delivered, (client, message_id)) is None
             if gone and source in channels and share[source] + 1 < share[None]:
                 yield "guests without a channel have pushed a message out of B's mailbox"
-        self._letters = here
+        self._messages = here
 
 
 def _sender(htlc: SimHtlc) -> object:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from asyncpay.engine.lsp.records import Block, Htlc, Letter
+from asyncpay.engine.lsp.records import Block, Htlc, StoredMessage
 from asyncpay.engine.lsp.stages import Stage, Trigger
 from asyncpay.engine.payer.stages import Stage as PayerStage
 from asyncpay.lightning import HtlcKey, Verdict
@@ -240,9 +240,9 @@ def all_is_bounded(sim: "Simulation") -> Iterator[str]:
     """Mailboxes and pushes."""
     for lsp in sim.lsps:
         for client in (sim.a.id, sim.b.id, sim.c.id):
-            letters = [each for each in lsp.records(Letter) if each.client == client]
-            if len(letters) > lsp.policy.mailbox_messages:
-                yield f"{lsp.name} keeps {len(letters)} messages for one client"
+            messages = [each for each in lsp.records(StoredMessage) if each.client == client]
+            if len(messages) > lsp.policy.mailbox_messages:
+                yield f"{lsp.name} keeps {len(messages)} messages for one client"
     for phone in sim.phones.values():
         for method, before, now in phone.notified_too_soon:
             if not before < sim.lsp_of[phone.name].clock_leapt_at <= now:

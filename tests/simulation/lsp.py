@@ -74,8 +74,8 @@ class LspProcess(Process):
 
     def _known(self) -> Iterable[Any]:
         tables = self._engine.state.tables
-        first: list[Any] = [tables.blocks, tables.htlcs, tables.attempts, tables.letters]
-        for table in (*first, tables.delivered, tables.calls, tables.webhooks):
+        first: list[Any] = [tables.blocks, tables.htlcs, tables.attempts, tables.messages]
+        for table in (*first, tables.delivered, tables.push_attempts, tables.webhooks):
             yield from table.values()
 
     def _cells(self, event: Any) -> Iterable[Cell]:
@@ -157,7 +157,7 @@ class LspProcess(Process):
     def _deliver(self, effect: do.Deliver) -> None:
         there = self.node.running and self.node.relay.handle(self.node.id, effect.message) is None
         delivery = on.Delivery.DONE if there else on.Delivery.NOT_CONNECTED
-        self.enqueue(on.DeliveryReported(effect.client, effect.letter_id, delivery))
+        self.enqueue(on.DeliveryReported(effect.client, effect.message_id, delivery))
 
     def _relay(self, effect: do.Relay) -> None:
         if not self.node.running:

@@ -121,7 +121,7 @@ MUTANTS = (
     Mutant(
         "drop a message when its client is away",
         f"{LSP}.mailbox",
-        "    turn.put(letter)\n",
+        "    turn.put(message)\n",
         "",
     ),
     Mutant(
@@ -240,8 +240,8 @@ MUTANTS = (
     Mutant(
         "count every connection as a source of its own",
         f"{LSP}.mailbox",
-        "[letter.source if channels.has(letter.source) else None for letter in letters]",
-        "[letter.source for letter in letters]",
+        "[message.source if channels.has(message.source) else None for message in messages]",
+        "[message.source for message in messages]",
     ),
     Mutant(
         "pay along any route (node adapter)",

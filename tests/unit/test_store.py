@@ -22,13 +22,13 @@ from asyncpay.engine.lsp.records import (
     Attempt,
     AttemptState,
     Block,
-    Call,
     Delivered,
     Htlc,
-    Letter,
     Method,
     Outcome,
+    PushAttempt,
     Record,
+    StoredMessage,
     Webhook,
 )
 from asyncpay.engine.lsp.stages import Stage
@@ -101,17 +101,17 @@ records: st.SearchStrategy[Record] = st.one_of(
         state=st.sampled_from(AttemptState),
     ),
     st.builds(
-        Letter,
+        StoredMessage,
         client=NODE,
-        letter_id=HASH,
+        message_id=HASH,
         number=st.integers(0, 2**40),
         source=NODE,
         message=st.builds(OnionMessage, NODE, st.binary()),
         arrived_at=TIME,
     ),
-    st.builds(Delivered, client=NODE, letter_id=HASH, delivered_at=TIME, pushed_at=TIME),
+    st.builds(Delivered, client=NODE, message_id=HASH, delivered_at=TIME, pushed_at=TIME),
     st.builds(
-        Call,
+        PushAttempt,
         client=NODE,
         method=st.sampled_from(Method),
         tries=st.integers(0, 8),
@@ -122,10 +122,10 @@ records: st.SearchStrategy[Record] = st.one_of(
 )
 
 
-def letter(number: int) -> Letter:
-    return Letter(
+def stored_message(number: int) -> StoredMessage:
+    return StoredMessage(
         client=b"c" * 33,
-        letter_id=bytes([255 - number]) * 32,
+        message_id=bytes([255 - number]) * 32,
         number=number,
         source=b"s" * 33,
         message=OnionMessage(b"p" * 33, bytes(1366)),
@@ -151,46 +151,54 @@ def test_every_record_comes_back_as_it_went_in(tmp_path_factory: pytest.TempPath
     }
 
 
-def test_letters_come_back_in_order(path: Path) -> None:
+def test_stored_messages_come_back_in_order(path: Path) -> None:
     with LspStore(path) as store:
-        store.commit([Put(letter(number)) for number in (3, 1, 2)])
-        store.commit([Put(replace(letter(1), arrived_at=9.0))])
-        assert [record.number for record in store.load() if isinstance(record, Letter)] == [1, 2, 3]
+        store.commit([Put(stored_message(number)) for number in (3, 1, 2)])
+        store.commit([Put(replace(stored_message(1), arrived_at=9.0))])
+        assert [record.number for record in store.load() if isinstance(record, StoredMessage)] == [1, 2, 3]
 
 
 def test_the_last_change_of_a_record_counts(path: Path) -> None:
     with LspStore(path) as store:
-        store.commit([Put(letter(1)), Drop(letter(1)), Put(letter(2)), Put(letter(1)), Drop(letter(2))])
-        assert list(store.load()) == [letter(1)]
+        store.commit(
+            [
+                Put(stored_message(1)),
+                Drop(stored_message(1)),
+                Put(stored_message(2)),
+                Put(stored_message(1)),
+                Drop(stored_message(2)),
+            ]
+        )
+        assert list(store.load()) == [stored_message(1)]
 
 
 def test_what_is_not_there_can_be_dropped(path: Path) -> None:
     with LspStore(path) as store:
-        store.commit([Drop(letter(1))])
+        store.commit([Drop(stored_message(1))])
         assert list(store.load()) == []
 
 
 def test_a_step_is_stored_whole_or_not_at_all(path: Path) -> None:
-    unstorable: list[Change[Record]] = [Put(letter(1)), Put(replace(letter(2), number=2**70))]
+    unstorable: list[Change[Record]] = [Put(stored_message(1)), Put(replace(stored_message(2), number=2**70))]
     with LspStore(path) as store:
         with pytest.raises(UnstorableError):
             store.commit(unstorable)
         assert list(store.load()) == []
-        store.commit([Put(letter(3))])
+        store.commit([Put(stored_message(3))])
     with LspStore(path) as store:
-        assert list(store.load()) == [letter(3)]
+        assert list(store.load()) == [stored_message(3)]
 
 
 def test_a_full_disk_is_told_and_leaves_the_file_usable(path: Path) -> None:
     with LspStore(path) as store:
-        store.commit([Put(letter(1))])
+        store.commit([Put(stored_message(1))])
         (pages,) = store._database.execute("PRAGMA page_count").fetchone()
         store._database.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(StoreError, match=r"lsp\.sqlite.*full.*disk space"):
-            store.commit([Put(letter(number)) for number in range(2, 100)])
-        assert list(store.load()) == [letter(1)]
+            store.commit([Put(stored_message(number)) for number in range(2, 100)])
+        assert list(store.load()) == [stored_message(1)]
         store._database.execute("PRAGMA max_page_count = 100000")
-        store.commit([Put(letter(2))])
+        store.commit([Put(stored_message(2))])
         assert len(list(store.load())) == 2
 
 
@@ -200,12 +208,12 @@ def test_committed_changes_survive_a_kill(path: Path) -> None:
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
-from test_store import letter
+from test_store import stored_message
 from asyncpay.engine.core import Put
 from asyncpay.store import LspStore
 store = LspStore(Path({str(path)!r}))
 for step in range(0, 200, 2):
-    store.commit([Put(letter(step)), Put(letter(step + 1))])
+    store.commit([Put(stored_message(step)), Put(stored_message(step + 1))])
     print(step, flush=True)
 """
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -214,7 +222,7 @@ for step in range(0, 200, 2):
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     with LspStore(path) as store:
-        numbers = {record.number for record in store.load() if isinstance(record, Letter)}
+        numbers = {record.number for record in store.load() if isinstance(record, StoredMessage)}
     assert set(reported) <= numbers
     assert {number ^ 1 for number in numbers} == numbers
 
@@ -231,12 +239,12 @@ def test_a_commit_is_on_disk_when_it_returns(path: Path) -> None:
 def test_an_old_file_is_migrated_step_by_step(path: Path) -> None:
     shipped = LspStore.shipped_migrations()
     with LspStore(path) as store:
-        store.commit([Put(letter(1))])
-    second = "ALTER TABLE letters ADD COLUMN colour TEXT; UPDATE letters SET colour = 'red';"
-    third = "ALTER TABLE letters RENAME COLUMN colour TO hue;"
+        store.commit([Put(stored_message(1))])
+    second = "ALTER TABLE stored_messages ADD COLUMN colour TEXT; UPDATE stored_messages SET colour = 'red';"
+    third = "ALTER TABLE stored_messages RENAME COLUMN colour TO hue;"
     with LspStore(path, [*shipped, second, third]) as store:
-        assert list(store.load()) == [letter(1)]
-        assert store._database.execute("SELECT hue FROM letters").fetchone() == ("red",)
+        assert list(store.load()) == [stored_message(1)]
+        assert store._database.execute("SELECT hue FROM stored_messages").fetchone() == ("red",)
         assert store._database.execute("PRAGMA user_version").fetchone() == (len(shipped) + 2,)
 
 
@@ -258,13 +266,50 @@ def test_held_htlcs_of_a_file_that_kept_them_by_names_are_kept(path: Path) -> No
     assert passed.gone
 
 
+def test_every_record_of_a_file_with_the_earlier_names_is_kept(path: Path) -> None:
+    """Written by asyncpay at commit 41f80d2, which called stored messages letters, and push attempts calls."""
+    shutil.copy(Path(__file__).parent / "stores" / "lsp-0002.sqlite", path)
+    a, b, s = b"\x02" * 33, b"\x03" * 33, b"\x04" * 33
+    with LspStore(path) as store:
+        kept = list(store.load())
+    assert [type(record) for record in kept] == [
+        Block, Htlc, Attempt, StoredMessage, StoredMessage, Delivered, PushAttempt, PushAttempt, Webhook
+    ]  # fmt: skip
+    assert kept[3:8] == [
+        StoredMessage(
+            client=b,
+            message_id=b"2" * 32,
+            number=0,
+            source=a,
+            message=OnionMessage(b"q" * 33, b"first"),
+            arrived_at=2.5,
+        ),
+        StoredMessage(
+            client=b,
+            message_id=b"1" * 32,
+            number=1,
+            source=s,
+            message=OnionMessage(b"p" * 33, b"second"),
+            arrived_at=3.5,
+        ),
+        Delivered(client=b, message_id=b"3" * 32, delivered_at=4.5, pushed_at=2.5),
+        PushAttempt(client=b, method=Method.ONION_MESSAGE, tries=3, last_at=4.5, next_at=None),
+        PushAttempt(client=b, method=Method.PAYMENT_INCOMING, tries=1, last_at=4.5, next_at=64.5),
+    ]
+    with LspStore(path) as store:
+        store.commit([Drop(kept[3]), Put(replace(kept[6], tries=4))])
+    with LspStore(path) as store:
+        again = list(store.load())
+    assert again == [*kept[:3], *kept[4:6], replace(kept[6], tries=4), *kept[7:]]
+
+
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
     with LspStore(path) as store:
-        store.commit([Put(letter(1))])
+        store.commit([Put(stored_message(1))])
     with pytest.raises(StoreError):
-        LspStore(path, [*LspStore.shipped_migrations(), "DROP TABLE letters; DROP TABLE nonsense;"])
+        LspStore(path, [*LspStore.shipped_migrations(), "DROP TABLE stored_messages; DROP TABLE nonsense;"])
     with LspStore(path) as store:
-        assert list(store.load()) == [letter(1)]
+        assert list(store.load()) == [stored_message(1)]
 
 
 def test_a_newer_file_is_refused(path: Path) -> None:
@@ -276,16 +321,16 @@ def test_a_newer_file_is_refused(path: Path) -> None:
 
 def test_a_commit_that_is_under_way_in_a_thread_is_waited_for_at_the_end(path: Path) -> None:
     """A component that is told to stop while it stores: without waiting SQLite takes the process down."""
-    letters = [Put(replace(letter(0), letter_id=number.to_bytes(32, "big"))) for number in range(5_000)]
+    messages = [Put(replace(stored_message(0), message_id=number.to_bytes(32, "big"))) for number in range(5_000)]
     began = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         with LspStore(path) as store:
             store._database.set_trace_callback(lambda _: began.set())
-            stored = pool.submit(store.commit, letters)
+            stored = pool.submit(store.commit, messages)
             began.wait()
         stored.result()
     with LspStore(path) as store:
-        assert len(list(store.load())) == len(letters)
+        assert len(list(store.load())) == len(messages)
 
 
 # --- files that cannot be used ---
@@ -294,7 +339,7 @@ def test_a_commit_that_is_under_way_in_a_thread_is_waited_for_at_the_end(path: P
 @pytest.mark.parametrize("damage", ["garbage", "cut", "holes"])
 def test_a_damaged_file_is_refused_with_advice(path: Path, damage: str) -> None:
     with LspStore(path) as store:
-        store.commit([Put(letter(number)) for number in range(100)])
+        store.commit([Put(stored_message(number)) for number in range(100)])
     data = bytearray(path.read_bytes())
     match damage:
         case "garbage":

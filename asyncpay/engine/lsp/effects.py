@@ -47,7 +47,7 @@ class Deliver:
     """Forward a stored onion message to its client, then report as DeliveryReported."""
 
     client: NodeId
-    letter_id: bytes
+    message_id: bytes
     message: OnionMessage
 
 

@@ -44,7 +44,7 @@ from asyncpay.lightning import Capabilities
 
 
 class Lsp:
-    """All decisions of one LSP. `records`: what the store holds, letters and memories of them in order.
+    """All decisions of one LSP. `records`: what the store holds, messages and memories of them in order.
 
     ValueError, saying what to set, if the policy cannot work with a node of these capabilities.
     """
@@ -54,8 +54,8 @@ class Lsp:
         self._policy = policy_
         self._capabilities = capabilities
         tables = Tables.load(records)
-        letters = max((letter.number for letter in tables.letters.values()), default=-1)
-        self.state = State(tables, newborn=tables.empty, next_letter=letters + 1)
+        messages = max((message.number for message in tables.messages.values()), default=-1)
+        self.state = State(tables, newborn=tables.empty, next_message=messages + 1)
         self.next_deadline = -math.inf
 
     @property

@@ -112,7 +112,7 @@ class DeliveryReported:
     """The answer to a Deliver."""
 
     client: NodeId
-    letter_id: bytes
+    message_id: bytes
     delivery: Delivery
 
 

@@ -12,14 +12,14 @@ from hashlib import sha256
 from asyncpay.engine.lsp import blocks, waking
 from asyncpay.engine.lsp.effects import Deliver
 from asyncpay.engine.lsp.events import Delivery, DeliveryReported
-from asyncpay.engine.lsp.records import Delivered, Letter, Method
+from asyncpay.engine.lsp.records import Delivered, Method, StoredMessage
 from asyncpay.engine.lsp.turn import Turn, Visit
 from asyncpay.lightning import NodeId
 from asyncpay.node_events import OnionInTransit
 from asyncpay.wire.onion import OnionMessage
 
 
-def letter_id(message: OnionMessage) -> bytes:
+def message_id(message: OnionMessage) -> bytes:
     """What makes two messages the same one, 32 bytes."""
     return sha256(message.path_key + message.packet).digest()
 
@@ -29,49 +29,49 @@ def receive(turn: Turn, event: OnionInTransit) -> None:
     client = event.next_node_id
     if not turn.tables.is_client(client) or (client in turn.state.online and not event.undelivered):
         return
-    name = letter_id(event.message)
-    if (client, name) in turn.tables.letters:
+    name = message_id(event.message)
+    if (client, name) in turn.tables.messages:
         if (client, name) in turn.tables.delivered:
-            _announce(turn, turn.tables.letters[client, name])
+            _announce(turn, turn.tables.messages[client, name])
         return
     if (client, name) in turn.tables.delivered and client in turn.state.visits:
         # The client is only seemingly there; do not go round in circles.
         turn.state.visits[client].next_at = turn.now + turn.policy.redeliver_seconds
-    letter = Letter(
+    message = StoredMessage(
         client=client,
-        letter_id=name,
-        number=turn.state.next_letter,
+        message_id=name,
+        number=turn.state.next_message,
         source=event.source,
         message=event.message,
         arrived_at=turn.now,
     )
-    turn.state.next_letter += 1
-    turn.put(letter)
+    turn.state.next_message += 1
+    turn.put(message)
     _make_room(turn, client)
-    if (client, name) in turn.tables.letters:
-        _announce(turn, letter)
+    if (client, name) in turn.tables.messages:
+        _announce(turn, message)
 
 
 def visit(turn: Turn, client: NodeId) -> None:
-    """The client has connected: its blocks' states first, then its letters."""
+    """The client has connected: its blocks' states first, then its messages."""
     going = Visit(next_at=turn.now)
     going.updates.extend(block.key for block in turn.tables.blocks_of(client) if blocks.untold(block))
     turn.state.visits[client] = going
 
 
 def reported(turn: Turn, event: DeliveryReported) -> None:
-    """A letter has gone out, or could not."""
+    """A message has gone out, or could not."""
     going = turn.state.visits.get(event.client)
-    if going is not None and going.delivering == event.letter_id:
+    if going is not None and going.delivering == event.message_id:
         going.delivering = None
         missed = event.delivery is Delivery.NOT_CONNECTED
         going.next_at = turn.now + (turn.policy.redeliver_seconds if missed else turn.policy.pace_seconds)
-    letter = turn.tables.letters.get((event.client, event.letter_id))
-    if letter is None or event.delivery is Delivery.NOT_CONNECTED:
+    message = turn.tables.messages.get((event.client, event.message_id))
+    if message is None or event.delivery is Delivery.NOT_CONNECTED:
         return
-    turn.drop(letter)
+    turn.drop(message)
     if event.delivery is Delivery.DONE:
-        _remember(turn, letter)
+        _remember(turn, message)
 
 
 def run(turn: Turn) -> None:
@@ -79,10 +79,10 @@ def run(turn: Turn) -> None:
     for client, going in turn.state.visits.items():
         if going.next_at <= turn.now and going.delivering is None:
             _next_piece(turn, client, going)
-    for letter in list(turn.tables.letters.values()):
-        if turn.now < letter.arrived_at + turn.policy.mailbox_seconds:
+    for message in list(turn.tables.messages.values()):
+        if turn.now < message.arrived_at + turn.policy.mailbox_seconds:
             break
-        turn.drop(letter)
+        turn.drop(message)
     for memory in list(turn.tables.delivered.values()):
         if turn.now < memory.delivered_at + turn.policy.delivered_seconds:
             break
@@ -91,50 +91,50 @@ def run(turn: Turn) -> None:
 
 def next_at(turn: Turn) -> float:
     """When `run` has something to do."""
-    letter = next(iter(turn.tables.letters.values()), None)
+    message = next(iter(turn.tables.messages.values()), None)
     memory = next(iter(turn.tables.delivered.values()), None)
     waiting = (
         going.next_at
         for client, going in turn.state.visits.items()
-        if going.delivering is None and (going.updates or turn.tables.has_letters(client))
+        if going.delivering is None and (going.updates or turn.tables.has_messages(client))
     )
     return min(
-        math.inf if letter is None else letter.arrived_at + turn.policy.mailbox_seconds,
+        math.inf if message is None else message.arrived_at + turn.policy.mailbox_seconds,
         math.inf if memory is None else memory.delivered_at + turn.policy.delivered_seconds,
         *waiting,
     )
 
 
 def _make_room(turn: Turn, client: NodeId) -> None:
-    """Over a limit, drop the oldest letter of the source that takes up most.
+    """Over a limit, drop the oldest message of the source that takes up most.
 
     Peers without a channel count as one source: a connection costs nothing, a channel does.
     """
     policy = turn.policy
     channels = turn.state.channels
     while True:
-        letters = turn.tables.letters_for(client)
-        if len(letters) > policy.mailbox_messages:
-            weights = [1] * len(letters)
-        elif sum(letter.size for letter in letters) > policy.mailbox_bytes:
-            weights = [letter.size for letter in letters]
+        messages = turn.tables.messages_for(client)
+        if len(messages) > policy.mailbox_messages:
+            weights = [1] * len(messages)
+        elif sum(message.size for message in messages) > policy.mailbox_bytes:
+            weights = [message.size for message in messages]
         else:
             return
-        sources = [letter.source if channels.has(letter.source) else None for letter in letters]
+        sources = [message.source if channels.has(message.source) else None for message in messages]
         shares: Counter[NodeId | None] = Counter()
         for source, weight in zip(sources, weights, strict=True):
             shares[source] += weight
         greediest = max(shares, key=shares.__getitem__)
-        turn.drop(letters[sources.index(greediest)])
+        turn.drop(messages[sources.index(greediest)])
 
 
-def _announce(turn: Turn, letter: Letter) -> None:
-    memory = turn.tables.delivered.get(letter.key)
+def _announce(turn: Turn, message: StoredMessage) -> None:
+    memory = turn.tables.delivered.get(message.key)
     if memory is None:
-        waking.wake(turn, letter.client, Method.ONION_MESSAGE)
+        waking.wake(turn, message.client, Method.ONION_MESSAGE)
     elif turn.now >= memory.pushed_at + turn.policy.repeat_push_seconds:
         turn.put(replace(memory, pushed_at=turn.now))
-        waking.wake(turn, letter.client, Method.ONION_MESSAGE)
+        waking.wake(turn, message.client, Method.ONION_MESSAGE)
 
 
 def _next_piece(turn: Turn, client: NodeId, going: Visit) -> None:
@@ -144,17 +144,19 @@ def _next_piece(turn: Turn, client: NodeId, going: Visit) -> None:
             blocks.tell(turn, unblock_hash)
         going.next_at = turn.now + turn.policy.pace_seconds
         return
-    letters = turn.tables.letters_for(client)
-    if letters:
-        going.delivering = letters[0].letter_id
-        turn.do(Deliver(client, letters[0].letter_id, letters[0].message))
+    messages = turn.tables.messages_for(client)
+    if messages:
+        going.delivering = messages[0].message_id
+        turn.do(Deliver(client, messages[0].message_id, messages[0].message))
 
 
-def _remember(turn: Turn, letter: Letter) -> None:
-    old = turn.tables.delivered.get(letter.key)
+def _remember(turn: Turn, message: StoredMessage) -> None:
+    old = turn.tables.delivered.get(message.key)
     if old is not None:
         turn.drop(old)
-    pushed_at = letter.arrived_at if old is None else old.pushed_at
-    turn.put(Delivered(client=letter.client, letter_id=letter.letter_id, delivered_at=turn.now, pushed_at=pushed_at))
-    for surplus in turn.tables.delivered_to(letter.client)[: -turn.policy.max_delivered]:
+    pushed_at = message.arrived_at if old is None else old.pushed_at
+    turn.put(
+        Delivered(client=message.client, message_id=message.message_id, delivered_at=turn.now, pushed_at=pushed_at)
+    )
+    for surplus in turn.tables.delivered_to(message.client)[: -turn.policy.max_delivered]:
         turn.drop(surplus)

@@ -112,14 +112,14 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class StoredMessage:
     """An onion message that waits for its client. Lower numbers came earlier.
 
-    letter_id: SHA256(path_key || packet), 32 bytes.
+    message_id: SHA256(path_key || packet), 32 bytes.
     """
 
     client: NodeId
-    letter_id: bytes
+    message_id: bytes
     number: int
     source: NodeId
     message: OnionMessage
@@ -127,8 +127,8 @@ class Letter:
 
     @property
     def key(self) -> tuple[NodeId, bytes]:
-        """The same message for two clients is two letters."""
-        return self.client, self.letter_id
+        """The same message for two clients is two messages."""
+        return self.client, self.message_id
 
     @property
     def size(self) -> int:
@@ -138,17 +138,17 @@ class Letter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """A letter that its client has got; pushed_at: when the client was last notified of it."""
+    """A message that its client has got; pushed_at: when the client was last notified of it."""
 
     client: NodeId
-    letter_id: bytes
+    message_id: bytes
     delivered_at: float
     pushed_at: float
 
     @property
     def key(self) -> tuple[NodeId, bytes]:
-        """As of the letter."""
-        return self.client, self.letter_id
+        """As of the message."""
+        return self.client, self.message_id
 
 
 class Method(StrEnum):
@@ -161,7 +161,7 @@ class Method(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class PushAttempt:
     """An offline client is being notified by one method. next_at: None when all tries are used up."""
 
     client: NodeId
@@ -191,4 +191,4 @@ class Webhook:
         return self.client, self.app_name
 
 
-Record: TypeAlias = Block | Htlc | Attempt | Letter | Delivered | Call | Webhook
+Record: TypeAlias = Block | Htlc | Attempt | StoredMessage | Delivered | PushAttempt | Webhook

@@ -22,12 +22,12 @@ def _times(tables: Tables, policy: LspPolicy) -> Iterator[float]:
         if block.courier_next_at is not None:
             first, most = policy.courier_first_seconds, policy.courier_most_seconds
             yield block.courier_next_at - backoff_seconds(first, most, block.courier_sent)
-    for letter in tables.letters.values():
-        yield letter.arrived_at
+    for message in tables.messages.values():
+        yield message.arrived_at
     for delivered in tables.delivered.values():
         yield max(delivered.delivered_at, delivered.pushed_at)
     for webhook in tables.webhooks.values():
         yield webhook.used_at
-    for call in tables.calls.values():
-        if call.last_at is not None:
-            yield call.last_at
+    for attempt in tables.push_attempts.values():
+        if attempt.last_at is not None:
+            yield attempt.last_at

@@ -10,12 +10,12 @@ from asyncpay.engine.lsp.records import (
     Attempt,
     AttemptState,
     Block,
-    Call,
     Delivered,
     Htlc,
-    Letter,
     Method,
+    PushAttempt,
     Record,
+    StoredMessage,
     Webhook,
 )
 from asyncpay.lightning import HtlcKey, NodeId, Verdict
@@ -50,9 +50,9 @@ class Tables:
     blocks: dict[bytes, Block] = field(default_factory=dict)
     htlcs: dict[HtlcKey, Htlc] = field(default_factory=dict)
     attempts: dict[bytes, Attempt] = field(default_factory=dict)
-    letters: dict[tuple[NodeId, bytes], Letter] = field(default_factory=dict)
+    messages: dict[tuple[NodeId, bytes], StoredMessage] = field(default_factory=dict)
     delivered: dict[tuple[NodeId, bytes], Delivered] = field(default_factory=dict)
-    calls: dict[tuple[NodeId, Method], Call] = field(default_factory=dict)
+    push_attempts: dict[tuple[NodeId, Method], PushAttempt] = field(default_factory=dict)
     webhooks: dict[tuple[NodeId, str], Webhook] = field(default_factory=dict)
 
     _in_flight: dict[bytes, None] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Tables:
     _blocks_of: Index[NodeId, bytes] = field(default_factory=Index)
     _parts: Index[bytes, HtlcKey] = field(default_factory=Index)
     _waiting: dict[HtlcKey, None] = field(default_factory=dict)
-    _letters_of: Index[NodeId, bytes] = field(default_factory=Index)
+    _messages_of: Index[NodeId, bytes] = field(default_factory=Index)
     _delivered_to: Index[NodeId, bytes] = field(default_factory=Index)
     _webhooks_of: Index[NodeId, str] = field(default_factory=Index)
     _claimed_msat: Counter[NodeId] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ class Tables:
 
     @classmethod
     def load(cls, records: Iterable[Record]) -> "Tables":
-        """The tables as a store gives them back, in any order but letters by number."""
+        """The tables as a store gives them back, in any order but messages by number."""
         tables = cls()
         for record in records:
             tables.apply(Put(record))
@@ -122,17 +122,17 @@ class Tables:
         """HTLCs that are held for an offline client, outside any block."""
         return [self.htlcs[key] for key in self._waiting]
 
-    def letters_for(self, client: NodeId) -> list[Letter]:
+    def messages_for(self, client: NodeId) -> list[StoredMessage]:
         """The client's mailbox, in order."""
-        return [self.letters[client, letter_id] for letter_id in self._letters_of.of(client)]
+        return [self.messages[client, message_id] for message_id in self._messages_of.of(client)]
 
-    def has_letters(self, client: NodeId) -> bool:
+    def has_messages(self, client: NodeId) -> bool:
         """Whether anything lies in the client's mailbox."""
-        return client in self._letters_of
+        return client in self._messages_of
 
     def delivered_to(self, client: NodeId) -> list[Delivered]:
         """What the client got of late, in order."""
-        return [self.delivered[client, letter_id] for letter_id in self._delivered_to.of(client)]
+        return [self.delivered[client, message_id] for message_id in self._delivered_to.of(client)]
 
     def is_client(self, node: NodeId) -> bool:
         """Whether this node has registered a device."""
@@ -164,10 +164,10 @@ class Tables:
                 self._count_claimed(record, 1)
             case Attempt(state=AttemptState.IN_FLIGHT):
                 self._in_flight[record.key] = None
-            case Letter():
-                self._letters_of.add(record.client, record.letter_id)
+            case StoredMessage():
+                self._messages_of.add(record.client, record.message_id)
             case Delivered():
-                self._delivered_to.add(record.client, record.letter_id)
+                self._delivered_to.add(record.client, record.message_id)
             case Webhook():
                 self._webhooks_of.add(record.client, record.app_name)
 
@@ -185,10 +185,10 @@ class Tables:
                     self._count_claimed(record, -1)
             case Attempt():
                 self._in_flight.pop(record.key, None)
-            case Letter():
-                self._letters_of.discard(record.client, record.letter_id)
+            case StoredMessage():
+                self._messages_of.discard(record.client, record.message_id)
             case Delivered():
-                self._delivered_to.discard(record.client, record.letter_id)
+                self._delivered_to.discard(record.client, record.message_id)
             case Webhook():
                 self._webhooks_of.discard(record.client, record.app_name)
 
@@ -209,8 +209,8 @@ _TABLES: dict[type[Record], str] = {
     Block: "blocks",
     Htlc: "htlcs",
     Attempt: "attempts",
-    Letter: "letters",
+    StoredMessage: "messages",
     Delivered: "delivered",
-    Call: "calls",
+    PushAttempt: "push_attempts",
     Webhook: "webhooks",
 }

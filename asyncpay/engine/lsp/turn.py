@@ -15,7 +15,7 @@ from asyncpay.lightning import Capabilities, HtlcKey, NodeId
 
 @dataclass
 class Visit:
-    """A client is connected. What there is for it goes out piece by piece: updates first, then letters."""
+    """A client is connected. What there is for it goes out piece by piece: updates first, then messages."""
 
     next_at: float
     updates: deque[bytes] = field(default_factory=deque)
@@ -64,7 +64,7 @@ class State:
     moved: HTLCs offered or answered after the census under way was begun, which so may show them as they were.
     own: payments on behalf.
     resolved_ahead: resumed HTLCs that are still on their incoming channel, but on no other any more.
-    next_letter: the number that the next letter gets.
+    next_message: the number that the next message gets.
     soonest_expiry: of all HTLCs on a peer's channels, both ways, by the last census.
     courier_free_at: before that no courier is sent.
     courier_served: when each client with a courier due had its turn last.
@@ -86,7 +86,7 @@ class State:
     census_wanted: bool = False
     moved: set[HtlcKey] = field(default_factory=set)
     own: OwnPayments = field(default_factory=OwnPayments)
-    next_letter: int = 0
+    next_message: int = 0
     resolved_ahead: set[HtlcKey] = field(default_factory=set)
     soonest_expiry: dict[NodeId, int] = field(default_factory=dict)
     visits: dict[NodeId, Visit] = field(default_factory=dict)

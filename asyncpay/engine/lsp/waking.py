@@ -1,10 +1,10 @@
 """When an offline client is notified: why, how often, and when to leave it in peace.
 
-A call is one series of notifications by one method. It begins when something happens that the client must
+A push attempt is one series of notifications by one method. It begins when something happens that the client must
 know of, is renewed when something more does, and ends when the client connects or the reason is gone. The
-tries of a call double their distance, those that failed from a short one, those that were delivered from the
-cooldown; after `max_pushes` nothing more is sent until something new happens. Calls are stored, so a crash
-of this component does not ring the phones again.
+tries of an attempt double their distance, those that failed from a short one, those that were delivered from the
+cooldown; after `max_pushes` nothing more is sent until something new happens. Push attempts are stored, so a crash
+of this component does not notify the phones again.
 """
 
 import math
@@ -13,27 +13,27 @@ from dataclasses import replace
 from asyncpay.engine.lsp import links
 from asyncpay.engine.lsp.effects import Notify
 from asyncpay.engine.lsp.events import NotificationReported
-from asyncpay.engine.lsp.records import Call, Method
+from asyncpay.engine.lsp.records import Method, PushAttempt
 from asyncpay.engine.lsp.turn import Turn
 from asyncpay.lightning import NodeId, Verdict
 
 
 def wake(turn: Turn, client: NodeId | None, method: Method) -> None:
-    """Something new has happened: begin a call, or grant the one that exists its full tries again."""
+    """Something new has happened: begin a push attempt, or grant the one that exists its full tries again."""
     if client is None or not _can_be_called(turn, client):
         return
-    call = turn.tables.calls.get((client, method))
-    if call is None:
-        turn.put(Call(client=client, method=method, next_at=turn.now))
+    attempt = turn.tables.push_attempts.get((client, method))
+    if attempt is None:
+        turn.put(PushAttempt(client=client, method=method, next_at=turn.now))
         return
-    earliest = turn.now if call.last_at is None else call.last_at + turn.policy.push_cooldown_seconds
-    pending = math.inf if call.next_at is None else call.next_at
-    turn.put(replace(call, tries=0, next_at=min(pending, max(turn.now, earliest))))
+    earliest = turn.now if attempt.last_at is None else attempt.last_at + turn.policy.push_cooldown_seconds
+    pending = math.inf if attempt.next_at is None else attempt.next_at
+    turn.put(replace(attempt, tries=0, next_at=min(pending, max(turn.now, earliest))))
 
 
 def remind(turn: Turn, client: NodeId | None, method: Method) -> None:
-    """Something still waits: begin a call, unless one is under way or used up. May be repeated freely."""
-    if (client, method) not in turn.tables.calls:
+    """Something still waits: begin a push attempt, unless one is under way or used up. May be repeated freely."""
+    if (client, method) not in turn.tables.push_attempts:
         wake(turn, client, method)
 
 
@@ -44,41 +44,44 @@ def remind_if_waiting(turn: Turn, client: NodeId, method: Method) -> None:
 
 
 def end(turn: Turn, client: NodeId) -> None:
-    """The client has connected, or is none any more: all its calls, and their cooldowns, are over."""
+    """The client has connected, or is none any more: all its push attempts, and their cooldowns, are over."""
     for method in Method:
-        call = turn.tables.calls.get((client, method))
-        if call is not None:
-            turn.drop(call)
+        attempt = turn.tables.push_attempts.get((client, method))
+        if attempt is not None:
+            turn.drop(attempt)
 
 
 def run(turn: Turn) -> None:
     """Send what is due. Without a node nobody knows who is away."""
-    for call in list(turn.tables.calls.values()):
-        if call.next_at is None or call.next_at > turn.now or not turn.state.attached:
+    for attempt in list(turn.tables.push_attempts.values()):
+        if attempt.next_at is None or attempt.next_at > turn.now or not turn.state.attached:
             continue
-        if not waits(turn, call.client, call.method):
-            turn.drop(call)
+        if not waits(turn, attempt.client, attempt.method):
+            turn.drop(attempt)
             continue
-        tries = call.tries + 1
+        tries = attempt.tries + 1
         pause = turn.policy.push_cooldown_seconds * 2 ** (tries - 1)
-        turn.put(replace(call, tries=tries, last_at=turn.now, next_at=_after(turn, tries, pause)))
-        soon = call.method is Method.EXPIRY_SOON
-        turn.do(Notify(call.client, call.method, turn.state.soonest_expiry[call.client] if soon else None))
+        turn.put(replace(attempt, tries=tries, last_at=turn.now, next_at=_after(turn, tries, pause)))
+        soon = attempt.method is Method.EXPIRY_SOON
+        turn.do(Notify(attempt.client, attempt.method, turn.state.soonest_expiry[attempt.client] if soon else None))
 
 
 def reported(turn: Turn, event: NotificationReported) -> None:
     """A notification that was not delivered is tried again sooner."""
-    call = turn.tables.calls.get((event.client, event.method))
-    if call is not None and not event.delivered and call.tries:
-        pause = turn.policy.push_retry_seconds * 2 ** (call.tries - 1)
-        turn.put(replace(call, next_at=_after(turn, call.tries, pause)))
+    attempt = turn.tables.push_attempts.get((event.client, event.method))
+    if attempt is not None and not event.delivered and attempt.tries:
+        pause = turn.policy.push_retry_seconds * 2 ** (attempt.tries - 1)
+        turn.put(replace(attempt, next_at=_after(turn, attempt.tries, pause)))
 
 
 def next_at(turn: Turn) -> float:
     """When `run` has something to do."""
     if not turn.state.attached:
         return math.inf
-    return min((call.next_at for call in turn.tables.calls.values() if call.next_at is not None), default=math.inf)
+    return min(
+        (attempt.next_at for attempt in turn.tables.push_attempts.values() if attempt.next_at is not None),
+        default=math.inf,
+    )
 
 
 def waits(turn: Turn, client: NodeId, method: Method) -> bool:
@@ -87,7 +90,7 @@ def waits(turn: Turn, client: NodeId, method: Method) -> bool:
         return False
     match method:
         case Method.ONION_MESSAGE:
-            return bool(turn.tables.letters_for(client))
+            return bool(turn.tables.messages_for(client))
         case Method.PAYMENT_INCOMING:
             return _htlc_waits(turn, client)
         case Method.SETTLEMENT_PENDING:

@@ -125,7 +125,7 @@ class Performer:
                 of_order = isinstance(effect, do.PayOnBehalf)
                 self._report(on.PaymentReported(effect.payment_hash, lost, of_order))
             case do.Deliver():
-                self._report(on.DeliveryReported(effect.client, effect.letter_id, on.Delivery.NOT_CONNECTED))
+                self._report(on.DeliveryReported(effect.client, effect.message_id, on.Delivery.NOT_CONNECTED))
 
     def _work(self, effect: do.Effect) -> Coroutine[Any, Any, None]:
         match effect:
@@ -184,8 +184,8 @@ class Performer:
         except OnionUnreadableError as error:
             self._journal.error("a stored message cannot be delivered", error)
             delivery = on.Delivery.IMPOSSIBLE
-        self._journal.note(f"stored message: {delivery.value}", to=effect.client, letter=effect.letter_id)
-        self._report(on.DeliveryReported(effect.client, effect.letter_id, delivery))
+        self._journal.note(f"stored message: {delivery.value}", to=effect.client, message=effect.message_id)
+        self._report(on.DeliveryReported(effect.client, effect.message_id, delivery))
 
     async def _relay(self, effect: do.Relay) -> None:
         try:

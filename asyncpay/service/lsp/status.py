@@ -30,9 +30,9 @@ def snapshot(lsp: Lsp, journal: Journal, now: float, attached_at: float | None) 
         "blocks": [_block(block, tables.parts(block), state, now) for block in tables.blocks.values()],
         "waiting_for_a_client": [_htlc(htlc, state, now) for htlc in tables.waiting()],
         "mailbox": {
-            client.hex(): {"messages": len(letters), "bytes": sum(letter.size for letter in letters)}
+            client.hex(): {"messages": len(messages), "bytes": sum(message.size for message in messages)}
             for client in tables.clients()
-            if (letters := tables.letters_for(client))
+            if (messages := tables.messages_for(client))
         },
         "webhooks": [
             {"client": hook.client.hex(), "app_name": hook.app_name, "url": hook.url}

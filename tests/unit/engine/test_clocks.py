@@ -8,7 +8,7 @@ from asyncpay.engine.core import Tick, Transition
 from asyncpay.engine.lsp.effects import Effect, Relay
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent
-from asyncpay.engine.lsp.records import Letter, Record, Webhook
+from asyncpay.engine.lsp.records import Record, StoredMessage, Webhook
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.node_events import OnionInTransit
 from asyncpay.service.common.clock import PERSIST_SECONDS, SteadyClock
@@ -73,7 +73,7 @@ def holding(**changes: Any) -> ClockedWorld:
 def assert_nothing_ended(world: ClockedWorld) -> None:
     assert world.stage() is Stage.HELD
     assert world.fates() == ["held"]
-    assert len(world.kinds(Letter)) == 1
+    assert len(world.kinds(StoredMessage)) == 1
     assert len(world.kinds(Webhook)) == 2
 
 
@@ -112,7 +112,7 @@ def test_messages_and_webhooks_do_not_age_by_a_clock_that_stays_wrong() -> None:
     world = holding()
     world.jump(400 * DAY)
     world.sleep(2 * HOUR)
-    assert len(world.kinds(Letter)) == 1
+    assert len(world.kinds(StoredMessage)) == 1
     assert len(world.kinds(Webhook)) == 2
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from asyncpay.engine.lsp.effects import Deliver, Relay
-from asyncpay.engine.lsp.records import Letter
+from asyncpay.engine.lsp.records import StoredMessage
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import Capabilities
 from asyncpay.wire.messages import BlockState
@@ -176,7 +176,7 @@ def test_a_crash_after_every_action(
         assert [order.fee_limit_msat for order in world.pay_orders] in ([], [100], [100, 100])
 
 
-def test_no_letter_is_lost_by_a_crash() -> None:
+def test_no_message_is_lost_by_a_crash() -> None:
     def scenario(world: World) -> None:
         world.disconnect(B)
         for number in range(3):
@@ -185,8 +185,8 @@ def test_no_letter_is_lost_by_a_crash() -> None:
         world.sleep(30)
 
     def kept(world: World) -> set[int]:
-        letters = [record for record in world.stored.values() if isinstance(record, Letter)]
-        return {int.from_bytes(letter.message.packet[:4], "big") for letter in letters}
+        messages = [record for record in world.stored.values() if isinstance(record, StoredMessage)]
+        return {int.from_bytes(message.message.packet[:4], "big") for message in messages}
 
     calm = World()
     begin = calm.actions

@@ -7,7 +7,7 @@ import pytest
 from asyncpay.engine.lsp.effects import Deliver, SendToClient
 from asyncpay.engine.lsp.events import Delivery, DeliveryReported, WebhookSet
 from asyncpay.engine.lsp.policy import LspPolicy
-from asyncpay.engine.lsp.records import Delivered, Letter
+from asyncpay.engine.lsp.records import Delivered, StoredMessage
 from asyncpay.node_events import OnionInTransit
 from asyncpay.wire.messages import BlockState, BlockUpdate
 from asyncpay.wire.onion import OnionMessage
@@ -31,11 +31,11 @@ def send(world: World, number: int, to: bytes = B, source: bytes = ROUTER, **cha
 
 
 def kept(world: World, client: bytes = B) -> list[int]:
-    letters = sorted(
-        (record for (kind, _), record in world.stored.items() if kind is Letter and record.client == client),
-        key=lambda letter: letter.number,
+    messages = sorted(
+        (record for (kind, _), record in world.stored.items() if kind is StoredMessage and record.client == client),
+        key=lambda message: message.number,
     )
-    return [int.from_bytes(letter.message.packet[:4], "big") for letter in letters]
+    return [int.from_bytes(message.message.packet[:4], "big") for message in messages]
 
 
 def got(world: World) -> list[int]:
@@ -154,7 +154,7 @@ def test_a_message_that_cannot_be_delivered_at_all_does_not_block_the_others() -
     world.deliveries_work = False
     world.connect(B)
     (first,) = world.did(Deliver)
-    world.feed(DeliveryReported(B, first.letter_id, Delivery.IMPOSSIBLE))
+    world.feed(DeliveryReported(B, first.message_id, Delivery.IMPOSSIBLE))
     assert kept(world) == [2]
 
 

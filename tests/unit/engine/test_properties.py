@@ -193,7 +193,7 @@ class OnePayment(RuleBasedStateMachine):
     @invariant()
     def the_store_says_it_all(self) -> None:
         stored = Tables.load(self.world.stored.values())
-        for name in ("blocks", "htlcs", "attempts", "letters", "delivered", "calls", "webhooks"):
+        for name in ("blocks", "htlcs", "attempts", "messages", "delivered", "push_attempts", "webhooks"):
             assert getattr(stored, name) == getattr(self.world.lsp.state.tables, name)
 
     def teardown(self) -> None:

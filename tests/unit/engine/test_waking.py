@@ -6,7 +6,7 @@ import pytest
 
 from asyncpay.engine.lsp.effects import Notify
 from asyncpay.engine.lsp.events import WebhookRemoved, WebhookSet
-from asyncpay.engine.lsp.records import Call, Webhook
+from asyncpay.engine.lsp.records import PushAttempt, Webhook
 from asyncpay.engine.lsp.webhooks import KEPT_WITHOUT_CHANNEL_SECONDS
 
 from .given import CHANNEL_A, CHANNEL_A2, CHANNEL_B, HEIGHT, PREIMAGE, ROUTER, A, B
@@ -254,7 +254,7 @@ def test_with_the_last_webhook_its_calls_are_forgotten() -> None:
     world.disconnect(B)
     send(world, 1)
     world.feed(WebhookRemoved(B, "phone"))
-    assert not [kind for kind, _ in world.stored if kind is Call]
+    assert not [kind for kind, _ in world.stored if kind is PushAttempt]
 
 
 def test_one_of_two_webhooks_is_enough() -> None:

@@ -36,7 +36,7 @@ from asyncpay.engine.lsp.events import (
     WebhookSet,
 )
 from asyncpay.engine.lsp.policy import LspPolicy
-from asyncpay.engine.lsp.records import Block, Delivered, Letter, Record
+from asyncpay.engine.lsp.records import Block, Delivered, Record, StoredMessage
 from asyncpay.engine.lsp.stages import Stage
 from asyncpay.lightning import (
     Capabilities,
@@ -168,12 +168,12 @@ class World(Node):
                 self.pay_on_behalf(effect)
             case TrackPayment(payment_hash):
                 self._await(payment_hash)
-            case Deliver(client, letter_id, _):
+            case Deliver(client, message_id, _):
                 if self.deliveries_hang:
                     return
                 works = client in self.online and self.deliveries_work
                 delivery = Delivery.DONE if works else Delivery.NOT_CONNECTED
-                self._queue.append(DeliveryReported(client, letter_id, delivery))
+                self._queue.append(DeliveryReported(client, message_id, delivery))
             case SendToClient(client, BlockUpdate() as update) if client in self.online:
                 self._queue.append(UpdateSent(update.unblock_hash, update.state))
             case Notify(client, method):
@@ -244,7 +244,7 @@ class World(Node):
 def _in_order(record: Record) -> float:
     """As the store gives records back: those whose order matters in that order."""
     match record:
-        case Letter():
+        case StoredMessage():
             return record.number
         case Delivered():
             return record.delivered_at

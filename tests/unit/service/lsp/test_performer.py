@@ -117,7 +117,7 @@ def test_an_invoice_that_could_not_be_read_because_the_node_is_away_has_not_fail
 
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED, PeerNotConnectedError(PEER)])
-def test_a_letter_that_did_not_go_is_not_delivered(error: Exception) -> None:
+def test_a_message_that_did_not_go_is_not_delivered(error: Exception) -> None:
     effect = do.Deliver(PEER, HASH, MESSAGE)
     assert perform(effect, error) == [on.DeliveryReported(PEER, HASH, on.Delivery.NOT_CONNECTED)]
 
