@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from asyncpay.engine.lsp import stages as lsp
-from asyncpay.engine.payee import stages as payee
-from asyncpay.engine.payer import stages as payer
+from asyncpay.engine.payee import states as payee
+from asyncpay.engine.payer import states as payer
 from asyncpay.lightning import Verdict
 from asyncpay.wire.messages import ReleaseStatus
 
@@ -25,9 +25,13 @@ Transitions: TypeAlias = Mapping[Any, Mapping[Any, Enum]]
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One table on the page. begins: what starts such a life, and where. groups: stages that share ways out."""
+    """One table on the page. begins: what starts such a life, and where. groups: states that share transitions.
+
+    module: of the engine, with the table.
+    """
 
     engine: str
+    module: str
     begins: Mapping[str, Enum]
     transitions: Callable[[], Transitions]
     groups: Mapping[str, Collection[Enum]]
@@ -36,7 +40,7 @@ class Drawing:
     @property
     def mark(self) -> str:
         """The line on the page behind which it stands."""
-        return f"<!-- drawn by `make diagram` from asyncpay/engine/{self.engine}/stages.py: begin -->\n"
+        return f"<!-- drawn by `make diagram` from asyncpay/engine/{self.engine}/{self.module}.py: begin -->\n"
 
     def draw(self) -> str:
         """The Mermaid diagram, then the table of what each stage means, if there is one."""
@@ -94,6 +98,7 @@ def _block_facts() -> Iterator[str]:
 DRAWINGS = (
     Drawing(
         engine="lsp",
+        module="stages",
         begins={"block_request": lsp.Stage.ACCEPTED},
         transitions=lambda: {
             stage: {trigger: to.stage for trigger, to in row.items()} for stage, row in lsp.TRANSITIONS.items()
@@ -103,13 +108,15 @@ DRAWINGS = (
     ),
     Drawing(
         engine="payer",
-        begins={"the user pays": payer.Stage.REQUESTED},
+        module="states",
+        begins={"the user pays": payer.State.REQUESTED},
         transitions=lambda: payer.TRANSITIONS,
         groups={"nothing_has_left": payer.UNPAID, "with_the_node": payer.WITH_NODE},
     ),
     Drawing(
         engine="payee",
-        begins={"announced, and owed": payee.Stage.RELEASING, "announced, but not owed": payee.Stage.REFUSED},
+        module="states",
+        begins={"announced, and owed": payee.State.RELEASING, "announced, but not owed": payee.State.REFUSED},
         transitions=lambda: payee.TRANSITIONS,
         groups={},
     ),

@@ -35,6 +35,12 @@ class Shape:
         return _build(self._record, iter(row))
 
 
+def _columns(record: type) -> Iterator[tuple[str, Any]]:
+    """Column and type of each field. A field that was renamed says in its metadata which column it still has."""
+    for field, (_, hint) in zip(dataclasses.fields(record), _fields(record), strict=True):
+        yield field.metadata.get("column", field.name), hint
+
+
 def _fields(record: type) -> Iterator[tuple[str, Any]]:
     hints = typing.get_type_hints(record, include_extras=True)
     for field in dataclasses.fields(record):
@@ -48,7 +54,7 @@ def _without_none(hint: Any) -> Any:
 
 
 def _leaves(record: type) -> Iterator[tuple[str, Any]]:
-    for name, hint in _fields(record):
+    for name, hint in _columns(record):
         if dataclasses.is_dataclass(hint):
             yield from _leaves(typing.cast(type, hint))
         else:

@@ -13,9 +13,9 @@ from asyncpay.engine.lsp.stages import FINISHED, Stage
 from asyncpay.engine.lsp.stages import Stage as LspStage
 from asyncpay.engine.payee.events import PayeeEvent
 from asyncpay.engine.payee.records import Claim
-from asyncpay.engine.payee.stages import Stage as PayeeStage
+from asyncpay.engine.payee.states import State as ClaimState
 from asyncpay.engine.payer.events import PayerEvent
-from asyncpay.engine.payer.stages import Stage as PayerStage
+from asyncpay.engine.payer.states import State as PaymentState
 
 from .channels import SimHtlc
 from .invariants import Violation
@@ -41,8 +41,8 @@ MOST_BLOCKS = 1200
 
 TABLES: dict[str, tuple[Any, Any]] = {
     ENGINE: (LspStage, LspEvent),
-    PAYER: (PayerStage, PayerEvent),
-    PAYEE: (PayeeStage, PayeeEvent),
+    PAYER: (PaymentState, PayerEvent),
+    PAYEE: (ClaimState, PayeeEvent),
 }
 
 
@@ -176,7 +176,7 @@ def _can_succeed(sim: Simulation) -> bool:
         return False
     soon = sim.kernel.now + 2 * BETWEEN_VISITS_SECONDS + PATIENCE_SECONDS
     payment = sim.phone_a.wallet.payment(sim.payment_hash)
-    if payment is None or payment.stage not in (PayerStage.PAYING, PayerStage.HELD, PayerStage.HANDED_OVER):
+    if payment is None or payment.state not in (PaymentState.PAYING, PaymentState.HELD, PaymentState.HANDED_OVER):
         return False
     return any(
         block.stage in (Stage.HELD, Stage.DUE)
@@ -196,7 +196,7 @@ def _tells_payee(sim: Simulation) -> bool:
     if setup.courier or (comes_anew and setup.payer_first and setup.payer_leaves != 0.0):
         return True
     return any(
-        claim.pid == sim.pid and claim.stage is PayeeStage.RELEASING and claim.tries <= MOST_TRIES
+        claim.pid == sim.pid and claim.state is ClaimState.RELEASING and claim.tries <= MOST_TRIES
         for claim in sim.phone_b.wallet.records(Claim)
     )
 
@@ -241,9 +241,9 @@ def _the_books_agree(sim: Simulation) -> None:
             raise Violation("the_books_agree", f"{name} has lost {-gain} msat")
     if paid != (gains["A"] < 0) or -gains["A"] > sim.most_msat:
         raise Violation("the_books_agree", f"B {'was' if paid else 'was not'} paid, and A is {gains['A']} msat richer")
-    if payment is not None and (payment.stage is PayerStage.SETTLED) != paid:
+    if payment is not None and (payment.state is PaymentState.SETTLED) != paid:
         raise Violation(
-            "the_books_agree", f"B {'was' if paid else 'was not'} paid, and A's wallet says {payment.stage}"
+            "the_books_agree", f"B {'was' if paid else 'was not'} paid, and A's wallet says {payment.state}"
         )
 
 
@@ -263,7 +263,7 @@ def _over(sim: Simulation) -> bool:
     if any(_matters(sim, htlc) for channel in sim.chain.channels for htlc in channel.htlcs):
         return False
     payment = sim.phone_a.wallet.payment(sim.payment_hash)
-    if payment is not None and payment.stage not in (PayerStage.SETTLED, PayerStage.FAILED):
+    if payment is not None and payment.state not in (PaymentState.SETTLED, PaymentState.FAILED):
         return False
     return all(
         block.stage in FINISHED or block.stage is Stage.RELEASED for lsp in sim.lsps for block in lsp.records(Block)
@@ -282,4 +282,4 @@ def _state(sim: Simulation) -> str:
     payment = sim.phone_a.wallet.payment(sim.payment_hash)
     blocks = [block.stage.value for block in sim.blocks()] or ["none"]
     htlcs = [f"{htlc.offerer.name}->{htlc.receiver.name}" for each in sim.chain.channels for htlc in each.htlcs]
-    return f"payment {'none' if payment is None else payment.stage.value}, block {', '.join(blocks)}, HTLCs {htlcs}"
+    return f"payment {'none' if payment is None else payment.state.value}, block {', '.join(blocks)}, HTLCs {htlcs}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from asyncpay.engine.lsp.records import Block, Htlc, StoredMessage
 from asyncpay.engine.lsp.stages import Stage, Trigger
-from asyncpay.engine.payer.stages import Stage as PayerStage
+from asyncpay.engine.payer.states import State as PaymentState
 from asyncpay.lightning import HtlcKey, Verdict
 from asyncpay.service.common.clock import TOLERANCE_SECONDS
 from asyncpay.wire.messages import BlockStatus
@@ -198,7 +198,7 @@ def a_promised_release_is_kept(sim: "Simulation") -> Iterator[str]:
 def the_payer_hands_over_only_what_is_held(sim: "Simulation") -> Iterator[str]:
     """A's message leaves once LSP_a holds all that A's node has in flight, and that is enough."""
     payment = sim.phone_a.wallet.payment(sim.payment_hash)
-    if payment is not None and payment.stage is PayerStage.HELD and not sim.checked_handover:
+    if payment is not None and payment.state is PaymentState.HELD and not sim.checked_handover:
         sim.checked_handover = True
         flying = sim.a.payments.look_up(sim.payment_hash)
         if flying.parts_in_flight != payment.told_parts or flying.in_flight_msat < payment.amount_msat:

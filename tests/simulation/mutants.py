@@ -166,39 +166,39 @@ MUTANTS = (
     ),
     Mutant(
         "hand over with fewer parts",
-        f"{PAYER}.handing_over",
+        f"{PAYER}.handover",
         "all_held = seen.parts_in_flight == payment.told_parts and seen.in_flight_msat >= payment.amount_msat",
         "all_held = True",
     ),
     Mutant(
         "take the LSP's word for the end of a payment",
-        f"{PAYER}.updates",
+        f"{PAYER}.lsp_requests",
         "    if update.state is BlockState.FAILED_BACK:\n",
         "    if update.state is BlockState.FAILED_BACK:\n"
-        "        progress.advance(turn, turn.payments[payment.key], Trigger.NOT_PAID, 'the LSP says so')\n",
+        "        ctx.advance(ctx.payments[payment.key], Trigger.NOT_PAID, 'the LSP says so')\n",
     ),
     Mutant(
         "not ask the node after a restart",
-        f"{PAYER}.dispatch",
-        "    paying.ask_all(turn)\n",
+        f"{PAYER}.engine",
+        "    payments.ask_about_all(ctx)\n",
         "",
     ),
     Mutant(
         "pay before the LSP has agreed",
-        f"{PAYER}.paying",
-        "    if payment.stage is Stage.BLOCKED and",
-        "    if payment.stage in (Stage.REQUESTED, Stage.BLOCKED) and",
+        f"{PAYER}.payments",
+        "    if payment.state is State.BLOCKED and",
+        "    if payment.state in (State.REQUESTED, State.BLOCKED) and",
     ),
     Mutant(
         "release a payment that cannot be taken",
-        f"{PAYEE}.announcing",
+        f"{PAYEE}.claims",
         "    elif not invoice.payable:\n",
         "    elif False:\n",
     ),
     Mutant(
         "answer whoever knows the payment hash",
-        f"{PAYEE}.announcing",
-        "    if not proven and not turn.policy.accept_unproven and",
+        f"{PAYEE}.claims",
+        "    if not proven and not ctx.policy.accept_unproven and",
         "    if False and",
     ),
     Mutant(
@@ -209,8 +209,8 @@ MUTANTS = (
     ),
     Mutant(
         "release once only",
-        f"{PAYEE}.releasing",
-        "next_at=turn.now + pause if tries < turn.policy.max_releases else None",
+        f"{PAYEE}.claims",
+        "next_at=ctx.now + pause if tries < ctx.policy.max_releases else None",
         "next_at=None",
     ),
     Mutant(

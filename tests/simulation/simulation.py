@@ -15,10 +15,10 @@ from hashlib import sha256
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Block
-from asyncpay.engine.payer.checks import Terms, Wishes
+from asyncpay.engine.payer.planning import LspTerms, PayOptions
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
-from asyncpay.engine.payer.stages import Stage
+from asyncpay.engine.payer.states import State
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, ShortChannelId
 from asyncpay.wire.messages import unblock_hash
 
@@ -225,13 +225,13 @@ class Simulation:
                 route_to_payee=tuple(each.id for each in self.line[1:]),
                 invoice=self.invoice.invoice,
                 pid=PID,
-                terms=Terms(
+                terms=LspTerms(
                     max_amount_msat=offer.max_amount_msat,
                     max_hold_seconds=offer.max_hold_seconds,
                     max_hold_blocks=offer.max_hold_blocks,
                     min_margin_blocks=offer.min_margin_blocks,
                 ),
-                wishes=Wishes(hold_for_seconds=setup.hold_seconds),
+                wishes=PayOptions(hold_for_seconds=setup.hold_seconds),
                 private=setup.private,
                 literal=setup.literal,
                 courier=setup.courier,
@@ -245,7 +245,7 @@ class Simulation:
 
     def _payer_leaves(self, payment: OutgoingPayment) -> None:
         """What the wallet tells its user after the handover: you may switch the phone off."""
-        if payment.stage is Stage.HANDED_OVER and not self._has_left and self.setup.payer_leaves is not None:
+        if payment.state is State.HANDED_OVER and not self._has_left and self.setup.payer_leaves is not None:
             self._has_left = True
             self.kernel.call_later(self.setup.payer_leaves, self.phone_a.sleep, self.phone_a.node.lifetime)
 

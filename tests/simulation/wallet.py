@@ -10,11 +10,11 @@ from asyncpay.engine.payee import events as payee_on
 from asyncpay.engine.payee.engine import Payee
 from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payee.records import Claim
-from asyncpay.engine.payer import checks
 from asyncpay.engine.payer import effects as payer_do
 from asyncpay.engine.payer import events as payer_on
-from asyncpay.engine.payer.checks import Terms, Wishes
+from asyncpay.engine.payer import planning
 from asyncpay.engine.payer.engine import Payer
+from asyncpay.engine.payer.planning import LspTerms, PayOptions
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.wallet import Wallet, read_message
@@ -67,11 +67,11 @@ class Order:
     """
 
     lsp: SimNode
-    terms: Terms
+    terms: LspTerms
     route_to_payee: tuple[NodeId, ...]
     invoice: Invoice
     pid: bytes
-    wishes: Wishes
+    wishes: PayOptions
     private: bool = False
     literal: bool = False
     courier: bool = True
@@ -130,15 +130,15 @@ class WalletProcess(Process):
 
     def _known(self) -> Iterable[Any]:
         yield from self._engine.payer.state.payments
-        yield from self._engine.payee.state.claims.values()
+        yield from self._engine.payee.state.claims
 
     def _cells(self, event: Any) -> Iterable[Cell]:
         name = type(event).__name__
         if isinstance(event, payer_on.PayerEvent):
-            payments = [payment.stage.value for payment in self._engine.payer.state.payments]
+            payments = [payment.state.value for payment in self._engine.payer.state.payments]
             yield from ((PAYER, stage, name) for stage in payments or [NOTHING])
         if isinstance(event, payee_on.PayeeEvent):
-            claims = [claim.stage.value for claim in self._engine.payee.state.claims.values()]
+            claims = [claim.state.value for claim in self._engine.payee.state.claims]
             yield from ((PAYEE, stage, name) for stage in claims or [NOTHING])
 
     def _committed(self, record: Any) -> None:
@@ -159,7 +159,7 @@ class WalletProcess(Process):
         """As asyncpay.service.wallet.orders: all that will ever be sent is made and signed now."""
         invoice, policy, now = order.invoice, self.policy, self.kernel.now
         height = self.node.height
-        plan = checks.plan(invoice, order.wishes, order.terms, policy, now=now, height=height, network=NETWORK_NAME)
+        plan = planning.plan(invoice, order.wishes, order.terms, policy, now=now, height=height, network=NETWORK_NAME)
         plan = replace(plan, release_by_height=plan.release_by_height + order.careless_blocks)
         pending = PaymentPending(
             pid=order.pid,

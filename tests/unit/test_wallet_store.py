@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from asyncpay.engine.core import Drop, Put
 from asyncpay.engine.payee.records import Claim
-from asyncpay.engine.payee.stages import Stage as ClaimStage
+from asyncpay.engine.payee.states import State as ClaimState
 from asyncpay.engine.payer.records import OutgoingPayment
-from asyncpay.engine.payer.stages import Stage
+from asyncpay.engine.payer.states import State
 from asyncpay.store import WalletStore
 from asyncpay.wire.messages import BlockState
 from asyncpay.wire.onion import OnionMessage
@@ -44,7 +44,7 @@ records = st.one_of(
         cancel=st.binary(),
         pending=st.builds(OnionMessage, NODE, st.binary()),
         created_at=TIME,
-        stage=st.sampled_from(Stage),
+        state=st.sampled_from(State),
         requests_sent=NUMBER,
         request_next_at=st.none() | TIME,
         cancelled=st.booleans(),
@@ -71,7 +71,7 @@ records = st.one_of(
         payer_lsp=st.none() | NODE,
         payer=st.none() | NODE,
         announced_at=TIME,
-        stage=st.sampled_from(ClaimStage),
+        state=st.sampled_from(ClaimState),
         tries=NUMBER,
         next_at=st.none() | TIME,
         failure=TEXT,
@@ -101,7 +101,7 @@ def test_what_goes_in_comes_out(path: Path, written: list[OutgoingPayment | Clai
 def test_a_record_is_replaced_as_a_whole(
     record: OutgoingPayment | Claim, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    newer = replace(record, failure="newer", stage=list(type(record.stage))[-1])  # type: ignore[arg-type]
+    newer = replace(record, failure="newer", state=list(type(record.state))[-1])  # type: ignore[arg-type]
     with WalletStore(tmp_path_factory.mktemp("wallet") / "wallet.sqlite") as store:
         store.commit([Put(record), Put(newer)])
         assert list(store.load()) == [newer]
@@ -124,10 +124,10 @@ def test_a_file_of_the_first_version_is_migrated(path: Path) -> None:
         hold_until=1_086_400,
         release_path=b"path",
         announced_at=1_000_000.5,
-        stage=ClaimStage.RELEASING,
+        state=ClaimState.RELEASING,
         tries=2,
         next_at=1_000_020.0,
         proven=False,
     )
     assert isinstance(refused, Claim)
-    assert (refused.stage, refused.failure, refused.proven) == (ClaimStage.REFUSED, "no", False)
+    assert (refused.state, refused.failure, refused.proven) == (ClaimState.REFUSED, "no", False)

@@ -1,4 +1,4 @@
-"""What the payee's engine wants done, once the changes of the same step are stored."""
+"""What the payee's engine wants done, once the changes of the same transition are stored."""
 
 from dataclasses import dataclass
 from typing import TypeAlias

@@ -4,31 +4,31 @@ Theory of operation
 ===================
 
 `Payee.handle(now, event)` is the only way in, and its `Transition` the only way out, on the same terms as
-`asyncpay.engine.lsp.engine`: the shell stores the changes of a transition in one transaction, then carries out its
-effects in their order, calls `handle(now, Tick())` at `next_deadline`, and throws the engine away if it cannot
-store. Then a crash anywhere is harmless: what was not sent is sent again, and a release may be repeated at will.
+`asyncpay.engine.lsp.engine`: the shell (see `asyncpay.engine.driver`) stores the changes in one transaction, then
+carries out the effects in their order, calls `handle(now, Tick())` at `next_deadline`, and throws the engine away if it
+cannot store. Then a crash anywhere is harmless: what was not sent is sent again, and a release may be repeated at will.
 
-The payee can lose nothing but time, and room for records. So everything it does is bounded: few claims for
-an invoice, few releases of a claim, and one refusal, of what it was never owed. Whether it was paid it hears
-from its own node and from nobody else.
+The payee can lose nothing but time, and room for records. So everything it does is bounded: few claims for an invoice,
+few releases of a claim, and one refusal, of what it was never owed. Whether it was paid it hears from its own node
+and from no other source.
 
-    announcing    is it owed?                    stages            the life of a claim, as a table
-    releasing     let it go, again and again     records           what is stored
-    arriving      the money is there             events, effects   the way in and out
-    progress      from stage to stage            policy            the limits
-                                                 turn              state, and one turn's lists
+    claims    announced, released, settled     records                   what is stored, and how it is found
+    states    the life of a claim, as a table  state                     what is known, and the handling of one event
+                                               events, effects, policy
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from asyncpay.engine.core import Transition
-from asyncpay.engine.payee import dispatch, releasing
+from asyncpay.engine.core import ClockRead, Detached, Tick, Transition
+from asyncpay.engine.payee import claims
 from asyncpay.engine.payee.effects import Effect
-from asyncpay.engine.payee.events import PayeeEvent
+from asyncpay.engine.payee.events import Announced, InvoicesSeen, PayeeEvent, ReleaseAnswered, ReleaseHeldBack
 from asyncpay.engine.payee.policy import PayeePolicy
-from asyncpay.engine.payee.records import Claim
-from asyncpay.engine.payee.turn import State, Turn
+from asyncpay.engine.payee.records import Claim, ClaimRecords
+from asyncpay.engine.payee.state import Context, PayeeState
+from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChanged, LinkClosed
 
 
 class Payee:
@@ -36,14 +36,17 @@ class Payee:
 
     def __init__(self, policy: PayeePolicy, records: Iterable[Claim] = ()) -> None:
         self._policy = policy
-        self.state = State({claim.key: claim for claim in records})
+        self.state = PayeeState(ClaimRecords(records))
         self.next_deadline = -math.inf
+        ctx = Context(self.state, policy)
+        for claim in self.state.claims.live():
+            ctx.reschedule(claim)
 
     @property
     def stored_time(self) -> float | None:
-        """The time, as `handle` takes it, that the store is a witness of; None if nothing is stored."""
+        """The latest time, as `handle` takes it, that the records prove to have passed; None if there are none."""
         times = []
-        for claim in self.state.claims.values():
+        for claim in self.state.claims:
             times.append(claim.announced_at)
             if claim.next_at is not None:
                 times.append(claim.next_at - self._policy.release_most_seconds)
@@ -54,10 +57,41 @@ class Payee:
 
         now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
         """
-        turn = Turn(self.state, self._policy)
+        ctx = Context(self.state, self._policy)
         self.state.unix.advance(now, event)
-        releasing.run(turn)
-        dispatch.handle(turn, event)
-        releasing.run(turn)
-        self.next_deadline = releasing.next_at(turn)
-        return Transition(tuple(turn.changes), tuple(turn.effects))
+        if isinstance(event, ClockRead):
+            ctx.reschedule_resting()
+        claims.release_due(ctx)
+        if self.state.node.fold(event):
+            _HANDLERS[type(event)](ctx, event)
+        claims.release_due(ctx)
+        self.next_deadline = claims.next_deadline(ctx)
+        return Transition(tuple(ctx.changes), tuple(ctx.effects))
+
+
+def _attached(ctx: Context, _: Attached) -> None:
+    claims.look_up_and_release(ctx)
+
+
+def _block(ctx: Context, _: BlockConnected) -> None:
+    claims.try_held_back(ctx)
+
+
+def _nothing_else(_: Context, event: PayeeEvent) -> None:
+    """The view of the node has taken it in; what is due by it is done before and after every event."""
+
+
+_HANDLERS: dict[type[PayeeEvent], Callable[[Context, Any], None]] = {
+    Attached: _attached,
+    Detached: _nothing_else,
+    BlockConnected: _block,
+    LinkChanged: _nothing_else,
+    LinkClosed: _nothing_else,
+    Tick: _nothing_else,
+    ClockRead: _nothing_else,
+    Announced: claims.announced,
+    ReleaseAnswered: claims.release_answered,
+    ReleaseHeldBack: claims.held_back,
+    InvoicePaid: claims.invoice_paid,
+    InvoicesSeen: claims.invoices_seen,
+}

@@ -1,4 +1,4 @@
-"""What the payee's engine takes in, beside the events of the node itself (asyncpay.node_events)."""
+"""What the payee's engine takes in besides the events of the node (asyncpay.node_events)."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -29,7 +29,7 @@ class InvoicesSeen:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseAnswered:
-    """A release_reply. Whoever knows the pid may have sent it."""
+    """A release_reply. Everyone who knows the pid may have sent it."""
 
     message: ReleaseReply
 

@@ -1,4 +1,4 @@
-"""What the payer's engine wants done, once the changes of the same step are stored."""
+"""What the payer's engine wants done, once the changes of the same transition are stored."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -36,7 +36,7 @@ class SendAlong:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pay:
-    """Have the node pay, unless it knows a payment of that hash; then report as PaymentReported.
+    """Let the node pay, unless it knows a payment of that hash; then report as PaymentReported.
 
     All parts leave through channels with `lsp`.
     """

@@ -4,40 +4,56 @@ Theory of operation
 ===================
 
 `Payer.handle(now, event)` is the only way in, and its `Transition` the only way out, on the same terms as
-`asyncpay.engine.lsp.engine`: the shell stores the changes of a transition in one transaction, then carries out its
-effects in their order, calls `handle(now, Tick())` at `next_deadline`, and throws the engine away if it cannot
-store. Then a crash anywhere is harmless, because of four rules:
+`asyncpay.engine.lsp.engine`: the shell (see `asyncpay.engine.driver`) stores the changes in one transaction, then
+carries out the effects in their order, calls `handle(now, Tick())` at `next_deadline`, and throws the engine away if it
+cannot store. Then a crash anywhere is harmless, because of four rules:
 
-- A stage is stored before the step that it names. What is found short of PAYING was never paid.
+- A state is stored before the step that it names. What is found short of PAYING was never paid.
 - The node pays a hash once, and its word alone ends a payment that it may have begun. After every `Attached` it
   is asked anew; if it knows nothing of a payment in PAYING, that order was lost, and is given again. That nothing
-  was paid counts only once no order can be on its way any more (paying.py).
+  was paid counts only once no order can be on its way any more (payments.py).
 - Nothing that is sent is thought to have arrived. Requests, cancels and the payee's message are repeated byte
-  for byte until there is an answer, and at once when the LSP has come back.
+  for byte until there is an answer, and immediately when the LSP has come back.
 - What the LSP says moves a payment forward and never back, and nothing is paid twice whatever it says.
 
-Each file is one subject, and can be read alone:
+A payment comes by these files in this order; each can be read alone:
 
-    checks        what is refused before it begins           stages            the life of a payment, as a table
-    asking        the LSP is to hold the parts               records, payments what is stored
-    paying        the node pays                              events, effects   the way in and out
-    updates       what the LSP tells                         policy            the limits
-    handing_over  the payee's message leaves                 turn              state, and one turn's lists
-    releasing     a release seen by the payer                progress          from stage to stage
-    calling_off   cancels                                    deadlines, clock  acting on the time
+    planning      what is refused before it begins      states    the life of a payment, as a table
+    lsp_requests  the LSP is to hold, or return, it     records   what is stored, and how it is found
+    payments      the node pays                         state     what is known, and the handling of one event
+    handover      the payee is told, and answers        events, effects, policy
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from asyncpay.engine.core import Transition
-from asyncpay.engine.payer import clock, dispatch
+from asyncpay.engine.core import ClockRead, Detached, Tick, Transition
+from asyncpay.engine.payer import handover, lsp_requests, payments
 from asyncpay.engine.payer.effects import Effect
-from asyncpay.engine.payer.events import PayerEvent
-from asyncpay.engine.payer.payments import Payments
+from asyncpay.engine.payer.events import (
+    CancelOrdered,
+    Ordered,
+    PayerEvent,
+    PaymentReported,
+    PaymentSeen,
+    PendingSent,
+    RefusalSeen,
+    ReleaseSeen,
+    Replied,
+    Updated,
+)
 from asyncpay.engine.payer.policy import PayerPolicy
-from asyncpay.engine.payer.records import OutgoingPayment
-from asyncpay.engine.payer.turn import State, Turn
+from asyncpay.engine.payer.records import OutgoingPayment, PaymentRecords
+from asyncpay.engine.payer.state import Context, PayerState
+from asyncpay.node_events import (
+    Attached,
+    BlockConnected,
+    LinkChanged,
+    LinkClosed,
+    PeerConnected,
+    PeerDisconnected,
+)
 
 
 class Payer:
@@ -45,12 +61,15 @@ class Payer:
 
     def __init__(self, policy: PayerPolicy, records: Iterable[OutgoingPayment] = ()) -> None:
         self._policy = policy
-        self.state = State(Payments(records))
+        self.state = PayerState(PaymentRecords(records))
         self.next_deadline = -math.inf
+        ctx = Context(self.state, policy)
+        for payment in self.state.payments.live():
+            _reschedule(ctx, payment)
 
     @property
     def stored_time(self) -> float | None:
-        """The time, as `handle` takes it, that the store is a witness of; None if nothing is stored."""
+        """The latest time, as `handle` takes it, that the records prove to have passed; None if there are none."""
         times = []
         for payment in self.state.payments:
             times.append(payment.created_at if payment.ended_at is None else payment.ended_at)
@@ -67,9 +86,116 @@ class Payer:
 
         now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
         """
-        turn = Turn(self.state, self._policy)
+        ctx = Context(self.state, self._policy)
         self.state.unix.advance(now, event)
-        dispatch.handle(turn, event)
-        clock.run(turn)
-        self.next_deadline = clock.next_at(turn)
-        return Transition(tuple(turn.changes), tuple(turn.effects))
+        if self.state.node.fold(event):
+            _HANDLERS[type(event)](ctx, event)
+        on_tick(ctx)
+        self.next_deadline = _next_deadline(ctx)
+        return Transition(tuple(ctx.changes), tuple(ctx.effects))
+
+
+# --- the node, and the clock ---
+
+
+def _attached(ctx: Context, _: Attached) -> None:
+    payments.ask_about_all(ctx)
+    for payment in ctx.payments.live():
+        lsp_requests.resend_all(ctx, payment)
+        ctx.touch([payment.key])
+
+
+def _connected(ctx: Context, event: PeerConnected) -> None:
+    for payment in ctx.payments.live_of(event.peer):
+        lsp_requests.resend_all(ctx, payment)
+
+
+def _link_changed(ctx: Context, event: LinkChanged) -> None:
+    ctx.touch(ctx.payments.blocked_of(event.link.peer))
+
+
+def _look_at_overdue(ctx: Context, _: BlockConnected | ClockRead) -> None:
+    """A lower height, or another reading of the clock, may take back that a deadline has passed."""
+    ctx.touch(ctx.state.schedule.overdue)
+
+
+def _nothing_else(_: Context, event: PayerEvent) -> None:
+    """The view of the node has taken it in; what is due by it is done after every event."""
+
+
+_HANDLERS: dict[type[PayerEvent], Callable[[Context, Any], None]] = {
+    Attached: _attached,
+    Detached: _nothing_else,
+    BlockConnected: _look_at_overdue,
+    PeerConnected: _connected,
+    PeerDisconnected: _nothing_else,
+    LinkChanged: _link_changed,
+    LinkClosed: _nothing_else,
+    Tick: _nothing_else,
+    ClockRead: _look_at_overdue,
+    Ordered: lsp_requests.ordered,
+    Replied: lsp_requests.replied,
+    Updated: lsp_requests.updated,
+    CancelOrdered: lsp_requests.cancel_ordered,
+    RefusalSeen: lsp_requests.refusal_seen,
+    PaymentReported: payments.reported,
+    PaymentSeen: handover.payment_seen,
+    PendingSent: handover.pending_sent,
+    ReleaseSeen: handover.release_seen,
+}
+
+
+# --- time ---
+
+_DUTIES: tuple[Callable[[Context, OutgoingPayment], None], ...] = (
+    lsp_requests.request_block,
+    payments.pay_or_ask,
+    handover.send_pending,
+    lsp_requests.cancel,  # last, because the others may make one due
+)
+
+
+def on_tick(ctx: Context) -> None:
+    """Do everything that is due, for the payments that the event has touched or whose time or height has come."""
+    schedule, node = ctx.state.schedule, ctx.node
+    ctx.touch(schedule.by_hold_until.due(ctx.state.unix.last_past_second))
+    if node.height is not None:
+        ctx.touch(schedule.by_release_height.due(node.height - 1))
+    if node.attached:
+        ctx.touch(schedule.retry_at.due(ctx.now))
+    for key in ctx.payments.live_among(ctx.touched):
+        lsp_requests.end_if_overdue(ctx, ctx.payments[key])
+        if node.attached:
+            for duty in _DUTIES:
+                duty(ctx, ctx.payments[key])
+    for key in ctx.touched:
+        _reschedule(ctx, ctx.payments[key])
+
+
+def _reschedule(ctx: Context, payment: OutgoingPayment) -> None:
+    """Bring the schedule up to date for one payment."""
+    schedule, key = ctx.state.schedule, payment.key
+    if not ctx.payments.is_live(key):
+        schedule.remove(key)
+        return
+    retry_at = min(
+        lsp_requests.request_at(ctx, payment),
+        payments.ask_at(ctx, payment),
+        handover.pending_at(ctx, payment),
+        lsp_requests.cancel_at(payment),
+    )
+    schedule.retry_at.set(key, retry_at)
+    if ctx.block_overdue(payment):
+        schedule.by_hold_until.discard(key)
+        schedule.by_release_height.discard(key)
+        schedule.overdue[key] = None
+    else:
+        schedule.by_hold_until.set(key, payment.hold_until)
+        schedule.by_release_height.set(key, payment.release_by_height)
+        schedule.overdue.pop(key, None)
+
+
+def _next_deadline(ctx: Context) -> float:
+    """When something is due, if nothing happens before; infinity for never."""
+    block_ends = ctx.state.unix.past_at(ctx.payments.unpaid_until.first)
+    return min(block_ends, ctx.state.schedule.retry_at.first) if ctx.node.attached else block_ends

@@ -1,4 +1,4 @@
-"""What the payer's engine takes in, beside the events of the node itself (asyncpay.node_events)."""
+"""What the payer's engine takes in besides the events of the node (asyncpay.node_events)."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -20,7 +20,7 @@ from asyncpay.wire.messages import BlockReply, BlockUpdate
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """The user pays: everything was checked (checks.py), made and signed; stage REQUESTED.
+    """The user pays: everything was checked (planning.py), made and signed; state REQUESTED.
 
     A payment hash that is known already is ignored, unless its payment failed before anything left.
     """
@@ -37,14 +37,14 @@ class CancelOrdered:
 
 @dataclass(frozen=True, slots=True)
 class Replied:
-    """A block_reply. Onion messages have no sender: whoever knows the unblock_hash may have sent it."""
+    """A block_reply. Onion messages have no sender: everyone who knows the unblock_hash may have sent it."""
 
     message: BlockReply
 
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """A block_update; as little to be trusted."""
+    """A block_update. Everyone who knows the unblock_hash may have sent it."""
 
     message: BlockUpdate
 

@@ -1,22 +1,26 @@
-"""What a payer must not forget: one record for each payment, replaced as a whole and found by its payment hash."""
+"""What a payer must not forget: a record for each payment, replaced as a whole, and the indexes that find it."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
-from asyncpay.engine.payer.stages import Stage
+from asyncpay.engine.core import Deadlines
+from asyncpay.engine.payer.states import FINISHED, UNPAID, State
 from asyncpay.lightning import NodeId
+from asyncpay.wire import messages
 from asyncpay.wire.messages import BlockState
 from asyncpay.wire.onion import OnionMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingPayment:
-    """A payment of this wallet. See stages.py.
+    """A payment of this wallet. See states.py.
 
-    All that it will ever send is made, signed and stored with the order, so that whatever is repeated is
-    repeated byte for byte.
+    Everything that it will ever send is made, signed and stored with the order, so that repetitions are the same byte
+    for byte.
 
     payment_hash, pid: 32 bytes each. lsp, payee: node ids, 33 bytes each.
-    invoice: BOLT 11 text. description: what the invoice says that it is for.
+    invoice: BOLT 11 text. description: the one in the invoice.
     max_parts, max_part_msat: into how many parts, and how large ones, the node may split it; None: of any size.
     slack_blocks: added to the final hop's CLTV delta: the time to release, and the payer's own to come back.
     release_by_height, hold_until: the block's deadlines, a height and Unix seconds.
@@ -28,7 +32,7 @@ class OutgoingPayment:
     begun: whether the node was, or may have been, told to pay.
     unsure_until: Unix seconds, None as long as no order to pay was lost sight of. Before that time such an order may
         still reach the node, so it does not count that the node knows of no payment, or of none any more (paying.py).
-    told: what the LSP last said of the block; told_parts: of how many parts.
+    told: the last update of the block from the LSP; told_parts: its number of parts.
     preimage: 32 bytes, once SETTLED. failure: for people, once FAILED.
     created_at, ended_at: Unix seconds.
     """
@@ -51,7 +55,7 @@ class OutgoingPayment:
     cancel: bytes
     pending: OnionMessage
     created_at: float
-    stage: Stage = Stage.REQUESTED
+    state: State = field(default=State.REQUESTED, metadata={"column": "stage"})
     requests_sent: int = 0
     request_next_at: float | None = None
     cancelled: bool = False
@@ -74,4 +78,95 @@ class OutgoingPayment:
     @property
     def may_be_ordered_again(self) -> bool:
         """Whether it has failed before anything left, and the LSP has no block of it left to end."""
-        return self.stage is Stage.FAILED and not self.begun and self.cancel_next_at is None
+        return self.state is State.FAILED and not self.begun and self.cancel_next_at is None
+
+
+class PaymentRecords:
+    """Every payment that was ever ordered, in the order in which they came. Change it by `put` only.
+
+    Live payments are those for which something is left to do: not finished, or their cancel is not answered.
+    unpaid_until: when, in Unix seconds, the blocks end of payments of which nothing has left.
+    """
+
+    def __init__(self, records: Iterable[OutgoingPayment] = ()) -> None:
+        self._by_hash: dict[bytes, OutgoingPayment] = {}
+        self._by_block: dict[bytes, bytes] = {}
+        self._live: dict[bytes, int] = {}
+        self._live_of: dict[NodeId, dict[bytes, None]] = {}
+        self._blocked_of: dict[NodeId, dict[bytes, None]] = {}
+        self._in_doubt: dict[bytes, None] = {}
+        self._numbered = 0
+        self.unpaid_until: Deadlines[bytes] = Deadlines()
+        for record in records:
+            self.put(record)
+
+    def __iter__(self) -> Iterator[OutgoingPayment]:
+        return iter(self._by_hash.values())
+
+    def __getitem__(self, payment_hash: bytes) -> OutgoingPayment:
+        return self._by_hash[payment_hash]
+
+    def get(self, payment_hash: bytes) -> OutgoingPayment | None:
+        """Return the payment with this hash (32 bytes)."""
+        return self._by_hash.get(payment_hash)
+
+    def of_block(self, unblock_hash: bytes) -> OutgoingPayment | None:
+        """Return the payment that the LSP knows by this name (32 bytes)."""
+        payment_hash = self._by_block.get(unblock_hash)
+        return None if payment_hash is None else self._by_hash[payment_hash]
+
+    def live(self) -> list[OutgoingPayment]:
+        """Return all live payments."""
+        return [self._by_hash[key] for key in self._live]
+
+    def live_of(self, lsp: NodeId) -> list[OutgoingPayment]:
+        """Return the live payments through this LSP."""
+        return [self._by_hash[key] for key in self._live_of.get(lsp, ())]
+
+    def live_among(self, payment_hashes: Iterable[bytes]) -> list[bytes]:
+        """Return those of these hashes, each once, whose payments are live, in the order of `live`."""
+        return sorted({key for key in payment_hashes if key in self._live}, key=self._live.__getitem__)
+
+    def is_live(self, payment_hash: bytes) -> bool:
+        """Whether something is left to do for this payment."""
+        return payment_hash in self._live
+
+    def blocked_of(self, lsp: NodeId) -> list[bytes]:
+        """Return the hashes of payments that wait for a usable channel to this LSP."""
+        return list(self._blocked_of.get(lsp, ()))
+
+    def in_doubt(self) -> list[bytes]:
+        """Return the hashes of failed payments that the node may have been ordered to pay: few, one a crash."""
+        return list(self._in_doubt)
+
+    def put(self, payment: OutgoingPayment) -> None:
+        """Take this in place of the one with the same hash."""
+        key, known = payment.key, self._by_hash.get(payment.key)
+        if known is not None and known.pid != payment.pid:
+            # Ordered again: late answers to the earlier order must not count for this one.
+            del self._by_block[messages.unblock_hash(known.pid)]
+        self._by_hash[key] = payment
+        self._by_block[messages.unblock_hash(payment.pid)] = key
+        live = payment.state not in FINISHED or payment.cancel_next_at is not None
+        if live and key not in self._live:
+            self._numbered += 1
+            self._live[key] = self._numbered
+        elif not live:
+            self._live.pop(key, None)
+        _list(self._live_of, payment, live)
+        _list(self._blocked_of, payment, payment.state is State.BLOCKED)
+        if payment.state is State.FAILED and payment.unsure_until is not None:
+            self._in_doubt[key] = None
+        else:
+            self._in_doubt.pop(key, None)
+        self.unpaid_until.set(key, payment.hold_until if payment.state in UNPAID else math.inf)
+
+
+def _list(index: dict[NodeId, dict[bytes, None]], payment: OutgoingPayment, listed: bool) -> None:
+    """List a payment under its LSP, or do not any more. While it is listed its LSP does not change."""
+    if listed:
+        index.setdefault(payment.lsp, {})[payment.key] = None
+    elif payment.lsp in index:
+        index[payment.lsp].pop(payment.key, None)
+        if not index[payment.lsp]:
+            del index[payment.lsp]

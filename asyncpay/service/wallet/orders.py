@@ -6,8 +6,8 @@ Nothing has been sent when this returns, except the question to the LSP what it 
 import secrets
 from dataclasses import dataclass, field, fields, replace
 
-from asyncpay.engine.payer import checks
-from asyncpay.engine.payer.checks import OrderRefused, Plan, Terms, Wishes
+from asyncpay.engine.payer import planning
+from asyncpay.engine.payer.planning import LspTerms, OrderRefused, PaymentPlan, PayOptions
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.lightning import Invoice, NodeId, bolt11_text
@@ -33,7 +33,7 @@ class Wanted:
     """
 
     invoice: str
-    wishes: Wishes
+    wishes: PayOptions
     private: bool = field(default=False, kw_only=True)
     literal_release: bool = field(default=False, kw_only=True)
 
@@ -53,8 +53,8 @@ async def prepare(
         lsp, offer = link.node_id, await link.info()
     except (NoLspError, UnsuitableLspError) as error:
         raise OrderRefused(str(error)) from None
-    terms = Terms(**{field.name: getattr(offer, field.name) for field in fields(Terms)})
-    plan = checks.plan(invoice, wanted.wishes, terms, policy, now=clock.unix(), height=me.height, network=me.network)
+    terms = LspTerms(**{field.name: getattr(offer, field.name) for field in fields(LspTerms)})
+    plan = planning.plan(invoice, wanted.wishes, terms, policy, now=clock.unix(), height=me.height, network=me.network)
     pid = secrets.token_bytes(32)
     route = await _route(node, me, lsp, invoice)
     pending, courier = _pending(me, lsp, offer, invoice, plan, pid, route, wanted.literal_release)
@@ -112,7 +112,7 @@ def _pending(
     lsp: NodeId,
     offer: LspInfo,
     invoice: Invoice,
-    plan: Plan,
+    plan: PaymentPlan,
     pid: bytes,
     route: tuple[NodeId, ...],
     literal_release: bool,
@@ -156,7 +156,7 @@ async def _signed_request(
     lsp: NodeId,
     offer: LspInfo,
     invoice: Invoice,
-    plan: Plan,
+    plan: PaymentPlan,
     pid: bytes,
     courier: OnionMessage,
     private: bool,

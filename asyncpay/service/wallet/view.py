@@ -10,7 +10,7 @@ from typing import Any
 from asyncpay.engine.core import Change, Put
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payer.records import OutgoingPayment
-from asyncpay.engine.payer.stages import WITH_NODE
+from asyncpay.engine.payer.states import WITH_NODE
 from asyncpay.engine.wallet import WalletRecord
 from asyncpay.wire.messages import unblock_hash
 
@@ -61,7 +61,7 @@ def payment(record: OutgoingPayment) -> Plain:
     """A payment of this wallet."""
     return {
         "payment_hash": record.payment_hash.hex(),
-        "state": record.stage.value,
+        "state": record.state.value,
         "amount_msat": record.amount_msat,
         "fee_msat": record.fee_msat,
         "payee": record.payee.hex(),
@@ -72,7 +72,7 @@ def payment(record: OutgoingPayment) -> Plain:
         "lsp_says": None if record.told is None else record.told.name.lower().replace("_", " "),
         "parts": record.told_parts,
         "cancelled": record.cancelled,
-        "outcome_unsure_until": record.unsure_until if record.stage in WITH_NODE else None,
+        "outcome_unsure_until": record.unsure_until if record.state in WITH_NODE else None,
         "preimage": None if record.preimage is None else record.preimage.hex(),
         "failure": record.failure or None,
         "created_at": record.created_at,
@@ -84,7 +84,7 @@ def claim(record: Claim) -> Plain:
     """A payment that waits, or waited, for this wallet to release it."""
     return {
         "payment_hashes": [payment_hash.hex() for payment_hash in record.payment_hashes],
-        "state": record.stage.value,
+        "state": record.state.value,
         "amount_msat": record.amount_msat,
         "unblock_hash": unblock_hash(record.pid).hex(),
         "release_by_height": record.release_by_height,

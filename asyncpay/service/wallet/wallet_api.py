@@ -6,9 +6,9 @@ from dataclasses import fields
 from typing import Any
 
 from asyncpay.engine.payer import events as on
-from asyncpay.engine.payer.checks import OrderRefused, Wishes
+from asyncpay.engine.payer.planning import OrderRefused, PayOptions
 from asyncpay.engine.payer.policy import PayerPolicy
-from asyncpay.engine.payer.stages import FINISHED, Stage
+from asyncpay.engine.payer.states import FINISHED, State
 from asyncpay.lsps import lsps5
 from asyncpay.lsps.info import UnsuitableLspError
 from asyncpay.lsps.jsonrpc import RpcError
@@ -25,7 +25,7 @@ from asyncpay.service.wallet.view import View
 
 Stored = Callable[[on.PayerEvent], Awaitable[None]]
 
-HANDED_OVER = frozenset({Stage.HANDED_OVER, *FINISHED})
+HANDED_OVER = frozenset({State.HANDED_OVER, *FINISHED})
 """The phone may go offline."""
 
 
@@ -86,7 +86,7 @@ class Desk:
                 "connected": lsp in around.online,
                 "channel_usable": lsp is not None and around.channel_usable(lsp),
             },
-            "unfinished_payments": sum(p.stage not in FINISHED for p in self._view.payments.values()),
+            "unfinished_payments": sum(p.state not in FINISHED for p in self._view.payments.values()),
             "last_errors": list(self._journal.errors),
         }
 
@@ -119,7 +119,7 @@ class Desk:
 
     async def _pay(self, said: Mapping[str, Any], progress: Progress) -> Plain:
         """wait: not only until the phone may go offline, but until the payment is decided."""
-        wishes = Wishes(**{field.name: said[field.name] for field in fields(Wishes)})
+        wishes = PayOptions(**{field.name: said[field.name] for field in fields(PayOptions)})
         wanted = Wanted(said["invoice"], wishes, private=said["private"], literal_release=said["literal_release"])
         until = FINISHED if said["wait"] else HANDED_OVER
         order = await orders.prepare(
@@ -128,7 +128,7 @@ class Desk:
         known = self._view.payments.get(order.payment_hash)
         if known is not None and not known.may_be_ordered_again:
             raise RefusedError(
-                f"this invoice was paid before: payment {order.payment_hash.hex()} is {known.stage.value}. "
+                f"this invoice was paid before: payment {order.payment_hash.hex()} is {known.state.value}. "
                 "An invoice is good for one payment; ask the payee for another"
             )
         await self._stored(on.Ordered(order))
@@ -136,7 +136,7 @@ class Desk:
             if payment == known:  # the earlier order, from which nothing came
                 continue
             await progress(view.payment(payment))
-            if payment.stage in until:
+            if payment.state in until:
                 return view.payment(payment)
         raise AssertionError("a view is followed for ever")
 
@@ -156,8 +156,8 @@ class Desk:
             raise RefusedError(f"{len(meant)} payments begin with {first_digits}: give more digits of the payment hash")
         (known,) = meant
         payment_hash = known.payment_hash
-        if known.stage in FINISHED:
-            raise RefusedError(f"payment {payment_hash.hex()} is {known.stage.value}: there is nothing to cancel")
+        if known.state in FINISHED:
+            raise RefusedError(f"payment {payment_hash.hex()} is {known.state.value}: there is nothing to cancel")
         await self._stored(on.CancelOrdered(payment_hash))
         return view.payment(self._view.payments[payment_hash])
 

@@ -7,7 +7,7 @@ import pytest
 from asyncpay.engine import diagram
 from asyncpay.engine.lsp import stages
 from asyncpay.engine.lsp.stages import Stage, To, Trigger
-from asyncpay.engine.payer import stages as payer_stages
+from asyncpay.engine.payer import states as payer_states
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_each_table_stands_in_its_place(line: str, table: str) -> None:
 
 
 def test_what_only_some_of_a_group_share_is_drawn_one_by_one(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(payer_stages.TRANSITIONS[payer_stages.Stage.HELD], payer_stages.Trigger.PAID)
+    monkeypatch.delitem(payer_states.TRANSITIONS[payer_states.State.HELD], payer_states.Trigger.PAID)
     assert diagram.main([]) == 0
     assert "with_the_node --> settled" not in page.read_text()
     assert "paying --> settled: the node has the preimage" in page.read_text()

@@ -15,8 +15,8 @@ from asyncpay.engine.wallet import Wallet
 from asyncpay.lightning import ChannelId, Link
 from asyncpay.node_events import Attached, InvoicePaid
 
-from .payee.world import HASH, PATH, PID, World, pending
-from .payer.given import CHANNEL, LSP, PAYER, START, order
+from .payee.harness import HASH, PATH, PID, PayeeHarness, pending
+from .payer.factories import CHANNEL, LSP, PAYER, START, order
 
 ATTACHED = Attached(
     node_id=PAYER,
@@ -28,7 +28,7 @@ ATTACHED = Attached(
 ANNOUNCED = Announced(
     pending(),
     PATH,
-    World().known((HASH,)),
+    PayeeHarness().known((HASH,)),
 )
 
 
@@ -83,4 +83,4 @@ def test_it_starts_again_from_what_was_stored() -> None:
     assert again.next_deadline < START, "a new engine wants to hear of the time at once"
     again.handle(START, Tick())
     assert list(again.payer.state.payments) == list(both.payer.state.payments)
-    assert again.payee.state.claims == both.payee.state.claims
+    assert list(again.payee.state.claims) == list(both.payee.state.claims)

@@ -10,69 +10,69 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from asyncpay.engine.payee.effects import SendRefusal, SendRelease
 from asyncpay.engine.payee.policy import PayeePolicy
-from asyncpay.engine.payee.stages import FINISHED, Stage
+from asyncpay.engine.payee.states import FINISHED, State
 from asyncpay.wire.messages import ReleaseStatus
 
-from .world import HASH, HASH2, PID, NodeInvoice, World
+from .harness import HASH, HASH2, PID, NodeInvoice, PayeeHarness
 
 
-def announced(world: World) -> None:
+def announced(harness: PayeeHarness) -> None:
     """It is repeated by the courier until it was taken in."""
-    while PID not in world.stored:
-        world.announce()
+    while PID not in harness.stored:
+        harness.announce()
 
 
-def paid(world: World) -> None:
-    announced(world)
-    world.sleep(100)
-    world.paid()
+def paid(harness: PayeeHarness) -> None:
+    announced(harness)
+    harness.sleep(100)
+    harness.paid()
 
 
-def paid_unseen(world: World) -> None:
-    announced(world)
-    world.detach()
-    world.paid()
-    world.attach()
+def paid_unseen(harness: PayeeHarness) -> None:
+    announced(harness)
+    harness.detach()
+    harness.paid()
+    harness.attach()
 
 
-def late_channel(world: World) -> None:
-    world.disconnect()
-    announced(world)
-    world.sleep(100)
-    world.connect()
-    world.paid()
+def late_channel(harness: PayeeHarness) -> None:
+    harness.disconnect()
+    announced(harness)
+    harness.sleep(100)
+    harness.connect()
+    harness.paid()
 
 
-def too_late(world: World) -> None:
-    announced(world)
-    while world.stage is Stage.RELEASING:
-        world.answer(ReleaseStatus.TOO_LATE)
+def too_late(harness: PayeeHarness) -> None:
+    announced(harness)
+    while harness.state is State.RELEASING:
+        harness.answer(ReleaseStatus.TOO_LATE)
 
 
-def expired(world: World) -> None:
-    announced(world)
-    world.sleep(86_401)
+def expired(harness: PayeeHarness) -> None:
+    announced(harness)
+    harness.sleep(86_401)
 
 
-def refused(world: World) -> None:
-    world.invoices[HASH].cancelled = True
-    announced(world)
-    world.sleep(100)
+def refused(harness: PayeeHarness) -> None:
+    harness.invoices[HASH].cancelled = True
+    announced(harness)
+    harness.sleep(100)
 
 
 @pytest.mark.parametrize("scenario", [paid, paid_unseen, late_channel, too_late, expired, refused])
-def test_a_crash_before_every_action(scenario: Callable[[World], None]) -> None:
-    calm = World()
+def test_a_crash_before_every_action(scenario: Callable[[PayeeHarness], None]) -> None:
+    calm = PayeeHarness()
     begin = calm.actions
     scenario(calm)
     for crash in range(begin + 1, calm.actions + 1):
-        world = World()
-        world.crash_at = crash
-        scenario(world)
-        assert world.crash_at is None, "there was no crash"
+        harness = PayeeHarness()
+        harness.crash_at = crash
+        scenario(harness)
+        assert harness.crash_at is None, "there was no crash"
         where = f"crash at action {crash - begin} of {calm.actions - begin}"
-        assert (world.stage, world.claim.paid) == (calm.stage, calm.claim.paid), where
-        assert (world.releases > 0) == (calm.releases > 0), where
+        assert (harness.state, harness.claim.paid) == (calm.state, calm.claim.paid), where
+        assert (harness.releases > 0) == (calm.releases > 0), where
 
 
 SHORT = PayeePolicy(max_releases=4, max_claims=2, max_remembered=3, max_unproven_claims=1, max_unproven=1)
@@ -84,8 +84,8 @@ class Claims(RuleBasedStateMachine):
 
     @initialize(online=st.booleans(), accept_unproven=st.booleans())
     def begin(self, online: bool, accept_unproven: bool) -> None:
-        self.world = World(replace(SHORT, accept_unproven=accept_unproven), online=online)
-        self.world.invoices[HASH2] = NodeInvoice(amount_msat=None)
+        self.harness = PayeeHarness(replace(SHORT, accept_unproven=accept_unproven), online=online)
+        self.harness.invoices[HASH2] = NodeInvoice(amount_msat=None)
 
     @rule(
         pid=PIDS,
@@ -95,85 +95,85 @@ class Claims(RuleBasedStateMachine):
         proven=st.booleans(),
     )
     def announce(self, pid: bytes, hashes: tuple[bytes, ...], amount: int, seconds: int, proven: bool) -> None:
-        until = int(self.world.now) + seconds
-        self.world.announce(pid, proven=proven, payment_hashes=hashes, amount_msat=amount, hold_until=until)
+        until = int(self.harness.now) + seconds
+        self.harness.announce(pid, proven=proven, payment_hashes=hashes, amount_msat=amount, hold_until=until)
 
     @rule(pid=PIDS, status=st.sampled_from(list(ReleaseStatus)))
     def answer(self, pid: bytes, status: ReleaseStatus) -> None:
-        self.world.answer(status, pid)
+        self.harness.answer(status, pid)
 
     @rule(payment_hash=st.sampled_from([HASH, HASH2]))
     def pay(self, payment_hash: bytes) -> None:
-        self.world.paid(payment_hash)
+        self.harness.paid(payment_hash)
 
     @rule()
     def come_or_go(self) -> None:
-        if self.world.online:
-            self.world.disconnect()
+        if self.harness.online:
+            self.harness.disconnect()
         else:
-            self.world.connect()
+            self.harness.connect()
 
     @rule(blocks=st.sampled_from([0, 0, 1, 200]), seconds=st.sampled_from([0.5, 5, 20, 300, 5000]))
     def time_passes(self, blocks: int, seconds: float) -> None:
-        self.world.mine(blocks)
-        self.world.sleep(seconds)
+        self.harness.mine(blocks)
+        self.harness.sleep(seconds)
 
     @rule(after=st.integers(1, 6))
     def crash_soon(self, after: int) -> None:
-        self.world.crash_at = self.world.actions + after
+        self.harness.crash_at = self.harness.actions + after
 
     @rule()
     def break_off(self) -> None:
-        self.world.detach()
-        self.world.attach()
+        self.harness.detach()
+        self.harness.attach()
 
     @invariant()
     def everything_is_bounded(self) -> None:
-        if not hasattr(self, "world"):
+        if not hasattr(self, "harness"):
             return
-        claims = self.world.stored.values()
-        live = [claim for claim in claims if claim.stage not in FINISHED]
+        claims = self.harness.stored.values()
+        live = [claim for claim in claims if claim.state not in FINISHED]
         assert len(claims) - len(live) <= SHORT.max_remembered
         for payment_hash in (HASH, HASH2):
             claims_of_it = [claim.proven for claim in live if payment_hash in claim.payment_hashes]
             assert claims_of_it.count(True) <= SHORT.max_claims
             assert claims_of_it.count(False) <= SHORT.max_unproven_claims
-        assert sum(not claim.proven for claim in live) <= SHORT.max_unproven * self.world.policy.accept_unproven
+        assert sum(not claim.proven for claim in live) <= SHORT.max_unproven * self.harness.policy.accept_unproven
         assert all(claim.tries <= SHORT.max_releases for claim in claims)
 
     @invariant()
     def only_what_is_owed_is_released(self) -> None:
-        if not hasattr(self, "world"):
+        if not hasattr(self, "harness"):
             return
-        for effect in self.world.did(SendRelease):
+        for effect in self.harness.did(SendRelease):
             claim = effect.claim
             assert set(claim.payment_hashes) <= {HASH, HASH2}
             assert claim.amount_msat >= 1000 * (HASH in claim.payment_hashes)
-            assert claim.stage is Stage.RELEASING
-        assert all(effect.claim.stage is Stage.REFUSED for effect in self.world.did(SendRefusal))
-        assert all(effect.claim.proven for effect in self.world.did(SendRefusal))
+            assert claim.state is State.RELEASING
+        assert all(effect.claim.state is State.REFUSED for effect in self.harness.did(SendRefusal))
+        assert all(effect.claim.proven for effect in self.harness.did(SendRefusal))
 
     @invariant()
     def paid_means_paid(self) -> None:
-        if hasattr(self, "world"):
-            for claim in self.world.stored.values():
-                if claim.stage is Stage.PAID:
-                    assert all(self.world.invoices[each].paid for each in claim.payment_hashes)
+        if hasattr(self, "harness"):
+            for claim in self.harness.stored.values():
+                if claim.state is State.PAID:
+                    assert all(self.harness.invoices[each].paid for each in claim.payment_hashes)
 
     @invariant()
     def the_store_says_it_all(self) -> None:
-        if hasattr(self, "world"):
-            assert self.world.stored == self.world.payee.state.claims
+        if hasattr(self, "harness"):
+            assert list(self.harness.stored.values()) == list(self.harness.engine.state.claims)
 
     def teardown(self) -> None:
-        if not hasattr(self, "world"):
+        if not hasattr(self, "harness"):
             return
-        world = self.world
-        world.crash_at = None
-        world.connect()
-        world.sleep(30_000)
-        assert all(claim.stage in FINISHED for claim in world.stored.values())
-        assert world.payee.next_deadline == float("inf")
+        harness = self.harness
+        harness.crash_at = None
+        harness.connect()
+        harness.sleep(30_000)
+        assert all(claim.state in FINISHED for claim in harness.stored.values())
+        assert harness.engine.next_deadline == float("inf")
 
 
 TestClaims = Claims.TestCase

@@ -6,10 +6,10 @@ import pytest
 
 from asyncpay.engine.payee.effects import Log, SendRefusal, SendRelease
 from asyncpay.engine.payee.policy import PayeePolicy
-from asyncpay.engine.payee.stages import Stage
+from asyncpay.engine.payee.states import State
 from asyncpay.wire.messages import ReleaseStatus, invoice_proof
 
-from .world import AMOUNT, HASH, HASH2, HEIGHT, PID, PID2, SECRET, START, NodeInvoice, World
+from .harness import AMOUNT, HASH, HASH2, HEIGHT, PID, PID2, SECRET, START, NodeInvoice, PayeeHarness
 
 OPEN = PayeePolicy(accept_unproven=True, max_unproven_claims=2, max_unproven=3, max_remembered=3)
 STRANGERS_PIDS = [bytes([number]) * 32 for number in range(10)]
@@ -38,42 +38,42 @@ def said(effects: list[Any]) -> list[Any]:
 
 @pytest.mark.parametrize(("invoice", "changes"), SECRETS_OF_A_PAYEE)
 def test_a_stranger_gets_no_answer_and_leaves_no_trace(invoice: NodeInvoice | None, changes: dict[str, Any]) -> None:
-    world = World()
-    world.invoices = {} if invoice is None else {HASH: invoice}
-    assert said(world.announce(proven=False, **changes)) == []
-    assert world.stored == {}
-    world.sleep(1_000)
-    assert said(world.effects) == []
+    harness = PayeeHarness()
+    harness.invoices = {} if invoice is None else {HASH: invoice}
+    assert said(harness.announce(proven=False, **changes)) == []
+    assert harness.stored == {}
+    harness.sleep(1_000)
+    assert said(harness.effects) == []
 
 
 def test_the_proof_of_one_invoice_says_nothing_of_another() -> None:
     """Who has one of two invoices cannot ask for both."""
-    world = World()
-    world.invoices[HASH2] = NodeInvoice()
+    harness = PayeeHarness()
+    harness.invoices[HASH2] = NodeInvoice()
     guess = invoice_proof(PID, (HASH, HASH2), (SECRET, bytes(32)))
-    assert said(world.announce(payment_hashes=(HASH, HASH2), amount_msat=5_000, invoice_proof=guess)) == []
+    assert said(harness.announce(payment_hashes=(HASH, HASH2), amount_msat=5_000, invoice_proof=guess)) == []
 
 
 def test_false_announcements_do_not_stop_the_real_payment() -> None:
-    world = World()
+    harness = PayeeHarness()
     for pid in STRANGERS_PIDS:
-        world.announce(pid, proven=False, amount_msat=2**62)
-    world.announce()
-    assert world.stage is Stage.RELEASING
-    assert (world.releases, world.refusals) == (1, [])
+        harness.announce(pid, proven=False, amount_msat=2**62)
+    harness.announce()
+    assert harness.state is State.RELEASING
+    assert (harness.releases, harness.refusals) == (1, [])
 
 
 @pytest.mark.parametrize("wrong", [{"paid": True}, {"cancelled": True}, {"amount_msat": 5_000}])
 def test_of_several_invoices_a_payer_is_not_told_what_is_wrong(wrong: dict[str, Any]) -> None:
     answers = set()
     for payment_hash in (HASH, HASH2):
-        world = World()
-        world.invoices[HASH2] = NodeInvoice()
-        world.invoices[payment_hash] = NodeInvoice(**wrong)
-        world.announce(payment_hashes=(HASH, HASH2), amount_msat=2_000)
-        (refusal,) = world.did(SendRefusal)
+        harness = PayeeHarness()
+        harness.invoices[HASH2] = NodeInvoice()
+        harness.invoices[payment_hash] = NodeInvoice(**wrong)
+        harness.announce(payment_hashes=(HASH, HASH2), amount_msat=2_000)
+        (refusal,) = harness.did(SendRefusal)
         answers.add(refusal.reason)
-        assert world.claim.failure != refusal.reason, "the payee itself is told"
+        assert harness.claim.failure != refusal.reason, "the payee itself is told"
     assert answers == {"these invoices are not owed like this"}
 
 
@@ -81,85 +81,85 @@ class TestAccepted:
     """With accept_unproven, for payers of other implementations."""
 
     def test_released_and_paid(self) -> None:
-        world = World(OPEN)
-        world.announce(proven=False)
-        assert world.releases == 1
-        assert not world.claim.proven
-        world.paid()
-        assert world.stage is Stage.PAID
+        harness = PayeeHarness(OPEN)
+        harness.announce(proven=False)
+        assert harness.releases == 1
+        assert not harness.claim.proven
+        harness.paid()
+        assert harness.state is State.PAID
 
     @pytest.mark.parametrize(
         ("invoice", "changes"), [pair for pair in SECRETS_OF_A_PAYEE if pair[1] or pair[0] is None]
     )
     def test_never_refused_in_words(self, invoice: NodeInvoice | None, changes: dict[str, Any]) -> None:
-        world = World(OPEN)
-        world.invoices = {} if invoice is None else {HASH: invoice}
-        world.announce(proven=False, **changes)
-        assert world.did(SendRefusal) == []
+        harness = PayeeHarness(OPEN)
+        harness.invoices = {} if invoice is None else {HASH: invoice}
+        harness.announce(proven=False, **changes)
+        assert harness.did(SendRefusal) == []
 
     def test_limits_of_its_own(self) -> None:
-        world = World(OPEN)
-        world.invoices[HASH2] = NodeInvoice()
+        harness = PayeeHarness(OPEN)
+        harness.invoices[HASH2] = NodeInvoice()
         for pid in STRANGERS_PIDS:
-            world.announce(pid, proven=False)
-        assert len(world.stored) == OPEN.max_unproven_claims
+            harness.announce(pid, proven=False)
+        assert len(harness.stored) == OPEN.max_unproven_claims
         for pid in STRANGERS_PIDS[5:]:
-            world.announce(pid, proven=False, payment_hashes=(HASH2,))
-        assert len(world.stored) == OPEN.max_unproven
+            harness.announce(pid, proven=False, payment_hashes=(HASH2,))
+        assert len(harness.stored) == OPEN.max_unproven
         for number in range(OPEN.max_claims):
-            world.announce(bytes([100 + number]) * 32)
-        assert [claim.proven for claim in world.payee.state.live].count(True) == OPEN.max_claims
-        assert world.refusals == []
+            harness.announce(bytes([100 + number]) * 32)
+        assert [claim.proven for claim in harness.engine.state.claims.live()].count(True) == OPEN.max_claims
+        assert harness.refusals == []
 
     def test_proven_claims_take_nothing_from_unproven_ones(self) -> None:
-        world = World(OPEN)
+        harness = PayeeHarness(OPEN)
         for number in range(OPEN.max_claims):
-            world.announce(bytes([100 + number]) * 32)
-        world.announce(proven=False)
-        assert world.stage is Stage.RELEASING
+            harness.announce(bytes([100 + number]) * 32)
+        harness.announce(proven=False)
+        assert harness.state is State.RELEASING
 
     def test_shown_again_it_is_released_again(self) -> None:
-        world = World(OPEN)
-        world.announce(proven=False)
-        world.sleep(5)
-        world.announce(proven=False)
-        assert world.releases == 2
+        harness = PayeeHarness(OPEN)
+        harness.announce(proven=False)
+        harness.sleep(5)
+        harness.announce(proven=False)
+        assert harness.releases == 2
 
     def test_finished_ones_are_forgotten_first(self) -> None:
-        world = World(OPEN)
-        world.announce(PID2)
-        world.answer(ReleaseStatus.TOO_LATE, PID2)
+        harness = PayeeHarness(OPEN)
+        harness.announce(PID2)
+        harness.answer(ReleaseStatus.TOO_LATE, PID2)
         for pid in STRANGERS_PIDS:
-            world.sleep(5)
-            world.announce(pid, proven=False)
-            world.answer(ReleaseStatus.TOO_LATE, pid)
-        assert PID2 in world.stored
-        assert len(world.stored) == OPEN.max_remembered
+            harness.sleep(5)
+            harness.announce(pid, proven=False)
+            harness.answer(ReleaseStatus.TOO_LATE, pid)
+        assert PID2 in harness.stored
+        assert len(harness.stored) == OPEN.max_remembered
 
 
 def test_a_claim_of_an_earlier_version_is_still_rearmed_by_its_courier() -> None:
     """Its payer proves nothing, and it was accepted before anything had to be proven."""
-    world = World(OPEN)
-    world.announce(proven=False)
-    world.policy = PayeePolicy()
-    world.restart()
-    before = world.releases
-    world.sleep(5)
-    assert said(world.announce(proven=False)) == world.did(SendRelease)[before:]
-    assert world.releases > before
+    harness = PayeeHarness(OPEN)
+    harness.announce(proven=False)
+    harness.policy = PayeePolicy()
+    harness.restart()
+    before = harness.releases
+    harness.sleep(5)
+    assert said(harness.announce(proven=False)) == harness.did(SendRelease)[before:]
+    assert harness.releases > before
 
 
 def test_a_proven_claim_is_rearmed_only_with_the_proof() -> None:
-    world = World()
-    world.announce()
-    world.sleep(5)
-    assert said(world.announce(proven=False)) == []
-    assert len(said(world.announce())) == 1
+    harness = PayeeHarness()
+    harness.announce()
+    harness.sleep(5)
+    assert said(harness.announce(proven=False)) == []
+    assert len(said(harness.announce())) == 1
 
 
 def test_the_log_of_a_dropped_announcement_hides_the_pid() -> None:
-    world = World()
-    (line,) = world.announce(proven=False)
+    harness = PayeeHarness()
+    (line,) = harness.announce(proven=False)
     assert isinstance(line, Log)
     assert PID not in (line.pid_hash, *line.payment_hashes)
     assert "does not prove" in line.because

@@ -149,7 +149,7 @@ def test_what_cannot_be_stored_is_not_done_and_all_begins_again_from_the_store(
     commit, full = WalletStore.commit, [True]
 
     def may_fail(store: WalletStore, changes: Any) -> None:
-        if full and any(getattr(change.record, "stage", None) for change in changes):
+        if full and any(getattr(change.record, "state", None) for change in changes):
             full.pop()
             raise StoreError("the disk is full")
         commit(store, changes)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncpay.engine.payer.checks import MAX_ROUTE_BLOCKS, OrderRefused, Plan, Terms, Wishes, plan
+from asyncpay.engine.payer.planning import MAX_ROUTE_BLOCKS, LspTerms, OrderRefused, PaymentPlan, PayOptions, plan
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.lightning import Invoice
 
-from .given import HASH, HEIGHT, PAYEE
+from .factories import HASH, HEIGHT, PAYEE
 
 NOW = 1_000_000.5
 DAY = 86_400
@@ -23,16 +23,18 @@ INVOICE = Invoice(
     expires_at=1_000_000 + DAY,
     min_final_cltv_expiry=80,
 )
-TERMS = Terms(max_amount_msat=1_000_000, max_hold_seconds=14 * DAY, max_hold_blocks=1008, min_margin_blocks=30)
+TERMS = LspTerms(max_amount_msat=1_000_000, max_hold_seconds=14 * DAY, max_hold_blocks=1008, min_margin_blocks=30)
 
 
-def made(invoice: Invoice = INVOICE, terms: Terms = TERMS, policy: PayerPolicy | None = None, **wishes: int) -> Plan:
+def made(
+    invoice: Invoice = INVOICE, terms: LspTerms = TERMS, policy: PayerPolicy | None = None, **wishes: int
+) -> PaymentPlan:
     policy = PayerPolicy() if policy is None else policy
-    return plan(invoice, Wishes(**wishes), terms, policy, now=NOW, height=HEIGHT, network="regtest")
+    return plan(invoice, PayOptions(**wishes), terms, policy, now=NOW, height=HEIGHT, network="regtest")
 
 
 def test_as_the_invoice_and_the_policy_say() -> None:
-    assert made() == Plan(
+    assert made() == PaymentPlan(
         amount_msat=50_000,
         fee_limit_msat=10_000 + 500,
         slack_blocks=432 + 144,
@@ -45,7 +47,7 @@ def test_as_the_invoice_and_the_policy_say() -> None:
 def test_as_the_user_says() -> None:
     wishes = {"amount_msat": 7, "max_part_msat": 3, "slack_blocks": 10, "hold_for_seconds": 100}
     made_so = made(replace(INVOICE, amount_msat=None), **wishes)
-    assert made_so == Plan(
+    assert made_so == PaymentPlan(
         amount_msat=7,
         fee_limit_msat=10_000,
         slack_blocks=10 + 144,
@@ -148,7 +150,7 @@ def test_a_plan_keeps_every_limit(
     try:
         result = plan(
             invoice,
-            Wishes(slack_blocks=slack, hold_for_seconds=hold),
+            PayOptions(slack_blocks=slack, hold_for_seconds=hold),
             terms,
             PayerPolicy(),
             now=NOW,

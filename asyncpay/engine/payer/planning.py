@@ -1,4 +1,4 @@
-"""What is refused before anything is sent, and what follows for the payment if it is not: pure arithmetic.
+"""Refuse a payment before anything is sent, or work out how it will be made: pure arithmetic.
 
 On the last hop a held payment needs blocks for three things: the payee's own delta; the time in which it may
 release (S); and what the payer then has left to come back, before its own channel is in danger (R). LND adds
@@ -23,7 +23,7 @@ class OrderRefused(Exception):  # noqa: N818 - a refusal is an answer, not an er
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class LspTerms:
     """What the payer's LSP offers: the fields of the same names of asyncpay.lsps.info.LspInfo."""
 
     max_amount_msat: int
@@ -33,8 +33,8 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What the user asks for; None: as the invoice and the policy say.
+class PayOptions:
+    """What the user asks for. None: the default of the invoice and the policy.
 
     slack_blocks: how long the payee may take to release; 0: until the next block. hold_for_seconds: how long the LSP
     is to hold. max_part_msat: the most that one part may bring the payee.
@@ -47,7 +47,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class PaymentPlan:
     """How the payment will be made; the fields are those of OutgoingPayment."""
 
     amount_msat: int
@@ -60,24 +60,31 @@ class Plan:
 
 
 def plan(
-    invoice: Invoice, wishes: Wishes, terms: Terms, policy: PayerPolicy, *, now: float, height: int, network: str
-) -> Plan:
+    invoice: Invoice,
+    options: PayOptions,
+    terms: LspTerms,
+    policy: PayerPolicy,
+    *,
+    now: float,
+    height: int,
+    network: str,
+) -> PaymentPlan:
     """Work the payment out. now: Unix seconds; height: of the chain; network: the node's, as in Invoice.
 
-    OrderRefused if the invoice, the user's wishes and the LSP's terms do not go together.
+    OrderRefused if the invoice, the options and the LSP's terms do not go together.
     """
     if invoice.network != network:
         raise OrderRefused(f"the invoice is for {invoice.network}, this wallet's node is on {network}")
     if invoice.has_blinded_paths:
         raise OrderRefused("the invoice has blinded paths, which take no slack: ask the payee for one without")
-    hold_until = _hold_until(invoice, wishes, terms, policy, now)
-    amount_msat = _amount_msat(invoice, wishes, terms)
-    release_blocks = _release_blocks(invoice, wishes, terms, policy)
+    hold_until = _hold_until(invoice, options, terms, policy, now)
+    amount_msat = _amount_msat(invoice, options, terms)
+    release_blocks = _release_blocks(invoice, options, terms, policy)
     slack_blocks = release_blocks + policy.return_blocks
     expiry_blocks = invoice.min_final_cltv_expiry + slack_blocks + _NODE_BLOCKS
-    return Plan(
+    return PaymentPlan(
         amount_msat=amount_msat,
-        max_part_msat=_max_part_msat(amount_msat, wishes, policy),
+        max_part_msat=_max_part_msat(amount_msat, options, policy),
         fee_limit_msat=policy.fee_base_msat + amount_msat * policy.fee_per_million // 1_000_000,
         slack_blocks=slack_blocks,
         cltv_limit_blocks=MAX_ROUTE_BLOCKS,
@@ -86,7 +93,7 @@ def plan(
     )
 
 
-def _hold_until(invoice: Invoice, wishes: Wishes, terms: Terms, policy: PayerPolicy, now: float) -> int:
+def _hold_until(invoice: Invoice, options: PayOptions, terms: LspTerms, policy: PayerPolicy, now: float) -> int:
     left = int(invoice.expires_at - now)
     if left <= 0:
         raise OrderRefused("the invoice has expired: ask the payee for a new one")
@@ -96,7 +103,7 @@ def _hold_until(invoice: Invoice, wishes: Wishes, terms: Terms, policy: PayerPol
             f"the invoice expires in {left} s, and the payment must be over {policy.invoice_margin_seconds} s before: "
             "ask the payee for an invoice that lasts longer"
         )
-    asked = wishes.hold_for_seconds
+    asked = options.hold_for_seconds
     if asked is None:
         return int(now) + min(usable, max(1, terms.max_hold_seconds - _CLOCK_SECONDS))
     if asked <= 0:
@@ -111,13 +118,13 @@ def _hold_until(invoice: Invoice, wishes: Wishes, terms: Terms, policy: PayerPol
     return int(now) + asked
 
 
-def _amount_msat(invoice: Invoice, wishes: Wishes, terms: Terms) -> int:
-    amount_msat = wishes.amount_msat if invoice.amount_msat is None else invoice.amount_msat
+def _amount_msat(invoice: Invoice, options: PayOptions, terms: LspTerms) -> int:
+    amount_msat = options.amount_msat if invoice.amount_msat is None else invoice.amount_msat
     if amount_msat is None:
         raise OrderRefused("the invoice leaves the amount to the payer: say how much to pay")
-    if wishes.amount_msat not in (None, amount_msat):
+    if options.amount_msat not in (None, amount_msat):
         raise OrderRefused(
-            f"the invoice asks for {amount_msat} msat, not {wishes.amount_msat}: leave the amount out, "
+            f"the invoice asks for {amount_msat} msat, not {options.amount_msat}: leave the amount out, "
             "or ask the payee for another invoice"
         )
     if amount_msat <= 0:
@@ -129,8 +136,8 @@ def _amount_msat(invoice: Invoice, wishes: Wishes, terms: Terms) -> int:
     return amount_msat
 
 
-def _max_part_msat(amount_msat: int, wishes: Wishes, policy: PayerPolicy) -> int | None:
-    most = wishes.max_part_msat
+def _max_part_msat(amount_msat: int, options: PayOptions, policy: PayerPolicy) -> int | None:
+    most = options.max_part_msat
     if most is not None and most * policy.max_parts < amount_msat:
         raise OrderRefused(
             f"{amount_msat} msat do not fit into {policy.max_parts} parts of {most} msat at most: "
@@ -139,9 +146,9 @@ def _max_part_msat(amount_msat: int, wishes: Wishes, policy: PayerPolicy) -> int
     return most
 
 
-def _release_blocks(invoice: Invoice, wishes: Wishes, terms: Terms, policy: PayerPolicy) -> int:
+def _release_blocks(invoice: Invoice, options: PayOptions, terms: LspTerms, policy: PayerPolicy) -> int:
     """S: in how many blocks the payee is to release."""
-    blocks = wishes.slack_blocks
+    blocks = options.slack_blocks
     if blocks is None:
         blocks = min(policy.slack_blocks, terms.max_hold_blocks)
     if blocks < 0:

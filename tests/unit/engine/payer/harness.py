@@ -1,15 +1,10 @@
-"""A world for the payer's engine: a node that pays a hash once, an LSP that holds, losses and crashes.
+"""A world for the payer's engine: a node that pays a hash once, an LSP that holds, losses and crashes."""
 
-The shell is played as `asyncpay.engine.payer.engine` demands it: store first, then act. `crash_at` stops it between
-any two of its actions, after which it starts again from what was stored.
-"""
-
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from asyncpay.engine.core import Detached, Put, Tick, Transition
+from asyncpay.engine.core import Detached, Put
 from asyncpay.engine.payer.effects import Effect, LookUp, Pay, SendAlong, SendPending, SendToLsp, Track
 from asyncpay.engine.payer.engine import Payer
 from asyncpay.engine.payer.events import (
@@ -26,7 +21,7 @@ from asyncpay.engine.payer.events import (
 )
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
-from asyncpay.engine.payer.stages import Stage
+from asyncpay.engine.payer.states import State
 from asyncpay.lightning import ChannelId, Link, PaymentResult
 from asyncpay.node_events import (
     Attached,
@@ -45,7 +40,8 @@ from asyncpay.wire.messages import (
     PaymentRelease,
 )
 
-from .given import (
+from ....support.engine_harness import EngineHarness
+from .factories import (
     AMOUNT,
     BLOCK,
     CHANNEL,
@@ -66,26 +62,25 @@ from .given import (
 )
 
 
-class CrashError(Exception):
-    """The wallet's process is killed here."""
-
-
-class World:
+class PayerHarness(EngineHarness[PayerEvent, OutgoingPayment, Effect]):
     """One payer behind one LSP."""
+
+    engine: Payer
 
     def __init__(
         self, policy: PayerPolicy | None = None, *, online: bool = True, parts: Sequence[int] = (AMOUNT,)
     ) -> None:
+        super().__init__(START)
         self.policy = PayerPolicy() if policy is None else policy
-        self.now, self.height = START, HEIGHT
+        self.height = HEIGHT
         self.online = online
         self.parts = list(parts)
         # the LSP
         self.status = BlockStatus.ACCEPTED
         self.reason: str | None = None
-        self.deaf = False  # what is sent to it is lost
-        self.mute = False  # what it sends is lost
-        self.state: BlockState | None = None
+        self.blackhole_to_lsp = False  # what is sent to it is lost
+        self.blackhole_from_lsp = False  # what it sends is lost
+        self.block_state: BlockState | None = None
         self.known = False  # it has accepted the block
         self.over = False  # ... and ended it
         # the node
@@ -93,12 +88,6 @@ class World:
         self.begun: list[bytes] = []
         self.attached = False
         self.pending_left = 0
-        # the shell
-        self.stored: dict[bytes, OutgoingPayment] = {}
-        self.effects: list[Effect] = []
-        self.actions = 0
-        self.crash_at: int | None = None
-        self._queue: deque[PayerEvent] = deque()
         self._awaited: set[bytes] = set()
         self.start()
 
@@ -108,10 +97,8 @@ class World:
         """The wallet's process starts and attaches to its node."""
         self._queue.clear()
         self._awaited.clear()
-        self.payer = Payer(self.policy, self.stored.values())
+        self.engine = Payer(self.policy, self.stored.values())
         self.attach()
-
-    restart = start
 
     def attach(self) -> None:
         self.attached = True
@@ -134,42 +121,15 @@ class World:
         for payment_hash in lost:
             self.feed(PaymentReported(payment_hash, PaymentResult(status=IN_FLIGHT)))
 
-    def feed(self, event: PayerEvent) -> list[Any]:
-        """Give the engine an event and do all that follows; the effects in order."""
-        before = len(self.effects)
-        self._queue.append(event)
-        self.run()
-        return self.effects[before:]
+    def store(self, change: Any) -> None:
+        assert isinstance(change, Put), "a payment is never forgotten"
+        super().store(change)
 
-    def run(self) -> None:
-        try:
-            while self._queue:
-                self._perform(self.payer.handle(self.now, self._queue.popleft()))
-        except CrashError:
-            self.crash_at = None
-            self.start()
-
-    def _perform(self, step: Transition[OutgoingPayment, Effect]) -> None:
-        self._act()
-        assert self.payer.next_deadline > self.now, "the engine would be woken again and again"
-        for change in step.changes:
-            assert isinstance(change, Put), "a payment is never forgotten"
-            self.stored[change.record.key] = change.record
-        for effect in step.effects:
-            self._act()
-            self.effects.append(effect)
-            self._carry_out(effect)
-
-    def _act(self) -> None:
-        self.actions += 1
-        if self.actions == self.crash_at:
-            raise CrashError
-
-    def _carry_out(self, effect: Effect) -> None:
+    def carry_out(self, effect: Effect) -> None:
         match effect:
             case SendToLsp(lsp, message):
                 assert lsp == LSP
-                if self.online and self.attached and not self.deaf:
+                if self.online and self.attached and not self.blackhole_to_lsp:
                     self._lsp_gets(message)
             case SendPending(payment_hash):
                 if self.online and self.attached:
@@ -230,7 +190,7 @@ class World:
     # --- the LSP ---
 
     def _say(self, event: PayerEvent) -> None:
-        if self.online and self.attached and not self.mute:
+        if self.online and self.attached and not self.blackhole_from_lsp:
             self._queue.append(event)
 
     def _lsp_gets(self, message: BlockRequest | CancelRequest | PaymentRelease) -> None:
@@ -244,7 +204,7 @@ class World:
                 if not self.known:
                     nothing = BlockUpdate(unblock_hash=name, state=BlockState.FAILED_BACK, parts=0)
                     self._say(Updated(nothing))
-                elif self.state in (None, BlockState.HELD) and not self.over:
+                elif self.block_state in (None, BlockState.HELD) and not self.over:
                     self.lsp_returns()
                 else:
                     self.lsp_tells()
@@ -255,30 +215,30 @@ class World:
         if not self.known or self.over:
             self.node_fails("temporary channel failure", payment_hash)
         elif sum(self.parts) >= AMOUNT:
-            self.state = BlockState.HELD
+            self.block_state = BlockState.HELD
             self.lsp_tells()
 
     def lsp_tells(self, state: BlockState | None = None, parts: int | None = None) -> None:
         """The LSP says how the block stands, if there is anything to say."""
-        state = self.state if state is None else state
+        state = self.block_state if state is None else state
         if state is not None:
             told = BlockUpdate(unblock_hash=BLOCK, state=state, parts=len(self.parts) if parts is None else parts)
             self._say(Updated(told))
 
     def lsp_returns(self) -> None:
         """All parts go back, at once and together."""
-        self.state, self.over = BlockState.FAILED_BACK, True
+        self.block_state, self.over = BlockState.FAILED_BACK, True
         self.lsp_tells()
         if HASH in self.node and self.node[HASH].status is IN_FLIGHT:
             self.node_fails("temporary channel failure")
 
     def lsp_releases(self, *, taken: bool = True) -> None:
         """The pid has come by; the payee takes the parts, or fails them."""
-        if self.state is BlockState.HELD:
-            self.state, self.over = BlockState.RELEASED, True
+        if self.block_state is BlockState.HELD:
+            self.block_state, self.over = BlockState.RELEASED, True
             self.lsp_tells()
             if taken:
-                self.state = BlockState.SETTLED
+                self.block_state = BlockState.SETTLED
                 self.lsp_tells()
                 self.node_succeeds()
 
@@ -297,15 +257,8 @@ class World:
             self._queue.extend(events)
             self.run()
 
-    def sleep(self, seconds: float) -> None:
-        """Time passes, and the engine is woken when it asked for it, and only then."""
-        end = self.now + seconds
-        while self.payer.next_deadline <= end:
-            self.now = max(self.now, self.payer.next_deadline)
-            self.feed(Tick())
-            self.lsp_minds_deadlines()
-        self.now = end
-        self.lsp_minds_deadlines()
+    def sleep(self, seconds: float, then: Callable[[], None] = lambda: None) -> None:
+        super().sleep(seconds, self.lsp_minds_deadlines)
 
     def mine(self, blocks: int = 1) -> None:
         self.height += blocks
@@ -350,38 +303,39 @@ class World:
         return self.stored[HASH]
 
     @property
-    def stage(self) -> Stage:
-        return self.payment.stage
+    def state(self) -> State:
+        return self.payment.state
 
     def sent(self, kind: type) -> list[Any]:
         """Messages of this kind that were sent to the LSP, or along a path."""
         messages = [each.message for each in self.effects if isinstance(each, (SendToLsp, SendAlong))]
         return [each for each in messages if isinstance(each, kind)]
 
-    def did(self, kind: type) -> list[Any]:
-        return [each for each in self.effects if isinstance(each, kind)]
-
     def __repr__(self) -> str:
-        return f"World({replace(self.payment, request=b'', cancel=b'')})" if HASH in self.stored else "World()"
+        return (
+            f"PayerHarness({replace(self.payment, request=b'', cancel=b'')})"
+            if HASH in self.stored
+            else "PayerHarness()"
+        )
 
 
-def in_stage(stage: Stage) -> World:
+def in_state(state: State) -> PayerHarness:
     """A payment that has come this far."""
-    world = World(online=stage not in (Stage.REQUESTED, Stage.BLOCKED))
-    world.mute = stage in (Stage.PAYING, Stage.HELD)
-    world.order()
-    match stage:
-        case Stage.BLOCKED | Stage.PAYING:
-            world.lsp_accepts()
-        case Stage.HELD:
-            world.lsp_accepts()
-            world.disconnect()
-            world.update(BlockState.HELD)
-        case Stage.SETTLED:
-            world.lsp_releases()
-            world.run()
-        case Stage.FAILED:
-            world.lsp_returns()
-            world.run()
-    assert world.stage is stage
-    return world
+    harness = PayerHarness(online=state not in (State.REQUESTED, State.BLOCKED))
+    harness.blackhole_from_lsp = state in (State.PAYING, State.HELD)
+    harness.order()
+    match state:
+        case State.BLOCKED | State.PAYING:
+            harness.lsp_accepts()
+        case State.HELD:
+            harness.lsp_accepts()
+            harness.disconnect()
+            harness.update(BlockState.HELD)
+        case State.SETTLED:
+            harness.lsp_releases()
+            harness.run()
+        case State.FAILED:
+            harness.lsp_returns()
+            harness.run()
+    assert harness.state is state
+    return harness

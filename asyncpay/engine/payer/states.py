@@ -1,7 +1,7 @@
 """The life of a payment as its payer sees it: from the request to hold it until it is settled or back.
 
-Two rules, as for the LSP's blocks: whatever moves a payment from one stage to another is in TRANSITIONS, and
-this file knows nothing of nodes and clocks.
+Two rules, as for the LSP's blocks: all that moves a payment from one state to another is in TRANSITIONS, and this file
+knows nothing of nodes and clocks.
 
 Theory of operation
 ===================
@@ -12,7 +12,7 @@ Theory of operation
     HELD         every part that the node has in flight is held by the LSP
     HANDED_OVER  the payee's message has left, and the payer may go offline
 
-Each stage is stored before the step that it names is taken. So a payment found in one of the first two after
+Each state is stored before the step that it names is taken. So a payment found in one of the first two after
 a crash has no HTLC and may simply end; found in any other, it is looked up in the node, which never pays a
 hash twice, and ends only as the node says. If the node never heard of a payment that is PAYING, the order was
 lost in a crash and the payment is BLOCKED as before. A cancel does not end such a payment either: it asks the LSP to
@@ -25,7 +25,7 @@ from enum import Enum
 from asyncpay.wire.messages import BlockState
 
 
-class Stage(Enum):
+class State(Enum):
     """How far a payment has come. Each is stored before the step that it names."""
 
     REQUESTED = "requested"
@@ -46,7 +46,7 @@ class Trigger(Enum):
     CANCEL = "the user cancels"
     BLOCK_ENDED = "the LSP says that the block is over"
     DEADLINE = "a deadline of the block"
-    WAY_OPEN = "the channel to the LSP is usable"
+    CHANNEL_USABLE = "the channel to the LSP is usable"
     ALL_HELD = "all that the node has in flight is held"
     PENDING_SENT = "payment_pending has left"
     PAID = "the node has the preimage"
@@ -54,53 +54,53 @@ class Trigger(Enum):
     NOT_PAID = "the node has no attempt in flight"
 
 
-TRANSITIONS: dict[Stage, dict[Trigger, Stage]] = {
-    Stage.REQUESTED: {
-        Trigger.ACCEPTED: Stage.BLOCKED,
-        Trigger.REFUSED: Stage.FAILED,
-        Trigger.UNANSWERED: Stage.FAILED,
-        Trigger.CANCEL: Stage.FAILED,
-        Trigger.BLOCK_ENDED: Stage.FAILED,
-        Trigger.DEADLINE: Stage.FAILED,
+TRANSITIONS: dict[State, dict[Trigger, State]] = {
+    State.REQUESTED: {
+        Trigger.ACCEPTED: State.BLOCKED,
+        Trigger.REFUSED: State.FAILED,
+        Trigger.UNANSWERED: State.FAILED,
+        Trigger.CANCEL: State.FAILED,
+        Trigger.BLOCK_ENDED: State.FAILED,
+        Trigger.DEADLINE: State.FAILED,
     },
-    Stage.BLOCKED: {
-        Trigger.WAY_OPEN: Stage.PAYING,
-        Trigger.CANCEL: Stage.FAILED,
-        Trigger.BLOCK_ENDED: Stage.FAILED,
-        Trigger.DEADLINE: Stage.FAILED,
+    State.BLOCKED: {
+        Trigger.CHANNEL_USABLE: State.PAYING,
+        Trigger.CANCEL: State.FAILED,
+        Trigger.BLOCK_ENDED: State.FAILED,
+        Trigger.DEADLINE: State.FAILED,
     },
-    Stage.PAYING: {
-        Trigger.ALL_HELD: Stage.HELD,
-        Trigger.NOT_BEGUN: Stage.BLOCKED,
-        Trigger.PAID: Stage.SETTLED,
-        Trigger.NOT_PAID: Stage.FAILED,
+    State.PAYING: {
+        Trigger.ALL_HELD: State.HELD,
+        Trigger.NOT_BEGUN: State.BLOCKED,
+        Trigger.PAID: State.SETTLED,
+        Trigger.NOT_PAID: State.FAILED,
     },
-    Stage.HELD: {
-        Trigger.PENDING_SENT: Stage.HANDED_OVER,
-        Trigger.PAID: Stage.SETTLED,
-        Trigger.NOT_PAID: Stage.FAILED,
+    State.HELD: {
+        Trigger.PENDING_SENT: State.HANDED_OVER,
+        Trigger.PAID: State.SETTLED,
+        Trigger.NOT_PAID: State.FAILED,
     },
-    Stage.HANDED_OVER: {
-        Trigger.PAID: Stage.SETTLED,
-        Trigger.NOT_PAID: Stage.FAILED,
+    State.HANDED_OVER: {
+        Trigger.PAID: State.SETTLED,
+        Trigger.NOT_PAID: State.FAILED,
     },
-    Stage.SETTLED: {},
-    Stage.FAILED: {
-        Trigger.PAID: Stage.SETTLED,
+    State.SETTLED: {},
+    State.FAILED: {
+        Trigger.PAID: State.SETTLED,
     },
 }
 
-FINISHED = frozenset({Stage.SETTLED, Stage.FAILED})
-"""Nothing is waited for in these, and nothing but the proof that it was paid leads out of them."""
+FINISHED = frozenset({State.SETTLED, State.FAILED})
+"""Final states; only the proof that it was paid leads out of FAILED."""
 
-WITH_NODE = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.NOT_PAID in row)
-"""Stages in which the node may have HTLCs in flight, so that it alone tells how the payment ends."""
+WITH_NODE = frozenset(state for state, row in TRANSITIONS.items() if Trigger.NOT_PAID in row)
+"""States in which the node may have HTLCs in flight, so that it alone tells how the payment ends."""
 
-UNPAID = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.DEADLINE in row)
-"""Stages in which nothing has left, so that the payment may simply end, and must at its deadlines."""
+UNPAID = frozenset(state for state, row in TRANSITIONS.items() if Trigger.DEADLINE in row)
+"""States in which nothing has left, so that the payment may simply end, and must at its deadlines."""
 
-CALLED_OFF = frozenset({Trigger.UNANSWERED, Trigger.CANCEL, Trigger.NOT_PAID})
+CANCELS_BLOCK = frozenset({Trigger.UNANSWERED, Trigger.CANCEL, Trigger.NOT_PAID})
 """Endings of which the LSP may not know: it is asked to end the block too."""
 
 ENDS_BLOCK = frozenset({BlockState.RELEASED, BlockState.SETTLED, BlockState.FAILED_BACK})
-"""What an LSP says of a block for which it holds nothing any more: nothing is left to cancel."""
+"""Updates about a block for which the LSP holds nothing any more: nothing is left to cancel."""

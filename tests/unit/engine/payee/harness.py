@@ -1,22 +1,22 @@
-"""A world for the payee's engine: a node with invoices, somebody who announces, losses and crashes."""
+"""A world for the payee's engine: a node with invoices, payers who announce, losses and crashes."""
 
-from collections import deque
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.engine.core import Detached, Put, Tick, Transition
+from asyncpay.engine.core import Detached
 from asyncpay.engine.payee.effects import Effect, LookUpInvoices, SendRefusal, SendRelease
 from asyncpay.engine.payee.engine import Payee
 from asyncpay.engine.payee.events import Announced, InvoicesSeen, PayeeEvent, ReleaseAnswered
 from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payee.records import Claim
-from asyncpay.engine.payee.stages import Stage
+from asyncpay.engine.payee.states import State
 from asyncpay.lightning import ChannelId, Link, OwnInvoice, ShortChannelId
 from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChanged
 from asyncpay.wire.blinding import BlindedHop, BlindedPath
 from asyncpay.wire.messages import PaymentPending, ReleaseReply, ReleaseStatus, invoice_proof, unblock_hash
 
+from ....support.engine_harness import EngineHarness
 from ..given import node_id
 
 LSP, PAYER_LSP, PAYER, PAYEE = (node_id(name) for name in ("LSP", "payer's LSP", "payer", "payee"))
@@ -56,34 +56,26 @@ class NodeInvoice:
     has_secret: bool = True
 
 
-class CrashError(Exception):
-    """The wallet's process is killed here."""
-
-
-class World:
+class PayeeHarness(EngineHarness[PayeeEvent, Claim, Effect]):
     """One payee with an invoice."""
 
+    engine: Payee
+
     def __init__(self, policy: PayeePolicy | None = None, *, online: bool = True) -> None:
+        super().__init__(START)
         self.policy = PayeePolicy() if policy is None else policy
-        self.now, self.height = START, HEIGHT
+        self.height = HEIGHT
         self.online = online
         self.invoices = {HASH: NodeInvoice()}
         self.attached = False
-        self.stored: dict[bytes, Claim] = {}
-        self.effects: list[Effect] = []
-        self.actions = 0
-        self.crash_at: int | None = None
-        self._queue: deque[PayeeEvent] = deque()
         self.start()
 
     # --- the shell ---
 
     def start(self) -> None:
         self._queue.clear()
-        self.payee = Payee(self.policy, self.stored.values())
+        self.engine = Payee(self.policy, self.stored.values())
         self.attach()
-
-    restart = start
 
     def attach(self) -> None:
         self.attached = True
@@ -97,39 +89,9 @@ class World:
         self.attached = False
         self.feed(Detached())
 
-    def feed(self, event: PayeeEvent) -> list[Any]:
-        """Give the engine an event and do all that follows; the effects in order."""
-        before = len(self.effects)
-        self._queue.append(event)
-        self.run()
-        return self.effects[before:]
-
-    def run(self) -> None:
-        try:
-            while self._queue:
-                self._perform(self.payee.handle(self.now, self._queue.popleft()))
-        except CrashError:
-            self.crash_at = None
-            self.start()
-
-    def _perform(self, step: Transition[Claim, Effect]) -> None:
-        self._act()
-        assert self.payee.next_deadline > self.now, "the engine would be woken again and again"
-        for change in step.changes:
-            if isinstance(change, Put):
-                self.stored[change.record.key] = change.record
-            else:
-                del self.stored[change.record.key]
-        for effect in step.effects:
-            self._act()
-            self.effects.append(effect)
-            if isinstance(effect, LookUpInvoices) and self.attached:
-                self._queue.append(InvoicesSeen(effect.pid, self.known(effect.payment_hashes)))
-
-    def _act(self) -> None:
-        self.actions += 1
-        if self.actions == self.crash_at:
-            raise CrashError
+    def carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, LookUpInvoices) and self.attached:
+            self._queue.append(InvoicesSeen(effect.pid, self.known(effect.payment_hashes)))
 
     # --- the node ---
 
@@ -168,14 +130,6 @@ class World:
         if self.attached:
             self.feed(event)
 
-    def sleep(self, seconds: float) -> None:
-        """Time passes, and the engine is woken when it asked for it, and only then."""
-        end = self.now + seconds
-        while self.payee.next_deadline <= end:
-            self.now = max(self.now, self.payee.next_deadline)
-            self.feed(Tick())
-        self.now = end
-
     def mine(self, blocks: int = 1) -> None:
         self.height += blocks
         self._tell(BlockConnected(self.height))
@@ -196,11 +150,8 @@ class World:
         return self.stored[PID]
 
     @property
-    def stage(self) -> Stage:
-        return self.claim.stage
-
-    def did(self, kind: type) -> list[Any]:
-        return [each for each in self.effects if isinstance(each, kind)]
+    def state(self) -> State:
+        return self.claim.state
 
     @property
     def releases(self) -> int:

@@ -1,0 +1,116 @@
+"""What the payee's engine knows, and the handling of one event."""
+
+import math
+from dataclasses import dataclass, field, replace
+
+from asyncpay.engine.core import Change, Deadlines, Drop, Put, UnixTime
+from asyncpay.engine.node_view import NodeView
+from asyncpay.engine.payee.effects import Effect, Log
+from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.payee.records import Claim, ClaimRecords
+from asyncpay.engine.payee.states import TRANSITIONS, Trigger
+from asyncpay.wire import messages
+
+
+@dataclass
+class Schedule:
+    """When to look at which live claim again, by pid.
+
+    release_at: its release is due (again). Without a usable channel the parts could not come: then it waits for one.
+    ends_at: all its releases are used up, and it ends unless the last one is answered before.
+    by_release_height: the last height at which it can be released.
+    """
+
+    release_at: Deadlines[bytes] = field(default_factory=Deadlines)
+    ends_at: Deadlines[bytes] = field(default_factory=Deadlines)
+    by_release_height: Deadlines[bytes] = field(default_factory=Deadlines)
+
+
+@dataclass
+class PayeeState:
+    """What the engine knows. `claims` is stored; everything else is lost with the process.
+
+    unix: the time of the event, and Unix time as far as the clock is to be believed.
+    released_at: when a claim was last released by this process.
+    held_back: pids of claims whose last release waits for the node to follow the chain.
+    """
+
+    claims: ClaimRecords
+    unix: UnixTime = field(default_factory=UnixTime)
+    node: NodeView = field(default_factory=NodeView)
+    schedule: Schedule = field(default_factory=Schedule)
+    released_at: dict[bytes, float] = field(default_factory=dict)
+    held_back: dict[bytes, None] = field(default_factory=dict)
+
+
+@dataclass
+class Context:
+    """The handling of one event. Changes show in `state` immediately; effects wait until they are stored."""
+
+    state: PayeeState
+    policy: PayeePolicy
+    changes: list[Change[Claim]] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+
+    @property
+    def claims(self) -> ClaimRecords:
+        """What is or will be stored."""
+        return self.state.claims
+
+    @property
+    def node(self) -> NodeView:
+        """What the node last said."""
+        return self.state.node
+
+    @property
+    def now(self) -> float:
+        """The time of this event."""
+        return self.state.unix.now
+
+    def put(self, claim: Claim) -> None:
+        """Store this record."""
+        self.claims.put(claim)
+        self.reschedule(claim)
+        self.changes.append(Put(claim))
+
+    def emit(self, effect: Effect) -> None:
+        """Add an effect."""
+        self.effects.append(effect)
+
+    def log(self, what: str, pid: bytes, payment_hashes: tuple[bytes, ...], because: str = "") -> None:
+        """Write a line for those who follow the claim. A pid is a secret: the log has its hash."""
+        self.emit(Log(what, messages.unblock_hash(pid), payment_hashes, because))
+
+    def advance(self, claim: Claim, trigger: Trigger) -> bool:
+        """Let `trigger` happen to a claim. False if it means nothing in the claim's state (see states.py)."""
+        state = TRANSITIONS[claim.state].get(trigger)
+        if state is None:
+            return False
+        self.put(replace(claim, state=state, next_at=None))
+        self.log(state.value, claim.pid, claim.payment_hashes, because=trigger.value)
+        self.state.released_at.pop(claim.pid, None)
+        self.state.held_back.pop(claim.pid, None)
+        self.forget_oldest()
+        return True
+
+    def forget_oldest(self) -> None:
+        """Keep no more finished claims than may be remembered."""
+        for claim in self.claims.excess(self.policy.max_remembered):
+            self.claims.drop(claim)
+            self.changes.append(Drop(claim))
+
+    def reschedule(self, claim: Claim) -> None:
+        """Bring the schedule up to date for one claim."""
+        schedule, resting = self.state.schedule, claim.is_live and claim.next_at is None
+        schedule.release_at.set(claim.pid, math.inf if claim.next_at is None or not claim.is_live else claim.next_at)
+        schedule.ends_at.set(claim.pid, self._ends_at(claim) if resting else math.inf)
+        schedule.by_release_height.set(claim.pid, claim.release_by_height if claim.is_live else math.inf)
+
+    def reschedule_resting(self) -> None:
+        """Bring the schedule up to date after the clock was read: claims that rest end by Unix time."""
+        for pid in self.state.schedule.ends_at.due(math.inf):
+            self.reschedule(self.claims[pid])
+
+    def _ends_at(self, resting: Claim) -> float:
+        last = self.state.released_at.get(resting.pid, -math.inf)
+        return max(self.state.unix.past_at(resting.hold_until), last + self.policy.release_most_seconds)

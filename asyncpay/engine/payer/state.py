@@ -1,0 +1,156 @@
+"""What the payer's engine knows, and the handling of one event.
+
+Two rules keep the cost of an event the same however many payments are remembered. A handler touches the payments that
+it concerns; whatever waits for a time or a height is in an ordered index. `engine.on_tick` looks at these and no
+others.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from asyncpay.engine.core import Change, Deadlines, Put, UnixTime
+from asyncpay.engine.node_view import NodeView
+from asyncpay.engine.payer.effects import Effect, Log
+from asyncpay.engine.payer.policy import PayerPolicy
+from asyncpay.engine.payer.records import OutgoingPayment, PaymentRecords
+from asyncpay.engine.payer.states import CANCELS_BLOCK, ENDS_BLOCK, FINISHED, TRANSITIONS, State, Trigger
+
+
+@dataclass
+class Schedule:
+    """When to look at which live payment again, by payment hash. `engine` keeps it.
+
+    retry_at: something is to be sent, or the node to be asked, again; counts only while the node is attached.
+    by_hold_until, by_release_height: the block's deadlines, of payments that have not passed them.
+    overdue: payments that have. A lower height or another reading of the clock may take that back.
+    """
+
+    retry_at: Deadlines[bytes] = field(default_factory=Deadlines)
+    by_hold_until: Deadlines[bytes] = field(default_factory=Deadlines)
+    by_release_height: Deadlines[bytes] = field(default_factory=Deadlines)
+    overdue: dict[bytes, None] = field(default_factory=dict)
+
+    def remove(self, payment_hash: bytes) -> None:
+        """Never look at this payment again."""
+        for index in (self.retry_at, self.by_hold_until, self.by_release_height):
+            index.discard(payment_hash)
+        self.overdue.pop(payment_hash, None)
+
+
+@dataclass
+class PayerState:
+    """What the engine knows. `payments` is stored; everything else is lost with the process.
+
+    unix: the time of the event, and Unix time as far as the clock is to be believed.
+    ask_node_at: when to ask the node for the outcome of a payment; none while an answer is awaited.
+    ordered_again: payments for which the node got a second order after the last break.
+    send_pending_at: when the message for the payee is due (again).
+    pending_repeats: how often this wallet, and not its LSP, repeated that message since it was sent, or since the
+    last reconnection.
+    """
+
+    payments: PaymentRecords
+    unix: UnixTime = field(default_factory=UnixTime)
+    node: NodeView = field(default_factory=NodeView)
+    schedule: Schedule = field(default_factory=Schedule)
+    ask_node_at: dict[bytes, float] = field(default_factory=dict)
+    ordered_again: set[bytes] = field(default_factory=set)
+    send_pending_at: dict[bytes, float] = field(default_factory=dict)
+    pending_repeats: dict[bytes, int] = field(default_factory=dict)
+
+    def forget(self, payment_hash: bytes) -> None:
+        """The payment has ended: the node is not asked for it, and the payee not told of it, any more."""
+        self.ask_node_at.pop(payment_hash, None)
+        self.ordered_again.discard(payment_hash)
+        self.send_pending_at.pop(payment_hash, None)
+        self.pending_repeats.pop(payment_hash, None)
+
+
+@dataclass
+class Context:
+    """The handling of one event. Changes show in `state` immediately; effects wait until they are stored.
+
+    touched: payments to look at before the event is done, because the event concerns them.
+    """
+
+    state: PayerState
+    policy: PayerPolicy
+    changes: list[Change[OutgoingPayment]] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    touched: dict[bytes, None] = field(default_factory=dict)
+
+    @property
+    def payments(self) -> PaymentRecords:
+        """What is or will be stored."""
+        return self.state.payments
+
+    @property
+    def node(self) -> NodeView:
+        """What the node last said."""
+        return self.state.node
+
+    @property
+    def now(self) -> float:
+        """The time of this event."""
+        return self.state.unix.now
+
+    def put(self, payment: OutgoingPayment) -> None:
+        """Store this record."""
+        self.payments.put(payment)
+        self.changes.append(Put(payment))
+        self.touch([payment.key])
+
+    def emit(self, effect: Effect) -> None:
+        """Add an effect."""
+        self.effects.append(effect)
+
+    def log(self, what: str, payment_hash: bytes, because: str = "") -> None:
+        """Write a line for those who follow the payment."""
+        self.emit(Log(what, payment_hash, because))
+
+    def touch(self, payment_hashes: Iterable[bytes]) -> None:
+        """Look at these payments before the event is done."""
+        self.touched.update(dict.fromkeys(payment_hashes))
+
+    def ask_node_at(self, payment: OutgoingPayment, seconds: float) -> None:
+        """Ask the node for the outcome of this payment, not before then."""
+        self.state.ask_node_at[payment.key] = seconds
+        self.touch([payment.key])
+
+    def send_pending_at(self, payment: OutgoingPayment, seconds: float) -> None:
+        """Send the message for the payee, not before then."""
+        self.state.send_pending_at[payment.key] = seconds
+        self.touch([payment.key])
+
+    def advance(self, payment: OutgoingPayment, trigger: Trigger, failure: str = "") -> bool:
+        """Let `trigger` happen to a payment. False if it means nothing in the payment's state (see states.py).
+
+        failure: for people, where the payment fails by this.
+        """
+        state = TRANSITIONS[payment.state].get(trigger)
+        if state is None:
+            return False
+        advanced = replace(
+            payment,
+            state=state,
+            begun=payment.begun or state is State.PAYING,
+            requests_sent=0 if state is State.PAYING else payment.requests_sent,
+            request_next_at=self.now + self.policy.request_seconds if state is State.PAYING else None,
+            failure=failure or payment.failure,
+            ended_at=self.now if state in FINISHED else None,
+        )
+        if trigger in CANCELS_BLOCK and advanced.cancel_next_at is None:
+            advanced = replace(advanced, cancel_next_at=self.now)
+        self.put(advanced)
+        if state in FINISHED:
+            self.state.forget(payment.key)
+        self.log(state.value, payment.key, because=failure or trigger.value)
+        return True
+
+    def block_in_force(self, payment: OutgoingPayment) -> bool:
+        """Whether the LSP may be holding, or be going to hold, parts of this payment."""
+        return payment.told not in ENDS_BLOCK and not self.block_overdue(payment)
+
+    def block_overdue(self, payment: OutgoingPayment) -> bool:
+        """Whether the block has passed one of its deadlines; the LSP then ends it by itself."""
+        return self.state.unix.surely_past(payment.hold_until) or self.node.is_above(payment.release_by_height)

@@ -1,0 +1,100 @@
+"""Run one engine as its service does, in a world that a subclass plays: store first, then act, maybe crash."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from asyncpay.engine.core import Engine, Put, Tick
+from asyncpay.engine.driver import Commit, Perform, drive
+
+E = TypeVar("E")
+R = TypeVar("R")
+F = TypeVar("F")
+
+
+class CrashError(Exception):
+    """The process of the engine is killed here."""
+
+
+class EngineHarness(Generic[E, R, F]):
+    """An engine, its records, and the queue of its events.
+
+    stored: what a restart begins from, by the records' keys. effects: all that were carried out.
+    crash_at: kill the process before this action (1: the first): before it stores, or before it carries out an effect.
+    """
+
+    engine: Engine[Any, R, F]
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.stored: dict[Any, R] = {}
+        self.effects: list[F] = []
+        self.actions = 0
+        self.crash_at: int | None = None
+        self._queue: deque[E] = deque()
+
+    def start(self) -> None:
+        """Make the engine from what is stored, and attach it to its node."""
+        raise NotImplementedError
+
+    def carry_out(self, effect: F) -> None:
+        """Do what the engine wants done."""
+        raise NotImplementedError
+
+    def restart(self) -> None:
+        """Kill the process and start it again."""
+        self.start()
+
+    def feed(self, event: E) -> list[Any]:
+        """Give the engine an event and do all that follows; return the effects in their order."""
+        before = len(self.effects)
+        self._queue.append(event)
+        self.run()
+        return self.effects[before:]
+
+    def run(self) -> None:
+        """Decide on all events that wait."""
+        try:
+            while self._queue:
+                self._handle(self._queue.popleft())
+        except CrashError:
+            self.crash_at = None
+            self.start()
+
+    def _handle(self, event: E) -> None:
+        for action in drive(self.engine, lambda: self.now, [event]):
+            self._act()
+            match action:
+                case Commit():
+                    assert self.engine.next_deadline > self.now, "the engine would be woken again and again"
+                    for change in action.changes:
+                        self.store(change)
+                case Perform(effect):
+                    self.effects.append(effect)
+                    self.carry_out(effect)
+
+    def store(self, change: Any) -> None:
+        """Make one change."""
+        if isinstance(change, Put):
+            self.stored[change.record.key] = change.record
+        else:
+            del self.stored[change.record.key]
+
+    def _act(self) -> None:
+        self.actions += 1
+        if self.actions == self.crash_at:
+            raise CrashError
+
+    def sleep(self, seconds: float, then: Callable[[], None] = lambda: None) -> None:
+        """Let time pass. The engine gets a Tick when it asked for one, and only then; `then` is called after each."""
+        end = self.now + seconds
+        while self.engine.next_deadline <= end:
+            self.now = max(self.now, self.engine.next_deadline)
+            self.feed(Tick())  # type: ignore[arg-type]
+            then()
+        self.now = end
+        then()
+
+    def did(self, kind: type) -> list[Any]:
+        """Return the effects of this kind."""
+        return [each for each in self.effects if isinstance(each, kind)]
