@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from asyncpay.nodes.lnd import access
+from asyncpay.nodes.lnd import connection
 from asyncpay.nodes.lnd.invoices import hop_hint
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
@@ -113,17 +113,17 @@ class LndNode(Node):
     @cached_property
     def _channel(self) -> grpc.Channel:
         try:
-            credentials = access.credentials(self.engine.read(self.name, f"{LND_DIR}/tls.cert"))
+            credentials = connection.credentials(self.engine.read(self.name, f"{LND_DIR}/tls.cert"))
             address = self.engine.address(self.name, GRPC_PORT)
         except EngineError as error:
             raise NodeError(f"{self.name} cannot be reached: {error}") from None
-        return grpc.secure_channel(address, credentials, access.OPTIONS)
+        return grpc.secure_channel(address, credentials, connection.OPTIONS)
 
     @cached_property
     def _calls(self) -> grpc.Channel:
         """What stubs are made of."""
         try:
-            return access.with_macaroon(self._channel, self.engine.read(self.name, MACAROON))
+            return connection.with_macaroon(self._channel, self.engine.read(self.name, MACAROON))
         except EngineError as error:
             raise NodeError(f"{self.name} cannot be reached: {error}") from None
 

@@ -7,7 +7,7 @@ from typing import Any
 from asyncpay.lightning import Invoice, OwnInvoice
 from asyncpay.nodes import numbers
 from asyncpay.nodes.base import NodeError
-from asyncpay.nodes.cln import reach
+from asyncpay.nodes.cln import channels
 from asyncpay.nodes.cln.rpc import Rpc
 from asyncpay.nodes.numbers import FINAL_CLTV_BLOCKS, UNIX_TIME, optional_amount
 
@@ -54,9 +54,9 @@ async def create(rpc: Rpc, amount_msat: int, description: str, expiry_seconds: i
     Unless they are named CLN also leaves out channels with peers that have no public channel ("dead ends", lightningd's
     routehint.c). Behind such an LSP a node with private channels alone would be found by nobody: it names them.
     """
-    channels = await reach.open_channels(rpc)
-    all_private = bool(channels) and all(channel["private"] for channel in channels)
-    names = [str(name) for channel in channels for name in reach.names_of(channel)]
+    listed = await channels.open_channels(rpc)
+    all_private = bool(listed) and all(channel["private"] for channel in listed)
+    names = [str(name) for channel in listed for name in channels.names_of(channel)]
     made = await rpc.call(
         "invoice",
         amount_msat=amount_msat,

@@ -31,8 +31,8 @@ from asyncpay.nodes.base import (
     PeerNotConnectedError,
     check_invoice,
 )
-from asyncpay.nodes.cln import graph, invoices, payments, reach
-from asyncpay.nodes.cln.attachment import Attachment
+from asyncpay.nodes.cln import channels, invoices, onions, payments
+from asyncpay.nodes.cln.event_stream import EventStream
 from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 from asyncpay.nodes.numbers import reading
 from asyncpay.nodes.onion_routes import RememberedGraph, find
@@ -67,29 +67,29 @@ class ClnNode(Node):
 
     def __init__(self, socket: Path) -> None:
         self._rpc = Rpc(socket)
-        self._graph = RememberedGraph(partial(graph.look_up, self._rpc))
+        self._graph = RememberedGraph(partial(onions.look_up, self._rpc))
         self._paying: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
-        self._attachment: Attachment | None = None
+        self._stream: EventStream | None = None
 
     async def events(self) -> AsyncIterator[NodeEvent]:
         """See Node.events."""
-        attachment = self._attachment = Attachment(self._rpc)
+        stream = self._stream = EventStream(self._rpc)
         try:
-            async for event in attachment.events():
+            async for event in stream.events():
                 yield event
         finally:
-            await attachment.close()
+            await stream.close()
 
     async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None = None) -> None:
         """See Node.answer."""
-        if self._attachment is None:
+        if self._stream is None:
             raise NodeUnreachableError(f"CLN at {self._rpc.socket} has offered no HTLC {key}: attach first")
-        await self._attachment.answer(key, verdict, preimage)
+        await self._stream.answer(key, verdict, preimage)
 
     async def pending_htlcs(self) -> Sequence[PendingHtlc]:
         """See Node.pending_htlcs."""
-        channels = await reach.open_channels(self._rpc)
-        return [htlc for channel in channels for htlc in reach.pending_htlcs(channel)]
+        listed = await channels.open_channels(self._rpc)
+        return [htlc for channel in listed for htlc in channels.pending_htlcs(channel)]
 
     async def forward_onion(self, message: OnionMessage) -> None:
         """See Node.forward_onion. A message that ends here comes back as OnionReceived."""
@@ -120,9 +120,9 @@ class ClnNode(Node):
 
         Of unannounced nodes, only connected peers can be found.
         """
-        surroundings = self._attachment.surroundings if self._attachment else None
+        surroundings = self._stream.surroundings if self._stream else None
         if surroundings is None:
-            surroundings = await graph.surroundings(self._rpc)
+            surroundings = await onions.surroundings(self._rpc)
         return (surroundings.own_id, *await find(destination, surroundings, self._graph, max_lookups))
 
     async def sign(self, text: str) -> bytes:

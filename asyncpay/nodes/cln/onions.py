@@ -1,6 +1,7 @@
-"""What CLN shows of onion messages: those that end at it, opened; and those that it could not forward, as they came.
+"""What CLN shows of onion messages, and its graph, searched for their way (asyncpay.nodes.onion_routes).
 
-It peels for itself and lends its node key to nobody, so nothing can be read of a message that passes.
+It shows those that end at it, opened; and those that it could not forward, as they came. It peels for itself and lends
+its node key to nobody, so nothing can be read of a message that passes.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,6 +9,9 @@ from typing import Any
 
 from asyncpay.lightning import NodeId, ShortChannelId
 from asyncpay.node_events import OnionInTransit, OnionReceived
+from asyncpay.nodes.cln import channels
+from asyncpay.nodes.cln.rpc import Rpc
+from asyncpay.nodes.onion_routes import GraphNode, Surroundings
 from asyncpay.wire.blinding import BlindedHop, BlindedPath, ChannelEnd
 from asyncpay.wire.onion import ASYNC_PAYMENT, OnionMessage
 
@@ -62,3 +66,20 @@ def _channel_end(text: str) -> tuple[ShortChannelId, int]:
     """700000x12x1/0: a channel and one of its ends."""
     channel, _, direction = text.partition("/")
     return ShortChannelId.parse(channel), int(direction)
+
+
+async def surroundings(rpc: Rpc) -> Surroundings:
+    """Where a search begins, asked of CLN. An event stream knows it without asking."""
+    seen = await channels.snapshot(rpc)
+    own_id = bytes.fromhex((await rpc.call("getinfo"))["id"])
+    return Surroundings(own_id, seen.online, seen.first_hops)
+
+
+async def look_up(rpc: Rpc, node: NodeId) -> GraphNode | None:
+    """What CLN's graph has of a node; None for nothing."""
+    nodes = (await rpc.call("listnodes", id=node.hex()))["nodes"]
+    if not nodes:
+        return None
+    listed = (await rpc.call("listchannels", source=node.hex()))["channels"]
+    neighbours = (bytes.fromhex(channel["destination"]) for channel in listed if channel["active"])
+    return GraphNode(channels.relays(nodes[0].get("features", "")), frozenset(neighbours))

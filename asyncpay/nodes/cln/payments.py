@@ -6,7 +6,7 @@ from typing import Any
 
 from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, Payment
-from asyncpay.nodes.cln import invoices, layers, routes
+from asyncpay.nodes.cln import invoices, routes
 from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 
 Json = Mapping[str, Any]
@@ -36,7 +36,7 @@ async def pay(rpc: Rpc, payment: Payment) -> PaymentResult:
         own_id = (await rpc.call("getinfo"))["id"]
         if decoded["payee"] == own_id:
             return _failed("CLN does not pay its own invoices")
-        async with layers.of_payment(rpc, payment, decoded, own_id) as layer:
+        async with routes.of_payment(rpc, payment, decoded, own_id) as layer:
             return await _attempts(rpc, payment, decoded, layer, own_id)
     except ClnRefusedError as error:
         known = await track(rpc, payment.invoice.payment_hash)
@@ -100,7 +100,7 @@ async def _attempts(rpc: Rpc, payment: Payment, decoded: Json, layer: str, own_i
         if final or loop.time() >= give_up_at:
             return _failed(failure)
         for each in failures:
-            await layers.avoid(rpc, layer, each.data)
+            await routes.avoid(rpc, layer, each.data)
 
 
 async def _attempt(

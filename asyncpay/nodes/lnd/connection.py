@@ -1,19 +1,64 @@
-"""One gRPC channel to one LND: its stubs, and its errors in our words."""
+"""One gRPC channel to one LND: TLS with its certificate, a macaroon with each call, stubs, errors in our words."""
 
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias, TypeVar, cast
 
 import grpc
 
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
-from asyncpay.nodes.lnd import access
 from asyncpay.nodes.proto.chainkit_pb2_grpc import ChainKitStub
 from asyncpay.nodes.proto.chainnotifier_pb2_grpc import ChainNotifierStub
 from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub
 from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
 from asyncpay.nodes.proto.signer_pb2_grpc import SignerStub
+
+Channel = TypeVar("Channel", grpc.Channel, grpc.aio.Channel)
+
+# LND answers for large graphs and long payment lists; gRPC's 4 MB would cut them off.
+_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    # The certificate is pinned and always names `localhost`; the address dialled may be any.
+    ("grpc.ssl_target_name_override", "localhost"),
+    # Macaroons are for the node alone: no proxy of the environment (https_proxy) comes between.
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+class _WithMacaroon:
+    """A channel as stubs see one: each of their calls carries the macaroon."""
+
+    def __init__(self, channel: grpc.Channel | grpc.aio.Channel, macaroon: bytes) -> None:
+        self._metadata = (("macaroon", macaroon.hex()),)
+        self.unary_unary = self._calls(channel.unary_unary)
+        self.unary_stream = self._calls(channel.unary_stream)
+        self.stream_unary = self._calls(channel.stream_unary)
+        self.stream_stream = self._calls(channel.stream_stream)
+
+    def _calls(self, method: Callable[..., Callable[..., Any]]) -> Callable[..., Callable[..., Any]]:
+        return lambda *args, **options: partial(method(*args, **options), metadata=self._metadata)
+
+
+def with_macaroon(channel: Channel, macaroon: bytes) -> Channel:
+    """What the stubs of this channel are to be made of. Close the channel itself. macaroon: the file's raw bytes.
+
+    gRPC's own way, `metadata_call_credentials`, has a plugin whose end may stop the whole process for ever when a
+    channel is closed (grpc/grpc#42247; seen once, when a command was done).
+    """
+    return cast(Channel, _WithMacaroon(channel, macaroon))
+
+
+def credentials(tls_certificate: bytes) -> grpc.ChannelCredentials:
+    """Credentials for `grpc.secure_channel` and `grpc.aio.secure_channel`.
+
+    tls_certificate: the node's tls.cert (PEM), the only certificate trusted.
+    """
+    return grpc.ssl_channel_credentials(tls_certificate)
+
 
 ReadCredentials: TypeAlias = Callable[[], tuple[bytes, bytes]]
 """Reads tls.cert (PEM) and the macaroon's raw bytes. NodeUnreachableError while they cannot be read."""
@@ -22,7 +67,7 @@ CALL_SECONDS = 30
 """The longest that a call which LND can answer at once may take."""
 
 _OPTIONS = [
-    *access.OPTIONS,
+    *OPTIONS,
     # A node that comes back should not be waited for longer than it was away.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
@@ -68,8 +113,8 @@ class Connection:
 
     def _open(self) -> None:
         tls_certificate, macaroon = self._credentials
-        self._channel = grpc.aio.secure_channel(self.address, access.credentials(tls_certificate), options=_OPTIONS)
-        channel = access.with_macaroon(self._channel, macaroon)
+        self._channel = grpc.aio.secure_channel(self.address, credentials(tls_certificate), options=_OPTIONS)
+        channel = with_macaroon(self._channel, macaroon)
         self.lightning = LightningStub(channel)
         self.router = RouterStub(channel)
         self.signer = SignerStub(channel)

@@ -9,8 +9,8 @@ import grpc
 from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, PendingHtlc, ShortChannelId, Verdict
 from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcSettled
 from asyncpay.nodes.base import NodeUnreachableError
+from asyncpay.nodes.lnd.channels import channel_id
 from asyncpay.nodes.lnd.connection import Connection
-from asyncpay.nodes.lnd.reach import channel_id
 from asyncpay.nodes.numbers import AMOUNT_MSAT
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router

@@ -6,7 +6,7 @@ import grpc
 
 from asyncpay.lightning import OwnInvoice
 from asyncpay.node_events import InvoicePaid
-from asyncpay.nodes.lnd import reach
+from asyncpay.nodes.lnd import channels
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.numbers import UNIX_TIME, optional_amount
 from asyncpay.nodes.proto import lightning_pb2 as ln
@@ -32,10 +32,10 @@ async def create(lnd: Connection, amount_msat: int, description: str, expiry_sec
 
 async def _hints(lnd: Connection) -> list[ln.RouteHint]:
     """One for each usable channel of a node whose channels are all private; none for another node."""
-    channels = await reach.open_channels(lnd)
-    if not all(channel.private for channel in channels):
+    listed = await channels.open_channels(lnd)
+    if not all(channel.private for channel in listed):
         return []
-    usable = [channel for channel in channels if channel.active][:_MOST_HINTS]
+    usable = [channel for channel in listed if channel.active][:_MOST_HINTS]
     hints = [await _hint(lnd, channel) for channel in usable]
     return [hint for hint in hints if hint is not None]
 

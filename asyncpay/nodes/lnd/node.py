@@ -31,9 +31,9 @@ from asyncpay.nodes.base import (
     PeerNotConnectedError,
     check_invoice,
 )
-from asyncpay.nodes.lnd import chain, htlcs, invoices, onions, payments, pinned, reach, routes, terms
-from asyncpay.nodes.lnd.attachment import Attachment
+from asyncpay.nodes.lnd import chain, channels, htlcs, invoices, onions, payments, pinned
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError, ReadCredentials
+from asyncpay.nodes.lnd.event_stream import EventStream
 from asyncpay.nodes.numbers import reading
 from asyncpay.nodes.onion_routes import RememberedGraph, find
 from asyncpay.nodes.proto import lightning_pb2 as ln
@@ -64,8 +64,8 @@ class LndNode(Node):
 
     def __init__(self, lnd: Connection) -> None:
         self._lnd = lnd
-        self._graph = RememberedGraph(partial(routes.look_up, lnd))
-        self._attachment: Attachment | None = None
+        self._graph = RememberedGraph(partial(onions.look_up, lnd))
+        self._stream: EventStream | None = None
 
     @classmethod
     def connect(cls, address: str, tls_certificate: bytes, macaroon: bytes) -> Self:
@@ -90,23 +90,23 @@ class LndNode(Node):
     async def events(self) -> AsyncIterator[NodeEvent]:
         """See Node.events."""
         await self._lnd.renew()
-        attachment = self._attachment = Attachment(self._lnd)
+        stream = self._stream = EventStream(self._lnd)
         try:
-            async for event in attachment.events():
+            async for event in stream.events():
                 yield event
         finally:
-            await attachment.close()
+            await stream.close()
 
     async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None = None) -> None:
         """See Node.answer."""
-        if self._attachment is None:
+        if self._stream is None:
             raise NodeUnreachableError(f"LND at {self._lnd.address} has offered no HTLC {key}: attach first")
-        await self._attachment.answer(key, verdict, preimage)
+        await self._stream.answer(key, verdict, preimage)
 
     async def pending_htlcs(self) -> Sequence[PendingHtlc]:
         """See Node.pending_htlcs."""
-        channels = await reach.open_channels(self._lnd)
-        return [htlcs.pending_htlc(channel, htlc) for channel in channels for htlc in channel.pending_htlcs]
+        listed = await channels.open_channels(self._lnd)
+        return [htlcs.pending_htlc(channel, htlc) for channel in listed for htlc in channel.pending_htlcs]
 
     async def forward_onion(self, message: OnionMessage) -> None:
         """See Node.forward_onion."""
@@ -115,7 +115,7 @@ class LndNode(Node):
             raise OnionUnreadableError(
                 f"an onion message ends at LND at {self._lnd.address}, and cannot go on from there"
             )
-        peer_named = await reach.peer_named(self._lnd) if self._attachment is None else self._attachment.peer_named
+        peer_named = await channels.peer_named(self._lnd) if self._stream is None else self._stream.peer_named
         await self.send_onion(onions.next_node(peeled.data, peer_named), peeled.message)
 
     async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
@@ -134,9 +134,9 @@ class LndNode(Node):
 
     async def onion_route(self, destination: NodeId, max_lookups: int = MAX_LOOKUPS) -> tuple[NodeId, ...]:
         """See Node.onion_route; of unannounced nodes, only connected peers can be found."""
-        surroundings = self._attachment.surroundings if self._attachment else None
+        surroundings = self._stream.surroundings if self._stream else None
         if surroundings is None:
-            surroundings = await routes.surroundings(self._lnd)
+            surroundings = await onions.surroundings(self._lnd)
         return await find(destination, surroundings, self._graph, max_lookups)
 
     async def sign(self, text: str) -> bytes:
@@ -167,7 +167,7 @@ class LndNode(Node):
 
     async def channel_terms(self, peers: Collection[NodeId]) -> Sequence[ChannelTerms]:
         """See Node.channel_terms."""
-        return await terms.channel_terms(self._lnd, peers)
+        return await channels.channel_terms(self._lnd, peers)
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
         """See Node.create_invoice."""

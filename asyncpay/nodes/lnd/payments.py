@@ -6,7 +6,7 @@ import grpc
 
 from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, MAX_ROUTE_BLOCKS, NodeUnreachableError, Payment
-from asyncpay.nodes.lnd import invoices, reach
+from asyncpay.nodes.lnd import channels, invoices
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.numbers import FINAL_CLTV_BLOCKS, UNIX_TIME, optional_amount
 from asyncpay.nodes.proto import lightning_pb2 as ln
@@ -42,7 +42,7 @@ async def pay(lnd: Connection, payment: Payment) -> PaymentResult:
         else:
             request = by_its_parts(payment, await decode(lnd, payment.invoice.text))
         if payment.through is not None:
-            request.outgoing_chan_ids.extend(await reach.channels_with(lnd, payment.through))
+            request.outgoing_chan_ids.extend(await channels.channels_with(lnd, payment.through))
             if not request.outgoing_chan_ids:
                 return failed(f"there is no channel with {payment.through.hex()}, through which this is to be paid")
         if payment.slack_blocks:

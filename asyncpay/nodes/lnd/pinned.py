@@ -22,7 +22,7 @@ import grpc
 
 from asyncpay.lightning import ForwardingPolicy, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, MAX_ROUTE_BLOCKS, NodeUnreachableError, Payment
-from asyncpay.nodes.lnd import payments, reach, terms
+from asyncpay.nodes.lnd import channels, payments
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
@@ -139,18 +139,18 @@ async def _equal_parts(
     lnd: Connection, payment: Payment, decoded: ln.PayReq, latest_expiry: int, parts: int
 ) -> list[ln.Route]:
     least_msat, rest_msat = divmod(payment.amount_msat, parts)
-    channels = await _first_hops(lnd)
-    room_msat = {name: _room_msat(channel) for name, channel in channels.items()}
+    opened = await _opened_here(lnd)
+    room_msat = {name: _room_msat(channel) for name, channel in opened.items()}
     routes: list[ln.Route] = []
     for share_msat in [least_msat] * (parts - 1) + [least_msat + rest_msat]:
         first_hops = [name for name, room in room_msat.items() if parts == 1 or room >= share_msat]
         if not first_hops:
             raise _refused(f"no usable channel that this node opened has room for one of {parts} parts")
         route = await _route(lnd, payment, decoded, latest_expiry, share_msat, first_hops)
-        channel = channels.get(route.hops[0].chan_id)
+        channel = opened.get(route.hops[0].chan_id)
         if channel is None:
             raise _refused("LND's route begins with a channel that this node did not open")
-        policy = await terms.policy_of(lnd, channel)
+        policy = await channels.policy_of(lnd, channel)
         if (why := check_kept(route, payment, share_msat, policy)) is not None:
             raise _refused(why)
         if parts > 1:
@@ -191,15 +191,15 @@ async def _route(
     return route
 
 
-async def _first_hops(lnd: Connection) -> dict[int, ln.Channel]:
+async def _opened_here(lnd: Connection) -> dict[int, ln.Channel]:
     """The usable channels that this node opened, by the names that LND's routes call them by.
 
     Whoever opened a channel sets the feerate of its commitment transaction (BOLT 2, update_fee). LND closes a channel
     at an own HTLC's expiry, and spends next to nothing on getting that confirmed (contractcourt: an own payment has no
     incoming HTLC to protect). A peer that set the feerate low could outlast the margin, and then claim the HTLC.
     """
-    channels = await reach.open_channels(lnd)
-    return {channel.chan_id: channel for channel in channels if channel.active and channel.initiator}
+    listed = await channels.open_channels(lnd)
+    return {channel.chan_id: channel for channel in listed if channel.active and channel.initiator}
 
 
 def _room_msat(channel: ln.Channel) -> int:

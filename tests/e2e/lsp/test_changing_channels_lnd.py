@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from asyncpay.lightning import PaymentStatus
-from asyncpay.nodes.lnd import access
+from asyncpay.nodes.lnd import connection
 from asyncpay.wire.messages import BlockState
 from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
 from harness.nodes.predicates import no_htlcs
@@ -60,10 +60,10 @@ async def accept_zero_conf(testbed: Testbed) -> None:
     The stubs of this project lack `ChannelAcceptor`. A request begins with node_pubkey (33 bytes), chain_hash and
     pending_chan_id (32 each); the answer is accept = 1, pending_chan_id = 2 and zero_conf = 11.
     """
-    credentials = access.credentials(testbed.engine.read("LSP", f"{LND_DIR}/tls.cert"))
+    credentials = connection.credentials(testbed.engine.read("LSP", f"{LND_DIR}/tls.cert"))
     address = testbed.engine.address("LSP", GRPC_PORT)
-    async with grpc.aio.secure_channel(address, credentials, options=access.OPTIONS) as channel:
-        calls = access.with_macaroon(channel, testbed.engine.read("LSP", MACAROON))
+    async with grpc.aio.secure_channel(address, credentials, options=connection.OPTIONS) as channel:
+        calls = connection.with_macaroon(channel, testbed.engine.read("LSP", MACAROON))
         asked = calls.stream_stream("/lnrpc.Lightning/ChannelAcceptor")()
         async for request in asked:
             assert request[:2] + request[35:37] + request[69:71] == b"\x0a\x21\x12\x20\x1a\x20"

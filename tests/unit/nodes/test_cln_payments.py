@@ -7,7 +7,7 @@ import pytest
 
 from asyncpay.lightning import Invoice, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, Payment
-from asyncpay.nodes.cln import invoices, layers, payments, reach, routes
+from asyncpay.nodes.cln import channels, invoices, payments, routes
 from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 
 pytestmark = pytest.mark.anyio
@@ -162,7 +162,7 @@ def test_hints_are_channels_to_the_payee() -> None:
         "cltv_expiry_delta": 40,
     }
     other = hop | {"pubkey": "01" * 33, "short_channel_id": "4x5x6"}
-    made = list(layers.hinted_channels(order(), DECODED | {"routes": [[other, hop]]}, OWN_ID))
+    made = list(routes.hinted_channels(order(), DECODED | {"routes": [[other, hop]]}, OWN_ID))
     assert [(channel["source"], channel["destination"]) for channel, _ in made] == [
         ("01" * 33, "03" * 33),
         ("03" * 33, PAYEE),
@@ -218,9 +218,9 @@ def test_hints_that_askrene_would_refuse_or_that_lead_through_us(
     hints: list[list[dict[str, Any]]], made: list[tuple[str, str]]
 ) -> None:
     """ElementsProject/lightning#9174, #9177."""
-    found = layers.hinted_channels(order(), DECODED | {"routes": hints}, OWN_ID)
-    channels = [channel for channel, _ in found]
-    assert [(channel["source"], channel["destination"]) for channel in channels] == made
+    found = routes.hinted_channels(order(), DECODED | {"routes": hints}, OWN_ID)
+    hinted = [channel for channel, _ in found]
+    assert [(channel["source"], channel["destination"]) for channel in hinted] == made
 
 
 @pytest.mark.parametrize(("bits", "needed"), [(0, False), (1 << 49, False), (1 << 48, True)])
@@ -259,9 +259,9 @@ class Channels(Rpc):
     ("private", "exposed"), [((True, True), ["0x1x1", "1x1x1"]), ((True, False), True), ((False,), True), ((), True)]
 )
 async def test_a_node_with_private_channels_alone_names_them(private: tuple[bool, ...], exposed: Any) -> None:
-    channels = Channels(*private)
-    await invoices.create(channels, 1_000, "tea", 60)
-    assert channels.exposed == exposed
+    node = Channels(*private)
+    await invoices.create(node, 1_000, "tea", 60)
+    assert node.exposed == exposed
 
 
 def test_an_invoice() -> None:
@@ -333,4 +333,4 @@ async def test_an_invoice_with_blinded_paths_is_not_paid() -> None:
     ("features", "relays"), [("8000000000", True), ("4000000000", True), ("2000000000", False), ("", False)]
 )
 def test_who_relays_onion_messages(features: str, relays: bool) -> None:
-    assert reach.relays(features) == relays
+    assert channels.relays(features) == relays

@@ -12,7 +12,7 @@ import pytest
 from asyncpay.lightning import ChannelId, HtlcKey, ShortChannelId, Verdict
 from asyncpay.nodes.base import NodeUnreachableError, OnionUnreadableError, PeerNotConnectedError
 from asyncpay.nodes.cln import ClnNode
-from asyncpay.nodes.cln.attachment import Attachment
+from asyncpay.nodes.cln.event_stream import EventStream
 from asyncpay.nodes.cln.rpc import ClnLostError, ClnRefusedError, Rpc
 from asyncpay.wire.onion import OnionMessage
 
@@ -84,16 +84,16 @@ async def test_nobody_there_is_certain_and_a_broken_line_is_not(tmp_path: Path) 
 async def test_an_answer_that_may_have_got_through_is_not_called_undelivered(tmp_path: Path) -> None:
     key = HtlcKey(ChannelId.from_name(1), 2)
     async with lightningd(tmp_path, lambda _: None) as socket:
-        attachment = Attachment(Rpc(socket))
-        attachment.offered[key] = ShortChannelId(1)
-        await attachment.answer(key, Verdict.RESUME, None)
+        stream = EventStream(Rpc(socket))
+        stream.offered[key] = ShortChannelId(1)
+        await stream.answer(key, Verdict.RESUME, None)
     async with lightningd(tmp_path, lambda _: {"result": {"answered": False}}) as socket:
-        attachment = Attachment(Rpc(socket))
+        stream = EventStream(Rpc(socket))
         with pytest.raises(NodeUnreachableError, match="does not hold it"):
-            await attachment.answer(key, Verdict.RESUME, None)
-        attachment.offered[key] = ShortChannelId(1)
+            await stream.answer(key, Verdict.RESUME, None)
+        stream.offered[key] = ShortChannelId(1)
         with pytest.raises(NodeUnreachableError, match="does not hold it"):
-            await attachment.answer(key, Verdict.RESUME, None)
+            await stream.answer(key, Verdict.RESUME, None)
 
 
 async def test_without_the_plugin_the_way_to_it_is_told(tmp_path: Path) -> None:

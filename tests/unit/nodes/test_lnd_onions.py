@@ -9,11 +9,11 @@ import pytest
 from asyncpay.lightning import ChannelId, Link, NodeId, ShortChannelId
 from asyncpay.node_events import NodeEvent, OnionReceived
 from asyncpay.nodes.base import NodeError
-from asyncpay.nodes.lnd import attachment as attachment_module
+from asyncpay.nodes.event_stream import NodeSnapshot, by_id
+from asyncpay.nodes.lnd import event_stream as event_stream_module
 from asyncpay.nodes.lnd import onions
-from asyncpay.nodes.lnd.attachment import Attachment
+from asyncpay.nodes.lnd.event_stream import EventStream
 from asyncpay.nodes.proto import lightning_pb2 as ln
-from asyncpay.nodes.reach import Sight, by_id
 
 pytestmark = pytest.mark.anyio
 
@@ -37,13 +37,13 @@ class AnyStream:
 
 
 class Reading:
-    """An attachment whose LND takes its time over the messages of all but the honest peer."""
+    """An stream whose LND takes its time over the messages of all but the honest peer."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         lnd: Any = AnyStream()
-        monkeypatch.setattr(attachment_module, "Interceptor", AnyStream())
+        monkeypatch.setattr(event_stream_module, "Interceptor", AnyStream())
         monkeypatch.setattr(onions, "read", self._read)
-        self.attachment = Attachment(lnd)
+        self.stream = EventStream(lnd)
         name = ShortChannelId(1)
         links = by_id(
             *(
@@ -51,13 +51,13 @@ class Reading:
                 for number, peer in enumerate((HONEST, GREEDY))
             )
         )
-        self.attachment._reach._note(Sight(links=links, online=frozenset({HONEST, GREEDY})))
+        self.stream._tracker._note(NodeSnapshot(links=links, online=frozenset({HONEST, GREEDY})))
         self.asked: list[NodeId] = []
         self.taken: list[bytes] = []
         self.let_go = asyncio.Event()
         self.updates: asyncio.Queue[ln.OnionMessageUpdate] = asyncio.Queue()
-        self.attachment._onions = self  # type: ignore[assignment]
-        self.attachment._events.put = self._put  # type: ignore[method-assign,assignment]
+        self.stream._onions = self  # type: ignore[assignment]
+        self.stream._events.put = self._put  # type: ignore[method-assign,assignment]
 
     async def _read(self, _: Any, update: ln.OnionMessageUpdate, __: Callable[..., Any]) -> NodeEvent:
         self.asked.append(update.peer)
@@ -82,7 +82,7 @@ class Reading:
             self.updates.put_nowait(ln.OnionMessageUpdate(peer=peer, onion=message))
 
     async def run(self, *waits: Callable[[], None]) -> None:
-        following = asyncio.create_task(self.attachment._follow_onions())
+        following = asyncio.create_task(self.stream._follow_onions())
         for wait in (lambda: None, *waits):
             wait()
             for _ in range(2_000):

@@ -12,7 +12,7 @@ import pytest
 
 from asyncpay.lightning import ForwardingPolicy, Invoice, PaymentResult, PaymentStatus
 from asyncpay.nodes.base import NodeUnreachableError, Payment
-from asyncpay.nodes.lnd import pinned, terms
+from asyncpay.nodes.lnd import channels, pinned
 from asyncpay.nodes.lnd.connection import LndRefusedError
 from asyncpay.nodes.proto import lightning_pb2 as ln
 
@@ -351,7 +351,7 @@ def test_below_which_amount_an_htlc_has_no_output(type_: ln.CommitmentType.Value
         local_constraints=ln.ChannelConstraints(dust_limit_sat=354),
         remote_constraints=ln.ChannelConstraints(dust_limit_sat=573),
     )
-    assert terms.dust_msat(channel) == 1_000 * dust_sat
+    assert channels.dust_msat(channel) == 1_000 * dust_sat
 
 
 def test_the_own_policy_is_that_of_the_end_that_is_not_the_peer() -> None:
@@ -361,5 +361,5 @@ def test_the_own_policy_is_that_of_the_end_that_is_not_the_peer() -> None:
     known = ForwardingPolicy(fee_base_msat=1, fee_ppm=2, cltv_delta_blocks=3)
     first = ln.ChannelEdge(node1_pub=peer.hex(), node2_pub="03", node1_policy=theirs, node2_policy=ours)
     second = ln.ChannelEdge(node1_pub="01", node2_pub=peer.hex(), node1_policy=ours, node2_policy=theirs)
-    assert [terms.own_policy(edge, peer) for edge in (first, second)] == [known, known]
-    assert terms.own_policy(ln.ChannelEdge(node1_pub=peer.hex(), node1_policy=theirs), peer) is None
+    assert [channels.own_policy(edge, peer) for edge in (first, second)] == [known, known]
+    assert channels.own_policy(ln.ChannelEdge(node1_pub=peer.hex(), node1_policy=theirs), peer) is None

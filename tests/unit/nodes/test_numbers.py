@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from asyncpay.amounts import MAX_MSAT
 from asyncpay.lightning import ChannelId, HeldHtlc, Invoice
 from asyncpay.nodes.base import NodeError
-from asyncpay.nodes.cln import htlcs as cln_htlcs
+from asyncpay.nodes.cln import channels as cln_htlcs
 from asyncpay.nodes.cln import invoices as cln_invoices
 from asyncpay.nodes.lnd import htlcs as lnd_htlcs
 from asyncpay.nodes.lnd import payments as lnd_payments

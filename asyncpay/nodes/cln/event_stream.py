@@ -18,12 +18,11 @@ from asyncpay.node_events import (
     NodeEvent,
 )
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
-from asyncpay.nodes.cln import htlcs, onions, reach
+from asyncpay.nodes.cln import channels, onions
 from asyncpay.nodes.cln.rpc import ClnLostError, ClnRefusedError, Rpc
+from asyncpay.nodes.event_stream import MergedStream, PeerTracker
 from asyncpay.nodes.numbers import AMOUNT_MSAT, HEIGHT, HTLC_ID, UNREADABLE
 from asyncpay.nodes.onion_routes import Surroundings
-from asyncpay.nodes.reach import Reach
-from asyncpay.nodes.streams import Merged
 from asyncpay.wire.errors import WireError
 
 ANSWER_SECONDS = 12
@@ -34,13 +33,13 @@ UNKNOWN_METHOD = -32601
 log = logging.getLogger(__name__)
 
 
-class Attachment:
+class EventStream:
     """One life of the event stream. Must be closed."""
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
-        self._events = Merged()
-        self._reach = Reach(lambda: reach.look(rpc), self._events.put)
+        self._events = MergedStream()
+        self._tracker = PeerTracker(lambda: channels.snapshot(rpc), self._events.put)
         self._session = 0
         self._node_id: NodeId | None = None
         self.offered: dict[HtlcKey, ShortChannelId] = {}
@@ -53,7 +52,7 @@ class Attachment:
         except NodeError as error:
             raise _absence(error) from None
         yield attached
-        for follow in (self._follow_plugin, self._reach.watch):
+        for follow in (self._follow_plugin, self._tracker.watch):
             self._events.follow(partial(self._until_it_ends, follow))
         async for event in self._events.events():
             yield event
@@ -63,7 +62,7 @@ class Attachment:
         """Where onion messages may go from here, as the stream told; None if it has not begun, or has ended."""
         if self._node_id is None:
             return None
-        return Surroundings(self._node_id, self._reach.online, self._reach.first_hops)
+        return Surroundings(self._node_id, self._tracker.online, self._tracker.first_hops)
 
     async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
         """See Node.answer."""
@@ -75,14 +74,14 @@ class Attachment:
                 "asyncpay-answer",
                 short_channel_id=str(name),
                 htlc_id=key.htlc_id,
-                result=htlcs.RESULTS[verdict],
+                result=channels.RESULTS[verdict],
                 payment_key=None if preimage is None else preimage.hex(),
             )
         except ClnLostError:
             return  # it may have got through: that must not be called undelivered
         if not answer["answered"]:
             raise self._not_held(key, verdict)
-        self._reach.suspect()
+        self._tracker.mark_stale()
 
     async def close(self) -> None:
         """End the stream; what is held stays held."""
@@ -98,14 +97,14 @@ class Attachment:
         """The plugin collects events from the first call on, so what happens after this look is reported."""
         self._session = (await self._rpc.call("asyncpay-attach"))["session"]
         info = await self._rpc.call("getinfo")
-        await self._reach.begin()
+        await self._tracker.begin()
         self._node_id = bytes.fromhex(info["id"])
         return Attached(
             node_id=self._node_id,
             network=info["network"],
             height=HEIGHT(info["blockheight"]),
-            links=tuple(self._reach.links.values()),
-            online=self._reach.online,
+            links=tuple(self._tracker.links.values()),
+            online=self._tracker.online,
         )
 
     async def _until_it_ends(self, follow: Callable[[], Awaitable[None]]) -> None:
@@ -130,28 +129,28 @@ class Attachment:
         """Translate one event of the plugin."""
         match topic:
             case "htlc_accepted":
-                name = htlcs.incoming_channel(payload)
-                offer = htlcs.held_htlc(payload, await self._channel_of(payload))
+                name = channels.incoming_channel(payload)
+                offer = channels.held_htlc(payload, await self._channel_of(payload))
                 self.offered[offer.key] = name
-                self._reach.expect_to_leave(offer.key)
+                self._tracker.expect_to_leave(offer.key)
                 await self._events.put(HtlcOffered(offer))
             case "htlc_given_up":
                 given_up = HtlcKey(await self._channel_of(payload), HTLC_ID(payload["htlc"]["id"]))
                 self.offered.pop(given_up, None)
                 await self._events.put(HtlcFailed(given_up))
-                self._reach.suspect()
+                self._tracker.mark_stale()
             case "forward_event":
                 channel_id = await self._channel_named(ShortChannelId.parse(payload["in_channel"]))
-                if event := htlcs.outcome(payload, channel_id):
+                if event := channels.outcome(payload, channel_id):
                     await self._events.put(event)
-                    self._reach.suspect()
+                    self._tracker.mark_stale()
             case "connect" | "disconnect":
-                await self._reach.peer_event(bytes.fromhex(payload["id"]), online=topic == "connect")
+                await self._tracker.peer_event(bytes.fromhex(payload["id"]), online=topic == "connect")
             case "channel_opened" | "channel_state_changed":
-                self._reach.suspect()
+                self._tracker.mark_stale()
             case "block_added":
                 await self._events.put(BlockConnected(HEIGHT(payload["height"])))
-                self._reach.suspect()
+                self._tracker.mark_stale()
             case "custommsg":
                 message = bytes.fromhex(payload["payload"])
                 peer = bytes.fromhex(payload["peer_id"])
@@ -174,18 +173,18 @@ class Attachment:
         """The channel of an `htlc_accepted`, which the plugin has found out for all that it has held for a moment."""
         if known := payload.get("channel_id"):
             return ChannelId.fromhex(known)
-        return await self._channel_named(htlcs.incoming_channel(payload))
+        return await self._channel_named(channels.incoming_channel(payload))
 
     async def _channel_named(self, name: ShortChannelId) -> ChannelId:
         """The channel that lightningd calls so, or did when it called the hook. A name that is unknown by now is taken
         for the channel itself: what is offered by it can be answered, and the list of HTLCs tells that it is gone.
         """
-        return await self._reach.channel_named(name) or ChannelId.from_name(name)
+        return await self._tracker.channel_named(name) or ChannelId.from_name(name)
 
     async def _take_onion(self, topic: str, payload: dict[str, Any]) -> None:
         try:
             if topic == "onionmessage_forward_fail":
-                event: NodeEvent | None = onions.undelivered(payload, self._reach.peer_named)
+                event: NodeEvent | None = onions.undelivered(payload, self._tracker.peer_named)
             else:
                 event = onions.received(payload)
         except WireError as error:

@@ -1,7 +1,7 @@
 """LND's channels as links."""
 
 from asyncpay.lightning import ChannelId, Link, ShortChannelId
-from asyncpay.nodes.lnd.reach import link_of
+from asyncpay.nodes.lnd.channels import link_of
 from asyncpay.nodes.proto import lightning_pb2 as ln
 
 PEER = bytes(33)

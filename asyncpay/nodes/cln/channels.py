@@ -1,12 +1,13 @@
-"""CLN's peers, channels and the HTLCs on them (asyncpay.nodes.reach)."""
+"""CLN's peers, channels and the HTLCs on them: what is there, what its hook offers, and what became of it."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from asyncpay.lightning import ChannelId, Link, NodeId, PendingHtlc, ShortChannelId
-from asyncpay.nodes.cln import htlcs
+from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, Link, NodeId, PendingHtlc, ShortChannelId, Verdict
+from asyncpay.node_events import HtlcFailed, HtlcSettled
 from asyncpay.nodes.cln.rpc import Rpc
-from asyncpay.nodes.reach import Sight, by_id
+from asyncpay.nodes.event_stream import NodeSnapshot, by_id
+from asyncpay.nodes.numbers import AMOUNT_MSAT, HEIGHT, HTLC_ID
 
 Json = Mapping[str, Any]
 
@@ -19,7 +20,7 @@ ONION_MESSAGES = 0b11 << 38
 """`option_onion_messages` (BOLT 9), required and optional."""
 
 
-async def look(rpc: Rpc) -> Sight:
+async def snapshot(rpc: Rpc) -> NodeSnapshot:
     """What is there now.
 
     CLN says that a peer has connected before its channels are re-established, and nothing of an HTLC that leaves
@@ -28,7 +29,7 @@ async def look(rpc: Rpc) -> Sight:
     listed = await listed_channels(rpc)
     channels = [channel for channel in listed if _carries_htlcs(channel)]
     peers = await connected_peers(rpc)
-    return Sight(
+    return NodeSnapshot(
         links=by_id(*map(link_of, channels)),
         online=frozenset(peers),
         relaying=frozenset(peer for peer, told in peers.items() if relays(told.get("features", ""))),
@@ -88,7 +89,7 @@ def link_of(channel: Json) -> Link:
 
 def pending_htlcs(channel: Json) -> list[PendingHtlc]:
     """The HTLCs on a channel."""
-    return [htlcs.pending_htlc(channel, channel_id(channel), htlc) for htlc in channel["htlcs"]]
+    return [pending_htlc(channel, channel_id(channel), htlc) for htlc in channel["htlcs"]]
 
 
 def _carries_htlcs(channel: Json) -> bool:
@@ -101,3 +102,55 @@ def is_moving(channel: Json) -> bool:
         return False
     leaving = (htlc["direction"] == "in" and "REMOVE" in htlc["state"] for htlc in channel["htlcs"])
     return not channel["reestablished"] or any(leaving)
+
+
+RESULTS = {Verdict.RESUME: "continue", Verdict.FAIL: "fail", Verdict.SETTLE: "resolve"}
+"""The hook's words for our verdicts."""
+
+
+def incoming_channel(payload: Json) -> ShortChannelId:
+    """What the channel of an `htlc_accepted` was called when CLN called the hook."""
+    return ShortChannelId.parse(payload["htlc"]["short_channel_id"])
+
+
+def held_htlc(payload: Json, channel_id: ChannelId) -> HeldHtlc:
+    """What CLN offers (`htlc_accepted`). All its forwards name a channel, or on blinded paths perhaps a node.
+
+    numbers.UNREADABLE, if it is to be failed: the payer has put the outgoing values there.
+    """
+    onion, htlc = payload["onion"], payload["htlc"]
+    channel, node = onion.get("short_channel_id"), onion.get("next_node_id")
+    return HeldHtlc(
+        key=HtlcKey(channel_id, HTLC_ID(htlc["id"])),
+        payment_hash=bytes.fromhex(htlc["payment_hash"]),
+        peer=bytes.fromhex(payload["peer_id"]),
+        incoming_amount_msat=AMOUNT_MSAT(htlc["amount_msat"]),
+        outgoing_amount_msat=AMOUNT_MSAT(onion["forward_msat"]),
+        incoming_expiry=HEIGHT(htlc["cltv_expiry"]),
+        outgoing_expiry=HEIGHT(onion["outgoing_cltv_value"]),
+        outgoing_channel=None if channel is None else ShortChannelId.parse(channel),
+        outgoing_node=None if node is None else bytes.fromhex(node),
+    )
+
+
+def outcome(event: Json, channel_id: ChannelId) -> HtlcSettled | HtlcFailed | None:
+    """What a `forward_event` says about an incoming HTLC; None for mere progress."""
+    key = HtlcKey(channel_id, HTLC_ID(event["in_htlc_id"]))
+    match event["status"]:
+        case "settled" if "preimage" in event:
+            return HtlcSettled(key, bytes.fromhex(event["preimage"]))
+        case "failed" | "local_failed":
+            return HtlcFailed(key)
+    return None
+
+
+def pending_htlc(channel: Json, channel_id: ChannelId, htlc: Json) -> PendingHtlc:
+    """An HTLC of an entry of `listpeerchannels`."""
+    return PendingHtlc(
+        key=HtlcKey(channel_id, htlc["id"]),
+        peer=bytes.fromhex(channel["peer_id"]),
+        incoming=htlc["direction"] == "in",
+        payment_hash=bytes.fromhex(htlc["payment_hash"]),
+        amount_msat=htlc["amount_msat"],
+        expiry=htlc["expiry"],
+    )

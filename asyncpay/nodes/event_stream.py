@@ -1,31 +1,71 @@
-"""Who can be reached: connected peers and usable channels, and what changes about them.
+"""What adapters make one stream of events of: their node's own streams, and looks at its peers and channels.
 
 A node tells in its events that a peer or a channel came or went, and answers at any time which of them are
-there. The events say when to look, and the look says what is so: whatever was missed, or came late, is
+there. The events say when to poll, and the poll says what is so: whatever was missed, or came late, is
 put right by the next one, at the latest with the next block. Only a peer's going and coming again is
-taken from the events themselves, for a look may fall behind both.
+taken from the events themselves, for a poll may fall behind both.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from asyncpay.lightning import ChannelId, HtlcKey, Link, NodeId, ShortChannelId
 from asyncpay.node_events import HtlcGone, LinkChanged, LinkClosed, NodeEvent, PeerConnected, PeerDisconnected
+
+MAX_WAITING_EVENTS = 1_000
+"""More than these wait in the node instead, which then waits for us."""
+
+
+class MergedStream:
+    """Events in the order in which they are put. The source that ends first ends the stream. Must be closed."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue(MAX_WAITING_EVENTS)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def put(self, event: NodeEvent) -> None:
+        """Report an event, once there is room for it."""
+        await self._events.put(event)
+
+    def follow(self, source: Callable[[], Awaitable[None]]) -> None:
+        """Run a source in the background: it puts its events here, and raises when it ends."""
+        self._tasks.append(asyncio.create_task(self._until_it_ends(source)))
+
+    async def events(self) -> AsyncIterator[NodeEvent]:
+        """Everything that was put, and last the error of the source that ended first, after what came before it."""
+        while True:
+            event = await self._events.get()
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    async def close(self) -> None:
+        """End all sources."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _until_it_ends(self, source: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await source()
+        except Exception as error:
+            await self._events.put(error)
+
 
 Links = Mapping[ChannelId, Link]
 """Channels that carry HTLCs."""
 Report = Callable[[NodeEvent], Awaitable[None]]
 
 UNKNOWN_PEER: NodeId = bytes(33)
-"""Whose channel it was that closed before anybody looked."""
-LOOK_AGAIN_SECONDS, MOST_LOOK_AGAIN_SECONDS = 0.2, 1.0
+"""Whose channel it was that closed before the first poll."""
+POLL_AGAIN_SECONDS, MAX_POLL_AGAIN_SECONDS = 0.2, 1.0
 """While something moves: doubled from the one to the other, for a peer may leave its channel half re-established."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """What one look at a node shows.
+class NodeSnapshot:
+    """A node's peers and channels at one moment.
 
     relaying: those of the connected peers that relay onion messages.
     names: of all channels that the node still knows, also those that carry HTLCs no more.
@@ -46,10 +86,10 @@ class Sight:
         return first_hops(self.links, self.online & self.relaying)
 
 
-class Reach:
+class PeerTracker:
     """Peers and links as they were last reported; empty until `begin`."""
 
-    def __init__(self, look: Callable[[], Awaitable[Sight]], report: Report) -> None:
+    def __init__(self, take_snapshot: Callable[[], Awaitable[NodeSnapshot]], report: Report) -> None:
         self.links: Links = {}
         self.online: frozenset[NodeId] = frozenset()
         self.with_channel: frozenset[NodeId] = frozenset()
@@ -57,52 +97,52 @@ class Reach:
         self._relaying: frozenset[NodeId] = frozenset()
         self._peers: dict[ChannelId, NodeId] = {}  # the other end of every channel seen so far
         self._names: dict[ShortChannelId, ChannelId] = {}  # also those that the channel has no more
-        self._look = look
+        self._take_snapshot = take_snapshot
         self._report = report
         self._stale = asyncio.Event()
-        self._looking = asyncio.Lock()
-        self._meanwhile: dict[NodeId, bool] = {}  # peers that the node spoke of during a look, online or not
+        self._polling = asyncio.Lock()
+        self._meanwhile: dict[NodeId, bool] = {}  # peers that the node spoke of during a poll, online or not
         self._again: asyncio.TimerHandle | None = None
-        self._again_seconds = LOOK_AGAIN_SECONDS
+        self._again_seconds = POLL_AGAIN_SECONDS
         # What is reported must agree with what is noted down, so both happen before anybody else may do either.
         # Never held while the node is asked: peers who come and go would make each other, and HTLCs, wait for that.
         self._reporting = asyncio.Lock()
         self._htlcs: set[HtlcKey] = set()
 
     async def begin(self) -> None:
-        """Look for the first time; nothing is reported."""
-        self._note(await self._look())
+        """Take the first snapshot; nothing is reported."""
+        self._note(await self._take_snapshot())
 
-    async def look(self) -> None:
-        """Look, and report whatever is not as it was. What the node says of a peer meanwhile is newer than the look."""
-        async with self._looking:
+    async def poll(self) -> None:
+        """Take a snapshot, and report what differs from the last. What the node says of a peer meanwhile is newer."""
+        async with self._polling:
             htlcs = frozenset(self._htlcs)
             self._meanwhile.clear()
-            sight = await self._look()
+            snapshot = await self._take_snapshot()
             async with self._reporting:
                 links, online = self.links, self.online
                 left = {peer for peer, is_online in self._meanwhile.items() if not is_online}
-                self._note(replace(sight, online=sight.online - left | (self._meanwhile.keys() - left)))
-                self._htlcs -= htlcs - sight.htlcs
+                self._note(replace(snapshot, online=snapshot.online - left | (self._meanwhile.keys() - left)))
+                self._htlcs -= htlcs - snapshot.htlcs
                 for event in (
                     *peer_changes(online, self.online),
                     *link_changes(links, self.links),
-                    *map(HtlcGone, htlcs - sight.htlcs),
+                    *map(HtlcGone, htlcs - snapshot.htlcs),
                 ):
                     await self._report(event)
 
     async def watch(self) -> None:
-        """Look whenever something may have changed, half of the time at most. Ends with an error of `look` only."""
+        """Poll whenever something may have changed, half of the time at most. Ends with an error of `poll` only."""
         loop = asyncio.get_running_loop()
         while True:
             await self._stale.wait()
             self._stale.clear()
             began = loop.time()
-            await self.look()
+            await self.poll()
             await asyncio.sleep(loop.time() - began)
 
-    def suspect(self) -> None:
-        """Something may have changed: `watch` will look."""
+    def mark_stale(self) -> None:
+        """Something may have changed: `watch` will poll."""
         self._stale.set()
 
     def expect_to_leave(self, key: HtlcKey) -> None:
@@ -117,18 +157,18 @@ class Reach:
             self._meanwhile[peer] = online
             for change in peer_changes(before, self.online):
                 await self._report(change)
-        self.suspect()
+        self.mark_stale()
 
     async def peer_of(self, channel_id: ChannelId) -> NodeId:
         """The other end of a channel; UNKNOWN_PEER if it closed before this was made."""
         if channel_id not in self._peers:
-            await self.look()
+            await self.poll()
         return self._peers.get(channel_id, UNKNOWN_PEER)
 
     async def channel_named(self, name: ShortChannelId) -> ChannelId | None:
         """The channel that has this name, or had it when it was last seen; None if none is known to have had it."""
         if name not in self._names:
-            await self.look()
+            await self.poll()
         return self._names.get(name)
 
     def peer_named(self, name: ShortChannelId) -> NodeId | None:
@@ -141,22 +181,22 @@ class Reach:
         """The connected peers that take an onion message further."""
         return first_hops(self.links, self.online & self._relaying)
 
-    def _note(self, sight: Sight) -> None:
-        self.links, self.online, self._relaying = sight.links, sight.online, sight.relaying
-        self.with_channel = frozenset(link.peer for link in sight.links.values())
-        self._names |= sight.names
+    def _note(self, snapshot: NodeSnapshot) -> None:
+        self.links, self.online, self._relaying = snapshot.links, snapshot.online, snapshot.relaying
+        self.with_channel = frozenset(link.peer for link in snapshot.links.values())
+        self._names |= snapshot.names
         for link in self.links.values():
             self._peers[link.channel_id] = link.peer
             self._names |= dict.fromkeys(link.names, link.channel_id)
-        if not sight.moving:
-            self._again_seconds = LOOK_AGAIN_SECONDS
+        if not snapshot.moving:
+            self._again_seconds = POLL_AGAIN_SECONDS
         elif self._again is None:
-            self._again = asyncio.get_running_loop().call_later(self._again_seconds, self._look_again)
-            self._again_seconds = min(2 * self._again_seconds, MOST_LOOK_AGAIN_SECONDS)
+            self._again = asyncio.get_running_loop().call_later(self._again_seconds, self._poll_again)
+            self._again_seconds = min(2 * self._again_seconds, MAX_POLL_AGAIN_SECONDS)
 
-    def _look_again(self) -> None:
+    def _poll_again(self) -> None:
         self._again = None
-        self.suspect()
+        self.mark_stale()
 
 
 def by_id(*links: Link) -> Links:

@@ -1,4 +1,4 @@
-"""What changed between two looks at peers, channels and HTLCs."""
+"""What changed between two snapshots at peers, channels and HTLCs."""
 
 import asyncio
 from dataclasses import replace
@@ -7,8 +7,8 @@ import pytest
 
 from asyncpay.lightning import ChannelId, HtlcKey, Link, ShortChannelId
 from asyncpay.node_events import HtlcGone, LinkChanged, LinkClosed, NodeEvent, PeerConnected, PeerDisconnected
-from asyncpay.nodes import reach
-from asyncpay.nodes.reach import Reach, Sight, by_id, link_changes, peer_changes
+from asyncpay.nodes import event_stream
+from asyncpay.nodes.event_stream import NodeSnapshot, PeerTracker, by_id, link_changes, peer_changes
 
 PEER = bytes(33)
 HTLC = HtlcKey(ChannelId.from_name(1), 7)
@@ -52,18 +52,18 @@ def test_peer_changes() -> None:
     ]
 
 
-class Scenery:
-    """What a look shows, and what was reported."""
+class PlayedNode:
+    """What a snapshot shows, and what was reported."""
 
-    def __init__(self, sight: Sight) -> None:
-        self.sight = sight
-        self.looks = asyncio.Semaphore(0)
+    def __init__(self, snapshot: NodeSnapshot) -> None:
+        self.snapshot = snapshot
+        self.snapshots = asyncio.Semaphore(0)
         self.reported: asyncio.Queue[NodeEvent] = asyncio.Queue()
-        self.reach = Reach(self._look, self.reported.put)
+        self.tracker = PeerTracker(self._take_snapshot, self.reported.put)
 
-    async def _look(self) -> Sight:
-        self.looks.release()
-        return self.sight
+    async def _take_snapshot(self) -> NodeSnapshot:
+        self.snapshots.release()
+        return self.snapshot
 
     async def next(self, count: int) -> list[NodeEvent]:
         async with asyncio.timeout(10):
@@ -72,27 +72,27 @@ class Scenery:
 
 @pytest.mark.anyio
 async def test_word_of_an_old_connections_end_may_come_after_the_new_one() -> None:
-    """LND tells of the end in a thread of its own; the next look puts it right."""
-    seen = Scenery(Sight(links={}, online=frozenset({PEER})))
-    await seen.reach.begin()
-    await seen.reach.peer_event(PEER, online=True)
-    watching = asyncio.create_task(seen.reach.watch())
-    await seen.reach.peer_event(PEER, online=False)
+    """LND tells of the end in a thread of its own; the next poll puts it right."""
+    seen = PlayedNode(NodeSnapshot(links={}, online=frozenset({PEER})))
+    await seen.tracker.begin()
+    await seen.tracker.peer_event(PEER, online=True)
+    watching = asyncio.create_task(seen.tracker.watch())
+    await seen.tracker.peer_event(PEER, online=False)
     assert await seen.next(2) == [PeerDisconnected(PEER), PeerConnected(PEER)]
     watching.cancel()
 
 
 @pytest.mark.anyio
-async def test_an_offered_htlc_is_gone_when_a_look_does_not_show_it() -> None:
-    there, left = (Sight(links={}, online=frozenset(), htlcs=frozenset(htlcs)) for htlcs in ({HTLC}, ()))
-    seen = Scenery(there)
-    seen.reach.expect_to_leave(HTLC)
-    await seen.reach.look()
+async def test_an_offered_htlc_is_gone_when_a_poll_does_not_show_it() -> None:
+    there, left = (NodeSnapshot(links={}, online=frozenset(), htlcs=frozenset(htlcs)) for htlcs in ({HTLC}, ()))
+    seen = PlayedNode(there)
+    seen.tracker.expect_to_leave(HTLC)
+    await seen.tracker.poll()
     assert seen.reported.empty()
 
-    seen.sight = left
-    await seen.reach.look()
-    await seen.reach.look()
+    seen.snapshot = left
+    await seen.tracker.poll()
+    await seen.tracker.poll()
     assert await seen.next(1) == [HtlcGone(HTLC)]
     assert seen.reported.empty()
 
@@ -102,75 +102,75 @@ async def test_a_channel_is_found_by_every_name_that_it_had() -> None:
     confirmed = replace(link(1), short_channel_id=ShortChannelId(8), aliases=frozenset({ShortChannelId(1)}))
     spliced = replace(link(1), short_channel_id=ShortChannelId(9))
     closed = ShortChannelId(7)
-    seen = Scenery(Sight(links=by_id(confirmed), online=frozenset(), names={closed: ChannelId.from_name(2)}))
-    await seen.reach.begin()
-    seen.sight = Sight(links=by_id(spliced), online=frozenset())
-    await seen.reach.look()
+    seen = PlayedNode(NodeSnapshot(links=by_id(confirmed), online=frozenset(), names={closed: ChannelId.from_name(2)}))
+    await seen.tracker.begin()
+    seen.snapshot = NodeSnapshot(links=by_id(spliced), online=frozenset())
+    await seen.tracker.poll()
     for name in (1, 8, 9):
-        assert await seen.reach.channel_named(ShortChannelId(name)) == confirmed.channel_id
-        assert seen.reach.peer_named(ShortChannelId(name)) == PEER
-    assert await seen.reach.channel_named(closed) == ChannelId.from_name(2)
-    assert await seen.reach.channel_named(ShortChannelId(99)) is None
+        assert await seen.tracker.channel_named(ShortChannelId(name)) == confirmed.channel_id
+        assert seen.tracker.peer_named(ShortChannelId(name)) == PEER
+    assert await seen.tracker.channel_named(closed) == ChannelId.from_name(2)
+    assert await seen.tracker.channel_named(ShortChannelId(99)) is None
 
 
 @pytest.mark.anyio
-async def test_an_htlc_that_comes_during_a_look_is_not_taken_for_gone() -> None:
-    seen = Scenery(Sight(links={}, online=frozenset()))
+async def test_an_htlc_that_comes_during_a_poll_is_not_taken_for_gone() -> None:
+    seen = PlayedNode(NodeSnapshot(links={}, online=frozenset()))
 
-    async def look() -> Sight:
-        seen.reach.expect_to_leave(HTLC)
-        return seen.sight
+    async def look() -> NodeSnapshot:
+        seen.tracker.expect_to_leave(HTLC)
+        return seen.snapshot
 
-    seen.reach = Reach(look, seen.reported.put)
-    await seen.reach.look()
+    seen.tracker = PeerTracker(look, seen.reported.put)
+    await seen.tracker.poll()
     assert seen.reported.empty()
 
 
 @pytest.mark.anyio
-async def test_peers_who_come_and_go_do_not_wait_for_a_look() -> None:
-    seen = Scenery(Sight(links={}, online=frozenset({b"d" * 33})))
+async def test_peers_who_come_and_go_do_not_wait_for_a_poll() -> None:
+    seen = PlayedNode(NodeSnapshot(links={}, online=frozenset({b"d" * 33})))
     begun, goes_on = asyncio.Event(), asyncio.Event()
 
-    async def look() -> Sight:
+    async def look() -> NodeSnapshot:
         begun.set()
         await goes_on.wait()
-        return seen.sight
+        return seen.snapshot
 
-    seen.reach = Reach(look, seen.reported.put)
-    looking = asyncio.create_task(seen.reach.look())
+    seen.tracker = PeerTracker(look, seen.reported.put)
+    looking = asyncio.create_task(seen.tracker.poll())
     await begun.wait()
     async with asyncio.timeout(10):
-        await seen.reach.peer_event(PEER, online=True)
-        await seen.reach.peer_event(b"d" * 33, online=True)
-        await seen.reach.peer_event(b"d" * 33, online=False)
+        await seen.tracker.peer_event(PEER, online=True)
+        await seen.tracker.peer_event(b"d" * 33, online=True)
+        await seen.tracker.peer_event(b"d" * 33, online=False)
     goes_on.set()
     await looking
-    assert seen.reach.online == {PEER}, "what the node said meanwhile is newer"
+    assert seen.tracker.online == {PEER}, "what the node said meanwhile is newer"
     assert await seen.next(3) == [PeerConnected(PEER), PeerConnected(b"d" * 33), PeerDisconnected(b"d" * 33)]
     assert seen.reported.empty()
 
 
 @pytest.mark.anyio
-async def test_many_reasons_to_look_again_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "LOOK_AGAIN_SECONDS", 60)
-    seen = Scenery(Sight(links=by_id(link(1, usable=False)), online=frozenset(), moving=True))
+async def test_many_reasons_to_poll_again_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "POLL_AGAIN_SECONDS", 60)
+    seen = PlayedNode(NodeSnapshot(links=by_id(link(1, usable=False)), online=frozenset(), moving=True))
     timers: list[float] = []
     monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda seconds, _: timers.append(seconds) or object())
     for _ in range(10):
-        await seen.reach.look()
+        await seen.tracker.poll()
     assert len(timers) == 1
 
 
 @pytest.mark.anyio
-async def test_as_long_as_something_moves_it_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "LOOK_AGAIN_SECONDS", 0)
-    seen = Scenery(Sight(links=by_id(link(1, usable=False)), online=frozenset(), moving=True))
-    await seen.reach.begin()
-    watching = asyncio.create_task(seen.reach.watch())
+async def test_as_long_as_something_moves_it_is_polled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "POLL_AGAIN_SECONDS", 0)
+    seen = PlayedNode(NodeSnapshot(links=by_id(link(1, usable=False)), online=frozenset(), moving=True))
+    await seen.tracker.begin()
+    watching = asyncio.create_task(seen.tracker.watch())
     async with asyncio.timeout(10):
         for _ in range(3):
-            await seen.looks.acquire()
-    seen.sight = Sight(links=by_id(link(1)), online=frozenset())
+            await seen.snapshots.acquire()
+    seen.snapshot = NodeSnapshot(links=by_id(link(1)), online=frozenset())
     assert await seen.next(1) == [LinkChanged(link(1))]
     watching.cancel()
 
@@ -180,19 +180,19 @@ def test_messages_go_further_through_relaying_peers_with_a_usable_channel_only()
     usable, relaying, gone = (bytes([2, number]) * 16 + b"x" for number in range(3))
     links = by_id(*(replace(link(number), peer=peer) for number, peer in enumerate((usable, relaying, gone))))
     channels = {**links, **by_id(replace(link(9, usable=False), peer=PEER))}
-    sight = Sight(
+    snapshot = NodeSnapshot(
         links=channels, online=frozenset({usable, relaying, gone, PEER}), relaying=frozenset({relaying, PEER, gone})
     )
-    assert sight.first_hops == {relaying, gone}
+    assert snapshot.first_hops == {relaying, gone}
 
     async def run() -> None:
-        async def look() -> Sight:
-            return sight
+        async def look() -> NodeSnapshot:
+            return snapshot
 
         async def report(_: NodeEvent) -> None:
             pass
 
-        known = Reach(look, report)
+        known = PeerTracker(look, report)
         await known.begin()
         assert known.first_hops == {relaying, gone}
         assert known.with_channel == {usable, relaying, gone, PEER}

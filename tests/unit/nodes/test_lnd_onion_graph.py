@@ -1,6 +1,6 @@
 """LND's graph."""
 
-from asyncpay.nodes.lnd import routes
+from asyncpay.nodes.lnd import onions
 from asyncpay.nodes.proto import lightning_pb2 as ln
 
 US = b"us"
@@ -20,4 +20,4 @@ def test_a_channel_that_both_ends_disabled_does_not_count() -> None:
         channel(b"b", one=True, two=True),
         channel(b"c", one=False, two=False),
     ]
-    assert routes.neighbours(US, channels) == {b"a", b"c"}
+    assert onions.neighbours(US, channels) == {b"a", b"c"}

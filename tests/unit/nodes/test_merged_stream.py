@@ -7,7 +7,7 @@ import pytest
 
 from asyncpay.node_events import BlockConnected
 from asyncpay.nodes.base import NodeUnreachableError
-from asyncpay.nodes.streams import MAX_WAITING_EVENTS, Merged
+from asyncpay.nodes.event_stream import MAX_WAITING_EVENTS, MergedStream
 
 pytestmark = pytest.mark.anyio
 
@@ -18,13 +18,13 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def merged() -> AsyncIterator[Merged]:
-    stream = Merged()
+async def merged() -> AsyncIterator[MergedStream]:
+    stream = MergedStream()
     yield stream
     await stream.close()
 
 
-async def test_the_source_that_ends_first_ends_the_stream_after_what_came_before(merged: Merged) -> None:
+async def test_the_source_that_ends_first_ends_the_stream_after_what_came_before(merged: MergedStream) -> None:
     async def one() -> None:
         await merged.put(BlockConnected(1))
         raise NodeUnreachableError("gone")
@@ -40,7 +40,7 @@ async def test_the_source_that_ends_first_ends_the_stream_after_what_came_before
         await anext(stream)
 
 
-async def test_no_more_is_taken_than_somebody_reads(merged: Merged) -> None:
+async def test_no_more_is_taken_than_somebody_reads(merged: MergedStream) -> None:
     put = 0
 
     async def floods() -> None:
@@ -57,7 +57,7 @@ async def test_no_more_is_taken_than_somebody_reads(merged: Merged) -> None:
     assert await anext(stream) == BlockConnected(1)
 
 
-async def test_closing_ends_every_source(merged: Merged) -> None:
+async def test_closing_ends_every_source(merged: MergedStream) -> None:
     ended = []
 
     async def source() -> None:

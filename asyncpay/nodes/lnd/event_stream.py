@@ -10,7 +10,8 @@ from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import HtlcKey, NodeId, ShortChannelId, Verdict
 from asyncpay.node_events import Attached, BlockConnected, CustomMessage, HtlcGone, HtlcOffered, NodeEvent
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
-from asyncpay.nodes.lnd import htlcs, invoices, onions, reach
+from asyncpay.nodes.event_stream import MergedStream, PeerTracker
+from asyncpay.nodes.lnd import channels, htlcs, invoices, onions
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection
 from asyncpay.nodes.lnd.htlcs import Interceptor
 from asyncpay.nodes.numbers import OutOfRangeError
@@ -18,8 +19,6 @@ from asyncpay.nodes.onion_routes import Surroundings
 from asyncpay.nodes.proto import chainnotifier_pb2 as chain
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
-from asyncpay.nodes.reach import Reach
-from asyncpay.nodes.streams import Merged
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +31,13 @@ MAX_WAITING_ONIONS_IN_ALL = 2_000
 _NETWORKS = {"mainnet": "bitcoin"}  # all others are called alike
 
 
-class Attachment:
+class EventStream:
     """One life of the event stream. Must be closed."""
 
     def __init__(self, lnd: Connection) -> None:
         self._lnd = lnd
-        self._events = Merged()
-        self._reach = Reach(lambda: reach.look(lnd), self._events.put)
+        self._events = MergedStream()
+        self._tracker = PeerTracker(lambda: channels.snapshot(lnd), self._events.put)
         self._peers = lnd.lightning.SubscribePeerEvents(ln.PeerEventSubscription())
         self._channels = lnd.lightning.SubscribeChannelEvents(ln.ChannelEventSubscription())
         self._onions = lnd.lightning.SubscribeOnionMessages(ln.SubscribeOnionMessagesRequest())
@@ -60,11 +59,11 @@ class Attachment:
         """Where onion messages may go from here, as the stream told; None if it has not begun, or has ended."""
         if self._node_id is None:
             return None
-        return Surroundings(self._node_id, self._reach.online, self._reach.first_hops)
+        return Surroundings(self._node_id, self._tracker.online, self._tracker.first_hops)
 
     def peer_named(self, name: ShortChannelId) -> NodeId | None:
         """The other end of a channel, by any of its names."""
-        return self._reach.peer_named(name)
+        return self._tracker.peer_named(name)
 
     async def events(self) -> AsyncIterator[NodeEvent]:
         """See Node.events."""
@@ -74,7 +73,7 @@ class Attachment:
         for what, follow in {
             "report peers": self._follow_peers,
             "report channels": self._follow_channels,
-            "list peers and channels": self._reach.watch,
+            "list peers and channels": self._tracker.watch,
             "report blocks": self._follow_blocks,
             "report onion messages": self._follow_onions,
             "report custom messages": self._follow_custom,
@@ -117,7 +116,7 @@ class Attachment:
                 first_block = await anext(aiter(self._blocks), None)
         with self._lnd.calling("tell who it is"):
             info = await self._lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=CALL_SECONDS)
-        await self._reach.begin()
+        await self._tracker.begin()
         self._interceptor.check()
         network = info.chains[0].network
         self._node_id = bytes.fromhex(info.identity_pubkey)
@@ -125,8 +124,8 @@ class Attachment:
             node_id=self._node_id,
             network=_NETWORKS.get(network, network),
             height=first_block.height if first_block else info.block_height,
-            links=tuple(self._reach.links.values()),
-            online=self._reach.online,
+            links=tuple(self._tracker.links.values()),
+            online=self._tracker.online,
         )
 
     async def _until_it_ends(self, what: str, follow: Callable[[], Awaitable[None]]) -> None:
@@ -150,17 +149,17 @@ class Attachment:
     async def _follow_peers(self) -> None:
         async for event in self._peers:
             peer = bytes.fromhex(event.pub_key)
-            await self._reach.peer_event(peer, online=event.type == ln.PeerEvent.PEER_ONLINE)
+            await self._tracker.peer_event(peer, online=event.type == ln.PeerEvent.PEER_ONLINE)
 
     async def _follow_channels(self) -> None:
         async for event in self._channels:
             if event.type != ln.ChannelEventUpdate.CHANNEL_UPDATE:  # that is any HTLC that comes or goes
-                self._reach.suspect()
+                self._tracker.mark_stale()
 
     async def _follow_blocks(self) -> None:
         async for block in self._blocks:
             await self._events.put(BlockConnected(block.height))
-            self._reach.suspect()
+            self._tracker.mark_stale()
 
     async def _follow_onions(self) -> None:
         """Messages are read side by side, those of one peer in order. Peers without a channel count as one peer.
@@ -171,7 +170,7 @@ class Attachment:
         try:
             async for update in self._onions:
                 try:
-                    slot = self._readers.slot(update.peer if update.peer in self._reach.with_channel else None)
+                    slot = self._readers.slot(update.peer if update.peer in self._tracker.with_channel else None)
                 except TooManyError as error:
                     log.info("dropped an onion message from %s: %s", update.peer.hex(), error)
                     continue
@@ -185,7 +184,7 @@ class Attachment:
     async def _read_onion(self, update: ln.OnionMessageUpdate, slot: Slot) -> None:
         try:
             async with slot:
-                if event := await onions.read(self._lnd, update, self._reach.peer_named):
+                if event := await onions.read(self._lnd, update, self._tracker.peer_named):
                     await self._events.put(event)
         except (NodeError, TooManyError) as error:
             log.info("dropped an onion message from %s: %s", update.peer.hex(), error)
@@ -211,7 +210,7 @@ class Attachment:
     async def _follow_offers(self) -> None:
         async for offer in self._interceptor.offers():
             key = htlcs.key_of(offer.incoming_circuit_key)
-            peer = await self._reach.peer_of(key.channel_id)
+            peer = await self._tracker.peer_of(key.channel_id)
             try:
                 offered = HtlcOffered(htlcs.held_htlc(offer, peer))
             except OutOfRangeError as error:

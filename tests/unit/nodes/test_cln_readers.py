@@ -4,7 +4,7 @@ import pytest
 
 from asyncpay.lightning import ChannelId, HtlcKey, Link, PendingHtlc, ShortChannelId
 from asyncpay.node_events import HtlcFailed, HtlcSettled, OnionInTransit, OnionReceived
-from asyncpay.nodes.cln import htlcs, onions, reach
+from asyncpay.nodes.cln import channels, onions
 from asyncpay.wire.blinding import BlindedHop, BlindedPath, ChannelEnd
 from asyncpay.wire.onion import OnionMessage
 
@@ -49,7 +49,7 @@ def test_an_offer() -> None:
             "payment_hash": "ab" * 32,
         },
     }
-    held = htlcs.held_htlc(payload, CHANNEL_ID)
+    held = channels.held_htlc(payload, CHANNEL_ID)
     assert (held.key, held.peer, held.payment_hash) == (HtlcKey(CHANNEL_ID, 7), bytes.fromhex(PEER), b"\xab" * 32)
     assert (held.incoming_amount_msat, held.incoming_expiry) == (1_001, 440)
     assert (held.outgoing_amount_msat, held.outgoing_expiry) == (1_000, 400)
@@ -66,11 +66,11 @@ def test_an_offer() -> None:
     ],
 )
 def test_outcomes(event: dict[str, str], said: object) -> None:
-    assert htlcs.outcome({"in_channel": "103x1x0", "in_htlc_id": 7} | event, CHANNEL_ID) == said
+    assert channels.outcome({"in_channel": "103x1x0", "in_htlc_id": 7} | event, CHANNEL_ID) == said
 
 
 def test_a_channel_and_what_is_on_it() -> None:
-    link = reach.link_of(channel())
+    link = channels.link_of(channel())
     assert link == Link(
         channel_id=CHANNEL_ID,
         short_channel_id=SCID,
@@ -78,7 +78,7 @@ def test_a_channel_and_what_is_on_it() -> None:
         peer=bytes.fromhex(PEER),
         usable=True,
     )
-    assert reach.pending_htlcs(channel(htlcs=[htlc()])) == [
+    assert channels.pending_htlcs(channel(htlcs=[htlc()])) == [
         PendingHtlc(
             key=HtlcKey(CHANNEL_ID, 7),
             peer=bytes.fromhex(PEER),
@@ -93,22 +93,22 @@ def test_a_channel_and_what_is_on_it() -> None:
 def test_an_unconfirmed_channel_goes_by_its_alias() -> None:
     fresh = channel()
     del fresh["short_channel_id"]
-    assert reach.link_of(fresh).short_channel_id == ShortChannelId.parse("9x8x7")
-    assert reach.link_of(fresh).channel_id == reach.link_of(channel()).channel_id
+    assert channels.link_of(fresh).short_channel_id == ShortChannelId.parse("9x8x7")
+    assert channels.link_of(fresh).channel_id == channels.link_of(channel()).channel_id
 
 
 def test_a_channel_that_is_to_be_closed_takes_no_more_htlcs() -> None:
-    closing = reach.link_of(channel(state="CHANNELD_SHUTTING_DOWN"))
+    closing = channels.link_of(channel(state="CHANNELD_SHUTTING_DOWN"))
     assert (closing.usable, closing.closing) == (False, True)
 
 
 def test_a_channel_is_usable_once_it_is_reestablished() -> None:
     connecting, away = channel(reestablished=False), channel(peer_connected=False)
     del away["reestablished"]
-    assert not reach.link_of(connecting).usable
-    assert not reach.link_of(away).usable
-    assert reach.is_moving(connecting)
-    assert not reach.is_moving(away)
+    assert not channels.link_of(connecting).usable
+    assert not channels.link_of(away).usable
+    assert channels.is_moving(connecting)
+    assert not channels.is_moving(away)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_channel_is_usable_once_it_is_reestablished() -> None:
     ],
 )
 def test_an_htlc_on_its_way_out_is_watched(state: str, direction: str, moving: bool) -> None:
-    assert reach.is_moving(channel(htlcs=[htlc(state, direction)])) == moving
+    assert channels.is_moving(channel(htlcs=[htlc(state, direction)])) == moving
 
 
 def test_an_onion_message_that_ends_here() -> None:
