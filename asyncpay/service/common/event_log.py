@@ -107,7 +107,7 @@ class Journal:
         self.errors.append({"time": round(time.time(), 3), **error, "times": times})
         self.note(what, error=str(because))
 
-    def unexpected(self, what: str, error: Exception) -> None:
+    def unexpected(self, what: str, error: BaseException) -> None:
         """Write a line about an error that only a fault in this program explains, with the place where it arose."""
         frames = traceback.extract_tb(error.__traceback__)
         place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""

@@ -13,9 +13,10 @@ that was not foreseen, or that the store cannot keep: then too all begins again,
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from asyncpay.engine.core import ClockRead, Tick, Transition
+from asyncpay.engine.core import ClockRead, Engine, Tick
+from asyncpay.engine.driver import Commit, EngineError, Perform, drive
 from asyncpay.service.common.clock import READ_SECONDS, SteadyClock
 from asyncpay.service.common.event_log import Journal, guarded
 from asyncpay.service.common.failpoints import CrashPoint
@@ -28,8 +29,7 @@ MAX_WAITING_EVENTS = 10_000
 """Events that wait for their decision. Beyond it the node's next events wait in the node, and verbs for their turn.
 Reports of effects are always taken: there is one for each effect that the loop itself has begun."""
 
-E = TypeVar("E", contravariant=True)
-C = TypeVar("C")
+E = TypeVar("E")
 
 _Waiting: TypeAlias = tuple[Any, asyncio.Future[None] | None]
 """An event, and who waits for its decision to be on disk."""
@@ -64,24 +64,6 @@ class RefusedEvents:
                 del self._events[next(iter(self._events))]
 
 
-class Engine(Protocol[E]):
-    """See asyncpay.engine.lsp.engine for the contract."""
-
-    @property
-    def next_deadline(self) -> float:
-        """When it must hear of the time, if nothing happens before."""
-        ...
-
-    @property
-    def stored_time(self) -> float | None:
-        """The time that its store is a witness of; None if there is none."""
-        ...
-
-    def handle(self, now: float, event: E | Tick | ClockRead) -> Transition[Any, Any]:
-        """Decide on one event."""
-        ...
-
-
 class Loop(Generic[E]):
     """One life of an engine. clock: the one that it goes by.
 
@@ -90,7 +72,7 @@ class Loop(Generic[E]):
 
     def __init__(
         self,
-        engine: Engine[E],
+        engine: Engine[Any, Any, Any],
         commit: Callable[[Iterable[Any]], None],
         perform: Callable[[Any], Awaitable[None]],
         crash_point: CrashPoint,
@@ -134,40 +116,38 @@ class Loop(Generic[E]):
         """Decide on events in their order: store first, then act. StoreError, EngineFailedError."""
         while True:
             batch = [each for each in await self._next_events() if not await self._is_refused(*each)]
-            steps, failed = self._decide(batch)
-            if changes := [change for step in steps for change in step.changes]:
-                await self._keep(changes, batch, steps)
-            for (_, stored), _ in zip(batch, steps, strict=False):
-                if stored is not None and not stored.done():
-                    stored.set_result(None)
-            for step in steps:
-                for effect in step.effects:
-                    self._crash_point.before(effect)
-                    await self._perform(effect)
-            if failed is not None:
-                raise failed
-
-    def _decide(self, batch: Sequence[_Waiting]) -> tuple[list[Transition[Any, Any]], EngineFailedError | None]:
-        """The steps of the events, up to the first on which the engine fails: after that it cannot be trusted."""
-        steps: list[Transition[Any, Any]] = []
-        for event, _ in batch:
             try:
-                steps.append(self._engine.handle(self.clock.now(), event))
-            except Exception as error:
-                self._journal.unexpected(type(event).__name__, error)
-                return steps, self._failure(event, error)
-        return steps, None
+                for action in drive(self._engine, self.clock.now, [event for event, _ in batch]):
+                    match action:
+                        case Commit():
+                            await self._store(action)
+                            self._tell_who_waits(batch[: len(action.decisions)])
+                        case Perform(effect):
+                            self._crash_point.before(effect)
+                            await self._perform(effect)
+            except EngineError as error:
+                cause = error.__cause__ or error
+                self._journal.unexpected(type(error.event).__name__, cause)
+                raise self._failure(error.event, cause) from error
 
-    async def _keep(self, changes: list[Any], batch: Sequence[_Waiting], steps: list[Transition[Any, Any]]) -> None:
+    async def _store(self, commit: Commit[Any, Any]) -> None:
+        if not (changes := commit.changes):
+            return
         try:
             await asyncio.to_thread(self._commit, changes)
         except UnstorableError as error:
-            for (event, _), step in zip(batch, steps, strict=False):
-                if any(change.record is error.record for change in step.changes):
+            for event, transition in commit.decisions:
+                if any(change.record is error.record for change in transition.changes):
                     raise self._failure(event, error) from error
             raise
 
-    def _failure(self, event: object, error: Exception) -> EngineFailedError:
+    @staticmethod
+    def _tell_who_waits(decided: Sequence[_Waiting]) -> None:
+        for _, stored in decided:
+            if stored is not None and not stored.done():
+                stored.set_result(None)
+
+    def _failure(self, event: object, error: BaseException) -> EngineFailedError:
         self._refused.add(event)
         return EngineFailedError(f"{type(event).__name__} cannot be taken in ({error}), and is refused from now on")
 
