@@ -125,8 +125,8 @@ test-e2e: images ## real nodes in containers: everything, WORKERS=n at a time; t
 	@$(E2E) --dist loadgroup --testbed-scenarios $(SCENARIOS)
 
 .PHONY: scenarios
-scenarios: setup ## the table of scenarios in README.md, from the last `make test-e2e`
-	@$(BIN)/python -m harness.checks.scenario_table $(SCENARIOS) README.md
+scenarios: setup ## the table in docs/scenarios.md, from the last `make test-e2e`
+	@$(BIN)/python -m harness.checks.scenario_table $(SCENARIOS) docs/scenarios.md
 
 .PHONY: interop
 interop: images ## the whole payment for all 16 combinations of implementations: artifacts/matrix/matrix.html

@@ -8,8 +8,8 @@ A scenario is a test that has recorded properties (pytest's `record_property`, s
 
 `pytest --testbed-scenarios FILE` writes the run's scenarios to the file as JSON, each in the place of what the file had
 of it: so a run may be played in parts, and what failed again once it is mended.
-`python -m harness.checks.scenario_table FILE README.md` draws them into a page, between two
-marked lines.
+`python -m harness.checks.scenario_table FILE docs/scenarios.md` draws them into a page, between
+two marked lines.
 """
 
 import json

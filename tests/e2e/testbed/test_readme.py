@@ -1,0 +1,48 @@
+"""The commands of the README, in its order, as a stranger types them."""
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.checks import balances
+from harness.testbed import Testbed
+
+CHECKOUT = Path(__file__).parents[3]
+COMMAND = re.compile(r"^    (\.venv/bin/testbed [^#\n]+)", re.MULTILINE)
+LONGEST_SECONDS = 300
+"""Bound of a command; `up` and `demo` take most."""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A state folder of the test's own, so that `up` without a name meets no other testbed; empty again afterwards."""
+    own = {key: value for key, value in os.environ.items() if key != "TESTBED"} | {"TESTBED_STATE": str(tmp_path)}
+    yield own
+    for folder in tmp_path.iterdir():
+        down = [".venv/bin/testbed", "down", "--testbed", folder.name]
+        subprocess.run(down, cwd=CHECKOUT, env=own, timeout=LONGEST_SECONDS, check=False)
+
+
+def test_every_command_of_the_readme_succeeds(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    commands = [shlex.split(command) for command in COMMAND.findall(readme)]
+    verbs = [command[1] for command in commands]
+    assert verbs[0] == "up"
+    assert verbs.index("pay") < verbs.index("down")
+    monkeypatch.setenv("TESTBED_STATE", str(tmp_path))
+    for command in commands:
+        before = balances.count(Testbed.attach(None)) if command[1] == "pay" else None
+        done = subprocess.run(
+            command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False
+        )
+        assert done.returncode == 0, f"{shlex.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}"
+        if before:
+            assert balances.count(Testbed.attach(None)).moved_since(before)["B"] == 1_000_000  # 1000 sat, as it says
+    assert list(tmp_path.iterdir()) == []
