@@ -109,20 +109,21 @@ test-unit: setup ## pure code, no container
 test-sim: setup ## the engines in the simulator: 2,000 schedules, and the regressions
 	@$(BIN)/pytest -q -n auto tests/simulation
 
-# Tests that share a testbed stay with one worker. Testbeds mostly wait: one worker a core, or more under fire.
-E2E = $(BIN)/pytest -v -n $(WORKERS) --durations 20 tests/e2e
+# Tests that share a testbed stay with one worker (tests/support/grouping.py). Testbeds mostly wait: one worker a core, or
+# two for all tests.
+E2E = $(BIN)/pytest -v -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 20 tests/e2e
 SCENARIOS := artifacts/scenarios.json
 
 .PHONY: test-selection
 test-selection: WORKERS ?= $(shell nproc)
 test-selection: images ## real nodes in containers: every family of scenarios, and one crash at each step
-	@$(E2E) --dist loadfile -m "not full"
+	@$(E2E) -m "not full"
 
 .PHONY: test-e2e
 test-e2e: WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 test-e2e: images ## real nodes in containers: everything, WORKERS=n at a time; the scenarios are kept in artifacts/
 	@rm -f $(SCENARIOS)
-	@$(E2E) --dist loadgroup --testbed-scenarios $(SCENARIOS)
+	@$(E2E) --testbed-scenarios $(SCENARIOS)
 
 .PHONY: scenarios
 scenarios: setup ## the table in docs/scenarios.md, from the last `make test-e2e`

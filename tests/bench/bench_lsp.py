@@ -89,7 +89,7 @@ def release(b: ScriptedPeer, holds: list[Hold]) -> float:
 
 def last(lsp: Lsp, what: str, since: float) -> float:
     """The time of the last such line in the component's journal; containers have this machine's clock."""
-    return max(event["time"] for event in lsp.events() if event["what"] == what and event["time"] >= since)
+    return max(float(event["time"]) for event in lsp.events() if event["what"] == what and event["time"] >= since)
 
 
 def single_releases(a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp, rounds: int) -> Figures:

@@ -2,36 +2,47 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from harness.checks import balances
 from harness.checks.balances import Balances
 from harness.services.lsp import Lsp
 from harness.testbed import Testbed
 from harness.topology import Topology, load
+from tests.support import grouping
 from tests.support.implementations import TOPOLOGIES
 from tests.support.scripted_peer import ScriptedPeer
 
-
-class ByTestbed(LoadScopeScheduling):
-    """Tests that share a testbed stay with one worker: a file's, or, of a file with a great table, the cells whose
-    names are the same up to a `/`, which have a testbed for themselves.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        file, _, test = nodeid.partition("::")
-        row, slash, _ = test.partition("/")
-        return f"{file} {row}" if slash else file
+GROUPS = "testbed_groups"
+GROUPS_FOLDER = pytest.StashKey[TemporaryDirectory[str]]()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell each worker where the scheduler looks for the groups of tests."""
+    node.workerinput[GROUPS] = str(_groups_file(node.config))
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Ours in the place of `--dist loadgroup`; the selection of `make test` has few cells, and needs no more than
-    `--dist loadfile`.
-    """
-    return ByTestbed(config, log) if config.getoption("dist") == "loadgroup" else None
+    """Under `--dist loadgroup`, tests that share a testbed go to the same worker (tests/support/grouping.py)."""
+    return grouping.ByGroup(config, log, _groups_file(config)) if config.getoption("dist") == "loadgroup" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The worker's part of it."""
+    if getattr(config.option, "loadgroup", False):
+        grouping.write(Path(config.workerinput[GROUPS]), grouping.group(items))  # type: ignore[attr-defined]
+
+
+def _groups_file(config: pytest.Config) -> Path:
+    if GROUPS_FOLDER not in config.stash:
+        config.stash[GROUPS_FOLDER] = TemporaryDirectory(prefix="testbed-groups-")
+    return Path(config.stash[GROUPS_FOLDER].name) / "groups.json"
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import tenacity
 
@@ -14,6 +14,7 @@ BOUND_SECONDS = 60
 """What no event takes on a busy machine; only a failing test waits for it."""
 
 Event = TypeVar("Event")
+Found = TypeVar("Found")
 
 
 class Following:
@@ -43,7 +44,7 @@ class Following:
             return next(matches, None)
 
         event = await self._wait(found, kind.__name__)
-        self.untaken.remove(event)  # type: ignore[arg-type]
+        self.untaken = [each for each in self.untaken if each is not event]
         return event
 
     async def end(self) -> NodeUnreachableError:
@@ -55,10 +56,13 @@ class Following:
             self.untaken.extend(events)
             self._news.notify_all()
 
-    async def _wait(self, found: Callable[[], Any], what: str) -> Any:
+    async def _wait(self, found: Callable[[], Found | None], what: str) -> Found:
         try:
             async with asyncio.timeout(BOUND_SECONDS), self._news:
-                return await self._news.wait_for(found)
+                await self._news.wait_for(lambda: found() is not None)
+                seen = found()
+                assert seen is not None
+                return seen
         except TimeoutError:
             raise AssertionError(f"{what} did not come; ended: {self._end}; untaken: {self.untaken}") from None
 

@@ -8,13 +8,20 @@ from harness.checks import balances, scenario_table
 from harness.checks.scenario_table import Recorder
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from harness.topology import Topology, load
-from tests.support.implementations import CLN_IN_FULL, TOPOLOGIES
+from harness.topology import Implementation, Topology, load
+from tests.support.implementations import CLN_IN_FULL, TOPOLOGIES, all_on, with_arguments
 from tests.support.payment_harness import Scene, restore
 
 from .steps import everybody_back
 
 LINE = ("A", "LSP_a", "router", "LSP_b", "B")
+PARTS = 16
+FEW_SLOTS = {
+    Implementation.LND: ("LSP", f"--default-remote-max-htlcs={PARTS}"),
+    Implementation.CLN: ("A", f"--max-concurrent-htlcs={PARTS}"),
+}
+"""How a channel of the payer is made to take no more HTLCs than this from it: the two together take twice as many. LND
+tells its peer how many it takes; CLN keeps to its own number, too."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -22,20 +29,25 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.user_properties.append((scenario_table.FAMILY, item.path.stem.removeprefix("test_")))
 
 
-@pytest.fixture(scope="module")
-def topology() -> Topology:
-    """Two phones of one LSP, all of them quick to lose patience; a file may have another one."""
-    return load(TOPOLOGIES / "pocket.yaml")
+@pytest.fixture(scope="package", params=CLN_IN_FULL)
+def pocket(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    """Two phones of one LSP, all of them quick to lose patience, and not many slots for HTLCs between them."""
+    few_slots = FEW_SLOTS[Implementation(request.param)]
+    with running_testbed(with_arguments(all_on(request.param, "pocket.yaml"), *few_slots), request.config) as running:
+        yield running
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
-def line_of_phones(request: pytest.FixtureRequest) -> Topology:
+@pytest.fixture(scope="package", params=CLN_IN_FULL)
+def line_of_phones(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     """The whole line, all of its nodes of one implementation."""
-    return load(TOPOLOGIES / "line-of-phones.yaml", dict.fromkeys(LINE, request.param))
+    topology = load(TOPOLOGIES / "line-of-phones.yaml", dict.fromkeys(LINE, request.param))
+    with running_testbed(topology, request.config) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed]:
+    """For a file that has a fixture `topology`; the others say which of the two above they use."""
     with running_testbed(topology, pytestconfig) as running:
         yield running
 

@@ -6,6 +6,7 @@ Between the numbers of one step stands what can go wrong between two of its halv
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from harness.checks.scenario_table import PAID, RETURNED
 from harness.faults.failpoints import frozen_before
@@ -27,9 +28,13 @@ class Standstill:
     let_go: Callable[[], None]
 
 
-Moment = Callable[[Scene, bool], AbstractContextManager[Standstill]]
-"""Leads a payment to its moment, and lets it go at the end of the `with` block. The flag: the payee sleeps, and has to
-be called."""
+class Moment(Protocol):
+    """Leads a payment to its moment, and lets it go at the end of the `with` block.
+
+    payee_sleeps: it has to be called.
+    """
+
+    def __call__(self, scene: Scene, payee_sleeps: bool) -> AbstractContextManager[Standstill]: ...
 
 
 def before(who: Callable[[Scene], Phone | Lsp], effect: str) -> Moment:

@@ -5,7 +5,7 @@ outcomes.py says why.
 import pytest
 
 from harness.faults.targets import Fault, injected, target
-from harness.topology import Topology
+from harness.testbed import Testbed
 from tests.support.payment_harness import Scene
 
 from .cells import cells
@@ -32,7 +32,7 @@ TABLE = [(step, name, fault) for step in MOMENTS for name in TARGETS for fault i
 
 
 @pytest.fixture(scope="module")
-def topology(line_of_phones: Topology) -> Topology:
+def testbed(line_of_phones: Testbed) -> Testbed:
     return line_of_phones
 
 

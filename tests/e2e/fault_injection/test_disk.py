@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from harness.services.lsp import DATA_DIR, interceptor_attached
-from harness.topology import Topology
+from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
-from tests.support.implementations import CLN_IN_FULL, all_on
 from tests.support.payment_harness import Deal, Scene
 
 FILL = f"cat /dev/zero > {DATA_DIR}/filler; sync"
@@ -17,9 +16,9 @@ DAMAGE = f"dd if=/dev/urandom of={DATA_DIR}/lsp.sqlite bs=1000 seek=5 count=5 co
 MEND = f"rm {DATA_DIR}/lsp.sqlite*; cp /tmp/lsp.sqlite* {DATA_DIR}/"
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
-def topology(request: pytest.FixtureRequest) -> Topology:
-    return all_on(request.param, "small-disk.yaml")
+@pytest.fixture(scope="module")
+def testbed(pocket: Testbed) -> Testbed:
+    return pocket
 
 
 @pytest.fixture

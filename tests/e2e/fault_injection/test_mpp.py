@@ -8,33 +8,27 @@ from asyncpay.engine.lsp.stages import Stage
 from asyncpay.wire.messages import BlockState
 from harness.faults.failpoints import frozen_before
 from harness.services.lsp import Lsp, htlcs_held
-from harness.topology import Implementation, Topology
+from harness.testbed import Testbed
+from harness.topology import Implementation
 from harness.waits import Predicate, wait_for
-from tests.support.implementations import CLN_IN_FULL, all_on, capabilities, with_arguments
+from tests.support.implementations import capabilities
 from tests.support.payment_harness import Deal, Scene
 
+from .conftest import PARTS
 from .scripted_payer import payer_by_hand
 
 MORE_THAN_ONE_CHANNEL_HAS_MSAT = 4_000_000_000
 PART_MSAT = 10_000_000
 MPP_SECONDS = 120
 """After this a payee's LND returns the parts of an incomplete set; CLN after 70 s."""
-PARTS = 16
-FEW_SLOTS = {
-    Implementation.LND: ("LSP", f"--default-remote-max-htlcs={PARTS}"),
-    Implementation.CLN: ("A", f"--max-concurrent-htlcs={PARTS}"),
-}
-"""How a channel of the payer is made to take no more HTLCs than this from it: the two together take twice as many. LND
-tells its peer how many it takes; CLN keeps to its own number, too."""
 HELD_BEFORE = {Implementation.LND: (PARTS, 1), Implementation.CLN: (1,)}
 """Payments of so many parts leave room for all of another's but one. LND looks for a channel with room for each part;
 askrene, which finds routes for CLN, does not know how many HTLCs a channel has, and sends all parts through one."""
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
-def topology(request: pytest.FixtureRequest) -> Topology:
-    """Two phones of one LSP, and not much room between the payer and its LSP."""
-    return with_arguments(all_on(request.param, "pocket.yaml"), *FEW_SLOTS[Implementation(request.param)])
+@pytest.fixture(scope="module")
+def testbed(pocket: Testbed) -> Testbed:
+    return pocket
 
 
 def in_parts(scene: Scene, number: int) -> tuple[Deal, tuple[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.services.phone import Phone
 from harness.services.toxiproxy import Direction
-from harness.topology import Topology
+from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
 from tests.support.payment_harness import Deal, Scene
 
@@ -57,7 +57,7 @@ TABLE = [(step, name, link) for step in MOMENTS for name in ("A", "B") for link 
 
 
 @pytest.fixture(scope="module")
-def topology(line_of_phones: Topology) -> Topology:
+def testbed(line_of_phones: Testbed) -> Testbed:
     return line_of_phones
 
 

@@ -10,9 +10,9 @@ from harness.checks import scenario_table
 from harness.faults.failpoints import frozen_before
 from harness.services.lsp import htlcs_held, interceptor_attached
 from harness.services.wallet import WalletError
-from harness.topology import Topology
+from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
-from tests.support.implementations import CLN_IN_FULL, all_on, capabilities
+from tests.support.implementations import capabilities
 from tests.support.payment_harness import Deal, Scene
 
 from .scripted_payer import payer_by_hand
@@ -22,9 +22,9 @@ SLACKS = [pytest.param(0, marks=pytest.mark.full), 10, pytest.param(144, marks=p
 """How many blocks the payee has."""
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
-def topology(request: pytest.FixtureRequest) -> Topology:
-    return all_on(request.param, "pocket.yaml")
+@pytest.fixture(scope="module")
+def testbed(pocket: Testbed) -> Testbed:
+    return pocket
 
 
 def mine(scene: Scene, blocks: int) -> None:

@@ -91,7 +91,9 @@ class Changing:
     def wait_until_usable(self) -> None:
         for name in ("A", "LSP"):
             self.wait_until(
-                "channel_usable", lambda each: each["state"] == "CHANNELD_NORMAL" and each.get("reestablished"), name
+                "channel_usable",
+                lambda each: each["state"] == "CHANNELD_NORMAL" and each.get("reestablished") is True,
+                name,
             )
 
     def close(self) -> dict[str, Any]:

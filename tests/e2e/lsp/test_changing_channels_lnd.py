@@ -6,6 +6,7 @@ tell before the last HTLC has left; so a hold goes on until something else ends 
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -64,7 +65,7 @@ async def accept_zero_conf(testbed: Testbed) -> None:
     address = testbed.engine.address("LSP", GRPC_PORT)
     async with grpc.aio.secure_channel(address, credentials, options=connection.OPTIONS) as channel:
         calls = connection.with_macaroon(channel, testbed.engine.read("LSP", MACAROON))
-        asked = calls.stream_stream("/lnrpc.Lightning/ChannelAcceptor")()
+        asked: Any = calls.stream_stream("/lnrpc.Lightning/ChannelAcceptor")()
         async for request in asked:
             assert request[:2] + request[35:37] + request[69:71] == b"\x0a\x21\x12\x20\x1a\x20"
             await asked.write(b"\x08\x01" + b"\x12\x20" + request[71:103] + b"\x58\x01")
@@ -95,8 +96,10 @@ class Changing:
     def wait_until_gone(self) -> None:
         """Neither end lists it as open: it is closed, or its closing transaction waits for a block."""
         for name in ("A", "LSP"):
-            gone = Predicate("closed", lambda name=name: f"{name} lists it" if self.listed(name) else None)
-            wait_for(gone, 60)
+            wait_for(Predicate("closed", partial(self._listing, name)), 60)
+
+    def _listing(self, name: str) -> str | None:
+        return f"{name} lists it" if self.listed(name) else None
 
     def close(self) -> None:
         """Ask A's node to close it by agreement, whatever is on it, and do not wait."""

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,7 +55,9 @@ def test_an_unblocked_payment_crosses_both_components_untouched(testbed: Testbed
 
 
 @pytest.mark.parametrize("end", [Lsp.kill, Lsp.stop], ids=["killed", "stopped"])
-def test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_again(testbed: Testbed, end) -> None:
+def test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_again(
+    testbed: Testbed, end: Callable[[Lsp], None]
+) -> None:
     lsp = testbed.lsp("LSP_b")
     before = balances.count(testbed)
     end(lsp)
@@ -80,7 +82,7 @@ def test_a_certificate_that_its_node_made_anew_is_read_again(testbed: Testbed) -
         return  # this implementation is reached without one
     files = ["/root/.lnd/tls.cert", "/root/.lnd/tls.key"]
     before = testbed.engine.read("LSP_b", files[0])
-    assert testbed.containers.run("LSP_b", ["rm", *files]) == 0
+    assert testbed.engine.run("LSP_b", ["rm", *files]) == 0
     testbed.stop("LSP_b")
     testbed.come_back("LSP_b")
     assert testbed.engine.read("LSP_b", files[0]) != before

@@ -10,7 +10,6 @@ import pytest
 from asyncpay.lightning import Invoice, PaymentStatus
 from asyncpay.lsps import lsps5
 from asyncpay.node_events import OnionReceived
-from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.service.common import onions
 from asyncpay.service.common.onions import release_path
 from asyncpay.wire import blinding, onion
@@ -241,12 +240,8 @@ class Carried:
 
 
 def is_paid(b: ScriptedPeer, invoice: Invoice) -> bool:
-    known = b.run(_look_up(b, invoice))
-    return known.state == ln.Invoice.SETTLED
-
-
-async def _look_up(b: ScriptedPeer, invoice: Invoice) -> ln.Invoice:
-    return await b.own.lnd.lightning.LookupInvoice(ln.PaymentHash(r_hash=invoice.payment_hash))
+    known = b.run(b.node.look_up_invoice(invoice.payment_hash))
+    return known is not None and known.paid
 
 
 def test_the_courier_goes_for_a_payer_that_is_gone_and_the_payee_is_paid(

@@ -7,6 +7,7 @@ LND forwards nothing whose payer is away. So if the LSP was given the invoice it
 import json
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -306,9 +307,13 @@ def test_an_invoice_with_a_blinded_path_is_refused_and_nobody_pays(
     hold = Hold(a, "LSP", invoice, invoice=text).ask(BlockStatus.BAD_VALUE)
     height_blocks = testbed.chain.height_blocks
 
-    for limit in ({"slack_blocks": 10}, {"cltv_limit_blocks": 200}, {"latest_expiry": height_blocks + 200}):
-        order = Payment(invoice=invoice, amount_msat=AMOUNT_MSAT, fee_limit_msat=AMOUNT_MSAT, **limit)
-        result = a.run(a.node.pay(order))
+    order = Payment(invoice=invoice, amount_msat=AMOUNT_MSAT, fee_limit_msat=AMOUNT_MSAT)
+    for limited in (
+        replace(order, slack_blocks=10),
+        replace(order, cltv_limit_blocks=200),
+        replace(order, latest_expiry=height_blocks + 200),
+    ):
+        result = a.run(a.node.pay(limited))
         assert (result.status, result.failure) == (PaymentStatus.FAILED, BLINDED_PATHS_REFUSED)
 
     assert own_payment(testbed, hold) is None

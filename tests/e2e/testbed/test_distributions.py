@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from harness.paths import CHECKOUT
-
+CHECKOUT = Path(__file__).parents[3]
 UNRELATED = "def test_something_else():\n    assert 1 + 1 == 2\n"
 OWN = """
 import pytest

@@ -1,6 +1,5 @@
 """The LSP's component and its node, killed at the worst moments: no hold, no decision and no money is lost."""
 
-from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
@@ -10,21 +9,14 @@ from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.wire.messages import BlockState
 from harness.checks import balances
 from harness.checks.balances import Balances
-from harness.pytest_plugin import running_testbed
 from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
 from tests.support.component_crashes import ATTACH_SECONDS, crash_before, restart, wait_for_death
-from tests.support.implementations import IMPLEMENTATIONS, capabilities, topology_on
+from tests.support.implementations import capabilities
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
 AMOUNT_MSAT = 1_600_000
-
-
-@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
-def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    with running_testbed(topology_on(request.param, "one-lsp.yaml", "LSP"), request.config) as running:
-        yield running
 
 
 def held(a: ScriptedPeer, b: ScriptedPeer, parts: int = 1) -> Hold:
