@@ -270,6 +270,8 @@ class Capabilities:
         otherwise only when the payer is back, and decisions wait for that.
     pays_on_behalf: it can pay an invoice whose hash it also holds incoming HTLCs for.
     metadata_with_slack: it can send an invoice's payment metadata in a payment that has slack.
+    keeps_settlements: it stores a SETTLE. Otherwise a restart loses what the payer's node has not taken yet, and as the
+        HTLC expires the node may fail it: so the channel must be force-closed in time.
     cutoff_blocks: from this many blocks before its incoming expiry on, the node itself fails a held HTLC, at the latest
         when it would offer it again, and an answer may be an error; None if it never does.
     """
@@ -279,4 +281,5 @@ class Capabilities:
     reoffers_without_payer: Capability
     pays_on_behalf: Capability
     metadata_with_slack: Capability
+    keeps_settlements: Capability
     cutoff_blocks: int | None

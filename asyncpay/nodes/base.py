@@ -14,6 +14,7 @@ from asyncpay.lightning import (
     MAX_INVOICE_EXPIRY_DAYS,
     MAX_INVOICE_EXPIRY_SECONDS,
     Capabilities,
+    ChannelId,
     ChannelTerms,
     HtlcKey,
     Invoice,
@@ -184,6 +185,14 @@ class Node(Protocol):
 
     async def channel_terms(self, peers: Collection[NodeId]) -> Sequence[ChannelTerms]:
         """The terms of all open channels with these peers, as they are now. NodeError unless it can pay on behalf."""
+        ...
+
+    async def force_close(self, channel_id: ChannelId) -> None:
+        """Close a channel unilaterally: broadcast this node's own commitment transaction, with or without the peer.
+
+        The node claims on chain what it has the preimage of. Returns once the transaction is on its way, and at once
+        for a channel that is not open (any more), so this may be asked for any number of times. NodeError.
+        """
         ...
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:

@@ -5,6 +5,7 @@ from typing import Any
 
 from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, Link, NodeId, PendingHtlc, ShortChannelId, Verdict
 from asyncpay.node_events import HtlcFailed, HtlcSettled
+from asyncpay.nodes.base import NodeError
 from asyncpay.nodes.cln.rpc import Rpc
 from asyncpay.nodes.event_stream import NodeSnapshot, by_id
 from asyncpay.nodes.numbers import AMOUNT_MSAT, HEIGHT, HTLC_ID
@@ -15,6 +16,8 @@ OPEN = ("CHANNELD_NORMAL", "CHANNELD_AWAITING_SPLICE")
 """The states in which HTLCs can be added to a channel."""
 CLOSING = "CHANNELD_SHUTTING_DOWN"
 """The state in which the HTLCs on a channel are failed or settled before it is closed by agreement."""
+GOING_ON_CHAIN = ("CLOSINGD_COMPLETE", "AWAITING_UNILATERAL", "FUNDING_SPEND_SEEN", "ONCHAIN", "CLOSED")
+"""The states in which a channel's last transaction is broadcast: `close` refuses then."""
 
 ONION_MESSAGES = 0b11 << 38
 """`option_onion_messages` (BOLT 9), required and optional."""
@@ -54,6 +57,18 @@ async def connected_peers(rpc: Rpc) -> dict[NodeId, Json]:
     """The connected peers, by their node ids."""
     peers = (await rpc.call("listpeers"))["peers"]
     return {bytes.fromhex(peer["id"]): peer for peer in peers if peer["connected"]}
+
+
+async def force_close(rpc: Rpc, channel_id: ChannelId) -> None:
+    """See Node.force_close. For one second lightningd offers a mutual close, which waits for the HTLCs on the channel.
+
+    It answers when the channel's last transaction is on its way (json_close in lightningd/closing_control.c).
+    """
+    if channel_id.name is not None:
+        raise NodeError(f"CLN at {rpc.socket} has no channel {channel_id}: its channels have ids of 32 bytes")
+    for channel in await listed_channels(rpc):
+        if channel["channel_id"] == channel_id.hex() and channel["state"] not in GOING_ON_CHAIN:
+            await rpc.call("close", id=channel_id.hex(), unilateraltimeout=1)
 
 
 def relays(features: str) -> bool:

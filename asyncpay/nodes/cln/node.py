@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from asyncpay.lightning import (
     Capabilities,
     Capability,
+    ChannelId,
     ChannelTerms,
     HtlcKey,
     Invoice,
@@ -50,6 +51,11 @@ CAPABILITIES = Capabilities(
     reoffers_without_payer=Capability(True, "restarted, lightningd calls the hook again before any peer connects"),
     pays_on_behalf=Capability(False, "never needed, for it forwards while the payer is away"),
     metadata_with_slack=Capability(True, "sendpay takes payment_metadata"),
+    keeps_settlements=Capability(
+        True,
+        "a fulfilled HTLC is in the database before its peer hears of it (lightningd/peer_htlcs.c: fulfill_htlc), and "
+        "lightningd goes on chain for it in time (htlcs_notify_new_block)",
+    ),
     cutoff_blocks=MARGIN_BLOCKS,
 )
 
@@ -150,6 +156,10 @@ class ClnNode(Node):
     async def channel_terms(self, peers: Collection[NodeId]) -> Sequence[ChannelTerms]:
         """See Node.channel_terms."""
         raise NodeError(f"CLN at {self._rpc.socket} is not asked for this: {self.capabilities.pays_on_behalf.because}")
+
+    async def force_close(self, channel_id: ChannelId) -> None:
+        """See Node.force_close."""
+        await channels.force_close(self._rpc, channel_id)
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
         """See Node.create_invoice."""

@@ -10,6 +10,7 @@ import grpc
 from asyncpay.lightning import (
     Capabilities,
     Capability,
+    ChannelId,
     ChannelTerms,
     HtlcKey,
     Invoice,
@@ -31,7 +32,7 @@ from asyncpay.nodes.base import (
     PeerNotConnectedError,
     check_invoice,
 )
-from asyncpay.nodes.lnd import chain, channels, htlcs, invoices, onions, payments, pinned
+from asyncpay.nodes.lnd import chain, channels, closing, htlcs, invoices, onions, payments, pinned
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError, ReadCredentials
 from asyncpay.nodes.lnd.event_stream import EventStream
 from asyncpay.nodes.numbers import reading
@@ -49,6 +50,7 @@ CAPABILITIES = Capabilities(
     reoffers_without_payer=Capability(False, "restarted, LND replays an HTLC when its channel is re-established"),
     pays_on_behalf=Capability(True, "own payments and intercepted HTLCs of one hash do not meet in LND"),
     metadata_with_slack=Capability(False, "SendPaymentV2 takes it only from a payment_request, which excludes slack"),
+    keeps_settlements=closing.KEEPS_SETTLEMENTS,
     cutoff_blocks=htlcs.CUTOFF_BLOCKS,
 )
 
@@ -168,6 +170,10 @@ class LndNode(Node):
     async def channel_terms(self, peers: Collection[NodeId]) -> Sequence[ChannelTerms]:
         """See Node.channel_terms."""
         return await channels.channel_terms(self._lnd, peers)
+
+    async def force_close(self, channel_id: ChannelId) -> None:
+        """See Node.force_close."""
+        await closing.force_close(self._lnd, channel_id)
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
         """See Node.create_invoice."""

@@ -38,6 +38,7 @@ def lnd() -> Capabilities:
         reoffers_without_payer=Capability(False, "replayed at channel_reestablish"),
         pays_on_behalf=Capability(True, "tried"),
         metadata_with_slack=Capability(True, "not asked for here"),
+        keeps_settlements=Capability(False, "a SETTLE lies in memory"),
         cutoff_blocks=19,
     )
 
@@ -49,6 +50,7 @@ def cln() -> Capabilities:
         reoffers_without_payer=Capability(True, "htlc_accepted is called again at start"),
         pays_on_behalf=Capability(False, "not needed"),
         metadata_with_slack=Capability(True, "not asked for here"),
+        keeps_settlements=Capability(True, "stored before the peer hears of it"),
         cutoff_blocks=None,
     )
 

@@ -22,6 +22,7 @@ CAPABILITIES = Capabilities(
     reoffers_without_payer=Capability(False, ""),
     pays_on_behalf=Capability(True, ""),
     metadata_with_slack=Capability(True, "not asked for here"),
+    keeps_settlements=Capability(False, ""),
     cutoff_blocks=19,
 )
 SERVER = Server(describe(LspPolicy(), CAPABILITIES), max_webhooks=3)
