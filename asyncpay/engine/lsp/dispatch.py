@@ -22,6 +22,7 @@ from asyncpay.engine.lsp.events import (
     CancelRequested,
     Census,
     DeliveryReported,
+    ForceCloseReported,
     LspEvent,
     NotificationReported,
     PaymentReported,
@@ -114,7 +115,9 @@ def _remind_absent(turn: Turn, client: NodeId) -> None:
 
 
 def _census(turn: Turn, event: Census) -> None:
-    holding.census(turn, event)
+    if holding.census(turn, event):
+        on_behalf.claim_on_chain(turn)
+        holding.take_wanted_census(turn)
     for client in turn.tables.clients():
         waking.remind_if_waiting(turn, client, Method.SETTLEMENT_PENDING)
         waking.remind_if_waiting(turn, client, Method.EXPIRY_SOON)
@@ -187,6 +190,7 @@ _HANDLERS: dict[type[LspEvent], Callable[[Turn, Any], None]] = {
     AnswerUndelivered: holding.undelivered,
     TermsReported: on_behalf.terms_reported,
     PaymentReported: _payment_reported,
+    ForceCloseReported: on_behalf.force_close_reported,
     DeliveryReported: mailbox.reported,
     UpdateSent: blocks.sent,
     NotificationReported: waking.reported,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from asyncpay.engine.lsp.records import Method
-from asyncpay.lightning import HtlcKey, NodeId, Verdict
+from asyncpay.lightning import ChannelId, HtlcKey, NodeId, Verdict
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.messages import BlockReply, BlockUpdate, ReleaseReply
 from asyncpay.wire.onion import OnionMessage
@@ -113,6 +113,13 @@ class TrackPayment:
 
 
 @dataclass(frozen=True, slots=True)
+class ForceClose:
+    """Close this channel unilaterally, then report as ForceCloseReported, also if it did not succeed."""
+
+    channel_id: ChannelId
+
+
+@dataclass(frozen=True, slots=True)
 class TakeCensus:
     """Ask the node for all pending HTLCs, then report as Census with the same number."""
 
@@ -139,6 +146,7 @@ Effect: TypeAlias = (
     | QueryTerms
     | PayOnBehalf
     | TrackPayment
+    | ForceClose
     | TakeCensus
     | Log
 )

@@ -9,7 +9,16 @@ from typing import TypeAlias
 
 from asyncpay.engine.core import ClockRead, Detached, Tick
 from asyncpay.engine.lsp.records import Method
-from asyncpay.lightning import ChannelTerms, HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus, PendingHtlc
+from asyncpay.lightning import (
+    ChannelId,
+    ChannelTerms,
+    HtlcKey,
+    Invoice,
+    NodeId,
+    PaymentResult,
+    PaymentStatus,
+    PendingHtlc,
+)
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -99,6 +108,13 @@ class PaymentReported:
     of_order: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ForceCloseReported:
+    """A ForceClose has ended, whether the node did it or not: what is still on the channel then, a census tells."""
+
+    channel_id: ChannelId
+
+
 class Delivery(Enum):
     """What became of a Deliver."""
 
@@ -173,6 +189,7 @@ LspEvent: TypeAlias = (
     | AnswerUndelivered
     | TermsReported
     | PaymentReported
+    | ForceCloseReported
     | DeliveryReported
     | UpdateSent
     | NotificationReported

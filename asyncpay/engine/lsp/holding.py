@@ -99,10 +99,10 @@ def take_census_in_time(turn: Turn) -> None:
         take_census(turn)
 
 
-def census(turn: Turn, event: Census) -> None:
-    """The node lists every HTLC that it has. What it lacks is gone."""
+def census(turn: Turn, event: Census) -> bool:
+    """The node lists every HTLC that it has. What it lacks is gone. False for a list that a later one has overtaken."""
     if event.number != turn.state.census:
-        return
+        return False
     turn.state.census_under_way = False
     if turn.state.newborn:
         turn.state.newborn = False
@@ -116,6 +116,11 @@ def census(turn: Turn, event: Census) -> None:
     soonest.clear()
     for each in event.pending:
         soonest[each.peer] = min(each.expiry, soonest.get(each.peer, each.expiry))
+    return True
+
+
+def take_wanted_census(turn: Turn) -> None:
+    """Take the census that was to follow the one that has just been dealt with."""
     if turn.state.census_wanted:
         take_census(turn)
 

@@ -1,7 +1,7 @@
 """Paying the payee in the payer's place, for nodes that cannot forward while the payer is away.
 
 The LSP pays the invoice with its own money and then claims the held parts with the preimage. It can lose
-nothing as long as four things hold, and each is arranged here:
+nothing as long as five things hold, and each is arranged here:
 
 - It pays no more than it holds, less what forwarding would have earned it (exposure.py).
 - It knows the result while it can still claim: its own HTLCs expire before the held ones, with a margin. The node's
@@ -9,6 +9,7 @@ nothing as long as four things hold, and each is arranged here:
 - It never pays twice and never forgets that it pays: the attempt is stored first, is one for a hash for
   ever, and until it is decided the parts stay as they are (stage PAYING has no deadline in stages.py).
 - It claims only for what it paid itself: a hash of which the node knew a payment before is not paid on behalf.
+- What it claims it gets. A node that may forget a SETTLE (capabilities) is made to claim on chain while there is time.
 
 When is it decided that nothing was paid? The node says FAILED or UNKNOWN. But an order may have been on its way when a
 connection broke, or this process ended; LND would carry it out also if it comes late, and after a failed payment of the
@@ -22,8 +23,8 @@ from dataclasses import replace
 from hashlib import sha256
 
 from asyncpay.engine.lsp import blocks, deadlines, exposure, links
-from asyncpay.engine.lsp.effects import PayOnBehalf, QueryTerms, TrackPayment
-from asyncpay.engine.lsp.events import PaymentReported, TermsReported
+from asyncpay.engine.lsp.effects import ForceClose, PayOnBehalf, QueryTerms, TrackPayment
+from asyncpay.engine.lsp.events import ForceCloseReported, PaymentReported, TermsReported
 from asyncpay.engine.lsp.records import Attempt, AttemptState, Block, Htlc
 from asyncpay.engine.lsp.stages import Stage, Trigger
 from asyncpay.engine.lsp.turn import Turn
@@ -91,6 +92,7 @@ def detached(turn: Turn) -> None:
     turn.state.own.track_at.clear()
     turn.state.own.queried_at.clear()
     turn.state.own.query_again_at.clear()
+    turn.state.own.force_closing.clear()
 
 
 def run(turn: Turn) -> None:
@@ -148,6 +150,34 @@ def reported(turn: Turn, event: PaymentReported) -> None:
             _not_paid(turn, block, attempt, result.failure)
         case PaymentStatus.UNKNOWN:
             _not_paid(turn, block, attempt, "never started, and now it is too late")
+
+
+def claim_on_chain(turn: Turn) -> None:
+    """Force-close the channels of claimed parts that the payer's node has not taken, and that are about to expire.
+
+    Called when a census has just said what is on the channels. A part that was offered or answered since it began is on
+    its way off them, as far as is known; the census of the next block tells. Nothing of this is stored: what has been
+    asked for and not been done shows in the same way again, and a node asked twice closes once.
+    """
+    height, own = turn.state.height, turn.state.own
+    if turn.capabilities.keeps_settlements or height is None:
+        return
+    for part in turn.tables.claimed_until(height + turn.policy.settle_force_close_blocks):
+        channel_id = part.key.channel_id
+        if part.key in turn.state.moved or channel_id in own.force_closing:
+            continue
+        if not links.can_be_claimed(turn, part.htlc):
+            continue  # it is on chain already
+        own.force_closing.add(channel_id)
+        left_blocks = part.htlc.incoming_expiry - height
+        block = None if part.block is None else turn.tables.blocks.get(part.block)
+        turn.log("force-close", block, because=f"HTLC {part.key} is claimed and expires in {left_blocks} blocks")
+        turn.do(ForceClose(channel_id))
+
+
+def force_close_reported(turn: Turn, event: ForceCloseReported) -> None:
+    """The node has done it, or has failed to: then it is asked again with the next block."""
+    turn.state.own.force_closing.discard(event.channel_id)
 
 
 def _called_for(turn: Turn, block: Block) -> bool:

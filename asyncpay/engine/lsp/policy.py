@@ -23,6 +23,8 @@ class LspPolicy:
     incomplete_seconds: a set of parts is failed back this long after the first one if it is not complete.
     on_behalf_margin_blocks: from the expiry of a payment's own HTLCs to the height at which the node itself fails the
         incoming ones. LND takes its time to end an own HTLC on chain, where the payee may still take it.
+    settle_force_close_blocks: so long before the incoming expiry of a part that was claimed (SETTLE), and that is still
+        on its channel, that channel is force-closed. Only on a node that may forget a SETTLE.
     on_behalf_timeout_seconds: how long the node may go on trying to pay on behalf.
     on_behalf_min_part_msat: no invoice is paid for parts that bring less each. It must be twice what it costs to claim
         one on chain, because LND spends at most half of an HTLC's value on that (contractcourt/config.go).
@@ -63,6 +65,7 @@ class LspPolicy:
     min_margin_blocks: int = 30
     incomplete_seconds: int = 120
     on_behalf_margin_blocks: int = 144
+    settle_force_close_blocks: int = 40
     on_behalf_timeout_seconds: int = 60
     on_behalf_min_part_msat: int = 10_000_000
     max_on_behalf: int = 100
@@ -131,4 +134,24 @@ def check(policy: LspPolicy, node: Capabilities) -> None:
         raise ValueError(
             f"on_behalf_margin_blocks = {policy.on_behalf_margin_blocks} is too small: it must be "
             f"{LEAST_ON_BEHALF_MARGIN_BLOCKS} or more, because a payee may take a payment on chain after it has expired"
+        )
+    if not node.keeps_settlements:
+        _check_force_close(policy, node.cutoff_blocks or 0)
+
+
+LEAST_FORCE_CLOSE_BLOCKS = 8
+"""Before the node's cutoff: for a census that fails or comes late, and for blocks that come in a row."""
+
+
+def _check_force_close(policy: LspPolicy, cutoff_blocks: int) -> None:
+    """In time before the node gives up an HTLC, and not before a payment on behalf is decided (its margin)."""
+    least = cutoff_blocks + LEAST_FORCE_CLOSE_BLOCKS
+    most = cutoff_blocks + policy.on_behalf_margin_blocks
+    if not least <= policy.settle_force_close_blocks <= most:
+        raise ValueError(
+            f"settle_force_close_blocks = {policy.settle_force_close_blocks} is out of range: "
+            f"set it to {least} or more, and to {most} or less. "
+            f"From {cutoff_blocks} blocks before its expiry this node may fail an HTLC that was claimed; "
+            f"beyond that and on_behalf_margin_blocks = {policy.on_behalf_margin_blocks} "
+            "a channel would be closed as soon as the LSP claims"
         )

@@ -1,5 +1,6 @@
 """The records of an LSP in memory, with the ways in which the engine looks them up."""
 
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class Tables:
     _messages_of: Index[NodeId, bytes] = field(default_factory=Index)
     _delivered_to: Index[NodeId, bytes] = field(default_factory=Index)
     _webhooks_of: Index[NodeId, str] = field(default_factory=Index)
+    _claimed: list[tuple[int, HtlcKey]] = field(default_factory=list)
     _claimed_msat: Counter[NodeId] = field(default_factory=Counter)
     _block_bytes: Counter[NodeId] = field(default_factory=Counter)
     _all_block_bytes: int = 0
@@ -117,6 +119,11 @@ class Tables:
         those of all.
         """
         return self._claimed_msat.total() if client is None else self._claimed_msat[client]
+
+    def claimed_until(self, height: int) -> list[Htlc]:
+        """Those of them that expire at this height or before, the first to expire first."""
+        until = bisect_right(self._claimed, height, key=lambda each: each[0])
+        return [self.htlcs[key] for _, key in self._claimed[:until]]
 
     def waiting(self) -> list[Htlc]:
         """HTLCs that are held for an offline client, outside any block."""
@@ -194,6 +201,11 @@ class Tables:
 
     def _count_claimed(self, part: Htlc, sign: int) -> None:
         if part.verdict is Verdict.SETTLE and not part.gone:
+            expiring = part.htlc.incoming_expiry, part.key
+            if sign > 0:
+                insort(self._claimed, expiring)
+            else:
+                del self._claimed[bisect_left(self._claimed, expiring)]
             self._claimed_msat[part.htlc.peer] += sign * part.htlc.incoming_amount_msat
             if not self._claimed_msat[part.htlc.peer]:
                 del self._claimed_msat[part.htlc.peer]

@@ -10,7 +10,7 @@ from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Block, Record
 from asyncpay.engine.lsp.tables import Tables
 from asyncpay.engine.node_view import Channels
-from asyncpay.lightning import Capabilities, HtlcKey, NodeId
+from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, NodeId
 
 
 @dataclass
@@ -33,6 +33,7 @@ class OwnPayments:
         belonged to an earlier process; and until when.
     repeated: those among them that were ordered again.
     track_at: when to ask the node again.
+    force_closing: channels whose force-close the node was asked for and has not answered.
     """
 
     queried_at: dict[bytes, float] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class OwnPayments:
     unsure_until: dict[bytes, float] = field(default_factory=dict)
     repeated: set[bytes] = field(default_factory=set)
     track_at: dict[bytes, float] = field(default_factory=dict)
+    force_closing: set[ChannelId] = field(default_factory=set)
 
     def decided(self, payment_hash: bytes) -> None:
         """Nothing can change any more about this payment."""

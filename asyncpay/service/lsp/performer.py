@@ -124,10 +124,12 @@ class Performer:
                 lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
                 of_order = isinstance(effect, do.PayOnBehalf)
                 self._report(on.PaymentReported(effect.payment_hash, lost, of_order))
+            case do.ForceClose():
+                self._report(on.ForceCloseReported(effect.channel_id))
             case do.Deliver():
                 self._report(on.DeliveryReported(effect.client, effect.message_id, on.Delivery.NOT_CONNECTED))
 
-    def _work(self, effect: do.Effect) -> Coroutine[Any, Any, None]:
+    def _work(self, effect: do.Effect) -> Coroutine[Any, Any, None]:  # noqa: C901 - one case for each effect
         match effect:
             case do.SendToClient():
                 return self._send_to_client(effect)
@@ -145,6 +147,8 @@ class Performer:
                 return self._pay_on_behalf(effect)
             case do.TrackPayment():
                 return self._track(effect)
+            case do.ForceClose():
+                return self._force_close(effect)
             case do.TakeCensus():
                 return self._take_census(effect)
         raise TypeError(f"no way to perform {effect}")
@@ -235,6 +239,12 @@ class Performer:
         result = await self._node.track_payment(effect.payment_hash)
         self._journal.note(f"tracked payment {result.status.value}", payment_hashes=[effect.payment_hash])
         self._report(on.PaymentReported(effect.payment_hash, result))
+
+    async def _force_close(self, effect: do.ForceClose) -> None:
+        self._journal.note("force-close begins", channel=effect.channel_id)
+        await self._node.force_close(effect.channel_id)
+        self._journal.note("force-close broadcast", channel=effect.channel_id)
+        self._report(on.ForceCloseReported(effect.channel_id))
 
     async def _take_census(self, effect: do.TakeCensus) -> None:
         self._report(on.Census(effect.number, tuple(await self._node.pending_htlcs())))

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from asyncpay.engine.lsp.effects import Answer, PayOnBehalf, QueryTerms
-from asyncpay.engine.lsp.events import LspEvent, PaymentReported, TermsReported
+from asyncpay.engine.lsp.events import ForceCloseReported, LspEvent, PaymentReported, TermsReported
 from asyncpay.lightning import (
     Capabilities,
     ChannelId,
@@ -51,6 +51,8 @@ from .given import (
     link,
 )
 
+OFFERED_BLOCKS = 22
+"""What comes back nearer to its expiry LND fails by itself."""
 FREE = ForwardingPolicy(fee_base_msat=0, fee_ppm=0, cltv_delta_blocks=0)
 
 
@@ -88,6 +90,8 @@ class Node(ABC):
         self.tells_terms = True
         self.paid: dict[bytes, PaymentResult] = {}
         self.pay_orders: list[PayOnBehalf] = []
+        self.force_closes: list[ChannelId] = []
+        self.closes_channels = self.tells_closes = True
         self.losses: list[str] = []
         self._queue: deque[LspEvent] = deque()
         self.tells_payments = True
@@ -221,6 +225,8 @@ class Node(ABC):
             self._set_links(peer, usable=False)
         self.online.clear()
         for each in self.htlcs.values():
+            if each.fate == "settled" and not each.forwarded and not self.capabilities.keeps_settlements:
+                each.fate = "held"
             each.in_memory = bool(self.capabilities.reoffers_without_payer)
         self.attach()
 
@@ -234,10 +240,19 @@ class Node(ABC):
         for each in self.htlcs.values():
             if each.htlc.peer == peer:
                 if not each.in_memory and each.fate == "held":
-                    each.in_memory = True
-                    self._tell(HtlcOffered(each.htlc))
+                    self._offer_again(each)
                 self._resolve(each)
         self.run()
+
+    def _offer_again(self, each: NodeHtlc) -> None:
+        """An HTLC of a payer who is back; near its expiry LND fails it by itself, and does not ask."""
+        each.in_memory = True
+        if each.htlc.incoming_expiry >= self.height + OFFERED_BLOCKS:
+            self._tell(HtlcOffered(each.htlc))
+            return
+        each.fate = "failed"
+        if Verdict.SETTLE in each.answers:
+            self.losses.append(f"{each.htlc.key} was claimed, and the node has failed it")
 
     def disconnect(self, peer: NodeId) -> None:
         self.online.discard(peer)
@@ -261,6 +276,14 @@ class Node(ABC):
             if each.htlc.key.channel_id == closed:
                 each.fate += " and gone"
         self._tell(LinkClosed(closed))
+
+    def force_close(self, channel_id: ChannelId) -> None:
+        """The LSP has asked for it."""
+        self.force_closes.append(channel_id)
+        if self.closes_channels and channel_id in self.links:
+            self.close_channel(self.links[channel_id].short_channel_id)
+        if self.tells_closes:
+            self._queue.append(ForceCloseReported(channel_id))
 
     def replay(self, key: HtlcKey) -> None:
         """Offer an HTLC again that was answered long ago (lnd#5115)."""
@@ -291,7 +314,8 @@ class Node(ABC):
 
     def _cut_off(self, blocks: int) -> None:
         for each in self.htlcs.values():
-            if each.fate == "held" and each.htlc.incoming_expiry - self.height <= blocks:
+            forgotten = Verdict.SETTLE in each.answers and not each.in_memory
+            if each.fate == "held" and not forgotten and each.htlc.incoming_expiry - self.height <= blocks:
                 each.fate = "failed"
                 if self.attached and each.in_memory:
                     self.losses.append(f"the node cut off {each.htlc.key}")

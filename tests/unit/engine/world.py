@@ -13,6 +13,7 @@ from asyncpay.engine.lsp.effects import (
     Answer,
     Deliver,
     Effect,
+    ForceClose,
     Notify,
     PayOnBehalf,
     QueryTerms,
@@ -156,7 +157,7 @@ class World(Node):
         if self.actions == self.crash_at:
             raise CrashError
 
-    def _carry_out(self, effect: Any) -> None:
+    def _carry_out(self, effect: Any) -> None:  # noqa: C901 - one case for each effect
         match effect:
             case Answer():
                 self._answer(effect)
@@ -168,6 +169,8 @@ class World(Node):
                 self.pay_on_behalf(effect)
             case TrackPayment(payment_hash):
                 self._await(payment_hash)
+            case ForceClose(channel_id):
+                self.force_close(channel_id)
             case Deliver(client, message_id, _):
                 if self.deliveries_hang:
                     return

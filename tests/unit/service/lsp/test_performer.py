@@ -116,6 +116,13 @@ def test_an_invoice_that_could_not_be_read_because_the_node_is_away_has_not_fail
     assert perform(ORDER, AWAY) == [in_flight(of_order=True)]
 
 
+@pytest.mark.parametrize("error", [AWAY, REFUSED])
+def test_a_force_close_has_ended_whether_the_node_did_it_or_not(error: Exception) -> None:
+    effect = do.ForceClose(KEY.channel_id)
+    assert perform(effect, error) == [on.ForceCloseReported(KEY.channel_id)]
+    assert perform(effect, error, force_close=None) == [on.ForceCloseReported(KEY.channel_id)]
+
+
 @pytest.mark.parametrize("error", [AWAY, REFUSED, PeerNotConnectedError(PEER)])
 def test_a_message_that_did_not_go_is_not_delivered(error: Exception) -> None:
     effect = do.Deliver(PEER, HASH, MESSAGE)

@@ -1,0 +1,244 @@
+"""What was claimed from a payer who stays away is taken on chain, before a node that forgot it fails the HTLC."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from asyncpay.engine.core import Drop, Put
+from asyncpay.engine.lsp.effects import ForceClose, Log, TakeCensus
+from asyncpay.engine.lsp.engine import Lsp
+from asyncpay.engine.lsp.events import Census, ForceCloseReported
+from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.lsp.records import Htlc
+from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.lsp.tables import Tables
+from asyncpay.lightning import Capability, ChannelId, HeldHtlc, HtlcKey, Verdict
+
+from .given import CHANNEL_A, CHANNEL_A2, FINAL_EXPIRY, HASH, PREIMAGE, START, A, cln, lnd
+from .world import World, payer_away, paying_on_behalf
+
+EXPIRY = FINAL_EXPIRY + 80
+"""Of A's HTLC."""
+CLOSES_AT = EXPIRY - 40
+ID_A, ID_A2 = ChannelId.from_name(CHANNEL_A), ChannelId.from_name(CHANNEL_A2)
+
+
+def claimed(world: World | None = None) -> World:
+    """The LSP has paid on behalf and claimed, and A is still away."""
+    world = paying_on_behalf() if world is None else world
+    world.finish_own_payment(preimage=PREIMAGE)
+    assert world.stage() is Stage.CLAIMED
+    world.effects.clear()
+    return world
+
+
+@pytest.mark.parametrize("forgotten", [True, False], ids=["its node was restarted", "its node was not"])
+def test_at_forty_blocks_its_channel_is_force_closed_once(forgotten: bool) -> None:
+    """The LSP cannot know whether the node still has the claim."""
+    world = claimed()
+    if forgotten:
+        world.restart_node()
+    world.mine_to(CLOSES_AT - 1)
+    assert world.force_closes == []
+    world.mine()
+    assert world.force_closes == [ID_A]
+    (said,) = [each for each in world.did(Log) if each.what == "force-close"]
+    assert said.because == f"HTLC {ID_A}/0 is claimed and expires in 40 blocks"
+    world.mine(60)
+    assert world.force_closes == [ID_A]
+    world.connect(A)
+    assert world.losses == []
+
+
+def test_without_it_a_payer_that_comes_back_late_takes_back_what_was_paid() -> None:
+    """What the node does is played here as LND does it: this is the loss."""
+    world = claimed()
+    world.closes_channels = False
+    world.restart_node()
+    world.mine_to(EXPIRY - 21)
+    world.connect(A)
+    assert world.losses == [f"{ID_A}/0 was claimed, and the node has failed it"]
+
+
+def payer_away_and_paying(world: World) -> World:
+    payer_away(world).release()
+    return world
+
+
+def test_a_payer_that_is_back_in_time_takes_it_and_keeps_its_channel() -> None:
+    world = claimed()
+    world.restart_node()
+    world.mine_to(CLOSES_AT - 1)
+    world.connect(A)
+    world.mine(40)
+    assert (world.force_closes, world.fates(), world.losses) == ([], ["settled"], [])
+
+
+def test_back_while_the_census_is_taken_the_payer_is_taken_at_its_word() -> None:
+    """The list of HTLCs is older than the answer to the one that was offered anew."""
+    world = SlowNode()
+    claimed(payer_away_and_paying(world))
+    world.restart_node()
+    world.slow = True
+    world.mine_to(CLOSES_AT)
+    pending = tuple(world._pending())
+    world.connect(A)
+    world.feed(Census(world.did(TakeCensus)[-1].number, pending))
+    assert world.force_closes == []
+
+
+def test_a_list_that_a_later_one_has_overtaken_closes_nothing() -> None:
+    world = SlowNode()
+    claimed(payer_away_and_paying(world))
+    world.slow = True
+    world.mine_to(CLOSES_AT)
+    number, pending = world.did(TakeCensus)[-1].number, tuple(world._pending())
+    world.mine()
+    world.feed(Census(number, pending))
+    assert world.force_closes == []
+    world.feed(Census(number + 1, pending))
+    assert world.force_closes == [ID_A]
+
+
+class SlowNode(World):
+    """A node that has not told yet what is on its channels."""
+
+    slow = False
+
+    def _carry_out(self, effect: Any) -> None:
+        if not (self.slow and isinstance(effect, TakeCensus)):
+            super()._carry_out(effect)
+
+
+def test_what_is_not_done_is_asked_for_again_with_the_next_block() -> None:
+    world = claimed()
+    world.closes_channels = False
+    world.mine_to(CLOSES_AT + 2)
+    assert world.force_closes == [ID_A] * 3
+
+
+def test_nothing_is_asked_for_again_while_the_node_is_at_it_until_it_is_lost_sight_of() -> None:
+    world = claimed()
+    world.closes_channels = world.tells_closes = False
+    world.mine_to(CLOSES_AT + 2)
+    assert world.force_closes == [ID_A]
+    world.detach()
+    world.attach()
+    assert world.force_closes == [ID_A] * 2
+
+
+@pytest.mark.parametrize("late_blocks", [0, 5, 25, 60])
+def test_a_process_that_was_away_at_that_height_does_it_at_its_start(late_blocks: int) -> None:
+    world = claimed()
+    world.attached = False
+    world.mine_to(CLOSES_AT + late_blocks)
+    world.start()
+    assert world.force_closes == [ID_A]
+
+
+def test_killed_before_it_asks_it_asks_after_its_start() -> None:
+    world = claimed()
+    world.crash_before = ForceClose
+    world.mine_to(CLOSES_AT)
+    assert world.force_closes == [ID_A]
+    assert world.losses == []
+
+
+def test_every_channel_that_a_part_came_in_on_is_closed() -> None:
+    world = World()
+    world.block(invoice="lnbcrt1")
+    world.pay(600), world.pay(300), world.pay(600, channel=CHANNEL_A2)
+    world.disconnect(A)
+    world.release()
+    claimed(world)
+    world.mine_to(CLOSES_AT)
+    assert sorted(world.force_closes) == [ID_A, ID_A2]
+
+
+def test_parts_are_closed_for_each_in_its_time() -> None:
+    world = World()
+    world.block(invoice="lnbcrt1")
+    world.pay(600, incoming_expiry=EXPIRY + 10)
+    world.pay(600, channel=CHANNEL_A2)
+    world.disconnect(A)
+    world.release()
+    claimed(world)
+    world.mine_to(CLOSES_AT)
+    assert world.force_closes == [ID_A2]
+    world.mine_to(CLOSES_AT + 10)
+    assert world.force_closes == [ID_A2, ID_A]
+
+
+def test_what_was_forwarded_or_failed_closes_nothing() -> None:
+    """Of those the node keeps what became of them; and what it was to fail it fails by itself, too."""
+    world = World()
+    world.block()
+    world.pay(1100)
+    world.release()
+    world.disconnect(A)
+    world.payee_settles()
+    world.mine_to(EXPIRY - 20)
+    assert (world.stage(), world.force_closes) == (Stage.SETTLED, [])
+
+
+def test_a_channel_that_is_on_chain_already_is_left_alone() -> None:
+    world = claimed()
+    world.close_channel(CHANNEL_A)
+    world.mine_to(CLOSES_AT + 1)
+    assert world.force_closes == []
+
+
+def test_a_node_that_keeps_what_it_is_told_needs_no_close() -> None:
+    able = replace(lnd(), keeps_settlements=Capability(True, "played"))
+    world = claimed(payer_away_and_paying(World(able)))
+    world.mine_to(EXPIRY - 20)
+    assert world.force_closes == []
+
+
+def test_a_report_on_a_channel_that_nobody_asked_about_is_nothing() -> None:
+    claimed().feed(ForceCloseReported(ID_A2))
+
+
+@pytest.mark.parametrize("blocks", [-1, 0, 26, 19 + 144 + 1, 2**63])
+def test_too_near_the_expiry_or_too_far_from_it_is_refused_at_the_start(blocks: int) -> None:
+    with pytest.raises(ValueError, match=rf"force_close_blocks = {blocks} is out of range: set it to 27 or more, and"):
+        Lsp(LspPolicy(settle_force_close_blocks=blocks), lnd())
+
+
+@pytest.mark.parametrize("blocks", [27, 19 + 144])
+def test_the_limits_themselves_are_allowed(blocks: int) -> None:
+    Lsp(LspPolicy(settle_force_close_blocks=blocks), lnd())
+
+
+def test_where_it_is_not_needed_any_number_will_do() -> None:
+    Lsp(LspPolicy(settle_force_close_blocks=0), cln())
+
+
+def test_only_what_is_about_to_expire_is_looked_at() -> None:
+    """However many parts are claimed and wait for their payers."""
+    tables = Tables()
+    parts = [part(number, expiry=EXPIRY + number % 100) for number in range(1000)]
+    for each in parts:
+        tables.apply(Put(each))
+    assert [each.htlc.incoming_expiry for each in tables.claimed_until(EXPIRY + 1)] == [EXPIRY] * 10 + [EXPIRY + 1] * 10
+    for each in parts[::100]:
+        tables.apply(Put(replace(each, gone=True)))
+    assert {each.htlc.incoming_expiry for each in tables.claimed_until(EXPIRY + 1)} == {EXPIRY + 1}
+    for each in parts:
+        tables.apply(Drop(each))
+    assert tables.claimed_until(EXPIRY + 1000) == []
+
+
+def part(number: int, expiry: int) -> Htlc:
+    """A part of a block that is claimed."""
+    htlc = HeldHtlc(
+        key=HtlcKey(ID_A, number),
+        payment_hash=HASH,
+        peer=A,
+        incoming_amount_msat=1,
+        outgoing_amount_msat=1,
+        incoming_expiry=expiry,
+        outgoing_expiry=expiry,
+    )
+    return Htlc(htlc=htlc, block=bytes(32), offered_at=START, verdict=Verdict.SETTLE, preimage=PREIMAGE)
