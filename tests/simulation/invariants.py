@@ -205,6 +205,15 @@ def the_payer_hands_over_only_what_is_held(sim: "Simulation") -> Iterator[str]:
             yield f"A hands over {flying.parts_in_flight} parts in flight, {payment.told_parts} of them held"
 
 
+def a_failed_payment_costs_nothing(sim: "Simulation") -> Iterator[str]:
+    """While A's wallet calls the payment failed, A's node has no HTLC of it in flight, and none was taken."""
+    payment = sim.phone_a.wallet.payment(sim.payment_hash)
+    if payment is not None and payment.state is PaymentState.FAILED:
+        at_stake = sum(_may_cost(htlc) for htlc in sim.sent())
+        if at_stake:
+            yield f"A's wallet calls the payment failed, and {at_stake} of its HTLCs may still be taken"
+
+
 def the_payee_releases_only_what_it_is_owed(sim: "Simulation") -> Iterator[str]:
     """B never asks for a payment that its node would not take."""
     if sim.phone_b.wallet.shown_in_vain:
@@ -283,6 +292,7 @@ FOR_HONEST_PEOPLE: tuple[Invariant, ...] = (
     the_payer_pays_only_for_the_preimage,
     the_payee_is_paid_once,
     the_payer_hands_over_only_what_is_held,
+    a_failed_payment_costs_nothing,
     the_payee_releases_only_what_it_is_owed,
     strangers_have_no_effect,
     the_honest_get_their_share,

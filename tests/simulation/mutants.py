@@ -178,6 +178,12 @@ MUTANTS = (
         "        ctx.advance(ctx.payments[payment.key], Trigger.NOT_PAID, 'the LSP says so')\n",
     ),
     Mutant(
+        "call a payment failed while its order may be late",
+        f"{PAYER}.payments",
+        "        case _ if payment.unsure_until is not None and ctx.now < payment.unsure_until:\n",
+        "        case _ if False:\n",
+    ),
+    Mutant(
         "not ask the node after a restart",
         f"{PAYER}.engine",
         "    payments.ask_about_all(ctx)\n",
