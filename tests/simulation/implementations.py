@@ -123,7 +123,7 @@ class Cln(Implementation):
     # tests/e2e/adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
     tells_settlement_without_payer = True
     # tests/e2e/lsp/test_cln_plugin.py::test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not
-    # tests/e2e/lsp/test_crashes.py::test_killed_with_its_node_and_back_long_after_it
+    # tests/e2e/lsp/holds/test_crashes.py::test_killed_with_its_node_and_back_long_after_it
     unattached_seconds = 10
     ignores_limit_of_blinded_path = False  # common/bolt11.c: its decoders know no blinded paths
     pays_in_one_call = False  # sendpay, once for each part
