@@ -56,7 +56,9 @@ class Testbed:
             node: BY_IMPLEMENTATION[spec.implementation](node, spec, self.engine)
             for node, spec in topology.nodes.items()
         }
-        self.lsps: dict[str, Lsp] = {node: Lsp(node, self.engine) for node in topology.components}
+        self.lsps: dict[str, Lsp] = {
+            node: Lsp(node, self.engine, component.image) for node, component in topology.components.items()
+        }
         self.phones: dict[str, Phone] = {
             name: Phone(self.nodes[name], self.nodes[proxies.lsp], proxies, self.engine)
             for name, proxies in compose.proxies_of(topology).items()

@@ -1,6 +1,8 @@
 """The component beside a node: its configuration, and what the harness reads out of it."""
 
 import json
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,11 @@ class Answering(PlayedEngine):
     def __init__(self, said: Output | None) -> None:
         super().__init__({"LSP-lsp": Service()})
         self.said = said
+        self.commands: list[list[str]] = []
 
     def output(self, service: str, command: Any) -> Output:
         assert service == "LSP-lsp"
+        self.commands.append(list(command))
         if self.said is None:
             raise EngineError("LSP-lsp cannot run that: the container is not running")
         return self.said
@@ -87,6 +91,46 @@ def test_a_component_that_does_not_answer_is_something_to_wait_for(said: Output 
     with pytest.raises(NodeError, match=complaint):
         component.status()
     assert complaint in missing(interceptor_attached(component))
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        pytest.param(b'{"result": {"blocks": []}}\n', "", id="a status"),
+        pytest.param(b'{"error": "it waits for its node"}\n', "it waits for its node", id="an error"),
+        pytest.param(b"", "it ended before it answered", id="nothing"),
+        pytest.param(None, "No such file", id="no component"),
+    ],
+)
+def test_the_status_is_asked_for_as_the_command_line_does(tmp_path: Path, answer: bytes | None, complaint: str) -> None:
+    path = tmp_path / "sock"
+    if answer is None:
+        done = subprocess.run([*lsp.ASK_STATUS[:-1], path], capture_output=True, text=True, check=False)
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            asking = subprocess.Popen(
+                [*lsp.ASK_STATUS[:-1], path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            connection, _ = listener.accept()
+            with connection:
+                request = json.loads(connection.makefile().readline())
+                connection.sendall(answer)
+        assert request == {"verb": "status", "arguments": {}}
+        done = subprocess.CompletedProcess([], 0, *asking.communicate())
+    component = Lsp("LSP", Answering(Output(done.stdout, done.stderr)))
+    if complaint:
+        with pytest.raises(NodeError, match=complaint):
+            component.status()
+    else:
+        assert component.status() == {"blocks": []}
+
+
+def test_a_component_of_somebody_s_own_is_asked_by_its_command_line() -> None:
+    engine = Answering(Output("{}", ""))
+    assert Lsp("LSP", engine, "mine:1").status() == Lsp("LSP", engine).status() == {}
+    assert [command[:3] for command in engine.commands] == [["asyncpay", "lsp", "status"], ["python3", "-I", "-S"]]
 
 
 def test_attached() -> None:
