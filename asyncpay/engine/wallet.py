@@ -1,10 +1,9 @@
-"""Both sides of a wallet as one engine: it pays and is paid beside the same node.
+"""Both sides of a wallet as one engine: it pays and is paid through the same node.
 
-Neither side knows of the other. Each gets the node's events, and its own; to the other an event is the passing
-of time. What they decide on one event is stored in one transaction.
+Neither side knows of the other. Each gets the node's events, and its own; any other event is a Tick to it. The
+decisions of both on one event are stored in one transaction.
 """
 
-from collections.abc import Iterable
 from typing import TypeAlias
 
 from asyncpay.engine.core import Tick, Transition
@@ -17,7 +16,7 @@ from asyncpay.engine.payer import effects as payer_effects
 from asyncpay.engine.payer import events as payer_on
 from asyncpay.engine.payer.engine import Payer
 from asyncpay.engine.payer.events import PayerEvent
-from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.payer.records import OutgoingPayment, PaymentRecords
 from asyncpay.node_events import OnionReceived
 from asyncpay.wire import messages
 from asyncpay.wire.errors import WireError
@@ -37,7 +36,7 @@ WalletEffect: TypeAlias = payer_effects.Effect | payee_effects.Effect
 
 
 class Wallet:
-    """A payer and a payee. The contract with the shell is that of `asyncpay.engine.lsp.engine`."""
+    """A payer and a payee, as one `asyncpay.engine.core.Engine`."""
 
     def __init__(self, payer: Payer, payee: Payee) -> None:
         self.payer = payer
@@ -45,12 +44,12 @@ class Wallet:
 
     @property
     def next_deadline(self) -> float:
-        """When either side must hear of the time again."""
+        """When either side needs a Tick, if nothing happens before; infinity for never."""
         return min(self.payer.next_deadline, self.payee.next_deadline)
 
     @property
     def stored_time(self) -> float | None:
-        """The time that the store is a witness of; None if nothing is stored."""
+        """The latest time, as `handle` takes it, that the records prove to have passed; None if there are none."""
         times = [time for time in (self.payer.stored_time, self.payee.stored_time) if time is not None]
         return max(times, default=None)
 
@@ -61,14 +60,14 @@ class Wallet:
         return Transition(paying.changes + being_paid.changes, paying.effects + being_paid.effects)
 
 
-def read_message(onion: OnionReceived, pids: Iterable[bytes]) -> payer_on.PayerEvent | payee_on.PayeeEvent | None:
-    """The event that a message is; None if it is none of ours.
+def read_message(onion: OnionReceived, payments: PaymentRecords) -> WalletEvent | None:
+    """Return the event that an onion message brings; None if it is not of this protocol.
 
-    pids: of the wallet's own payments, by which a release that says nothing is recognised. Of an Announced the
-    invoices are left for the caller to look up. WireError: drop and count it.
+    payments: the wallet's own, to recognise a release without a message by its path. The invoices of an Announced are
+    left for the caller to look up. WireError: drop and count the message.
     """
     if onion.async_payment is None:
-        return _bare_release(onion, pids)
+        return _bare_release(onion, payments)
     message = messages.decode(onion.async_payment)
     match message:
         case BlockReply():
@@ -89,15 +88,13 @@ def read_message(onion: OnionReceived, pids: Iterable[bytes]) -> payer_on.PayerE
     return None
 
 
-def _bare_release(onion: OnionReceived, pids: Iterable[bytes]) -> payer_on.ReleaseSeen | None:
-    """The sketch's own form: a message on the payer's path that says nothing at all."""
-    if onion.path_id is None:
-        return None
-    pid = next((pid for pid in pids if release_path_id(pid) == onion.path_id), None)
-    return None if pid is None else payer_on.ReleaseSeen(pid, onion.reply_path)
+def _bare_release(onion: OnionReceived, payments: PaymentRecords) -> payer_on.ReleaseSeen | None:
+    """Return the release that a message without content on the payer's own path is: the first form of the protocol."""
+    payment = None if onion.path_id is None else payments.of_release_path(onion.path_id)
+    return None if payment is None else payer_on.ReleaseSeen(payment.pid, onion.reply_path)
 
 
 def _check_numbers(message: PaymentPending) -> None:
-    """Anybody may send any 64 bits. What no clock and no supply of coins reaches is nonsense, and no store takes it."""
+    """Refuse numbers beyond every clock and every supply of coins: the store cannot keep them."""
     if max(message.amount_msat, message.hold_until) >= 2**63:
         raise WireError("a payment_pending with an amount or a time beyond all measure")

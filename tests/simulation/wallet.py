@@ -229,7 +229,7 @@ class WalletProcess(Process):
 
     def _read(self, onion: OnionReceived) -> None:
         try:
-            asked = read_message(onion, (payment.pid for payment in self.records(OutgoingPayment)))
+            asked = read_message(onion, self._engine.payer.state.payments)
         except WireError as error:
             self.kernel.log(self.name, "drops a message: %s", error)
             return

@@ -91,6 +91,7 @@ class PaymentRecords:
     def __init__(self, records: Iterable[OutgoingPayment] = ()) -> None:
         self._by_hash: dict[bytes, OutgoingPayment] = {}
         self._by_block: dict[bytes, bytes] = {}
+        self._by_release_path: dict[bytes, bytes] = {}
         self._live: dict[bytes, int] = {}
         self._live_of: dict[NodeId, dict[bytes, None]] = {}
         self._blocked_of: dict[NodeId, dict[bytes, None]] = {}
@@ -113,6 +114,11 @@ class PaymentRecords:
     def of_block(self, unblock_hash: bytes) -> OutgoingPayment | None:
         """Return the payment that the LSP knows by this name (32 bytes)."""
         payment_hash = self._by_block.get(unblock_hash)
+        return None if payment_hash is None else self._by_hash[payment_hash]
+
+    def of_release_path(self, path_id: bytes) -> OutgoingPayment | None:
+        """Return the payment whose release comes along the path with this path_id (32 bytes)."""
+        payment_hash = self._by_release_path.get(path_id)
         return None if payment_hash is None else self._by_hash[payment_hash]
 
     def live(self) -> list[OutgoingPayment]:
@@ -145,8 +151,10 @@ class PaymentRecords:
         if known is not None and known.pid != payment.pid:
             # Ordered again: late answers to the earlier order must not count for this one.
             del self._by_block[messages.unblock_hash(known.pid)]
+            del self._by_release_path[messages.release_path_id(known.pid)]
         self._by_hash[key] = payment
         self._by_block[messages.unblock_hash(payment.pid)] = key
+        self._by_release_path[messages.release_path_id(payment.pid)] = key
         live = payment.state not in FINISHED or payment.cancel_next_at is not None
         if live and key not in self._live:
             self._numbered += 1

@@ -88,6 +88,7 @@ class _Session:
         payments = [record for record in records if isinstance(record, OutgoingPayment)]
         claims = [record for record in records if isinstance(record, Claim)]
         wallet = Wallet(Payer(config.payer_policy, payments), Payee(config.payee_policy, claims))
+        self._payments = wallet.payer.state.payments
         crash_point = CrashPoint(config.store.path, journal)
         self._loop: Loop[WalletEvent] = Loop(
             wallet, self._commit, self._perform, crash_point, journal, refused, self._refuse
@@ -154,9 +155,8 @@ class _Session:
                 self._loop.enqueue(event)
 
     def _take_onion(self, event: OnionReceived) -> None:
-        pids = (payment.pid for payment in self._view.payments.values())
         try:
-            asked = read_message(event, pids)
+            asked = read_message(event, self._payments)
         except WireError as error:
             self._journal.note_often("message dropped", because=error)
             return

@@ -33,6 +33,7 @@ from asyncpay.engine.payer.events import (
 )
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.states import State as PaymentState
+from asyncpay.engine.wallet import read_message
 from asyncpay.lightning import OwnInvoice, PaymentResult, PaymentStatus
 from asyncpay.node_events import (
     Attached,
@@ -40,6 +41,7 @@ from asyncpay.node_events import (
     InvoicePaid,
     LinkChanged,
     LinkClosed,
+    OnionReceived,
     PeerConnected,
     PeerDisconnected,
 )
@@ -180,6 +182,17 @@ def payers() -> list[tuple[Payer, CountedRecords]]:
 def test_of_a_payer(payers: list[tuple[Payer, CountedRecords]], event: Any) -> None:
     few, many = (work(engine, records, START + 1, event) for engine, records in payers)
     assert many <= MOST * few
+
+
+def test_of_a_message_that_may_be_a_release(payers: list[tuple[Payer, CountedRecords]]) -> None:
+    """Anyone can send it: a message without content, along a path of which only its maker knows the path_id."""
+    costs = []
+    for engine, records in payers:
+        records.touched = 0
+        with counted_lines() as lines:
+            assert read_message(OnionReceived(path_id=bytes(32)), engine.state.payments) is None
+        costs.append(lines() + records.touched)
+    assert costs[0] == costs[1]
 
 
 def payee(count: int) -> tuple[Payee, CountedRecords]:

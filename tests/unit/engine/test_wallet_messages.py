@@ -4,6 +4,7 @@ import pytest
 
 from asyncpay.engine.payee import events as payee_on
 from asyncpay.engine.payer import events as payer_on
+from asyncpay.engine.payer.records import PaymentRecords
 from asyncpay.engine.wallet import read_message
 from asyncpay.node_events import OnionReceived
 from asyncpay.wire.errors import WireError
@@ -21,7 +22,10 @@ from asyncpay.wire.messages import (
     release_path_id,
 )
 
-PID, HASH = b"p" * 32, b"h" * 32
+from .payer.factories import order
+
+PID, OTHER_PID, HASH = b"p" * 32, b"q" * 32, b"h" * 32
+NONE = PaymentRecords()
 REPLY = BlockReply(unblock_hash=HASH, status=BlockStatus.ACCEPTED)
 UPDATE = BlockUpdate(unblock_hash=HASH, state=BlockState.HELD, parts=2)
 PENDING = PaymentPending(pid=PID, payment_hashes=(HASH,), amount_msat=5, release_by_height=9, hold_until=7)
@@ -44,24 +48,32 @@ def received(message: Message, path_id: bytes | None = None) -> OnionReceived:
     ],
 )
 def test_each_goes_where_it_belongs(message: Message, event: object) -> None:
-    assert read_message(received(message), []) == event
+    assert read_message(received(message), NONE) == event
 
 
 def test_a_release_on_the_payer_s_own_path() -> None:
     on_its_path = received(PaymentRelease(pid=PID), release_path_id(PID))
-    assert read_message(on_its_path, []) == payer_on.ReleaseSeen(PID)
+    assert read_message(on_its_path, NONE) == payer_on.ReleaseSeen(PID)
 
 
 def test_a_release_on_another_payment_s_path_is_dropped() -> None:
     with pytest.raises(WireError, match="not that of the path"):
-        read_message(received(PaymentRelease(pid=PID), release_path_id(HASH)), [])
+        read_message(received(PaymentRelease(pid=PID), release_path_id(HASH)), NONE)
 
 
 def test_a_release_that_says_nothing_is_known_by_its_path() -> None:
     silent = OnionReceived(path_id=release_path_id(PID))
-    assert read_message(silent, [HASH, PID]) == payer_on.ReleaseSeen(PID)
-    assert read_message(silent, [HASH]) is None
-    assert read_message(OnionReceived(), [PID]) is None
+    other = order(pid=OTHER_PID, payment_hash=b"i" * 32)
+    assert read_message(silent, PaymentRecords([other, order(pid=PID)])) == payer_on.ReleaseSeen(PID)
+    assert read_message(silent, PaymentRecords([other])) is None
+    assert read_message(OnionReceived(), PaymentRecords([order(pid=PID)])) is None
+
+
+def test_a_payment_that_was_ordered_again_is_not_known_by_its_first_path() -> None:
+    payments = PaymentRecords([order(pid=OTHER_PID)])
+    payments.put(order(pid=PID))
+    assert read_message(OnionReceived(path_id=release_path_id(OTHER_PID)), payments) is None
+    assert read_message(OnionReceived(path_id=release_path_id(PID)), payments) == payer_on.ReleaseSeen(PID)
 
 
 @pytest.mark.parametrize("field", ["amount_msat", "hold_until"])
@@ -69,4 +81,4 @@ def test_numbers_that_no_store_takes_are_dropped(field: str) -> None:
     values = {"amount_msat": 5, "hold_until": 7} | {field: 2**63}
     message = PaymentPending(pid=PID, payment_hashes=(HASH,), release_by_height=9, **values)
     with pytest.raises(WireError, match="beyond all measure"):
-        read_message(received(message), [])
+        read_message(received(message), NONE)
