@@ -2,7 +2,6 @@
 
 Everything here is a pure function of its arguments: no node, no I/O, no clock, no randomness, no state.
 
-Read in this order: `bigsize`, `tlv` and `records` (BOLT 1), `ecdh` (who holds the node key), `blinding`
-and `onion` (BOLT 4), `messages` (this protocol), `signature` (who asked). Bytes that are not what they
-should be raise `errors.WireError` and nothing else.
+Read in this order: `bigsize` and `tlv` (BOLT 1), `ecdh`, `blinding` and `onion` (BOLT 4), `messages` (this protocol),
+`signature` (of requests). Malformed bytes raise `errors.WireError` and no other exception.
 """

@@ -1,8 +1,8 @@
-"""Blinded paths (BOLT 4, "Route Blinding"): the way to a node that need not say who it is.
+"""Blinded paths (BOLT 4, "Route Blinding"): the way to a node that does not reveal its identity.
 
-Whoever is to be reached makes the path: `build` gives each hop its own `HopData`, readable by that hop
-alone. Whoever sends knows the first hop by name and the others by blinded ids only; if its own hops must
-come first, it puts them in front with `join`. A hop reads its part with `open_hop`.
+The recipient makes the path: `build` gives each hop its own `HopData`, readable by that hop alone. The sender knows the
+first hop by its node id and the others by blinded ids only; if its own hops must come first, it puts them in front with
+`join`. A hop reads its part with `open_hop`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from asyncpay.wire import ecdh
 from asyncpay.wire.errors import WireError
-from asyncpay.wire.records import Codec, Record, TlvStream, sized, u64, up_to
+from asyncpay.wire.tlv import Codec, Record, TlvStream, sized, u64, up_to
 
 MAX_HOPS = 255
 MAX_DATA_BYTES = 65535
@@ -28,7 +28,7 @@ _NONCE = bytes(12)  # every key is used once
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HopData(TlvStream):
-    """encrypted_data_tlv: what the maker of a path tells one hop.
+    """encrypted_data_tlv: the data of one hop, from the maker of the path.
 
     A hop that forwards has `next_node_id` (33 bytes) or `short_channel_id`; the last one may have `path_id`,
     by which its maker knows the path again. next_path_key_override (33 bytes): the next hop's path key, where
@@ -49,7 +49,7 @@ class HopData(TlvStream):
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A hop as the maker of a path sees it: the node (33 bytes) and what it is told."""
+    """A hop as the maker of a path sees it: the node (33 bytes) and its data."""
 
     node_id: bytes
     data: HopData
@@ -71,7 +71,7 @@ class ChannelEnd:
 
 @dataclass(frozen=True, slots=True)
 class BlindedHop:
-    """A hop as everybody else sees it; blinded_node_id: 33 bytes."""
+    """A hop as all others see it; blinded_node_id: 33 bytes."""
 
     blinded_node_id: bytes
     encrypted_recipient_data: bytes
@@ -79,7 +79,7 @@ class BlindedHop:
 
 @dataclass(frozen=True, slots=True)
 class BlindedPath:
-    """A path to somebody unknown, as it travels in `reply_path`.
+    """A path to an unknown node, as it travels in `reply_path`.
 
     first_node_id: the introduction node, 33 bytes, or a `ChannelEnd` that the sender must look up first.
     first_path_key: 33 bytes. hops: 1 to 255; the first is the introduction node's own.
@@ -94,7 +94,7 @@ class BlindedPath:
             raise WireError(f"a blinded path has 1 to {MAX_HOPS} hops, not {len(self.hops)}")
 
     def encode(self) -> bytes:
-        """BOLT 4's `blinded_path`; WireError if a part is too long or a point is none."""
+        """Return BOLT 4's `blinded_path`; WireError if a part is too long or a point is not valid."""
         first = self.first_node_id
         parts = [first.encode() if isinstance(first, ChannelEnd) else _POINT.encode(first)]
         parts += [_POINT.encode(self.first_path_key), bytes([len(self.hops)])]
@@ -126,7 +126,7 @@ class BlindedPath:
 
 @dataclass(frozen=True, slots=True)
 class OpenedHop:
-    """One's own hop of a blinded path, read."""
+    """This node's own hop of a blinded path, read."""
 
     data: HopData
     path_key: bytes
@@ -140,7 +140,7 @@ class OpenedHop:
 
 
 def hops_through(node_ids: Sequence[bytes], last: HopData) -> list[Hop]:
-    """The plain way along one or more nodes (33 bytes each): each is told the next, the last one `last`."""
+    """Return hops along these nodes (33 bytes each): the data of each names the next; the last one gets `last`."""
     onwards = [HopData(next_node_id=node_id) for node_id in node_ids[1:]]
     return [Hop(node_id, data) for node_id, data in zip(node_ids, [*onwards, last], strict=True)]
 
@@ -148,8 +148,8 @@ def hops_through(node_ids: Sequence[bytes], last: HopData) -> list[Hop]:
 def build(hops: Sequence[Hop], session_key: bytes) -> BlindedPath:
     """Blind a path whose first hop is the introduction node.
 
-    session_key: 32 fresh random bytes, used for nothing else. WireError if there are no hops or more than
-    255, or a node id is no point.
+    session_key: 32 fresh random bytes, used for nothing else. WireError if there are no hops or more than 255, or if a
+    node id is not a valid point.
     """
     if not hops:
         raise WireError("a blinded path needs at least one hop")
@@ -162,10 +162,10 @@ def build(hops: Sequence[Hop], session_key: bytes) -> BlindedPath:
 
 
 def join(own: Sequence[Hop], foreign: BlindedPath, session_key: bytes) -> BlindedPath:
-    """Put one's own hops in front of somebody else's path; with none, it is that path.
+    """Put own hops in front of a foreign path; without own hops, return that path.
 
-    The last own hop is told the foreign path key, and the foreign introduction node as its next node unless
-    it knows one already. It must, if the path names that node by a channel: WireError otherwise.
+    The data of the last own hop gets the foreign path key, and the foreign introduction node as its next node unless it
+    has one already. It must, if the path names that node by a channel: WireError otherwise.
     session_key: as for `build`.
     """
     if not own:
@@ -189,7 +189,7 @@ def open_hop_steps(path_key: bytes, encrypted_recipient_data: bytes) -> ecdh.Ste
 
 
 def open_hop(path_key: bytes, encrypted_recipient_data: bytes, oracle: ecdh.Oracle) -> OpenedHop:
-    """Read one's own hop: path_key is the point (33 bytes) that came with it, oracle the node's ECDH.
+    """Read this node's own hop: path_key is the point (33 bytes) that came with it, oracle the node's ECDH.
 
     WireError if it was not made for this node and path key, or is no valid encrypted_data_tlv.
     """
@@ -197,7 +197,7 @@ def open_hop(path_key: bytes, encrypted_recipient_data: bytes, oracle: ecdh.Orac
 
 
 def open_with_secret(path_key: bytes, shared_secret: bytes, encrypted_recipient_data: bytes) -> OpenedHop:
-    """The part of `open_hop` that follows the ECDH, for who has its result (32 bytes) already."""
+    """Read a hop whose shared secret (32 bytes) is known already: `open_hop` after its ECDH."""
     try:
         plain = _cipher(shared_secret).decrypt(_NONCE, encrypted_recipient_data, None)
     except InvalidTag as error:

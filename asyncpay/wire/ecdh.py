@@ -2,7 +2,7 @@
 
 A shared secret is always SHA256 of the compressed product of one side's private key and the other side's
 point. The sender knows a session key and gets all of them from `chain`. A receiver's node key stays in its
-node's signer. So whatever needs it here is a generator, `Steps`: it yields a point (33 bytes), is sent the
+node's signer. So every function that needs it here is a generator, `Steps`: it yields a point (33 bytes), is sent the
 secret (32 bytes), and returns its result. `run` drives it with a function, `run_async` with a coroutine:
 
     onion.peel(packet, path_key, coincurve.PrivateKey(node_secret).ecdh)
@@ -47,7 +47,7 @@ async def run_async(steps: Steps[Result], oracle: AsyncOracle) -> Result:
 
 
 def chain(session_key: bytes, points: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """(ephemeral point, shared secret) for each hop, 33 and 32 bytes; the same chain blinds paths and onions.
+    """Yield (ephemeral point, shared secret) for each hop, 33 and 32 bytes; the same chain blinds paths and onions.
 
     session_key: 32 secret random bytes, fresh for every path and every onion. points: the hops' public keys.
     """
@@ -59,39 +59,39 @@ def chain(session_key: bytes, points: Iterable[bytes]) -> Iterator[tuple[bytes, 
 
 
 def next_ephemeral(ephemeral: bytes, secret: bytes) -> bytes:
-    """The receiver's view of the chain: the point (33 bytes) that the next hop is to see."""
+    """Return the point (33 bytes) of the next hop: the receiver's view of the chain."""
     return multiply(ephemeral, sha256(ephemeral + secret).digest())
 
 
 def blind(point: bytes, secret: bytes) -> bytes:
-    """A node id blinded by its hop's shared secret; the receiver does the same to the onion's ephemeral."""
+    """Blind a node id with its hop's shared secret; the receiver does the same to the onion's ephemeral."""
     return multiply(point, derive(b"blinded_node_id", secret))
 
 
 def derive(label: bytes, secret: bytes) -> bytes:
-    """The 32-byte key for one use ("rho", "mu", "pad", "blinded_node_id") of a shared secret."""
+    """Return the 32-byte key for one use ("rho", "mu", "pad", "blinded_node_id") of a shared secret."""
     return hmac.digest(label, secret, "sha256")
 
 
 def multiply(point: bytes, scalar: bytes) -> bytes:
-    """The compressed product, 33 bytes."""
+    """Return the compressed product, 33 bytes."""
     return parse_point(point).multiply(scalar).format()
 
 
 def checked_point(data: bytes) -> bytes:
-    """`data` itself, if it is a compressed point; WireError if not."""
+    """Return `data` itself, if it is a compressed point; WireError if not."""
     parse_point(data)
     return data
 
 
 def parse_point(data: bytes) -> PublicKey:
-    """A compressed point; WireError if these are not 33 bytes that name one."""
+    """Parse a compressed point; WireError if these are not 33 bytes of a valid one."""
     if len(data) != 33:
         raise WireError(f"a public key of {len(data)} bytes; compressed ones have 33")
     try:
         return PublicKey(data)
     except ValueError as error:
-        raise WireError(f"{data.hex()} is not a point of secp256k1") from error
+        raise WireError(f"{data.hex()} is not a valid secp256k1 point") from error
 
 
 def _private_key(secret: bytes) -> PrivateKey:

@@ -4,6 +4,5 @@
 class WireError(ValueError):
     """Bytes that cannot be read, or a value that cannot be written; the text says which one and why.
 
-    Whoever receives messages drops the message and counts it. There is nothing finer to tell apart: an
-    onion message has no sender to complain to.
+    A receiver drops the message and counts it. There are no finer errors: an onion message has no sender to answer.
     """

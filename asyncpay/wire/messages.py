@@ -1,16 +1,16 @@
-"""The eight `async_payment` messages: what an onion message of this protocol carries, as frozen dataclasses.
+"""The eight `async_payment` messages, which onion messages of this protocol carry, as frozen dataclasses.
 
-One byte of `kind`, then one canonical TLV stream. `decode` draws the line between two kinds of wrong:
+One byte of `kind`, then one canonical TLV stream. `decode` separates two kinds of errors:
 
-- Malformed: whatever shows without knowing what a value means. An unknown kind; an unknown even, repeated,
+- Malformed: an error that shows without knowing what a value means. An unknown kind; an unknown even, repeated,
   unordered, truncated or missing record; a length other than the one prescribed for its record (so also
   none or more than four payment hashes); an integer that is not minimal; text that is not UTF-8; a status
-  or state outside its table; anything behind the signature, where it would be unsigned. Such a message is
-  a WireError: it is dropped and counted, nobody is answered.
-- A bad value in a well-formed message: an amount of zero, a height or time in the past, the same hash
-  twice, an invoice that does not parse or does not fit the rest or stands beside several hashes, a key that
-  is no point of the curve. `decode` lets these through: for the receiver's engine to judge, and for an LSP
-  to answer with BlockStatus.BAD_VALUE, so that the payer learns of it.
+  or state outside its table; anything after the signature, where it would be unsigned. Such a message is
+  a WireError: it is dropped and counted, and not answered.
+- A bad value in a well-formed message: an amount of zero, a height or time in the past, a duplicate payment hash, an
+  invoice that does not parse, does not fit the rest or comes with several hashes, a key that is not a valid secp256k1
+  point. `decode` lets these through: the receiver's engine judges them, and an LSP answers with
+  BlockStatus.BAD_VALUE, so that the payer learns of it.
 
 Unknown odd records are kept, and a TLV stream has only one encoding. So `encode` gives back exactly what
 was received, and `digest` of a request is over the very bytes that the payer signed.
@@ -25,8 +25,7 @@ from typing import Annotated, ClassVar, Self, get_args
 
 from asyncpay.wire import tlv
 from asyncpay.wire.errors import WireError
-from asyncpay.wire.records import Record, TlvStream, chunks, enum8, nested, sized, tu, utf8
-from asyncpay.wire.tlv import TU32_BYTES, TU64_BYTES
+from asyncpay.wire.tlv import TU32_BYTES, TU64_BYTES, Record, TlvStream, chunks, enum8, nested, sized, tu, utf8
 
 MAX_MESSAGE_BYTES = 32768  # the larger onion's room, so nothing longer can arrive in one
 MAX_PAYMENT_HASHES = 4
@@ -34,7 +33,7 @@ MAX_INVOICE_BYTES = 7089  # what LND accepts as BOLT 11 text
 MAX_REASON_BYTES = 1024  # for people and logs
 
 UNSIGNED = b""
-"""`signature` of a request whose `signed_text` is still to be signed; it cannot be encoded like that."""
+"""`signature` of a request whose `signed_text` is still to be signed. A request cannot be encoded with it."""
 
 _SIGNATURE_RECORD = 10
 
@@ -76,7 +75,7 @@ class BlockStatus(IntEnum):
 
 
 class BlockState(IntEnum):
-    """How far a block has come, as its LSP reports it to the payer."""
+    """The progress of a block, as its LSP reports it to the payer."""
 
     HELD = 1
     RELEASED = 2
@@ -96,14 +95,14 @@ class ReleaseStatus(IntEnum):
 class Courier:
     """An onion message that the LSP sends for the payer, again and again, while the payer is away.
 
-    path_key: 33 bytes. onion: 1366 bytes (1300 of them room). On the wire one behind the other, 1399 bytes.
+    path_key: 33 bytes. onion: 1366 bytes (1300 of them room). On the wire one after the other, 1399 bytes.
     """
 
     path_key: bytes
     onion: bytes
 
     def encode(self) -> bytes:
-        """The 1399 bytes; WireError if either part has another length."""
+        """Return the 1399 bytes; WireError if either part has another length."""
         return sized(33).encode(self.path_key) + sized(1366).encode(self.onion)
 
     @classmethod
@@ -118,7 +117,7 @@ class _Message(TlvStream):
     kind: ClassVar[Kind]
 
     def encode(self) -> bytes:
-        """The value of onionmsg_tlv `async_payment`; WireError if a field has not the form of its record."""
+        """Return the value of onionmsg_tlv `async_payment`; WireError if a field has not the form of its record."""
         return bytes([self.kind]) + TlvStream.encode(self)
 
 
@@ -126,9 +125,9 @@ class _Message(TlvStream):
 class _SignedRequest(_Message):
     """A request from a payer, signed with its node's key as the last record.
 
-    To make one: build it with `signature=UNSIGNED`, have the node sign `signed_text`, then put the 65 bytes
+    To make one: build it with `signature=UNSIGNED`, let the node sign `signed_text`, then put the 65 bytes
     (`asyncpay.wire.signature.decode`) in with `dataclasses.replace`. To check one: `signature.recover` with
-    `signed_text` and `signature` gives the node id of whoever signed.
+    `signed_text` and `signature` returns the node id of the signer.
     """
 
     signature: Annotated[bytes, Record(_SIGNATURE_RECORD, sized(65))]
@@ -136,7 +135,7 @@ class _SignedRequest(_Message):
     def __post_init__(self) -> None:
         for number, _ in self.unknown_records:
             if number > _SIGNATURE_RECORD:
-                raise WireError(f"{type(self).__name__}: record {number} stands behind the signature, so unsigned")
+                raise WireError(f"{type(self).__name__}: record {number} is after the signature, so it is not signed")
 
     @property
     def digest(self) -> bytes:
@@ -144,7 +143,7 @@ class _SignedRequest(_Message):
         return sha256(tlv.encode(self.to_records(without=_SIGNATURE_RECORD))).digest()
 
     def signed_text(self, lsp_node_id: bytes) -> str:
-        """The ASCII text for the node's `signmessage`, bound to the LSP (33 bytes) that is asked."""
+        """Return the ASCII text for the node's `signmessage`, bound to the LSP (33 bytes) that is asked."""
         lsp = _NODE_ID.encode(lsp_node_id).hex()
         return f"async-payments:{self.kind.name.lower()}:{lsp}:{self.digest.hex()}"
 
@@ -156,7 +155,7 @@ class BlockRequest(_SignedRequest):
     unblock_hash: SHA256(pid), 32 bytes.
     courier: what the LSP sends towards the payee once all parts are held.
     payment_hashes: 1 to 4 of 32 bytes.
-    invoice: BOLT 11 text, so that the LSP can pay on the payer's behalf; only beside a single hash.
+    invoice: BOLT 11 text, so that the LSP can pay on the payer's behalf; only with a single hash.
     amount_msat: what the payee is to receive.
     release_by_height: the last block height at which the LSP may release.
     hold_until: Unix time in seconds after which the LSP fails the parts back.
@@ -174,7 +173,7 @@ class BlockRequest(_SignedRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockReply(_Message):
-    """LSP to payer: whether the block stands."""
+    """LSP to payer: whether it accepts the block."""
 
     kind: ClassVar = Kind.BLOCK_REPLY
     unblock_hash: Annotated[bytes, Record(0, _HASH)]
@@ -184,7 +183,7 @@ class BlockReply(_Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockUpdate(_Message):
-    """LSP to payer: what has become of the block; `parts` is the number of HTLCs it counts."""
+    """LSP to payer: the progress of the block. parts: the number of HTLCs that it counts."""
 
     kind: ClassVar = Kind.BLOCK_UPDATE
     unblock_hash: Annotated[bytes, Record(0, _HASH)]
@@ -226,7 +225,7 @@ class PaymentPending(_Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentRelease(_Message):
-    """Payee to payer through the payer's LSP: let the parts go."""
+    """Payee to payer through the payer's LSP: release the parts."""
 
     kind: ClassVar = Kind.PAYMENT_RELEASE
     pid: Annotated[bytes, Record(0, _PID)]
@@ -234,7 +233,7 @@ class PaymentRelease(_Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseReply(_Message):
-    """Payer's LSP, or payer, to payee: what the release did. unblock_hash: SHA256 of the release's pid."""
+    """Payer's LSP, or payer, to payee: the result of a release. unblock_hash: SHA256 of the release's pid."""
 
     kind: ClassVar = Kind.RELEASE_REPLY
     unblock_hash: Annotated[bytes, Record(0, _HASH)]
@@ -283,12 +282,12 @@ def decode(data: bytes) -> Message:
 
 
 def unblock_hash(pid: bytes) -> bytes:
-    """The name of a block, SHA256 of its pid; both are 32 bytes."""
+    """Return the name of a block, SHA256 of its pid; both are 32 bytes."""
     return sha256(pid).digest()
 
 
 def release_path_id(pid: bytes) -> bytes:
-    """The path_id (32 bytes) of a payer's own hop, last in a release path that leads through its LSP."""
+    """Return the path_id (32 bytes) of a payer's own hop, last in a release path that leads through its LSP."""
     return sha256(b"async-payments:path" + pid).digest()
 
 

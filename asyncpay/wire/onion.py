@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from asyncpay.wire import bigsize, blinding, ecdh
 from asyncpay.wire.blinding import BlindedPath, HopData
 from asyncpay.wire.errors import WireError
-from asyncpay.wire.records import Record, TlvStream, nested, up_to
+from asyncpay.wire.tlv import Record, TlvStream, nested, up_to
 
 SMALL_ROOM = 1300
 LARGE_ROOM = 32768
@@ -25,14 +25,14 @@ FIRST_CONTENT_TYPE = 64  # of these a message carries one at most; LND drops it 
 _POINT_BYTES = 33
 _HMAC_BYTES = 32
 _OVERHEAD = 1 + _POINT_BYTES + _HMAC_BYTES
-_MAX_PACKET_BYTES = 65535 - 2 - _POINT_BYTES - 2  # what fits message 513 beside type, path_key and length
+_MAX_PACKET_BYTES = 65535 - 2 - _POINT_BYTES - 2  # what fits into message 513 with type, path_key and length
 
 _OPAQUE = up_to(LARGE_ROOM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload(TlvStream):
-    """onionmsg_tlv: what an onion message carries to its end.
+    """onionmsg_tlv: the content of an onion message.
 
     Hops on the way get `encrypted_recipient_data` only; `build` sets it. async_payment: one message of
     `asyncpay.wire.messages`. The invoice fields are BOLT 12's, known but not taken apart.
@@ -48,7 +48,7 @@ class Payload(TlvStream):
 
 @dataclass(frozen=True, slots=True)
 class OnionMessage:
-    """What goes from one peer to the next: the path key (33 bytes) and the packet (1366 or 32834 bytes)."""
+    """An onion message between two peers: the path key (33 bytes) and the packet (1366 or 32834 bytes)."""
 
     path_key: bytes
     packet: bytes
@@ -56,7 +56,7 @@ class OnionMessage:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A peeled message that goes on: `message` to data.next_node_id, or else over data.short_channel_id."""
+    """A peeled message for another node: `message` to data.next_node_id, or else over data.short_channel_id."""
 
     data: HopData
     message: OnionMessage
@@ -64,7 +64,7 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """A peeled message that ends here: what the path's maker said (`data`) and what the sender says."""
+    """A peeled message for this node. data: from the path's maker. payload: from the sender."""
 
     data: HopData
     payload: Payload
@@ -79,9 +79,9 @@ def build(
 ) -> OnionMessage:
     """Wrap `payload` for the end of `path`; the result is for the path's introduction node.
 
-    session_key: 32 fresh random bytes, not those of the path. rooms: the sizes allowed, the first that
-    suffices is taken. WireError if none does, if a point of the path is none, or if the payload has more than
-    one field of type 64 or above.
+    session_key: 32 fresh random bytes, not those of the path. rooms: the sizes allowed; the first that suffices is
+    taken. WireError if none does, if a point of the path is not valid, or if the payload has more than one field of
+    type 64 or above.
     """
     payloads = [Payload(encrypted_recipient_data=hop.encrypted_recipient_data) for hop in path.hops]
     payloads[-1] = replace(payload, encrypted_recipient_data=path.hops[-1].encrypted_recipient_data)
@@ -113,7 +113,7 @@ def _wrap(points: Sequence[bytes], framed: Sequence[bytes], session_key: bytes, 
 
 
 def _filler(framed: Sequence[bytes], secrets: Sequence[bytes], room: int) -> bytes:
-    """What the hops' shifting leaves at the end of the last layer, so that its HMAC can foresee it."""
+    """Return the bytes that the hops' shifting leaves at the end of the last layer, for the HMAC to cover."""
     filler = b""
     for frame, secret in zip(framed, secrets, strict=False):
         start = room - len(filler)
@@ -144,7 +144,7 @@ def peel_steps(packet: bytes, path_key: bytes) -> ecdh.Steps[Forward | Final]:
 
 
 def peel(packet: bytes, path_key: bytes, oracle: ecdh.Oracle) -> Forward | Final:
-    """Take this node's layer off; oracle(point) = SHA256(compressed(node key * point)), called twice.
+    """Remove this node's layer; oracle(point) = SHA256(compressed(node key * point)), called twice.
 
     path_key: the point (33 bytes) that came with the packet. WireError if the message is not for this node,
     was changed, or must be ignored by BOLT 4.
@@ -153,7 +153,7 @@ def peel(packet: bytes, path_key: bytes, oracle: ecdh.Oracle) -> Forward | Final
 
 
 def _unwrap(layers: bytes, mac: bytes, secret: bytes) -> tuple[Payload, bytes, bytes]:
-    """This hop's payload, and the next hop's layers and HMAC."""
+    """Return this hop's payload, and the next hop's layers and HMAC."""
     if not hmac.compare_digest(_mac(secret, layers), mac):
         raise WireError("the onion's HMAC does not match: it is not for this node, or was changed on its way")
     plain = _crypt(ecdh.derive(b"rho", secret), layers + bytes(len(layers)))

@@ -1,8 +1,8 @@
-"""Node signatures over text, as LND's SignMessage and CLN's signmessage both make them: who said this?
+"""Node signatures over text, as LND's SignMessage and CLN's signmessage both make them.
 
 65 bytes, a header of 31 + recovery id and the compact ECDSA signature, written in zbase32, over the double
-SHA256 of "Lightning Signed Message:" and the text. The key is recovered from the signature: a text that
-was changed gives somebody else's key, so always compare the result with the node id that is expected.
+SHA256 of "Lightning Signed Message:" and the text. The key is recovered from the signature: a changed text
+gives another key, so always compare the result with the expected node id.
 """
 
 from base64 import b32decode, b32encode
@@ -25,14 +25,14 @@ _TO_BASE32 = bytes.maketrans(_ZBASE32, _BASE32)
 
 
 def encode(signature: bytes) -> str:
-    """The 104 characters of zbase32 for 65 bytes."""
+    """Return the 104 characters of zbase32 for 65 bytes."""
     if len(signature) != SIGNATURE_BYTES:
         raise WireError(f"a signature of {len(signature)} bytes; {SIGNATURE_BYTES} are expected")
     return b32encode(signature).translate(_TO_ZBASE32).decode()
 
 
 def decode(text: str) -> bytes:
-    """The 65 bytes of a zbase32 signature; WireError for any other length or alphabet."""
+    """Return the 65 bytes of a zbase32 signature; WireError for any other length or alphabet."""
     if len(text) != _TEXT_LENGTH or not set(text) <= set(_ZBASE32.decode()):
         raise WireError(
             f"a zbase32 signature has {_TEXT_LENGTH} characters of {_ZBASE32.decode()!r}, not {text!r:.120}"
@@ -41,12 +41,12 @@ def decode(text: str) -> bytes:
 
 
 def digest(text: str) -> bytes:
-    """The 32 bytes that a node signs for `text`."""
+    """Return the 32 bytes that a node signs for `text`."""
     return sha256(sha256(_PREFIX + text.encode()).digest()).digest()
 
 
 def recover(text: str, signature: bytes) -> bytes:
-    """The node id (33 bytes) whose key made these 65 bytes over `text`; WireError if no key can have."""
+    """Return the node id (33 bytes) whose key made these 65 bytes over `text`; WireError if no key can have."""
     if len(signature) != SIGNATURE_BYTES or not 0 <= signature[0] - _FIRST_HEADER <= 3:
         raise WireError(f"{len(signature)} bytes beginning with {signature[:1].hex()} are no node signature")
     compact = signature[1:] + bytes([signature[0] - _FIRST_HEADER])

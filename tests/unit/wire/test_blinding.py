@@ -142,9 +142,9 @@ class TestReplyPathBytes:
             (LSP_A.id + LSP_A.id + b"\2" + A.id + b"\0\0", "ends where 33"),
             (LSP_A.id + LSP_A.id + b"\1" + A.id + b"\0\1", "ends where 1 "),
             (LSP_A.id + LSP_A.id + b"\1" + A.id + b"\0\0\0", "1 bytes behind"),
-            (NO_POINT + LSP_A.id + b"\1" + A.id + b"\0\0", "not a point"),
-            (LSP_A.id + NO_POINT + b"\1" + A.id + b"\0\0", "not a point"),
-            (LSP_A.id + LSP_A.id + b"\1" + NO_POINT + b"\0\0", "not a point"),
+            (NO_POINT + LSP_A.id + b"\1" + A.id + b"\0\0", "not a valid secp256k1 point"),
+            (LSP_A.id + NO_POINT + b"\1" + A.id + b"\0\0", "not a valid secp256k1 point"),
+            (LSP_A.id + LSP_A.id + b"\1" + NO_POINT + b"\0\0", "not a valid secp256k1 point"),
         ],
     )
     def test_malformed(self, encoded: bytes, why: str) -> None:

@@ -125,7 +125,7 @@ class TestMalformed:
         [
             ({12: b""}, "record 12 is even"),
             ({14: b"x"}, "record 14 is even"),
-            ({11: b"x"}, "record 11 stands behind the signature"),
+            ({11: b"x"}, "record 11 is after the signature"),
             ({0: None}, "unblock_hash. is missing"),
             ({2: None}, "payment_hashes. is missing"),
             ({4: None}, "amount_msat. is missing"),
@@ -176,7 +176,7 @@ class TestMalformed:
             (b"\3" + tlv.encode({0: HASH, 2: b"\0", 4: b""}), "0 is no BlockState"),
             (b"\6" + tlv.encode({0: HASH, 2: b"\3"}), "3 is no ReleaseStatus"),
             (b"\4" + with_records(PAYMENT_PENDING, {1: LSP[1:]})[1:], "payer_lsp_node_id: 32 bytes"),
-            (b"\7" + tlv.encode({0: HASH, 10: SIGNATURE, 11: b""}), "behind the signature"),
+            (b"\7" + tlv.encode({0: HASH, 10: SIGNATURE, 11: b""}), "after the signature"),
         ],
     )
     def test_others(self, encoded: bytes, why: str) -> None:

@@ -237,7 +237,7 @@ def test_points_of_a_path_are_checked_before_sending() -> None:
         BlindedPath(A.id, no_point, (BlindedHop(A.id, b""),)),
         BlindedPath(A.id, A.id, (BlindedHop(no_point, b""),)),
     ):
-        with pytest.raises(WireError, match="not a point"):
+        with pytest.raises(WireError, match="not a valid secp256k1 point"):
             onion.build(path, Payload(), ONION_KEY)
 
 
