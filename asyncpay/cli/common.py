@@ -55,6 +55,12 @@ def attached_since(node: Status) -> str:
     return f"since {show_time(node['attached_at'])}" if node["attached"] and node["attached_at"] else "no"
 
 
+def error_name(error: Status) -> str:
+    """One of the status's last errors: what happened, and to what."""
+    details = [str(value) for name, value in error.items() if name not in ("time", "times", "what", "because")]
+    return " ".join([error["what"], *details])
+
+
 def show_time(unix_seconds: float) -> str:
     """The local time of day; with the date, if that is not today's."""
     at, today = time.localtime(unix_seconds), time.localtime()

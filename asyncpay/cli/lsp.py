@@ -107,7 +107,7 @@ def tables(status: common.Status) -> Iterator[Table]:
             "webhooks", ["client", "app", "url"], [[h["client"][:SHOWN_DIGITS], h["app_name"], h["url"]] for h in hooks]
         )
     if errors := status["last_errors"]:
-        rows = [[common.show_time(e["time"]), str(e["times"]), e["what"], e["because"]] for e in errors]
+        rows = [[common.show_time(e["time"]), str(e["times"]), common.error_name(e), e["because"]] for e in errors]
         yield _table("last errors", ["last at", "times", "what", "because"], rows)
 
 

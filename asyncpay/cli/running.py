@@ -12,8 +12,9 @@ import typer
 
 from asyncpay.cli.common import C, show_error
 from asyncpay.config import LspConfig, WalletConfig
+from asyncpay.log_events import LogEvent
 from asyncpay.service.common.control import SocketError
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.lsp import session as lsp_session
 from asyncpay.service.wallet import session as wallet_session
 from asyncpay.store import StoreError
@@ -29,17 +30,17 @@ def run_wallet(config: WalletConfig) -> None:
     _run(wallet_session.run, config)
 
 
-def _run(service: Callable[[C, Journal], Awaitable[None]], config: C) -> None:
+def _run(service: Callable[[C, EventLog], Awaitable[None]], config: C) -> None:
     """Exit code 2 if the component cannot run."""
     os.umask(0o077)  # what it writes holds secrets: pids and preimages
-    journal = Journal()
+    event_log = EventLog()
     try:
-        asyncio.run(_until_signalled(service(config, journal)))
+        asyncio.run(_until_signalled(service(config, event_log)))
     except* (StoreError, SocketError, ValueError) as problems:
         for problem in problems.exceptions:
             show_error(problem)
         raise typer.Exit(2) from None
-    journal.note("stopped")
+    event_log.write(LogEvent.STOPPED)
 
 
 async def _until_signalled(work: Awaitable[None]) -> None:

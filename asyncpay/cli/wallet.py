@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from asyncpay.amounts import AmountError, parse_msat, show_sat
 from asyncpay.cli import common
-from asyncpay.cli.common import attached_since, show_time
+from asyncpay.cli.common import attached_since, error_name, show_time
 from asyncpay.config import WalletConfig
 from asyncpay.lightning import MAX_INVOICE_EXPIRY_DAYS
 from asyncpay.service.common import control
@@ -55,7 +55,7 @@ def status(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
         common.out.print(f"payments {seen['unfinished_payments']} under way")
         for error in seen["last_errors"][-3:]:
             when = show_time(error["time"]) + (f" ({error['times']} times)" if error["times"] > 1 else "")
-            common.out.print(styled(f"{when} ", (error["what"], "red"), f": {error['because']}"))
+            common.out.print(styled(f"{when} ", (error_name(error), "red"), f": {error['because']}"))
     raise typer.Exit(0 if seen["healthy"] else 1)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from harness.inside.processes import STDERR, STDOUT, Process, Reaper
 
 FIRST_RESTART_SECONDS, MOST_RESTART_SECONDS = 0.2, 5.0
@@ -37,12 +37,12 @@ class AppSpec(BaseModel):
 class App:
     """One app. Calls of `start`, `stop` and `kill` must not overlap."""
 
-    def __init__(self, spec: AppSpec, reaper: Reaper, journal: Journal) -> None:
+    def __init__(self, spec: AppSpec, reaper: Reaper, event_log: EventLog) -> None:
         self.spec = spec
         self.stays_down = False
         """Somebody wants it down, so that waking the phone does not start it."""
         self._reaper = reaper
-        self._journal = journal
+        self._event_log = event_log
         self._process: Process | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._not_suspended = asyncio.Event()
@@ -69,7 +69,7 @@ class App:
             process.terminate()
         await asyncio.wait([process.exited], timeout=self.spec.stop_seconds)
         if process.running:
-            self._journal.error(f"{self.spec.name} is killed", f"it did not stop in {self.spec.stop_seconds:g} s")
+            self._event_log.error(f"{self.spec.name} is killed", f"it did not stop in {self.spec.stop_seconds:g} s")
             process.signal(signal.SIGKILL)
         await process.exited
 
@@ -130,12 +130,12 @@ class App:
                 self.spec.command, STDOUT if self.spec.output == "stdout" else STDERR
             )
             self._starts += 1
-            self._journal.note(f"{self.spec.name} started", pid=process.pid)
+            self._event_log.write(f"{self.spec.name} started", pid=process.pid)
             await asyncio.wait([process.exited])  # which leaves the future alone when this task is cancelled
             if clock() - began >= STEADY_SECONDS:
                 pause_seconds = FIRST_RESTART_SECONDS
             code = process.exited.result()
-            self._journal.error(f"{self.spec.name} ended", f"exit code {code}")
+            self._event_log.error(f"{self.spec.name} ended", f"exit code {code}")
             if code in self.spec.final_exits:
                 self._gave_up = True
                 return

@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from asyncpay.service.common import control
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from harness.inside.app import App
 from harness.inside.phone_config import CONFIG_VARIABLE, Config, State
 from harness.inside.processes import Reaper
@@ -42,10 +42,10 @@ class RefusedError(Exception):
 class Phone:
     """The apps, and what was decided about them. One thing is done at a time."""
 
-    def __init__(self, apps: list[App], journal: Journal) -> None:
+    def __init__(self, apps: list[App], event_log: EventLog) -> None:
         self.state = State.ASLEEP
         self._apps = {app.spec.name: app for app in apps}
-        self._journal = journal
+        self._event_log = event_log
         self._turn = asyncio.Lock()
 
     def status(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Phone:
         """Take a push: it wakes a sleeping phone."""
         async with self._turn:
             self._wake()
-            self._journal.note("push", method=method)
+            self._event_log.write("push", method=method)
 
     async def change_app(self, name: str, verb: str) -> None:
         """Do one of stop, kill, start, crash to one app. RefusedError if it cannot be."""
@@ -115,7 +115,7 @@ class Phone:
                 case "start" if self.state is State.AWAKE:
                     app.start()
             app.stays_down = verb in ("stop", "kill") or (app.stays_down and verb == "crash")
-            self._journal.note(f"{verb} {name}")
+            self._event_log.write(f"{verb} {name}")
 
     async def answer(self, name: str, verb: str) -> Any:
         """What a running app says to a question without arguments. RefusedError if it does not."""
@@ -132,10 +132,10 @@ class Phone:
     def _now(self, state: State) -> None:
         if self.state is not state:
             self.state = state
-            self._journal.note(state.value)
+            self._event_log.write(state.value)
 
 
-def web(config: Config, journal: Journal) -> Starlette:
+def web(config: Config, event_log: EventLog) -> Starlette:
     """The phone as a web application; its apps live as long as it does."""
     phone: Phone
 
@@ -143,7 +143,7 @@ def web(config: Config, journal: Journal) -> Starlette:
     async def life(_: Starlette) -> AsyncIterator[None]:
         nonlocal phone
         reaper = Reaper()
-        phone = Phone([App(spec, reaper, journal) for spec in config.apps], journal)
+        phone = Phone([App(spec, reaper, event_log) for spec in config.apps], event_log)
         await phone.wake()
         yield
         await phone.sleep()
@@ -192,7 +192,7 @@ def main() -> None:
     config = Config.model_validate_json(Path(os.environ[CONFIG_VARIABLE]).read_text(encoding="utf-8"))
     everywhere = "0.0.0.0"  # noqa: S104 - of its container
     uvicorn.run(
-        web(config, Journal()), host=everywhere, port=config.port, log_level="warning", timeout_graceful_shutdown=1
+        web(config, EventLog()), host=everywhere, port=config.port, log_level="warning", timeout_graceful_shutdown=1
     )
 
 

@@ -29,7 +29,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from asyncpay.lsps.notifications import Receiver, RefusedNotificationError
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from harness.inside.push_records import CONFIG_VARIABLE, Behaviour, Config, Push, Records, Subscription
 
 MAX_BODY_BYTES = 4_096
@@ -44,10 +44,10 @@ PHONE_SECONDS = 5
 class Gateway:
     """Subscriptions, pushes, and their delivery: one after the other and in order for each phone."""
 
-    def __init__(self, config: Config, journal: Journal) -> None:
+    def __init__(self, config: Config, event_log: EventLog) -> None:
         self.behaviour = Behaviour.NORMALLY
         self._config = config
-        self._journal = journal
+        self._event_log = event_log
         self._file = Path(config.state)
         self.records = Records.model_validate_json(self._file.read_text()) if self._file.exists() else Records()
         self._receivers: dict[str, Receiver] = {}
@@ -67,7 +67,7 @@ class Gateway:
         subscription = Subscription(token=secrets.token_urlsafe(24), phone=phone, lsp=lsp)
         self.records.subscriptions[subscription.token] = subscription
         self._save()
-        self._journal.note("subscribed", phone=phone, lsp=lsp)
+        self._event_log.write("subscribed", phone=phone, lsp=lsp)
         return subscription
 
     def knows(self, phone: str) -> bool:
@@ -87,7 +87,7 @@ class Gateway:
         )
         self.records.pushes = [*self.records.pushes, push][-MAX_PUSHES:]
         self._save()
-        self._journal.note("refused" if refused else "taken", phone=push.phone, method=push.method, because=refused)
+        self._event_log.write("refused" if refused else "taken", phone=push.phone, method=push.method, because=refused)
         self._news[push.phone].set()
         return push
 
@@ -131,7 +131,7 @@ class Gateway:
             return False
         push.delivered = time.time()
         self._save()
-        self._journal.note("delivered", phone=push.phone, method=push.method, attempts=push.attempts)
+        self._event_log.write("delivered", phone=push.phone, method=push.method, attempts=push.attempts)
         return True
 
     def _save(self) -> None:
@@ -205,7 +205,7 @@ def main() -> None:
     config = Config.model_validate_json(Path(os.environ[CONFIG_VARIABLE]).read_text(encoding="utf-8"))
     everywhere = "0.0.0.0"  # noqa: S104 - of its container
     uvicorn.run(
-        Web(Gateway(config, Journal())).application,
+        Web(Gateway(config, EventLog())).application,
         host=everywhere,
         port=config.port,
         ssl_certfile=config.certificate,

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import TextIO
 
+from asyncpay.log_events import LogEvent
 from asyncpay.rate_limit import RateLimit
 
 LAST_ERRORS = 20
@@ -55,9 +56,10 @@ class _Output:
         return True
 
 
-class Journal:
+class EventLog:
     """Writes events as JSON lines and remembers the last errors for the status.
 
+    Names are those of asyncpay.log_events; other programs that use this class have their own.
     stream: standard output if None, which may be closed.
     """
 
@@ -69,19 +71,38 @@ class Journal:
         self._left_out: Counter[str] = Counter()
         self.errors: deque[dict[str, object]] = deque(maxlen=LAST_ERRORS)
 
-    def note(self, what: str, **details: object) -> None:
+    def write(self, event: str, /, **details: object) -> None:
         """Write one line: the time (Unix seconds), what happened, and details; bytes as hex, None left out."""
         line = {name: _plain(value) for name, value in details.items() if value is not None}
-        if self._lost and self._write({"what": "log lines lost", "lines": self._lost}):
+        if self._lost and self._write({"what": LogEvent.LINES_LOST, "lines": self._lost}):
             self._lost = 0
-        self._lost += not self._write({"what": what} | line)
+        self._lost += not self._write({"what": event} | line)
 
-    def note_often(self, what: str, **details: object) -> None:
+    def write_often(self, event: str, /, **details: object) -> None:
         """Write a line that strangers can cause at will: of too many of a kind only how many were left out."""
-        if self._often.seconds_to_wait(what):
-            self._left_out[what] += 1
+        if self._often.seconds_to_wait(event):
+            self._left_out[event] += 1
         else:
-            self.note(what, **details, left_out=self._left_out.pop(what, None))
+            self.write(event, **details, left_out=self._left_out.pop(event, None))
+
+    def error(self, event: str, because: object, /, **details: object) -> None:
+        """Write a line about something that went wrong, and keep it for the status: what repeats itself once, with the
+        time of the last one and how often it has happened.
+        """
+        error = {"what": str(event), "because": str(because)} | {name: _plain(each) for name, each in details.items()}
+        earlier = next((each for each in self.errors if error.items() <= each.items()), None)
+        times = 1
+        if earlier is not None:
+            self.errors.remove(earlier)
+            times += int(str(earlier["times"]))
+        self.errors.append({"time": round(time.time(), 3), **error, "times": times})
+        self.write(event, error=str(because), **details)
+
+    def unexpected(self, during: str, error: BaseException) -> None:
+        """Write a line about an error that only a fault in this program explains, with the place where it arose."""
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+        self.error(LogEvent.UNEXPECTED_ERROR, f"{error!r}{place}", during=during)
 
     def _write(self, line: dict[str, object]) -> bool:
         text = json.dumps({"time": round(time.time(), 3)} | line) + "\n"
@@ -93,25 +114,6 @@ class Journal:
             return self._output is not None and self._output.write(text)
         except (OSError, ValueError):  # ValueError: the stream is closed
             return False
-
-    def error(self, what: str, because: object) -> None:
-        """Write a line about something that went wrong, and keep it for the status: what repeats itself once, with the
-        time of the last one and how often it has happened.
-        """
-        error = {"what": what, "because": str(because)}
-        earlier = next((each for each in self.errors if error.items() <= each.items()), None)
-        times = 1
-        if earlier is not None:
-            self.errors.remove(earlier)
-            times += int(str(earlier["times"]))
-        self.errors.append({"time": round(time.time(), 3), **error, "times": times})
-        self.note(what, error=str(because))
-
-    def unexpected(self, what: str, error: BaseException) -> None:
-        """Write a line about an error that only a fault in this program explains, with the place where it arose."""
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-        self.error(f"{what}: unexpected error", f"{error!r}{place}")
 
 
 def _standard_output() -> _Output | None:
@@ -135,7 +137,7 @@ def _plain(value: object) -> object:
 
 
 async def guarded(
-    journal: Journal, what: str, work: Callable[[], Awaitable[None]], failed: Callable[[], None] = lambda: None
+    event_log: EventLog, what: str, work: Callable[[], Awaitable[None]], failed: Callable[[], None] = lambda: None
 ) -> None:
     """Do the work on one message or effect. Write an error of it to the log, call `failed`, and go on.
 
@@ -145,5 +147,5 @@ async def guarded(
     try:
         await work()
     except Exception as error:
-        journal.unexpected(what, error)
+        event_log.unexpected(what, error)
         failed()

@@ -12,7 +12,8 @@ import os
 import time
 from pathlib import Path
 
-from asyncpay.service.common.event_log import Journal
+from asyncpay.log_events import LogEvent
+from asyncpay.service.common.event_log import EventLog
 
 EXIT_CODE = 137
 """As of a process that was killed with SIGKILL, which the first process of a container cannot do to itself."""
@@ -22,7 +23,7 @@ _LOOK_SECONDS = 0.02
 class CrashPoint:
     """What the file beside this store asks for; mostly nothing."""
 
-    def __init__(self, store: Path, journal: Journal) -> None:
+    def __init__(self, store: Path, event_log: EventLog) -> None:
         self._effect, self._effects_left, self._freezes = "", 0, False
         self._frozen = store.with_name(store.name + ".frozen")
         file = store.with_name(store.name + ".crash-before")
@@ -30,8 +31,8 @@ class CrashPoint:
             name, number, *how = file.read_text().split()
             file.unlink()
             self._effect, self._effects_left, self._freezes = name, int(number), how == ["freeze"]
-            what = "will stand still on purpose" if self._freezes else "will crash on purpose"
-            journal.note(what, before=name, number=self._effects_left)
+            event = LogEvent.WILL_FREEZE if self._freezes else LogEvent.WILL_CRASH
+            event_log.write(event, before=name, number=self._effects_left)
 
     def before(self, effect: object) -> None:
         """Die, without a chance to tidy up, or stand still, if this is the effect."""

@@ -17,8 +17,9 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from asyncpay.engine.core import ClockRead, Engine, Tick
 from asyncpay.engine.driver import Commit, EngineError, Perform, drive
+from asyncpay.log_events import LogEvent
 from asyncpay.service.common.clock import READ_SECONDS, SteadyClock
-from asyncpay.service.common.event_log import Journal, guarded
+from asyncpay.service.common.event_log import EventLog, guarded
 from asyncpay.service.common.failpoints import CrashPoint
 from asyncpay.store import UnstorableError
 
@@ -76,7 +77,7 @@ class Loop(Generic[E]):
         commit: Callable[[Iterable[Any]], None],
         perform: Callable[[Any], Awaitable[None]],
         crash_point: CrashPoint,
-        journal: Journal,
+        event_log: EventLog,
         refused: RefusedEvents,
         refuse: Callable[[Any], Awaitable[None]],
     ) -> None:
@@ -86,7 +87,7 @@ class Loop(Generic[E]):
         self._commit = commit
         self._perform = perform
         self._crash_point = crash_point
-        self._journal = journal
+        self._event_log = event_log
         self.clock = SteadyClock(engine.stored_time)
         self._events: asyncio.Queue[tuple[E, asyncio.Future[None] | None]] = asyncio.Queue()
         self._has_room = asyncio.Event()
@@ -127,7 +128,7 @@ class Loop(Generic[E]):
                             await self._perform(effect)
             except EngineError as error:
                 cause = error.__cause__ or error
-                self._journal.unexpected(type(error.event).__name__, cause)
+                self._event_log.unexpected(type(error.event).__name__, cause)
                 raise self._failure(error.event, cause) from error
 
     async def _store(self, commit: Commit[Any, Any]) -> None:
@@ -156,7 +157,7 @@ class Loop(Generic[E]):
             return False
         if stored is not None and not stored.done():
             stored.set_exception(NotStoredError("this cannot be stored"))
-        await guarded(self._journal, f"refusal of {type(event).__name__}", lambda: self._refuse(event))
+        await guarded(self._event_log, f"refusal of {type(event).__name__}", lambda: self._refuse(event))
         return True
 
     async def _next_events(self) -> list[tuple[E | Tick | ClockRead, asyncio.Future[None] | None]]:
@@ -174,8 +175,8 @@ class Loop(Generic[E]):
         if self._events.qsize() < MAX_WAITING_EVENTS:
             self._has_room.set()
         if (read := self.clock.read()) is not None:
-            what = "is in doubt" if self.clock.in_doubt else "is believed"
-            self._journal.note(f"the system's clock {what}", **_offsets(read))
+            event = LogEvent.CLOCK_IN_DOUBT if self.clock.in_doubt else LogEvent.CLOCK_BELIEVED
+            self._event_log.write(event, **_offsets(read))
             events.insert(0, (read, None))
         return events
 

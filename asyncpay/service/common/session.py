@@ -10,11 +10,12 @@ from typing import TypeVar
 import tenacity
 
 from asyncpay.config import ClnConfig, LndConfig, NodeConfig
+from asyncpay.log_events import LogEvent
 from asyncpay.node_events import NodeEvent
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
 from asyncpay.nodes.cln import ClnNode
 from asyncpay.nodes.lnd import LndNode
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.loop import EngineFailedError
 from asyncpay.store import StoreError
 
@@ -56,7 +57,7 @@ async def follow_node(
     take: Callable[[NodeEvent], None],
     away: Callable[[], None],
     room: Callable[[], Awaitable[None]],
-    journal: Journal,
+    event_log: EventLog,
 ) -> None:
     """Attach to the node, hand on what it reports, say when it is away, and attach again, until cancelled.
 
@@ -71,34 +72,34 @@ async def follow_node(
             try:
                 async for event in node.events():
                     attempt.retry_state.attempt_number = 1
-                    _take(take, event, journal)
+                    _take(take, event, event_log)
                     await room()
                 raise NodeUnreachableError("its events ended without a reason")
             except NodeUnreachableError as error:
-                journal.error("the node is away", error)
+                event_log.error(LogEvent.NODE_AWAY, error)
                 away()
                 raise
             except Exception as error:
-                journal.unexpected("the node's events", error)
+                event_log.unexpected("the node's events", error)
                 away()
                 raise
 
 
-def _take(take: Callable[[NodeEvent], None], event: NodeEvent, journal: Journal) -> None:
+def _take(take: Callable[[NodeEvent], None], event: NodeEvent, event_log: EventLog) -> None:
     try:
         take(event)
     except Exception as error:
-        journal.unexpected(f"{type(event).__name__} of the node", error)
+        event_log.unexpected(f"{type(event).__name__} of the node", error)
 
 
-async def run_forever(session: Callable[[C, Journal], Awaitable[None]], config: C, journal: Journal) -> None:
+async def run_forever(session: Callable[[C, EventLog], Awaitable[None]], config: C, event_log: EventLog) -> None:
     """Run sessions, each of which begins from what the store has, until cancelled."""
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(_is_passing),
         wait=tenacity.wait_exponential(FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS),
-        before_sleep=lambda state: journal.error("beginning again from the store", _reasons(state.outcome.exception())),  # type: ignore[union-attr,arg-type]
+        before_sleep=lambda state: event_log.error(LogEvent.BEGINNING_AGAIN, _reasons(state.outcome.exception())),  # type: ignore[union-attr,arg-type]
     )
-    await retrying(session, config, journal)
+    await retrying(session, config, event_log)
 
 
 def _reasons(error: BaseException) -> str:

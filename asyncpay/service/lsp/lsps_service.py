@@ -13,6 +13,7 @@ from asyncpay.engine.lsp.policy import describe
 from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import NodeId
+from asyncpay.log_events import LogEvent
 from asyncpay.lsps.jsonrpc import CLIENT_REJECTED, INTERNAL_ERROR, MESSAGE_TYPE, RpcError, refusal
 from asyncpay.lsps.lsps5 import Client
 from asyncpay.lsps.notifications import WEBHOOK_REGISTERED, Notification
@@ -22,7 +23,7 @@ from asyncpay.lsps.webhooks import Poster
 from asyncpay.node_events import CustomMessage
 from asyncpay.nodes.base import Node, NodeError
 from asyncpay.rate_limit import RateLimit
-from asyncpay.service.common.event_log import Journal, guarded
+from asyncpay.service.common.event_log import EventLog, guarded
 from asyncpay.service.common.loop import NotStoredError
 
 MAX_WAITING = 20
@@ -50,12 +51,12 @@ class Lsps:
         config: LspConfig,
         node: Node,
         lsp: Lsp,
-        journal: Journal,
+        event_log: EventLog,
         stored: Callable[[LspEvent], Awaitable[None]],
     ) -> None:
         self._node = node
         self._state = lsp.state
-        self._journal = journal
+        self._event_log = event_log
         self._stored = stored
         self._poster = Poster(config.webhooks.ca_file, config.webhooks.allowed_networks)
         self._notifier = Notifier(self._poster, node.sign)
@@ -93,7 +94,7 @@ class Lsps:
             self._drop(message, error)
 
     def _drop(self, message: CustomMessage, error: TooManyError) -> None:
-        self._journal.note_often("LSPS0 request dropped", client=message.peer, because=error)
+        self._event_log.write_often(LogEvent.LSPS0_REQUEST_DROPPED, client=message.peer, because=error)
 
     async def answer_requests(self) -> None:
         """Answer requests until cancelled. Those of different peers go side by side, so that a peer that does not read
@@ -102,7 +103,9 @@ class Lsps:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 message, slot = await self._requests.get()
-                tasks.create_task(guarded(self._journal, "LSPS0 request", partial(self._in_turn, message, slot, tasks)))
+                tasks.create_task(
+                    guarded(self._event_log, "LSPS0 request", partial(self._in_turn, message, slot, tasks))
+                )
 
     async def _in_turn(self, message: CustomMessage, slot: Slot, posts: asyncio.TaskGroup) -> None:
         try:
@@ -124,7 +127,9 @@ class Lsps:
             await self._send(message.peer, refusal(handled.request_id, error))
             return
         if handled.event is not None:
-            self._journal.note(type(handled.event).__name__, client=message.peer, app_name=handled.event.app_name)
+            self._event_log.write(
+                LogEvent(type(handled.event).__name__), client=message.peer, app_name=handled.event.app_name
+            )
             try:
                 await self._stored(handled.event)
             except NotStoredError as error:
@@ -136,14 +141,14 @@ class Lsps:
                 w for w in self._state.tables.webhooks_of(message.peer) if w.app_name == handled.event.app_name
             ]
             post = partial(self._post_to, registered, Notification.of(WEBHOOK_REGISTERED))
-            posts.create_task(guarded(self._journal, "webhook_registered", post))
+            posts.create_task(guarded(self._event_log, "webhook_registered", post))
         await self._send(message.peer, handled.payload)
 
     async def _send(self, client: NodeId, payload: bytes) -> None:
         try:
             await self._node.send_custom(client, MESSAGE_TYPE, payload)
         except NodeError as error:
-            self._journal.note_often("LSPS0 answer not sent", client=client, because=error)
+            self._event_log.write_often(LogEvent.LSPS0_ANSWER_NOT_SENT, client=client, because=error)
 
     async def _post_to(self, webhooks: Iterable[Webhook], notification: Notification) -> None:
         await self._post(webhooks, notification)
@@ -157,9 +162,10 @@ class Lsps:
         try:
             posts = await self._notifier.notify(webhooks, notification)
         except NodeError as error:
-            self._journal.error("a notification could not be signed", error)
+            self._event_log.error(LogEvent.NOTIFICATION_NOT_SIGNED, error)
             return False
         for webhook, post in zip(webhooks, posts, strict=True):
             if post.failure is not None:
-                self._journal.error(f"{webhook.url}: {post.failure.value}", post.detail)
+                because = f"{post.failure.value}: {post.detail}" if post.detail else post.failure.value
+                self._event_log.error(LogEvent.WEBHOOK_NOT_CALLED, because, url=webhook.url)
         return any(post.delivered for post in posts)

@@ -12,6 +12,7 @@ from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.fair_semaphore import FairSemaphore, TooManyError
 from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus, Verdict
+from asyncpay.log_events import LogEvent
 from asyncpay.node_events import OnionInTransit
 from asyncpay.nodes.base import (
     MAX_LOOKUPS,
@@ -23,7 +24,7 @@ from asyncpay.nodes.base import (
     PeerNotConnectedError,
 )
 from asyncpay.service.common import onions
-from asyncpay.service.common.event_log import Journal, guarded
+from asyncpay.service.common.event_log import EventLog, guarded
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockUpdate
 
@@ -51,7 +52,7 @@ class Performer:
     def __init__(
         self,
         node: Node,
-        journal: Journal,
+        event_log: EventLog,
         bell: Bell,
         webhooks_of: Callable[[NodeId], list[Webhook]],
         report: Callable[[LspEvent], None],
@@ -59,7 +60,7 @@ class Performer:
     ) -> None:
         self.node_id: NodeId = b""  # known once the node is attached
         self._node = node
-        self._journal = journal
+        self._event_log = event_log
         self._bell = bell
         self._webhooks_of = webhooks_of
         self._report = report
@@ -71,10 +72,10 @@ class Performer:
         """Answers are given before this returns, so that they follow each other closely; all else on the side."""
         match effect:
             case do.Answer():
-                await guarded(self._journal, f"answer to {effect.key}", lambda: self._answer(effect))
+                await guarded(self._event_log, f"answer to {effect.key}", lambda: self._answer(effect))
             case do.Log():
-                note = self._journal.note_often if effect.block is None else self._journal.note
-                note(
+                write = self._event_log.write_often if effect.block is None else self._event_log.write
+                write(
                     effect.what,
                     block=effect.block,
                     payment_hashes=effect.payment_hashes or None,
@@ -90,7 +91,7 @@ class Performer:
             self._too_many(effect, error)
             return
         work, failed = partial(self._on_the_side, effect, slot), partial(self._report_failure, effect)
-        self._tasks.create_task(guarded(self._journal, type(effect).__name__, work, failed))
+        self._tasks.create_task(guarded(self._event_log, type(effect).__name__, work, failed))
 
     def _slot(self, effect: do.Effect) -> AbstractAsyncContextManager[object]:
         """A client's messages, and its replies, wait for each other and for nobody else's. Strangers are one party."""
@@ -102,7 +103,7 @@ class Performer:
         return nullcontext()
 
     def _too_many(self, effect: do.Effect, error: TooManyError) -> None:
-        self._journal.note_often(f"{type(effect).__name__} dropped", because=error)
+        self._event_log.write_often(LogEvent.EFFECT_DROPPED, effect=type(effect).__name__, because=error)
         self._report_failure(effect)
 
     async def _on_the_side(self, effect: do.Effect, slot: AbstractAsyncContextManager[object]) -> None:
@@ -112,7 +113,7 @@ class Performer:
         except TooManyError as error:
             self._too_many(effect, error)
         except (NodeError, WireError) as error:  # WireError: a reply path too long for any onion, for one
-            self._journal.error(f"{type(effect).__name__} did not succeed", error)
+            self._event_log.error(LogEvent.EFFECT_FAILED, error, effect=type(effect).__name__)
             self._report_failure(effect)
 
     def _report_failure(self, effect: do.Effect) -> None:
@@ -154,28 +155,29 @@ class Performer:
         raise TypeError(f"no way to perform {effect}")
 
     async def _answer(self, effect: do.Answer) -> None:
-        self._journal.note(f"answer {effect.verdict.value}", htlc=effect.key)
+        self._event_log.write(LogEvent(f"answer {effect.verdict.value}"), htlc=effect.key)
         preimage = effect.preimage if effect.verdict is Verdict.SETTLE else None
         try:
             await self._node.answer(effect.key, effect.verdict, preimage)
         except NodeError as error:
-            self._journal.error(f"answer to {effect.key} did not reach the node", error)
+            self._event_log.error(LogEvent.ANSWER_NOT_DELIVERED, error, htlc=effect.key)
             self._report(on.AnswerUndelivered(effect.key))
 
     async def _send_to_client(self, effect: do.SendToClient) -> None:
-        self._journal.note(f"send {type(effect.message).__name__}", to=effect.client, block=effect.message.unblock_hash)
+        event = LogEvent(f"send {type(effect.message).__name__}")
+        self._event_log.write(event, to=effect.client, block=effect.message.unblock_hash)
         try:
             await onions.send_to_peer(self._node, effect.client, effect.message)
         except NodeUnreachableError:
             raise
         except NodeError as error:
-            self._journal.note_often("not sent", because=error)
+            self._event_log.write_often(LogEvent.NOT_SENT, because=error)
             return
         if isinstance(effect.message, BlockUpdate):
             self._report(on.UpdateSent(effect.message.unblock_hash, effect.message.state))
 
     async def _send_along(self, effect: do.SendAlong) -> None:
-        self._journal.note_often("send ReleaseReply", status=effect.message.status.name)
+        self._event_log.write_often(LogEvent.SEND_RELEASE_REPLY, status=effect.message.status.name)
         max_lookups = MAX_STRANGERS_LOOKUPS if effect.client is None else MAX_LOOKUPS
         await onions.send_along(self._node, self.node_id, effect.path, effect.message, max_lookups=max_lookups)
 
@@ -186,25 +188,28 @@ class Performer:
         except PeerNotConnectedError:
             delivery = on.Delivery.NOT_CONNECTED
         except OnionUnreadableError as error:
-            self._journal.error("a stored message cannot be delivered", error)
+            self._event_log.error(LogEvent.MESSAGE_IMPOSSIBLE, error)
             delivery = on.Delivery.IMPOSSIBLE
-        self._journal.note(f"stored message: {delivery.value}", to=effect.client, message=effect.message_id)
+        self._event_log.write(
+            LogEvent(f"stored message: {delivery.value}"), to=effect.client, message=effect.message_id
+        )
         self._report(on.DeliveryReported(effect.client, effect.message_id, delivery))
 
     async def _relay(self, effect: do.Relay) -> None:
         try:
             await self._node.forward_onion(effect.message)
-            self._journal.note("courier sent", client=effect.client)
+            self._event_log.write(LogEvent.COURIER_SENT, client=effect.client)
         except PeerNotConnectedError as error:
             self._report(
                 OnionInTransit(source=effect.client, message=effect.message, next_node_id=error.peer, undelivered=True)
             )
         except OnionUnreadableError as error:
-            self._journal.error("a courier cannot be read", error)
+            self._event_log.error(LogEvent.COURIER_UNREADABLE, error)
 
     async def _notify(self, effect: do.Notify) -> None:
         delivered = await self._bell.ring(self._webhooks_of(effect.client), effect.method, effect.timeout)
-        self._journal.note(f"notify {effect.method.value}", client=effect.client, delivered=str(delivered).lower())
+        event = LogEvent(f"notify {effect.method.value}")
+        self._event_log.write(event, client=effect.client, delivered=str(delivered).lower())
         self._report(on.NotificationReported(effect.client, effect.method, delivered))
 
     async def _query_terms(self, effect: do.QueryTerms) -> None:
@@ -213,7 +218,8 @@ class Performer:
         self._report(on.TermsReported(effect.block, tuple(channels), known.status))
 
     async def _pay_on_behalf(self, effect: do.PayOnBehalf) -> None:
-        self._journal.note("pay on behalf", payment_hashes=[effect.payment_hash], fee_limit_msat=effect.fee_limit_msat)
+        hashes = [effect.payment_hash]
+        self._event_log.write(LogEvent.PAY_ON_BEHALF, payment_hashes=hashes, fee_limit_msat=effect.fee_limit_msat)
         try:
             invoice = await self._node.decode_invoice(effect.invoice)
         except NodeUnreachableError:
@@ -232,18 +238,18 @@ class Performer:
             timeout_seconds=effect.timeout_seconds,
         )
         result = await self._node.pay(payment)
-        self._journal.note(f"payment on behalf {result.status.value}", payment_hashes=[effect.payment_hash])
+        self._event_log.write(LogEvent(f"payment on behalf {result.status.value}"), payment_hashes=hashes)
         self._report(on.PaymentReported(effect.payment_hash, result, of_order=True))
 
     async def _track(self, effect: do.TrackPayment) -> None:
         result = await self._node.track_payment(effect.payment_hash)
-        self._journal.note(f"tracked payment {result.status.value}", payment_hashes=[effect.payment_hash])
+        self._event_log.write(LogEvent(f"tracked payment {result.status.value}"), payment_hashes=[effect.payment_hash])
         self._report(on.PaymentReported(effect.payment_hash, result))
 
     async def _force_close(self, effect: do.ForceClose) -> None:
-        self._journal.note("force-close begins", channel=effect.channel_id)
+        self._event_log.write(LogEvent.FORCE_CLOSE_BEGINS, channel=effect.channel_id)
         await self._node.force_close(effect.channel_id)
-        self._journal.note("force-close broadcast", channel=effect.channel_id)
+        self._event_log.write(LogEvent.FORCE_CLOSE_BROADCAST, channel=effect.channel_id)
         self._report(on.ForceCloseReported(effect.channel_id))
 
     async def _take_census(self, effect: do.TakeCensus) -> None:

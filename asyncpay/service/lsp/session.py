@@ -13,6 +13,7 @@ from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import Verdict
+from asyncpay.log_events import LogEvent
 from asyncpay.node_events import (
     Attached,
     CustomMessage,
@@ -24,7 +25,7 @@ from asyncpay.node_events import (
 )
 from asyncpay.nodes.base import Node, NodeError
 from asyncpay.service.common import control, onions
-from asyncpay.service.common.event_log import Journal, guarded
+from asyncpay.service.common.event_log import EventLog, guarded
 from asyncpay.service.common.failpoints import CrashPoint
 from asyncpay.service.common.loop import Loop, RefusedEvents
 from asyncpay.service.common.session import follow_node, open_node, run_forever
@@ -40,10 +41,10 @@ MAX_WAITING_INVOICES = 20
 """Requests of one client with an invoice that the node is still to read."""
 
 
-async def run(config: LspConfig, journal: Journal) -> None:
+async def run(config: LspConfig, event_log: EventLog) -> None:
     """Run until cancelled. StoreError if the store cannot be used from the start, ValueError for bad limits."""
     LspStore(config.store.path).close()  # a file that cannot be used is the operator's to mend, before anything runs
-    journal.note("started", store=config.store.path, node=str(config.node))
+    event_log.write(LogEvent.STARTED, store=config.store.path, node=str(config.node))
     refused = RefusedEvents(
         HtlcOffered,
         OnionInTransit,
@@ -54,36 +55,38 @@ async def run(config: LspConfig, journal: Journal) -> None:
         on.WebhookSet,
         on.WebhookRemoved,
     )
-    await run_forever(partial(_session, refused), config, journal)
+    await run_forever(partial(_session, refused), config, event_log)
 
 
-async def _session(refused: RefusedEvents, config: LspConfig, journal: Journal) -> None:
+async def _session(refused: RefusedEvents, config: LspConfig, event_log: EventLog) -> None:
     """One life of the engine: from what the store has until something cannot be stored."""
     async with open_node(config.node) as node:
         with LspStore(config.store.path) as store:
             lsp = Lsp(config.policy, node.capabilities, store.load())
-            await _Session(config, journal, node, store, lsp, refused).run()
+            await _Session(config, event_log, node, store, lsp, refused).run()
 
 
 class _Session:
     def __init__(
         self,
         config: LspConfig,
-        journal: Journal,
+        event_log: EventLog,
         node: Node,
         store: LspStore,
         lsp: Lsp,
         refused: RefusedEvents,
     ) -> None:
         self._config = config
-        self._journal = journal
+        self._event_log = event_log
         self._node = node
         self._lsp = lsp
         self._attached_at: float | None = None
-        crash_point = CrashPoint(config.store.path, journal)
-        self._loop: Loop[LspEvent] = Loop(lsp, store.commit, self._perform, crash_point, journal, refused, self._refuse)
+        crash_point = CrashPoint(config.store.path, event_log)
+        self._loop: Loop[LspEvent] = Loop(
+            lsp, store.commit, self._perform, crash_point, event_log, refused, self._refuse
+        )
         self._invoices = FairSemaphore(each=1, waiting=MAX_WAITING_INVOICES)
-        self._lsps = Lsps(config, node, lsp, journal, self._loop.stored)
+        self._lsps = Lsps(config, node, lsp, event_log, self._loop.stored)
 
     async def run(self) -> None:
         desk = control.serving(self._config.store.socket, {"status": self._status}, "LSP")
@@ -91,25 +94,25 @@ class _Session:
             self._tasks = tasks
             self._performer = Performer(
                 self._node,
-                self._journal,
+                self._event_log,
                 self._lsps,
                 self._lsp.state.tables.webhooks_of,
                 self._loop.enqueue,
                 tasks,
             )
-            tasks.create_task(follow_node(self._node, self._take, self._away, self._loop.room, self._journal))
+            tasks.create_task(follow_node(self._node, self._take, self._away, self._loop.room, self._event_log))
             tasks.create_task(self._loop.run())
             tasks.create_task(self._lsps.answer_requests())
 
     async def _status(self, *_: object) -> Status:
-        return status.snapshot(self._lsp, self._journal, self._loop.clock.now(), self._attached_at)
+        return status.snapshot(self._lsp, self._event_log, self._loop.clock.now(), self._attached_at)
 
     async def _perform(self, effect: Effect) -> None:
         await self._performer.perform(effect)
 
     async def _refuse(self, event: LspEvent) -> None:
         """What the engine could not take in is refused: nothing that was ever forwarded is failed."""
-        self._journal.note_often("refused", event=type(event).__name__)
+        self._event_log.write_often(LogEvent.REFUSED, event=type(event).__name__)
         match event:
             case HtlcOffered():
                 known = self._lsp.state.tables.htlcs.get(event.htlc.key)
@@ -119,7 +122,7 @@ class _Session:
                 unblock_hash, status = event.request.unblock_hash, BlockStatus.BAD_VALUE
                 reply = BlockReply(unblock_hash=unblock_hash, status=status, reason="a value cannot be stored")
                 sending = partial(onions.send_to_peer, self._node, event.client, reply)
-                self._tasks.create_task(guarded(self._journal, "refusal of a block_request", sending))
+                self._tasks.create_task(guarded(self._event_log, "refusal of a block_request", sending))
 
     def _away(self) -> None:
         self._attached_at = None
@@ -138,14 +141,14 @@ class _Session:
                 if isinstance(event, Attached):
                     self._performer.node_id = event.node_id
                     self._attached_at = time.time()
-                    self._journal.note("attached", node=event.node_id, height=event.height)
+                    self._event_log.write(LogEvent.ATTACHED, node=event.node_id, height=event.height)
                 self._loop.enqueue(event)
 
     def _take_onion(self, event: OnionReceived) -> None:
         try:
             asked = inbound.read(event, self._performer.node_id)
         except WireError as error:
-            self._journal.note_often("message dropped", because=error)
+            self._event_log.write_often(LogEvent.MESSAGE_DROPPED, because=error)
             return
         match asked:
             case on.BlockRequested(_, request) if request.invoice is not None:
@@ -160,10 +163,10 @@ class _Session:
         try:
             slot = self._invoices.slot(asked.client if self._lsp.state.channels.has(asked.client) else None)
         except TooManyError as error:
-            self._journal.note_often("block_request dropped", client=asked.client, because=error)
+            self._event_log.write_often(LogEvent.REQUEST_DROPPED, client=asked.client, because=error)
             return
         work = partial(self._with_invoice, asked, text, slot)
-        self._tasks.create_task(guarded(self._journal, "block_request", work))
+        self._tasks.create_task(guarded(self._event_log, "block_request", work))
 
     async def _with_invoice(self, asked: on.BlockRequested, text: str, slot: Slot) -> None:
         """Only the node can read the invoice; the engine refuses one that it could not."""
@@ -171,11 +174,11 @@ class _Session:
             if not self._lsp.state.channels.has(asked.client):
                 await self._loop.stored(Tick())  # what the node has said before may be still to be taken in
             if not self._lsp.state.channels.has(asked.client):
-                self._journal.note_often("block_request ignored", client=asked.client, because="it has no channel")
+                self._event_log.write_often(LogEvent.REQUEST_IGNORED, client=asked.client, because="it has no channel")
                 return
             try:
                 invoice = await self._node.decode_invoice(text)
             except NodeError as error:
-                self._journal.note_often("invoice not read", because=error)
+                self._event_log.write_often(LogEvent.INVOICE_NOT_READ, because=error)
                 invoice = None
         self._loop.enqueue(on.BlockRequested(asked.client, asked.request, invoice))

@@ -7,12 +7,12 @@ from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.records import Block, Htlc
 from asyncpay.engine.lsp.stages import FINISHED
 from asyncpay.engine.lsp.turn import State
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 
 Status = dict[str, Any]
 
 
-def snapshot(lsp: Lsp, journal: Journal, now: float, attached_at: float | None) -> Status:
+def snapshot(lsp: Lsp, event_log: EventLog, now: float, attached_at: float | None) -> Status:
     """Everything an operator asks about, as plain values. Times are Unix seconds, hashes and ids hex.
 
     now: the engine's time. attached_at: since when the node answers; errors from before that are of its start.
@@ -38,7 +38,7 @@ def snapshot(lsp: Lsp, journal: Journal, now: float, attached_at: float | None) 
             {"client": hook.client.hex(), "app_name": hook.app_name, "url": hook.url}
             for hook in tables.webhooks.values()
         ],
-        "last_errors": list(journal.errors),
+        "last_errors": list(event_log.errors),
     }
 
 

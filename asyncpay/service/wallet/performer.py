@@ -12,9 +12,10 @@ from asyncpay.engine.payer import effects as payer_do
 from asyncpay.engine.payer import events as payer_on
 from asyncpay.engine.wallet import WalletEffect
 from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus
+from asyncpay.log_events import LogEvent
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError, Payment, PeerNotConnectedError
 from asyncpay.service.common import onions
-from asyncpay.service.common.event_log import Journal, guarded
+from asyncpay.service.common.event_log import EventLog, guarded
 from asyncpay.service.common.onions import answer_path, literal_release_path
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 from asyncpay.service.wallet.own_node import ChainWatch
@@ -30,7 +31,7 @@ class Performer:
         self,
         node: Node,
         link: LspLink,
-        journal: Journal,
+        event_log: EventLog,
         report: Callable[[Any], None],
         tasks: asyncio.TaskGroup,
         chain_watch: ChainWatch,
@@ -38,7 +39,7 @@ class Performer:
         self.node_id: NodeId = b""  # known once the node is attached
         self._node = node
         self._link = link
-        self._journal = journal
+        self._event_log = event_log
         self._report = report
         self._tasks = tasks
         self._chain_watch = chain_watch
@@ -47,9 +48,9 @@ class Performer:
         """Lines for the log are written before this returns; all else goes on the side."""
         match effect:
             case payer_do.Log():
-                self._journal.note(effect.what, payment_hash=effect.payment_hash, because=effect.because or None)
+                self._event_log.write(effect.what, payment_hash=effect.payment_hash, because=effect.because or None)
             case payee_do.Log():
-                self._journal.note(
+                self._event_log.write(
                     effect.what,
                     block=effect.pid_hash,
                     payment_hashes=effect.payment_hashes or None,
@@ -57,15 +58,15 @@ class Performer:
                 )
             case _:
                 work, failed = partial(self._on_the_side, effect), partial(self._report_failure, effect)
-                self._tasks.create_task(guarded(self._journal, type(effect).__name__, work, failed))
+                self._tasks.create_task(guarded(self._event_log, type(effect).__name__, work, failed))
 
     async def _on_the_side(self, effect: WalletEffect) -> None:
         try:
             await self._work(effect)
         except PeerNotConnectedError as error:
-            self._journal.note(f"{type(effect).__name__}: not sent", because=error)
+            self._event_log.write(LogEvent.NOT_SENT, effect=type(effect).__name__, because=error)
         except (NodeError, NoLspError, WireError) as error:
-            self._journal.error(f"{type(effect).__name__} did not succeed", error)
+            self._event_log.error(LogEvent.EFFECT_FAILED, error, effect=type(effect).__name__)
             self._report_failure(effect)
 
     def _report_failure(self, effect: WalletEffect) -> None:
@@ -98,15 +99,15 @@ class Performer:
 
     async def _send_to_lsp(self, effect: payer_do.SendToLsp) -> None:
         await onions.send_to_peer(self._node, effect.lsp, effect.message)
-        self._journal.note(f"sent {type(effect.message).__name__}", to=effect.lsp)
+        self._event_log.write(LogEvent(f"sent {type(effect.message).__name__}"), to=effect.lsp)
 
     async def _send_pending(self, effect: payer_do.SendPending) -> None:
         await self._node.send_onion(effect.lsp, effect.message)
-        self._journal.note("sent PaymentPending", payment_hash=effect.payment_hash)
+        self._event_log.write(LogEvent.SENT_PENDING, payment_hash=effect.payment_hash)
         self._report(payer_on.PendingSent(effect.payment_hash))
 
     async def _pay(self, effect: payer_do.Pay) -> None:
-        self._journal.note("pay", payment_hash=effect.payment_hash, amount_msat=effect.amount_msat)
+        self._event_log.write(LogEvent.PAY, payment_hash=effect.payment_hash, amount_msat=effect.amount_msat)
         try:
             invoice = await self._node.decode_invoice(effect.invoice)
         except NodeUnreachableError:
@@ -131,7 +132,8 @@ class Performer:
         self._tell(effect.payment_hash, await self._node.track_payment(effect.payment_hash))
 
     def _tell(self, payment_hash: bytes, result: PaymentResult) -> None:
-        self._journal.note(f"payment {result.status.value}", payment_hash=payment_hash, because=result.failure or None)
+        event = LogEvent(f"payment {result.status.value}")
+        self._event_log.write(event, payment_hash=payment_hash, because=result.failure or None)
         self._report(payer_on.PaymentReported(payment_hash, result))
 
     async def _look_up(self, effect: payer_do.LookUp) -> None:
@@ -140,7 +142,7 @@ class Performer:
 
     async def _send_release(self, claim: Claim) -> None:
         if (objection := self._chain_watch.objection(await self._node.sync_state())) is not None:
-            self._journal.error("release not sent", objection)
+            self._event_log.error(LogEvent.RELEASE_NOT_SENT, objection)
             self._report(payee_on.ReleaseHeldBack(claim.pid))
             return
         answer = answer_path(self._link.node_id, self.node_id, claim.pid)
@@ -152,7 +154,7 @@ class Performer:
             route = await self._node.onion_route(_told(claim.payer_lsp))
             path = literal_release_path(route, _told(claim.payer), claim.pid)
             await self._node.send_onion(route[0], onions.wrap(path, message, answer))
-        self._journal.note("sent PaymentRelease", block=unblock_hash(claim.pid), tries=claim.tries)
+        self._event_log.write(LogEvent.SENT_RELEASE, block=unblock_hash(claim.pid), tries=claim.tries)
 
     async def _send_refusal(self, claim: Claim, reason: str) -> None:
         """To the LSP itself: on the path for the release it would see the pid alone, which means "release"."""
@@ -163,7 +165,7 @@ class Performer:
         route = await self._node.onion_route(lsp)
         message = PaymentRefused(pid=claim.pid, reason=reason)
         await self._node.send_onion(route[0], onions.wrap(onions.path_through(route), message))
-        self._journal.note("sent PaymentRefused", block=unblock_hash(claim.pid), because=claim.failure)
+        self._event_log.write(LogEvent.SENT_REFUSAL, block=unblock_hash(claim.pid), because=claim.failure)
 
     async def _look_up_invoices(self, effect: payee_do.LookUpInvoices) -> None:
         invoices = [await self._node.look_up_invoice(payment_hash) for payment_hash in effect.payment_hashes]

@@ -20,6 +20,7 @@ from asyncpay.engine.payer.engine import Payer
 from asyncpay.engine.payer.events import Ordered, RefusalSeen, ReleaseSeen, Replied, Updated
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.wallet import Wallet, WalletEffect, WalletEvent, WalletRecord, read_message
+from asyncpay.log_events import LogEvent
 from asyncpay.lsps.info import UnsuitableLspError
 from asyncpay.node_events import (
     Attached,
@@ -35,7 +36,7 @@ from asyncpay.node_events import (
 )
 from asyncpay.nodes.base import Node, NodeError
 from asyncpay.service.common import control
-from asyncpay.service.common.event_log import Journal, guarded
+from asyncpay.service.common.event_log import EventLog, guarded
 from asyncpay.service.common.failpoints import CrashPoint
 from asyncpay.service.common.loop import Loop, RefusedEvents
 from asyncpay.service.common.session import follow_node, open_node, run_forever
@@ -51,33 +52,33 @@ MAX_LOOKUPS = 16
 """Of payment_pending messages whose invoices the node is asked for at a time; of more the payer's LSP sends copies."""
 
 
-async def run(config: WalletConfig, journal: Journal) -> None:
+async def run(config: WalletConfig, event_log: EventLog) -> None:
     """Run until cancelled. StoreError if the store cannot be used from the start."""
     WalletStore(config.store.path).close()  # a file that cannot be used is the user's to mend, before anything runs
-    journal.note("started", store=config.store.path, node=str(config.node))
+    event_log.write(LogEvent.STARTED, store=config.store.path, node=str(config.node))
     refused = RefusedEvents(Ordered, Announced, Replied, Updated, ReleaseSeen, RefusalSeen, ReleaseAnswered)
-    await run_forever(partial(_session, refused), config, journal)
+    await run_forever(partial(_session, refused), config, event_log)
 
 
-async def _session(refused: RefusedEvents, config: WalletConfig, journal: Journal) -> None:
+async def _session(refused: RefusedEvents, config: WalletConfig, event_log: EventLog) -> None:
     """One life of the engines: from what the store has until something cannot be stored."""
     async with open_node(config.node) as node:
         with WalletStore(config.store.path) as store:
-            await _Session(config, journal, node, store, list(store.load()), refused).run()
+            await _Session(config, event_log, node, store, list(store.load()), refused).run()
 
 
 class _Session:
     def __init__(
         self,
         config: WalletConfig,
-        journal: Journal,
+        event_log: EventLog,
         node: Node,
         store: WalletStore,
         records: Sequence[WalletRecord],
         refused: RefusedEvents,
     ) -> None:
         self._config = config
-        self._journal = journal
+        self._event_log = event_log
         self._node = node
         self._store = store
         self._view = View(records)
@@ -89,9 +90,9 @@ class _Session:
         claims = [record for record in records if isinstance(record, Claim)]
         wallet = Wallet(Payer(config.payer_policy, payments), Payee(config.payee_policy, claims))
         self._payments = wallet.payer.state.payments
-        crash_point = CrashPoint(config.store.path, journal)
+        crash_point = CrashPoint(config.store.path, event_log)
         self._loop: Loop[WalletEvent] = Loop(
-            wallet, self._commit, self._perform, crash_point, journal, refused, self._refuse
+            wallet, self._commit, self._perform, crash_point, event_log, refused, self._refuse
         )
         self._desk = Desk(
             node,
@@ -99,7 +100,7 @@ class _Session:
             self._link,
             config.payer_policy,
             self._view,
-            journal,
+            event_log,
             self._loop.stored,
             self._loop.clock,
         )
@@ -110,9 +111,9 @@ class _Session:
         async with desk, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._performer = Performer(
-                self._node, self._link, self._journal, self._loop.enqueue, tasks, self._chain_watch
+                self._node, self._link, self._event_log, self._loop.enqueue, tasks, self._chain_watch
             )
-            tasks.create_task(follow_node(self._node, self._take, self._away, self._loop.room, self._journal))
+            tasks.create_task(follow_node(self._node, self._take, self._away, self._loop.room, self._event_log))
             tasks.create_task(self._loop.run())
 
     def _commit(self, changes: Any) -> None:
@@ -126,7 +127,7 @@ class _Session:
 
     async def _refuse(self, event: WalletEvent) -> None:
         """What the engine could not take in is dropped: nobody waits for an answer of a wallet."""
-        self._journal.note("refused", event=type(event).__name__)
+        self._event_log.write(LogEvent.REFUSED, event=type(event).__name__)
 
     def _away(self) -> None:
         self._neighbourhood.away()
@@ -144,7 +145,7 @@ class _Session:
             case Attached():
                 self._chain_watch.begin_afresh()
                 self._performer.node_id = event.node_id
-                self._journal.note("attached", node=event.node_id, height=event.height)
+                self._event_log.write(LogEvent.ATTACHED, node=event.node_id, height=event.height)
                 self._loop.enqueue(event)
                 self._ask_what_lsp_offers()
             case PeerConnected():
@@ -158,7 +159,7 @@ class _Session:
         try:
             asked = read_message(event, self._payments)
         except WireError as error:
-            self._journal.note_often("message dropped", because=error)
+            self._event_log.write_often(LogEvent.MESSAGE_DROPPED, because=error)
             return
         if isinstance(asked, Announced):
             self._take_announced(asked)
@@ -171,17 +172,21 @@ class _Session:
         if message.invoice_proof is None and not self._config.payee_policy.accept_unproven:
             self._loop.enqueue(replace(announced, invoices=(None,) * len(message.payment_hashes)))
         elif self._lookups >= MAX_LOOKUPS:
-            self._journal.note_often("message dropped", because=f"{self._lookups} others wait for the node's invoices")
+            self._event_log.write_often(
+                LogEvent.MESSAGE_DROPPED, because=f"{self._lookups} others wait for the node's invoices"
+            )
         else:
             self._lookups += 1
-            self._tasks.create_task(guarded(self._journal, "payment_pending", partial(self._with_invoices, announced)))
+            self._tasks.create_task(
+                guarded(self._event_log, "payment_pending", partial(self._with_invoices, announced))
+            )
 
     async def _with_invoices(self, announced: Announced) -> None:
         """Only the node knows its invoices. If it does not tell, the message is lost, and will be sent again."""
         try:
             found = [await self._node.look_up_invoice(each) for each in announced.message.payment_hashes]
         except NodeError as error:
-            self._journal.error("a payment_pending could not be checked", error)
+            self._event_log.error(LogEvent.ANNOUNCEMENT_NOT_CHECKED, error)
             return
         finally:
             self._lookups -= 1
@@ -193,11 +198,11 @@ class _Session:
         except NoLspError:
             return
         if connected:
-            self._tasks.create_task(guarded(self._journal, "the LSP's offer", self._ask))
+            self._tasks.create_task(guarded(self._event_log, "the LSP's offer", self._ask))
 
     async def _ask(self) -> None:
         try:
             offer = await self._link.info(anew=True)
-            self._journal.note("the LSP offers async payments", lsp=self._link.node_id, versions=list(offer.versions))
+            self._event_log.write(LogEvent.LSP_OFFERS, lsp=self._link.node_id, versions=list(offer.versions))
         except (NoLspError, UnsuitableLspError, NodeError) as error:
-            self._journal.note("the LSP's offer is not known", because=error)
+            self._event_log.write(LogEvent.LSP_OFFER_UNKNOWN, because=error)

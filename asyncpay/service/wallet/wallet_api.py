@@ -15,7 +15,7 @@ from asyncpay.lsps.jsonrpc import RpcError
 from asyncpay.nodes.base import Node, NodeError, check_invoice
 from asyncpay.service.common.clock import SteadyClock
 from asyncpay.service.common.control import Plain, Progress, RefusedError, Verb
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.loop import NotStoredError
 from asyncpay.service.wallet import orders, view
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
@@ -39,7 +39,7 @@ class Desk:
         link: LspLink,
         policy: PayerPolicy,
         seen: View,
-        journal: Journal,
+        event_log: EventLog,
         stored: Stored,
         clock: SteadyClock,
     ) -> None:
@@ -48,7 +48,7 @@ class Desk:
         self._link = link
         self._policy = policy
         self._view = seen
-        self._journal = journal
+        self._event_log = event_log
         self._stored = stored
         self._clock = clock
 
@@ -87,7 +87,7 @@ class Desk:
                 "channel_usable": lsp is not None and around.channel_usable(lsp),
             },
             "unfinished_payments": sum(p.state not in FINISHED for p in self._view.payments.values()),
-            "last_errors": list(self._journal.errors),
+            "last_errors": list(self._event_log.errors),
         }
 
     async def _register(self, said: Mapping[str, Any], _: Progress) -> Plain:

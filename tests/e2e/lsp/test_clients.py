@@ -314,7 +314,7 @@ def test_a_notification_is_repeated_until_the_webhook_takes_it(
     a.send(b.node_id, some_message(), via=[lsp_id])
 
     def missing() -> str | None:
-        failed = [event for event in lsp.events() if event["what"].startswith(webhook.url)]
+        failed = [event for event in lsp.events() if event.get("url") == webhook.url]
         return None if failed else "no post has failed"
 
     wait_for(Predicate("post_failed", missing))
@@ -336,8 +336,9 @@ def test_nothing_is_posted_to_impostors_and_forbidden_addresses(
     webhook = Webhook(b, lsp_id, host.format(project=b.testbed.engine.project))
 
     def missing() -> str | None:
-        said = [error["what"] for error in lsp.status()["last_errors"]]
-        return None if any(each.startswith(f"{webhook.url}: {why}") for each in said) else f"errors {said}"
+        errors = lsp.status()["last_errors"]
+        said = [error["because"] for error in errors if error.get("url") == webhook.url]
+        return None if any(each.startswith(why) for each in said) else f"errors {errors}"
 
     wait_for(Predicate("post_refused", missing))
     assert webhook.posts() == []

@@ -11,7 +11,7 @@ from typing import Any
 
 from asyncpay.config import LspConfig, WalletConfig
 from asyncpay.engine.lsp.policy import LspPolicy
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.lsp import session as lsp_session
 from asyncpay.service.wallet import session as wallet_session
 from asyncpay.store import LspStore, WalletStore
@@ -121,7 +121,7 @@ class LspShell(Shell):
     def run(self) -> Any:
         given = {"node": self.node.config, "store": {"path": self.path}, "webhooks": self._webhooks}
         policy = LspPolicy(wake_timeout_seconds=0.2)
-        return lsp_session.run(LspConfig(**given, policy=policy), Journal(self.log))
+        return lsp_session.run(LspConfig(**given, policy=policy), EventLog(self.log))
 
     async def honest_request(self) -> None:
         self._asked += 1
@@ -145,7 +145,7 @@ class WalletShell(Shell):
     def run(self) -> Any:
         given = {"node": self.node.config, "store": {"path": self.path}, "lsp": {"node_id": HONEST.hex()}}
         self._socket = WalletConfig(**given).store.socket
-        return wallet_session.run(WalletConfig(**given), Journal(self.log))
+        return wallet_session.run(WalletConfig(**given), EventLog(self.log))
 
     async def honest_request(self) -> None:
         while True:

@@ -13,7 +13,7 @@ from coincurve import PrivateKey
 
 from asyncpay.lsps import notifications
 from asyncpay.lsps.notifications import MAX_AGE_SECONDS, Notification
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.wire import signature
 from harness.inside import push_gateway
 from harness.inside.push_gateway import KEPT_SECONDS, MAX_BODY_BYTES, MAX_PUSHES, Gateway, Web
@@ -46,7 +46,7 @@ class World:
     """A gateway whose phone is A, and somebody who posts to it."""
 
     def __init__(self, config: Config, phone: Phone) -> None:
-        self.gateway = Gateway(config, Journal())
+        self.gateway = Gateway(config, EventLog())
         self.phone = phone
         transport = httpx.ASGITransport(app=Web(self.gateway).application, raise_app_exceptions=False)
         self._client = httpx.AsyncClient(transport=transport, base_url="https://push")

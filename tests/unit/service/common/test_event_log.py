@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asyncpay.service.common import event_log as module
-from asyncpay.service.common.event_log import LAST_ERRORS, Journal
+from asyncpay.service.common.event_log import LAST_ERRORS, EventLog
 
 
 def stdout_is(monkeypatch: pytest.MonkeyPatch, descriptor: int | None) -> None:
@@ -37,14 +37,14 @@ def lines(data: bytes) -> list[dict[str, Any]]:
 
 
 def test_a_line(pipe: tuple[int, int]) -> None:
-    Journal().note("part", htlc=b"\x02", none=None, many=(b"\x01",), number=2**64 + 1)
+    EventLog().write("part", htlc=b"\x02", none=None, many=(b"\x01",), number=2**64 + 1)
     (line,) = lines(os.read(pipe[0], 10_000))
     del line["time"]
     assert line == {"what": "part", "htlc": "02", "many": ["01"], "number": "0x10000000000000001"}
 
 
 def test_numbers_and_texts_that_cannot_be_written_as_they_are(pipe: tuple[int, int]) -> None:
-    Journal().note("\ud800\x1b[2J", number=10**5000, text="\udfff")
+    EventLog().write("\ud800\x1b[2J", number=10**5000, text="\udfff")
     (line,) = lines(os.read(pipe[0], 10_000))
     assert line["number"].startswith("0x")
 
@@ -52,11 +52,11 @@ def test_numbers_and_texts_that_cannot_be_written_as_they_are(pipe: tuple[int, i
 def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     stdout_is(monkeypatch, full)
-    journal = Journal()
+    event_log = EventLog()
     for _ in range(100):
-        journal.note("part")
-    journal.error("it went wrong", "because")
-    assert journal.errors[-1]["what"] == "it went wrong"
+        event_log.write("part")
+    event_log.error("it went wrong", "because")
+    assert event_log.errors[-1]["what"] == "it went wrong"
     os.close(full)
 
 
@@ -64,21 +64,21 @@ def test_a_reader_that_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     stdout_is(monkeypatch, writing)
     os.close(reading)
-    Journal().note("part")
+    EventLog().write("part")
     os.close(writing)
 
 
 def test_a_reader_that_stops_reading_and_reads_again(pipe: tuple[int, int]) -> None:
-    journal = Journal()
+    event_log = EventLog()
     for number in range(3_000):
-        journal.note("part", number=number)
+        event_log.write("part", number=number)
     got = b""
     while True:
         try:
             got += os.read(pipe[0], 1_000_000)
         except BlockingIOError:
             break
-    journal.note("again")
+    event_log.write("again")
     seen = got + os.read(pipe[0], 1_000_000)
     whole = [line for line in seen.splitlines() if line.endswith(b"}")]
     numbers = [line.get("number") for line in map(json.loads, whole)]
@@ -91,52 +91,52 @@ def test_a_reader_that_stops_reading_and_reads_again(pipe: tuple[int, int]) -> N
 
 def test_a_process_without_standard_output_writes_to_no_other_file(monkeypatch: pytest.MonkeyPatch) -> None:
     stdout_is(monkeypatch, None)
-    journal = Journal()
-    journal.error("it went wrong", "because")
-    assert len(journal.errors) == 1
+    event_log = EventLog()
+    event_log.error("it went wrong", "because")
+    assert len(event_log.errors) == 1
 
 
 def test_a_stream_that_is_closed(tmp_path: Path) -> None:
     stream = (tmp_path / "log").open("w", encoding="utf-8")
-    journal = Journal(stream)
+    event_log = EventLog(stream)
     stream.close()
-    journal.note("part")
+    event_log.write("part")
 
 
 # --- what the status shows ---
 
 
 def test_what_repeats_itself_is_kept_once_with_its_last_time_and_number() -> None:
-    journal = Journal(io.StringIO())
-    journal.error("the node is away", "it does not answer")
-    first = journal.errors[0]["time"]
-    journal.error("release not sent", "the node is not synced")
+    event_log = EventLog(io.StringIO())
+    event_log.error("the node is away", "it does not answer")
+    first = event_log.errors[0]["time"]
+    event_log.error("release not sent", "the node is not synced")
     for _ in range(LAST_ERRORS):
-        journal.error("the node is away", "it does not answer")
-    assert [(each["what"], each["times"]) for each in journal.errors] == [
+        event_log.error("the node is away", "it does not answer")
+    assert [(each["what"], each["times"]) for each in event_log.errors] == [
         ("release not sent", 1),
         ("the node is away", LAST_ERRORS + 1),
     ]
-    assert float(str(journal.errors[-1]["time"])) >= float(str(first))
+    assert float(str(event_log.errors[-1]["time"])) >= float(str(first))
 
 
 def test_every_line_is_written_all_the_same() -> None:
     stream = io.StringIO()
-    journal = Journal(stream)
+    event_log = EventLog(stream)
     for _ in range(3):
-        journal.error("the node is away", "it does not answer")
+        event_log.error("the node is away", "it does not answer")
     assert len(stream.getvalue().splitlines()) == 3
 
 
 def test_lines_that_strangers_cause_are_few() -> None:
     stream, now = io.StringIO(), [0.0]
-    journal = Journal(stream)
-    journal._often._clock = lambda: now[0]
+    event_log = EventLog(stream)
+    event_log._often._clock = lambda: now[0]
     for number in range(10_000):
-        journal.note_often("message dropped", number=number)
-    journal.note_often("block_request ignored")
+        event_log.write_often("message dropped", number=number)
+    event_log.write_often("block_request ignored")
     now[0] += module.OFTEN_SECONDS
-    journal.note_often("message dropped", number=10_000)
+    event_log.write_often("message dropped", number=10_000)
     written = lines(stream.getvalue().encode())
     assert len(written) == module.MAX_OFTEN + 2
     assert written[-2]["what"] == "block_request ignored", "each kind has its own count"

@@ -10,7 +10,7 @@ import pytest
 
 from asyncpay.engine.lsp.effects import Answer, Effect, Log
 from asyncpay.lightning import ChannelId, HtlcKey, Verdict
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.failpoints import CrashPoint
 
 ANSWER = Answer(HtlcKey(ChannelId.from_name(1), 0), Verdict.RESUME)
@@ -30,7 +30,7 @@ def death(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def survivors(store: Path, effects: list[Effect]) -> int:
     """How many effects a process would carry out."""
-    point = CrashPoint(store, Journal(io.StringIO()))
+    point = CrashPoint(store, EventLog(io.StringIO()))
     for number, effect in enumerate(effects):
         try:
             point.before(effect)

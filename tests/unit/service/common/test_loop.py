@@ -17,7 +17,7 @@ from asyncpay.engine.lsp.events import WebhookSet
 from asyncpay.engine.lsp.records import Webhook
 from asyncpay.node_events import BlockConnected, NodeEvent
 from asyncpay.service.common import loop
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.failpoints import CrashPoint
 from asyncpay.service.common.loop import EngineFailedError, Loop, NotStoredError, RefusedEvents
 from asyncpay.service.common.session import follow_node, run_forever
@@ -27,7 +27,7 @@ from asyncpay.store import LspStore, StoreError, UnstorableError
 def test_a_session_that_cannot_store_begins_again_and_says_why(capfd: pytest.CaptureFixture[str]) -> None:
     sessions = 0
 
-    async def session(_: None, __: Journal) -> None:
+    async def session(_: None, __: EventLog) -> None:
         nonlocal sessions
         sessions += 1
         if sessions == 1:
@@ -37,7 +37,7 @@ def test_a_session_that_cannot_store_begins_again_and_says_why(capfd: pytest.Cap
     async def fail() -> None:
         raise StoreError("the disk is full. See to disk space")
 
-    asyncio.run(run_forever(session, None, Journal()))
+    asyncio.run(run_forever(session, None, EventLog()))
 
     assert sessions == 2
     (line,) = capfd.readouterr().out.splitlines()
@@ -76,9 +76,9 @@ def one_life(store: LspStore, refused: RefusedEvents, *app_names: str) -> tuple[
         refusals.append(event.app_name)
 
     async def live() -> str:
-        journal = Journal(io.StringIO())
-        crash_point = CrashPoint(Path("none"), journal)
-        life = Loop[Any](WebhookEngine(), store.commit, perform, crash_point, journal, refused, refuse)
+        event_log = EventLog(io.StringIO())
+        crash_point = CrashPoint(Path("none"), event_log)
+        life = Loop[Any](WebhookEngine(), store.commit, perform, crash_point, event_log, refused, refuse)
         waiting = [asyncio.create_task(life.stored(webhook_set(app_name))) for app_name in app_names]
         running = asyncio.create_task(life.run())
         done, _ = await asyncio.wait(
@@ -122,9 +122,11 @@ def test_who_waits_for_a_refused_event_is_told() -> None:
         raise AssertionError("nothing is to be stored")
 
     async def run() -> None:
-        refused, journal = RefusedEvents(WebhookSet), Journal(io.StringIO())
+        refused, event_log = RefusedEvents(WebhookSet), EventLog(io.StringIO())
         refused.add(webhook_set("boom"))
-        life = Loop[Any](WebhookEngine(), commit, nothing, CrashPoint(Path("none"), journal), journal, refused, nothing)
+        life = Loop[Any](
+            WebhookEngine(), commit, nothing, CrashPoint(Path("none"), event_log), event_log, refused, nothing
+        )
         running = asyncio.create_task(life.run())
         with pytest.raises(NotStoredError):
             await asyncio.wait_for(life.stored(webhook_set("boom")), 10)
@@ -181,11 +183,11 @@ def test_a_node_that_reports_faster_than_the_store_writes_is_made_to_wait(monkey
 
     async def run() -> None:
         node: Any = HastyNode()
-        journal = Journal(io.StringIO())
-        crash_point, refused = CrashPoint(Path("none"), journal), RefusedEvents()
-        life = Loop[Any](WebhookEngine(), commit, perform, crash_point, journal, refused, perform)
+        event_log = EventLog(io.StringIO())
+        crash_point, refused = CrashPoint(Path("none"), event_log), RefusedEvents()
+        life = Loop[Any](WebhookEngine(), commit, perform, crash_point, event_log, refused, perform)
         running = asyncio.create_task(life.run())
-        following = asyncio.create_task(follow_node(node, life.enqueue, lambda: None, life.room, journal))
+        following = asyncio.create_task(follow_node(node, life.enqueue, lambda: None, life.room, event_log))
         for _ in range(1_000):  # turns of the event loop, in which a node that nobody stops would report everything
             await asyncio.sleep(0)
         assert reported <= 10 + 2 * 5, "what the queue holds, what is being stored, and what was taken before"
@@ -221,8 +223,8 @@ def test_a_node_whose_events_break_is_attached_to_again() -> None:
 
     async def run() -> None:
         node: Any = BreakingNode()
-        journal = Journal(io.StringIO())
-        following = asyncio.create_task(follow_node(node, take, lambda: away.append(None), no_wait, journal))
+        event_log = EventLog(io.StringIO())
+        following = asyncio.create_task(follow_node(node, take, lambda: away.append(None), no_wait, event_log))
         await asyncio.wait_for(taken_twice.wait(), 10)
         following.cancel()
 

@@ -22,7 +22,7 @@ from asyncpay.lsps.jsonrpc import CLIENT_REJECTED, MESSAGE_TYPE
 from asyncpay.lsps.webhooks import Posted, Poster
 from asyncpay.node_events import CustomMessage
 from asyncpay.nodes.base import NodeError
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.lsp import lsps_service as lsps_module
 from asyncpay.service.lsp.lsps_service import Lsps
 
@@ -85,7 +85,7 @@ class World:
         self.lsp = Lsp(LspPolicy(), CAPABILITIES)
         self.lsp.state.channels.has = lambda peer: peer in (HONEST, GREEDY)  # type: ignore[method-assign]
         node: Any = self.node
-        self.lsps = Lsps(config, node, self.lsp, Journal(self.log), self._stored)
+        self.lsps = Lsps(config, node, self.lsp, EventLog(self.log), self._stored)
         self.lsps._notifier._poster = self.posts
 
     async def _stored(self, event: LspEvent) -> None:

@@ -15,7 +15,7 @@ from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.lightning import ChannelId, HtlcKey, PaymentResult, PaymentStatus, Verdict
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.lsp.performer import Performer
 from asyncpay.wire import blinding
 from asyncpay.wire.blinding import BlindedHop, BlindedPath, HopData
@@ -70,7 +70,7 @@ def perform(effect: do.Effect, error: Exception, **answers: Any) -> list[LspEven
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
             node: Any = FailingNode(error, **answers)
-            performer = Performer(node, Journal(io.StringIO()), SilentBell(), lambda _: [], reports.append, tasks)
+            performer = Performer(node, EventLog(io.StringIO()), SilentBell(), lambda _: [], reports.append, tasks)
             performer.node_id = NODE_ID
             await performer.perform(effect)
 
@@ -154,7 +154,7 @@ def test_a_task_that_is_cancelled_before_it_begins_leaves_nothing_that_was_never
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
             node: Any = FailingNode(NodeError("not asked"))
-            performer = Performer(node, Journal(io.StringIO()), SilentBell(), lambda _: [], lambda _: None, tasks)
+            performer = Performer(node, EventLog(io.StringIO()), SilentBell(), lambda _: [], lambda _: None, tasks)
             await performer.perform(do.TakeCensus(1))
             raise KeyError("the session ends")
 

@@ -11,7 +11,7 @@ from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.lightning import NodeId
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.lsp import performer as performer_module
 from asyncpay.service.lsp.performer import Performer
 from asyncpay.wire import blinding
@@ -65,7 +65,7 @@ class Played:
         self.reports: list[LspEvent] = []
         silent: Any = None
         node: Any = self.node
-        self.performer = Performer(node, Journal(self.log), silent, lambda _: [], self.reports.append, tasks)
+        self.performer = Performer(node, EventLog(self.log), silent, lambda _: [], self.reports.append, tasks)
         self.performer.node_id = US
 
     async def perform(self, effect: do.Effect, times: int = 1) -> None:

@@ -18,7 +18,7 @@ from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.lightning import Capabilities, Capability, ChannelId, Invoice, Link, NodeId, ShortChannelId
 from asyncpay.node_events import Attached, NodeEvent, OnionReceived
 from asyncpay.nodes.base import NodeError
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.loop import RefusedEvents
 from asyncpay.service.lsp import session as lsp_module
 from asyncpay.store import LspStore
@@ -130,7 +130,7 @@ async def running(folder: Path) -> AsyncIterator[tuple[PlayedNode, io.StringIO]]
     node: Any = played
     with LspStore(config.store.path) as store:
         lsp = Lsp(LspPolicy(), CAPABILITIES)
-        session = lsp_module._Session(config, Journal(log), node, store, lsp, RefusedEvents())
+        session = lsp_module._Session(config, EventLog(log), node, store, lsp, RefusedEvents())
         run = asyncio.create_task(session.run())
         yield played, log
         run.cancel()

@@ -15,7 +15,7 @@ from typing import Any
 from asyncpay.config import WalletConfig
 from asyncpay.service.common import control
 from asyncpay.service.common.control import NotRunningError
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.wallet import session
 
 from .played_node import (
@@ -109,7 +109,7 @@ class Phone:
 
     async def _process(self) -> None:
         try:
-            await session.run(self._config, Journal(self._lines))
+            await session.run(self._config, EventLog(self._lines))
         except* KilledError:
             raise KilledError from None
 

@@ -162,7 +162,7 @@ def test_an_announcement_that_the_node_could_not_check_is_taken_when_it_comes_ag
 
     async def story() -> None:
         phone.node.announce()
-        await until(lambda: len(phone.lines("a payment_pending could not be checked")) == 1)
+        await until(lambda: len(phone.lines("announcement not checked")) == 1)
         assert await phone.claims() == []
         phone.node.failing.clear()
         phone.node.announce()  # the courier's copy

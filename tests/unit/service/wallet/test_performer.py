@@ -15,7 +15,7 @@ from asyncpay.engine.payer import events as payer_on
 from asyncpay.engine.wallet import WalletEffect
 from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
-from asyncpay.service.common.event_log import Journal
+from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.onions import path_through
 from asyncpay.service.wallet.lsp_link import LspLink
 from asyncpay.service.wallet.own_node import ChainWatch
@@ -71,7 +71,7 @@ def perform(effect: WalletEffect, node: PhoneNode | None = None, **failing: Exce
         beside = PhoneNode() if node is None else node
         beside.failing |= failing
         async with asyncio.TaskGroup() as tasks:
-            performer = Performer(beside, LspLink(beside, LSP), Journal(lines), reports.append, tasks, ChainWatch(0))
+            performer = Performer(beside, LspLink(beside, LSP), EventLog(lines), reports.append, tasks, ChainWatch(0))
             performer.node_id = ME
             await performer.perform(effect)
 
@@ -85,7 +85,7 @@ def test_what_could_not_be_sent_is_noted_and_not_reported_as_sent(effect: Wallet
     reports, (line,) = perform(effect, send_onion=error)
     assert reports == []
     assert str(error) in (line.get("error"), line.get("because"))
-    assert line["what"].startswith(type(effect).__name__)
+    assert line["effect"] == type(effect).__name__
 
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from asyncpay.lightning import PaymentResult, PaymentStatus
+from asyncpay.log_events import LogEvent
 from asyncpay.node_events import OnionReceived
 from asyncpay.nodes.base import NodeError
 from asyncpay.service.common.control import NotRunningError
@@ -140,7 +141,7 @@ def test_what_the_node_refuses_for_a_while_is_told_and_done_later(phone: Phone, 
 
 async def _last_error_is(phone: Phone, because: str) -> bool:
     errors = (await phone.ask("status"))["last_errors"]
-    return any(error["because"] == because and "did not succeed" in error["what"] for error in errors)
+    return any(error["because"] == because and error["what"] == LogEvent.EFFECT_FAILED for error in errors)
 
 
 def test_what_cannot_be_stored_is_not_done_and_all_begins_again_from_the_store(

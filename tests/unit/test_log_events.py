@@ -1,0 +1,71 @@
+"""The names of what components write into their logs: all of them are in one enum."""
+
+import ast
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+
+import pytest
+
+import asyncpay
+from asyncpay.engine.lsp.events import Delivery, WebhookRemoved, WebhookSet
+from asyncpay.engine.lsp.records import Method
+from asyncpay.engine.lsp.stages import Stage as BlockStage
+from asyncpay.engine.payee.states import State as ClaimState
+from asyncpay.engine.payer.states import State as PaymentState
+from asyncpay.lightning import PaymentStatus, Verdict
+from asyncpay.log_events import LogEvent
+from asyncpay.wire.messages import BlockReply, BlockRequest, BlockState, BlockUpdate, CancelRequest, ReleaseReply
+
+ROOT = Path(asyncpay.__path__[0])
+NAMED_BY_A_VALUE: list[tuple[str, list[str]]] = [
+    ("{}", [each.value for enum in (BlockStage, PaymentState, ClaimState) for each in enum]),
+    ("answer {}", [each.value for each in Verdict]),
+    ("payment {}", [each.value for each in PaymentStatus]),
+    ("payment on behalf {}", [each.value for each in PaymentStatus]),
+    ("tracked payment {}", [each.value for each in PaymentStatus]),
+    ("notify {}", [each.value for each in Method]),
+    ("stored message: {}", [each.value for each in Delivery]),
+    ("the LSP says {}", [each.name for each in BlockState]),
+    ("send {}", [each.__name__ for each in (BlockReply, BlockUpdate, ReleaseReply)]),
+    ("sent {}", [each.__name__ for each in (BlockRequest, CancelRequest)]),
+    ("{}", [each.__name__ for each in (WebhookSet, WebhookRemoved)]),
+]
+
+
+@pytest.mark.parametrize(("pattern", "values"), NAMED_BY_A_VALUE)
+def test_every_value_that_a_name_ends_with_is_there(pattern: str, values: list[str]) -> None:
+    assert values
+    for value in values:
+        LogEvent(pattern.format(value))  # ValueError
+
+
+def calls(folder: str, *names: str) -> Iterator[tuple[str, ast.expr]]:
+    """Where one of these is called, and its first argument."""
+    for file in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names:
+                owner = ast.unparse(node.func.value)
+                if node.args and (folder == "engine" or owner.endswith("event_log")):
+                    yield f"{file.relative_to(ROOT)}:{node.lineno}", node.args[0]
+
+
+def test_what_engines_log_is_there() -> None:
+    written = [(place, event) for place, event in calls("engine", "log") if isinstance(event, ast.Constant)]
+    assert len(written) > 20, "they are found"
+    known: set[object] = {event.value for event in LogEvent}
+    assert [place for place, event in written if event.value not in known] == []
+    patterns = {pattern.partition("{")[0] for pattern, _ in NAMED_BY_A_VALUE}
+    composed = [event for _, event in calls("engine", "log") if isinstance(event, ast.JoinedStr)]
+    assert [ast.unparse(each) for each in composed if ast.literal_eval(each.values[0]) not in patterns] == []
+
+
+def test_the_shell_writes_by_the_enum_alone() -> None:
+    written = list(calls("service", "write", "write_often", "error"))
+    assert len(written) > 40, "they are found"
+    assert [place for place, event in written if isinstance(event, ast.Constant | ast.JoinedStr)] == []
+
+
+def test_no_name_is_there_twice() -> None:
+    assert len({event.value for event in LogEvent}) == len(LogEvent.__members__)
+    assert issubclass(LogEvent, Enum)
