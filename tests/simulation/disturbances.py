@@ -46,9 +46,9 @@ class NodeCrash:
     silently: bool = False
 
     def apply(self, sim: "Simulation") -> None:
-        node = sim.nodes.get(self.node)
-        if self.node in ("A", "B"):
-            sim.phone(self.node).crash_node(self.down_seconds, silently=self.silently)
+        node, phone = sim.nodes.get(self.node), sim.phone(self.node)
+        if phone is not None:
+            phone.crash_node(self.down_seconds, silently=self.silently)
         elif node is not None and node.running:
             node.kill(silently=self.silently)
             sim.kernel.call_later(self.down_seconds, node.start)
@@ -105,7 +105,8 @@ class Sleep:
     silently: bool = False
 
     def apply(self, sim: "Simulation") -> None:
-        sim.phone(self.phone).sleep(silently=self.silently)
+        if (phone := sim.phone(self.phone)) is not None:
+            phone.sleep(silently=self.silently)
 
     def __str__(self) -> str:
         return f"{self.phone}'s phone is switched off" + (" without a word" if self.silently else "")
@@ -119,7 +120,8 @@ class Wake:
     seconds: float
 
     def apply(self, sim: "Simulation") -> None:
-        sim.phone(self.phone).wake(self.seconds)
+        if (phone := sim.phone(self.phone)) is not None:
+            phone.wake(self.seconds)
 
     def __str__(self) -> str:
         return f"{self.phone} looks at the phone for {self.seconds:g} s"

@@ -248,7 +248,7 @@ def a_crash_loses_nothing(sim: "Simulation") -> Iterator[str]:
 def all_is_bounded(sim: "Simulation") -> Iterator[str]:
     """Mailboxes and pushes."""
     for lsp in sim.lsps:
-        for client in (sim.a.id, sim.b.id, sim.c.id):
+        for client in sim.clients:
             messages = [each for each in lsp.records(StoredMessage) if each.client == client]
             if len(messages) > lsp.policy.mailbox_messages:
                 yield f"{lsp.name} keeps {len(messages)} messages for one client"

@@ -1,4 +1,4 @@
-"""The simulated sim: a payer, a payee, their LSPs, a router between them and a stranger beside them.
+"""One payment in a simulation: a payer, a payee, their LSPs, a router between them and an attacker.
 
     A ══ LSP_a ── router ── LSP_b ── B          A ══ LSP_a ── B     (shared)
            │                                          │
@@ -8,35 +8,29 @@ A has two channels. C is a client of LSP_a like A, and the attacker. What each k
 is in node.py, what the engines' processes do in lsp.py and wallet.py; this file puts them together.
 """
 
-from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
 
-from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Block
-from asyncpay.engine.payer.planning import LspTerms, PayOptions
+from asyncpay.engine.payer.planning import PayOptions
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.states import State
-from asyncpay.lightning import HtlcKey, Invoice, NodeId, ShortChannelId
+from asyncpay.lightning import Invoice
 from asyncpay.wire.messages import unblock_hash
 
 from .attacker import Attacker, FairShare
-from .channels import Chain, Channel, SimHtlc
+from .channels import SimHtlc
 from .collusion import Colluders
-from .implementations import IMPLEMENTATIONS
+from .environment import Environment, register, terms_of
 from .invariants import Checker
 from .invoices import SimInvoice
-from .kernel import Injector, Kernel
-from .lsp import LspProcess
-from .network import Connection, Network
+from .kernel import Injector
+from .network import Connection
 from .node import NETWORK_NAME, SimNode
-from .onions import Messenger, Onions
-from .phone import Phone
-from .process import Disks
 from .setup import Setup
-from .wallet import Order, WalletProcess
+from .wallet import Order
 
 AMOUNT_MSAT = 100_000_000
 BALANCE_MSAT = 10_000_000_000
@@ -48,33 +42,24 @@ PREIMAGE = sha256(b"preimage").digest()
 HASH = sha256(PREIMAGE).digest()
 
 
-class Simulation:
+class Simulation(Environment):
     """Everything there is. Must be closed."""
 
     a: SimNode
     line: list[SimNode]
     attacker: Attacker
-    processes: "dict[str, LspProcess | WalletProcess]"
 
     def __init__(self, setup: Setup, injector: Injector, *, with_trace: bool = False) -> None:
+        super().__init__(on_disk=setup.on_disk, with_trace=with_trace)
         self.setup = setup
-        self.kernel = Kernel(trace=[] if with_trace else None)
-        self.chain = Chain(self.kernel)
-        self.onions = Onions()
-        self.network = Network(self.kernel, self.onions)
-        self.disks = Disks(on_disk=setup.on_disk)
-        self.decode: dict[str, Invoice] = {}
-        self._routes: dict[tuple[NodeId, NodeId], list[NodeId]] = {}
         self.payment_hash: bytes = HASH
         self.pid: bytes = PID
         self.preimage: bytes = PREIMAGE
         self.colluders: Colluders | None = None
-        self.plugin_died: set[HtlcKey] = set()
         self.released_at: dict[bytes, int] = {}
         self.ended_at: dict[bytes, float] = {}
         self.cancelled = False
         self.checked_handover = False
-        self.closed_channel = False
         self._has_left = False
         self._build_nodes(setup)
         self._build_processes(setup)
@@ -85,111 +70,54 @@ class Simulation:
         self.watch = Checker(self)
         self.kernel.injector = injector
 
-    def close(self) -> None:
-        """Throw it away."""
-        for process in self.processes.values():
-            process.kill()
-        self.disks.close()
-
     # --- how it is made ---
 
     def _build_nodes(self, setup: Setup) -> None:
-        def node(name: str, implementation: str) -> SimNode:
-            return SimNode(self.kernel, self.chain, self.network, self.onions, name, IMPLEMENTATIONS[implementation])
-
-        self.a, self.b = node("A", setup.payer), node("B", setup.payee)
-        self.lsp_a_node = node("LSP_a", setup.payer_lsp)
-        self.lsp_b_node = self.lsp_a_node if setup.shared else node("LSP_b", setup.payee_lsp)
-        self.c = node("C", "LND")
-        self._scid = 0
-        self.a_link = self._connect(self.a, self.lsp_a_node, 2)
+        self.a, self.b = self.add_node("A", setup.payer), self.add_node("B", setup.payee)
+        self.lsp_a_node = self.add_node("LSP_a", setup.payer_lsp)
+        self.lsp_b_node = self.lsp_a_node if setup.shared else self.add_node("LSP_b", setup.payee_lsp)
+        self.c = self.add_node("C", "LND")
+        self.a_link = self.connect(self.a, self.lsp_a_node, 2)
         if setup.shared:
             self.line = [self.a, self.lsp_a_node, self.b]
         else:
-            router = node("router", "LND")
+            router = self.add_node("router", "LND")
             self.line = [self.a, self.lsp_a_node, router, self.lsp_b_node, self.b]
-            self._connect(self.lsp_a_node, router, 1)
-            self._connect(self.lsp_b_node, router, 1)
-        self.b_link = self._connect(self.b, self.lsp_b_node, 1)
-        self._connect(self.c, self.lsp_a_node, 1)
-        for each in self.chain.nodes:
-            self._find_routes(each)
+            self.connect(self.lsp_a_node, router, 1)
+            self.connect(self.lsp_b_node, router, 1)
+        self.b_link = self.connect(self.b, self.lsp_b_node, 1)
+        self.connect(self.c, self.lsp_a_node, 1)
+        self.find_routes()
         for channel in self.chain.channels:
             channel.first_id = setup.first_htlc_id
         self.lsp_a_node.replays = self.lsp_b_node.replays = setup.replays
         self.a.payments.parts, self.a.payments.sends_anew = setup.parts, setup.sends_anew
         self.a.payments.slow_seconds = setup.slow_seconds
-        by_id = {each.id: each for each in self.chain.nodes}
-        for source, through in ((self.a, self.lsp_a_node.id), (self.lsp_a_node, None), (self.c, None)):
-            route = self._routes[source.id, self.b.id]
-            source.payments.routes[self.b.id, through] = [by_id[each] for each in route]
-        self.nodes = {each.name: each for each in self.chain.nodes} | {"LSP_b": self.lsp_b_node}
-
-    def _connect(self, one: SimNode, other: SimNode, channels: int) -> Connection:
-        connection = self.network.connect(one, other)
-        for _ in range(channels):
-            self._scid += 1
-            scid = ShortChannelId.parse(f"100x{self._scid}x0")
-            channel = Channel(self.kernel, connection, scid, {one.name: BALANCE_MSAT, other.name: BALANCE_MSAT})
-            connection.channels.append(channel)
-            self.chain.channels.append(channel)
-        return connection
-
-    def _find_routes(self, source: SimNode) -> None:
-        routes: dict[NodeId, list[NodeId]] = {source.id: []}
-        queue = deque([source])
-        while queue:
-            node = queue.popleft()
-            for peer, connection in node.connections.items():
-                if peer not in routes:
-                    routes[peer] = [*routes[node.id], peer]
-                    queue.append(connection.other(node))
-        self._routes.update({(source.id, target): route for target, route in routes.items()})
+        for source, first_hop in ((self.a, self.lsp_a_node.id), (self.lsp_a_node, None), (self.c, None)):
+            self.add_route(source, self.b.id, first_hop)
+        self.nodes["LSP_b"] = self.lsp_b_node
+        self.clients = self.a.id, self.b.id, self.c.id
 
     def _build_processes(self, setup: Setup) -> None:
-        messenger = self.messenger = Messenger(self.onions, self._routes)
         policy = PayerPolicy(slack_blocks=setup.slack_blocks, return_blocks=setup.return_blocks)
         self.most_msat = AMOUNT_MSAT + policy.fee_base_msat + AMOUNT_MSAT * policy.fee_per_million // 1_000_000
-
-        def lsp(node: SimNode) -> LspProcess:
-            node.intercepts = True
-            disk = self.disks.disk(node.name)
-            return LspProcess(node, disk, LSP_POLICY, messenger, self.decode, self._push)
-
-        def phone(node: SimNode, wakes_after: float | None, stays: float) -> Phone:
-            wallet = WalletProcess(
-                node, self.disks.disk(f"{node.name}-wallet"), policy, self.onions, messenger, self.decode
-            )
-            return Phone(node, wallet, wakes_after=wakes_after, stays=stays)
-
-        self.lsp_a = lsp(self.lsp_a_node)
-        self.lsp_b = self.lsp_a if setup.shared else lsp(self.lsp_b_node)
+        self.lsp_a = self.add_lsp(self.lsp_a_node, LSP_POLICY)
+        self.lsp_b = self.lsp_a if setup.shared else self.add_lsp(self.lsp_b_node, LSP_POLICY)
+        self.processes["LSP_b"] = self.lsp_b
         self.lsps = [self.lsp_a] if setup.shared else [self.lsp_a, self.lsp_b]
-        self.phone_a = phone(self.a, setup.payer_wakes_after, 60.0)
-        self.phone_b = phone(self.b, setup.payee_wakes_after, setup.payee_stays)
-        self.phones = {self.a.id: self.phone_a, self.b.id: self.phone_b}
-        self.lsp_of = {self.a.name: self.lsp_a, self.b.name: self.lsp_b}
+        self.phone_a = self.add_phone(self.a, self.lsp_a, policy, wakes_after=setup.payer_wakes_after, stays=60.0)
+        self.phone_b = self.add_phone(
+            self.b, self.lsp_b, policy, wakes_after=setup.payee_wakes_after, stays=setup.payee_stays
+        )
         self.phone_a.wallet.on_payment = self._payer_leaves
-        self.attacker = Attacker(self.c, self.lsp_a_node, messenger, HASH)
-        self.processes = {"LSP_a": self.lsp_a, "LSP_b": self.lsp_b}
-        self.processes |= {phone.wallet.name: phone.wallet for phone in self.phones.values()}
-
-    def _push(self, client: NodeId, method: str, report: "object") -> None:
-        phone = self.phones.get(client)
-        if phone is not None:
-            phone.push(method, report)  # type: ignore[arg-type]
+        self.attacker = Attacker(self.c, self.lsp_a_node, self.messenger, HASH)
 
     def _begin(self, setup: Setup) -> None:
         """Everybody is there; then the payee goes, and the payer pays."""
-        for connection in self.network.connections:
-            connection.dial_soon(0)
-        for lsp in self.lsps:
-            lsp.start()
-        for phone in self.phones.values():
-            phone.wallet.start()
-        self.lsp_a.enqueue(on.WebhookSet(self.a.id, "phone", "https://push.example/a"))
-        self.lsp_a.enqueue(on.WebhookSet(self.c.id, "phone", "https://push.example/c"))
-        self.lsp_b.enqueue(on.WebhookSet(self.b.id, "phone", "https://push.example/b"))
+        self.start_all()
+        register(self.lsp_a, self.a)
+        register(self.lsp_a, self.c)
+        register(self.lsp_b, self.b)
         self.run_for(1.0)
         self.invoice = self._invoice()
         if not setup.payee_willing:
@@ -218,19 +146,13 @@ class Simulation:
         return self.b.invoices.add(invoice, PREIMAGE)
 
     def _order(self, setup: Setup) -> None:
-        offer = self.lsp_a.policy
         self.phone_a.wallet.pay(
             Order(
                 lsp=self.lsp_a_node,
                 route_to_payee=tuple(each.id for each in self.line[1:]),
                 invoice=self.invoice.invoice,
                 pid=PID,
-                terms=LspTerms(
-                    max_amount_msat=offer.max_amount_msat,
-                    max_hold_seconds=offer.max_hold_seconds,
-                    max_hold_blocks=offer.max_hold_blocks,
-                    min_margin_blocks=offer.min_margin_blocks,
-                ),
+                terms=terms_of(self.lsp_a.policy),
                 wishes=PayOptions(hold_for_seconds=setup.hold_seconds),
                 private=setup.private,
                 literal=setup.literal,
@@ -248,15 +170,6 @@ class Simulation:
         if payment.state is State.HANDED_OVER and not self._has_left and self.setup.payer_leaves is not None:
             self._has_left = True
             self.kernel.call_later(self.setup.payer_leaves, self.phone_a.sleep, self.phone_a.node.lifetime)
-
-    # --- how it goes on ---
-
-    def run_for(self, seconds: float) -> None:
-        """Let time pass."""
-        end = self.kernel.now + seconds
-        while self.kernel.next_at() <= end:
-            self.kernel.step()
-        self.kernel.now = end
 
     # --- what people do ---
 
@@ -278,13 +191,7 @@ class Simulation:
 
     def connection(self, name: str) -> Connection | None:
         """By its name; None where there is no router."""
-        if self.setup.shared:
-            name = name.replace("LSP_b", "LSP_a")
-        return next((each for each in self.network.connections if each.name == name), None)
-
-    def phone(self, name: str) -> Phone:
-        """A's or B's."""
-        return self.phone_a if name == "A" else self.phone_b
+        return super().connection(name.replace("LSP_b", "LSP_a") if self.setup.shared else name)
 
     # --- what onlookers see ---
 
@@ -302,11 +209,3 @@ class Simulation:
     def parts(self) -> list[SimHtlc]:
         """Those that LSP_a has."""
         return [htlc for htlc in self.sent() if htlc.arrived]
-
-    def worth(self, node: SimNode) -> int:
-        """What a node's channels would pay it if every HTLC of its own came back to it."""
-        return sum(
-            channel.balance_msat[node.name]
-            + sum(htlc.amount_msat for htlc in channel.htlcs if htlc.offerer is node and not htlc.gone)
-            for channel in node.channels()
-        )
