@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from asyncpay.engine.core import Transition
 from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp import inbound
@@ -62,15 +61,6 @@ class LspProcess(Process):
 
     def _begin(self, records: list[Any]) -> None:
         self._engine = Lsp(self.policy, self.node.implementation.capabilities, records)
-
-    def _handle(self, event: Any) -> Transition[Any, Any]:
-        return self._engine.handle(self.clock.now(), event)
-
-    def _next_deadline(self) -> float:
-        return self._engine.next_deadline
-
-    def _stored_time(self) -> float | None:
-        return self._engine.stored_time
 
     def _known(self) -> Iterable[Any]:
         tables = self._engine.state.tables

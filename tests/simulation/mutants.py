@@ -15,8 +15,8 @@ MUTANTS = (
     Mutant(
         "act before storing",
         "tests.simulation.process",
-        "            self._commit(changes)\n",
-        "            self.kernel.call_later(0.003, lambda: self._commit(changes), lifetime)\n",
+        "                        self._commit(changes)\n",
+        "                        self.kernel.call_later(0.003, lambda: self._commit(changes), lifetime)\n",
     ),
     Mutant(
         "release in pieces",

@@ -10,11 +10,12 @@ import math
 import shutil
 import tempfile
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from asyncpay.engine.core import ClockRead, Detached, Put, Tick, Transition
+from asyncpay.engine.core import ClockRead, Detached, Engine, Put, Tick
+from asyncpay.engine.driver import Commit, EngineError, Perform, drive
 from asyncpay.node_events import NodeEvent
 from asyncpay.service.common.clock import SteadyClock
 from asyncpay.store import Store
@@ -105,17 +106,10 @@ class Process:
 
     # --- for subclasses ---
 
+    _engine: Engine[Any, Any, Any]
+
     def _begin(self, records: list[Any]) -> None:
         """Make the engine from what is stored."""
-        raise NotImplementedError
-
-    def _handle(self, event: Any) -> Transition[Any, Any]:
-        raise NotImplementedError
-
-    def _next_deadline(self) -> float:
-        raise NotImplementedError
-
-    def _stored_time(self) -> float | None:
         raise NotImplementedError
 
     def _known(self) -> Iterable[Any]:
@@ -171,7 +165,7 @@ class Process:
         records = self._disk.open(self._store_kind)
         self._compare(f"the store of {self.name} gives back", records)
         self._begin(records)
-        self.clock = clock_beside(self, self._stored_time())
+        self.clock = clock_beside(self, self._engine.stored_time)
         self.clock_read, self.started_in_jump = ClockRead(0, 0), bool(self.clock_error)
         if self.clock_error > 0:
             self.clock_leapt_at = self.kernel.now
@@ -237,22 +231,28 @@ class Process:
         if (read := self.clock.read()) is not None:
             self.clock_read = read
             batch.insert(0, read)
-        steps = []
-        for event in batch:
-            self.on_event(self._cells(event))
-            steps.append(self._handle(event))
-        if changes := [change for step in steps for change in step.changes]:
-            self._commit(changes)
-            self.kernel.failpoint(f"{self.name} has stored {names}")
-        for step in steps:
-            for effect in step.effects:
+        try:
+            for action in drive(self._engine, self.clock.now, self._seen(batch)):
                 if lifetime.over:
                     return
-                self._do(effect)
+                match action:
+                    case Commit(changes=changes) if changes:
+                        self._commit(changes)
+                        self.kernel.failpoint(f"{self.name} has stored {names}")
+                    case Perform(effect):
+                        self._do(effect)
+        except EngineError as failed:
+            raise failed.__cause__ or failed from None
         if not lifetime.over:
             self._set_alarm()
 
-    def _commit(self, changes: list[Any]) -> None:
+    def _seen(self, events: Iterable[Any]) -> Iterator[Any]:
+        """These events, each counted just before the engine decides on it."""
+        for event in events:
+            self.on_event(self._cells(event))
+            yield event
+
+    def _commit(self, changes: Sequence[Any]) -> None:
         self._disk.commit(changes)
         self.kernel.changed()
         for change in changes:
@@ -280,7 +280,7 @@ class Process:
 
     def _set_alarm(self) -> None:
         alarm = self._alarm = self._alarm.end()
-        seconds = self._next_deadline() - self.clock.now()
+        seconds = self._engine.next_deadline - self.clock.now()
         assert seconds > 0, f"{self.name} would be woken again and again"
         if self.clock.in_doubt:
             seconds = min(seconds, DOUBT_SECONDS)

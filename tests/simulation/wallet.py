@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from asyncpay.engine.core import Transition
 from asyncpay.engine.payee import effects as payee_do
 from asyncpay.engine.payee import events as payee_on
 from asyncpay.engine.payee.engine import Payee
@@ -118,15 +117,6 @@ class WalletProcess(Process):
         payments = [record for record in records if isinstance(record, OutgoingPayment)]
         claims = [record for record in records if isinstance(record, Claim)]
         self._engine = Wallet(Payer(self.policy, payments), Payee(PayeePolicy(), claims))
-
-    def _handle(self, event: Any) -> Transition[Any, Any]:
-        return self._engine.handle(self.clock.now(), event)
-
-    def _next_deadline(self) -> float:
-        return self._engine.next_deadline
-
-    def _stored_time(self) -> float | None:
-        return self._engine.stored_time
 
     def _known(self) -> Iterable[Any]:
         yield from self._engine.payer.state.payments
