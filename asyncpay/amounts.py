@@ -1,11 +1,11 @@
-"""Amounts as people write them."""
+"""Amounts for people: parse and show them."""
 
 import re
 from decimal import Decimal
 
 
 class AmountError(ValueError):
-    """The text is no amount; the message says how to write one."""
+    """The text is not an amount; the message says how to write one."""
 
 
 MAX_MSAT = 21_000_000 * 100_000_000 * 1_000
@@ -14,7 +14,7 @@ _MSAT_PER_UNIT = {"msat": 1, "sat": 1_000, "btc": 100_000_000_000}
 
 
 def parse_msat(text: str) -> int:
-    """`1000sat`, `1500msat` or `0.01btc` as millisatoshi. Raises AmountError for anything else, and for nothing."""
+    """Parse `1000sat`, `1500msat` or `0.01btc` to millisatoshi. AmountError for anything else, and for zero."""
     match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*(msat|sat|btc)", text.strip().lower())
     if not match:
         raise AmountError(f"{text!r} is no amount; write it with its unit, like 1000sat, 1500msat or 0.01btc")
@@ -27,11 +27,11 @@ def parse_msat(text: str) -> int:
 
 
 def in_sat(msat: int) -> str:
-    """Millisatoshi as satoshi for people: `1 234`, with a fraction only where there is one."""
+    """Return millisatoshi as satoshi: `1 234`, with a fraction only where there is one."""
     whole, rest = divmod(msat, 1_000)
     return f"{whole:,}".replace(",", " ") + (f".{rest:03}" if rest else "")
 
 
 def show_sat(msat: int) -> str:
-    """The same with its unit: `1 234 sat`."""
+    """Return millisatoshi as satoshi with the unit: `1 234 sat`."""
     return in_sat(msat) + " sat"

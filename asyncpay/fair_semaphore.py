@@ -1,6 +1,7 @@
-"""A semaphore that shares: work under way is bounded in all and by party, and parties take turns.
+"""A semaphore with fair shares: work under way is bounded in total and by party, and parties take turns.
 
-Whatever others can use up is behind one of these: whoever asks for much waits for its own work, and not others for it.
+Everything that other parties can use up is behind one of these: a party that asks for much waits for its own work, and
+the others do not wait for it.
 """
 
 import asyncio
@@ -11,14 +12,14 @@ from typing import Self
 
 
 class TooManyError(Exception):
-    """A party has as much waiting as it may; or others have, and it has the most of all."""
+    """The party has as much work waiting as it may; or all together have, and this party has the most."""
 
 
 class FairSemaphore:
-    """Bounds on work under way and waiting. To be used within one event loop.
+    """Bounds on work under way and waiting, within one event loop.
 
     at_once: under way, of all parties together. each: under way, of one party. waiting: of one party, not yet under
-    way. waiting_in_all: of all parties; over it, the party with most of them loses its latest.
+    way. waiting_in_all: of all parties; beyond it, the party with most of them loses its latest.
     The work of one party begins in the order in which its slots were asked for.
     """
 
@@ -34,7 +35,7 @@ class FairSemaphore:
         self._turns: dict[Hashable, None] = {}  # parties that may begin work, in the order of their turns
 
     def slot(self, party: Hashable) -> "Slot":
-        """A place for one piece of work, in its turn; it must be entered. TooManyError."""
+        """Return a slot for one piece of work, in its turn; it must be entered. TooManyError."""
         waits = self._under_way[party] >= self._each or self._total_under_way >= self._at_once
         if waits and len(self._queues.get(party, ())) >= self._waiting:
             raise TooManyError(f"{self._waiting} wait already")
@@ -47,7 +48,7 @@ class FairSemaphore:
         return slot
 
     def _give_turns(self, party: Hashable) -> None:
-        """What this party has waiting, or has done, may let something begin."""
+        """Let work begin that may begin now: this party has asked for a slot, or given one back."""
         if party in self._queues and self._under_way[party] < self._each:
             self._turns.setdefault(party)
         while self._turns and self._total_under_way < self._at_once:
@@ -74,7 +75,7 @@ class FairSemaphore:
             self._turns.pop(party, None)
 
     def give_back(self, slot: "Slot") -> None:
-        """Its work is done, or will not be."""
+        """Take a slot back: its work is done, or will not be."""
         party = slot.party
         if not slot.decided.done():
             self._queues[party].remove(slot)
@@ -89,7 +90,7 @@ class FairSemaphore:
 
 
 class Slot:
-    """A place in a FairSemaphore, an async context manager: entering it waits for its turn. TooManyError."""
+    """A slot of a FairSemaphore, as an async context manager: entering it waits for its turn. TooManyError."""
 
     def __init__(self, semaphore: FairSemaphore, party: Hashable) -> None:
         self.party = party
@@ -110,5 +111,5 @@ class Slot:
         self.release()
 
     def release(self) -> None:
-        """Give the place back, for work that ends elsewhere than where it was entered."""
+        """Give the slot back, for work that ends elsewhere than where it was entered."""
         self._semaphore.give_back(self)

@@ -21,14 +21,14 @@ _URI_SCHEME = "lightning:"
 
 
 class ShortChannelId(int):
-    """Where a channel was funded: block, transaction and output in 64 bits (BOLT 7); or an alias for it."""
+    """The block, transaction and output that funded a channel, in 64 bits (BOLT 7); or an alias for it."""
 
     def __str__(self) -> str:
         return f"{self >> 40}x{(self >> 16) & 0xFFFFFF}x{self & 0xFFFF}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the form 700000x12x1; ValueError for any other."""
+        """Parse the form 700000x12x1; ValueError for any other."""
         block, transaction, output = (int(part) for part in text.split("x"))
         if not (0 <= block < 1 << 24 and 0 <= transaction < 1 << 24 and 0 <= output < 1 << 16):
             raise ValueError(f"{text!r} is not a short channel id")
@@ -36,21 +36,21 @@ class ShortChannelId(int):
 
 
 class ChannelId(bytes):
-    """What a channel is called from its opening to its end, opaque to everything but the node's adapter.
+    """The name of a channel from its opening to its end, opaque to everything but the node's adapter.
 
-    Its short channel id is no such name: confirmation of a zero-conf channel and a splice change it. 32 bytes are
+    Its short channel id is not such a name: confirmation of a zero-conf channel and a splice change it. 32 bytes are
     BOLT 2's channel_id (CLN). 8 bytes are the short channel id or alias that the node itself never changes (LND),
     or a name of the channel in a store of asyncpay before it kept channel ids.
     """
 
     @classmethod
     def from_name(cls, name: int) -> Self:
-        """The 8 bytes of a short channel id or alias."""
+        """Return the channel id that is these 8 bytes: a short channel id or alias."""
         return cls(name.to_bytes(8, "big"))
 
     @property
     def name(self) -> ShortChannelId | None:
-        """The short channel id or alias that this is; None for BOLT 2's channel_id."""
+        """The short channel id or alias in these bytes; None for BOLT 2's channel_id."""
         return ShortChannelId.from_bytes(self, "big") if len(self) == 8 else None
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class ChannelId(bytes):
 
 @dataclass(frozen=True, slots=True, order=True)
 class HtlcKey:
-    """An HTLC's name for its whole life: the channel it came in on, and its number there."""
+    """The name of an HTLC for its whole life: its incoming channel, and its number there."""
 
     channel_id: ChannelId
     htlc_id: U64
@@ -99,7 +99,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingHtlc:
-    """An HTLC that stands on a channel now, whatever has been decided about it."""
+    """An HTLC on a channel now, decided or not."""
 
     key: HtlcKey
     peer: NodeId
@@ -127,14 +127,14 @@ class Link:
 
     @property
     def names(self) -> tuple[ShortChannelId, ...]:
-        """By all of these an onion may name it."""
+        """All names by which an onion may refer to the channel."""
         return (self.short_channel_id, *self.aliases)
 
 
 def bolt11_text(text: str) -> str:
-    """An invoice as people paste it, as BOLT 11 writes it: no white space, no `lightning:`, lower case.
+    """Return an invoice that a user has pasted in the form of BOLT 11: no white space, no `lightning:`, lower case.
 
-    White space within it, such as line breaks of a mail, goes too. Mixed case stays: it is an error (BIP 173).
+    White space within it, such as line breaks of a mail, is removed too. Mixed case stays: it is an error (BIP 173).
     """
     bare = "".join(text.split())
     if bare[: len(_URI_SCHEME)].lower() == _URI_SCHEME:
@@ -144,7 +144,7 @@ def bolt11_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardingPolicy:
-    """What a node asks for HTLCs that it forwards over a channel of its own (BOLT 7, channel_update).
+    """The fee and delta of a node for HTLCs that it forwards over a channel of its own (BOLT 7, channel_update).
 
     fee_ppm: fee_proportional_millionths. cltv_delta_blocks: cltv_expiry_delta.
     """
@@ -154,17 +154,17 @@ class ForwardingPolicy:
     cltv_delta_blocks: int
 
     def fee_msat(self, amount_msat: int) -> int:
-        """The fee for forwarding this amount, as BOLT 7 computes it."""
+        """Return the fee for forwarding this amount (BOLT 7)."""
         return self.fee_base_msat + amount_msat * self.fee_ppm // 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelTerms:
-    """What an open channel of the node asks for and protects.
+    """The terms of an open channel of the node.
 
     names: its short channel id and all aliases. policy: this node's own; None if the node does not know it (yet).
-    dust_msat: an HTLC of the peer's below this has no output on one of the two commitment transactions, so that
-        nobody can claim it on chain.
+    dust_msat: an HTLC of the peer's below this has no output on one of the two commitment transactions, so that it
+        cannot be claimed on chain.
     """
 
     peer: NodeId
@@ -175,7 +175,7 @@ class ChannelTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
-    """What a BOLT 11 invoice says. amount_msat is None if it leaves the amount to the payer.
+    """The content of a BOLT 11 invoice. amount_msat is None if it leaves the amount to the payer.
 
     network: bitcoin, testnet, signet or regtest. expires_at: Unix seconds.
     route_hints: for each hint the nodes on the way to the payee, who is a peer of the last one.
@@ -202,8 +202,8 @@ class Invoice:
 class SyncState:
     """Whether a node has followed the chain. synced: it says so.
 
-    old_tip: the hash (32 bytes) of its best block, if that block's age is all that makes the node say no. Whether it is
-    behind then only time can tell. None: it is behind, or does not say why.
+    old_tip: the hash (32 bytes) of its best block, if the age of that block is the only reason why the node says no.
+    Then only time can tell whether it is behind. None: it is behind, or does not say why.
     """
 
     synced: bool
@@ -226,7 +226,7 @@ class OwnInvoice:
 
 
 class PaymentStatus(Enum):
-    """What a node knows of an outgoing payment; UNKNOWN: it has no record of that hash."""
+    """The status of an outgoing payment in its node; UNKNOWN: it has no record of that hash."""
 
     IN_FLIGHT = "in flight"
     SUCCEEDED = "succeeded"
@@ -236,7 +236,7 @@ class PaymentStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentResult:
-    """Where a payment stands. preimage: 32 bytes, if SUCCEEDED. failure: for people, if FAILED.
+    """The progress or the result of a payment. preimage: 32 bytes, if SUCCEEDED. failure: for people, if FAILED.
 
     parts_in_flight, in_flight_msat: HTLCs that are neither settled nor failed, and what they bring the payee.
     """
@@ -251,7 +251,7 @@ class PaymentResult:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """Something an implementation can do or cannot, and why: the upstream behaviour that decides it."""
+    """A capability of an implementation, or the lack of it, and why: the upstream behaviour that decides it."""
 
     able: bool
     because: str
@@ -262,7 +262,7 @@ class Capability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """Where implementations differ in ways that the protocol must know.
+    """The differences between implementations that the protocol must know.
 
     transit_release: onion messages that the node forwards are shown, so a release may pass through.
     forwards_with_payer_offline: an HTLC can be resumed while the peer that it came from is away.

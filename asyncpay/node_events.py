@@ -1,7 +1,7 @@
-"""What a node reports: the events that adapters yield and that the engines take in.
+"""The events of a node: adapters yield them, the engines take them in.
 
-In one stream, in the order in which they happened. The same thing may be reported twice, and after a break
-of the stream things may be missing: the engines are built for both.
+They come in one stream, in the order in which they happened. An event may come twice, and after a break of the stream
+events may be missing: the engines are built for both.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from asyncpay.wire.onion import OnionMessage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attached:
-    """The node answers; what it offers from here on is offered anew. First event of every stream.
+    """The node answers, and offers all held HTLCs again from here on. First event of every stream.
 
     network: as in Invoice. online: the connected peers.
     """
@@ -42,14 +42,14 @@ class PeerConnected:
 
 @dataclass(frozen=True, slots=True)
 class PeerDisconnected:
-    """The node has noticed that the peer is gone; a half-open connection takes it minutes."""
+    """The node has noticed that the peer is gone. For a half-open connection that takes minutes."""
 
     peer: NodeId
 
 
 @dataclass(frozen=True, slots=True)
 class LinkChanged:
-    """A channel opened, got another name, became usable or unusable, or is about to be closed by agreement."""
+    """A channel was opened, got another name, became usable or unusable, or is about to be closed by agreement."""
 
     link: Link
 
@@ -92,9 +92,9 @@ class HtlcGone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnionReceived:
-    """An onion message that ends at this node.
+    """An onion message for this node.
 
-    path_id, payment_unblock: what the maker of the path put there for this node, if anything and if shown.
+    path_id, payment_unblock: from the maker of the path, for this node; None if absent or not shown by the node.
     async_payment: the value of onionmsg_tlv 180003.
     """
 

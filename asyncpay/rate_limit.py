@@ -1,39 +1,37 @@
-"""How often a party may have something done."""
+"""A limit on how often each party is served."""
 
 import time
 from collections.abc import Callable, Hashable
 
 
 class RateLimit:
-    """So many at once, and one more after each so many seconds; each party has its own count.
+    """A token bucket for each party.
 
-    burst: how many at once. seconds: until there is room for one more.
+    burst: how many times a party is served without a pause. seconds: until it may be served once more.
     """
 
     def __init__(self, burst: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._room_seconds = burst * seconds
         self._seconds = seconds
         self._clock = clock
-        self._paid_until: dict[
-            Hashable, float
-        ] = {}  # when its count is back at nothing; those who came last at the end
+        self._full_at: dict[Hashable, float] = {}  # when a party's bucket is full again; served last at the end
 
     def seconds_to_wait(self, party: Hashable) -> float:
-        """0: it may, and is counted. Else how long it has to wait."""
+        """Return 0 and count it, if the party may be served now; otherwise how long it must wait."""
         now = self._clock()
         self._forget(now)
-        until = max(self._paid_until.get(party, now), now) + self._seconds
-        too_much = until - now - self._room_seconds
+        full_at = max(self._full_at.get(party, now), now) + self._seconds
+        too_much = full_at - now - self._room_seconds
         if too_much > 1e-6:
             return too_much
-        self._paid_until.pop(party, None)
-        self._paid_until[party] = until
+        self._full_at.pop(party, None)
+        self._full_at[party] = full_at
         return 0
 
     def _forget(self, now: float) -> None:
-        """Parties whose count is back at nothing. Some more may stay until those before them have gone."""
-        while self._paid_until:
-            party, until = next(iter(self._paid_until.items()))
-            if until > now:
+        """Delete full buckets from the front. A full one may stay until those before it are deleted."""
+        while self._full_at:
+            party, full_at = next(iter(self._full_at.items()))
+            if full_at > now:
                 return
-            del self._paid_until[party]
+            del self._full_at[party]

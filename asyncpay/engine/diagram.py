@@ -39,7 +39,7 @@ class Drawing:
 
     @property
     def mark(self) -> str:
-        """The line on the page behind which it stands."""
+        """The line on the page that it follows."""
         return f"<!-- drawn by `make diagram` from asyncpay/engine/{self.engine}/{self.module}.py: begin -->\n"
 
     def draw(self) -> str:
@@ -135,7 +135,7 @@ def main(arguments: list[str]) -> int:
         _, end, after = rest.partition(END)
         if not mark or not end:
             lines = drawing.mark + END
-            print(f"{PAGE} has lost the lines between which a diagram stands:\n{lines}", file=sys.stderr)
+            print(f"{PAGE} has lost the lines around a diagram:\n{lines}", file=sys.stderr)
             return 1
         drawn = before + mark + drawing.draw() + end + after
     if arguments == ["--check"]:

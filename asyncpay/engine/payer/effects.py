@@ -62,7 +62,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """Ask the node where a payment stands at this moment, then report as PaymentSeen."""
+    """Ask the node for the progress of a payment at this moment, then report as PaymentSeen."""
 
     payment_hash: bytes
 

@@ -67,7 +67,7 @@ class RefusalSeen:
 
 @dataclass(frozen=True, slots=True)
 class PaymentReported:
-    """Where the payment asked for by Pay or Track stands.
+    """The answer to a Pay or a Track: the progress of the payment, or its result.
 
     SUCCEEDED is for good, FAILED and UNKNOWN unless an order to pay was lost sight of.
     IN_FLIGHT: it was lost sight of; the engine asks again.
@@ -79,7 +79,7 @@ class PaymentReported:
 
 @dataclass(frozen=True, slots=True)
 class PaymentSeen:
-    """The answer to a LookUp: where the payment stands at this moment, with what it has in flight."""
+    """The answer to a LookUp: the progress of the payment at this moment, with the parts in flight."""
 
     payment_hash: bytes
     result: PaymentResult

@@ -2,7 +2,7 @@
 
 On the last hop a held payment needs blocks for three things: the payee's own delta; the time in which it may
 release (S); and what the payer then has left to come back, before its own channel is in danger (R). LND adds
-3 blocks of its own. Whatever is above S + R + 3 cannot be had elsewhere: deltas along a route are absolute.
+3 blocks of its own. They cannot be taken from another hop: deltas along a route are absolute.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """What the payer's engine knows, and the handling of one event.
 
 Two rules keep the cost of an event the same however many payments are remembered. A handler touches the payments that
-it concerns; whatever waits for a time or a height is in an ordered index. `engine.on_tick` looks at these and no
+it concerns; everything that waits for a time or a height is in an ordered index. `engine.on_tick` looks at these and no
 others.
 """
 
