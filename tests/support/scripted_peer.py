@@ -41,7 +41,7 @@ from asyncpay.wire.messages import (
 from asyncpay.wire.onion import OnionMessage, Payload
 from harness.testbed import Testbed
 from harness.topology import Implementation
-from harness.waits import Predicate, wait_for
+from harness.waits import Predicate, WaitTimeoutError, wait_for
 from tests.support import scripted_node
 from tests.support.implementations import capabilities
 from tests.support.scripted_node import PhoneNode
@@ -334,7 +334,13 @@ class Hold:
 
     def result(self, timeout_seconds: float = 60) -> PaymentResult:
         """What the payer's node says in the end; a preimage is checked against the hash."""
-        return self._checked(self.payment.result(timeout_seconds))
+        try:
+            return self._checked(self.payment.result(timeout_seconds))
+        except TimeoutError:
+            name, payment_hash = self.payer.name, self.invoice.payment_hash.hex()
+            raise WaitTimeoutError(
+                f"payment_decided not reached in {timeout_seconds:g} s; last seen: {name} still pays {payment_hash}"
+            ) from None
 
     def outcome(self) -> PaymentResult:
         """The same after the payer was away: its node still knows."""

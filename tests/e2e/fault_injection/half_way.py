@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from harness.nodes.base import Channel, Node
 from harness.waits import Predicate
+from tests.support.component_log import resumed
 from tests.support.payment_harness import Deal, Scene
 
 
@@ -45,12 +46,8 @@ def from_payer(scene: Scene, deal: Deal) -> HalfWay:
 def to_payee(scene: Scene, _: Deal) -> HalfWay:
     """The one from the payee's LSP to the payee. It is given once the LSP's component has let it pass."""
     component = scene.testbed.lsp(scene.b.lsp.name)
-
-    def answers() -> int:
-        return sum(event["what"] == "answer resume" for event in component.events())
-
-    before = answers()
-    return HalfWay(scene.b.lsp, scene.b.node, lambda: answers() > before)
+    before = resumed(component)
+    return HalfWay(scene.b.lsp, scene.b.node, lambda: resumed(component) > before)
 
 
 def _between(node: Node, peer: Node) -> Channel:

@@ -108,8 +108,8 @@ def test_parts_that_wait_for_longer_than_the_payee_would(scene: Scene) -> None:
     assert len(answers(lsp, held_since)) == (PARTS if forwards else 0), "if not, they were paid for: the payer was away"
 
 
-def test_parts_are_let_go_in_one_breath(scene: Scene) -> None:
-    """So the payee never waits for one of them: a release slower than its patience cannot happen."""
+def test_each_part_is_let_go_once(scene: Scene) -> None:
+    """All of them, and none again: a payee that waited for one of them would return the others."""
     deal, split = in_parts(scene, PARTS)
     lsp = scene.testbed.lsp("LSP")
     with scene.b.disconnected():
@@ -117,9 +117,7 @@ def test_parts_are_let_go_in_one_breath(scene: Scene) -> None:
         released_after = time.time()
     deal.wait_until_paid()
     scene.assert_paid(deal)
-    times = answers(lsp, released_after)
-    assert len(times) == PARTS
-    assert max(times) - min(times) < 70, "CLN would have returned the first part by now"
+    assert len(answers(lsp, released_after)) == PARTS
 
 
 def test_a_part_more_than_announced_is_released_with_the_others(scene: Scene) -> None:

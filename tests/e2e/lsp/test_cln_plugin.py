@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from asyncpay.lightning import PaymentStatus
+from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.nodes.cln.plugin import ATTACH_SECONDS, MARGIN_BLOCKS
 from asyncpay.wire.messages import BlockState
 from harness.checks import balances
@@ -39,8 +39,7 @@ def held(a: ScriptedPeer, b: ScriptedPeer, **options: int) -> Hold:
     return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay(**options).update(BlockState.HELD)
 
 
-def assert_paid_once(testbed: Testbed, before: Balances, hold: Hold) -> None:
-    result = hold.result()
+def assert_paid_once(testbed: Testbed, before: Balances, result: PaymentResult) -> None:
     assert result.status is PaymentStatus.SUCCEEDED
     moved = balances.count(testbed).moved_since(before)
     assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
@@ -58,7 +57,7 @@ def test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not(
     restart(lsp)
     wait_for(htlcs_held(lsp, 1))
     hold.release(b)
-    assert_paid_once(testbed, before, hold)
+    assert_paid_once(testbed, before, hold.result())
 
 
 def test_a_process_that_comes_in_time_gets_what_came_before_it(
@@ -72,7 +71,7 @@ def test_a_process_that_comes_in_time_gets_what_came_before_it(
 
     wait_for(Predicate("htlc_at_the_lsp", missing), ATTACH_SECONDS)
     restart(lsp)
-    assert payment.result(60).status is PaymentStatus.SUCCEEDED
+    assert_paid_once(testbed, before, payment.result(60))
 
 
 def test_near_its_expiry_an_htlc_is_failed_though_the_process_is_dead(
@@ -111,6 +110,6 @@ def test_a_plugin_that_is_killed_lets_go_of_what_it_holds_and_lightningd_stops(
     if hold.result().status is PaymentStatus.FAILED:
         assert balances.count(testbed) == before
     else:
-        assert_paid_once(testbed, before, hold)
+        assert_paid_once(testbed, before, hold.result())
     a.forget_failures()
     assert testbed.pay("A", "B", AMOUNT_MSAT).amount_msat == AMOUNT_MSAT

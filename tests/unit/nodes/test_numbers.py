@@ -85,6 +85,16 @@ def test_an_offer(offer: Any, field: str, value: int) -> None:
     assert max(held.incoming_expiry, held.outgoing_expiry) < 2**32
 
 
+USUAL = [1, 2**31 - 1]
+
+
+@pytest.mark.parametrize("value", USUAL)
+@pytest.mark.parametrize(("offer", "field"), dict.fromkeys((offer, field) for offer, field, _ in OFFERS))
+def test_an_offer_with_usual_numbers_is_taken(offer: Any, field: str, value: int) -> None:
+    """So that refusing everything does not pass here."""
+    offer(field, value)
+
+
 def cln_invoice(field: str, value: Any) -> Invoice:
     decoded = {
         "payment_hash": "ab" * 32,
@@ -130,6 +140,11 @@ def test_an_invoice(read: Any, field: str, value: int) -> None:
     assert invoice.amount_msat is None or 0 < invoice.amount_msat <= MAX_MSAT
     assert 0 <= invoice.expires_at < 2**53
     assert 0 <= invoice.min_final_cltv_expiry <= 2016
+
+
+@pytest.mark.parametrize(("read", "field"), dict.fromkeys((read, field) for read, field, _ in INVOICES))
+def test_an_invoice_with_usual_numbers_is_taken(read: Any, field: str) -> None:
+    read(field, 2016)
 
 
 @pytest.mark.parametrize("decoded", [{}, {"payment_hash": 1}, {"payment_hash": "xy"}, {"payment_hash": None}])

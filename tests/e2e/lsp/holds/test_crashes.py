@@ -11,8 +11,9 @@ from harness.checks import balances
 from harness.checks.balances import Balances
 from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
-from harness.waits import Predicate, wait_for
+from harness.waits import wait_for
 from tests.support.component_crashes import ATTACH_SECONDS, crash_before, restart, wait_for_death
+from tests.support.component_log import resumed, resumed_since
 from tests.support.implementations import capabilities
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
@@ -195,19 +196,14 @@ def test_killed_while_an_ordinary_payment_is_on_its_way(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     invoice = b.invoice(AMOUNT_MSAT)
-    passed_before = passed(lsp)
+    before_it = resumed(lsp)
     testbed.freeze("B")
     try:
         payment: Future[PaymentResult] = a.start(a.pay(invoice))
-        wait_for(Predicate("passed", lambda: None if passed(lsp) > passed_before else "it has not passed yet"))
+        wait_for(resumed_since(lsp, before_it))
         lsp.kill()
         restart(lsp)
     finally:
         testbed.unfreeze("B")
 
     assert_paid_once(testbed, before, payment.result(60))
-
-
-def passed(lsp: Lsp) -> int:
-    """How many HTLCs the component has let pass so far."""
-    return sum(event["what"] == "answer resume" for event in lsp.events())
