@@ -24,4 +24,4 @@ def test_nothing_is_kept_of_parties_that_have_their_room_back() -> None:
     for party in range(1000):
         limit.seconds_to_wait(party)
         now[0] += 1
-    assert len(limit._paid_until) <= 11
+    assert len(limit._full_at) <= 11
