@@ -1,6 +1,6 @@
 """Stopping a component at a moment that no test hits by luck: a decision is stored, and not yet acted upon.
 
-The component does it to itself: see asyncpay.service.crash_point.
+The component does it to itself: see asyncpay.service.common.failpoints.
 """
 
 from collections.abc import Callable, Iterator

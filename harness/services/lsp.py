@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.service.common import failpoints
 from harness import toml
 from harness.engines.base import Engine, EngineError, json_lines
 from harness.errors import NodeError
@@ -52,7 +53,7 @@ def service(node: str, spec: ComponentSpec, image: str, of_node: type[Node], soc
         "command": list(spec.args),
         "depends_on": [node],
         "configs": [{"source": source, "target": target} for source, (target, _) in files(node, spec, of_node).items()],
-        "environment": {CONFIG_VARIABLE: CONFIG},  # for whoever calls the command line by hand
+        "environment": {CONFIG_VARIABLE: CONFIG, failpoints.VARIABLE: "1"},  # the first for the command line by hand
         "volumes": [of_node.shared(node, NODE_DIR, sockets), volume(name, DATA_DIR)],
         "restart": "no",  # tests kill it and look at what is left
         "stop_grace_period": "10s",

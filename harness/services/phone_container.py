@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from asyncpay.service.common import failpoints
 from harness import toml
 from harness.engines.base import Engine, EngineError
 from harness.errors import NodeError
@@ -48,7 +49,7 @@ def service(name: str, node: dict[str, Any], image: str) -> dict[str, Any]:
             {"source": f"{name}-phone", "target": CONFIG},
             {"source": wallet_name(name), "target": WALLET_CONFIG},
         ],
-        "environment": {CONFIG_VARIABLE: CONFIG, WALLET_VARIABLE: WALLET_CONFIG},
+        "environment": {CONFIG_VARIABLE: CONFIG, WALLET_VARIABLE: WALLET_CONFIG, failpoints.VARIABLE: "1"},
         "volumes": [*node["volumes"], volume(wallet_name(name), DATA_DIR)],
         "ports": [*node.get("ports", []), f"127.0.0.1::{PORT}"],
         "stop_grace_period": f"{NODE_STOP_SECONDS + WALLET_STOP_SECONDS + 5}s",

@@ -1,11 +1,11 @@
-"""A crash, or a standstill, on purpose, at a moment that no test hits by luck: a decision is stored, and not yet
-acted upon.
+"""Failpoints: a crash, or a standstill, at a moment that no test hits by luck: a decision is stored, and not yet acted
+upon.
 
-Nothing happens unless somebody has put a file beside the store, named like it with `.crash-before` added, that holds
-the name of an effect (of the component's engine) and a number: `PayOnBehalf 1`, `Answer 2`. The next process to start
-takes the file away, says so in its journal, and dies when it is about to carry out its n-th effect of that name. With
-the word `freeze` behind the number it does not die but stands still, like a process that the machine has suspended,
-for as long as a file named `.frozen` is there, which it makes itself.
+They are off unless the environment has ASYNCPAY_FAILPOINTS=1, which only the testbed sets. Then a file beside the
+store, named like it with `.crash-before` added, holds the name of an effect (of the component's engine) and a number:
+`PayOnBehalf 1`, `Answer 2`. The next process to start deletes the file, says so in its event log, and dies when it is
+about to carry out its n-th effect of that name. With the word `freeze` behind the number it does not die but stands
+still, like a process that the machine has suspended, as long as there is a file named `.frozen`, which it makes itself.
 """
 
 import os
@@ -15,19 +15,21 @@ from pathlib import Path
 from asyncpay.log_events import LogEvent
 from asyncpay.service.common.event_log import EventLog
 
+VARIABLE = "ASYNCPAY_FAILPOINTS"
+"""Of the environment: `1` turns failpoints on."""
 EXIT_CODE = 137
 """As of a process that was killed with SIGKILL, which the first process of a container cannot do to itself."""
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 
 
-class CrashPoint:
-    """What the file beside this store asks for; mostly nothing."""
+class Failpoints:
+    """The failpoint that the file beside this store asks for, if failpoints are on."""
 
     def __init__(self, store: Path, event_log: EventLog) -> None:
         self._effect, self._effects_left, self._freezes = "", 0, False
         self._frozen = store.with_name(store.name + ".frozen")
         file = store.with_name(store.name + ".crash-before")
-        if file.exists():
+        if os.environ.get(VARIABLE) == "1" and file.exists():
             name, number, *how = file.read_text().split()
             file.unlink()
             self._effect, self._effects_left, self._freezes = name, int(number), how == ["freeze"]
@@ -45,4 +47,4 @@ class CrashPoint:
         """The whole process, its event loop included."""
         self._frozen.touch()
         while self._frozen.exists():
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)

@@ -20,7 +20,7 @@ from asyncpay.engine.driver import Commit, EngineError, Perform, drive
 from asyncpay.log_events import LogEvent
 from asyncpay.service.common.clock import READ_SECONDS, SteadyClock
 from asyncpay.service.common.event_log import EventLog, guarded
-from asyncpay.service.common.failpoints import CrashPoint
+from asyncpay.service.common.failpoints import Failpoints
 from asyncpay.store import UnstorableError
 
 MAX_BATCH = 500
@@ -76,7 +76,7 @@ class Loop(Generic[E]):
         engine: Engine[Any, Any, Any],
         commit: Callable[[Iterable[Any]], None],
         perform: Callable[[Any], Awaitable[None]],
-        crash_point: CrashPoint,
+        failpoints: Failpoints,
         event_log: EventLog,
         refused: RefusedEvents,
         refuse: Callable[[Any], Awaitable[None]],
@@ -86,7 +86,7 @@ class Loop(Generic[E]):
         self._engine = engine
         self._commit = commit
         self._perform = perform
-        self._crash_point = crash_point
+        self._failpoints = failpoints
         self._event_log = event_log
         self.clock = SteadyClock(engine.stored_time)
         self._events: asyncio.Queue[tuple[E, asyncio.Future[None] | None]] = asyncio.Queue()
@@ -124,7 +124,7 @@ class Loop(Generic[E]):
                             await self._store(action)
                             self._tell_who_waits(batch[: len(action.decisions)])
                         case Perform(effect):
-                            self._crash_point.before(effect)
+                            self._failpoints.before(effect)
                             await self._perform(effect)
             except EngineError as error:
                 cause = error.__cause__ or error

@@ -26,7 +26,7 @@ from asyncpay.node_events import (
 from asyncpay.nodes.base import Node, NodeError
 from asyncpay.service.common import control, onions
 from asyncpay.service.common.event_log import EventLog, guarded
-from asyncpay.service.common.failpoints import CrashPoint
+from asyncpay.service.common.failpoints import Failpoints
 from asyncpay.service.common.loop import Loop, RefusedEvents
 from asyncpay.service.common.session import follow_node, open_node, run_forever
 from asyncpay.service.lsp import status
@@ -81,9 +81,9 @@ class _Session:
         self._node = node
         self._lsp = lsp
         self._attached_at: float | None = None
-        crash_point = CrashPoint(config.store.path, event_log)
+        failpoints = Failpoints(config.store.path, event_log)
         self._loop: Loop[LspEvent] = Loop(
-            lsp, store.commit, self._perform, crash_point, event_log, refused, self._refuse
+            lsp, store.commit, self._perform, failpoints, event_log, refused, self._refuse
         )
         self._invoices = FairSemaphore(each=1, waiting=MAX_WAITING_INVOICES)
         self._lsps = Lsps(config, node, lsp, event_log, self._loop.stored)

@@ -37,7 +37,7 @@ from asyncpay.node_events import (
 from asyncpay.nodes.base import Node, NodeError
 from asyncpay.service.common import control
 from asyncpay.service.common.event_log import EventLog, guarded
-from asyncpay.service.common.failpoints import CrashPoint
+from asyncpay.service.common.failpoints import Failpoints
 from asyncpay.service.common.loop import Loop, RefusedEvents
 from asyncpay.service.common.session import follow_node, open_node, run_forever
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
@@ -90,9 +90,9 @@ class _Session:
         claims = [record for record in records if isinstance(record, Claim)]
         wallet = Wallet(Payer(config.payer_policy, payments), Payee(config.payee_policy, claims))
         self._payments = wallet.payer.state.payments
-        crash_point = CrashPoint(config.store.path, event_log)
+        failpoints = Failpoints(config.store.path, event_log)
         self._loop: Loop[WalletEvent] = Loop(
-            wallet, self._commit, self._perform, crash_point, event_log, refused, self._refuse
+            wallet, self._commit, self._perform, failpoints, event_log, refused, self._refuse
         )
         self._desk = Desk(
             node,

@@ -1,4 +1,4 @@
-"""The crash on purpose: at the very effect that was asked for, once, and never without a file."""
+"""Failpoints: at the very effect that was asked for, once, never without a file, and never unless turned on."""
 
 import io
 import os
@@ -11,7 +11,7 @@ import pytest
 from asyncpay.engine.lsp.effects import Answer, Effect, Log
 from asyncpay.lightning import ChannelId, HtlcKey, Verdict
 from asyncpay.service.common.event_log import EventLog
-from asyncpay.service.common.failpoints import CrashPoint
+from asyncpay.service.common.failpoints import Failpoints
 
 ANSWER = Answer(HtlcKey(ChannelId.from_name(1), 0), Verdict.RESUME)
 
@@ -22,6 +22,8 @@ class _DiedError(Exception):
 
 @pytest.fixture(autouse=True)
 def death(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASYNCPAY_FAILPOINTS", "1")
+
     def die(_: int) -> None:
         raise _DiedError
 
@@ -30,7 +32,7 @@ def death(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def survivors(store: Path, effects: list[Effect]) -> int:
     """How many effects a process would carry out."""
-    point = CrashPoint(store, EventLog(io.StringIO()))
+    point = Failpoints(store, EventLog(io.StringIO()))
     for number, effect in enumerate(effects):
         try:
             point.before(effect)
@@ -49,6 +51,17 @@ def test_before_the_effect_that_is_asked_for_and_only_once(tmp_path: Path) -> No
     (tmp_path / "lsp.sqlite.crash-before").write_text("Answer 2\n")
     assert survivors(store, effects) == 3
     assert survivors(store, effects) == 5
+
+
+def test_a_file_does_nothing_unless_failpoints_are_turned_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "lsp.sqlite.crash-before"
+    file.write_text("Answer 1\n")
+    for value in ("", "0"):
+        monkeypatch.setenv("ASYNCPAY_FAILPOINTS", value)
+        assert survivors(tmp_path / "lsp.sqlite", [ANSWER]) == 1
+    monkeypatch.delenv("ASYNCPAY_FAILPOINTS")
+    assert survivors(tmp_path / "lsp.sqlite", [ANSWER]) == 1
+    assert file.exists()
 
 
 def test_stands_still_until_it_is_let_go(tmp_path: Path) -> None:

@@ -23,5 +23,6 @@ def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Phone:
 
     monkeypatch.setattr(session, "open_node", open_node)
     monkeypatch.setattr(lsp_link, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setenv("ASYNCPAY_FAILPOINTS", "1")
     monkeypatch.setattr(os, "_exit", die)
     return made
