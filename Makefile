@@ -98,7 +98,7 @@ format: setup ## let ruff format and sort
 	@$(BIN)/ruff format
 
 .PHONY: diagram
-diagram: setup ## draw docs/protocol.md's diagrams from the tables in asyncpay/engine/*/stages.py
+diagram: setup ## draw docs/protocol.md's diagrams from the tables in asyncpay/engine/*/states.py
 	@$(BIN)/python -m asyncpay.engine.diagram
 
 .PHONY: test-unit

@@ -89,7 +89,7 @@ class HeldHtlc:
     outgoing_node: NodeId | None = None
 
 
-class Verdict(Enum):
+class Resolution(Enum):
     """The answer to a held HTLC: forward it, fail it back, or claim it with the preimage."""
 
     RESUME = "resume"

@@ -11,10 +11,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from asyncpay.engine.lsp import stages as lsp
+from asyncpay.engine.lsp import states as lsp
 from asyncpay.engine.payee import states as payee
 from asyncpay.engine.payer import states as payer
-from asyncpay.lightning import Verdict
+from asyncpay.lightning import Resolution
 from asyncpay.wire.messages import ReleaseStatus
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -82,7 +82,7 @@ def _shared(transitions: Transitions, members: Collection[Enum]) -> dict[Enum, l
     return shared
 
 
-_VERDICTS = {None: "joins the set", Verdict.RESUME: "is forwarded", Verdict.FAIL: "is failed back"}
+_RESOLUTIONS = {None: "joins the set", Resolution.RESUME: "is forwarded", Resolution.FAIL: "is failed back"}
 
 _RELEASES = {ReleaseStatus.RELEASED: "released, or about to be", ReleaseStatus.TOO_LATE: "too late"}
 
@@ -90,18 +90,18 @@ _RELEASES = {ReleaseStatus.RELEASED: "released, or about to be", ReleaseStatus.T
 def _block_facts() -> Iterator[str]:
     yield "| stage | a part that first arrives now | whoever shows the pid is told | the payer is told |"
     yield "|---|---|---|---|"
-    for stage, facts in lsp.FACTS.items():
+    for stage, facts in lsp.PROPERTIES.items():
         told = "nothing yet" if facts.update is None else facts.update.name.lower().replace("_", " ")
-        yield f"| {stage.value} | {_VERDICTS[facts.newcomer]} | {_RELEASES[facts.release]} | {told} |"
+        yield f"| {stage.value} | {_RESOLUTIONS[facts.late_part]} | {_RELEASES[facts.release]} | {told} |"
 
 
 DRAWINGS = (
     Drawing(
         engine="lsp",
-        module="stages",
-        begins={"block_request": lsp.Stage.ACCEPTED},
+        module="states",
+        begins={"block_request": lsp.State.ACCEPTED},
         transitions=lambda: {
-            stage: {trigger: to.stage for trigger, to in row.items()} for stage, row in lsp.TRANSITIONS.items()
+            stage: {trigger: to.state for trigger, to in row.items()} for stage, row in lsp.TRANSITIONS.items()
         },
         groups={"undecided": lsp.UNDECIDED},
         facts=_block_facts,
@@ -140,7 +140,7 @@ def main(arguments: list[str]) -> int:
         drawn = before + mark + drawing.draw() + end + after
     if arguments == ["--check"]:
         if drawn != page:
-            print(f"{PAGE} does not show what the stages.py files say: run `make diagram`", file=sys.stderr)
+            print(f"{PAGE} does not show what the states.py files say: run `make diagram`", file=sys.stderr)
         return int(drawn != page)
     PAGE.write_text(drawn)
     return 0

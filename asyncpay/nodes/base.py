@@ -22,8 +22,8 @@ from asyncpay.lightning import (
     OwnInvoice,
     PaymentResult,
     PendingHtlc,
+    Resolution,
     SyncState,
-    Verdict,
 )
 from asyncpay.node_events import NodeEvent
 from asyncpay.wire.onion import OnionMessage
@@ -121,7 +121,7 @@ class Node(Protocol):
         """
         ...
 
-    async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None = None) -> None:
+    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None = None) -> None:
         """Answer an HTLC that the current stream has offered; preimage only with SETTLE.
 
         Failing back tells the payer a temporary failure. Returns when the answer was handed over, which is

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from asyncpay.engine.lsp.records import Delivered, Htlc, StoredMessage
-from asyncpay.lightning import HtlcKey, NodeId, Verdict
+from asyncpay.lightning import HtlcKey, NodeId, Resolution
 from asyncpay.wire.blinding import HopData
 from asyncpay.wire.messages import (
     UNSIGNED,
@@ -207,10 +207,10 @@ class FairShare:
         self.turned_away: list[str] = []
         self._messages: dict[bytes, NodeId] = {}
 
-    def answered(self, lsp: "LspProcess", key: HtlcKey, verdict: Verdict) -> None:
+    def answered(self, lsp: "LspProcess", key: HtlcKey, resolution: Resolution) -> None:
         """The payee's LSP answers an HTLC; the payee being away, an honest one should have waited."""
         htlc, record = lsp.node.held.get(key), lsp.record(Htlc, key)
-        if htlc is None or record is None or record.block is not None or verdict is Verdict.SETTLE:
+        if htlc is None or record is None or record.block is not None or resolution is Resolution.SETTLE:
             return
         if not lsp.node.running:
             return  # it has died on this very answer, and had the payee there until then

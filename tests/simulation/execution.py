@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Block
-from asyncpay.engine.lsp.stages import FINISHED, Stage
-from asyncpay.engine.lsp.stages import Stage as LspStage
+from asyncpay.engine.lsp.states import FINISHED, State
+from asyncpay.engine.lsp.states import State as LspState
 from asyncpay.engine.payee.events import PayeeEvent
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.states import State as ClaimState
@@ -40,7 +40,7 @@ MOST_BLOCKS = 1200
 
 
 TABLES: dict[str, tuple[Any, Any]] = {
-    ENGINE: (LspStage, LspEvent),
+    ENGINE: (LspState, LspEvent),
     PAYER: (PaymentState, PayerEvent),
     PAYEE: (ClaimState, PayeeEvent),
 }
@@ -179,7 +179,7 @@ def _can_succeed(sim: Simulation) -> bool:
     if payment is None or payment.state not in (PaymentState.PAYING, PaymentState.HELD, PaymentState.HANDED_OVER):
         return False
     return any(
-        block.stage in (Stage.HELD, Stage.DUE)
+        block.state in (State.HELD, State.DUE)
         and soon < block.hold_until
         and sim.chain.height + 4 < block.release_by_height
         and all(part.route[-1].expiry - sim.chain.height > 30 for part in sim.parts())
@@ -266,7 +266,7 @@ def _over(sim: Simulation) -> bool:
     if payment is not None and payment.state not in (PaymentState.SETTLED, PaymentState.FAILED):
         return False
     return all(
-        block.stage in FINISHED or block.stage is Stage.RELEASED for lsp in sim.lsps for block in lsp.records(Block)
+        block.state in FINISHED or block.state is State.RELEASED for lsp in sim.lsps for block in lsp.records(Block)
     )
 
 
@@ -280,6 +280,6 @@ def _matters(sim: Simulation, htlc: SimHtlc) -> bool:
 
 def _state(sim: Simulation) -> str:
     payment = sim.phone_a.wallet.payment(sim.payment_hash)
-    blocks = [block.stage.value for block in sim.blocks()] or ["none"]
+    blocks = [block.state.value for block in sim.blocks()] or ["none"]
     htlcs = [f"{htlc.offerer.name}->{htlc.receiver.name}" for each in sim.chain.channels for htlc in each.htlcs]
     return f"payment {'none' if payment is None else payment.state.value}, block {', '.join(blocks)}, HTLCs {htlcs}"

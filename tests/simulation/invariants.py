@@ -9,9 +9,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from asyncpay.engine.lsp.records import Block, Htlc, StoredMessage
-from asyncpay.engine.lsp.stages import Stage, Trigger
+from asyncpay.engine.lsp.states import State, Trigger
 from asyncpay.engine.payer.states import State as PaymentState
-from asyncpay.lightning import HtlcKey, Verdict
+from asyncpay.lightning import HtlcKey, Resolution
 from asyncpay.service.common.clock import TOLERANCE_SECONDS
 from asyncpay.wire.messages import BlockStatus
 
@@ -25,7 +25,7 @@ GRACE_SECONDS = 0.5
 MOST_STEPS = 60_000
 LEAST_MARGIN_BLOCKS = 40
 """For a claim on chain. LND leaves 80 between two HTLCs (chainreg/chainregistry.go: DefaultBitcoinTimeLockDelta)."""
-_ON_ITS_WAY = (Verdict.RESUME, Verdict.SETTLE)
+_ON_ITS_WAY = (Resolution.RESUME, Resolution.SETTLE)
 
 
 class Violation(Exception):  # noqa: N818 - this is what a simulation looks for
@@ -92,12 +92,12 @@ def a_set_is_released_whole_or_not_at_all(sim: "Simulation") -> Iterator[str]:
     """In the store, after every transaction: no part is released while another still waits."""
     for block in sim.blocks():
         parts = [part for part in sim.lsp_a.records(Htlc) if part.block == block.key]
-        going = [part for part in parts if part.verdict in _ON_ITS_WAY]
+        going = [part for part in parts if part.resolution in _ON_ITS_WAY]
         if not going:
             continue
-        if any(part.verdict is None and not part.gone for part in parts):
+        if any(part.resolution is None and not part.gone for part in parts):
             yield "some parts of a set were released, and others are still held"
-        if any(part.verdict is Verdict.FAIL and part.outcome is None for part in parts):
+        if any(part.resolution is Resolution.FAIL and part.outcome is None for part in parts):
             yield "some parts of a set were released, and others failed by the LSP"
         covered = {part.htlc.payment_hash for part in parts} == set(block.payment_hashes)
         if not covered or sum(part.htlc.outgoing_amount_msat for part in parts) < block.amount_msat:
@@ -127,7 +127,7 @@ def a_verdict_is_for_ever(sim: "Simulation") -> Iterator[str]:
 def nothing_is_released_too_late(sim: "Simulation") -> Iterator[str]:
     """What is released, is so while B may still rely on it."""
     for block in sim.blocks():
-        if block.stage is Stage.RELEASED and block.key not in sim.released_at:
+        if block.state is State.RELEASED and block.key not in sim.released_at:
             height = sim.released_at[block.key] = sim.lsp_a.heard_height
             if height > block.release_by_height:
                 yield f"released at height {height}, after release_by_height {block.release_by_height}"
@@ -156,11 +156,11 @@ def nothing_is_held_past_its_margin(sim: "Simulation") -> Iterator[str]:
             continue
         for htlc in lsp.node.held.values():
             block = _block_of(lsp, htlc.key)
-            if _asked(sim, lsp, htlc) and (block is None or block.stage is not Stage.PAYING):
+            if _asked(sim, lsp, htlc) and (block is None or block.state is not State.PAYING):
                 yield from _overdue(sim, lsp, htlc, block)
         for key in lsp.node.cut_off:
             block = _block_of(lsp, key)
-            if block is None or block.stage is not Stage.PAYING:
+            if block is None or block.state is not State.PAYING:
                 yield f"the node of {lsp.name} had to fail HTLC {key} by itself"
 
 
@@ -191,7 +191,7 @@ def nothing_waits_without_a_reason(sim: "Simulation") -> Iterator[str]:
 def a_promised_release_is_kept(sim: "Simulation") -> Iterator[str]:
     """A payee who showed the pid in time, and was told that it counts, need not show it again."""
     for block in sim.blocks():
-        if block.key in sim.lsp_a.promised and block.stage in (Stage.ACCEPTED, Stage.HELD):
+        if block.key in sim.lsp_a.promised and block.state in (State.ACCEPTED, State.HELD):
             yield "a release_reply said that the parts are about to be released, and the LSP still waits for the pid"
 
 
@@ -365,7 +365,7 @@ def _overdue(sim: "Simulation", lsp: "LspProcess", htlc: SimHtlc, block: Block |
         yield f"{lsp.name} holds HTLC {htlc.key} after release_by_height"
     if lsp.earliest_unix > block.hold_until + 1 + GRACE_SECONDS:
         yield f"{lsp.name} holds HTLC {htlc.key} after hold_until"
-    began = block.first_part_at if block.stage in (Stage.ACCEPTED, Stage.UNLOCKED) else None
+    began = block.first_part_at if block.state in (State.ACCEPTED, State.UNLOCKED) else None
     if began is not None and lsp.clock.now() > began + lsp.policy.incomplete_seconds + GRACE_SECONDS:
         yield f"{lsp.name} holds an incomplete set for too long"
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
-from asyncpay.engine.lsp import inbound
+from asyncpay.engine.lsp import requests
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Htlc
-from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus, Verdict
+from asyncpay.engine.lsp.states import State
+from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus, Resolution
 from asyncpay.node_events import Attached, BlockConnected, CustomMessage, NodeEvent, OnionInTransit, OnionReceived
 from asyncpay.nodes.base import Payment
 from asyncpay.store import LspStore
@@ -55,7 +55,7 @@ class LspProcess(Process):
         self.ended_because: dict[bytes, str] = {}
         self.promised: set[bytes] = set()
         self.attached_at = 0.0
-        self.on_answer: Callable[[LspProcess, HtlcKey, Verdict], None] = lambda *_: None
+        self.on_answer: Callable[[LspProcess, HtlcKey, Resolution], None] = lambda *_: None
         self._engine: Lsp
         self._messenger, self._decode, self._push = messenger, decode, push
 
@@ -63,13 +63,13 @@ class LspProcess(Process):
         self._engine = Lsp(self.policy, self.node.implementation.capabilities, records)
 
     def _known(self) -> Iterable[Any]:
-        tables = self._engine.state.tables
-        first: list[Any] = [tables.blocks, tables.htlcs, tables.attempts, tables.messages]
-        for table in (*first, tables.delivered, tables.push_attempts, tables.webhooks):
+        records = self._engine.state.records
+        first: list[Any] = [records.blocks, records.htlcs, records.attempts, records.messages]
+        for table in (*first, records.delivered, records.push_attempts, records.webhooks):
             yield from table.values()
 
     def _cells(self, event: Any) -> Iterable[Cell]:
-        stages = [block.stage.value for block in self._engine.state.tables.blocks.values()]
+        stages = [block.state.value for block in self._engine.state.records.blocks.values()]
         return [(ENGINE, stage, type(event).__name__) for stage in stages or [NOTHING]]
 
     def _committed(self, record: Any) -> None:
@@ -94,7 +94,7 @@ class LspProcess(Process):
 
     def _read(self, onion: OnionReceived) -> None:
         try:
-            asked = inbound.read(onion, self.node.id)
+            asked = requests.parse_onion(onion, self.node.id)
         except WireError as error:
             self.kernel.log(self.name, "drops a message: %s", error)
             return
@@ -107,14 +107,14 @@ class LspProcess(Process):
 
     def _perform(self, effect: do.Effect) -> None:  # noqa: C901 - one case for each effect
         match effect:
-            case do.Answer():
-                self.kernel.log(self.name, "answers HTLC %s: %s", effect.key, effect.verdict.value)
-                self.on_answer(self, effect.key, effect.verdict)
-                if not self.node.answer(effect.key, effect.verdict, effect.preimage):
-                    self.enqueue(on.AnswerUndelivered(effect.key))
+            case do.ResolveHtlc():
+                self.kernel.log(self.name, "answers HTLC %s: %s", effect.key, effect.resolution.value)
+                self.on_answer(self, effect.key, effect.resolution)
+                if not self.node.answer(effect.key, effect.resolution, effect.preimage):
+                    self.enqueue(on.ResolutionUndelivered(effect.key))
             case do.Log():
                 self.kernel.log(self.name, "%s (%s)", effect.what, effect.because)
-                if effect.what == Stage.FAILED_BACK.value and effect.block is not None:
+                if effect.what == State.FAILED_BACK.value and effect.block is not None:
                     self.ended_because[effect.block] = effect.because
             case do.SendToClient():
                 if isinstance(effect.message, BlockReply):
@@ -140,9 +140,9 @@ class LspProcess(Process):
                 self._pay(effect)
             case do.TrackPayment(payment_hash):
                 self._track(payment_hash)
-            case do.TakeCensus(number):
+            case do.RequestHtlcSnapshot(number):
                 if self.node.running:
-                    self.enqueue(on.Census(number, self.node.pending_htlcs()))
+                    self.enqueue(on.HtlcSnapshot(number, self.node.pending_htlcs()))
 
     def _deliver(self, effect: do.Deliver) -> None:
         there = self.node.running and self.node.relay.handle(self.node.id, effect.message) is None

@@ -21,38 +21,38 @@ MUTANTS = (
     Mutant(
         "release in pieces",
         f"{LSP}.blocks",
-        "        for part in turn.tables.parts(block):\n            answers.decide(",
-        "        for part in turn.tables.parts(block)[:1]:\n            answers.decide(",
+        "        for part in ctx.records.parts(block):\n            resolve_htlc(",
+        "        for part in ctx.records.parts(block)[:1]:\n            resolve_htlc(",
     ),
     Mutant(
         "release an incomplete set",
-        f"{LSP}.holding",
+        f"{LSP}.htlcs",
         "if covered and sum(part.htlc.outgoing_amount_msat for part in parts) >= block.amount_msat:",
         "if covered:",
     ),
     Mutant(
         "forget an early release",
-        f"{LSP}.stages",
-        "        Trigger.RELEASE: To(Stage.UNLOCKED),\n",
+        f"{LSP}.states",
+        "        Trigger.RELEASE: To(State.UNLOCKED),\n",
         "",
     ),
     Mutant(
         "hold into the margin by one block",
-        f"{LSP}.deadlines",
-        "htlc.incoming_expiry - height <= turn.policy.min_margin_blocks",
-        "htlc.incoming_expiry - height < turn.policy.min_margin_blocks",
+        f"{LSP}.conditions",
+        "htlc.incoming_expiry - height <= ctx.policy.min_margin_blocks",
+        "htlc.incoming_expiry - height < ctx.policy.min_margin_blocks",
     ),
     Mutant(
         "hold past release_by_height by one block",
-        f"{LSP}.deadlines",
+        f"{LSP}.conditions",
         "height > block.release_by_height",
         "height > block.release_by_height + 1",
     ),
     Mutant(
         "hold past hold_until by a second",
-        f"{LSP}.deadlines",
-        "    if turn.state.unix.surely_past(block.hold_until):\n        return Trigger.DEADLINE",
-        "    if turn.state.unix.surely_past(block.hold_until + 1):\n        return Trigger.DEADLINE",
+        f"{LSP}.conditions",
+        "    if ctx.state.unix.surely_past(block.hold_until):\n        return Trigger.DEADLINE",
+        "    if ctx.state.unix.surely_past(block.hold_until + 1):\n        return Trigger.DEADLINE",
         also=(("unix.past_at(block.hold_until)", "unix.past_at(block.hold_until + 1)"),),
     ),
     Mutant(
@@ -69,42 +69,42 @@ MUTANTS = (
     ),
     Mutant(
         "hold an incomplete set for ever",
-        f"{LSP}.deadlines",
-        "    return block.first_part_at + turn.policy.incomplete_seconds",
+        f"{LSP}.conditions",
+        "    return block.first_part_at + ctx.policy.incomplete_seconds",
         "    return math.inf",
     ),
     Mutant(
         "forget a decision across a crash",
-        f"{LSP}.answers",
-        "    turn.put(replace(held, verdict=verdict))\n    turn.state.untried",
-        "    turn.put(replace(held, verdict=verdict))\n    del turn.changes[-1]\n    turn.state.untried",
+        f"{LSP}.blocks",
+        "    ctx.put(replace(held, resolution=resolution))\n    ctx.state.unsent",
+        "    ctx.put(replace(held, resolution=resolution))\n    del ctx.changes[-1]\n    ctx.state.unsent",
     ),
     Mutant(
         "hold for a foreign channel",
-        f"{LSP}.holding",
-        "    block = turn.tables.block_for(htlc.peer, htlc.payment_hash)\n    if block",
-        "    block = next((b for b in turn.tables.blocks.values() if htlc.payment_hash in b.payment_hashes), None)\n"
+        f"{LSP}.htlcs",
+        "    block = ctx.records.block_for(htlc.peer, htlc.payment_hash)\n    if block",
+        "    block = next((b for b in ctx.records.blocks.values() if htlc.payment_hash in b.payment_hashes), None)\n"
         "    if block",
     ),
     Mutant(
         "fail what was forwarded, at a deadline",
-        f"{LSP}.answers",
-        "    turn.do(Answer(decided.key, decided.verdict, decided.preimage))",
-        "    block = turn.tables.blocks.get(decided.block or b'')\n"
-        "    late = block is not None and deadlines.over(turn, block) is not None\n"
-        "    turn.do(Answer(decided.key, Verdict.FAIL if late else decided.verdict, decided.preimage))",
+        f"{LSP}.blocks",
+        "    ctx.emit(ResolveHtlc(decided.key, decided.resolution, decided.preimage))",
+        "    block = ctx.records.blocks.get(decided.block or b'')\n"
+        "    late = block is not None and conditions.over(ctx, block) is not None\n"
+        "    ctx.emit(ResolveHtlc(decided.key, Resolution.FAIL if late else decided.resolution, decided.preimage))",
     ),
     Mutant(
         "fail parts while paying on behalf",
-        f"{LSP}.stages",
-        "        Trigger.NOT_PAID: To(Stage.DUE),\n",
-        "        Trigger.NOT_PAID: To(Stage.DUE),\n        **ENDINGS,\n",
+        f"{LSP}.states",
+        "        Trigger.NOT_PAID: To(State.DUE),\n",
+        "        Trigger.NOT_PAID: To(State.DUE),\n        **ENDINGS,\n",
     ),
     Mutant(
         "resume on LND without the payer's link",
-        f"{LSP}.links",
-        "return way_on(turn, htlc) and (payer_may_be_away or payer_present(turn, htlc))",
-        "return way_on(turn, htlc)",
+        f"{LSP}.conditions",
+        "return outgoing_usable(ctx, htlc) and (payer_may_be_away or incoming_usable(ctx, htlc))",
+        "return outgoing_usable(ctx, htlc)",
     ),
     Mutant(
         "let anybody cancel",
@@ -115,38 +115,38 @@ MUTANTS = (
     Mutant(
         "take any pid for the right one",
         f"{LSP}.release",
-        "    name = unblock_hash(event.pid)\n    known = name in turn.tables.blocks\n",
-        "    name = next(iter(turn.tables.blocks), unblock_hash(event.pid))\n    known = name in turn.tables.blocks\n",
+        "    name = unblock_hash(event.pid)\n    known = name in ctx.records.blocks\n",
+        "    name = next(iter(ctx.records.blocks), unblock_hash(event.pid))\n    known = name in ctx.records.blocks\n",
     ),
     Mutant(
         "drop a message when its client is away",
         f"{LSP}.mailbox",
-        "    turn.put(message)\n",
+        "    ctx.put(message)\n",
         "",
     ),
     Mutant(
         "stop the courier after its first try",
-        f"{LSP}.courier",
-        "courier_next_at=turn.now + pause))",
+        f"{LSP}.retransmit",
+        "courier_next_at=ctx.now + pause))",
         "courier_next_at=None))",
     ),
     Mutant(
         "call no payer whose link is needed",
-        f"{LSP}.waking",
-        "    return any(links.payer_missing(turn, links.stuck_parts(turn, block)) for block in theirs)\n",
+        f"{LSP}.notifications",
+        "    return any(conditions.payer_missing(ctx, conditions.stuck_parts(ctx, block)) for block in theirs)\n",
         "    return any(False for _ in theirs)\n",
     ),
     Mutant(
         "push twice within the cooldown",
-        f"{LSP}.waking",
-        "turn.policy.push_cooldown_seconds * 2 ** (tries - 1)",
-        "turn.policy.push_retry_seconds * 2 ** (tries - 1)",
+        f"{LSP}.notifications",
+        "ctx.policy.push_cooldown_seconds * 2 ** (tries - 1)",
+        "ctx.policy.push_retry_seconds * 2 ** (tries - 1)",
     ),
     Mutant(
         "let an HTLC wait for its client too long",
-        f"{LSP}.deadlines",
-        "    return waiting.offered_at + turn.policy.wake_timeout_seconds",
-        "    return waiting.offered_at + 2 * turn.policy.wake_timeout_seconds",
+        f"{LSP}.conditions",
+        "    return waiting.offered_at + ctx.policy.wake_timeout_seconds",
+        "    return waiting.offered_at + 2 * ctx.policy.wake_timeout_seconds",
     ),
     Mutant(
         "pay again what is in flight (node adapter)",
@@ -227,8 +227,8 @@ MUTANTS = (
     ),
     Mutant(
         "hold on a channel that is being closed by agreement",
-        f"{LSP}.deadlines",
-        "if any(links.closing(turn, part.htlc) for part in turn.tables.parts(block) if not part.gone):",
+        f"{LSP}.conditions",
+        "if any(closing(ctx, part.htlc) for part in ctx.records.parts(block) if not part.gone):",
         "if False:",
     ),
     Mutant(
@@ -239,7 +239,7 @@ MUTANTS = (
     ),
     Mutant(
         "let the largest HTLC make room for the smallest",
-        f"{LSP}.waiting",
+        f"{LSP}.htlcs",
         "            first = min\n",
         "            first = max\n",
     ),
@@ -258,8 +258,8 @@ MUTANTS = (
     Mutant(
         "forget when the node gives up what is held",
         f"{LSP}.exposure",
-        "htlc.incoming_expiry - cutoff_blocks - turn.policy.on_behalf_margin_blocks",
-        "htlc.incoming_expiry - turn.policy.on_behalf_margin_blocks",
+        "htlc.incoming_expiry - cutoff_blocks - ctx.policy.on_behalf_margin_blocks",
+        "htlc.incoming_expiry - ctx.policy.on_behalf_margin_blocks",
     ),
     Mutant(
         "pay on behalf for dust",
@@ -276,7 +276,7 @@ MUTANTS = (
     Mutant(
         "believe at once that an order never arrived",
         f"{LSP}.on_behalf",
-        "        case _ if _may_still_arrive(turn, attempt):\n",
+        "        case _ if _may_still_arrive(ctx, attempt):\n",
         "        case _ if False:\n",
     ),
 )

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from coincurve import PrivateKey
 
-from asyncpay.lightning import ChannelId, HtlcKey, NodeId, PendingHtlc, Verdict
+from asyncpay.lightning import ChannelId, HtlcKey, NodeId, PendingHtlc, Resolution
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -75,7 +75,7 @@ class SimNode:
         self.height = chain.height
         self.held: dict[HtlcKey, SimHtlc] = {}
         self.circuits: dict[HtlcKey, SimHtlc] = {}
-        self.answers: dict[HtlcKey, list[Verdict]] = {}
+        self.answers: dict[HtlcKey, list[Resolution]] = {}
         self.cut_off: list[HtlcKey] = []
         self.lost_dust: list[SimHtlc] = []
         self.payments = Payments(self)
@@ -260,28 +260,28 @@ class SimNode:
             self.held[htlc.key] = htlc
             self._hold(htlc)
 
-    def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> bool:
+    def answer(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None) -> bool:
         """The component's answer; False if the node cannot hear it."""
         if not self.running or key not in self.on_offer:
             return False
         self.on_offer.discard(key)
-        self.kernel.call_later(ANSWERED_SECONDS, lambda: self._obey(key, verdict, preimage), self._answering)
+        self.kernel.call_later(ANSWERED_SECONDS, lambda: self._obey(key, resolution, preimage), self._answering)
         return True
 
-    def _obey(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
+    def _obey(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None) -> None:
         forwarded = self.circuits.get(key)
         htlc = self.held.get(key) or (forwarded.incoming if forwarded else None)
-        if htlc is None or (htlc.channel.closed and verdict is not Verdict.SETTLE):
+        if htlc is None or (htlc.channel.closed and resolution is not Resolution.SETTLE):
             return  # on chain LND takes a preimage only, and its adapter gives it nothing else
         self.kernel.changed()
-        self.answers.setdefault(key, []).append(verdict)
-        match verdict:
-            case Verdict.RESUME if forwarded is None:
+        self.answers.setdefault(key, []).append(resolution)
+        match resolution:
+            case Resolution.RESUME if forwarded is None:
                 self._forget(htlc)
                 self._forward(htlc)
-            case Verdict.FAIL:
+            case Resolution.FAIL:
                 self._fail(htlc)
-            case Verdict.SETTLE:
+            case Resolution.SETTLE:
                 self._forget(htlc)
                 htlc.channel.resolve(htlc, preimage)
 

@@ -268,7 +268,7 @@ class Process:
         kind = type(effect).__name__
         if kind == "Log":
             self._perform(effect)
-        elif kind == "Answer":
+        elif kind == "ResolveHtlc":
             lifetime = self.lifetime
             self.kernel.failpoint(f"{self.name} does {kind}")
             if not lifetime.over:

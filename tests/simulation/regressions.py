@@ -7,7 +7,7 @@ from .setup import Setup
 
 REGRESSIONS = {
     # LSP_a pays on behalf while the payer's channel goes on chain. The HTLC is on no open channel any more, so a
-    # census made the engine forget that the node still asks for its preimage: B was paid, and LSP_a never claimed.
+    # snapshot made the engine forget that the node still asks for its preimage: B was paid, and LSP_a never claimed.
     "a channel closed while LSP_a pays on behalf": Schedule(
         Setup(payer_leaves=1.0, payee_awake=False),
         ((Failpoint("LSP_a has stored OnionInTransit", 1), CloseChannel(0)),),
@@ -16,7 +16,7 @@ REGRESSIONS = {
     # taken for a part that waits for its channel: past hold_until the engine asked to be woken again and again.
     "a channel closed while its part is being released": Schedule(
         Setup(parts=3, hold_seconds=1800),
-        ((Failpoint("LSP_a does Answer", 1), CloseChannel(1)),),
+        ((Failpoint("LSP_a does ResolveHtlc", 1), CloseChannel(1)),),
     ),
     # LSP_a is killed with its order to pay on behalf in transit to LND, which then knows of none. The parts went back
     # past hold_until; then LND carried the order out.

@@ -17,7 +17,7 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Invoice, PaymentResult
 from asyncpay.lsps import jsonrpc
 from asyncpay.lsps.jsonrpc import Answer
@@ -316,7 +316,7 @@ class Hold:
         payee.expect(ReleaseReply(unblock_hash=self.request.unblock_hash, status=ReleaseStatus.RELEASED))
         return self
 
-    def stage(self, stage: Stage, timeout_seconds: float = 30) -> Self:
+    def stage(self, stage: State, timeout_seconds: float = 30) -> Self:
         """Wait until the LSP's block stands there."""
         lsp, name = self.payer.testbed.lsp(self.lsp_name), self.request.unblock_hash.hex()
 

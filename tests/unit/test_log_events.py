@@ -10,17 +10,17 @@ import pytest
 import asyncpay
 from asyncpay.engine.lsp.events import Delivery, WebhookRemoved, WebhookSet
 from asyncpay.engine.lsp.records import Method
-from asyncpay.engine.lsp.stages import Stage as BlockStage
+from asyncpay.engine.lsp.states import State as LspBlockState
 from asyncpay.engine.payee.states import State as ClaimState
 from asyncpay.engine.payer.states import State as PaymentState
-from asyncpay.lightning import PaymentStatus, Verdict
+from asyncpay.lightning import PaymentStatus, Resolution
 from asyncpay.log_events import LogEvent
 from asyncpay.wire.messages import BlockReply, BlockRequest, BlockState, BlockUpdate, CancelRequest, ReleaseReply
 
 ROOT = Path(asyncpay.__path__[0])
 NAMED_BY_A_VALUE: list[tuple[str, list[str]]] = [
-    ("{}", [each.value for enum in (BlockStage, PaymentState, ClaimState) for each in enum]),
-    ("answer {}", [each.value for each in Verdict]),
+    ("{}", [each.value for enum in (LspBlockState, PaymentState, ClaimState) for each in enum]),
+    ("answer {}", [each.value for each in Resolution]),
     ("payment {}", [each.value for each in PaymentStatus]),
     ("payment on behalf {}", [each.value for each in PaymentStatus]),
     ("tracked payment {}", [each.value for each in PaymentStatus]),

@@ -31,8 +31,8 @@ from asyncpay.engine.lsp.records import (
     StoredMessage,
     Webhook,
 )
-from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, ShortChannelId, Verdict
+from asyncpay.engine.lsp.states import State
+from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, Resolution, ShortChannelId
 from asyncpay.store import LspStore, StoreError, UnstorableError
 from asyncpay.wire.messages import BlockState
 from asyncpay.wire.onion import OnionMessage
@@ -76,7 +76,7 @@ records: st.SearchStrategy[Record] = st.one_of(
         invoice=maybe(st.text()),
         invoice_expires_at=maybe(st.integers(0, 2**40)),
         courier=maybe(st.binary()),
-        stage=st.sampled_from(Stage),
+        state=st.sampled_from(State),
         first_part_at=maybe(TIME),
         courier_sent=st.integers(0, 1000),
         courier_next_at=maybe(TIME),
@@ -87,7 +87,7 @@ records: st.SearchStrategy[Record] = st.one_of(
         htlc=held,
         block=maybe(HASH),
         offered_at=TIME,
-        verdict=maybe(st.sampled_from(Verdict)),
+        resolution=maybe(st.sampled_from(Resolution)),
         preimage=maybe(HASH),
         outcome=maybe(st.sampled_from(Outcome)),
         gone=st.booleans(),
@@ -254,15 +254,15 @@ def test_held_htlcs_of_a_file_that_kept_them_by_names_are_kept(path: Path) -> No
     with LspStore(path) as store:
         htlcs = {str(record.key): record for record in store.load() if isinstance(record, Htlc)}
         blocks = [record for record in store.load() if isinstance(record, Block)]
-    assert [block.stage for block in blocks] == [Stage.HELD]
+    assert [block.state for block in blocks] == [State.HELD]
     assert htlcs.keys() == {"700000x12x1/0", f"16777215x16777215x65535/{2**63 - 1}", "700000x13x1/5"}
     held, passed = htlcs["700000x12x1/0"], htlcs["700000x13x1/5"]
     assert held.key == HtlcKey(ChannelId.from_name(ShortChannelId.parse("700000x12x1")), 0)
-    assert (held.block, held.verdict, held.gone) == (blocks[0].key, None, False)
+    assert (held.block, held.resolution, held.gone) == (blocks[0].key, None, False)
     assert (held.htlc.incoming_amount_msat, held.htlc.outgoing_amount_msat) == (510, 500)
     assert (held.htlc.incoming_expiry, held.htlc.outgoing_expiry) == (1100, 1060)
     assert (held.htlc.outgoing_channel, held.htlc.peer) == (2**64 - 1, blocks[0].client)
-    assert (passed.verdict, passed.outcome, passed.preimage) == (Verdict.RESUME, Outcome.SETTLED, b"p" * 32)
+    assert (passed.resolution, passed.outcome, passed.preimage) == (Resolution.RESUME, Outcome.SETTLED, b"p" * 32)
     assert passed.gone
 
 

@@ -1,66 +1,117 @@
-"""Moving a block through its stages, and what follows from that for its parts and its payer."""
+"""Moving a block through its states, and what follows from that for its parts and its payer.
+
+The resolution of an HTLC is decided once, stored, and sent as often as the node asks.
+"""
 
 from dataclasses import replace
 
-from asyncpay.engine.lsp import answers, courier, deadlines, waking
-from asyncpay.engine.lsp.effects import SendToClient
+from asyncpay.engine.lsp import conditions, notifications, retransmit
+from asyncpay.engine.lsp.effects import ResolveHtlc, SendToClient
 from asyncpay.engine.lsp.events import UpdateSent
-from asyncpay.engine.lsp.records import Block, Method
-from asyncpay.engine.lsp.stages import FACTS, FINISHED, TRANSITIONS, Trigger
-from asyncpay.engine.lsp.turn import Turn
+from asyncpay.engine.lsp.records import Block, Htlc, Method
+from asyncpay.engine.lsp.state import Context
+from asyncpay.engine.lsp.states import FINISHED, PROPERTIES, TRANSITIONS, Trigger
+from asyncpay.lightning import Resolution
 from asyncpay.wire.messages import BlockUpdate
 
 
-def advance(turn: Turn, unblock_hash: bytes, trigger: Trigger) -> bool:
-    """Let `trigger` happen to a block. False if it means nothing in the block's stage (see stages.py)."""
-    block = turn.tables.blocks[unblock_hash]
-    to = TRANSITIONS[block.stage].get(trigger)
+def advance(ctx: Context, unblock_hash: bytes, trigger: Trigger) -> bool:
+    """Let `trigger` happen to a block. False if it means nothing in the block's state (see states.py)."""
+    block = ctx.records.blocks[unblock_hash]
+    to = TRANSITIONS[block.state].get(trigger)
     if to is None:
         return False
-    turn.put(courier.schedule(turn, replace(block, stage=to.stage)))
-    turn.log(to.stage.value, block, because=trigger.value)
-    if to.verdict is not None:
-        for part in turn.tables.parts(block):
-            answers.decide(turn, part, to.verdict)
-    if FACTS[to.stage].update is not FACTS[block.stage].update:
-        _tell_news(turn, unblock_hash)
+    ctx.put(retransmit.rescheduled(ctx, replace(block, state=to.state)))
+    ctx.log(to.state.value, block, because=trigger.value)
+    if to.resolution is not None:
+        for part in ctx.records.parts(block):
+            resolve_htlc(ctx, part, to.resolution)
+    if PROPERTIES[to.state].update is not PROPERTIES[block.state].update:
+        _send_news(ctx, unblock_hash)
     return True
 
 
-def end_if_over(turn: Turn, unblock_hash: bytes) -> bool:
-    """Fail a block back if it has passed a deadline or lost a part, and its stage still allows it."""
-    block = turn.tables.blocks[unblock_hash]
-    lost = any(part.gone for part in turn.tables.parts(block))
-    trigger = Trigger.PART_LOST if lost else deadlines.over(turn, block)
-    return trigger is not None and advance(turn, unblock_hash, trigger)
+def end_if_over(ctx: Context, unblock_hash: bytes) -> bool:
+    """Fail a block back if it has passed a deadline or lost a part, and its state still allows it."""
+    block = ctx.records.blocks[unblock_hash]
+    lost = any(part.gone for part in ctx.records.parts(block))
+    trigger = Trigger.PART_LOST if lost else conditions.over(ctx, block)
+    return trigger is not None and advance(ctx, unblock_hash, trigger)
 
 
-def tell(turn: Turn, unblock_hash: bytes) -> None:
-    """Send the payer the current state of its block, if there is anything to tell and it is connected."""
-    block = turn.tables.blocks[unblock_hash]
-    state = FACTS[block.stage].update
-    if state is None or block.client not in turn.state.online:
+# --- its parts ---
+
+
+def resolve_htlc(ctx: Context, held: Htlc, resolution: Resolution) -> None:
+    """Store the resolution on an HTLC that has none, and send it if the node is waiting."""
+    assert held.resolution is None, f"HTLC {held.key} was decided before"
+    ctx.put(replace(held, resolution=resolution))
+    ctx.state.unsent.add(held.key)
+    send_resolution(ctx, ctx.records.htlcs[held.key])
+
+
+def send_resolution(ctx: Context, decided: Htlc) -> None:
+    """Tell the node, if it waits for this HTLC and can carry the resolution out. On chain only a preimage counts."""
+    if decided.key not in ctx.state.intercepted or decided.resolution is None:
         return
-    parts = len(turn.tables.parts(block))
-    turn.do(SendToClient(block.client, BlockUpdate(unblock_hash=unblock_hash, state=state, parts=parts)))
+    if decided.gone and decided.resolution is not Resolution.SETTLE:
+        ctx.state.intercepted.discard(decided.key)
+        return
+    if not _may_send(ctx, decided):
+        return
+    ctx.state.intercepted.discard(decided.key)
+    ctx.state.resolution_sent(decided.key)
+    ctx.state.changed_since_snapshot.add(decided.key)
+    ctx.emit(ResolveHtlc(decided.key, decided.resolution, decided.preimage))
 
 
-def sent(turn: Turn, event: UpdateSent) -> None:
+def send_resolutions(ctx: Context) -> None:
+    """Try again what is decided and not sent yet: channels, height or time have changed."""
+    for key in sorted(ctx.state.intercepted):
+        send_resolution(ctx, ctx.records.htlcs[key])
+
+
+def _may_send(ctx: Context, decided: Htlc) -> bool:
+    """A part that was released, then offered again after a crash, waits for its channels once more.
+
+    To resume it without them would fail it while its siblings go through. It never waits beyond the block's
+    deadlines: it may be on its way already, so then the node must know what to do.
+    """
+    if decided.resolution is not Resolution.RESUME or decided.block is None:
+        return True
+    block = ctx.records.blocks[decided.block]
+    return conditions.can_forward(ctx, decided.htlc) or conditions.over(ctx, block) is not None
+
+
+# --- its payer ---
+
+
+def send_update(ctx: Context, unblock_hash: bytes) -> None:
+    """Send the payer the current state of its block, if there is anything to tell and it is connected."""
+    block = ctx.records.blocks[unblock_hash]
+    state = PROPERTIES[block.state].update
+    if state is None or block.client not in ctx.node.online:
+        return
+    parts = len(ctx.records.parts(block))
+    ctx.emit(SendToClient(block.client, BlockUpdate(unblock_hash=unblock_hash, state=state, parts=parts)))
+
+
+def update_sent(ctx: Context, event: UpdateSent) -> None:
     """An update has left. If it said how the block ended, the payer need not hear of it again."""
-    block = turn.tables.blocks.get(event.unblock_hash)
-    if block is not None and block.stage in FINISHED and event.state is FACTS[block.stage].update:
-        turn.put(replace(block, told=event.state))
+    block = ctx.records.blocks.get(event.unblock_hash)
+    if block is not None and block.state in FINISHED and event.state is PROPERTIES[block.state].update:
+        ctx.put(replace(block, told=event.state))
 
 
 def untold(block: Block) -> bool:
     """Whether the payer should hear of this block when it connects: unless it knows how it ended."""
-    state = FACTS[block.stage].update
+    state = PROPERTIES[block.state].update
     return state is not None and block.told is not state
 
 
-def _tell_news(turn: Turn, unblock_hash: bytes) -> None:
-    """A payer that is away is called when the result waits for it on its channel."""
-    tell(turn, unblock_hash)
-    block = turn.tables.blocks[unblock_hash]
-    if block.stage in FINISHED:
-        waking.wake(turn, block.client, Method.SETTLEMENT_PENDING)
+def _send_news(ctx: Context, unblock_hash: bytes) -> None:
+    """A payer that is offline is notified when the result waits for it on its channel."""
+    send_update(ctx, unblock_hash)
+    block = ctx.records.blocks[unblock_hash]
+    if block.state in FINISHED:
+        notifications.notify(ctx, block.client, Method.SETTLEMENT_PENDING)

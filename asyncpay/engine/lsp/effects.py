@@ -4,18 +4,18 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from asyncpay.engine.lsp.records import Method
-from asyncpay.lightning import ChannelId, HtlcKey, NodeId, Verdict
+from asyncpay.lightning import ChannelId, HtlcKey, NodeId, Resolution
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.messages import BlockReply, BlockUpdate, ReleaseReply
 from asyncpay.wire.onion import OnionMessage
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Answer a held HTLC. If it certainly did not reach the node: AnswerUndelivered."""
+class ResolveHtlc:
+    """Answer a held HTLC. If it certainly did not reach the node: ResolutionUndelivered."""
 
     key: HtlcKey
-    verdict: Verdict
+    resolution: Resolution
     preimage: bytes | None = None
 
 
@@ -120,8 +120,8 @@ class ForceClose:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeCensus:
-    """Ask the node for all pending HTLCs, then report as Census with the same number."""
+class RequestHtlcSnapshot:
+    """Ask the node for all pending HTLCs, then report as HtlcSnapshot with the same number."""
 
     number: int
 
@@ -137,7 +137,7 @@ class Log:
 
 
 Effect: TypeAlias = (
-    Answer
+    ResolveHtlc
     | SendToClient
     | SendAlong
     | Deliver
@@ -147,6 +147,6 @@ Effect: TypeAlias = (
     | PayOnBehalf
     | TrackPayment
     | ForceClose
-    | TakeCensus
+    | RequestHtlcSnapshot
     | Log
 )

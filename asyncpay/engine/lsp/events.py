@@ -1,6 +1,6 @@
 """What the LSP engine takes in, beside the events of the node itself (asyncpay.node_events).
 
-An OnionReceived goes through `inbound.read` first, which makes one of these of it.
+An OnionReceived goes through `requests.parse_onion` first, which makes one of these of it.
 """
 
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ from asyncpay.wire.messages import BlockRequest, BlockState, CancelRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
-    """All HTLCs on open channels, asked for by the TakeCensus of this number."""
+class HtlcSnapshot:
+    """All HTLCs on open channels, asked for by the RequestHtlcSnapshot of this number."""
 
     number: int
     pending: tuple[PendingHtlc, ...]
@@ -79,8 +79,8 @@ class RefusalSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerUndelivered:
-    """An Answer that certainly never reached the node."""
+class ResolutionUndelivered:
+    """An ResolveHtlc that certainly never reached the node."""
 
     key: HtlcKey
 
@@ -110,7 +110,7 @@ class PaymentReported:
 
 @dataclass(frozen=True, slots=True)
 class ForceCloseReported:
-    """A ForceClose has ended, whether the node did it or not: what is still on the channel then, a census tells."""
+    """A ForceClose has ended, whether the node did it or not: an HTLC snapshot tells what is still on the channel."""
 
     channel_id: ChannelId
 
@@ -181,12 +181,12 @@ LspEvent: TypeAlias = (
     | Tick
     | Detached
     | ClockRead
-    | Census
+    | HtlcSnapshot
     | BlockRequested
     | CancelRequested
     | ReleaseSeen
     | RefusalSeen
-    | AnswerUndelivered
+    | ResolutionUndelivered
     | TermsReported
     | PaymentReported
     | ForceCloseReported

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from asyncpay.engine.lsp.records import Block
-from asyncpay.engine.lsp.turn import Turn
+from asyncpay.engine.lsp.state import Context
 from asyncpay.lightning import ChannelTerms, ForwardingPolicy, HeldHtlc
 
 
@@ -30,12 +30,12 @@ class NotCoveredError(Exception):
     """What is held does not cover an own payment; the text says why."""
 
 
-def limits(turn: Turn, block: Block, channels: Iterable[ChannelTerms]) -> Limits:
+def limits(ctx: Context, block: Block, channels: Iterable[ChannelTerms]) -> Limits:
     """The limits of an own payment for a block. channels: with its payer and with the next peers. NotCoveredError."""
     terms = tuple(channels)
-    parts = [part.htlc for part in turn.tables.parts(block)]
-    _check_claimable(turn, parts, [each for each in terms if each.peer == block.client])
-    cutoff_blocks = turn.capabilities.cutoff_blocks or 0
+    parts = [part.htlc for part in ctx.records.parts(block)]
+    _check_claimable(ctx, parts, [each for each in terms if each.peer == block.client])
+    cutoff_blocks = ctx.capabilities.cutoff_blocks or 0
     budget_msat, latest = -block.amount_msat, []
     for htlc in parts:
         own = _forwarding_policy(htlc, terms)
@@ -44,19 +44,19 @@ def limits(turn: Turn, block: Block, channels: Iterable[ChannelTerms]) -> Limits
         latest += [
             htlc.outgoing_expiry,
             htlc.incoming_expiry - own.cltv_delta_blocks,
-            htlc.incoming_expiry - cutoff_blocks - turn.policy.on_behalf_margin_blocks,
+            htlc.incoming_expiry - cutoff_blocks - ctx.policy.on_behalf_margin_blocks,
         ]
     if budget_msat < 0:
         raise NotCoveredError(f"after this LSP's own fee the parts bring {-budget_msat} msat less than the amount")
     return Limits(budget_msat, min(latest))
 
 
-def full(turn: Turn, block: Block) -> str | None:
+def full(ctx: Context, block: Block) -> str | None:
     """Why no further own payment for this client may begin now; None if one may.
 
     What was paid stays at stake until the payer's node has let go of the parts that are claimed for it.
     """
-    policy, tables = turn.policy, turn.tables
+    policy, tables = ctx.policy, ctx.records
     attempts = tables.in_flight()
     theirs = [each for each in attempts if tables.blocks[each.block].client == block.client]
     for whose, under_way, claimed_msat, most, most_msat in (
@@ -75,12 +75,12 @@ def full(turn: Turn, block: Block) -> str | None:
     return None
 
 
-def _check_claimable(turn: Turn, parts: Iterable[HeldHtlc], channels: Iterable[ChannelTerms]) -> None:
+def _check_claimable(ctx: Context, parts: Iterable[HeldHtlc], channels: Iterable[ChannelTerms]) -> None:
     """The payer may close its channel. What has no output there, or costs more to claim than it brings, is lost."""
     dust_msat = max((each.dust_msat for each in channels), default=None)
     if dust_msat is None:
         raise NotCoveredError("the payer's channel is not open")
-    least_msat = max(dust_msat, turn.policy.on_behalf_min_part_msat)
+    least_msat = max(dust_msat, ctx.policy.on_behalf_min_part_msat)
     smallest_msat = min(htlc.incoming_amount_msat for htlc in parts)
     if smallest_msat < least_msat:
         raise NotCoveredError(f"a part of {smallest_msat} msat could not be claimed on chain, {least_msat} could")

@@ -9,11 +9,11 @@ from collections import Counter
 from dataclasses import replace
 from hashlib import sha256
 
-from asyncpay.engine.lsp import blocks, waking
+from asyncpay.engine.lsp import blocks, notifications
 from asyncpay.engine.lsp.effects import Deliver
 from asyncpay.engine.lsp.events import Delivery, DeliveryReported
 from asyncpay.engine.lsp.records import Delivered, Method, StoredMessage
-from asyncpay.engine.lsp.turn import Turn, Visit
+from asyncpay.engine.lsp.state import Context, DeliverySession
 from asyncpay.lightning import NodeId
 from asyncpay.node_events import OnionInTransit
 from asyncpay.wire.onion import OnionMessage
@@ -24,96 +24,96 @@ def message_id(message: OnionMessage) -> bytes:
     return sha256(message.path_key + message.packet).digest()
 
 
-def receive(turn: Turn, event: OnionInTransit) -> None:
+def receive(ctx: Context, event: OnionInTransit) -> None:
     """Keep a message that the node cannot forward. Nobody but a client has a mailbox."""
     client = event.next_node_id
-    if not turn.tables.is_client(client) or (client in turn.state.online and not event.undelivered):
+    if not ctx.records.is_client(client) or (client in ctx.node.online and not event.undelivered):
         return
     name = message_id(event.message)
-    if (client, name) in turn.tables.messages:
-        if (client, name) in turn.tables.delivered:
-            _announce(turn, turn.tables.messages[client, name])
+    if (client, name) in ctx.records.messages:
+        if (client, name) in ctx.records.delivered:
+            _announce(ctx, ctx.records.messages[client, name])
         return
-    if (client, name) in turn.tables.delivered and client in turn.state.visits:
+    if (client, name) in ctx.records.delivered and client in ctx.state.sessions:
         # The client is only seemingly there; do not go round in circles.
-        turn.state.visits[client].next_at = turn.now + turn.policy.redeliver_seconds
+        ctx.state.sessions[client].next_at = ctx.now + ctx.policy.redeliver_seconds
     message = StoredMessage(
         client=client,
         message_id=name,
-        number=turn.state.next_message,
+        number=ctx.state.next_message_number,
         source=event.source,
         message=event.message,
-        arrived_at=turn.now,
+        arrived_at=ctx.now,
     )
-    turn.state.next_message += 1
-    turn.put(message)
-    _make_room(turn, client)
-    if (client, name) in turn.tables.messages:
-        _announce(turn, message)
+    ctx.state.next_message_number += 1
+    ctx.put(message)
+    _make_room(ctx, client)
+    if (client, name) in ctx.records.messages:
+        _announce(ctx, message)
 
 
-def visit(turn: Turn, client: NodeId) -> None:
+def begin_session(ctx: Context, client: NodeId) -> None:
     """The client has connected: its blocks' states first, then its messages."""
-    going = Visit(next_at=turn.now)
-    going.updates.extend(block.key for block in turn.tables.blocks_of(client) if blocks.untold(block))
-    turn.state.visits[client] = going
+    going = DeliverySession(next_at=ctx.now)
+    going.updates.extend(block.key for block in ctx.records.blocks_of(client) if blocks.untold(block))
+    ctx.state.sessions[client] = going
 
 
-def reported(turn: Turn, event: DeliveryReported) -> None:
+def delivery_reported(ctx: Context, event: DeliveryReported) -> None:
     """A message has gone out, or could not."""
-    going = turn.state.visits.get(event.client)
+    going = ctx.state.sessions.get(event.client)
     if going is not None and going.delivering == event.message_id:
         going.delivering = None
         missed = event.delivery is Delivery.NOT_CONNECTED
-        going.next_at = turn.now + (turn.policy.redeliver_seconds if missed else turn.policy.pace_seconds)
-    message = turn.tables.messages.get((event.client, event.message_id))
+        going.next_at = ctx.now + (ctx.policy.redeliver_seconds if missed else ctx.policy.pace_seconds)
+    message = ctx.records.messages.get((event.client, event.message_id))
     if message is None or event.delivery is Delivery.NOT_CONNECTED:
         return
-    turn.drop(message)
+    ctx.drop(message)
     if event.delivery is Delivery.DONE:
-        _remember(turn, message)
+        _remember(ctx, message)
 
 
-def run(turn: Turn) -> None:
+def run(ctx: Context) -> None:
     """Send every connected client its next piece, if it is time, and forget what is too old."""
-    for client, going in turn.state.visits.items():
-        if going.next_at <= turn.now and going.delivering is None:
-            _next_piece(turn, client, going)
-    for message in list(turn.tables.messages.values()):
-        if turn.now < message.arrived_at + turn.policy.mailbox_seconds:
+    for client, going in ctx.state.sessions.items():
+        if going.next_at <= ctx.now and going.delivering is None:
+            _send_next(ctx, client, going)
+    for message in list(ctx.records.messages.values()):
+        if ctx.now < message.arrived_at + ctx.policy.mailbox_seconds:
             break
-        turn.drop(message)
-    for memory in list(turn.tables.delivered.values()):
-        if turn.now < memory.delivered_at + turn.policy.delivered_seconds:
+        ctx.drop(message)
+    for memory in list(ctx.records.delivered.values()):
+        if ctx.now < memory.delivered_at + ctx.policy.delivered_seconds:
             break
-        turn.drop(memory)
+        ctx.drop(memory)
 
 
-def next_at(turn: Turn) -> float:
+def next_at(ctx: Context) -> float:
     """When `run` has something to do."""
-    message = next(iter(turn.tables.messages.values()), None)
-    memory = next(iter(turn.tables.delivered.values()), None)
+    message = next(iter(ctx.records.messages.values()), None)
+    memory = next(iter(ctx.records.delivered.values()), None)
     waiting = (
         going.next_at
-        for client, going in turn.state.visits.items()
-        if going.delivering is None and (going.updates or turn.tables.has_messages(client))
+        for client, going in ctx.state.sessions.items()
+        if going.delivering is None and (going.updates or ctx.records.has_messages(client))
     )
     return min(
-        math.inf if message is None else message.arrived_at + turn.policy.mailbox_seconds,
-        math.inf if memory is None else memory.delivered_at + turn.policy.delivered_seconds,
+        math.inf if message is None else message.arrived_at + ctx.policy.mailbox_seconds,
+        math.inf if memory is None else memory.delivered_at + ctx.policy.delivered_seconds,
         *waiting,
     )
 
 
-def _make_room(turn: Turn, client: NodeId) -> None:
+def _make_room(ctx: Context, client: NodeId) -> None:
     """Over a limit, drop the oldest message of the source that takes up most.
 
     Peers without a channel count as one source: a connection costs nothing, a channel does.
     """
-    policy = turn.policy
-    channels = turn.state.channels
+    policy = ctx.policy
+    channels = ctx.node.channels
     while True:
-        messages = turn.tables.messages_for(client)
+        messages = ctx.records.messages_for(client)
         if len(messages) > policy.mailbox_messages:
             weights = [1] * len(messages)
         elif sum(message.size for message in messages) > policy.mailbox_bytes:
@@ -125,38 +125,36 @@ def _make_room(turn: Turn, client: NodeId) -> None:
         for source, weight in zip(sources, weights, strict=True):
             shares[source] += weight
         greediest = max(shares, key=shares.__getitem__)
-        turn.drop(messages[sources.index(greediest)])
+        ctx.drop(messages[sources.index(greediest)])
 
 
-def _announce(turn: Turn, message: StoredMessage) -> None:
-    memory = turn.tables.delivered.get(message.key)
+def _announce(ctx: Context, message: StoredMessage) -> None:
+    memory = ctx.records.delivered.get(message.key)
     if memory is None:
-        waking.wake(turn, message.client, Method.ONION_MESSAGE)
-    elif turn.now >= memory.pushed_at + turn.policy.repeat_push_seconds:
-        turn.put(replace(memory, pushed_at=turn.now))
-        waking.wake(turn, message.client, Method.ONION_MESSAGE)
+        notifications.notify(ctx, message.client, Method.ONION_MESSAGE)
+    elif ctx.now >= memory.pushed_at + ctx.policy.repeat_push_seconds:
+        ctx.put(replace(memory, pushed_at=ctx.now))
+        notifications.notify(ctx, message.client, Method.ONION_MESSAGE)
 
 
-def _next_piece(turn: Turn, client: NodeId, going: Visit) -> None:
+def _send_next(ctx: Context, client: NodeId, going: DeliverySession) -> None:
     if going.updates:
         unblock_hash = going.updates.popleft()
-        if unblock_hash in turn.tables.blocks:
-            blocks.tell(turn, unblock_hash)
-        going.next_at = turn.now + turn.policy.pace_seconds
+        if unblock_hash in ctx.records.blocks:
+            blocks.send_update(ctx, unblock_hash)
+        going.next_at = ctx.now + ctx.policy.pace_seconds
         return
-    messages = turn.tables.messages_for(client)
+    messages = ctx.records.messages_for(client)
     if messages:
         going.delivering = messages[0].message_id
-        turn.do(Deliver(client, messages[0].message_id, messages[0].message))
+        ctx.emit(Deliver(client, messages[0].message_id, messages[0].message))
 
 
-def _remember(turn: Turn, message: StoredMessage) -> None:
-    old = turn.tables.delivered.get(message.key)
+def _remember(ctx: Context, message: StoredMessage) -> None:
+    old = ctx.records.delivered.get(message.key)
     if old is not None:
-        turn.drop(old)
+        ctx.drop(old)
     pushed_at = message.arrived_at if old is None else old.pushed_at
-    turn.put(
-        Delivered(client=message.client, message_id=message.message_id, delivered_at=turn.now, pushed_at=pushed_at)
-    )
-    for surplus in turn.tables.delivered_to(message.client)[: -turn.policy.max_delivered]:
-        turn.drop(surplus)
+    ctx.put(Delivered(client=message.client, message_id=message.message_id, delivered_at=ctx.now, pushed_at=pushed_at))
+    for surplus in ctx.records.delivered_to(message.client)[: -ctx.policy.max_delivered]:
+        ctx.drop(surplus)

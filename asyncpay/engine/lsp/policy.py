@@ -140,7 +140,7 @@ def check(policy: LspPolicy, node: Capabilities) -> None:
 
 
 LEAST_FORCE_CLOSE_BLOCKS = 8
-"""Before the node's cutoff: for a census that fails or comes late, and for blocks that come in a row."""
+"""Before the node's cutoff: for a snapshot that fails or comes late, and for blocks that come in a row."""
 
 
 def _check_force_close(policy: LspPolicy, cutoff_blocks: int) -> None:

@@ -3,12 +3,12 @@
 A record is replaced as a whole and found by its `key`. Times are Unix seconds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import TypeAlias
 
-from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, Verdict
+from asyncpay.engine.lsp.states import State
+from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, Resolution
 from asyncpay.wire.messages import BlockState
 from asyncpay.wire.onion import OnionMessage
 
@@ -18,7 +18,7 @@ BLOCK_BYTES = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A payer's request, and how far it has come. See stages.py.
+    """A payer's request, and how far it has come. See states.py.
 
     digest: of the request, 32 bytes; the same request again has the same.
     courier: the payer's onion message to the payee, 1399 bytes as in wire.messages.Courier.
@@ -35,7 +35,7 @@ class Block:
     invoice: str | None = None
     invoice_expires_at: int | None = None
     courier: bytes | None = None
-    stage: Stage = Stage.ACCEPTED
+    state: State = field(default=State.ACCEPTED, metadata={"column": "stage"})
     first_part_at: float | None = None
     courier_sent: int = 0
     courier_next_at: float | None = None
@@ -61,11 +61,11 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Htlc:
-    """An HTLC that the node has offered, and the verdict on it: the same for as long as it exists.
+    """An HTLC that the node has offered, and its resolution: the same for as long as it exists.
 
     block: the unblock_hash of the block whose part it is, else None.
     offered_at: for the first time.
-    verdict: None while it is held.
+    resolution: None while it is held.
     preimage: 32 bytes, once known.
     gone: it has left its channel and will not be offered again.
     """
@@ -73,7 +73,7 @@ class Htlc:
     htlc: HeldHtlc
     block: bytes | None
     offered_at: float
-    verdict: Verdict | None
+    resolution: Resolution | None = field(metadata={"column": "verdict"})
     preimage: bytes | None = None
     outcome: Outcome | None = None
     gone: bool = False

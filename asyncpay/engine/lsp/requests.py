@@ -1,14 +1,78 @@
-"""What a payer asks of its LSP: to block a payment, and to give up on it."""
+"""What payers and payees ask of the LSP: reading their onion messages, blocking a payment, and giving up on it."""
+
+from typing import TypeAlias
 
 from asyncpay.engine.lsp import blocks
 from asyncpay.engine.lsp.effects import SendToClient
-from asyncpay.engine.lsp.events import BlockRequested, CancelRequested
+from asyncpay.engine.lsp.events import BlockRequested, CancelRequested, RefusalSeen, ReleaseSeen
 from asyncpay.engine.lsp.records import Block
-from asyncpay.engine.lsp.stages import FINISHED, Trigger
-from asyncpay.engine.lsp.turn import Turn
-from asyncpay.wire import ecdh
+from asyncpay.engine.lsp.state import Context
+from asyncpay.engine.lsp.states import FINISHED, Trigger
+from asyncpay.lightning import NodeId
+from asyncpay.node_events import OnionReceived
+from asyncpay.wire import ecdh, messages, signature
 from asyncpay.wire.errors import WireError
-from asyncpay.wire.messages import BlockReply, BlockState, BlockStatus, BlockUpdate
+from asyncpay.wire.messages import (
+    BlockReply,
+    BlockRequest,
+    BlockState,
+    BlockStatus,
+    BlockUpdate,
+    CancelRequest,
+    PaymentRefused,
+    PaymentRelease,
+)
+
+Inbound: TypeAlias = BlockRequested | CancelRequested | ReleaseSeen | RefusalSeen
+
+
+PID_BYTES = 32
+
+
+def parse_onion(onion: OnionReceived, node_id: NodeId) -> Inbound | None:
+    """What a message asks of the LSP whose node this is; None if nothing.
+
+    WireError: drop and count it. It is malformed, its signature is none, or its copies of the pid disagree.
+    The invoice of a BlockRequested is left for the caller to fill in: only the node can read it.
+    """
+    if onion.async_payment is None:
+        return _bare_release(onion)
+    message = messages.decode(onion.async_payment)
+    match message:
+        case BlockRequest():
+            return BlockRequested(_signer(message, node_id), message)
+        case CancelRequest():
+            return CancelRequested(_signer(message, node_id), message)
+        case PaymentRelease():
+            _check_pid(onion, message.pid)
+            return ReleaseSeen(message.pid, onion.reply_path)
+        case PaymentRefused():
+            _check_pid(onion, message.pid)
+            return RefusalSeen(message.pid, message.reason, onion.reply_path)
+    return None
+
+
+def _signer(request: BlockRequest | CancelRequest, node_id: NodeId) -> NodeId:
+    return signature.recover(request.signed_text(node_id), request.signature)
+
+
+def _bare_release(onion: OnionReceived) -> ReleaseSeen | None:
+    """The sketch's own form: the path's maker put the pid there, and nothing else is said."""
+    pids = _pids_of_path(onion)
+    if not pids:
+        return None
+    _check_pid(onion, pids[0])
+    return ReleaseSeen(pids[0])
+
+
+def _check_pid(onion: OnionReceived, pid: bytes) -> None:
+    if any(other != pid for other in _pids_of_path(onion)):
+        raise WireError("a release or refusal whose copies of the pid differ")
+
+
+def _pids_of_path(onion: OnionReceived) -> list[bytes]:
+    places = (onion.payment_unblock, onion.path_id)
+    return [place for place in places if place is not None and len(place) == PID_BYTES]
 
 
 class _Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
@@ -20,79 +84,82 @@ class _Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
         self.reason = reason
 
 
-def block(turn: Turn, event: BlockRequested) -> None:
+# --- payers ---
+
+
+def block_requested(ctx: Context, event: BlockRequested) -> None:
     """A block_request. Nobody but a peer with a channel is answered; a repeated request is answered alike."""
     client, request = event.client, event.request
-    if not turn.state.channels.has(client):
-        turn.log("block_request ignored", because=f"{client.hex()} has no channel with this node")
+    if not ctx.node.channels.has(client):
+        ctx.log("block_request ignored", because=f"{client.hex()} has no channel with this node")
         return
     try:
-        if not _is_repeated(turn, event):
-            _check(turn, event)
-            _accept(turn, event)
+        if not _is_repeated(ctx, event):
+            _check(ctx, event)
+            _accept(ctx, event)
     except _Refused as refusal:
-        turn.log("block_request refused", because=f"{refusal.status.name} for {client.hex()}: {refusal.reason}")
+        ctx.log("block_request refused", because=f"{refusal.status.name} for {client.hex()}: {refusal.reason}")
         reply = BlockReply(unblock_hash=request.unblock_hash, status=refusal.status, reason=refusal.reason)
-        turn.do(SendToClient(client, reply))
+        ctx.emit(SendToClient(client, reply))
         return
-    turn.do(SendToClient(client, BlockReply(unblock_hash=request.unblock_hash, status=BlockStatus.ACCEPTED)))
-    blocks.tell(turn, request.unblock_hash)
+    ctx.emit(SendToClient(client, BlockReply(unblock_hash=request.unblock_hash, status=BlockStatus.ACCEPTED)))
+    blocks.send_update(ctx, request.unblock_hash)
 
 
-def cancel(turn: Turn, event: CancelRequested) -> None:
+def cancel_requested(ctx: Context, event: CancelRequested) -> None:
     """A cancel_request: too late for a block on its way, and the answer then says so."""
-    if not turn.state.channels.has(event.client):
+    if not ctx.node.channels.has(event.client):
         return
     unblock_hash = event.request.unblock_hash
-    known = turn.tables.blocks.get(unblock_hash)
+    known = ctx.records.blocks.get(unblock_hash)
     if known is None or known.client != event.client:
         nothing_held = BlockUpdate(unblock_hash=unblock_hash, state=BlockState.FAILED_BACK, parts=0)
-        turn.do(SendToClient(event.client, nothing_held))
-    elif not blocks.advance(turn, unblock_hash, Trigger.CANCEL):
-        blocks.tell(turn, unblock_hash)
+        ctx.emit(SendToClient(event.client, nothing_held))
+    elif not blocks.advance(ctx, unblock_hash, Trigger.CANCEL):
+        blocks.send_update(ctx, unblock_hash)
 
 
-def _is_repeated(turn: Turn, event: BlockRequested) -> bool:
+def _is_repeated(ctx: Context, event: BlockRequested) -> bool:
     """Whether this very request was accepted before; refused if it only resembles one that was."""
-    known = turn.tables.blocks.get(event.request.unblock_hash)
+    known = ctx.records.blocks.get(event.request.unblock_hash)
     if known is not None:
         if known.client == event.client and known.digest == event.request.digest:
             return True
         raise _Refused(BlockStatus.CONFLICT, "this unblock_hash names another block")
     for payment_hash in event.request.payment_hashes:
-        if turn.tables.block_for(event.client, payment_hash) is not None:
+        if ctx.records.block_for(event.client, payment_hash) is not None:
             raise _Refused(BlockStatus.CONFLICT, f"payment {payment_hash.hex()} was blocked under another pid")
     return False
 
 
-def _check(turn: Turn, event: BlockRequested) -> None:
-    height = turn.state.height
-    if height is None or not turn.state.attached:
+def _check(ctx: Context, event: BlockRequested) -> None:
+    height = ctx.node.height
+    if height is None or not ctx.node.attached:
         raise _Refused(BlockStatus.UNAVAILABLE, "the LSP's node is not available now")
-    _check_values(turn, event, height)
-    _check_invoice(turn, event)
-    _check_limits(turn, event, height)
+    _check_values(ctx, event, height)
+    _check_invoice(ctx, event)
+    _check_limits(ctx, event, height)
 
 
-def _check_values(turn: Turn, event: BlockRequested, height: int) -> None:
+def _check_values(ctx: Context, event: BlockRequested, height: int) -> None:
     request = event.request
     bad = BlockStatus.BAD_VALUE
     if request.amount_msat == 0:
         raise _Refused(bad, "amount_msat is 0")
     if len(set(request.payment_hashes)) != len(request.payment_hashes):
-        raise _Refused(bad, "a payment hash stands there twice")
+        raise _Refused(bad, "duplicate payment_hash")
     if request.release_by_height < height:
         raise _Refused(bad, f"release_by_height {request.release_by_height} is past, the chain is at {height}")
-    if turn.state.unix.surely_past(request.hold_until):
+    if ctx.state.unix.surely_past(request.hold_until):
         raise _Refused(bad, "hold_until is past")
     if request.courier is not None:
         try:
             ecdh.parse_point(request.courier.path_key)
         except WireError as error:
-            raise _Refused(bad, "the courier's path_key is no point of the curve") from error
+            raise _Refused(bad, "courier.path_key is not a valid secp256k1 point") from error
 
 
-def _check_invoice(turn: Turn, event: BlockRequested) -> None:
+def _check_invoice(ctx: Context, event: BlockRequested) -> None:
     request, invoice = event.request, event.invoice
     bad = BlockStatus.BAD_VALUE
     if request.invoice is None:
@@ -105,32 +172,32 @@ def _check_invoice(turn: Turn, event: BlockRequested) -> None:
         raise _Refused(bad, "the invoice has another payment hash")
     if invoice.amount_msat != request.amount_msat:
         raise _Refused(bad, "the invoice has another amount")
-    if invoice.network != turn.state.network:
-        raise _Refused(bad, f"the invoice is for {invoice.network}, this LSP is on {turn.state.network}")
+    if invoice.network != ctx.node.network:
+        raise _Refused(bad, f"the invoice is for {invoice.network}, this LSP is on {ctx.node.network}")
     if invoice.has_blinded_paths:
         raise _Refused(bad, "the invoice has blinded paths, whose CLTV and fees this LSP cannot limit")
-    if turn.state.unix.surely_past(invoice.expires_at - 1):
+    if ctx.state.unix.surely_past(invoice.expires_at - 1):
         raise _Refused(bad, "the invoice has expired")
 
 
-def _check_limits(turn: Turn, event: BlockRequested, height: int) -> None:
-    request, policy = event.request, turn.policy
-    _check_room(turn, _block(event))
-    theirs = list(turn.tables.blocks_of(event.client))
-    in_force = sum(known.stage not in FINISHED for known in theirs)
+def _check_limits(ctx: Context, event: BlockRequested, height: int) -> None:
+    request, policy = event.request, ctx.policy
+    _check_room(ctx, _block(event))
+    theirs = list(ctx.records.blocks_of(event.client))
+    in_force = sum(known.state not in FINISHED for known in theirs)
     if in_force >= policy.max_holds or len(theirs) >= policy.max_blocks:
         raise _Refused(BlockStatus.TOO_MANY_HOLDS, f"{in_force} blocks in force, {len(theirs)} remembered")
     if request.amount_msat > policy.max_amount_msat:
         raise _Refused(BlockStatus.AMOUNT_TOO_LARGE, f"{policy.max_amount_msat} msat at most")
-    if request.hold_until - turn.state.unix.latest > policy.max_hold_seconds:
+    if request.hold_until - ctx.state.unix.latest > policy.max_hold_seconds:
         raise _Refused(BlockStatus.HOLD_TOO_LONG, f"{policy.max_hold_seconds} seconds at most")
     if request.release_by_height - height > policy.max_hold_blocks:
         raise _Refused(BlockStatus.HOLD_TOO_LONG, f"{policy.max_hold_blocks} blocks at most")
 
 
-def _check_room(turn: Turn, asked: Block) -> None:
+def _check_room(ctx: Context, asked: Block) -> None:
     """Whether there is room for one more block: of the client's own, and beyond an assured part of everybody's."""
-    policy, tables = turn.policy, turn.tables
+    policy, tables = ctx.policy, ctx.records
     theirs = tables.block_bytes(asked.client) + asked.size_bytes
     everybodys = tables.block_bytes() + asked.size_bytes
     if theirs > policy.max_block_bytes:
@@ -156,7 +223,7 @@ def _block(event: BlockRequested) -> Block:
     )
 
 
-def _accept(turn: Turn, event: BlockRequested) -> None:
+def _accept(ctx: Context, event: BlockRequested) -> None:
     accepted = _block(event)
-    turn.put(accepted)
-    turn.log("accepted", accepted, because="block_request")
+    ctx.put(accepted)
+    ctx.log("accepted", accepted, because="block_request")

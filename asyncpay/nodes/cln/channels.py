@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, Link, NodeId, PendingHtlc, ShortChannelId, Verdict
+from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, Link, NodeId, PendingHtlc, Resolution, ShortChannelId
 from asyncpay.node_events import HtlcFailed, HtlcSettled
 from asyncpay.nodes.base import NodeError
 from asyncpay.nodes.cln.rpc import Rpc
@@ -119,7 +119,7 @@ def is_moving(channel: Json) -> bool:
     return not channel["reestablished"] or any(leaving)
 
 
-RESULTS = {Verdict.RESUME: "continue", Verdict.FAIL: "fail", Verdict.SETTLE: "resolve"}
+RESULTS = {Resolution.RESUME: "continue", Resolution.FAIL: "fail", Resolution.SETTLE: "resolve"}
 """The hook's words for our verdicts."""
 
 

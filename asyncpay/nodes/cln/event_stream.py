@@ -7,7 +7,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.lightning import ChannelId, HtlcKey, NodeId, ShortChannelId, Verdict
+from asyncpay.lightning import ChannelId, HtlcKey, NodeId, Resolution, ShortChannelId
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -64,7 +64,7 @@ class EventStream:
             return None
         return Surroundings(self._node_id, self._tracker.online, self._tracker.first_hops)
 
-    async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
+    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None) -> None:
         """See Node.answer."""
         name = self.offered.pop(key, None)
         if name is None:
@@ -88,7 +88,7 @@ class EventStream:
         self._node_id = None
         await self._events.close()
 
-    def _not_held(self, key: HtlcKey, verdict: Verdict) -> NodeUnreachableError:
+    def _not_held(self, key: HtlcKey, verdict: Resolution) -> NodeUnreachableError:
         return NodeUnreachableError(
             f"CLN at {self._rpc.socket} was not told to {verdict.value} HTLC {key}: it does not hold it (any more)"
         )

@@ -18,8 +18,8 @@ from asyncpay.lightning import (
     OwnInvoice,
     PaymentResult,
     PendingHtlc,
+    Resolution,
     SyncState,
-    Verdict,
 )
 from asyncpay.node_events import NodeEvent
 from asyncpay.nodes.base import (
@@ -86,7 +86,7 @@ class ClnNode(Node):
         finally:
             await stream.close()
 
-    async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None = None) -> None:
+    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None = None) -> None:
         """See Node.answer."""
         if self._stream is None:
             raise NodeUnreachableError(f"CLN at {self._rpc.socket} has offered no HTLC {key}: attach first")

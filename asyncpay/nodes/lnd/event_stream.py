@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
-from asyncpay.lightning import HtlcKey, NodeId, ShortChannelId, Verdict
+from asyncpay.lightning import HtlcKey, NodeId, Resolution, ShortChannelId
 from asyncpay.node_events import Attached, BlockConnected, CustomMessage, HtlcGone, HtlcOffered, NodeEvent
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.event_stream import MergedStream, PeerTracker
@@ -85,7 +85,7 @@ class EventStream:
         async for event in self._events.events():
             yield event
 
-    async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
+    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None) -> None:
         """See Node.answer."""
         await self._interceptor.answer(key, verdict, preimage)
 
@@ -215,6 +215,6 @@ class EventStream:
                 offered = HtlcOffered(htlcs.held_htlc(offer, peer))
             except OutOfRangeError as error:
                 log.warning("LND at %s: HTLC %s is failed: %s", self._lnd.address, key, error)
-                await self._interceptor.answer(key, Verdict.FAIL, None)
+                await self._interceptor.answer(key, Resolution.FAIL, None)
             else:
                 await self._events.put(offered)

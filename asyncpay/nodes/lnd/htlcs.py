@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import grpc
 
-from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, PendingHtlc, ShortChannelId, Verdict
+from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, PendingHtlc, Resolution, ShortChannelId
 from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcSettled
 from asyncpay.nodes.base import NodeUnreachableError
 from asyncpay.nodes.lnd.channels import channel_id
@@ -22,7 +22,7 @@ htlcswitch, handleExpired). What it still holds it fails three blocks later (Def
 """
 
 _BY_NODE_ID = 2**64 - 1
-_ACTIONS = {Verdict.RESUME: router.RESUME, Verdict.FAIL: router.FAIL, Verdict.SETTLE: router.SETTLE}
+_ACTIONS = {Resolution.RESUME: router.RESUME, Resolution.FAIL: router.FAIL, Resolution.SETTLE: router.SETTLE}
 
 
 class Interceptor:
@@ -42,7 +42,7 @@ class Interceptor:
             self._on_offer[key_of(offer.incoming_circuit_key)] = is_on_chain(offer)
             yield offer
 
-    async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None) -> None:
+    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None) -> None:
         """See Node.answer."""
         async with self._writing:
             on_chain = self._on_offer.get(key)
@@ -51,7 +51,7 @@ class Interceptor:
                     f"LND at {self._lnd.address} was not told to {verdict.value} HTLC {key}: "
                     "it does not offer it (any more) on this stream"
                 )
-            if on_chain and verdict is not Verdict.SETTLE:
+            if on_chain and verdict is not Resolution.SETTLE:
                 return  # there LND accepts a preimage only; the chain does the rest
             self.forget(key)
             answer = router.ForwardHtlcInterceptResponse(

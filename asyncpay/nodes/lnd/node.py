@@ -18,8 +18,8 @@ from asyncpay.lightning import (
     OwnInvoice,
     PaymentResult,
     PendingHtlc,
+    Resolution,
     SyncState,
-    Verdict,
 )
 from asyncpay.node_events import NodeEvent
 from asyncpay.nodes.base import (
@@ -99,7 +99,7 @@ class LndNode(Node):
         finally:
             await stream.close()
 
-    async def answer(self, key: HtlcKey, verdict: Verdict, preimage: bytes | None = None) -> None:
+    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None = None) -> None:
         """See Node.answer."""
         if self._stream is None:
             raise NodeUnreachableError(f"LND at {self._lnd.address} has offered no HTLC {key}: attach first")

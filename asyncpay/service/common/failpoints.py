@@ -3,8 +3,8 @@ upon.
 
 They are off unless the environment has ASYNCPAY_FAILPOINTS=1, which only the testbed sets. Then a file beside the
 store, named like it with `.crash-before` added, holds the name of an effect (of the component's engine) and a number:
-`PayOnBehalf 1`, `Answer 2`. The next process to start deletes the file, says so in its event log, and dies when it is
-about to carry out its n-th effect of that name. With the word `freeze` behind the number it does not die but stands
+`PayOnBehalf 1`, `ResolveHtlc 2`. The next process to start deletes the file, says so in its event log, and dies when it
+is about to carry out its n-th effect of that name. With the word `freeze` behind the number it does not die but stands
 still, like a process that the machine has suspended, as long as there is a file named `.frozen`, which it makes itself.
 """
 

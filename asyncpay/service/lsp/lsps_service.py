@@ -87,7 +87,7 @@ class Lsps:
         """
         if message.type != MESSAGE_TYPE:
             return
-        shares = self._clients if self._state.channels.has(message.peer) else self._strangers
+        shares = self._clients if self._state.node.channels.has(message.peer) else self._strangers
         try:
             self._requests.put_nowait((message, shares.slot(message.peer)))
         except TooManyError as error:
@@ -116,8 +116,8 @@ class Lsps:
 
     async def _answer(self, message: CustomMessage, posts: asyncio.TaskGroup) -> None:
         """A client is told that something is done only when it is stored."""
-        webhooks = self._state.tables.webhooks_of(message.peer)
-        client = Client(message.peer, webhooks, self._state.channels.has(message.peer))
+        webhooks = self._state.records.webhooks_of(message.peer)
+        client = Client(message.peer, webhooks, self._state.node.channels.has(message.peer))
         handled = self._server.handle(client, message.data)
         if handled is None:
             return
@@ -138,7 +138,7 @@ class Lsps:
         if isinstance(handled.event, WebhookSet):
             # Before the answer, so that no other notification overtakes it (bLIP-55 wants it first).
             registered = [
-                w for w in self._state.tables.webhooks_of(message.peer) if w.app_name == handled.event.app_name
+                w for w in self._state.records.webhooks_of(message.peer) if w.app_name == handled.event.app_name
             ]
             post = partial(self._post_to, registered, Notification.of(WEBHOOK_REGISTERED))
             posts.create_task(guarded(self._event_log, "webhook_registered", post))

@@ -11,7 +11,7 @@ from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.fair_semaphore import FairSemaphore, TooManyError
-from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus, Verdict
+from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus, Resolution
 from asyncpay.log_events import LogEvent
 from asyncpay.node_events import OnionInTransit
 from asyncpay.nodes.base import (
@@ -71,7 +71,7 @@ class Performer:
     async def perform(self, effect: do.Effect) -> None:
         """Answers are given before this returns, so that they follow each other closely; all else on the side."""
         match effect:
-            case do.Answer():
+            case do.ResolveHtlc():
                 await guarded(self._event_log, f"answer to {effect.key}", lambda: self._answer(effect))
             case do.Log():
                 write = self._event_log.write_often if effect.block is None else self._event_log.write
@@ -150,18 +150,18 @@ class Performer:
                 return self._track(effect)
             case do.ForceClose():
                 return self._force_close(effect)
-            case do.TakeCensus():
-                return self._take_census(effect)
+            case do.RequestHtlcSnapshot():
+                return self._request_htlc_snapshot(effect)
         raise TypeError(f"no way to perform {effect}")
 
-    async def _answer(self, effect: do.Answer) -> None:
-        self._event_log.write(LogEvent(f"answer {effect.verdict.value}"), htlc=effect.key)
-        preimage = effect.preimage if effect.verdict is Verdict.SETTLE else None
+    async def _answer(self, effect: do.ResolveHtlc) -> None:
+        self._event_log.write(LogEvent(f"answer {effect.resolution.value}"), htlc=effect.key)
+        preimage = effect.preimage if effect.resolution is Resolution.SETTLE else None
         try:
-            await self._node.answer(effect.key, effect.verdict, preimage)
+            await self._node.answer(effect.key, effect.resolution, preimage)
         except NodeError as error:
             self._event_log.error(LogEvent.ANSWER_NOT_DELIVERED, error, htlc=effect.key)
-            self._report(on.AnswerUndelivered(effect.key))
+            self._report(on.ResolutionUndelivered(effect.key))
 
     async def _send_to_client(self, effect: do.SendToClient) -> None:
         event = LogEvent(f"send {type(effect.message).__name__}")
@@ -252,5 +252,5 @@ class Performer:
         self._event_log.write(LogEvent.FORCE_CLOSE_BROADCAST, channel=effect.channel_id)
         self._report(on.ForceCloseReported(effect.channel_id))
 
-    async def _take_census(self, effect: do.TakeCensus) -> None:
-        self._report(on.Census(effect.number, tuple(await self._node.pending_htlcs())))
+    async def _request_htlc_snapshot(self, effect: do.RequestHtlcSnapshot) -> None:
+        self._report(on.HtlcSnapshot(effect.number, tuple(await self._node.pending_htlcs())))

@@ -7,12 +7,12 @@ from functools import partial
 from asyncpay.config import LspConfig
 from asyncpay.engine.core import Detached, Tick
 from asyncpay.engine.lsp import events as on
-from asyncpay.engine.lsp import inbound
+from asyncpay.engine.lsp import requests
 from asyncpay.engine.lsp.effects import Effect
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
-from asyncpay.lightning import Verdict
+from asyncpay.lightning import Resolution
 from asyncpay.log_events import LogEvent
 from asyncpay.node_events import (
     Attached,
@@ -96,7 +96,7 @@ class _Session:
                 self._node,
                 self._event_log,
                 self._lsps,
-                self._lsp.state.tables.webhooks_of,
+                self._lsp.state.records.webhooks_of,
                 self._loop.enqueue,
                 tasks,
             )
@@ -115,10 +115,10 @@ class _Session:
         self._event_log.write_often(LogEvent.REFUSED, event=type(event).__name__)
         match event:
             case HtlcOffered():
-                known = self._lsp.state.tables.htlcs.get(event.htlc.key)
-                if known is None or known.verdict is None:
-                    await self._node.answer(event.htlc.key, Verdict.FAIL)
-            case on.BlockRequested() if self._lsp.state.channels.has(event.client):
+                known = self._lsp.state.records.htlcs.get(event.htlc.key)
+                if known is None or known.resolution is None:
+                    await self._node.answer(event.htlc.key, Resolution.FAIL)
+            case on.BlockRequested() if self._lsp.state.node.channels.has(event.client):
                 unblock_hash, status = event.request.unblock_hash, BlockStatus.BAD_VALUE
                 reply = BlockReply(unblock_hash=unblock_hash, status=status, reason="a value cannot be stored")
                 sending = partial(onions.send_to_peer, self._node, event.client, reply)
@@ -146,7 +146,7 @@ class _Session:
 
     def _take_onion(self, event: OnionReceived) -> None:
         try:
-            asked = inbound.read(event, self._performer.node_id)
+            asked = requests.parse_onion(event, self._performer.node_id)
         except WireError as error:
             self._event_log.write_often(LogEvent.MESSAGE_DROPPED, because=error)
             return
@@ -161,7 +161,7 @@ class _Session:
     def _read_invoice(self, asked: on.BlockRequested, text: str) -> None:
         """Peers without a channel have one share, and their invoices are not read: anybody can sign a request."""
         try:
-            slot = self._invoices.slot(asked.client if self._lsp.state.channels.has(asked.client) else None)
+            slot = self._invoices.slot(asked.client if self._lsp.state.node.channels.has(asked.client) else None)
         except TooManyError as error:
             self._event_log.write_often(LogEvent.REQUEST_DROPPED, client=asked.client, because=error)
             return
@@ -171,9 +171,9 @@ class _Session:
     async def _with_invoice(self, asked: on.BlockRequested, text: str, slot: Slot) -> None:
         """Only the node can read the invoice; the engine refuses one that it could not."""
         async with slot:
-            if not self._lsp.state.channels.has(asked.client):
+            if not self._lsp.state.node.channels.has(asked.client):
                 await self._loop.stored(Tick())  # what the node has said before may be still to be taken in
-            if not self._lsp.state.channels.has(asked.client):
+            if not self._lsp.state.node.channels.has(asked.client):
                 self._event_log.write_often(LogEvent.REQUEST_IGNORED, client=asked.client, because="it has no channel")
                 return
             try:

@@ -5,8 +5,8 @@ from typing import Any
 
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.records import Block, Htlc
-from asyncpay.engine.lsp.stages import FINISHED
-from asyncpay.engine.lsp.turn import State
+from asyncpay.engine.lsp.state import LspState
+from asyncpay.engine.lsp.states import FINISHED
 from asyncpay.service.common.event_log import EventLog
 
 Status = dict[str, Any]
@@ -17,37 +17,37 @@ def snapshot(lsp: Lsp, event_log: EventLog, now: float, attached_at: float | Non
 
     now: the engine's time. attached_at: since when the node answers; errors from before that are of its start.
     """
-    state, tables = lsp.state, lsp.state.tables
+    state, records = lsp.state, lsp.state.records
     return {
-        "healthy": state.attached,
+        "healthy": state.node.attached,
         "node": {
-            "attached": state.attached,
+            "attached": state.node.attached,
             "attached_at": attached_at,
-            "network": state.network,
-            "height_blocks": state.height,
-            "peers_online": sorted(peer.hex() for peer in state.online),
+            "network": state.node.network,
+            "height_blocks": state.node.height,
+            "peers_online": sorted(peer.hex() for peer in state.node.online),
         },
-        "blocks": [_block(block, tables.parts(block), state, now) for block in tables.blocks.values()],
-        "waiting_for_a_client": [_htlc(htlc, state, now) for htlc in tables.waiting()],
+        "blocks": [_block(block, records.parts(block), state, now) for block in records.blocks.values()],
+        "waiting_for_a_client": [_htlc(htlc, state, now) for htlc in records.waiting()],
         "mailbox": {
             client.hex(): {"messages": len(messages), "bytes": sum(message.size for message in messages)}
-            for client in tables.clients()
-            if (messages := tables.messages_for(client))
+            for client in records.clients()
+            if (messages := records.messages_for(client))
         },
         "webhooks": [
             {"client": hook.client.hex(), "app_name": hook.app_name, "url": hook.url}
-            for hook in tables.webhooks.values()
+            for hook in records.webhooks.values()
         ],
         "last_errors": list(event_log.errors),
     }
 
 
-def _block(block: Block, parts: Iterable[Htlc], state: State, now: float) -> Status:
+def _block(block: Block, parts: Iterable[Htlc], state: LspState, now: float) -> Status:
     return {
         "unblock_hash": block.unblock_hash.hex(),
         "client": block.client.hex(),
-        "stage": block.stage.value,
-        "finished": block.stage in FINISHED,
+        "stage": block.state.value,
+        "finished": block.state in FINISHED,
         "payment_hashes": [payment_hash.hex() for payment_hash in block.payment_hashes],
         "amount_msat": block.amount_msat,
         "release_by_height": block.release_by_height,
@@ -57,8 +57,8 @@ def _block(block: Block, parts: Iterable[Htlc], state: State, now: float) -> Sta
     }
 
 
-def _htlc(part: Htlc, state: State, now: float) -> Status:
-    link = state.channels.get(part.key.channel_id)
+def _htlc(part: Htlc, state: LspState, now: float) -> Status:
+    link = state.node.channels.get(part.key.channel_id)
     return {
         "htlc": str(part.key),
         "short_channel_id": None if link is None else str(link.short_channel_id),
@@ -66,8 +66,8 @@ def _htlc(part: Htlc, state: State, now: float) -> Status:
         "amount_msat": part.htlc.incoming_amount_msat,
         "incoming_expiry": part.htlc.incoming_expiry,
         "age_seconds": round(now - part.offered_at, 3),
-        "on_offer": part.key in state.on_offer,
-        "verdict": part.verdict.value if part.verdict else None,
+        "on_offer": part.key in state.intercepted,
+        "verdict": part.resolution.value if part.resolution else None,
         "outcome": part.outcome.value if part.outcome else None,
         "gone": part.gone,
     }

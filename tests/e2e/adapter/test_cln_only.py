@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.lightning import PaymentStatus, Verdict
+from asyncpay.lightning import PaymentStatus, Resolution
 from asyncpay.node_events import BlockConnected, HtlcOffered, OnionReceived
 from asyncpay.service.common import onions
 from asyncpay.wire import onion
@@ -66,7 +66,7 @@ async def test_hints_that_lead_nowhere_do_not_end_a_payment(testbed: Testbed) ->
             f"dev-routes={json.dumps(hints)}",
         )
         paying = asyncio.create_task(a.pay(order(await a.decode_invoice(made["bolt11"]))))
-        await lsp.answer((await at_lsp.take(HtlcOffered)).htlc.key, Verdict.RESUME)
+        await lsp.answer((await at_lsp.take(HtlcOffered)).htlc.key, Resolution.RESUME)
         assert (await paying).status is PaymentStatus.SUCCEEDED
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from asyncpay.lightning import HtlcKey, PaymentResult, PaymentStatus, Verdict
+from asyncpay.lightning import HtlcKey, PaymentResult, PaymentStatus, Resolution
 from asyncpay.node_events import HtlcGone, HtlcOffered, LinkClosed
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
@@ -64,7 +64,7 @@ async def test_a_channel_closed_under_a_held_htlc(testbed: Testbed) -> None:
         await closed_under(log, offer.key)
 
         paid = await lsp.pay(order(invoice, fee_limit_msat=offer.outgoing_amount_msat - AMOUNT_MSAT))
-        await lsp.answer(offer.key, Verdict.SETTLE, paid.preimage)
+        await lsp.answer(offer.key, Resolution.SETTLE, paid.preimage)
         await in_thread(wait_for, decided(testbed, paying), 60)
         result = await paying
     assert (result.status, result.preimage) == (PaymentStatus.SUCCEEDED, paid.preimage)

@@ -70,7 +70,7 @@ def release_on_its_way(scene: Scene, payee_sleeps: bool) -> Iterator[Standstill]
 @contextmanager
 def preimage_waits(scene: Scene, payee_sleeps: bool) -> Iterator[Standstill]:
     """The payee is paid, and the payer is away: its LSP has the preimage, and the payer's HTLC."""
-    with before(payees_lsp, "Answer")(scene, payee_sleeps) as earlier:
+    with before(payees_lsp, "ResolveHtlc")(scene, payee_sleeps) as earlier:
         scene.a.disconnect()
         earlier.let_go()
         earlier.deal.wait_until_paid()
@@ -102,7 +102,7 @@ MOMENTS: dict[str, Moment] = {
     "4-hand-over": before(payer, "SendPending"),
     "5-pending": before(payee, "SendRelease"),
     "6-release": release_on_its_way,
-    "7-let-go": before(payers_lsp, "Answer"),
+    "7-let-go": before(payers_lsp, "ResolveHtlc"),
     "8-settle": preimage_waits,
 }
 """By the number of the step and a name."""

@@ -229,7 +229,7 @@ def about_to_be_let_go(scene: Scene, deal: Deal) -> Iterator[None]:
     lsp = scene.testbed.lsp("LSP")
     scene.b.disconnect()
     deal.hand_over()
-    with frozen_before(scene.testbed, lsp, "Answer") as store:
+    with frozen_before(scene.testbed, lsp, "ResolveHtlc") as store:
         scene.b.reconnect()
         wait_for(store.frozen, 60)
         yield

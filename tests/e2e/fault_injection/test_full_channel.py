@@ -50,7 +50,7 @@ def test_as_many_held_as_a_channel_takes(scene: Scene) -> None:
         testbed.come_back("LSP")
         wait_for(htlcs_held(lsp, SLOTS), HELD_SECONDS)
         scene.fault("SIGKILL LSP component")
-        store_of(testbed, lsp).ask("Answer", ANSWERS_BEFORE_DEATH)
+        store_of(testbed, lsp).ask("ResolveHtlc", ANSWERS_BEFORE_DEATH)
         lsp.kill()
         lsp.start()
         wait_for(htlcs_held(lsp, SLOTS), HELD_SECONDS)

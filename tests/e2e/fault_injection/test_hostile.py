@@ -11,7 +11,7 @@ from hashlib import sha256
 
 import pytest
 
-from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Invoice
 from asyncpay.wire import blinding, messages, onion, tlv
 from asyncpay.wire.blinding import Hop, HopData
@@ -165,13 +165,13 @@ def test_payers_own_request_replayed_by_somebody_else(scene: Scene, stranger: Sc
         replay(stranger)
         hold.ask().pay().update(BlockState.HELD)
         replay(stranger)
-        hold.stage(Stage.HELD)
+        hold.stage(State.HELD)
         scene.wait_for_htlcs(A=1, LSP=1)
 
         hold.announce(by_hand.payee).update(BlockState.SETTLED)
         for sender in (stranger, by_hand.a):
             replay(sender)
-            hold.stage(Stage.SETTLED)
+            hold.stage(State.SETTLED)
         assert not [each for each in stranger.inbox if isinstance(each, BlockReply | BlockUpdate)]
         by_hand.assert_paid(hold)
 

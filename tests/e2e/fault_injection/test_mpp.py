@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.lsp.states import State
 from asyncpay.wire.messages import BlockState
 from harness.faults.failpoints import frozen_before
 from harness.services.lsp import Lsp, htlcs_held
@@ -135,7 +135,7 @@ def test_a_part_after_the_release_passes(scene: Scene) -> None:
     with payer_by_hand(scene) as by_hand:
         hold = by_hand.hold(by_hand.invoice(2 * PART_MSAT), amount_msat=PART_MSAT).ask()
         hold.announce(by_hand.payee, amount_msat=2 * PART_MSAT)
-        hold.stage(Stage.UNLOCKED)
+        hold.stage(State.UNLOCKED)
         hold.pay(parts=2).update(BlockState.SETTLED, 1)
         by_hand.assert_paid(hold)
 
@@ -165,7 +165,7 @@ def test_lsp_stands_still_between_two_answers(scene: Scene) -> None:
     lsp = scene.testbed.lsp("LSP")
     scene.b.disconnect()
     deal.hand_over(*split)
-    with frozen_before(scene.testbed, lsp, "Answer", 2) as store:
+    with frozen_before(scene.testbed, lsp, "ResolveHtlc", 2) as store:
         scene.b.reconnect()
         wait_for(store.frozen, 60)
         scene.fault("LSP component stands still")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Invoice, PaymentStatus
 from asyncpay.nodes.base import BLINDED_PATHS_REFUSED, Payment
 from asyncpay.wire.messages import BlockState, BlockStatus
@@ -126,7 +126,7 @@ def test_b_is_paid_while_a_is_away(
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT), parts)
     with a.away():
-        hold.release(b, via).stage(Stage.CLAIMED)
+        hold.release(b, via).stage(State.CLAIMED)
         assert own_payment(testbed, hold) == "SUCCEEDED"
 
     assert_paid_once(testbed, before, hold)
@@ -142,7 +142,7 @@ def test_killed_before_it_pays(
         wait_for_death(testbed, lsp)
         assert own_payment(testbed, hold) is None
         restart(lsp)
-        hold.stage(Stage.CLAIMED)
+        hold.stage(State.CLAIMED)
 
     assert_paid_once(testbed, before, hold)
 
@@ -159,7 +159,7 @@ def test_killed_while_it_pays(
         slow.settle()
         wait_for(own_payment_is(testbed, hold, "SUCCEEDED"))
         restart(lsp)
-        hold.stage(Stage.CLAIMED)
+        hold.stage(State.CLAIMED)
 
     assert_paid_once(testbed, before, hold)
 
@@ -176,7 +176,7 @@ def test_its_node_is_killed_while_it_pays(
         slow.settle()
         testbed.come_back("LSP")
         wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
-        hold.stage(Stage.CLAIMED)
+        hold.stage(State.CLAIMED)
         wait_for(htlcs_held(lsp, 0))  # LND offers them again only when A is back
 
     assert_paid_once(testbed, before, hold)
@@ -186,7 +186,7 @@ def test_killed_after_it_paid_and_before_it_claims(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT), parts=3)
-    crash_before(testbed, lsp, "Answer", 2)
+    crash_before(testbed, lsp, "ResolveHtlc", 2)
     wait_for(htlcs_held(lsp, 3))
     with a.away():
         hold.show_pid(b, via)
@@ -202,7 +202,7 @@ def test_its_node_is_killed_after_it_claimed(
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT))
     with a.away():
-        hold.release(b, via).stage(Stage.CLAIMED)
+        hold.release(b, via).stage(State.CLAIMED)
         testbed.kill("LSP")
         testbed.come_back("LSP")
         wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
@@ -219,10 +219,10 @@ def test_nothing_goes_back_while_its_own_payment_may_succeed(
         hold.release(b, via)
         slow.wait_until_accepted()
         mine(testbed, lsp, 2)
-        hold.stage(Stage.PAYING)
+        hold.stage(State.PAYING)
         wait_for(htlcs_held(lsp, 1))
         slow.cancel()
-        hold.stage(Stage.FAILED_BACK)
+        hold.stage(State.FAILED_BACK)
         assert own_payment(testbed, hold) == "FAILED"
 
     assert_returned(testbed, before, hold)
@@ -237,11 +237,11 @@ def test_its_own_payment_fails_and_a_does_not_come_in_time(
     with a.away():
         hold.release(b, via)
         wait_for(own_payment_is(testbed, hold, "FAILED"))
-        hold.stage(Stage.DUE)
+        hold.stage(State.DUE)
         mine(testbed, lsp)
         wait_for(htlcs_held(lsp, 1))
         mine(testbed, lsp)
-        hold.stage(Stage.FAILED_BACK)
+        hold.stage(State.FAILED_BACK)
 
     assert_returned(testbed, before, hold)
 
@@ -255,10 +255,10 @@ def test_its_own_payment_fails_and_a_comes_back(
     with a.away():
         hold.release(b, via)
         wait_for(own_payment_is(testbed, hold, "FAILED"))
-        hold.stage(Stage.DUE)
+        hold.stage(State.DUE)
         wait_for(htlcs_held(lsp, 1))
 
-    hold.stage(Stage.RETURNED)  # B itself has refused it
+    hold.stage(State.RETURNED)  # B itself has refused it
     assert_returned(testbed, before, hold)
 
 
@@ -271,7 +271,7 @@ def test_too_dear_a_way_is_not_taken_and_the_payment_waits_for_a(
         set_router_fee(testbed, Policy(usual.fee_base_msat + 1, usual.fee_ppm))
         hold.release(b, via)
         wait_for(noted(lsp, hold, "payment on behalf failed"))
-        hold.stage(Stage.DUE)
+        hold.stage(State.DUE)
         wait_for(htlcs_held(lsp, 1))
         assert own_payment(testbed, hold) is None
         set_router_fee(testbed, usual)
@@ -284,10 +284,10 @@ def test_without_the_invoice_the_payment_waits_for_a(
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT), parts=2, invoice=None)
     with a.away():
-        hold.release(b, via).stage(Stage.DUE)
+        hold.release(b, via).stage(State.DUE)
         mine(testbed, lsp)
         wait_for(htlcs_held(lsp, 2))
-        hold.stage(Stage.DUE)
+        hold.stage(State.DUE)
         assert own_payment(testbed, hold) is None
 
     assert hold.outcome().status is PaymentStatus.SUCCEEDED
@@ -329,7 +329,7 @@ def test_a_route_that_locks_too_long_is_not_sent(
     with a.away():
         hold.release(b, via)
         wait_for(noted(lsp, hold, "payment on behalf failed"))
-        hold.stage(Stage.DUE)
+        hold.stage(State.DUE)
         assert own_payment(testbed, hold) is None
 
     assert_paid_once(testbed, before, hold)

@@ -69,7 +69,7 @@ def test_payee_releases_and_is_gone_before_the_htlc_comes(scene: Scene) -> None:
     lsp_a = scene.testbed.lsp("LSP_a")
     scene.b.disconnect()
     deal.hand_over()
-    with frozen_before(scene.testbed, lsp_a, "Answer") as store:
+    with frozen_before(scene.testbed, lsp_a, "ResolveHtlc") as store:
         scene.b.reconnect()
         wait_for(store.frozen, 60)
         scene.b.disconnect()

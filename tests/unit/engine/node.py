@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.engine.lsp.effects import Answer, PayOnBehalf, QueryTerms
+from asyncpay.engine.lsp.effects import PayOnBehalf, QueryTerms, ResolveHtlc
 from asyncpay.engine.lsp.events import ForceCloseReported, LspEvent, PaymentReported, TermsReported
 from asyncpay.lightning import (
     Capabilities,
@@ -21,8 +21,8 @@ from asyncpay.lightning import (
     PaymentResult,
     PaymentStatus,
     PendingHtlc,
+    Resolution,
     ShortChannelId,
-    Verdict,
 )
 from asyncpay.node_events import (
     BlockConnected,
@@ -64,7 +64,7 @@ class NodeHtlc:
     in_memory: bool = True  # in LND's held set, or with CLN's plugin
     forwarded: bool = False
     fate: str = "held"  # held, forwarded, failed, settled; the latter two are on their way to the payer
-    answers: list[Verdict] = field(default_factory=list)
+    answers: list[Resolution] = field(default_factory=list)
 
 
 class Node(ABC):
@@ -120,16 +120,16 @@ class Node(ABC):
 
     # --- HTLCs ---
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: ResolveHtlc) -> None:
         each = self.htlcs[answer.key]
-        each.answers.append(answer.verdict)
-        if answer.verdict is Verdict.RESUME:
+        each.answers.append(answer.resolution)
+        if answer.resolution is Resolution.RESUME:
             if each.fate == "held":
                 self._forward(each)
             return
         if each.forwarded:
-            self.losses.append(f"{answer.verdict} of {answer.key}, which was forwarded")
-        if answer.verdict is Verdict.SETTLE:
+            self.losses.append(f"{answer.resolution} of {answer.key}, which was forwarded")
+        if answer.resolution is Resolution.SETTLE:
             assert answer.preimage is not None
             assert sha256(answer.preimage).digest() == each.htlc.payment_hash
             each.fate = "settled"
@@ -251,7 +251,7 @@ class Node(ABC):
             self._tell(HtlcOffered(each.htlc))
             return
         each.fate = "failed"
-        if Verdict.SETTLE in each.answers:
+        if Resolution.SETTLE in each.answers:
             self.losses.append(f"{each.htlc.key} was claimed, and the node has failed it")
 
     def disconnect(self, peer: NodeId) -> None:
@@ -314,7 +314,7 @@ class Node(ABC):
 
     def _cut_off(self, blocks: int) -> None:
         for each in self.htlcs.values():
-            forgotten = Verdict.SETTLE in each.answers and not each.in_memory
+            forgotten = Resolution.SETTLE in each.answers and not each.in_memory
             if each.fate == "held" and not forgotten and each.htlc.incoming_expiry - self.height <= blocks:
                 each.fate = "failed"
                 if self.attached and each.in_memory:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from asyncpay.engine.lsp.records import Htlc
-from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.lsp.states import State
 from asyncpay.engine.node_view import Channels
-from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, ShortChannelId, Verdict
+from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, Resolution, ShortChannelId
 from asyncpay.wire.messages import BlockState
 
 from .given import CHANNEL_A, CHANNEL_A2, CHANNEL_B, CHANNEL_ROUTER, PREIMAGE, ROUTER, A, B, cln, link, lnd
@@ -31,9 +31,9 @@ def test_a_part_stays_held_when_its_channel_is_confirmed_and_spliced(capabilitie
     rename(world, SPLICED, ALIAS)
     world.mine()
     world.sleep(3600)
-    assert world.stage() is Stage.HELD
+    assert world.state() is State.HELD
     world.release()
-    assert world.answered(key) == [[Verdict.RESUME]]
+    assert world.answered(key) == [[Resolution.RESUME]]
 
 
 @BOTH
@@ -53,11 +53,11 @@ def test_a_part_is_counted_once_when_its_channel_got_another_name_before_a_resta
     else:
         world.restart()
     world.mine()
-    assert world.stage() is Stage.ACCEPTED
+    assert world.state() is State.ACCEPTED
     other = world.pay(600)
     assert world.updates()[-1] == (BlockState.HELD, 2)
     world.release()
-    assert world.answered(key, other) == [[Verdict.RESUME]] * 2
+    assert world.answered(key, other) == [[Resolution.RESUME]] * 2
 
 
 def test_a_channel_by_a_name_that_it_had_is_not_there_any_more() -> None:
@@ -69,7 +69,7 @@ def test_a_channel_by_a_name_that_it_had_is_not_there_any_more() -> None:
     assert world.answered(key) == [[]]
     assert world.pushes(B) == ["lsps5.payment_incoming"]
     world.connect(B)
-    assert world.answered(key) == [[Verdict.RESUME]]
+    assert world.answered(key) == [[Resolution.RESUME]]
 
 
 def test_names_lead_to_the_channel_that_has_them_now() -> None:
@@ -116,9 +116,9 @@ def test_what_an_earlier_release_kept_by_a_name_is_the_same_htlc(name: ShortChan
     world.restart()
     world.mine()
     assert [each for kind, each in world.stored if kind is Htlc] == [new_key]
-    assert world.stage() is Stage.ACCEPTED
+    assert world.state() is State.ACCEPTED
     world.cancel()
-    assert world.answered(new_key) == [[Verdict.FAIL]]
+    assert world.answered(new_key) == [[Resolution.FAIL]]
 
 
 # --- closed by agreement ---
@@ -129,22 +129,22 @@ def shut_down(world: World, channel: ShortChannelId = CHANNEL_A) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("stage", [Stage.ACCEPTED, Stage.UNLOCKED, Stage.HELD, Stage.DUE])
+@pytest.mark.parametrize("stage", [State.ACCEPTED, State.UNLOCKED, State.HELD, State.DUE])
 def test_parts_go_back_at_once_when_a_channel_of_theirs_is_to_be_closed(
-    capabilities: Capabilities, stage: Stage
+    capabilities: Capabilities, stage: State
 ) -> None:
     world = World(capabilities)
     world.disconnect(ROUTER)
     world.block(amount_msat=1000)
     keys = [world.pay(600, channel=CHANNEL_A2)]
-    if stage in (Stage.HELD, Stage.DUE):
+    if stage in (State.HELD, State.DUE):
         keys.append(world.pay(600))
-    if stage in (Stage.UNLOCKED, Stage.DUE):
+    if stage in (State.UNLOCKED, State.DUE):
         world.release()
-    assert world.stage() is stage
+    assert world.state() is stage
     shut_down(world, CHANNEL_A2)
-    assert world.stage() is Stage.FAILED_BACK
-    assert world.answered(*keys) == [[Verdict.FAIL]] * len(keys)
+    assert world.state() is State.FAILED_BACK
+    assert world.answered(*keys) == [[Resolution.FAIL]] * len(keys)
     assert {each.fate for each in world.htlcs.values()} == {"failed and gone"}
     assert world.updates()[-1] == (BlockState.FAILED_BACK, len(keys))
 
@@ -162,8 +162,8 @@ def test_a_close_that_began_while_the_component_was_away(capabilities: Capabilit
         world.connect(A)
     else:
         world.restart()
-    assert world.stage() is Stage.FAILED_BACK
-    assert world.answered(key) == [[Verdict.FAIL]]
+    assert world.state() is State.FAILED_BACK
+    assert world.answered(key) == [[Resolution.FAIL]]
 
 
 def test_what_is_on_its_way_is_settled_on_a_channel_that_is_to_be_closed() -> None:
@@ -172,19 +172,19 @@ def test_what_is_on_its_way_is_settled_on_a_channel_that_is_to_be_closed() -> No
     key = world.pay(1100)
     world.release()
     shut_down(world)
-    assert world.stage() is Stage.RELEASED
+    assert world.state() is State.RELEASED
     world.payee_settles()
-    assert world.stage() is Stage.SETTLED
+    assert world.state() is State.SETTLED
     assert world.htlcs[key].fate == "settled and gone"
 
 
 def test_a_part_paid_on_behalf_is_claimed_on_a_channel_that_is_to_be_closed() -> None:
     world = paying_on_behalf()
     shut_down(world)
-    assert world.stage() is Stage.PAYING
+    assert world.state() is State.PAYING
     world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.CLAIMED
-    assert [each.answers for each in world.htlcs.values()] == [[Verdict.SETTLE]]
+    assert world.state() is State.CLAIMED
+    assert [each.answers for each in world.htlcs.values()] == [[Resolution.SETTLE]]
 
 
 def test_a_part_that_arrives_on_a_channel_that_is_to_be_closed_goes_back() -> None:
@@ -192,7 +192,7 @@ def test_a_part_that_arrives_on_a_channel_that_is_to_be_closed_goes_back() -> No
     world.block()
     shut_down(world)
     key = world.pay(1100)
-    assert world.answered(key) == [[Verdict.FAIL]]
+    assert world.answered(key) == [[Resolution.FAIL]]
 
 
 @pytest.mark.parametrize("closes", ["before", "while it waits"])
@@ -206,7 +206,7 @@ def test_nothing_waits_for_a_client_whose_last_channel_is_to_be_closed(closes: s
     if closes == "while it waits":
         assert world.answered(key) == [[]]
         shut_down(world, CHANNEL_B)
-    assert world.answered(key) == [[Verdict.RESUME]]
+    assert world.answered(key) == [[Resolution.RESUME]]
     assert world.fates() == ["failed"]
 
 

@@ -9,7 +9,7 @@ from asyncpay.engine.lsp.effects import Effect, Relay
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Record, StoredMessage, Webhook
-from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.lsp.states import State
 from asyncpay.node_events import OnionInTransit
 from asyncpay.service.common.clock import PERSIST_SECONDS, SteadyClock
 from asyncpay.wire.onion import OnionMessage
@@ -71,7 +71,7 @@ def holding(**changes: Any) -> ClockedWorld:
 
 
 def assert_nothing_ended(world: ClockedWorld) -> None:
-    assert world.stage() is Stage.HELD
+    assert world.state() is State.HELD
     assert world.fates() == ["held"]
     assert len(world.kinds(StoredMessage)) == 1
     assert len(world.kinds(Webhook)) == 2
@@ -158,9 +158,9 @@ def test_a_hold_ends_at_hold_until_by_a_clock_that_is_believed(error: float) -> 
     world.block(hold_until=until)
     world.pay(1100)
     world.sleep(until - (world.now + error))
-    assert world.stage() is Stage.HELD
+    assert world.state() is State.HELD
     world.sleep(2)
-    assert world.stage() is not Stage.HELD
+    assert world.state() is not State.HELD
     assert world.fates() == ["failed"]
 
 
@@ -168,7 +168,7 @@ def test_a_request_is_not_refused_for_what_a_clock_in_doubt_shows() -> None:
     world = ClockedWorld(cln())
     world.jump(15 * DAY)
     world.block()
-    assert world.stage() is Stage.ACCEPTED
+    assert world.state() is State.ACCEPTED
     assert A in world.online
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from asyncpay.engine.lsp.effects import Deliver, Relay
 from asyncpay.engine.lsp.records import StoredMessage
-from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Capabilities
 from asyncpay.wire.messages import BlockState
 
@@ -23,17 +23,17 @@ def persist(world: World, act: Callable[[], object], done: Done) -> None:
         act()
         if done():
             return
-    raise AssertionError(f"not done after three times: {world.stage()}, {world.fates()}")
+    raise AssertionError(f"not done after three times: {world.state()}, {world.fates()}")
 
 
 def blocked(world: World, **changes: object) -> None:
-    persist(world, lambda: world.block(**changes), lambda: world.stage() is not None)
+    persist(world, lambda: world.block(**changes), lambda: world.state() is not None)
 
 
 def released(world: World) -> None:
     """The payee repeats its release until it is paid, or has given up."""
-    early = (Stage.ACCEPTED, Stage.HELD)
-    persist(world, world.release, lambda: world.stage() not in early)
+    early = (State.ACCEPTED, State.HELD)
+    persist(world, world.release, lambda: world.state() not in early)
 
 
 def plain(world: World) -> None:
@@ -85,13 +85,13 @@ def on_behalf_fails(world: World) -> None:
 def cancelled(world: World) -> None:
     blocked(world)
     world.pay()
-    persist(world, world.cancel, lambda: world.stage() is Stage.FAILED_BACK)
+    persist(world, world.cancel, lambda: world.state() is State.FAILED_BACK)
 
 
 def refused(world: World) -> None:
     blocked(world)
     world.pay()
-    persist(world, world.refuse, lambda: world.stage() is Stage.FAILED_BACK)
+    persist(world, world.refuse, lambda: world.state() is State.FAILED_BACK)
 
 
 def too_late(world: World) -> None:
@@ -155,7 +155,7 @@ def outcome(world: World) -> object:
     """What people see in the end. A settlement that fell into the crash is known to the node alone."""
     assert world.losses == []
     assert "held" not in world.fates()
-    stage = Stage.SETTLED if world.stage() is Stage.RELEASED else world.stage()
+    stage = State.SETTLED if world.state() is State.RELEASED else world.state()
     return stage, world.fates()
 
 
@@ -222,7 +222,7 @@ def test_the_payer_is_told_how_it_ended_whatever_a_crash_falls_on() -> None:
     def scenario(world: World) -> None:
         blocked(world)
         world.pay()
-        persist(world, world.cancel, lambda: world.stage() is Stage.FAILED_BACK)
+        persist(world, world.cancel, lambda: world.state() is State.FAILED_BACK)
         world.disconnect(A)
         world.connect(A)
         world.sleep(1)

@@ -6,8 +6,8 @@ import pytest
 
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.policy import LspPolicy
-from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import Verdict
+from asyncpay.engine.lsp.states import State
+from asyncpay.lightning import Resolution
 from asyncpay.wire.messages import BlockState
 
 from .given import CHANNEL_A2, HEIGHT, ROUTER, START, A, cln, lnd
@@ -43,7 +43,7 @@ def prepared(stage: Callable[[World], None], **changes: int) -> World:
     world = World(policy=LspPolicy(incomplete_seconds=10**9, min_margin_blocks=30))
     world.block(amount_msat=5000, **changes)
     stage(world)
-    assert world.stage() is Stage[stage.__name__.upper()]
+    assert world.state() is State[stage.__name__.upper()]
     return world
 
 
@@ -84,7 +84,7 @@ def test_a_part_in_its_margin_fails_the_whole_set(stage: Callable[[World], None]
     assert world.fates() == ["held", "held"]
     world.mine()
     assert world.fates() == ["failed", "failed"]
-    assert world.answered(other) == [[Verdict.FAIL]]
+    assert world.answered(other) == [[Resolution.FAIL]]
     assert world.losses == []
 
 
@@ -114,24 +114,24 @@ def test_a_block_without_parts_ends_quietly() -> None:
     world = World()
     world.block()
     world.sleep(86_401)
-    assert world.stage() is Stage.FAILED_BACK
+    assert world.state() is State.FAILED_BACK
     late = world.pay()
-    assert world.answered(late) == [[Verdict.FAIL]]
+    assert world.answered(late) == [[Resolution.FAIL]]
 
 
 def test_a_part_that_comes_within_its_margin_is_not_held_at_all() -> None:
     world = World(policy=LspPolicy(min_margin_blocks=30))
     world.block()
     key = world.pay(incoming_expiry=HEIGHT + 30)
-    assert world.answered(key) == [[Verdict.FAIL]]
-    assert world.stage() is Stage.FAILED_BACK
+    assert world.answered(key) == [[Resolution.FAIL]]
+    assert world.state() is State.FAILED_BACK
 
 
 def test_not_even_while_its_siblings_are_missing() -> None:
     world = World(policy=LspPolicy(min_margin_blocks=30))
     world.block(amount_msat=5000)
     keys = world.pay(), world.pay(incoming_expiry=HEIGHT + 30)
-    assert world.answered(*keys) == [[Verdict.FAIL]] * 2
+    assert world.answered(*keys) == [[Resolution.FAIL]] * 2
 
 
 @pytest.mark.parametrize("wait", ["height", "time"])
@@ -144,7 +144,7 @@ def test_never_after_a_part_may_have_been_forwarded(wait: str) -> None:
         world.mine_to(HEIGHT + 650)
     else:
         world.sleep(10 * 86_400)
-    assert world.answered(*keys) == [[Verdict.RESUME]] * 2
+    assert world.answered(*keys) == [[Resolution.RESUME]] * 2
     assert world.losses == []
 
 
@@ -154,9 +154,9 @@ def test_a_deadline_that_passes_while_the_node_is_away_is_kept_for_its_return() 
     key = world.pay()
     world.detach()
     world.sleep(2000)
-    assert (world.stage(), world.answered(key)) == (Stage.FAILED_BACK, [[]])
+    assert (world.state(), world.answered(key)) == (State.FAILED_BACK, [[]])
     world.attach()
-    assert world.answered(key) == [[Verdict.FAIL]]
+    assert world.answered(key) == [[Resolution.FAIL]]
 
 
 def test_a_deadline_that_passes_while_the_lsp_is_down_is_kept_for_its_start() -> None:
@@ -165,7 +165,7 @@ def test_a_deadline_that_passes_while_the_lsp_is_down_is_kept_for_its_start() ->
     key = world.pay()
     world.now += 2000
     world.restart()
-    assert world.answered(key) == [[Verdict.FAIL]]
+    assert world.answered(key) == [[Resolution.FAIL]]
 
 
 def test_lnd_tells_of_its_held_htlcs_only_when_their_payer_is_back() -> None:
@@ -174,9 +174,9 @@ def test_lnd_tells_of_its_held_htlcs_only_when_their_payer_is_back() -> None:
     key = world.pay()
     world.restart_node()
     world.sleep(2000)
-    assert (world.stage(), world.answered(key)) == (Stage.FAILED_BACK, [[]])
+    assert (world.state(), world.answered(key)) == (State.FAILED_BACK, [[]])
     world.connect(A)
-    assert world.answered(key) == [[Verdict.FAIL]]
+    assert world.answered(key) == [[Resolution.FAIL]]
 
 
 def test_a_lower_height_after_a_reorganisation_undoes_nothing() -> None:
@@ -186,7 +186,7 @@ def test_a_lower_height_after_a_reorganisation_undoes_nothing() -> None:
     world.mine()
     world.height -= 3
     world.mine()
-    assert world.stage() is Stage.FAILED_BACK
+    assert world.state() is State.FAILED_BACK
 
 
 @pytest.mark.parametrize(("margin", "works"), [(22, False), (23, True)])

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from asyncpay.engine import diagram
-from asyncpay.engine.lsp import stages
-from asyncpay.engine.lsp.stages import Stage, To, Trigger
+from asyncpay.engine.lsp import states
+from asyncpay.engine.lsp.states import State, To, Trigger
 from asyncpay.engine.payer import states as payer_states
 
 
@@ -23,7 +23,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_a_changed_table_is_noticed_and_drawn(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(stages.TRANSITIONS[Stage.RELEASED], Trigger.REFUSAL, To(Stage.HELD))
+    monkeypatch.setitem(states.TRANSITIONS[State.RELEASED], Trigger.REFUSAL, To(State.HELD))
     assert diagram.main(["--check"]) == 1
     assert diagram.main([]) == 0
     assert "released --> held: payee refuses" in page.read_text()

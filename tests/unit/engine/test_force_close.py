@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from asyncpay.engine.core import Drop, Put
-from asyncpay.engine.lsp.effects import ForceClose, Log, TakeCensus
+from asyncpay.engine.lsp.effects import ForceClose, Log, RequestHtlcSnapshot
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.events import Census, ForceCloseReported
+from asyncpay.engine.lsp.events import ForceCloseReported, HtlcSnapshot
+from asyncpay.engine.lsp.lookups import LspRecords
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Htlc
-from asyncpay.engine.lsp.stages import Stage
-from asyncpay.engine.lsp.tables import Tables
-from asyncpay.lightning import Capability, ChannelId, HeldHtlc, HtlcKey, Verdict
+from asyncpay.engine.lsp.states import State
+from asyncpay.lightning import Capability, ChannelId, HeldHtlc, HtlcKey, Resolution
 
 from .given import CHANNEL_A, CHANNEL_A2, FINAL_EXPIRY, HASH, PREIMAGE, START, A, cln, lnd
 from .world import World, payer_away, paying_on_behalf
@@ -28,7 +28,7 @@ def claimed(world: World | None = None) -> World:
     """The LSP has paid on behalf and claimed, and A is still away."""
     world = paying_on_behalf() if world is None else world
     world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.CLAIMED
+    assert world.state() is State.CLAIMED
     world.effects.clear()
     return world
 
@@ -75,7 +75,7 @@ def test_a_payer_that_is_back_in_time_takes_it_and_keeps_its_channel() -> None:
     assert (world.force_closes, world.fates(), world.losses) == ([], ["settled"], [])
 
 
-def test_back_while_the_census_is_taken_the_payer_is_taken_at_its_word() -> None:
+def test_back_while_the_snapshot_is_taken_the_payer_is_taken_at_its_word() -> None:
     """The list of HTLCs is older than the answer to the one that was offered anew."""
     world = SlowNode()
     claimed(payer_away_and_paying(world))
@@ -84,7 +84,7 @@ def test_back_while_the_census_is_taken_the_payer_is_taken_at_its_word() -> None
     world.mine_to(CLOSES_AT)
     pending = tuple(world._pending())
     world.connect(A)
-    world.feed(Census(world.did(TakeCensus)[-1].number, pending))
+    world.feed(HtlcSnapshot(world.did(RequestHtlcSnapshot)[-1].number, pending))
     assert world.force_closes == []
 
 
@@ -93,11 +93,11 @@ def test_a_list_that_a_later_one_has_overtaken_closes_nothing() -> None:
     claimed(payer_away_and_paying(world))
     world.slow = True
     world.mine_to(CLOSES_AT)
-    number, pending = world.did(TakeCensus)[-1].number, tuple(world._pending())
+    number, pending = world.did(RequestHtlcSnapshot)[-1].number, tuple(world._pending())
     world.mine()
-    world.feed(Census(number, pending))
+    world.feed(HtlcSnapshot(number, pending))
     assert world.force_closes == []
-    world.feed(Census(number + 1, pending))
+    world.feed(HtlcSnapshot(number + 1, pending))
     assert world.force_closes == [ID_A]
 
 
@@ -107,7 +107,7 @@ class SlowNode(World):
     slow = False
 
     def _carry_out(self, effect: Any) -> None:
-        if not (self.slow and isinstance(effect, TakeCensus)):
+        if not (self.slow and isinstance(effect, RequestHtlcSnapshot)):
             super()._carry_out(effect)
 
 
@@ -179,7 +179,7 @@ def test_what_was_forwarded_or_failed_closes_nothing() -> None:
     world.disconnect(A)
     world.payee_settles()
     world.mine_to(EXPIRY - 20)
-    assert (world.stage(), world.force_closes) == (Stage.SETTLED, [])
+    assert (world.state(), world.force_closes) == (State.SETTLED, [])
 
 
 def test_a_channel_that_is_on_chain_already_is_left_alone() -> None:
@@ -217,7 +217,7 @@ def test_where_it_is_not_needed_any_number_will_do() -> None:
 
 def test_only_what_is_about_to_expire_is_looked_at() -> None:
     """However many parts are claimed and wait for their payers."""
-    tables = Tables()
+    tables = LspRecords()
     parts = [part(number, expiry=EXPIRY + number % 100) for number in range(1000)]
     for each in parts:
         tables.apply(Put(each))
@@ -241,4 +241,4 @@ def part(number: int, expiry: int) -> Htlc:
         incoming_expiry=expiry,
         outgoing_expiry=expiry,
     )
-    return Htlc(htlc=htlc, block=bytes(32), offered_at=START, verdict=Verdict.SETTLE, preimage=PREIMAGE)
+    return Htlc(htlc=htlc, block=bytes(32), offered_at=START, resolution=Resolution.SETTLE, preimage=PREIMAGE)

@@ -7,8 +7,8 @@ import pytest
 from asyncpay.engine.lsp.effects import QueryTerms
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.policy import LspPolicy
-from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import Capability, ForwardingPolicy, NodeId, PaymentResult, PaymentStatus, Verdict
+from asyncpay.engine.lsp.states import State
+from asyncpay.lightning import Capability, ForwardingPolicy, NodeId, PaymentResult, PaymentStatus, Resolution
 from asyncpay.wire.messages import BlockState, unblock_hash
 
 from .given import (
@@ -34,11 +34,11 @@ from .world import World, payer_away, second_payment
 def test_paid_and_claimed_without_the_payer() -> None:
     world = payer_away()
     world.release()
-    assert world.stage() is Stage.PAYING
+    assert world.state() is State.PAYING
     (order,) = world.pay_orders
     assert (order.invoice, order.amount_msat) == ("lnbcrt1", 1000)
     world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.CLAIMED
+    assert world.state() is State.CLAIMED
     assert world.htlcs[next(iter(world.htlcs))].fate == "settled"
     assert world.pushes(A) == ["async_payments.settlement_pending"]
     world.connect(A)
@@ -53,7 +53,7 @@ def test_with_parts_all_are_claimed() -> None:
     world.disconnect(A)
     world.release()
     world.finish_own_payment(preimage=PREIMAGE)
-    assert world.answered(*keys) == [[Verdict.SETTLE]] * 2
+    assert world.answered(*keys) == [[Resolution.SETTLE]] * 2
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_not_where_the_node_knows_no_policy_of_its_own() -> None:
     world = World()
     world.policies.clear()
     payer_away(world).release()
-    assert (world.stage(), world.pay_orders) == (Stage.DUE, [])
+    assert (world.state(), world.pay_orders) == (State.DUE, [])
 
 
 @pytest.mark.parametrize(("least_msat", "dust_msat", "orders"), [(610, 0, 1), (611, 0, 0), (0, 610, 1), (0, 611, 0)])
@@ -215,15 +215,15 @@ def test_not_by_default_for_a_part_whose_half_does_not_pay_for_its_claim(amount_
 def test_only_so_many_are_under_way_at_a_time(limits: dict[str, int], client: NodeId, begins: bool) -> None:
     world = payer_away(World(policy=LspPolicy(on_behalf_min_part_msat=0, **limits)))
     world.release()
-    assert world.stage() is Stage.PAYING
+    assert world.state() is State.PAYING
     other = second_payment(world, client)
-    assert world.stage(other) is (Stage.PAYING if begins else Stage.DUE)
+    assert world.state(other) is (State.PAYING if begins else State.DUE)
     world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.CLAIMED
+    assert world.state() is State.CLAIMED
     if not begins and any("msat" in limit for limit in limits):  # the claim is at stake until A lets go of it
-        assert world.stage(other) is Stage.DUE
+        assert world.state(other) is State.DUE
     else:
-        assert world.stage(other) is Stage.PAYING  # its turn has come
+        assert world.state(other) is State.PAYING  # its turn has come
 
 
 def test_not_for_a_hash_that_the_node_has_paid_before() -> None:
@@ -231,7 +231,7 @@ def test_not_for_a_hash_that_the_node_has_paid_before() -> None:
     world = World()
     world.paid[HASH] = PaymentResult(status=PaymentStatus.SUCCEEDED, preimage=PREIMAGE)
     payer_away(world).release()
-    assert (world.stage(), world.fates(), world.pay_orders) == (Stage.DUE, ["held"], [])
+    assert (world.state(), world.fates(), world.pay_orders) == (State.DUE, ["held"], [])
 
 
 def test_a_later_block_for_an_invoice_that_was_paid_claims_nothing() -> None:
@@ -241,7 +241,7 @@ def test_a_later_block_for_an_invoice_that_was_paid_claims_nothing() -> None:
     world.connect(A)
     world.sleep(86_401)
     world.mine_to(HEIGHT + 434)
-    assert world.stage() is None
+    assert world.state() is None
     height, pid = world.height, b"l" * 32
     world.block(
         invoice="lnbcrt1",
@@ -253,7 +253,7 @@ def test_a_later_block_for_an_invoice_that_was_paid_claims_nothing() -> None:
     key = world.pay(1100, incoming_expiry=height + 700, outgoing_expiry=height + 600)
     world.disconnect(A)
     world.release(pid)
-    assert world.stage(pid) is Stage.DUE
+    assert world.state(pid) is State.DUE
     assert (world.htlcs[key].fate, len(world.pay_orders)) == ("held", 1)
 
 
@@ -261,10 +261,10 @@ def test_terms_that_the_node_does_not_tell_are_asked_for_again() -> None:
     world = World()
     world.tells_terms = False
     payer_away(world).release()
-    assert (world.stage(), len(world.did(QueryTerms))) == (Stage.DUE, 1)
+    assert (world.state(), len(world.did(QueryTerms))) == (State.DUE, 1)
     world.tells_terms = True
     world.sleep(60)
-    assert (world.stage(), len(world.did(QueryTerms))) == (Stage.PAYING, 2)
+    assert (world.state(), len(world.did(QueryTerms))) == (State.PAYING, 2)
 
 
 def test_terms_that_are_refused_are_not_asked_for_at_every_turn() -> None:
@@ -311,7 +311,7 @@ def test_not_without_an_invoice() -> None:
     world.pay(1100)
     world.disconnect(A)
     world.release()
-    assert (world.stage(), world.pay_orders) == (Stage.DUE, [])
+    assert (world.state(), world.pay_orders) == (State.DUE, [])
 
 
 def test_not_when_the_invoice_has_expired() -> None:
@@ -327,7 +327,7 @@ def test_not_while_a_part_is_not_on_offer() -> None:
     world.restart_node()
     world.connect(ROUTER)
     world.release()
-    assert (world.stage(), world.pay_orders) == (Stage.DUE, [])
+    assert (world.state(), world.pay_orders) == (State.DUE, [])
     world.connect(A)
     assert world.fates() == ["forwarded"]
 
@@ -343,7 +343,7 @@ def test_not_for_a_hash_that_was_paid_for_somebody_else() -> None:
     world.finish_own_payment(preimage=PREIMAGE)
     world.release(other)
     assert len(world.pay_orders) == 1
-    assert world.stage(other) is Stage.DUE
+    assert world.state(other) is State.DUE
 
 
 def test_not_before_a_payee_behind_the_same_lsp_is_there() -> None:
@@ -353,10 +353,10 @@ def test_not_before_a_payee_behind_the_same_lsp_is_there() -> None:
     world.disconnect(A)
     world.disconnect(B)
     world.release()
-    assert (world.stage(), world.pay_orders) == (Stage.DUE, [])
+    assert (world.state(), world.pay_orders) == (State.DUE, [])
     assert world.pushes(B) == ["lsps5.payment_incoming"]
     world.connect(B)
-    assert world.stage() is Stage.PAYING
+    assert world.state() is State.PAYING
 
 
 def test_when_the_payer_leaves_after_the_release_was_due() -> None:
@@ -366,4 +366,4 @@ def test_when_the_payer_leaves_after_the_release_was_due() -> None:
     world.disconnect(ROUTER)
     world.release()
     world.disconnect(A)
-    assert world.stage() is Stage.PAYING
+    assert world.state() is State.PAYING

@@ -8,8 +8,8 @@ from asyncpay.engine.lsp.effects import Log, PayOnBehalf, TrackPayment
 from asyncpay.engine.lsp.events import PaymentReported
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Attempt
-from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import ChannelId, PaymentResult, PaymentStatus, Verdict
+from asyncpay.engine.lsp.states import State
+from asyncpay.lightning import ChannelId, PaymentResult, PaymentStatus, Resolution
 
 from .given import CHANNEL_A, CHANNEL_A2, FINAL_EXPIRY, HASH, HEIGHT, PREIMAGE, A, B
 from .world import World, payer_away, paying_on_behalf, second_payment
@@ -35,9 +35,9 @@ def test_nothing_touches_the_parts_while_it_pays(what: str) -> None:
             world.connect(A)
         case "lost":
             world.close_channel(CHANNEL_A)
-    assert (world.stage(), world.answered(key)) == (Stage.PAYING, [[]])
+    assert (world.state(), world.answered(key)) == (State.PAYING, [[]])
     world.finish_own_payment(preimage=PREIMAGE)
-    assert (world.stage(), world.answered(key)) == (Stage.CLAIMED, [[Verdict.SETTLE]])
+    assert (world.state(), world.answered(key)) == (State.CLAIMED, [[Resolution.SETTLE]])
     assert world.losses == []
 
 
@@ -49,14 +49,14 @@ def test_one_part_more_goes_back_to_the_payer(after_success: bool) -> None:
         world.finish_own_payment(preimage=PREIMAGE)
     late = world.pay(1100)
     world.finish_own_payment(preimage=PREIMAGE)
-    assert world.answered(late) == [[Verdict.FAIL]]
-    assert world.stage() is Stage.CLAIMED
+    assert world.answered(late) == [[Resolution.FAIL]]
+    assert world.state() is State.CLAIMED
 
 
 def test_failed_for_good_it_waits_for_the_payer() -> None:
     world = paying_on_behalf()
     world.finish_own_payment(preimage=None)
-    assert world.stage() is Stage.DUE
+    assert world.state() is State.DUE
     assert world.pushes(A) == ["async_payments.settlement_pending"]
     world.sleep(3600)
     assert len(world.pay_orders) == 1
@@ -67,7 +67,7 @@ def test_failed_for_good_it_waits_for_the_payer() -> None:
 def test_an_own_payment_that_is_stuck_fails_before_the_parts_are_in_danger() -> None:
     world = paying_on_behalf()
     world.mine_to(FINAL_EXPIRY + 80 - 19 - 144)  # the node's cutoff, and the margin
-    assert world.stage() is Stage.PAYING
+    assert world.state() is State.PAYING
     world.mine()
     assert world.fates() == ["failed"]
     assert world.losses == []
@@ -86,7 +86,7 @@ def test_failed_after_the_deadline_nothing_is_released_though_the_payer_is_back(
     world.sleep(86_401)
     world.finish_own_payment(preimage=None)
     assert world.fates() == ["failed"]
-    assert Verdict.RESUME not in next(iter(world.htlcs.values())).answers
+    assert Resolution.RESUME not in next(iter(world.htlcs.values())).answers
 
 
 def test_failed_with_a_part_lost_meanwhile_the_others_go_back() -> None:
@@ -97,14 +97,14 @@ def test_failed_with_a_part_lost_meanwhile_the_others_go_back() -> None:
     world.release()
     world.close_channel(CHANNEL_A2)
     world.finish_own_payment(preimage=None)
-    assert world.answered(lost, other) == [[], [Verdict.FAIL]]
-    assert world.stage() is Stage.FAILED_BACK
+    assert world.answered(lost, other) == [[], [Resolution.FAIL]]
+    assert world.state() is State.FAILED_BACK
 
 
 def test_a_success_without_the_right_preimage_is_not_believed() -> None:
     world = paying_on_behalf()
     world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.SUCCEEDED, preimage=b"x" * 32)))
-    assert (world.stage(), world.fates()) == (Stage.PAYING, ["held"])
+    assert (world.state(), world.fates()) == (State.PAYING, ["held"])
 
 
 def test_the_attempt_is_stored_before_it_is_made() -> None:
@@ -113,7 +113,7 @@ def test_the_attempt_is_stored_before_it_is_made() -> None:
     world.release()
     assert len(world.did(PayOnBehalf)) == 1  # after the restart: the node knew of no payment
     world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.CLAIMED
+    assert world.state() is State.CLAIMED
 
 
 def test_after_a_crash_it_is_tracked_and_not_made_twice() -> None:
@@ -122,7 +122,7 @@ def test_after_a_crash_it_is_tracked_and_not_made_twice() -> None:
     assert world.did(TrackPayment) == [TrackPayment(HASH)]
     assert len(world.pay_orders) == 1
     world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.CLAIMED
+    assert world.state() is State.CLAIMED
 
 
 def test_lost_sight_of_it_is_asked_for_again() -> None:
@@ -133,7 +133,7 @@ def test_lost_sight_of_it_is_asked_for_again() -> None:
     world.sleep(0.1)
     assert world.did(TrackPayment) == [TrackPayment(HASH)]
     world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.CLAIMED
+    assert world.state() is State.CLAIMED
 
 
 def test_decided_while_the_lsp_was_down() -> None:
@@ -141,9 +141,9 @@ def test_decided_while_the_lsp_was_down() -> None:
     world.detach()
     world._awaited.clear()
     world.finish_own_payment(preimage=PREIMAGE)
-    assert world.stage() is Stage.PAYING
+    assert world.state() is State.PAYING
     world.restart()
-    assert (world.stage(), world.fates()) == (Stage.CLAIMED, ["settled"])
+    assert (world.state(), world.fates()) == (State.CLAIMED, ["settled"])
 
 
 def _killed_before_it_pays(meanwhile: Callable[[World], object]) -> World:
@@ -152,7 +152,7 @@ def _killed_before_it_pays(meanwhile: Callable[[World], object]) -> World:
     world.crash_before = PayOnBehalf
     world.on_crash = lambda: meanwhile(world)
     world.release()
-    assert (world.stage(), world.pay_orders) == (Stage.PAYING, [])
+    assert (world.state(), world.pay_orders) == (State.PAYING, [])
     return world
 
 
@@ -169,9 +169,9 @@ def test_never_started_and_now_impossible_it_is_given_up_once_no_order_can_arriv
 
     world = _killed_before_it_pays(meanwhile)
     world.sleep(599)
-    assert world.stage() is Stage.PAYING
+    assert world.state() is State.PAYING
     world.sleep(5)
-    assert (world.stage(), world.pay_orders) == (Stage.FAILED_BACK, [])
+    assert (world.state(), world.pay_orders) == (State.FAILED_BACK, [])
 
 
 def test_an_order_that_arrives_after_the_node_knew_of_none_is_not_lost_sight_of() -> None:
@@ -181,7 +181,7 @@ def test_an_order_that_arrives_after_the_node_knew_of_none_is_not_lost_sight_of(
     world.sleep(30)
     world.paid[HASH] = PaymentResult(status=PaymentStatus.SUCCEEDED, preimage=PREIMAGE)  # it came after all
     world.sleep(5)
-    assert (world.stage(), world.answered(key)) == (Stage.CLAIMED, [[Verdict.SETTLE]])
+    assert (world.state(), world.answered(key)) == (State.CLAIMED, [[Resolution.SETTLE]])
 
 
 def test_failed_after_a_break_it_is_given_up_once_no_order_can_arrive_any_more() -> None:
@@ -191,7 +191,7 @@ def test_failed_after_a_break_it_is_given_up_once_no_order_can_arrive_any_more()
     world.finish_own_payment(preimage=None)
     world.connect(A)
     world.sleep(599)
-    assert (world.stage(), world.fates()) == (Stage.PAYING, ["held"])
+    assert (world.state(), world.fates()) == (State.PAYING, ["held"])
     world.sleep(6)
     assert world.fates() == ["forwarded"]
 
@@ -215,7 +215,7 @@ def test_ordered_again_once_after_each_break() -> None:
         assert len(world.pay_orders) == orders
         world.feed(PaymentReported(HASH, PaymentResult(status=PaymentStatus.UNKNOWN)))
         assert len(world.pay_orders) == orders
-    assert world.stage() is Stage.PAYING
+    assert world.state() is State.PAYING
 
 
 def test_an_older_answer_does_not_hide_that_the_order_is_still_carried_out() -> None:
@@ -230,7 +230,7 @@ def test_an_older_answer_does_not_hide_that_the_order_is_still_carried_out() -> 
         world.feed(PaymentReported(HASH, PaymentResult(status=status)))
         world.sleep(seconds)
     world.connect(A)
-    assert (len(world.pay_orders), world.stage(), world.fates()) == (1, Stage.PAYING, ["held"])
+    assert (len(world.pay_orders), world.state(), world.fates()) == (1, State.PAYING, ["held"])
     failed = PaymentResult(status=PaymentStatus.FAILED)
     world.feed(PaymentReported(HASH, failed, of_order=True))
     assert world.fates() == ["forwarded"]
@@ -239,9 +239,9 @@ def test_an_older_answer_does_not_hide_that_the_order_is_still_carried_out() -> 
 def test_not_for_htlcs_that_are_going_on_chain() -> None:
     world = payer_away()
     del world.links[ChannelId.from_name(CHANNEL_A)]
-    world.lsp.state.channels.remove(
+    world.lsp.state.node.channels.remove(
         ChannelId.from_name(CHANNEL_A)
-    )  # the census that will tell of the HTLC is still under way
+    )  # the snapshot that will tell of the HTLC is still under way
     world.release()
     assert world.pay_orders == []
 
@@ -277,11 +277,11 @@ def test_what_is_claimed_counts_until_the_payer_has_let_go_of_it(restarted: bool
         world.restart()
     other = second_payment(world, B)
     world.sleep(120)
-    assert (world.stage(), world.stage(other)) == (Stage.CLAIMED, Stage.DUE)
+    assert (world.state(), world.state(other)) == (State.CLAIMED, State.DUE)
     world.connect(A)
     world.mine()
     world.sleep(60)
-    assert world.stage(other) is Stage.PAYING
+    assert world.state(other) is State.PAYING
 
 
 def test_it_is_not_forgotten_while_it_is_undecided() -> None:
@@ -290,10 +290,10 @@ def test_it_is_not_forgotten_while_it_is_undecided() -> None:
     world.close_channel(CHANNEL_A)
     world.sleep(30 * 86_400)
     world.mine_to(HEIGHT + 2000)
-    assert world.stage() is Stage.PAYING
+    assert world.state() is State.PAYING
     world.finish_own_payment(preimage=PREIMAGE)
     assert world.did(Log)[-1].what == "claimed"
-    assert world.stage() is None  # its time was over, and now it is decided
+    assert world.state() is None  # its time was over, and now it is decided
 
 
 def test_the_attempt_is_forgotten_with_its_block() -> None:

@@ -6,11 +6,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from asyncpay.engine.lsp.lookups import LspRecords
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Attempt, AttemptState, Block, Htlc
-from asyncpay.engine.lsp.stages import FINISHED, Stage
-from asyncpay.engine.lsp.tables import Tables
-from asyncpay.lightning import HtlcKey, NodeId, PaymentStatus, ShortChannelId, Verdict
+from asyncpay.engine.lsp.states import FINISHED, State
+from asyncpay.lightning import HtlcKey, NodeId, PaymentStatus, Resolution, ShortChannelId
 from asyncpay.wire.messages import unblock_hash
 
 from .given import (
@@ -89,7 +89,7 @@ class OnePayment(RuleBasedStateMachine):
     @rule()
     def release(self) -> None:
         self.world.release()
-        self.pid_shown |= self.world.stage() is not None
+        self.pid_shown |= self.world.state() is not None
 
     @rule(what=st.sampled_from(["ask again", "guess", "cancel", "refuse"]), rarely=st.integers(0, 5))
     def meddle(self, what: str, rarely: int) -> None:
@@ -153,27 +153,27 @@ class OnePayment(RuleBasedStateMachine):
     @invariant()
     def nobody_loses(self) -> None:
         """Nothing failed or claimed that was forwarded; nothing left for the node to cut off."""
-        paying = self.world.stage() is Stage.PAYING
+        paying = self.world.state() is State.PAYING
         assert paying or self.world.losses == []
 
     @invariant()
     def nothing_is_released_without_its_pid_and_its_siblings(self) -> None:
         parts = self.parts()
-        if any(Verdict.RESUME in self.world.htlcs[part.key].answers for part in parts):
+        if any(Resolution.RESUME in self.world.htlcs[part.key].answers for part in parts):
             assert self.pid_shown
             assert sum(part.htlc.outgoing_amount_msat for part in parts) >= 1000
 
     @invariant()
     def nothing_is_released_in_pieces_by_our_doing(self) -> None:
-        verdicts = {part.verdict for part in self.parts()}
+        resolutions = {part.resolution for part in self.parts()}
         failed_further_on = any(part.outcome for part in self.parts())
-        assert len(verdicts) <= 1 or failed_further_on
+        assert len(resolutions) <= 1 or failed_further_on
 
     @invariant()
     def nothing_is_held_into_its_margin(self) -> None:
-        if self.world.stage() is not Stage.PAYING:
+        if self.world.state() is not State.PAYING:
             for record in self.records(Htlc):
-                if record.verdict is None:
+                if record.resolution is None:
                     assert record.htlc.incoming_expiry - self.world.height > SHORT.min_margin_blocks
 
     @invariant()
@@ -186,15 +186,15 @@ class OnePayment(RuleBasedStateMachine):
         for attempt in self.records(Attempt):
             assert attempt.fee_limit_msat >= 0
             if attempt.state is AttemptState.PAID:
-                claims = [part for part in self.parts() if part.verdict is Verdict.SETTLE]
+                claims = [part for part in self.parts() if part.resolution is Resolution.SETTLE]
                 assert sum(part.htlc.incoming_amount_msat for part in claims) >= 1000 + attempt.fee_limit_msat
-                assert self.world.stage() is Stage.CLAIMED
+                assert self.world.state() is State.CLAIMED
 
     @invariant()
     def the_store_says_it_all(self) -> None:
-        stored = Tables.load(self.world.stored.values())
+        stored = LspRecords.load(self.world.stored.values())
         for name in ("blocks", "htlcs", "attempts", "messages", "delivered", "push_attempts", "webhooks"):
-            assert getattr(stored, name) == getattr(self.world.lsp.state.tables, name)
+            assert getattr(stored, name) == getattr(self.world.lsp.state.records, name)
 
     def teardown(self) -> None:
         """Everybody comes back, time passes: nothing is held any more, and in the end nothing is remembered."""
@@ -209,7 +209,7 @@ class OnePayment(RuleBasedStateMachine):
         world.mine(300)
         world.sleep(30_000)
         assert "held" not in world.fates()
-        assert all(block.stage in (*FINISHED, Stage.RELEASED) for block in self.records(Block))
+        assert all(block.state in (*FINISHED, State.RELEASED) for block in self.records(Block))
         world.mine(200)
         assert self.records(Block) == []
         assert self.records(Attempt) == []

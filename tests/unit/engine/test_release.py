@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp.effects import Answer, SendAlong
+from asyncpay.engine.lsp.effects import ResolveHtlc, SendAlong
 from asyncpay.engine.lsp.events import RefusalSeen, ReleaseSeen
-from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import Capability, Verdict
+from asyncpay.engine.lsp.states import State
+from asyncpay.lightning import Capability, Resolution
 from asyncpay.node_events import HtlcOffered, OnionInTransit
 from asyncpay.wire.blinding import BlindedHop, BlindedPath
 from asyncpay.wire.messages import BlockState, ReleaseStatus, unblock_hash
@@ -36,8 +36,8 @@ def test_all_parts_are_answered_in_one_step_before_anything_else(parts: int) -> 
     world.block(amount_msat=1000 * parts)
     keys = [world.pay() for _ in range(parts)]
     effects = world.release()
-    assert [type(effect) for effect in effects[:parts]] == [Answer] * parts
-    assert world.answered(*keys) == [[Verdict.RESUME]] * parts
+    assert [type(effect) for effect in effects[:parts]] == [ResolveHtlc] * parts
+    assert world.answered(*keys) == [[Resolution.RESUME]] * parts
     assert world.updates()[-1] == (BlockState.RELEASED, parts)
 
 
@@ -91,7 +91,7 @@ def test_a_replayed_pid_changes_nothing() -> None:
     world.release()
     world.payee_settles()
     assert ask(world) is ReleaseStatus.RELEASED
-    assert world.answered(key) == [[Verdict.RESUME]]
+    assert world.answered(key) == [[Resolution.RESUME]]
 
 
 def test_what_is_told_in_each_stage() -> None:
@@ -150,7 +150,7 @@ def test_only_who_knows_the_pid_can_refuse() -> None:
     world.block()
     world.pay()
     world.refuse(WRONG_PID)
-    assert world.stage() is Stage.HELD
+    assert world.state() is State.HELD
 
 
 def test_a_refusal_after_the_release_is_too_late() -> None:
@@ -219,7 +219,7 @@ def test_parts_not_on_offer_are_waited_for_and_their_payer_called() -> None:
     world.restart_node()
     world.connect(ROUTER)
     world.release()
-    assert world.stage() is Stage.DUE
+    assert world.state() is State.DUE
     assert "async_payments.settlement_pending" in world.pushes(A)
     world.connect(A)
     assert world.fates() == ["forwarded"]
@@ -236,7 +236,7 @@ def test_after_a_restart_nothing_goes_before_every_part_is_on_offer_again() -> N
     world.connect(ROUTER)
     assert world.answered(first, second) == [[], []]
     world.feed(HtlcOffered(world.htlcs[second].htlc))
-    assert world.answered(first, second) == [[Verdict.RESUME]] * 2
+    assert world.answered(first, second) == [[Resolution.RESUME]] * 2
 
 
 def test_a_new_stream_has_offered_nothing_yet() -> None:
@@ -248,7 +248,7 @@ def test_a_new_stream_has_offered_nothing_yet() -> None:
     world.release()
     assert world.answered(key) == [[]]
     world.feed(HtlcOffered(world.htlcs[key].htlc))
-    assert world.answered(key) == [[Verdict.RESUME]]
+    assert world.answered(key) == [[Resolution.RESUME]]
 
 
 def test_whoever_must_come_before_a_restarted_node_speaks_is_called() -> None:
@@ -277,7 +277,7 @@ def test_whoever_does_not_come_is_not_waited_for_beyond_the_deadline(limit: str)
     else:
         world.sleep(86_401)
     assert world.fates() == ["failed"]
-    assert world.stage() is Stage.FAILED_BACK
+    assert world.state() is State.FAILED_BACK
 
 
 def test_a_released_part_offered_again_without_its_payer_waits_for_it_once_more() -> None:
@@ -302,9 +302,9 @@ def test_a_released_part_never_waits_beyond_the_blocks_deadlines() -> None:
     world.disconnect(A)
     world.restart()
     world.replay(key)
-    assert world.answered(key) == [[Verdict.RESUME]]
+    assert world.answered(key) == [[Resolution.RESUME]]
     world.sleep(86_401)
-    assert world.answered(key) == [[Verdict.RESUME, Verdict.RESUME]]
+    assert world.answered(key) == [[Resolution.RESUME, Resolution.RESUME]]
     assert world.losses == []
 
 
@@ -329,7 +329,7 @@ def test_a_pid_in_transit_releases_and_is_not_stored_for_the_payer() -> None:
     world.connect(A)
     world.disconnect(A)
     world.feed(transit(PID))
-    assert world.stage() is Stage.DUE
+    assert world.state() is State.DUE
     assert "lsps5.onion_message_incoming" not in world.pushes(A)
     world.connect(A)
     assert world.fates() == ["forwarded"]

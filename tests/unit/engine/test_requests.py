@@ -8,7 +8,7 @@ from asyncpay.engine.lsp.effects import SendToClient
 from asyncpay.engine.lsp.events import BlockRequested
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import BLOCK_BYTES
-from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.lsp.states import State
 from asyncpay.wire.messages import BlockReply, BlockState, BlockStatus, Courier, unblock_hash
 
 from .given import HASH, HEIGHT, PID, PREIMAGE, START, STRANGER, A, B, cln, courier, invoice, request
@@ -29,7 +29,7 @@ def statuses(effects: list[Any]) -> list[BlockStatus]:
 def test_a_good_request_is_accepted_and_told_so() -> None:
     world = World()
     assert statuses(world.block()) == [BlockStatus.ACCEPTED]
-    assert world.stage() is Stage.ACCEPTED
+    assert world.state() is State.ACCEPTED
 
 
 NOW = int(START)
@@ -72,7 +72,7 @@ def test_values_and_limits_at_their_edges(changes: dict[str, Any], status: Block
     world = World(policy=POLICY)
     values = {"hold_until": NOW + 500, **changes}
     assert statuses(world.block(**values)) == [status]
-    assert (world.stage() is Stage.ACCEPTED) == (status is OK)
+    assert (world.state() is State.ACCEPTED) == (status is OK)
 
 
 def test_a_refusal_says_why() -> None:
@@ -119,8 +119,8 @@ def test_conflicts(changes: dict[str, Any]) -> None:
     world = World()
     world.block()
     assert statuses(world.block(**changes)) == [BlockStatus.CONFLICT]
-    assert world.stage() is Stage.ACCEPTED
-    assert world.stage(OTHER_PID) is None
+    assert world.state() is State.ACCEPTED
+    assert world.state(OTHER_PID) is None
 
 
 def test_an_unblock_hash_is_unique_in_the_lsp() -> None:
@@ -134,8 +134,8 @@ def test_another_client_may_block_the_same_payment_hash() -> None:
     world.block(client=B, unblock_hash=unblock_hash(OTHER_PID))
     assert statuses(world.block()) == [OK]
     world.pay()
-    assert world.stage() is Stage.HELD
-    assert world.stage(OTHER_PID) is Stage.ACCEPTED
+    assert world.state() is State.HELD
+    assert world.state(OTHER_PID) is State.ACCEPTED
 
 
 def test_a_finished_block_is_never_reactivated() -> None:
@@ -147,7 +147,7 @@ def test_a_finished_block_is_never_reactivated() -> None:
     assert statuses(world.block()) == [OK]
     assert world.updates() == [(BlockState.FAILED_BACK, 1)]
     assert statuses(world.block(unblock_hash=unblock_hash(OTHER_PID))) == [BlockStatus.CONFLICT]
-    assert world.stage() is Stage.FAILED_BACK
+    assert world.state() is State.FAILED_BACK
     assert world.htlcs[key].fate.startswith("failed")
 
 
@@ -155,13 +155,13 @@ def test_a_tombstone_goes_when_both_its_deadlines_have_passed() -> None:
     world = World()
     world.block()
     world.mine_to(HEIGHT + 433)
-    assert world.stage() is Stage.FAILED_BACK
+    assert world.state() is State.FAILED_BACK
     world.sleep(86_400)
     world.mine()
-    assert world.stage() is Stage.FAILED_BACK  # hold_until itself is not past
+    assert world.state() is State.FAILED_BACK  # hold_until itself is not past
     world.sleep(1)
     world.mine()
-    assert world.stage() is None
+    assert world.state() is None
 
 
 def test_a_tombstone_stays_for_the_last_block_in_which_a_release_was_allowed() -> None:
@@ -169,9 +169,9 @@ def test_a_tombstone_stays_for_the_last_block_in_which_a_release_was_allowed() -
     world.block()
     world.sleep(86_401)
     world.mine_to(HEIGHT + 432)
-    assert world.stage() is Stage.FAILED_BACK
+    assert world.state() is State.FAILED_BACK
     world.mine()
-    assert world.stage() is None
+    assert world.state() is None
 
 
 def test_a_request_replayed_after_its_tombstone_is_refused() -> None:
@@ -205,7 +205,7 @@ def test_tombstones_are_counted_too() -> None:
 def test_nobody_without_a_channel_is_answered() -> None:
     world = World()
     assert not [effect for effect in world.block(client=STRANGER) if isinstance(effect, SendToClient)]
-    assert world.stage() is None
+    assert world.state() is None
 
 
 def test_without_its_node_the_lsp_is_unavailable() -> None:
@@ -213,7 +213,7 @@ def test_without_its_node_the_lsp_is_unavailable() -> None:
     world.detach()
     effects = world.feed(BlockRequested(A, request()))
     assert statuses(effects) == [BlockStatus.UNAVAILABLE]
-    assert world.stage() is None
+    assert world.state() is None
 
 
 def test_cancel_before_between_and_after_the_parts() -> None:
@@ -222,7 +222,7 @@ def test_cancel_before_between_and_after_the_parts() -> None:
         world.block(amount_msat=2000)
         keys = [world.pay() for _ in range(parts)]
         world.cancel()
-        assert world.stage() is Stage.FAILED_BACK
+        assert world.state() is State.FAILED_BACK
         assert world.fates() == ["failed"] * parts
         assert world.updates()[-1] == (BlockState.FAILED_BACK, parts)
         late = world.pay()
@@ -245,7 +245,7 @@ def test_cancelling_an_unknown_block_is_answered_so_that_the_payer_can_rest() ->
     world = World()
     world.cancel()
     assert world.updates() == [(BlockState.FAILED_BACK, 0)]
-    assert world.stage() is None
+    assert world.state() is None
 
 
 def test_a_stranger_cancels_nothing_and_learns_nothing() -> None:
@@ -253,7 +253,7 @@ def test_a_stranger_cancels_nothing_and_learns_nothing() -> None:
     world.block()
     world.pay()
     world.cancel(client=B)
-    assert world.stage() is Stage.HELD
+    assert world.state() is State.HELD
     assert world.updates(B) == [(BlockState.FAILED_BACK, 0)]
     assert not [effect for effect in world.cancel(client=STRANGER) if isinstance(effect, SendToClient)]
 

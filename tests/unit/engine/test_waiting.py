@@ -5,8 +5,8 @@ import secrets
 import pytest
 
 from asyncpay.engine.lsp.policy import LspPolicy
-from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import HtlcKey, ShortChannelId, Verdict
+from asyncpay.engine.lsp.states import State
+from asyncpay.lightning import HtlcKey, Resolution, ShortChannelId
 
 from .given import CHANNEL_A, CHANNEL_B, CHANNEL_ROUTER, HEIGHT, ROUTER, A, B, cln
 from .world import World
@@ -54,7 +54,7 @@ def test_only_clients_are_waited_for() -> None:
     world = World(clients=(A,))
     world.disconnect(B)
     key = world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
-    assert world.answered(key) == [[Verdict.RESUME]]
+    assert world.answered(key) == [[Resolution.RESUME]]
 
 
 @pytest.mark.parametrize("policy", [LspPolicy(max_waiting=2), LspPolicy(max_waiting_msat=2999)])
@@ -62,7 +62,7 @@ def test_a_client_has_a_share_of_waiting_htlcs_beyond_which_they_pass(policy: Ls
     world = World(policy=policy)
     world.disconnect(B)
     keys = [world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B) for _ in range(3)]
-    assert world.answered(*keys) == [[], [], [Verdict.RESUME]]
+    assert world.answered(*keys) == [[], [], [Resolution.RESUME]]
 
 
 def wait_for_b(
@@ -128,7 +128,7 @@ def test_behind_one_lsp_the_block_rules_instead_of_the_wake_timeout() -> None:
     assert world.fates() == ["held"]
     assert world.pushes(B) == []
     world.release()
-    assert world.stage() is Stage.DUE
+    assert world.state() is State.DUE
     assert world.pushes(B) == ["lsps5.payment_incoming"]
     world.connect(B)
     assert world.fates() == ["forwarded"]

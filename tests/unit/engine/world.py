@@ -10,7 +10,6 @@ from typing import Any
 
 from asyncpay.engine.core import Detached, Put, Tick, Transition
 from asyncpay.engine.lsp.effects import (
-    Answer,
     Deliver,
     Effect,
     ForceClose,
@@ -18,17 +17,18 @@ from asyncpay.engine.lsp.effects import (
     PayOnBehalf,
     QueryTerms,
     Relay,
+    RequestHtlcSnapshot,
+    ResolveHtlc,
     SendToClient,
-    TakeCensus,
     TrackPayment,
 )
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import (
     BlockRequested,
     CancelRequested,
-    Census,
     Delivery,
     DeliveryReported,
+    HtlcSnapshot,
     LspEvent,
     NotificationReported,
     RefusalSeen,
@@ -38,13 +38,13 @@ from asyncpay.engine.lsp.events import (
 )
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Block, Delivered, Record, StoredMessage
-from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import (
     Capabilities,
     HtlcKey,
     Invoice,
     NodeId,
-    Verdict,
+    Resolution,
 )
 from asyncpay.node_events import (
     Attached,
@@ -159,10 +159,10 @@ class World(Node):
 
     def _carry_out(self, effect: Any) -> None:  # noqa: C901 - one case for each effect
         match effect:
-            case Answer():
+            case ResolveHtlc():
                 self._answer(effect)
-            case TakeCensus(number):
-                self._queue.append(Census(number, tuple(self._pending())))
+            case RequestHtlcSnapshot(number):
+                self._queue.append(HtlcSnapshot(number, tuple(self._pending())))
             case QueryTerms():
                 self.terms(effect)
             case PayOnBehalf():
@@ -217,14 +217,14 @@ class World(Node):
 
     # --- questions ---
 
-    def stage(self, pid: bytes = PID) -> Stage | None:
+    def state(self, pid: bytes = PID) -> State | None:
         block = self.stored.get((Block, unblock_hash(pid)))
-        return block.stage if isinstance(block, Block) else None
+        return block.state if isinstance(block, Block) else None
 
     def fates(self) -> list[str]:
         return [each.fate.split()[0] for each in self.htlcs.values()]
 
-    def answered(self, *keys: HtlcKey) -> list[list[Verdict]]:
+    def answered(self, *keys: HtlcKey) -> list[list[Resolution]]:
         return [self.htlcs[key].answers for key in keys]
 
     def updates(self, client: NodeId = A) -> list[tuple[BlockState, int]]:
@@ -274,7 +274,7 @@ def paying_on_behalf() -> World:
     """... and now the LSP pays in its place."""
     world = payer_away()
     world.release()
-    assert world.stage() is Stage.PAYING
+    assert world.state() is State.PAYING
     return world
 
 

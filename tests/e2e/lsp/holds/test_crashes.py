@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.wire.messages import BlockState
 from harness.checks import balances
@@ -56,7 +56,7 @@ def test_killed_after_the_release_was_stored_and_some_parts_were_answered(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances, answered: int
 ) -> None:
     hold = held(a, b, parts=2)
-    crash_before(testbed, lsp, "Answer", answered + 1)
+    crash_before(testbed, lsp, "ResolveHtlc", answered + 1)
     wait_for(htlcs_held(lsp, 2))
     hold.show_pid(b)
     wait_for_death(testbed, lsp)
@@ -71,7 +71,7 @@ def test_killed_after_the_fail_back_was_stored(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
     hold = held(a, b)
-    crash_before(testbed, lsp, "Answer")
+    crash_before(testbed, lsp, "ResolveHtlc")
     wait_for(htlcs_held(lsp, 1))
     hold.cancel()
     wait_for_death(testbed, lsp)
@@ -91,7 +91,7 @@ def test_killed_after_a_request_was_accepted_and_before_it_said_so(
     a.send(hold.lsp_id, hold.request)
     wait_for_death(testbed, lsp)
     restart(lsp)
-    hold.stage(Stage.ACCEPTED)
+    hold.stage(State.ACCEPTED)
 
     hold.ask().pay().update(BlockState.HELD)
     hold.release(b)
@@ -158,7 +158,7 @@ def test_its_node_is_killed_and_the_release_comes_before_the_payer_is_back(
         offered_again = bool(capabilities(testbed, "LSP").reoffers_without_payer)
         wait_for(htlcs_held(lsp, int(offered_again)))
         hold.release(b)
-        hold.stage(Stage.SETTLED if offered_again else Stage.DUE)
+        hold.stage(State.SETTLED if offered_again else State.DUE)
 
     assert_paid_once(testbed, before, hold.outcome())
     hold.ask().update(BlockState.SETTLED)
@@ -172,7 +172,7 @@ def test_a_release_that_it_was_not_there_to_hear_is_repeated(
     hold.show_pid(b)
     restart(lsp)
     wait_for(htlcs_held(lsp, 1))
-    hold.stage(Stage.HELD)
+    hold.stage(State.HELD)
 
     hold.release(b)
 
@@ -182,7 +182,7 @@ def test_a_release_that_it_was_not_there_to_hear_is_repeated(
 def test_killed_before_it_lets_an_ordinary_payment_pass(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
-    crash_before(testbed, lsp, "Answer")
+    crash_before(testbed, lsp, "ResolveHtlc")
     payment = a.start(a.pay(b.invoice(AMOUNT_MSAT)))
     wait_for_death(testbed, lsp)
     assert not payment.done()

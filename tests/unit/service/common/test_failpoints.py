@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from asyncpay.engine.lsp.effects import Answer, Effect, Log
-from asyncpay.lightning import ChannelId, HtlcKey, Verdict
+from asyncpay.engine.lsp.effects import Effect, Log, ResolveHtlc
+from asyncpay.lightning import ChannelId, HtlcKey, Resolution
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.failpoints import Failpoints
 
-ANSWER = Answer(HtlcKey(ChannelId.from_name(1), 0), Verdict.RESUME)
+ANSWER = ResolveHtlc(HtlcKey(ChannelId.from_name(1), 0), Resolution.RESUME)
 
 
 class _DiedError(Exception):
@@ -48,14 +48,14 @@ def test_never_without_a_file(tmp_path: Path) -> None:
 def test_before_the_effect_that_is_asked_for_and_only_once(tmp_path: Path) -> None:
     store = tmp_path / "lsp.sqlite"
     effects: list[Effect] = [Log("x"), ANSWER, Log("x"), ANSWER, ANSWER]
-    (tmp_path / "lsp.sqlite.crash-before").write_text("Answer 2\n")
+    (tmp_path / "lsp.sqlite.crash-before").write_text("ResolveHtlc 2\n")
     assert survivors(store, effects) == 3
     assert survivors(store, effects) == 5
 
 
 def test_a_file_does_nothing_unless_failpoints_are_turned_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "lsp.sqlite.crash-before"
-    file.write_text("Answer 1\n")
+    file.write_text("ResolveHtlc 1\n")
     for value in ("", "0"):
         monkeypatch.setenv("ASYNCPAY_FAILPOINTS", value)
         assert survivors(tmp_path / "lsp.sqlite", [ANSWER]) == 1
@@ -66,7 +66,7 @@ def test_a_file_does_nothing_unless_failpoints_are_turned_on(tmp_path: Path, mon
 
 def test_stands_still_until_it_is_let_go(tmp_path: Path) -> None:
     store, frozen = tmp_path / "lsp.sqlite", tmp_path / "lsp.sqlite.frozen"
-    (tmp_path / "lsp.sqlite.crash-before").write_text("Answer 1 freeze\n")
+    (tmp_path / "lsp.sqlite.crash-before").write_text("ResolveHtlc 1 freeze\n")
     done: list[int] = []
     process = threading.Thread(target=lambda: done.append(survivors(store, [Log("x"), ANSWER])))
     process.start()

@@ -83,7 +83,7 @@ class World:
             {"node": {"implementation": "cln", "rpc_file": "/x"}, "store": {"path": "x.sqlite"}}
         )
         self.lsp = Lsp(LspPolicy(), CAPABILITIES)
-        self.lsp.state.channels.has = lambda peer: peer in (HONEST, GREEDY)  # type: ignore[method-assign]
+        self.lsp.state.node.channels.has = lambda peer: peer in (HONEST, GREEDY)  # type: ignore[method-assign]
         node: Any = self.node
         self.lsps = Lsps(config, node, self.lsp, EventLog(self.log), self._stored)
         self.lsps._notifier._poster = self.posts

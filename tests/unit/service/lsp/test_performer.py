@@ -13,7 +13,7 @@ from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
-from asyncpay.lightning import ChannelId, HtlcKey, PaymentResult, PaymentStatus, Verdict
+from asyncpay.lightning import ChannelId, HtlcKey, PaymentResult, PaymentStatus, Resolution
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.lsp.performer import Performer
@@ -87,7 +87,7 @@ REFUSED = NodeError("LND at x refused")
 
 
 def test_an_answer_that_never_left_is_told() -> None:
-    assert perform(do.Answer(KEY, Verdict.FAIL), AWAY) == [on.AnswerUndelivered(KEY)]
+    assert perform(do.ResolveHtlc(KEY, Resolution.FAIL), AWAY) == [on.ResolutionUndelivered(KEY)]
 
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED])
@@ -147,7 +147,7 @@ def test_an_error_that_nobody_foresaw_ends_that_effect_only(effect: do.Effect) -
 
 
 def test_an_answer_that_fails_in_an_unknown_way_may_have_got_through() -> None:
-    assert perform(do.Answer(KEY, Verdict.RESUME), RuntimeError("no idea")) == []
+    assert perform(do.ResolveHtlc(KEY, Resolution.RESUME), RuntimeError("no idea")) == []
 
 
 def test_a_task_that_is_cancelled_before_it_begins_leaves_nothing_that_was_never_awaited() -> None:
@@ -155,7 +155,7 @@ def test_a_task_that_is_cancelled_before_it_begins_leaves_nothing_that_was_never
         async with asyncio.TaskGroup() as tasks:
             node: Any = FailingNode(NodeError("not asked"))
             performer = Performer(node, EventLog(io.StringIO()), SilentBell(), lambda _: [], lambda _: None, tasks)
-            await performer.perform(do.TakeCensus(1))
+            await performer.perform(do.RequestHtlcSnapshot(1))
             raise KeyError("the session ends")
 
     with warnings.catch_warnings(record=True) as caught:

@@ -6,7 +6,7 @@ import pytest
 from coincurve import PrivateKey
 
 from asyncpay.engine.lsp.events import BlockRequested, CancelRequested, RefusalSeen, ReleaseSeen
-from asyncpay.engine.lsp.inbound import read
+from asyncpay.engine.lsp.requests import parse_onion
 from asyncpay.node_events import OnionReceived
 from asyncpay.wire import signature
 from asyncpay.wire.blinding import BlindedHop, BlindedPath
@@ -44,19 +44,19 @@ def test_requests_come_from_whoever_signed_them() -> None:
     payer = PAYER.public_key.format()
     block = signed(request())
     cancel = signed(CancelRequest(unblock_hash=OTHER, signature=bytes(65)))
-    assert read(received(block), LSP) == BlockRequested(payer, block)
-    assert read(received(cancel), LSP) == CancelRequested(payer, cancel)
+    assert parse_onion(received(block), LSP) == BlockRequested(payer, block)
+    assert parse_onion(received(cancel), LSP) == CancelRequested(payer, cancel)
 
 
 def test_a_request_to_another_lsp_is_not_the_payers() -> None:
-    found = read(received(signed(request(), lsp=node_id("another"))), LSP)
+    found = parse_onion(received(signed(request(), lsp=node_id("another"))), LSP)
     assert isinstance(found, BlockRequested)
     assert found.client != PAYER.public_key.format()
 
 
 def test_an_unreadable_signature_drops_the_message() -> None:
     with pytest.raises(WireError):
-        read(received(request()), LSP)
+        parse_onion(received(request()), LSP)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_unreadable_signature_drops_the_message() -> None:
     ],
 )
 def test_every_form_of_the_release(onion: OnionReceived) -> None:
-    assert read(onion, LSP) == ReleaseSeen(PID)
+    assert parse_onion(onion, LSP) == ReleaseSeen(PID)
 
 
 @pytest.mark.parametrize(
@@ -85,20 +85,20 @@ def test_every_form_of_the_release(onion: OnionReceived) -> None:
 )
 def test_copies_of_the_pid_must_agree(onion: OnionReceived) -> None:
     with pytest.raises(WireError, match="copies"):
-        read(onion, LSP)
+        parse_onion(onion, LSP)
 
 
 def test_a_refusal_on_the_release_path_is_a_refusal() -> None:
     onion = received(PaymentRefused(pid=PID, reason="no"), path_id=PID, payment_unblock=PID, reply_path=PATH)
-    assert read(onion, LSP) == RefusalSeen(PID, "no", PATH)
+    assert parse_onion(onion, LSP) == RefusalSeen(PID, "no", PATH)
 
 
 def test_the_answer_goes_where_the_message_says() -> None:
-    assert read(received(PaymentRelease(pid=PID), reply_path=PATH), LSP) == ReleaseSeen(PID, PATH)
+    assert parse_onion(received(PaymentRelease(pid=PID), reply_path=PATH), LSP) == ReleaseSeen(PID, PATH)
 
 
 def test_nobody_is_answered_who_did_not_ask() -> None:
-    assert read(received(path_id=PID, reply_path=PATH), LSP) == ReleaseSeen(PID)
+    assert parse_onion(received(path_id=PID, reply_path=PATH), LSP) == ReleaseSeen(PID)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_nobody_is_answered_who_did_not_ask() -> None:
     ],
 )
 def test_what_is_none_of_the_lsps_business(onion: OnionReceived) -> None:
-    assert read(onion, LSP) is None
+    assert parse_onion(onion, LSP) is None
 
 
 def test_malformed_messages_are_the_wires_to_refuse() -> None:
     with pytest.raises(WireError):
-        read(OnionReceived(async_payment=b"\x63"), LSP)
+        parse_onion(OnionReceived(async_payment=b"\x63"), LSP)

@@ -8,7 +8,7 @@ import pytest
 from asyncpay.engine.core import Tick
 from asyncpay.engine.lsp.effects import Relay
 from asyncpay.engine.lsp.policy import LspPolicy
-from asyncpay.engine.lsp.stages import Stage
+from asyncpay.engine.lsp.states import State
 from asyncpay.wire.messages import Courier
 
 from .given import CHANNEL_A, CHANNEL_B, ROUTER, START, A, B, cln, courier
@@ -58,7 +58,7 @@ def test_until_release_refusal_or_end(end: str) -> None:
     world.pay()
     world.sleep(20)
     {"refusal": world.refuse, "cancel": world.cancel, "deadline": lambda: world.sleep(81)}.get(end, world.release)()
-    assert world.stage() is not Stage.HELD
+    assert world.state() is not State.HELD
     world.effects.clear()
     world.sleep(3600)
     assert world.did(Relay) == []

@@ -19,7 +19,7 @@ from asyncpay.engine.lsp.records import (
     StoredMessage,
     Webhook,
 )
-from asyncpay.lightning import HtlcKey, NodeId, Verdict
+from asyncpay.lightning import HtlcKey, NodeId, Resolution
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -45,7 +45,7 @@ class Index(dict[K, dict[V, None]]):
 
 
 @dataclass
-class Tables:
+class LspRecords:
     """What the store holds. Change it by `apply` only, so that the indexes stay right."""
 
     blocks: dict[bytes, Block] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Tables:
     _all_block_bytes: int = 0
 
     @classmethod
-    def load(cls, records: Iterable[Record]) -> "Tables":
+    def load(cls, records: Iterable[Record]) -> "LspRecords":
         """The tables as a store gives them back, in any order but messages by number."""
         tables = cls()
         for record in records:
@@ -164,7 +164,7 @@ class Tables:
                 self._count_bytes(record.client, record.size_bytes)
                 for payment_hash in record.payment_hashes:
                     self._by_payment[record.client, payment_hash] = record.key
-            case Htlc(block=None, verdict=None):
+            case Htlc(block=None, resolution=None):
                 self._waiting[record.key] = None
             case Htlc(block=bytes(block)):
                 self._parts.add(block, record.key)
@@ -200,7 +200,7 @@ class Tables:
                 self._webhooks_of.discard(record.client, record.app_name)
 
     def _count_claimed(self, part: Htlc, sign: int) -> None:
-        if part.verdict is Verdict.SETTLE and not part.gone:
+        if part.resolution is Resolution.SETTLE and not part.gone:
             expiring = part.htlc.incoming_expiry, part.key
             if sign > 0:
                 insort(self._claimed, expiring)

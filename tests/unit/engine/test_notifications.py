@@ -6,8 +6,8 @@ import pytest
 
 from asyncpay.engine.lsp.effects import Notify
 from asyncpay.engine.lsp.events import WebhookRemoved, WebhookSet
+from asyncpay.engine.lsp.notifications import KEPT_WITHOUT_CHANNEL_SECONDS
 from asyncpay.engine.lsp.records import PushAttempt, Webhook
-from asyncpay.engine.lsp.webhooks import KEPT_WITHOUT_CHANNEL_SECONDS
 
 from .given import CHANNEL_A, CHANNEL_A2, CHANNEL_B, HEIGHT, PREIMAGE, ROUTER, A, B
 from .test_mailbox import ONION, send

@@ -2,15 +2,15 @@
 
 Two rules keep this file honest:
 
-1. Whatever moves a block from one stage to another is in TRANSITIONS, and whatever depends on the stage
-   alone is in FACTS. The other files find out *that* something happened; what follows from it is read here.
+1. Whatever moves a block from one state to another is in TRANSITIONS, and whatever depends on the state
+   alone is in PROPERTIES. The other files find out *that* something happened; what follows from it is read here.
 2. This file knows nothing of nodes, peers, clocks or messages. So it cannot treat LND and CLN differently.
 
 Theory of operation
 ===================
 
 Two things must come together before the parts may go, in any order: the set of parts must be complete, and
-the payee must have shown the `pid`. The four stages on the left are the four combinations of the two:
+the payee must have shown the `pid`. The four states on the left are the four combinations of the two:
 
                      pid unknown     pid known
     set incomplete   ACCEPTED        UNLOCKED
@@ -23,7 +23,7 @@ point of no return, because whether parts must be claimed or may go back is know
 decided. Only its clean failure leads back to DUE.
 
 Everything that may end a block before those points has the same effect (all parts are failed back, at once
-and together), so these triggers share one row, ENDINGS. In any later stage they are not in the table, and
+and together), so these triggers share one row, ENDINGS. In any later state they are not in the table, and
 what is not in the table does not happen: the trigger is ignored.
 
 A finished block stays as a tombstone. It answers repeated questions as before, and no event leads out of it.
@@ -32,11 +32,11 @@ A finished block stays as a tombstone. It answers repeated questions as before, 
 from dataclasses import dataclass
 from enum import Enum
 
-from asyncpay.lightning import Verdict
+from asyncpay.lightning import Resolution
 from asyncpay.wire.messages import BlockState, ReleaseStatus
 
 
-class Stage(Enum):
+class State(Enum):
     """How far a block has come."""
 
     ACCEPTED = "accepted"
@@ -75,13 +75,14 @@ class Trigger(Enum):
 
 @dataclass(frozen=True, slots=True)
 class To:
-    """Where a transition leads, and the verdict on all parts of the block that comes with it, if any."""
+    """Where a transition leads, and the resolution on all parts of the block that comes with it, if any."""
 
-    stage: Stage
-    verdict: Verdict | None = None
+    state: State
+    resolution: Resolution | None = None
 
 
-_BACK = To(Stage.FAILED_BACK, Verdict.FAIL)
+_BACK = To(State.FAILED_BACK, Resolution.FAIL)
+
 
 ENDINGS: dict[Trigger, To] = {
     Trigger.DEADLINE: _BACK,
@@ -93,75 +94,79 @@ ENDINGS: dict[Trigger, To] = {
     Trigger.OVER_LIMIT: _BACK,
 }
 
-TRANSITIONS: dict[Stage, dict[Trigger, To]] = {
-    Stage.ACCEPTED: {
-        Trigger.COMPLETE: To(Stage.HELD),
-        Trigger.RELEASE: To(Stage.UNLOCKED),
+
+TRANSITIONS: dict[State, dict[Trigger, To]] = {
+    State.ACCEPTED: {
+        Trigger.COMPLETE: To(State.HELD),
+        Trigger.RELEASE: To(State.UNLOCKED),
         Trigger.INCOMPLETE: _BACK,
         **ENDINGS,
     },
-    Stage.UNLOCKED: {
-        Trigger.COMPLETE: To(Stage.DUE),
+    State.UNLOCKED: {
+        Trigger.COMPLETE: To(State.DUE),
         Trigger.INCOMPLETE: _BACK,
         **ENDINGS,
     },
-    Stage.HELD: {
-        Trigger.RELEASE: To(Stage.DUE),
+    State.HELD: {
+        Trigger.RELEASE: To(State.DUE),
         **ENDINGS,
     },
-    Stage.DUE: {
-        Trigger.LINKS_USABLE: To(Stage.RELEASED, Verdict.RESUME),
-        Trigger.PAY_ON_BEHALF: To(Stage.PAYING),
+    State.DUE: {
+        Trigger.LINKS_USABLE: To(State.RELEASED, Resolution.RESUME),
+        Trigger.PAY_ON_BEHALF: To(State.PAYING),
         **ENDINGS,
     },
-    Stage.PAYING: {
-        Trigger.PAID: To(Stage.CLAIMED, Verdict.SETTLE),
-        Trigger.NOT_PAID: To(Stage.DUE),
+    State.PAYING: {
+        Trigger.PAID: To(State.CLAIMED, Resolution.SETTLE),
+        Trigger.NOT_PAID: To(State.DUE),
     },
-    Stage.RELEASED: {
-        Trigger.SETTLED_BY_PAYEE: To(Stage.SETTLED),
-        Trigger.RETURNED_BY_NETWORK: To(Stage.RETURNED),
+    State.RELEASED: {
+        Trigger.SETTLED_BY_PAYEE: To(State.SETTLED),
+        Trigger.RETURNED_BY_NETWORK: To(State.RETURNED),
     },
-    Stage.SETTLED: {},
-    Stage.CLAIMED: {},
-    Stage.RETURNED: {},
-    Stage.FAILED_BACK: {},
+    State.SETTLED: {},
+    State.CLAIMED: {},
+    State.RETURNED: {},
+    State.FAILED_BACK: {},
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What a stage means to those who ask.
+class Properties:
+    """What a state means to those who ask.
 
-    newcomer: the verdict on a part that first arrives now; None: it joins the set.
+    late_part: the resolution on a part that first arrives now; None: it joins the set.
     release: what somebody who shows the pid is told.
     update: what the payer is told; None: nothing to tell yet.
     """
 
-    newcomer: Verdict | None
+    late_part: Resolution | None
     release: ReleaseStatus
     update: BlockState | None
 
 
-FACTS: dict[Stage, Facts] = {
-    Stage.ACCEPTED: Facts(None, ReleaseStatus.RELEASED, None),
-    Stage.UNLOCKED: Facts(None, ReleaseStatus.RELEASED, None),
-    Stage.HELD: Facts(None, ReleaseStatus.RELEASED, BlockState.HELD),
-    Stage.DUE: Facts(None, ReleaseStatus.RELEASED, BlockState.HELD),
+PROPERTIES: dict[State, Properties] = {
+    State.ACCEPTED: Properties(None, ReleaseStatus.RELEASED, None),
+    State.UNLOCKED: Properties(None, ReleaseStatus.RELEASED, None),
+    State.HELD: Properties(None, ReleaseStatus.RELEASED, BlockState.HELD),
+    State.DUE: Properties(None, ReleaseStatus.RELEASED, BlockState.HELD),
     # What the LSP pays is fixed by now. One more part would be money of the payer's for nothing.
-    Stage.PAYING: Facts(Verdict.FAIL, ReleaseStatus.RELEASED, BlockState.HELD),
-    Stage.RELEASED: Facts(Verdict.RESUME, ReleaseStatus.RELEASED, BlockState.RELEASED),
-    Stage.SETTLED: Facts(Verdict.RESUME, ReleaseStatus.RELEASED, BlockState.SETTLED),
-    Stage.CLAIMED: Facts(Verdict.FAIL, ReleaseStatus.RELEASED, BlockState.SETTLED),
-    Stage.RETURNED: Facts(Verdict.RESUME, ReleaseStatus.TOO_LATE, BlockState.FAILED_BACK),
-    Stage.FAILED_BACK: Facts(Verdict.FAIL, ReleaseStatus.TOO_LATE, BlockState.FAILED_BACK),
+    State.PAYING: Properties(Resolution.FAIL, ReleaseStatus.RELEASED, BlockState.HELD),
+    State.RELEASED: Properties(Resolution.RESUME, ReleaseStatus.RELEASED, BlockState.RELEASED),
+    State.SETTLED: Properties(Resolution.RESUME, ReleaseStatus.RELEASED, BlockState.SETTLED),
+    State.CLAIMED: Properties(Resolution.FAIL, ReleaseStatus.RELEASED, BlockState.SETTLED),
+    State.RETURNED: Properties(Resolution.RESUME, ReleaseStatus.TOO_LATE, BlockState.FAILED_BACK),
+    State.FAILED_BACK: Properties(Resolution.FAIL, ReleaseStatus.TOO_LATE, BlockState.FAILED_BACK),
 }
 
-UNDECIDED = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.DEADLINE in row)
-"""Stages in which the block may still be failed back, and so must be, at its deadlines."""
 
-COLLECTING = frozenset(stage for stage, row in TRANSITIONS.items() if Trigger.COMPLETE in row)
-"""Stages in which parts are missing."""
+UNDECIDED = frozenset(state for state, row in TRANSITIONS.items() if Trigger.DEADLINE in row)
+"""States in which the block may still be failed back, and so must be, at its deadlines."""
 
-FINISHED = frozenset(stage for stage, row in TRANSITIONS.items() if not row)
+
+COLLECTING = frozenset(state for state, row in TRANSITIONS.items() if Trigger.COMPLETE in row)
+"""States in which parts are missing."""
+
+
+FINISHED = frozenset(state for state, row in TRANSITIONS.items() if not row)
 """Tombstones."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from asyncpay.engine.lsp.effects import TakeCensus
-from asyncpay.engine.lsp.events import Census
+from asyncpay.engine.lsp.effects import RequestHtlcSnapshot
+from asyncpay.engine.lsp.events import HtlcSnapshot
 from asyncpay.node_events import PeerConnected, PeerDisconnected
 
 from .given import A, B
@@ -16,19 +16,19 @@ class SlowNode(World):
     slow = False
 
     def _carry_out(self, effect: Any) -> None:
-        if not (self.slow and isinstance(effect, TakeCensus)):
+        if not (self.slow and isinstance(effect, RequestHtlcSnapshot)):
             super()._carry_out(effect)
 
     def answer(self, number: int) -> None:
-        self.feed(Census(number, tuple(self._pending())))
+        self.feed(HtlcSnapshot(number, tuple(self._pending())))
 
 
 def asked(world: World) -> list[int]:
-    return [effect.number for effect in world.did(TakeCensus)]
+    return [effect.number for effect in world.did(RequestHtlcSnapshot)]
 
 
 def test_a_client_that_comes_and_goes_all_the_time_keeps_no_result_from_another() -> None:
-    """What waits for A is known from the census, and A is told of it by that."""
+    """What waits for A is known from the snapshot, and A is told of it by that."""
     world = SlowNode()
     world.pay()
     world.disconnect(A)
@@ -43,12 +43,12 @@ def test_a_client_that_comes_and_goes_all_the_time_keeps_no_result_from_another(
     world.answer(first)
     assert A in world.lsp.state.soonest_expiry
     assert len(asked(world)) == 2, "one more, for what has changed since"
-    assert world.lsp.state.census_under_way
+    assert world.lsp.state.snapshot_pending
     world.answer(asked(world)[-1])
-    assert not world.lsp.state.census_under_way
+    assert not world.lsp.state.snapshot_pending
 
 
-def test_a_new_stream_does_not_wait_for_the_census_of_the_old_one() -> None:
+def test_a_new_stream_does_not_wait_for_the_snapshot_of_the_old_one() -> None:
     world = SlowNode()
     world.slow = True
     world.feed(PeerDisconnected(B))

@@ -2,12 +2,12 @@
 
 import pytest
 
-from asyncpay.engine.lsp.effects import Answer
-from asyncpay.engine.lsp.events import AnswerUndelivered, Census, WebhookSet
+from asyncpay.engine.lsp.effects import ResolveHtlc
+from asyncpay.engine.lsp.events import HtlcSnapshot, ResolutionUndelivered, WebhookSet
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Htlc
-from asyncpay.engine.lsp.stages import Stage
-from asyncpay.lightning import ChannelId, HtlcKey, Verdict
+from asyncpay.engine.lsp.states import State
+from asyncpay.lightning import ChannelId, HtlcKey, Resolution
 from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcOffered, HtlcSettled
 from asyncpay.wire.messages import BlockState
 
@@ -21,7 +21,7 @@ def test_an_htlc_without_a_block_passes_at_once_with_one_answer() -> None:
     world = World()
     world.block()
     key = world.pay(payment_hash=OTHER)
-    assert world.answered(key) == [[Verdict.RESUME]]
+    assert world.answered(key) == [[Resolution.RESUME]]
     assert world.fates() == ["forwarded"]
 
 
@@ -30,25 +30,25 @@ def test_an_htlc_of_another_peer_with_a_blocked_hash_passes() -> None:
     world.block()
     world.pay(peer=ROUTER, channel=CHANNEL_B)
     assert world.fates() == ["forwarded"]
-    assert world.stage() is Stage.ACCEPTED
+    assert world.state() is State.ACCEPTED
 
 
 def test_parts_over_two_channels_of_the_payer_are_one_set() -> None:
     world = World()
     world.block(amount_msat=2000)
     world.pay()
-    assert (world.stage(), world.updates()) == (Stage.ACCEPTED, [])
+    assert (world.state(), world.updates()) == (State.ACCEPTED, [])
     world.pay(channel=CHANNEL_A2)
-    assert (world.stage(), world.updates()) == (Stage.HELD, [(BlockState.HELD, 2)])
+    assert (world.state(), world.updates()) == (State.HELD, [(BlockState.HELD, 2)])
     assert world.fates() == ["held", "held"]
 
 
-@pytest.mark.parametrize(("amount", "stage"), [(999, Stage.ACCEPTED), (1000, Stage.HELD), (1001, Stage.HELD)])
-def test_the_sum_of_outgoing_amounts_must_be_reached(amount: int, stage: Stage) -> None:
+@pytest.mark.parametrize(("amount", "stage"), [(999, State.ACCEPTED), (1000, State.HELD), (1001, State.HELD)])
+def test_the_sum_of_outgoing_amounts_must_be_reached(amount: int, stage: State) -> None:
     world = World()
     world.block(amount_msat=1000)
     world.pay(amount)
-    assert world.stage() is stage
+    assert world.state() is stage
 
 
 def test_a_part_counts_for_no_more_than_it_brings() -> None:
@@ -56,7 +56,7 @@ def test_a_part_counts_for_no_more_than_it_brings() -> None:
     world = World()
     world.block(amount_msat=1011)
     world.pay(1000, outgoing_amount_msat=2**64 - 1)
-    assert world.stage() is Stage.ACCEPTED
+    assert world.state() is State.ACCEPTED
     (record,) = (record for record in world.stored.values() if isinstance(record, Htlc))
     assert record.htlc.outgoing_amount_msat == 1010
 
@@ -65,9 +65,9 @@ def test_every_hash_needs_a_part_however_large_the_sum() -> None:
     world = World()
     world.block(payment_hashes=(HASH, OTHER))
     world.pay(5000)
-    assert world.stage() is Stage.ACCEPTED
+    assert world.state() is State.ACCEPTED
     world.pay(1, payment_hash=OTHER)
-    assert world.stage() is Stage.HELD
+    assert world.state() is State.HELD
 
 
 def test_completeness_is_sticky_and_one_part_more_is_counted_and_told() -> None:
@@ -75,7 +75,7 @@ def test_completeness_is_sticky_and_one_part_more_is_counted_and_told() -> None:
     world.block()
     world.pay()
     world.pay()
-    assert world.stage() is Stage.HELD
+    assert world.state() is State.HELD
     assert world.updates() == [(BlockState.HELD, 1), (BlockState.HELD, 2)]
     world.release()
     assert world.fates() == ["forwarded", "forwarded"]
@@ -87,7 +87,7 @@ def test_later_parts_pass_after_a_release() -> None:
     world.pay()
     world.release()
     late = world.pay()
-    assert world.answered(late) == [[Verdict.RESUME]]
+    assert world.answered(late) == [[Resolution.RESUME]]
     assert world.updates()[-1] == (BlockState.RELEASED, 1)
 
 
@@ -100,7 +100,7 @@ def test_what_has_passed_is_never_held_nor_failed_later() -> None:
     world.cancel()
     world.restart()
     world.replay(key)
-    assert world.answered(key)[0] == [Verdict.RESUME] * 3
+    assert world.answered(key)[0] == [Resolution.RESUME] * 3
     assert world.losses == []
 
 
@@ -111,7 +111,7 @@ def test_what_has_passed_to_a_client_is_never_failed_when_that_client_goes_away(
     world.restart()
     world.replay(key)
     world.sleep(3600)
-    assert set(world.answered(key)[0]) == {Verdict.RESUME}
+    assert set(world.answered(key)[0]) == {Resolution.RESUME}
     assert world.losses == []
 
 
@@ -128,7 +128,7 @@ def test_htlcs_from_before_the_very_first_start_have_passed() -> None:
     world.replay(key)
     world.sleep(600)
     assert world.losses == []
-    assert world.answered(key) == [[Verdict.RESUME]]
+    assert world.answered(key) == [[Resolution.RESUME]]
 
 
 def _forwarded(world: World, key: HtlcKey):  # type: ignore[no-untyped-def]
@@ -155,24 +155,24 @@ def test_a_part_offered_again_is_held_again_and_not_counted_twice() -> None:
     key = world.pay()
     world.replay(key)
     world.restart()
-    assert world.stage() is Stage.ACCEPTED
+    assert world.state() is State.ACCEPTED
     assert world.answered(key) == [[]]
 
 
-@pytest.mark.parametrize("stage", [Stage.ACCEPTED, Stage.UNLOCKED, Stage.HELD, Stage.DUE])
-def test_a_lost_part_fails_the_others_back(stage: Stage) -> None:
+@pytest.mark.parametrize("stage", [State.ACCEPTED, State.UNLOCKED, State.HELD, State.DUE])
+def test_a_lost_part_fails_the_others_back(stage: State) -> None:
     world = World()
     world.disconnect(ROUTER)
-    world.block(amount_msat=1000 if stage in (Stage.HELD, Stage.DUE) else 5000)
+    world.block(amount_msat=1000 if stage in (State.HELD, State.DUE) else 5000)
     lost, other = world.pay(channel=CHANNEL_A2), world.pay()
-    if stage in (Stage.UNLOCKED, Stage.DUE):
+    if stage in (State.UNLOCKED, State.DUE):
         world.release()
-    assert world.stage() is stage
+    assert world.state() is stage
     world.close_channel(CHANNEL_A2)
-    assert world.stage() is Stage.FAILED_BACK
-    assert world.answered(lost, other) == [[], [Verdict.FAIL]]
+    assert world.state() is State.FAILED_BACK
+    assert world.answered(lost, other) == [[], [Resolution.FAIL]]
     world.release()
-    assert world.stage() is Stage.FAILED_BACK
+    assert world.state() is State.FAILED_BACK
 
 
 @pytest.mark.parametrize("event", [HtlcGone, HtlcFailed])
@@ -181,34 +181,34 @@ def test_a_part_that_the_node_gave_up_on_counts_as_lost(event: type[HtlcGone | H
     world.block()
     gone, other = world.pay(), world.pay()
     world.feed(event(gone))
-    assert world.stage() is Stage.FAILED_BACK
-    assert world.answered(gone, other) == [[], [Verdict.FAIL]]
+    assert world.state() is State.FAILED_BACK
+    assert world.answered(gone, other) == [[], [Resolution.FAIL]]
 
 
-def test_an_old_census_says_nothing_of_what_was_offered_since() -> None:
+def test_an_old_snapshot_says_nothing_of_what_was_offered_since() -> None:
     world = World()
     world.block()
-    number = world.lsp.state.census
+    number = world.lsp.state.snapshot_number
     world.pay()
-    world.feed(Census(number, ()))
-    assert world.stage() is Stage.HELD
+    world.feed(HtlcSnapshot(number, ()))
+    assert world.state() is State.HELD
 
 
 def test_more_than_the_client_may_hold_fails_its_set_back() -> None:
     world = World(policy=LspPolicy(max_holds=2))
     world.block(amount_msat=9000)
     keys = [world.pay() for _ in range(3)]
-    assert world.stage() is Stage.FAILED_BACK
-    assert world.answered(*keys) == [[Verdict.FAIL]] * 3
+    assert world.state() is State.FAILED_BACK
+    assert world.answered(*keys) == [[Resolution.FAIL]] * 3
 
 
-@pytest.mark.parametrize(("limit", "stage"), [(2020, Stage.HELD), (2019, Stage.FAILED_BACK)])
-def test_the_value_really_held_is_limited(limit: int, stage: Stage) -> None:
+@pytest.mark.parametrize(("limit", "stage"), [(2020, State.HELD), (2019, State.FAILED_BACK)])
+def test_the_value_really_held_is_limited(limit: int, stage: State) -> None:
     world = World(policy=LspPolicy(max_held_msat=limit))
     world.block(amount_msat=2000)
     world.pay()
     world.pay()  # each brings 1010 in
-    assert world.stage() is stage
+    assert world.state() is stage
 
 
 def test_the_payee_takes_the_parts() -> None:
@@ -218,7 +218,7 @@ def test_the_payee_takes_the_parts() -> None:
     world.release()
     world.disconnect(A)
     world.payee_settles()
-    assert world.stage() is Stage.SETTLED
+    assert world.state() is State.SETTLED
     assert "async_payments.settlement_pending" in world.pushes(A)
     world.connect(A)
     assert world.updates()[-1] == (BlockState.SETTLED, 1)
@@ -230,7 +230,7 @@ def test_a_settlement_with_a_wrong_preimage_is_not_believed() -> None:
     key = world.pay()
     world.release()
     world.feed(HtlcSettled(key, b"x" * 32))
-    assert world.stage() is Stage.RELEASED
+    assert world.state() is State.RELEASED
 
 
 def test_a_released_set_that_comes_back_is_told_as_failed() -> None:
@@ -239,9 +239,9 @@ def test_a_released_set_that_comes_back_is_told_as_failed() -> None:
     keys = world.pay(), world.pay()
     world.release()
     world.payee_fails(keys[0])
-    assert world.stage() is Stage.RELEASED
+    assert world.state() is State.RELEASED
     world.payee_fails(keys[1])
-    assert world.stage() is Stage.RETURNED
+    assert world.state() is State.RETURNED
     assert world.updates()[-1] == (BlockState.FAILED_BACK, 2)
 
 
@@ -251,14 +251,14 @@ def test_parts_that_never_left_are_failed_when_a_sibling_has_failed() -> None:
     first, second = world.pay(), world.pay()
     world.release()
     world.htlcs[second].fate, world.htlcs[second].forwarded = "held", False  # the stream broke in between
-    world.feed(AnswerUndelivered(second))
+    world.feed(ResolutionUndelivered(second))
     world.detach()
     world.payee_fails(first)
     world.feed(HtlcFailed(first))
     world.attach()
-    assert world.htlcs[second].answers[-1] is Verdict.FAIL
+    assert world.htlcs[second].answers[-1] is Resolution.FAIL
     assert world.losses == []
-    assert world.stage() is Stage.RETURNED
+    assert world.state() is State.RETURNED
 
 
 def test_a_part_that_may_have_left_is_not_failed_when_a_sibling_has_failed() -> None:
@@ -267,7 +267,7 @@ def test_a_part_that_may_have_left_is_not_failed_when_a_sibling_has_failed() -> 
     first, second = world.pay(), world.pay()
     world.release()
     world.restart()  # this process does not know what the last one managed to say
-    world.feed(AnswerUndelivered(second))
+    world.feed(ResolutionUndelivered(second))
     world.payee_fails(first)
     world.replay(second)
     assert world.losses == []
@@ -279,7 +279,7 @@ def test_nor_one_whose_second_answer_was_lost() -> None:
     first, second = world.pay(), world.pay()
     world.release()
     world.replay(second)
-    world.feed(AnswerUndelivered(second))
+    world.feed(ResolutionUndelivered(second))
     world.payee_fails(first)
     world.replay(second)
     assert world.losses == []
@@ -302,6 +302,6 @@ def test_an_htlc_offered_again_after_it_was_thought_gone_is_answered_alike() -> 
     world.cancel()
     world.feed(HtlcGone(key))
     effects = world.feed(HtlcOffered(world.htlcs[key].htlc))
-    assert [effect.verdict for effect in effects if isinstance(effect, Answer)] == [Verdict.FAIL]
+    assert [effect.resolution for effect in effects if isinstance(effect, ResolveHtlc)] == [Resolution.FAIL]
     assert sum(kind is Htlc for kind, _ in world.stored) == 1
     assert PREIMAGE

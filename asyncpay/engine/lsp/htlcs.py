@@ -1,0 +1,238 @@
+"""HTLCs on their way through this node: which pass, which are held, and what becomes of them.
+
+Every HTLC gets a record before it is resolved, also one that merely passes. Nodes offer an HTLC again after it was
+forwarded (lnd#5115, lnd#8172); by then a block or an offline client might ask for it to be held, and to fail it later
+would pay for it out of the LSP's own pocket. A decided HTLC stays as it was decided.
+
+An offline client has few slots in which HTLCs wait for it, of a limited value. Anybody may send it HTLCs, and the
+node does not know whose they are: it knows the peer that they came from. So the slots are shared by peer, and within
+one peer those that cost their sender the least make room: of too many HTLCs the smallest, of too much value the
+largest.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from hashlib import sha256
+
+from asyncpay.engine.lsp import blocks, conditions, notifications, release
+from asyncpay.engine.lsp.events import ResolutionUndelivered
+from asyncpay.engine.lsp.records import Block, Htlc, Method, Outcome
+from asyncpay.engine.lsp.state import Context
+from asyncpay.engine.lsp.states import FINISHED, PROPERTIES, State, Trigger
+from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, Resolution
+from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcOffered, HtlcSettled
+
+
+def intercepted(ctx: Context, event: HtlcOffered) -> None:
+    """The node wants to know what to do with an HTLC, for the first time or again."""
+    ctx.state.intercepted.add(event.htlc.key)
+    known = ctx.records.htlcs.get(event.htlc.key)
+    if known is None:
+        _first_intercepted(ctx, event.htlc)
+        return
+    if known.gone and conditions.can_be_claimed(ctx, known.htlc):
+        known = replace(known, gone=False)
+        ctx.put(known)
+    blocks.send_resolution(ctx, known)
+    if known.block is None:
+        reconsider_waiting(ctx)
+    else:
+        release.review(ctx, known.block)
+
+
+def settled(ctx: Context, event: HtlcSettled) -> None:
+    """The payee has taken an HTLC."""
+    known = _concerned(ctx, event.key)
+    if known is None or known.outcome is not None:
+        return
+    if sha256(event.preimage).digest() != known.htlc.payment_hash:
+        ctx.log("settlement ignored", because=f"wrong preimage for HTLC {event.key}")
+        return
+    ctx.put(replace(known, outcome=Outcome.SETTLED, preimage=event.preimage))
+    _conclude(ctx, event.key)
+
+
+def failed(ctx: Context, event: HtlcFailed) -> None:
+    """An HTLC that was resumed has failed, here or further on. That is final, for its siblings too."""
+    known = _concerned(ctx, event.key)
+    if known is None or known.outcome is not None or known.resolution in (Resolution.FAIL, Resolution.SETTLE):
+        return
+    if known.resolution is None:  # the node gave up on it by itself
+        gone(ctx, HtlcGone(event.key))
+        return
+    ctx.put(replace(known, outcome=Outcome.FAILED))
+    if known.block is not None:
+        _recall_unsent(ctx, ctx.records.blocks[known.block])
+    _conclude(ctx, event.key)
+
+
+def gone(ctx: Context, event: HtlcGone) -> None:
+    """An HTLC cannot be answered any more."""
+    known = ctx.records.htlcs.get(event.key)
+    ctx.state.forget_htlc(event.key)
+    if known is None:
+        return
+    if known.block is None:
+        ctx.drop(known)
+    else:
+        lose_part(ctx, known, known.block)
+
+
+def undelivered(ctx: Context, event: ResolutionUndelivered) -> None:
+    """A resolution never left. The node offers the HTLC again; until then it is known not to be on its way."""
+    if event.key in ctx.state.sent_once:
+        ctx.state.sent_once.discard(event.key)
+        ctx.state.unsent.add(event.key)
+
+
+def reconsider_waiting(ctx: Context) -> None:
+    """Forward what waited for a client that is there now, fail what has waited for long enough."""
+    for held in ctx.records.waiting():
+        if conditions.waited_enough(ctx, held):
+            blocks.resolve_htlc(ctx, held, Resolution.FAIL)
+        elif held.key in ctx.state.intercepted and conditions.can_forward(ctx, held.htlc):
+            blocks.resolve_htlc(ctx, held, Resolution.RESUME)
+
+
+def lose_part(ctx: Context, part: Htlc, block: bytes) -> None:
+    """A part can be forwarded or returned no more."""
+    if part.gone:
+        return
+    ctx.put(replace(part, gone=True))
+    if part.resolution is None:
+        blocks.advance(ctx, block, Trigger.PART_LOST)
+
+
+def _first_intercepted(ctx: Context, offered_htlc: HeldHtlc) -> None:
+    """An HTLC is offered for the first time. Whatever its onion says, it carries no more than it brings."""
+    carried = min(offered_htlc.outgoing_amount_msat, offered_htlc.incoming_amount_msat)
+    htlc = replace(offered_htlc, outgoing_amount_msat=carried)
+    ctx.state.changed_since_snapshot.add(htlc.key)
+    block = ctx.records.block_for(htlc.peer, htlc.payment_hash)
+    if block is not None:
+        _join_block(ctx, htlc, block)
+        return
+    held = Htlc(htlc=htlc, block=None, offered_at=ctx.now, resolution=None)
+    client = conditions.next_peer(ctx, htlc)
+    if client is not None and admit_waiting(ctx, held, client):
+        ctx.put(held)
+        notifications.notify(ctx, client, Method.PAYMENT_INCOMING)
+    else:
+        _resolve_immediately(ctx, held, Resolution.RESUME)
+
+
+def _join_block(ctx: Context, htlc: HeldHtlc, block: Block) -> None:
+    late_part = PROPERTIES[block.state].late_part
+    if late_part is not None:
+        held = Htlc(htlc=htlc, block=None, offered_at=ctx.now, resolution=None)
+        _resolve_immediately(ctx, held, late_part)
+        return
+    ctx.put(Htlc(htlc=htlc, block=block.key, offered_at=ctx.now, resolution=None))
+    if block.first_part_at is None:
+        ctx.put(replace(block, first_part_at=ctx.now))
+    ctx.log("part", block, because=str(htlc.key))
+    if _over_limit(ctx, block.client):
+        blocks.advance(ctx, block.key, Trigger.OVER_LIMIT)
+    elif not blocks.end_if_over(ctx, block.key):
+        _complete_if_covered(ctx, block.key)
+
+
+def _complete_if_covered(ctx: Context, unblock_hash: bytes) -> None:
+    """See whether the set is complete. It stays so; a part more is one more to tell the payer of."""
+    block = ctx.records.blocks[unblock_hash]
+    parts = ctx.records.parts(block)
+    covered = {part.htlc.payment_hash for part in parts} == set(block.payment_hashes)
+    if covered and sum(part.htlc.outgoing_amount_msat for part in parts) >= block.amount_msat:
+        if not blocks.advance(ctx, unblock_hash, Trigger.COMPLETE):
+            blocks.send_update(ctx, unblock_hash)
+        release.review(ctx, unblock_hash)
+
+
+def _over_limit(ctx: Context, client: NodeId) -> bool:
+    held = [
+        part
+        for block in ctx.records.blocks_of(client)
+        if block.state not in FINISHED
+        for part in ctx.records.parts(block)
+        if part.resolution is None
+    ]
+    value = sum(part.htlc.incoming_amount_msat for part in held)
+    return len(held) > ctx.policy.max_holds or value > ctx.policy.max_held_msat
+
+
+def _resolve_immediately(ctx: Context, held: Htlc, resolution: Resolution) -> None:
+    ctx.put(replace(held, resolution=resolution))
+    blocks.send_resolution(ctx, ctx.records.htlcs[held.key])
+
+
+def _recall_unsent(ctx: Context, block: Block) -> None:
+    """A set that has lost a part can only fail: parts of which the node does not know yet need not go."""
+    for part in ctx.records.parts(block):
+        if part.key in ctx.state.unsent and part.resolution is Resolution.RESUME:
+            ctx.put(replace(part, resolution=Resolution.FAIL, outcome=Outcome.FAILED))
+
+
+def _concerned(ctx: Context, key: HtlcKey) -> Htlc | None:
+    """The HTLC, if anything depends on its outcome: its block, or a client who may have to come for it."""
+    known = ctx.records.htlcs.get(key)
+    if known is None or (known.block is None and not ctx.records.is_client(known.htlc.peer)):
+        return None
+    return known
+
+
+def _conclude(ctx: Context, key: HtlcKey) -> None:
+    """An HTLC's outcome is known: so may be its block's, and its payer has something to come back for."""
+    known = ctx.records.htlcs[key]
+    notifications.notify(ctx, known.htlc.peer, Method.SETTLEMENT_PENDING)
+    if known.block is None:
+        return
+    block = ctx.records.blocks[known.block]
+    outcomes = [part.outcome for part in ctx.records.parts(block)]
+    if block.state is not State.RELEASED or None in outcomes:
+        return
+    taken = Outcome.SETTLED in outcomes
+    blocks.advance(ctx, block.key, Trigger.SETTLED_BY_PAYEE if taken else Trigger.RETURNED_BY_NETWORK)
+
+
+# --- waiting for an offline client ---
+
+
+def admit_waiting(ctx: Context, new: Htlc, client: NodeId) -> bool:
+    """Whether an HTLC waits for its client. If others have to make room for it, they are failed back."""
+    if not ctx.records.is_client(client) or conditions.outgoing_usable(ctx, new.htlc):
+        return False
+    if conditions.near_expiry(ctx, new.htlc):
+        return False
+    waiting = [each for each in ctx.records.waiting() if conditions.next_peer(ctx, each.htlc) == client]
+    displaced = _displaced(ctx, [*waiting, new])
+    if new in displaced:
+        return False
+    for each in displaced:
+        ctx.log("waiting HTLC displaced", because=f"{each.key} makes room for {new.key}")
+        blocks.resolve_htlc(ctx, each, Resolution.FAIL)
+    return True
+
+
+def _displaced(ctx: Context, candidates: list[Htlc]) -> list[Htlc]:
+    """Those, of one client's HTLCs in the order in which they came, that do not fit into its slots."""
+    displaced: list[Htlc] = []
+    while True:
+        if len(candidates) > ctx.policy.max_waiting:
+            share = Counter(each.htlc.peer for each in candidates)
+            first = min
+        elif sum(map(_value_msat, candidates)) > ctx.policy.max_waiting_msat:
+            share = Counter()
+            for each in candidates:
+                share[each.htlc.peer] += _value_msat(each)
+            first = max
+        else:
+            return displaced
+        greediest = max(share.values())
+        # Among equals the latest goes: `min` and `max` take the first that they find.
+        theirs = [each for each in reversed(candidates) if share[each.htlc.peer] == greediest]
+        displaced.append(first(theirs, key=_value_msat))
+        candidates.remove(displaced[-1])
+
+
+def _value_msat(waiting: Htlc) -> int:
+    return waiting.htlc.outgoing_amount_msat

@@ -1,0 +1,80 @@
+"""Retransmit a payer's message to its payee (the "courier"), while the payer is away.
+
+That is done while a block is HELD. The payer sends the first copy; a connection that is only half open, or a node that
+limits its rate, loses messages without telling anybody.
+
+CLN for one takes 4 messages a second of one peer. Couriers sent in step would lose the same ones every time, so each
+interval is shortened by a part of its own, and no two leave the LSP within `courier_pace_seconds`. The pace is one for
+all next hops: an onion's next hop is known to the node only, and not to every node. The clients take turns.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha256
+
+from asyncpay.engine.core import backoff_seconds
+from asyncpay.engine.lsp.effects import Relay
+from asyncpay.engine.lsp.records import Block
+from asyncpay.engine.lsp.state import Context
+from asyncpay.engine.lsp.states import State
+from asyncpay.wire.messages import Courier
+from asyncpay.wire.onion import OnionMessage
+
+JITTER = 0.25
+"""An interval is shortened by up to this part of it."""
+
+
+def rescheduled(ctx: Context, block: Block) -> Block:
+    """The block, just come to its state, with its courier running or at rest."""
+    if block.state is not State.HELD or block.courier is None:
+        return replace(block, courier_next_at=None)
+    return replace(block, courier_next_at=ctx.now + _interval_seconds(ctx, block, 0))
+
+
+def run(ctx: Context) -> None:
+    """Send the courier whose turn it is, if one is due. Without a node they wait for it."""
+    if not ctx.node.attached or ctx.now < _slot(ctx):
+        return
+    due = [block for block in _running(ctx) if _due_at(block) <= ctx.now]
+    if not due:
+        return
+    served = ctx.state.retransmitted_at
+    block = min(due, key=lambda each: (served.get(each.client, -math.inf), _due_at(each)))
+    sent = block.courier_sent + 1
+    pause = _interval_seconds(ctx, block, sent)
+    ctx.put(replace(block, courier_sent=sent, courier_next_at=ctx.now + pause))
+    ctx.state.retransmit_free_at = ctx.now + ctx.policy.courier_pace_seconds
+    waiting = {each.client for each in due}
+    ctx.state.retransmitted_at = {client: at for client, at in served.items() if client in waiting}
+    ctx.state.retransmitted_at[block.client] = ctx.now
+    message = Courier.decode(block.courier or b"")
+    ctx.emit(Relay(block.client, OnionMessage(message.path_key, message.onion)))
+
+
+def next_at(ctx: Context) -> float:
+    """When `run` has something to do."""
+    first = min(map(_due_at, _running(ctx)), default=math.inf) if ctx.node.attached else math.inf
+    return max(first, _slot(ctx))
+
+
+def _running(ctx: Context) -> Iterator[Block]:
+    blocks = ctx.records.blocks.values()
+    return (block for block in blocks if block.courier is not None and block.courier_next_at is not None)
+
+
+def _due_at(block: Block) -> float:
+    return math.inf if block.courier_next_at is None else block.courier_next_at
+
+
+def _slot(ctx: Context) -> float:
+    """When the next one may go. A clock that was set back does not make it wait for longer than the pace."""
+    return min(ctx.state.retransmit_free_at, ctx.now + ctx.policy.courier_pace_seconds)
+
+
+def _interval_seconds(ctx: Context, block: Block, sent: int) -> float:
+    """How long to wait after so many. Drawn from the block and the number: the same again after a crash."""
+    policy = ctx.policy
+    pause = backoff_seconds(policy.courier_first_seconds, policy.courier_most_seconds, sent)
+    drawn = int.from_bytes(sha256(block.unblock_hash + sent.to_bytes(8, "big")).digest()[:4], "big") / 2**32
+    return pause * (1 - JITTER * drawn)

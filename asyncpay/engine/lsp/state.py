@@ -1,0 +1,162 @@
+"""What the LSP's engine knows, and the handling of one event."""
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+from asyncpay.engine.core import Change, Drop, Put, UnixTime
+from asyncpay.engine.lsp.effects import Effect, Log, ResolveHtlc
+from asyncpay.engine.lsp.lookups import LspRecords
+from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.lsp.records import Block, Record
+from asyncpay.engine.node_view import NodeView
+from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, NodeId
+
+
+@dataclass
+class DeliverySession:
+    """What is sent to a client that is connected, piece by piece: updates of its blocks first, then messages.
+
+    next_at: not before then. updates: unblock_hashes. delivering: the message_id that is on its way, if any.
+    """
+
+    next_at: float
+    updates: deque[bytes] = field(default_factory=deque)
+    delivering: bytes | None = None
+
+
+@dataclass
+class OwnPayments:
+    """What this process knows of payments on behalf, beside what is stored. By payment hash, unless stated otherwise.
+
+    queried_at: by unblock_hash, when the node was last asked for the terms of a block's channels.
+    query_again_at: by unblock_hash, when to ask for them again, because the node did not tell.
+    ordered: payments whose order was given by this process, by a call that has neither returned nor broken.
+    unsure_until: payments of which an order may still be on its way to the node, over a connection that broke or that
+        belonged to an earlier process; and until when.
+    repeated: those among them that were ordered again.
+    track_at: when to ask the node again.
+    force_closing: channels whose force-close the node was asked for and has not answered.
+    """
+
+    queried_at: dict[bytes, float] = field(default_factory=dict)
+    query_again_at: dict[bytes, float] = field(default_factory=dict)
+    ordered: set[bytes] = field(default_factory=set)
+    unsure_until: dict[bytes, float] = field(default_factory=dict)
+    repeated: set[bytes] = field(default_factory=set)
+    track_at: dict[bytes, float] = field(default_factory=dict)
+    force_closing: set[ChannelId] = field(default_factory=set)
+
+    def decided(self, payment_hash: bytes) -> None:
+        """Nothing can change any more about this payment."""
+        self.ordered.discard(payment_hash)
+        self.repeated.discard(payment_hash)
+        self.unsure_until.pop(payment_hash, None)
+        self.track_at.pop(payment_hash, None)
+
+
+@dataclass
+class LspState:
+    """What the engine knows. `records` is stored; the rest is what the node last said, lost with the process.
+
+    unix: the time of the event, and Unix time as far as the clock is to be believed.
+    node: what the node last said.
+    intercepted: HTLCs that the node waits for and that were not resolved on this stream.
+    unsent: HTLCs decided by this process, whose resolution certainly never reached the node.
+    sent_once: those whose resolution was sent once, by this process; it may turn out that it never left.
+    first_start: nothing was stored when this process began, and there has been no HTLC snapshot since.
+    snapshot_number, snapshot_pending, snapshot_wanted: of the latest HTLC snapshot that was requested; it has not come;
+        another is to follow it.
+    changed_since_snapshot: HTLCs offered or resolved since it was requested: it may show them as they were before.
+    own: payments on behalf.
+    resolved_ahead: resumed HTLCs that are still on their incoming channel, but on no other any more.
+    next_message_number: the number that the next message gets.
+    soonest_expiry: of all HTLCs on a peer's channels, both ways, by the last snapshot.
+    retransmit_free_at: no courier is sent before that.
+    retransmitted_at: when a courier of each client that has one due was sent last.
+    """
+
+    records: LspRecords
+    first_start: bool
+    unix: UnixTime = field(default_factory=UnixTime)
+    node: NodeView = field(default_factory=NodeView)
+    intercepted: set[HtlcKey] = field(default_factory=set)
+    unsent: set[HtlcKey] = field(default_factory=set)
+    sent_once: set[HtlcKey] = field(default_factory=set)
+    snapshot_number: int = 0
+    snapshot_pending: bool = False
+    snapshot_wanted: bool = False
+    changed_since_snapshot: set[HtlcKey] = field(default_factory=set)
+    own: OwnPayments = field(default_factory=OwnPayments)
+    next_message_number: int = 0
+    resolved_ahead: set[HtlcKey] = field(default_factory=set)
+    soonest_expiry: dict[NodeId, int] = field(default_factory=dict)
+    sessions: dict[NodeId, DeliverySession] = field(default_factory=dict)
+    retransmit_free_at: float = -math.inf
+    retransmitted_at: dict[NodeId, float] = field(default_factory=dict)
+
+    def resolution_sent(self, key: HtlcKey) -> None:
+        """A resolution is on its way to the node."""
+        if key in self.unsent:
+            self.unsent.discard(key)
+            self.sent_once.add(key)
+        else:
+            self.sent_once.discard(key)
+
+    def forget_htlc(self, key: HtlcKey) -> None:
+        """The HTLC is gone, or too old to matter."""
+        for keys in (self.intercepted, self.unsent, self.sent_once, self.changed_since_snapshot, self.resolved_ahead):
+            keys.discard(key)
+
+
+@dataclass
+class Context:
+    """The handling of one event. Changes show in `state` immediately; effects wait until they are stored."""
+
+    state: LspState
+    policy: LspPolicy
+    capabilities: Capabilities
+    changes: list[Change[Record]] = field(default_factory=list)
+    answers: list[ResolveHtlc] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+
+    @property
+    def records(self) -> LspRecords:
+        """What is or will be stored."""
+        return self.state.records
+
+    @property
+    def node(self) -> NodeView:
+        """What the node last said."""
+        return self.state.node
+
+    @property
+    def now(self) -> float:
+        """The time of this event."""
+        return self.state.unix.now
+
+    def put(self, record: Record) -> None:
+        """Store this record."""
+        self._change(Put(record))
+
+    def drop(self, record: Record) -> None:
+        """Delete this record."""
+        self._change(Drop(record))
+
+    def _change(self, change: Change[Record]) -> None:
+        self.records.apply(change)
+        self.changes.append(change)
+
+    def emit(self, effect: Effect) -> None:
+        """Add an effect. Resolutions of HTLCs go before everything else, back to back."""
+        if isinstance(effect, ResolveHtlc):
+            self.answers.append(effect)
+        else:
+            self.effects.append(effect)
+
+    def log(self, what: str, block: Block | None = None, because: str = "") -> None:
+        """Write a line for the operator."""
+        if block is None:
+            self.emit(Log(what, because=because))
+        else:
+            self.emit(Log(what, block.unblock_hash, block.payment_hashes, because))
