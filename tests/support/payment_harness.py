@@ -149,7 +149,7 @@ def change(amounts: dict[str, int], name: str, by: int) -> None:
 
 
 def restore(testbed: Testbed, phones: Iterable[Phone]) -> None:
-    """Every phone awake and plugged, as the next test expects them."""
+    """Every phone awake and connected, as the next test expects them."""
     for phone in phones:
         phone.restore()
     for phone in phones:

@@ -51,10 +51,10 @@ def connections(testbed: Testbed, phone: Phone) -> tuple[bool, bool]:
     return phone.node.node_id in lsp.peers(), lsp.node_id in phone.node.peers()
 
 
-def test_an_unplugged_phone_is_gone_at_both_ends_and_comes_back(testbed: Testbed, phone: Phone) -> None:
+def test_a_disconnected_phone_is_gone_at_both_ends_and_comes_back(testbed: Testbed, phone: Phone) -> None:
     before = balances.count(testbed)
     with phone.disconnected():
-        assert phone.link().words == "unplugged"
+        assert phone.link().words == "disconnected"
         assert connections(testbed, phone) == (False, False)
         assert phone.node.info().synced  # the node itself is well, and has its chain
     assert connections(testbed, phone) == (True, True)

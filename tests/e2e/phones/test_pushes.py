@@ -89,7 +89,7 @@ def test_a_sleeping_phone_is_woken_and_paid(testbed: Testbed, phone: Phone, push
     assert balances.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
 
 
-def test_an_unplugged_phone_has_its_push_when_it_is_back(testbed: Testbed, phone: Phone, pushes: Pushes) -> None:
+def test_a_disconnected_phone_has_its_push_when_it_is_back(testbed: Testbed, phone: Phone, pushes: Pushes) -> None:
     invoice = phone.wallet.receive(AMOUNT_MSAT)["invoice"]
     before = balances.count(testbed)
     phone.disconnect()
@@ -104,7 +104,7 @@ def test_an_unplugged_phone_has_its_push_when_it_is_back(testbed: Testbed, phone
     assert balances.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
 
 
-def test_a_frozen_phone_has_its_push_when_it_thaws(
+def test_a_frozen_phone_has_its_push_when_it_is_unfrozen(
     testbed: Testbed, phone: Phone, webhook: str, pushes: Pushes
 ) -> None:
     with phone.frozen():
