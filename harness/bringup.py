@@ -8,6 +8,7 @@ from collections import defaultdict
 
 from harness.checks.early_exits import bitcoind_watched, unless_ended
 from harness.errors import TestbedError
+from harness.nodes import node_class
 from harness.nodes.base import Channel, Node
 from harness.nodes.predicates import nodes_announced, ready
 from harness.progress import Phases, each
@@ -197,11 +198,13 @@ def _see_graph(testbed: Testbed) -> None:
 def _rounds(topology: Topology) -> list[list[ChannelSpec]]:
     """The channels that may be opened together.
 
-    CLN lists the channels that it is asked for (reply_channel_range, BOLT 7) in the order in which it came to know
-    them, not in theirs, and LND hangs up on such a list, again and again. So where a CLN may have to tell an LND,
-    channels are announced one after the other, by rising short_channel_id.
+    Some nodes list the channels that they are asked for (reply_channel_range, BOLT 7) in the order in which they came
+    to know them, and others disconnect a peer with such a list, again and again. Where both are in a network, channels
+    are announced one after the other, by rising short_channel_id.
     """
-    if len({spec.implementation for spec in topology.nodes.values()}) == 1:
+    classes = {node_class(implementation) for implementation in topology.implementations}
+    unsorted = any(each.lists_channels_unsorted for each in classes)
+    if not (unsorted and any(each.refuses_unsorted_channels for each in classes)):
         return [list(topology.channels)]
     private = [channel for channel in topology.channels if channel.private]
     announced = [channel for channel in topology.channels if not channel.private]

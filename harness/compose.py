@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from harness.errors import TestbedError
-from harness.nodes import BY_IMPLEMENTATION
+from harness.nodes import node_class
 from harness.nodes.base import RenderContext, volume
 from harness.services import bitcoind, lsp, phone_container, push_gateway, toxiproxy
 from harness.services.tls import Authority
@@ -46,18 +49,18 @@ def render(
     configs = dict[str, str]()
     for name, spec in topology.nodes.items():
         around = RenderContext(images[name], bitcoind.RPC_USER, password, bitcoind.RPC_PORT, sockets / name)
-        implementation = BY_IMPLEMENTATION[spec.implementation]
+        implementation = node_class(spec.implementation)
         service = implementation.service(name, spec, around)
         if isinstance(spec.component, WalletSpec):
             configs |= phone_container.files(name, spec.component, implementation, service)
             volumes[phone_container.wallet_name(name)] = {}
             service = phone_container.service(name, service, images[name])
-        # Both implementations sync at once, and stay synced, only when the first blocks are there already.
+        # LND and CLN sync at once, and stay synced, only when the first blocks are there already.
         services[name] = service | {"depends_on": {"miner": {"condition": "service_completed_successfully"}}}
     for node, component in topology.components.items():
         if topology.phones:
             component = component.model_copy(update={"ca": (component.ca or "") + authority.ca})
-        name, of_node = lsp.service_name(node), BY_IMPLEMENTATION[topology.nodes[node].implementation]
+        name, of_node = lsp.service_name(node), node_class(topology.nodes[node].implementation)
         services[name] = lsp.service(node, component, images[name], of_node, sockets / node)
         configs |= {source: content for source, (_, content) in lsp.files(node, component, of_node).items()}
         volumes[name] = {} if component.disk_mb is None else _in_memory(component.disk_mb)
@@ -85,29 +88,32 @@ def proxies_of(topology: Topology) -> dict[str, toxiproxy.PhoneProxies]:
     return toxiproxy.of_phones({phone: topology.lsp_of(phone) for phone in topology.phones})
 
 
-class _Dumper(yaml.SafeDumper):
-    """Text of several lines, a component's configuration, stays readable."""
+def _yaml() -> YAML:
+    """YAML as compose files are written: text of several lines, such as a component's configuration, stays readable."""
+    yaml = YAML()
+    yaml.width = 120
+    yaml.representer.add_representer(str, _represent_text)
+    return yaml
 
 
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
-)
+def _represent_text(representer: RoundTripRepresenter, text: str) -> ScalarNode:
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
 def write(content: Mapping[str, Any], path: Path) -> None:
     """Write the compose file, keys in our order; it is there as a whole or not at all."""
     literal = _each_text(content, lambda text: text.replace("$", "$$"))  # or Compose puts variables in its place
     part = path.with_name(path.name + ".part")
-    part.write_text(yaml.dump(literal, Dumper=_Dumper, sort_keys=False, width=120), encoding="utf-8")
+    with part.open("w", encoding="utf-8") as file:
+        _yaml().dump(literal, file)
     part.replace(path)
 
 
 def read(path: Path) -> dict[str, Any]:
     """The content of a compose file that `write` wrote. Raises TestbedError if it is none."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, YAMLError) as error:
         raise TestbedError(f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict) or EXTENSION not in content:
         raise TestbedError(f"{path} is not a testbed's compose file: it has no {EXTENSION}")

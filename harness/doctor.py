@@ -13,7 +13,9 @@ from harness.engines.docker_client import EngineMissingError, client
 from harness.errors import TestbedError
 from harness.images import store
 from harness.images.install_tree import InstallTree
-from harness.images.recipes import VERSIONS, cache_folder
+from harness.images.kinds import facts, kinds, prefix_variable
+from harness.images.recipes import VERSIONS
+from harness.paths import cache_folder
 
 DISK_BYTES = 8 * 10**9
 """Room for the images, what they are made from (Go's cache above all), and a few testbeds."""
@@ -49,8 +51,9 @@ def checks() -> list[Check]:
         info = engine.info()
         detail = f"{info['ServerVersion']} on {info['OperatingSystem']}"
         of_engine = [Check("Docker engine", State.OK, detail)]
-        of_engine += [_image(kind) for kind in store.KINDS] + [_disk(engine)]
-    return [*of_engine, _compose(), _python(), _go(), _lightningd()]
+        of_engine += [_image(kind) for kind in kinds()] + [_disk(engine)]
+    installed = [_installed(kind) for kind in kinds() if facts(kind).install_tree and not facts(kind).made_from]
+    return [*of_engine, _compose(), _python(), _go(), *installed]
 
 
 def _image(kind: str) -> Check:
@@ -100,14 +103,17 @@ def _go() -> Check:
     )
 
 
-def _lightningd() -> Check:
-    name, pinned = "lightningd", VERSIONS["CLN_OFFICIAL"].partition(":")[2]
+def _installed(kind: str) -> Check:
+    """A node that can only be pulled, or installed by the user."""
+    tree_facts, variable = facts(kind).install_tree, prefix_variable(kind)
+    assert tree_facts is not None
+    name, pinned = tree_facts.daemon, VERSIONS[f"{kind.upper()}_OFFICIAL"].partition(":")[2]
     try:
-        tree = InstallTree.from_environment("cln") or InstallTree.from_path("cln")
+        tree = InstallTree.from_environment(kind) or InstallTree.from_path(kind)
     except TestbedError as error:
-        return Check(name, State.WARNING, str(error), "correct CLN_PREFIX, or unset it")
+        return Check(name, State.WARNING, str(error), f"correct {variable}, or unset it")
     if tree is None:
-        return Check(name, State.WARNING, "none on PATH, and CLN_PREFIX is not set", store.remedy("cln"))
+        return Check(name, State.WARNING, f"none on PATH, and {variable} is not set", store.remedy(kind))
     detail = f"{tree.version()} in {tree.prefix} ({tree.named_by})"
     if tree.version() != pinned:
         return Check(name, State.WARNING, detail, f"the testbed is made for {pinned}; others may behave differently")

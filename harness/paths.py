@@ -1,10 +1,14 @@
 """Where the testbed's files are: its data in the checkout or the package, its state and caches on this machine."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+import platformdirs
 
 from harness.errors import TestbedError
 
+NAME = "lightning-testbed"
 PACKAGE = Path(__file__).resolve().parent
 CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "docker" / "versions.env").is_file() else None
 """The checkout that this runs from; None where the testbed was installed from a wheel."""
@@ -15,23 +19,38 @@ TOPOLOGIES = _ROOT / "topologies"
 
 
 def state_home() -> Path:
-    """The running testbeds' compose files and sockets: $TESTBED_STATE, else the user's state directory.
+    """Where the running testbeds have their folders: $TESTBED_STATE, else the user's state directory.
 
     Raises TestbedError if this user has no home directory and TESTBED_STATE is not set.
     """
-    return _home("TESTBED_STATE", "XDG_STATE_HOME", ".local/state")
+    if named := os.environ.get("TESTBED_STATE"):
+        return Path(named).resolve()
+    return _of_user(platformdirs.user_state_path, "TESTBED_STATE")
 
 
-def cache_home() -> Path:
-    """What can be made again: $TESTBED_CACHE, else the user's cache directory. Raises TestbedError likewise."""
-    return _home("TESTBED_CACHE", "XDG_CACHE_HOME", ".cache")
+def cache_folder() -> Path:
+    """Where logs and fetched tools are kept: $TESTBED_CACHE, else .cache of the checkout, else the user's cache.
 
-
-def _home(own: str, xdg: str, default: str) -> Path:
-    if os.environ.get(own):
-        return Path(os.environ[own]).resolve()
+    The folder is there when this returns. Raises TestbedError if it cannot be made.
+    """
+    if named := os.environ.get("TESTBED_CACHE"):
+        folder = Path(named).resolve()
+    elif CHECKOUT:
+        folder = CHECKOUT / ".cache"
+    else:
+        folder = _of_user(platformdirs.user_cache_path, "TESTBED_CACHE")
     try:
-        base = Path(os.environ[xdg]) if os.environ.get(xdg) else Path.home() / default
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TestbedError(
+            f"{folder} cannot be made: {error.strerror}. Set TESTBED_CACHE to a folder that you may write to"
+        ) from None
+    return folder
+
+
+def _of_user(place: Callable[[str], Path], variable: str) -> Path:
+    try:
+        Path.home()
     except RuntimeError:  # this user has no entry in /etc/passwd, as in some containers
-        raise TestbedError(f"this user has no home directory. Set HOME, or {own} to a folder that is yours") from None
-    return base / "lightning-testbed"
+        raise TestbedError(f"this user has no home directory. Set HOME, or {variable} to a folder of yours") from None
+    return place(NAME)

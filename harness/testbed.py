@@ -16,7 +16,7 @@ from harness.engines.base import Engine, ServiceState
 from harness.errors import NodeError, PaymentError, TestbedError
 from harness.folders import COMPOSE_FILE, NODE_IDS, PART, SOCKETS
 from harness.images import services
-from harness.nodes import BY_IMPLEMENTATION
+from harness.nodes import node_class
 from harness.nodes.base import Node, Payment
 from harness.nodes.predicates import ready
 from harness.services.bitcoind import RPC_PORT, Chain
@@ -53,8 +53,7 @@ class Testbed:
         self.folder = folder
         self.engine = _engine(name, folder)
         self.nodes: dict[str, Node] = {
-            node: BY_IMPLEMENTATION[spec.implementation](node, spec, self.engine)
-            for node, spec in topology.nodes.items()
+            node: node_class(spec.implementation)(node, spec, self.engine) for node, spec in topology.nodes.items()
         }
         self.lsps: dict[str, Lsp] = {
             node: Lsp(node, self.engine, component.image) for node, component in topology.components.items()

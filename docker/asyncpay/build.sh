@@ -9,7 +9,7 @@ readonly context=$1
 in_base() { docker run --rm --network none --entrypoint "$1" "$BASE" "${@:2}"; }
 machine=$(in_base uname -m)
 version=$(in_base python3 -c 'import platform; print(platform.python_version())') ||
-  version=$(sed -n 's/^CLN_OFFICIAL_PYTHON=//p' ../versions.env)
+  version=$(sed -n 's/^CLN_OFFICIAL_PYTHON=//p' ../cln/versions.env)
 echo "Python $version on $machine"
 "${UV:?}" pip install --target "$context/packages" --require-hashes --requirements requirements.lock \
   --only-binary :all: --python-version "$version" --python-platform "$machine-unknown-linux-gnu"

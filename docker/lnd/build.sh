@@ -2,7 +2,7 @@
 # build.sh CONTEXT: build lnd and lncli into CONTEXT/root, with the sub-servers of the official release.
 set -euo pipefail
 cd "$(dirname "$0")"
-. ../versions.env
+. ./versions.env
 go=$(../go.sh)
 out=$1/root/usr/local/bin
 mkdir -p "$out"

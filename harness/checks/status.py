@@ -140,7 +140,7 @@ def look_at_phone(phone: Phone) -> PhoneStatus:
 
 
 def _look_at(node: Node, container: str, running: set[str]) -> tuple[NodeStatus, list[Channel]]:
-    known = (node.name, node.spec.role.value, node.implementation.value, container)
+    known = (node.name, node.spec.role.value, node.implementation, container)
     if node.name not in running:
         problem = (
             "its phone sleeps or is frozen" if container is ServiceState.RUNNING else f"its container is {container}"

@@ -18,6 +18,7 @@ from harness.cli.common import AsJson, Which, err, errors_as_sentences, out
 from harness.errors import TestbedError
 from harness.folders import choose, names
 from harness.images import services
+from harness.nodes import IMPLEMENTATIONS
 from harness.nodes.predicates import payment_gone
 from harness.progress import Phases
 from harness.testbed import Testbed, remove
@@ -234,7 +235,9 @@ def _progress(line: str) -> None:
 def _settings(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         if "=" not in pair:
-            raise TestbedError(f"--set {pair}: write it as NODE=lnd, NODE=cln or NODE.field=value")
+            raise TestbedError(
+                f"--set {pair}: write it as NODE=IMPLEMENTATION ({', '.join(IMPLEMENTATIONS)}) or NODE.field=value"
+            )
     return dict(pair.split("=", 1) for pair in pairs)
 
 

@@ -13,7 +13,6 @@ from harness.cli.common import err, errors_as_sentences, out
 from harness.errors import TestbedError
 from harness.scenarios import matrix, matrix_report
 from harness.scenarios.matrix import Cell, Result
-from harness.topology import Implementation
 
 STYLES = {Result.PASSED: "green", Result.FAILED: "red", Result.UNAVAILABLE: "yellow"}
 
@@ -42,11 +41,11 @@ def run(
     raise typer.Exit(matrix.exit_code(cells, allow_unavailable))
 
 
-def _name(implementations: dict[str, Implementation]) -> str:
+def _name(implementations: dict[str, str]) -> str:
     return Cell(implementations=implementations, result=Result.PASSED).name
 
 
-def _run(chosen: list[dict[str, Implementation]], folder: Path) -> list[Cell]:
+def _run(chosen: list[dict[str, str]], folder: Path) -> list[Cell]:
     cells = []
     columns = (SpinnerColumn(), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as progress:
@@ -67,7 +66,7 @@ def _table(cells: list[Cell]) -> Table:
         steps = "all" if cell.steps == matrix.ALL_STEPS else ",".join(map(str, cell.steps)) or "none"
         table.add_row(
             cell.name,
-            cell.implementations["router"].value,
+            cell.implementations["router"],
             result,
             f"{cell.seconds:g}",
             steps,

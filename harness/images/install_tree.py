@@ -1,4 +1,4 @@
-"""Local install trees of lnd and Core Lightning, as LND_PREFIX, CLN_PREFIX or the search path name them.
+"""Local install trees of nodes, as LND_PREFIX, CLN_PREFIX, ... or the search path name them.
 
 Only what the node itself installs is taken, so a prefix like /usr/local will do, whatever else lives there.
 The libraries come along: a tree built on one distribution runs in an image of another.
@@ -13,16 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import TestbedError
-
-DAEMONS = {"lnd": "lnd", "cln": "lightningd"}
-PREFIX_VARIABLES = {"lnd": "LND_PREFIX", "cln": "CLN_PREFIX"}
-
-_NEEDED = {
-    "lnd": ["bin/lnd", "bin/lncli"],
-    "cln": ["bin/lightningd", "bin/lightning-cli", "libexec/c-lightning"],
-}
-_PROGRAMS = {"lnd": ["lnd", "lncli"], "cln": ["lightning*", "reckless"]}
-_HELPERS = {"lnd": [], "cln": ["libexec/c-lightning/**/*"]}
+from harness.images.kinds import TreeFacts, facts, prefix_variable
 
 # The image has a C library of its own, and parts of another one do not mix with it.
 _C_LIBRARY = re.compile(r"(ld-linux.*|ld64|lib(c|m|mvec|dl|rt|pthread|resolv|util|anl|nss_\w+|thread_db))\.so\b")
@@ -47,40 +38,48 @@ class InstallTree:
     @classmethod
     def from_environment(cls, kind: str) -> "InstallTree | None":
         """The tree that LND_PREFIX or CLN_PREFIX names. Raises InstallTreeError if it is not a whole one."""
-        variable = PREFIX_VARIABLES.get(kind, "")
+        variable = prefix_variable(kind)
         value = os.environ.get(variable)
-        if not value:
+        if not value or facts(kind).install_tree is None:
             return None
         tree = cls(kind, Path(value).expanduser().resolve(), variable)
         if lacking := tree.lacking():
             raise InstallTreeError(
                 f"{variable}: {tree.prefix} has no {' and no '.join(lacking)}; name the directory that "
-                f"{DAEMONS[kind]} was installed into (its --prefix)"
+                f"{tree.facts.daemon} was installed into (its --prefix)"
             )
         return tree
 
     @classmethod
     def from_path(cls, kind: str) -> "InstallTree | None":
         """The tree of the lnd or lightningd that a shell would run, if it is a whole one."""
-        daemon = shutil.which(DAEMONS[kind]) if kind in DAEMONS else None
-        if daemon is None:
+        known = facts(kind).install_tree
+        daemon = shutil.which(known.daemon) if known else None
+        if known is None or daemon is None:
             return None
         folder = Path(daemon).resolve().parent
         prefix = folder.parent if folder.name == "bin" else folder
-        tree = cls(kind, prefix, f"{DAEMONS[kind]} on PATH")
+        tree = cls(kind, prefix, f"{known.daemon} on PATH")
         return None if tree.lacking() else tree
+
+    @property
+    def facts(self) -> TreeFacts:
+        """What a tree of this kind is like."""
+        known = facts(self.kind).install_tree
+        assert known is not None, f"nothing of the kind {self.kind} is installed into trees"
+        return known
 
     def lacking(self) -> list[str]:
         """What keeps this from being a whole tree: places relative to the prefix."""
         files = self.files()
-        return [place for place in _NEEDED[self.kind] if not any(f"{name}/".startswith(f"{place}/") for name in files)]
+        return [place for place in self.facts.needed if not any(f"{name}/".startswith(f"{place}/") for name in files)]
 
     def files(self) -> dict[str, Path]:
         """The node's own files: place in the prefix -> file. Programs lie in bin/, or right in the prefix."""
         bin_folder = self.prefix / "bin" if (self.prefix / "bin").is_dir() else self.prefix
-        programs = {f"bin/{path.name}": path for name in _PROGRAMS[self.kind] for path in bin_folder.glob(name)}
+        programs = {f"bin/{path.name}": path for name in self.facts.programs for path in bin_folder.glob(name)}
         helpers = {
-            str(path.relative_to(self.prefix)): path for name in _HELPERS[self.kind] for path in self.prefix.glob(name)
+            str(path.relative_to(self.prefix)): path for name in self.facts.helpers for path in self.prefix.glob(name)
         }
         return {place: path for place, path in sorted((programs | helpers).items()) if path.is_file()}
 
@@ -94,7 +93,7 @@ class InstallTree:
 
     def version(self) -> str:
         """What the daemon says of itself, e.g. `v26.06.6`; empty if it does not run on this machine."""
-        daemon = self.files()[f"bin/{DAEMONS[self.kind]}"]
+        daemon = self.files()[f"bin/{self.facts.daemon}"]
         try:
             told = subprocess.run([daemon, "--version"], capture_output=True, text=True, timeout=10)
         except (OSError, subprocess.TimeoutExpired):

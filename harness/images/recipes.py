@@ -23,7 +23,8 @@ import asyncpay
 from harness import paths
 from harness.errors import TestbedError
 from harness.images.install_tree import InstallTree
-from harness.paths import cache_home
+from harness.images.kinds import facts
+from harness.paths import cache_folder
 from harness.progress import Heartbeat, Report
 
 FOLDER = paths.DOCKER
@@ -33,35 +34,15 @@ class RecipeError(TestbedError):
     """An image cannot be made on this machine; the message says why, and where the whole log is."""
 
 
-def cache_folder() -> Path:
-    """Where logs and fetched tools are kept: TESTBED_CACHE, or .cache in the checkout, or in the user's cache."""
-    in_checkout = paths.CHECKOUT and not os.environ.get("TESTBED_CACHE")
-    folder = paths.CHECKOUT / ".cache" if in_checkout and paths.CHECKOUT else cache_home()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TestbedError(
-            f"{folder} cannot be made: {error.strerror}. Set TESTBED_CACHE to a folder that you may write to"
-        ) from None
-    return folder
-
-
-def read_versions(file: Path = FOLDER / "versions.env") -> dict[str, str]:
-    """The pins of docker/versions.env: name -> value."""
-    lines = (line.strip() for line in file.read_text().splitlines())
+def read_versions(folder: Path = FOLDER) -> dict[str, str]:
+    """The pins of docker/versions.env and docker/*/versions.env: name -> value."""
+    files = [folder / "versions.env", *sorted(folder.glob("*/versions.env"))]
+    lines = (line.strip() for file in files for line in file.read_text().splitlines())
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 VERSIONS = read_versions()
 
-_SOURCES = {
-    "asyncpay": "this checkout, with its dependencies from PyPI",
-    "base": f"Debian {VERSIONS['DEBIAN_SUITE']}, by debootstrap",
-    "bitcoind": "Debian's bitcoin-knots",
-    "lnd": "its Go module; the first time this takes minutes",
-    "phone": "asyncpay's image and LND's",
-    "toxiproxy": "its Go module",
-}
 _PACKAGES = {"asyncpay": {"asyncpay": Path(asyncpay.__file__).parent, "harness/inside": paths.PACKAGE / "inside"}}
 """Python packages that go into an image as they are installed here; of a checkout with changes not committed."""
 
@@ -78,13 +59,14 @@ class Recipe:
     """What makes the image of one kind (a folder of docker/).
 
     tree: what goes into it, instead of what build.sh gathers. official: what it builds upon, instead of docker/base.
-    node: the image out of which it takes a node's programs.
+    node: the image out of which it takes a node's programs; programs: their names.
     """
 
     kind: str
     tree: InstallTree | None = None
     official: Official | None = None
     node: str | None = None
+    programs: tuple[str, ...] = ()
 
     @property
     def base(self) -> "Official | Recipe | None":
@@ -101,10 +83,12 @@ class Recipe:
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for path in sorted((FOLDER / self.kind).iterdir()):
-            text = path.read_text()
-            pins = [f"{name}={value}" for name, value in VERSIONS.items() if name in text]
-            digest.update("\n".join([path.name, text, *pins]).encode())
+        folder = FOLDER / self.kind
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                text = path.read_text()
+                pins = [f"{name}={value}" for name, value in VERSIONS.items() if name in text]
+                digest.update("\n".join([str(path.relative_to(folder)), text, *pins]).encode())
         for package in _PACKAGES.get(self.kind, {}).values():
             for path in sorted(package.rglob("*")):
                 if path.is_file() and path.suffix != ".pyc":
@@ -120,7 +104,7 @@ class Recipe:
         if self.tree:
             version = self.tree.version() or "which does not run on this machine"
             return f"{self.tree.prefix} ({self.tree.named_by}, {version})"
-        return _SOURCES[self.kind]
+        return str(facts(self.kind).made_from)
 
     def make(self, engine: docker.DockerClient, report: Report) -> None:
         """Make the image and leave it on the engine. Raises RecipeError or InstallTreeError."""
@@ -142,7 +126,7 @@ class Recipe:
     @property
     def _arguments(self) -> dict[str, str]:
         """What build.sh finds in its environment, and the Dockerfile as its ARG."""
-        node = {"NODE": self.node} if self.node else {}
+        node = {"NODE": self.node, "PROGRAMS": " ".join(self.programs)} if self.node else {}
         return node | ({"BASE": self.base.reference} if self.base else {})
 
     def _build(self, engine: docker.DockerClient, context: Path) -> None:

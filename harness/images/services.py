@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from harness.errors import TestbedError
 from harness.images import store
+from harness.images.kinds import kinds
 from harness.images.recipes import VERSIONS
 from harness.images.store import ImageUnavailableError
-from harness.nodes import BY_IMPLEMENTATION
+from harness.nodes import IMPLEMENTATIONS, node_class
 from harness.progress import Report
 from harness.services import lsp, push_gateway, toxiproxy
-from harness.topology import ASYNCPAY, Implementation, NodeSpec, Topology
+from harness.topology import ASYNCPAY, NodeSpec, Topology
 
 
 def ensure(topology: Topology, report: Report) -> dict[str, str]:
@@ -31,8 +32,8 @@ def ensure(topology: Topology, report: Report) -> dict[str, str]:
         elif spec.version:
             node = store.ensure_reference(_of_version(spec.implementation, spec.version), report)
         else:
-            node = made[spec.implementation.value]
-        implementation = BY_IMPLEMENTATION[spec.implementation]
+            node = made[spec.implementation]
+        implementation = node_class(spec.implementation)
         if spec.is_phone:
             return store.ensure_made(implementation.phone_recipe(node, made["asyncpay"]), report)
         recipe = implementation.recipe_beside_component(node) if spec.component else None
@@ -51,17 +52,17 @@ def ensure(topology: Topology, report: Report) -> dict[str, str]:
 
 def _kinds(topology: Topology) -> list[str]:
     """The kinds of image that the services need, beside those that the topology names itself."""
-    kinds = {spec.implementation.value for spec in topology.nodes.values() if not (spec.image or spec.version)}
+    needed = {spec.implementation for spec in topology.nodes.values() if not (spec.image or spec.version)}
     if not topology.chain.image:
-        kinds.add("bitcoind")
+        needed.add("bitcoind")
     if topology.phones:
-        kinds |= {"asyncpay", "toxiproxy"}
+        needed |= {"asyncpay", "toxiproxy"}
     if any(component.image == ASYNCPAY for component in topology.components.values()):
-        kinds.add("asyncpay")
-    return sorted(kinds)
+        needed.add("asyncpay")
+    return sorted(needed)
 
 
-def _of_version(implementation: Implementation, version: str) -> str:
+def _of_version(implementation: str, version: str) -> str:
     """The official image of another version than the pinned one."""
     repository, _, _ = VERSIONS[f"{implementation.upper()}_OFFICIAL"].partition(":")
     return f"{repository}:{version}"
@@ -72,7 +73,7 @@ def main() -> int:
     report = functools.partial(print, flush=True)
     made: dict[str, str] = {}
     try:
-        for kind in store.KINDS:
+        for kind in kinds():
             try:
                 made |= store.ensure([kind], report)
                 report(f"{kind}: {made[kind]}")
@@ -87,12 +88,12 @@ def main() -> int:
 
 def _make_joined(made: Mapping[str, str], report: Report) -> None:
     """Those in which a node and asyncpay are together: phones, and nodes that need something of ours inside."""
-    for name, implementation in BY_IMPLEMENTATION.items():
-        if name.value in made and "asyncpay" in made:
-            node = made[name.value]
+    for name in IMPLEMENTATIONS:
+        if name in made and "asyncpay" in made:
+            node, implementation = made[name], node_class(name)
             recipes = implementation.phone_recipe(node, made["asyncpay"]), implementation.recipe_beside_component(node)
             for recipe in dict.fromkeys(filter(None, recipes)):
-                report(f"{name.value} with asyncpay: {store.ensure_made(recipe, report)}")
+                report(f"{name} with asyncpay: {store.ensure_made(recipe, report)}")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 For each kind of image there is a list of ways to have it, the preferred one first:
 
     LND_PREFIX, CLN_PREFIX   an install tree that the user names; it is then the only way
-    the official image       docker/versions.env names and pins it
+    the official image       versions.env names and pins it
     lnd, lightningd on PATH  an install tree again
-    made from packages       Debian's bitcoin-knots, the Go modules of LND and Toxiproxy; CLN has none
+    made from packages       where a package registry has what it takes (made_from in image.toml)
 
 What is on the engine already, by whichever way, is used before anything is pulled or made. The image of
 asyncpay, the LSP's component, is always made, from this checkout; what it builds upon is official or made.
-Which of them a testbed needs, and those of phones, are in service_images.py.
+Which of them a testbed needs, and those of phones, are in harness.images.services.
 """
 
 import contextlib
@@ -23,13 +23,12 @@ from docker.errors import ImageNotFound
 
 from harness.engines.docker_client import client
 from harness.errors import TestbedError
-from harness.images.install_tree import DAEMONS, PREFIX_VARIABLES, InstallTree
-from harness.images.recipes import VERSIONS, Official, Recipe, cache_folder
+from harness.images.install_tree import InstallTree
+from harness.images.kinds import facts, prefix_variable
+from harness.images.recipes import VERSIONS, Official, Recipe
 from harness.images.registries import Registries, RegistryError
+from harness.paths import cache_folder
 from harness.progress import Heartbeat, Report
-
-KINDS = ("bitcoind", "toxiproxy", "asyncpay", "lnd", "cln")
-"""The kinds of image that a testbed may need, those quickly made first."""
 
 
 class ImageUnavailableError(TestbedError):
@@ -42,10 +41,11 @@ def ways(kind: str) -> list[Official | Recipe]:
         return [Recipe(kind, official=Official(VERSIONS["PYTHON_OFFICIAL"])), Recipe(kind)]
     if named := InstallTree.from_environment(kind):
         return [Recipe(kind, named)]
-    found: list[Official | Recipe] = [Official(VERSIONS[f"{kind.upper()}_OFFICIAL"])]
+    official = VERSIONS.get(f"{kind.upper()}_OFFICIAL")
+    found: list[Official | Recipe] = [Official(official)] if official else []
     if tree := InstallTree.from_path(kind):
         found.append(Recipe(kind, tree))
-    return found if kind == "cln" else [*found, Recipe(kind)]
+    return [*found, Recipe(kind)] if facts(kind).made_from else found
 
 
 def find(kind: str) -> str | None:
@@ -62,12 +62,12 @@ def recipe_for(kind: str) -> Recipe | None:
 
 def remedy(kind: str) -> str:
     """What the user can do about an image that cannot be had."""
-    official = VERSIONS["PYTHON_OFFICIAL" if kind == "asyncpay" else f"{kind.upper()}_OFFICIAL"]
-    advice = f"let the Docker engine reach the registry of {official}"
-    if kind in DAEMONS:
+    official = VERSIONS.get("PYTHON_OFFICIAL" if kind == "asyncpay" else f"{kind.upper()}_OFFICIAL", "")
+    advice = [f"let the Docker engine reach the registry of {official}"] if official else []
+    if tree := facts(kind).install_tree:
         version = official.partition(":")[2]
-        advice += f", put {DAEMONS[kind]} {version} on PATH, or name its install tree by {PREFIX_VARIABLES[kind]}"
-    return advice
+        advice.append(f"put {tree.daemon} {version} on PATH, or name its install tree by {prefix_variable(kind)}")
+    return ", ".join(advice) or "make it on Debian or Ubuntu as root: `testbed images`"
 
 
 def ensure(kinds: Iterable[str], report: Report) -> dict[str, str]:

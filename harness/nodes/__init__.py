@@ -1,11 +1,34 @@
-"""The Lightning nodes of a testbed: one interface, one file an implementation."""
+"""The Lightning nodes of a testbed: one interface (base.py), one file for each implementation, found by its name.
 
-from harness.nodes.base import Node
-from harness.nodes.cln import ClnNode
-from harness.nodes.lnd import LndNode
-from harness.topology import Implementation
+A file `X.py` with one subclass of Node makes the implementation `X`; nothing else names it.
+"""
 
-BY_IMPLEMENTATION: dict[Implementation, type[Node]] = {
-    Implementation.LND: LndNode,
-    Implementation.CLN: ClnNode,
-}
+import functools
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.nodes.base import Node
+
+DEFAULT = "lnd"
+"""The implementation of a node for which the topology names none."""
+_OTHER_FILES = ("base", "predicates")
+IMPLEMENTATIONS: tuple[str, ...] = tuple(
+    sorted(
+        (module.name for module in pkgutil.iter_modules(__path__) if module.name not in _OTHER_FILES),
+        key=lambda name: (name != DEFAULT, name),
+    )
+)
+"""The names of all implementations, the default first."""
+
+
+@functools.cache
+def node_class(implementation: str) -> "type[Node]":
+    """The class of an implementation's nodes. Only now its file is imported, with what reaches such a node."""
+    from harness.nodes.base import Node
+
+    module = importlib.import_module(f"{__name__}.{implementation}")
+    classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Node)]
+    (found,) = (each for each in classes if each.__module__ == module.__name__)
+    return found

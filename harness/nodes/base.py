@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from asyncpay.lightning import Capabilities
 from harness.engines.base import Engine
 from harness.images.recipes import Recipe
-from harness.topology import ChannelSpec, Implementation, NodeSpec
+from harness.topology import ChannelSpec, NodeSpec
 
 P2P_PORT = 9735
 
@@ -90,7 +91,16 @@ class Payment:
 class Node(ABC):
     """One running node. Every call raises NodeError if the node refuses it or does not answer."""
 
-    implementation: ClassVar[Implementation]
+    implementation: ClassVar[str]
+    """The name of the file that the class is in."""
+    capabilities: ClassVar[Capabilities]
+    """What asyncpay's adapter for this implementation declares."""
+    no_dialling: ClassVar[tuple[str, ...]] = ()
+    """Arguments that keep the node from dialling its peers by itself, for tests in which a peer is offline."""
+    lists_channels_unsorted: ClassVar[bool] = False
+    """It may answer query_channel_range (BOLT 7) with channels that are not in the order of their ids."""
+    refuses_unsorted_channels: ClassVar[bool] = False
+    """It disconnects a peer that does so, again and again."""
     cli: ClassVar[tuple[str, ...]]
     """The node's own command line, ready for arguments, inside its container."""
     balance_unit_msat: ClassVar[int]

@@ -7,10 +7,11 @@ from typing import Any
 
 from pyln.client import LightningRpc, RpcError
 
+from asyncpay.nodes.cln.node import CAPABILITIES
 from harness.errors import NodeError, PaymentError
 from harness.images.recipes import Official, Recipe
 from harness.nodes.base import P2P_PORT, Channel, ChannelDirection, Info, Node, Payment, Policy, RenderContext, volume
-from harness.topology import ChannelSpec, Implementation, NodeSpec
+from harness.topology import ChannelSpec, NodeSpec
 
 CLN_DIR = "/root/.lightning"
 SOCKET_DIR = "/run/cln"
@@ -58,7 +59,10 @@ UNUSED_PLUGINS = (
 class ClnNode(Node):
     """One lightningd."""
 
-    implementation = Implementation.CLN
+    implementation = "cln"
+    capabilities = CAPABILITIES
+    no_dialling = ("--dev-no-reconnect",)
+    lists_channels_unsorted = True
     cli = ("lightning-cli", f"--rpc-file={SOCKET_DIR}/{SOCKET}")
     balance_unit_msat = 1
     folder = CLN_DIR

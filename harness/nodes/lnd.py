@@ -10,6 +10,7 @@ import grpc
 
 from asyncpay.nodes.lnd import connection
 from asyncpay.nodes.lnd.invoices import hop_hint
+from asyncpay.nodes.lnd.node import CAPABILITIES
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
@@ -18,7 +19,7 @@ from harness.engines.base import EngineError
 from harness.errors import NodeError, PaymentError
 from harness.images.recipes import Official, Recipe
 from harness.nodes.base import P2P_PORT, Channel, ChannelDirection, Info, Node, Payment, Policy, RenderContext, volume
-from harness.topology import ChannelSpec, ComponentSpec, Implementation, NodeSpec
+from harness.topology import ChannelSpec, ComponentSpec, NodeSpec
 
 GRPC_PORT = 10009
 LND_DIR = "/root/.lnd"
@@ -52,7 +53,9 @@ BESIDE_AN_LSP = ("--requireinterceptor",)
 class LndNode(Node):
     """One LND."""
 
-    implementation = Implementation.LND
+    implementation = "lnd"
+    capabilities = CAPABILITIES
+    refuses_unsorted_channels = True
     cli = ("lncli", "--network=regtest", f"--macaroonpath={MACAROON}")
     balance_unit_msat = 1_000
     folder = LND_DIR
@@ -88,7 +91,7 @@ class LndNode(Node):
     @classmethod
     def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:
         """See Node.phone_recipe: LND's programs are static, and go into asyncpay's image."""
-        return Recipe("phone", official=Official(asyncpay), node=node)
+        return Recipe("phone", official=Official(asyncpay), node=node, programs=("lnd", "lncli"))
 
     @classmethod
     def access(cls, host: str, folder: str) -> dict[str, str]:

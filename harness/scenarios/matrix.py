@@ -13,10 +13,11 @@ from harness.checks import artifacts
 from harness.checks.timeline import STEPS, Reached
 from harness.errors import TestbedError
 from harness.images.store import ImageUnavailableError
+from harness.nodes import IMPLEMENTATIONS
 from harness.progress import Phases
 from harness.scenarios.async_payment import ROLES, AsyncPayment
 from harness.testbed import Testbed
-from harness.topology import Implementation, load
+from harness.topology import load
 
 COMBINED = (ROLES.payer, ROLES.payer_lsp, ROLES.payee_lsp, ROLES.payee)
 """Whose implementations are combined; the router's alternates."""
@@ -38,7 +39,7 @@ class Cell(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    implementations: dict[str, Implementation]
+    implementations: dict[str, str]
     result: Result
     seconds: float = 0
     steps: tuple[int, ...] = ()
@@ -48,20 +49,21 @@ class Cell(BaseModel):
     @property
     def name(self) -> str:
         """Like `lnd-cln-lnd-lnd`: A, LSP_a, LSP_b, B."""
-        return "-".join(self.implementations[role].value for role in COMBINED)
+        return "-".join(self.implementations[role] for role in COMBINED)
 
 
-def combinations() -> Iterator[dict[str, Implementation]]:
-    """All sixteen, each with a router of the one or the other implementation in turn."""
-    for number, chosen in enumerate(itertools.product(Implementation, repeat=len(COMBINED))):
-        # By the number of CLNs too, so that the router does not simply follow B.
-        router = list(Implementation)[(number + sum(each is Implementation.CLN for each in chosen)) % 2]
+def combinations() -> Iterator[dict[str, str]]:
+    """All of them, each with a router of one implementation after the other."""
+    for number, chosen in enumerate(itertools.product(IMPLEMENTATIONS, repeat=len(COMBINED))):
+        # By the implementations before it too, so that the router does not simply follow B.
+        turn = number + sum(map(IMPLEMENTATIONS.index, chosen))
+        router = IMPLEMENTATIONS[turn % len(IMPLEMENTATIONS)]
         yield dict(zip(COMBINED, chosen, strict=True)) | {"router": router}
 
 
-def run_cell(implementations: dict[str, Implementation], folder: Path, report: Callable[[str], None]) -> Cell:
+def run_cell(implementations: dict[str, str], folder: Path, report: Callable[[str], None]) -> Cell:
     """Play the main job on a testbed of this combination, which is removed again. A failure leaves evidence."""
-    topology = load("line", {node: implementation.value for node, implementation in implementations.items()})
+    topology = load("line", implementations)
     cell = Cell(implementations=implementations, result=Result.PASSED)
     try:
         testbed = Testbed.prepare(topology, f"matrix-{cell.name}", report)

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from harness.nodes import IMPLEMENTATIONS
 from harness.scenarios.matrix import ALL_STEPS, COMBINED, Cell, Result
-from harness.topology import Implementation
 
 COLOURS = {Result.PASSED: "#2e9d5b", Result.FAILED: "#c8412f", Result.UNAVAILABLE: "#b9a25a"}
 CELL_WIDTH, CELL_HEIGHT, MARGIN_LEFT, MARGIN_TOP = 190, 74, 150, 70
@@ -30,7 +30,7 @@ def write_all(cells: list[Cell], folder: Path) -> list[Path]:
 
 def svg(cells: list[Cell]) -> str:
     """Rows: A and LSP_a; columns: LSP_b and B; in each cell its result, seconds and steps."""
-    sides = [(one, other) for one in Implementation for other in Implementation]
+    sides = [(one, other) for one in IMPLEMENTATIONS for other in IMPLEMENTATIONS]
     width, height = MARGIN_LEFT + len(sides) * CELL_WIDTH, MARGIN_TOP + len(sides) * CELL_HEIGHT
     root = ET.Element("svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width} {height}", width=str(width))
     root.set("font-family", "sans-serif")
@@ -46,7 +46,7 @@ def svg(cells: list[Cell]) -> str:
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _of(cell: Cell, roles: tuple[str, ...]) -> tuple[Implementation, Implementation]:
+def _of(cell: Cell, roles: tuple[str, ...]) -> tuple[str, str]:
     one, other = (cell.implementations[role] for role in roles)
     return one, other
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from harness.errors import NodeError, TestbedError
-from harness.paths import cache_home
+from harness.paths import cache_folder
 
 if TYPE_CHECKING:
     from bitcoinlib.keys import Key
@@ -42,7 +42,7 @@ def miner_key() -> "Key":
 
 def _prepare_bitcoinlib() -> None:
     """Have it write its settings and its log, which it does when it is imported, into our cache."""
-    folder = cache_home() / "bitcoinlib"
+    folder = cache_folder() / "bitcoinlib"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

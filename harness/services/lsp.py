@@ -5,9 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.service.common import failpoints
-from harness import toml
 from harness.engines.base import Engine, EngineError, json_lines
 from harness.errors import NodeError
 from harness.nodes.base import Node, volume
@@ -78,7 +79,7 @@ def configuration(node: str, spec: ComponentSpec, of_node: type[Node]) -> str:
         "webhooks": {"allowed_networks": PRIVATE_NETWORKS, **trusted},
         "policy": {name: value for name, value in asdict(spec.policy).items() if value != defaults[name]},
     }
-    return toml.render(sections)
+    return tomli_w.dumps(sections)
 
 
 class Lsp:

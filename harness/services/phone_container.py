@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import tomli_w
 
 from asyncpay.service.common import failpoints
-from harness import toml
 from harness.engines.base import Engine, EngineError
 from harness.errors import NodeError
 from harness.inside.app import AppSpec
@@ -84,7 +84,7 @@ def files(name: str, spec: WalletSpec, of_node: type[Node], node: dict[str, Any]
     }
     return {
         f"{name}-phone": apps.model_dump_json(indent=2),
-        wallet_name(name): toml.render({section: values for section, values in sections.items() if values}),
+        wallet_name(name): tomli_w.dumps({section: values for section, values in sections.items() if values}),
     }
 
 

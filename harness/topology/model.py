@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,6 +22,7 @@ from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payer.policy import PayerPolicy
 from harness.errors import TestbedError
+from harness.nodes import DEFAULT, IMPLEMENTATIONS
 
 FUNDS_SAT = 50 * 100_000_000
 """What the first regtest block pays: all channels of a topology are funded out of it."""
@@ -40,13 +42,6 @@ class TopologyError(TestbedError):
     """The topology cannot be used; the message has one line for each problem: file:line: field: what is wrong."""
 
 
-class Implementation(StrEnum):
-    """The Lightning node software."""
-
-    LND = "lnd"
-    CLN = "cln"
-
-
 class Role(StrEnum):
     """What the node is to the protocol."""
 
@@ -57,6 +52,16 @@ class Role(StrEnum):
 
 
 NodeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,30}$")]
+
+
+def _known(implementation: str) -> str:
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(f"there is no implementation {implementation!r} (there are: {', '.join(IMPLEMENTATIONS)})")
+    return implementation
+
+
+ImplementationName = Annotated[str, AfterValidator(_known)]
+"""The name of a node software: a file of harness/nodes."""
 
 
 class _Strict(BaseModel):
@@ -122,7 +127,7 @@ class NodeSpec(_Strict):
     """One Lightning node."""
 
     role: Role = Field(strict=False)
-    implementation: Implementation = Field(default=Implementation.LND, strict=False)
+    implementation: ImplementationName = DEFAULT
     image: str | None = Field(default=None, description="an image of your own instead of the pinned one")
     version: str | None = Field(default=None, description="another tag of the official image")
     args: tuple[str, ...] = Field(default=(), strict=False, description="more arguments for the node")
@@ -168,7 +173,7 @@ class Topology(_Strict):
     channels: tuple[ChannelSpec, ...] = Field(default=(), strict=False)
 
     @property
-    def implementations(self) -> frozenset[Implementation]:
+    def implementations(self) -> frozenset[str]:
         """The node software that this topology needs."""
         return frozenset(node.implementation for node in self.nodes.values())
 

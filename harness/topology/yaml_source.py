@@ -1,8 +1,10 @@
-"""YAML that remembers where each value stands, so that a complaint can name the line."""
+"""YAML 1.2 with the line of each value, so that an error can name it. (In 1.2, 010 is ten and `no` is a word.)"""
 
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 Location = tuple[str | int, ...]
 """Keys and indexes from the document's root to a value, as in pydantic's `loc`."""
@@ -22,15 +24,15 @@ class YamlSource:
 
     def __init__(self, text: str) -> None:
         try:
-            self._root = yaml.compose(text, Loader=yaml.SafeLoader)
-            self.data: Any = yaml.safe_load(text)
-        except yaml.MarkedYAMLError as error:
+            self._root: Node | None = YAML(typ="safe", pure=True).compose(text)
+            if self._root is not None:
+                _refuse_duplicates(self._root)
+            self.data: Any = YAML(typ="safe", pure=True).load(text)
+        except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise YamlProblem(mark.line + 1 if mark else 1, f"not YAML: {error.problem}") from None
-        except yaml.YAMLError as error:
+        except YAMLError as error:
             raise YamlProblem(1, f"not YAML: {error}") from None
-        if self._root is not None:
-            _refuse_duplicates(self._root)
 
     def line(self, location: Location) -> int:
         """The line (from 1) of the value at this location, or of the nearest thing around it that exists."""
@@ -43,26 +45,26 @@ class YamlSource:
         return line
 
 
-def _child(node: yaml.Node | None, key: str | int) -> tuple[int, yaml.Node] | None:
-    if isinstance(node, yaml.MappingNode):
+def _child(node: Node | None, key: str | int) -> tuple[int, Node] | None:
+    if isinstance(node, MappingNode):
         for name, value in node.value:
             if name.value == str(key):
                 return name.start_mark.line + 1, value
-    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+    if isinstance(node, SequenceNode) and isinstance(key, int) and key < len(node.value):
         value = node.value[key]
         return value.start_mark.line + 1, value
     return None
 
 
-def _refuse_duplicates(node: yaml.Node) -> None:
-    """PyYAML lets the last of two equal keys win in silence; a node that vanishes so is hard to find."""
-    if isinstance(node, yaml.MappingNode):
+def _refuse_duplicates(node: Node) -> None:
+    """The first of two equal keys, in the words of a topology: a node that vanishes is hard to find."""
+    if isinstance(node, MappingNode):
         seen: set[str] = set()
         for name, value in node.value:
             if name.value in seen:
                 raise YamlProblem(name.start_mark.line + 1, f"duplicate name: {name.value} stands here a second time")
             seen.add(name.value)
             _refuse_duplicates(value)
-    elif isinstance(node, yaml.SequenceNode):
+    elif isinstance(node, SequenceNode):
         for value in node.value:
             _refuse_duplicates(value)

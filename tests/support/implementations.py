@@ -8,30 +8,24 @@ from pathlib import Path
 import pytest
 
 from asyncpay.lightning import Capabilities
-from asyncpay.nodes.cln.node import CAPABILITIES as OF_CLN
-from asyncpay.nodes.lnd.node import CAPABILITIES as OF_LND
+from harness.nodes import node_class
 from harness.testbed import Testbed
-from harness.topology import Implementation, Topology, load
+from harness.topology import Topology, load
 
 TOPOLOGIES = Path(__file__).parents[1] / "e2e" / "topologies"
 
-IMPLEMENTATIONS = tuple(implementation.value for implementation in Implementation)
-"""Parameters of a fixture `testbed`."""
-CLN_IN_FULL = (Implementation.LND.value, pytest.param(Implementation.CLN.value, marks=pytest.mark.full))
+CLN_IN_FULL = ("lnd", pytest.param("cln", marks=pytest.mark.full))
 """The same where Core Lightning's row is for the full run only."""
-
-NO_DIALLING = ("--dev-no-reconnect",)
-"""An LSP does not dial phones; CLN would, as soon as a test has sent one offline, for it knows all addresses here."""
-
-_CAPABILITIES = {Implementation.LND: OF_LND, Implementation.CLN: OF_CLN}
 
 
 def topology_on(implementation: str, name: str, *lsps: str, settings: Mapping[str, str] | None = None) -> Topology:
-    """One of the topologies in the folder TOPOLOGIES, with these nodes of that implementation."""
+    """One of the topologies in the folder TOPOLOGIES, with these nodes of that implementation.
+
+    An LSP does not dial phones; a node that would, as soon as a test has sent one offline, is told not to.
+    """
     topology = load(TOPOLOGIES / name, dict.fromkeys(lsps, implementation) | dict(settings or {}))
-    if implementation == Implementation.CLN:
-        for lsp in lsps:
-            topology = with_arguments(topology, lsp, *NO_DIALLING)
+    for lsp in lsps:
+        topology = with_arguments(topology, lsp, *node_class(implementation).no_dialling)
     return topology
 
 
@@ -50,4 +44,4 @@ def with_arguments(topology: Topology, node: str, *arguments: str) -> Topology:
 
 def capabilities(testbed: Testbed, node: str) -> Capabilities:
     """What this node's implementation is declared to do."""
-    return _CAPABILITIES[testbed.topology.nodes[node].implementation]
+    return testbed[node].capabilities

@@ -11,7 +11,6 @@ from asyncpay.nodes.proto import lightning_pb2 as ln
 from harness.nodes.cln import SOCKET
 from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
 from harness.testbed import Testbed
-from harness.topology import Implementation
 
 
 class PhoneNode(Protocol):
@@ -71,9 +70,11 @@ class OfCln:
 async def connect(testbed: Testbed, name: str) -> PhoneNode:
     """The node of this name, from within a running event loop."""
     match testbed.topology.nodes[name].implementation:
-        case Implementation.LND:
+        case "lnd":
             containers = testbed.engine
             tls, macaroon = containers.read(name, f"{LND_DIR}/tls.cert"), containers.read(name, MACAROON)
             return OfLnd(Connection(containers.address(name, GRPC_PORT), lambda: (tls, macaroon)))
-        case Implementation.CLN:
-            return OfCln(ClnNode(testbed.folder / "sockets" / name / SOCKET))
+        case "cln":
+            return OfCln(ClnNode(testbed.engine.socket(name, SOCKET)))
+        case other:
+            raise NotImplementedError(f"no test drives a phone on {other} by hand yet")

@@ -40,7 +40,6 @@ from asyncpay.wire.messages import (
 )
 from asyncpay.wire.onion import OnionMessage, Payload
 from harness.testbed import Testbed
-from harness.topology import Implementation
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 from tests.support import scripted_node
 from tests.support.implementations import capabilities
@@ -62,7 +61,7 @@ class ScriptedPeer:
         self.name = name
         self.inbox: list[Message] = []
         self.events: list[NodeEvent] = []
-        self._paced = Implementation.CLN in testbed.topology.implementations
+        self._paced = "cln" in testbed.topology.implementations
         self._next_onion_at = 0.0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"phone {name}", daemon=True)

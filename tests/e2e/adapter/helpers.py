@@ -11,7 +11,7 @@ from asyncpay.lightning import Invoice, Link, NodeId
 from asyncpay.nodes.base import Node, Payment
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from harness.topology import Implementation, load
+from harness.topology import load
 from tests.support import scripted_node
 from tests.support.implementations import TOPOLOGIES
 
@@ -21,14 +21,14 @@ CLOSE_CONFIRMATIONS = 3
 """Until then LND has a channel that its peer closes as open and its HTLCs as answerable, for it may yet be undone."""
 in_thread = asyncio.to_thread
 
-_HOPS = {Implementation.LND: "hop.yaml", Implementation.CLN: "hop-cln.yaml"}
+_HOPS = {"lnd": "hop.yaml", "cln": "hop-cln.yaml"}
 """The same network, each node with what the adapter asks of it."""
 
 
 @contextmanager
 def hop(implementation: str, config: pytest.Config) -> Iterator[Testbed]:
     """A ==== LSP ---- B, with nobody attached to any of them."""
-    with running_testbed(load(TOPOLOGIES / _HOPS[Implementation(implementation)]), config) as running:
+    with running_testbed(load(TOPOLOGIES / _HOPS[implementation]), config) as running:
         for component in running.lsps.values():
             component.stop()
         yield running

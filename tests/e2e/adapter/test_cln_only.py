@@ -13,7 +13,6 @@ from asyncpay.service.common import onions
 from asyncpay.wire import onion
 from asyncpay.wire.onion import Payload
 from harness.testbed import Testbed
-from harness.topology import Implementation
 
 from .following import following
 from .helpers import AMOUNT_MSAT, adapter, in_thread, invoice_of_b, node_id, order
@@ -21,7 +20,7 @@ from .helpers import AMOUNT_MSAT, adapter, in_thread, invoice_of_b, node_id, ord
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.full,
-    pytest.mark.parametrize("testbed", [Implementation.CLN.value], indirect=True),
+    pytest.mark.parametrize("testbed", ["cln"], indirect=True),
 ]
 
 

@@ -22,13 +22,12 @@ from asyncpay.wire.onion import Payload
 from harness.nodes.lnd import LND_DIR
 from harness.nodes.predicates import no_htlcs
 from harness.testbed import Testbed
-from harness.topology import Implementation
 from harness.waits import wait_for
 
 from .following import BOUND_SECONDS, following
 from .helpers import adapter, in_thread, invoice_of_b, node_id, order
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("testbed", [Implementation.LND.value], indirect=True)]
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("testbed", ["lnd"], indirect=True)]
 
 
 async def test_there_is_one_interceptor(testbed: Testbed) -> None:

@@ -8,7 +8,7 @@ from harness.checks import balances, scenario_table
 from harness.checks.scenario_table import Recorder
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from harness.topology import Implementation, Topology, load
+from harness.topology import Topology, load
 from tests.support.implementations import CLN_IN_FULL, TOPOLOGIES, all_on, with_arguments
 from tests.support.payment_harness import Scene, restore
 
@@ -17,8 +17,8 @@ from .steps import everybody_back
 LINE = ("A", "LSP_a", "router", "LSP_b", "B")
 PARTS = 16
 FEW_SLOTS = {
-    Implementation.LND: ("LSP", f"--default-remote-max-htlcs={PARTS}"),
-    Implementation.CLN: ("A", f"--max-concurrent-htlcs={PARTS}"),
+    "lnd": ("LSP", f"--default-remote-max-htlcs={PARTS}"),
+    "cln": ("A", f"--max-concurrent-htlcs={PARTS}"),
 }
 """How a channel of the payer is made to take no more HTLCs than this from it: the two together take twice as many. LND
 tells its peer how many it takes; CLN keeps to its own number, too."""
@@ -32,7 +32,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.fixture(scope="package", params=CLN_IN_FULL)
 def pocket(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     """Two phones of one LSP, all of them quick to lose patience, and not many slots for HTLCs between them."""
-    few_slots = FEW_SLOTS[Implementation(request.param)]
+    few_slots = FEW_SLOTS[request.param]
     with running_testbed(with_arguments(all_on(request.param, "pocket.yaml"), *few_slots), request.config) as running:
         yield running
 

@@ -14,7 +14,7 @@ from harness.nodes.base import Channel, Node
 from harness.pytest_plugin import running_testbed
 from harness.services.toxiproxy import Direction
 from harness.testbed import Testbed
-from harness.topology import ChainSpec, Implementation, Topology
+from harness.topology import ChainSpec, Topology
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on
 from tests.support.payment_harness import Deal, Scene, restore
@@ -321,7 +321,7 @@ def test_released_while_the_close_of_a_payer_that_is_away_is_unconfirmed(scene: 
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("topology", [Implementation.LND], indirect=True)
+@pytest.mark.parametrize("topology", ["lnd"], indirect=True)
 def test_released_while_the_close_of_a_payer_that_is_there_is_unconfirmed(scene: Scene) -> None:
     """LND tells its peer nothing of it, and so the payment is forwarded. Core Lightning offers to close together first,
     at which the LSP returns the payment: that is `test_payer_closes_its_channel_while_the_payment_is_held`.

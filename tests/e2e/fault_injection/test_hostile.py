@@ -30,7 +30,7 @@ from asyncpay.wire.onion import Payload
 from harness.checks import balances
 from harness.inside.push_records import Behaviour
 from harness.services.phone_container import WALLET
-from harness.topology import ASYNCPAY, Implementation, Topology
+from harness.topology import ASYNCPAY, Topology
 from harness.waits import Predicate, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on
 from tests.support.payment_harness import AMOUNT_MSAT, Deal, Scene
@@ -50,7 +50,7 @@ FLOOD = 60
 @pytest.fixture(scope="module", params=CLN_IN_FULL)
 def topology(request: pytest.FixtureRequest) -> Topology:
     """Core Lightning shows messages to its plugin, which phones have: there the stranger is one, without its wallet."""
-    as_a_phone = {"M.component": ASYNCPAY} if request.param == Implementation.CLN else {}
+    as_a_phone = {"M.component": ASYNCPAY} if request.param == "cln" else {}
     return all_on(request.param, "with-stranger.yaml", as_a_phone)
 
 

@@ -9,7 +9,6 @@ from asyncpay.wire.messages import BlockState
 from harness.faults.failpoints import frozen_before
 from harness.services.lsp import Lsp, htlcs_held
 from harness.testbed import Testbed
-from harness.topology import Implementation
 from harness.waits import Predicate, wait_for
 from tests.support.implementations import capabilities
 from tests.support.payment_harness import Deal, Scene
@@ -21,7 +20,7 @@ MORE_THAN_ONE_CHANNEL_HAS_MSAT = 4_000_000_000
 PART_MSAT = 10_000_000
 MPP_SECONDS = 120
 """After this a payee's LND returns the parts of an incomplete set; CLN after 70 s."""
-HELD_BEFORE = {Implementation.LND: (PARTS, 1), Implementation.CLN: (1,)}
+HELD_BEFORE = {"lnd": (PARTS, 1), "cln": (1,)}
 """Payments of so many parts leave room for all of another's but one. LND looks for a channel with room for each part;
 askrene, which finds routes for CLN, does not know how many HTLCs a channel has, and sends all parts through one."""
 

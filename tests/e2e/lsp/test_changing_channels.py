@@ -18,7 +18,7 @@ from harness.nodes.predicates import no_htlcs
 from harness.pytest_plugin import running_testbed
 from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
-from harness.topology import Implementation, Topology
+from harness.topology import Topology
 from harness.waits import Predicate, wait_for
 from tests.support.component_crashes import restart
 from tests.support.implementations import all_on
@@ -58,7 +58,7 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 
 def _topology() -> Topology:
-    return all_on(Implementation.CLN, "changing-channels.yaml", {"B": Implementation.LND})
+    return all_on("cln", "changing-channels.yaml", {"B": "lnd"})
 
 
 def call(testbed: Testbed, name: str, *arguments: str) -> Any:

@@ -20,7 +20,6 @@ from harness.nodes.predicates import no_htlcs
 from harness.pytest_plugin import running_testbed
 from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
-from harness.topology import Implementation
 from harness.waits import Predicate, wait_for
 from tests.support.component_crashes import restart
 from tests.support.implementations import all_on, with_arguments
@@ -38,7 +37,7 @@ ZERO_CONF = ("--zero_conf", "--channel_type=anchors")
 
 @pytest.fixture(scope="module")
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    topology = all_on(Implementation.LND, "changing-channels.yaml")
+    topology = all_on("lnd", "changing-channels.yaml")
     for name in ("A", "LSP"):
         topology = with_arguments(topology, name, "--protocol.option-scid-alias", "--protocol.zero-conf")
     with running_testbed(topology, request.config) as running:

@@ -12,7 +12,6 @@ from harness.checks.balances import Balances
 from harness.pytest_plugin import running_testbed
 from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
-from harness.topology import Implementation
 from harness.waits import Predicate, wait_for
 from tests.support.component_crashes import restart
 from tests.support.implementations import topology_on
@@ -30,7 +29,7 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
 
 @pytest.fixture(scope="module")
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    with running_testbed(topology_on(Implementation.CLN, "phones.yaml", "LSP"), request.config) as running:
+    with running_testbed(topology_on("cln", "phones.yaml", "LSP"), request.config) as running:
         yield running
 
 

@@ -13,7 +13,6 @@ from harness.errors import PaymentError
 from harness.pytest_plugin import running_testbed
 from harness.services.lsp import Lsp, interceptor_attached
 from harness.testbed import Testbed
-from harness.topology import Implementation
 from harness.waits import Predicate, wait_for
 from tests.support.component_log import resumed
 from tests.support.implementations import CLN_IN_FULL, topology_on
@@ -74,7 +73,7 @@ def test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_ag
     pay_and_count(testbed)
 
 
-@pytest.mark.parametrize("testbed", [Implementation.LND.value], indirect=True)
+@pytest.mark.parametrize("testbed", ["lnd"], indirect=True)
 def test_a_certificate_that_its_node_made_anew_is_read_again(testbed: Testbed) -> None:
     """Core Lightning is reached without one."""
     files = ["/root/.lnd/tls.cert", "/root/.lnd/tls.key"]

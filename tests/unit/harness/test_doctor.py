@@ -10,6 +10,7 @@ from harness.doctor import State
 from harness.engines.docker_client import EngineMissingError
 from harness.images import store
 from harness.images.install_tree import InstallTree
+from harness.images.kinds import kinds
 
 from .fake_docker import FakeEngine
 
@@ -19,7 +20,7 @@ GIGABYTE = 10**9
 
 @pytest.fixture
 def engine():
-    fake = FakeEngine({store.ways(kind)[0].reference for kind in store.KINDS})
+    fake = FakeEngine({store.ways(kind)[0].reference for kind in kinds()})
     fake.info = lambda: {"ServerVersion": "28.2.2", "OperatingSystem": "Debian", "DockerRootDir": "/"}
     return fake
 

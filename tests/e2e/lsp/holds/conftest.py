@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from harness.checks import balances
+from harness.nodes import IMPLEMENTATIONS
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from tests.support.implementations import IMPLEMENTATIONS, topology_on
+from tests.support.implementations import topology_on
 from tests.support.scripted_peer import ScriptedPeer
 
 from .hold_harness import Scene

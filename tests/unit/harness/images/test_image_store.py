@@ -8,6 +8,7 @@ import pytest
 from harness import paths
 from harness.images import recipes, services, store
 from harness.images.install_tree import InstallTree, InstallTreeError
+from harness.images.kinds import kinds
 from harness.images.recipes import VERSIONS, Official, Recipe
 from harness.nodes.cln import ClnNode
 from harness.nodes.lnd import LndNode
@@ -255,5 +256,5 @@ class TestPins:
         assert "coincurve-cp314-fix" in of_the_image  # the same module: docker/asyncpay/overrides.txt
 
     def test_no_home_made_image_has_an_official_name(self):
-        for kind in store.KINDS:
+        for kind in kinds():
             assert VERSIONS[f"{kind.upper()}_HOMEMADE"].startswith("async-testbed/")

@@ -109,8 +109,10 @@ def test_source_that_changes_while_it_is_gathered_makes_no_image(folder, package
 
 
 def test_pins_are_read_without_comments(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/versions.env").write_text("X_OFFICIAL=x:1\n")
     (tmp_path / "versions.env").write_text("# a remark\n\nLND_OFFICIAL=a/lnd:v1=x\n")
-    assert recipes.read_versions(tmp_path / "versions.env") == {"LND_OFFICIAL": "a/lnd:v1=x"}
+    assert recipes.read_versions(tmp_path) == {"LND_OFFICIAL": "a/lnd:v1=x", "X_OFFICIAL": "x:1"}
 
 
 def test_a_failing_build_script_is_quoted_and_its_log_named(folder, tmp_path):

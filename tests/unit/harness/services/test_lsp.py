@@ -12,7 +12,8 @@ from asyncpay import config
 from asyncpay.engine.lsp.policy import LspPolicy
 from harness.engines.base import EngineError, Output
 from harness.errors import NodeError
-from harness.nodes import ClnNode, LndNode
+from harness.nodes.cln import ClnNode
+from harness.nodes.lnd import LndNode
 from harness.services import lsp
 from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.topology import ComponentSpec
