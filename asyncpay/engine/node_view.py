@@ -3,7 +3,7 @@
 Nothing of it is stored. After a break the node says it again: `Attached` replaces everything.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from asyncpay.engine.core import Detached
@@ -19,6 +19,10 @@ class Channels:
     _by_name: dict[ShortChannelId, ChannelId] = field(default_factory=dict)
     _by_peer: dict[NodeId, set[ChannelId]] = field(default_factory=dict)
     _usable: set[ChannelId] = field(default_factory=set)
+
+    def __iter__(self) -> Iterator[Link]:
+        """Iterate over all of them."""
+        return iter(self._by_id.values())
 
     def replace(self, links: Iterable[Link]) -> None:
         """Take these for all that there are."""

@@ -1,10 +1,21 @@
-"""Where a webhook may point. Its URL is a client's choice, and the LSP's machine may reach what a client may not."""
+"""Where a webhook may point, and its name's addresses.
 
-from collections.abc import Iterable
+A URL is a client's choice, and the LSP's machine may reach what a client may not. Names are asked of the system, in
+threads that clients share fairly: its resolver cannot be called off, and a name whose server never answers keeps a
+thread for half a minute. So what counts for a client's share is the thread, even if nothing waits for it any more.
+"""
+
+import asyncio
+import socket
+from collections.abc import Hashable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
 import httpx
+
+from asyncpay.fair_semaphore import FairSemaphore, Slot
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -54,3 +65,40 @@ def permitted(address: Address, allowed_networks: Iterable[Network]) -> bool:
 def _is_public(address: Address) -> bool:
     special = address.is_private or address.is_multicast or address.is_reserved
     return address.is_global and not special and not any(address in network for network in _ALSO_NOT_PUBLIC)
+
+
+MAX_THREADS = 64
+MAX_THREADS_OF_A_CLIENT = 4
+MAX_WAITING_NAMES = 20
+"""Of one client, that wait for a thread."""
+
+
+class Resolver:
+    """The system's resolver. To be closed in the end."""
+
+    def __init__(self) -> None:
+        # Not the event loop's own threads: names that take long to resolve must not delay anything else.
+        self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="resolve")
+        self._shares = FairSemaphore(each=MAX_THREADS_OF_A_CLIENT, waiting=MAX_WAITING_NAMES, at_once=MAX_THREADS)
+
+    async def resolve(self, party: Hashable, host: str, port: int) -> list[str]:
+        """Addresses as text, best first. OSError or UnicodeError if there are none; TooManyError."""
+        loop = asyncio.get_running_loop()
+        slot = self._shares.slot(party)
+        await slot.__aenter__()
+        try:
+            asked = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        except BaseException:
+            slot.release()
+            raise
+        asked.add_done_callback(lambda _: _release(loop, slot))
+        return [str(address[0]) for *_, address in await asyncio.wrap_future(asked)]
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _release(loop: asyncio.AbstractEventLoop, slot: Slot) -> None:
+    with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+        loop.call_soon_threadsafe(slot.release)

@@ -1,9 +1,10 @@
 """The LSP's side of LSPS0: which methods there are, and the answer to each request."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
 from asyncpay.engine.lsp.events import WebhookRemoved, WebhookSet
+from asyncpay.lsp_info import LspInfo
 from asyncpay.lsps import jsonrpc, lsps5
 from asyncpay.lsps.info import GET_INFO
 from asyncpay.lsps.jsonrpc import NoParams, Request, RpcError
@@ -30,10 +31,10 @@ class Handled:
 
 
 class Server:
-    """Answers requests. info: what asyncpay.engine.lsp.policy.describe says of this LSP."""
+    """Answers requests. info: what this LSP offers."""
 
-    def __init__(self, info: Mapping[str, object], max_webhooks: int = DEFAULT_MAX_WEBHOOKS) -> None:
-        self._info = dict(info)
+    def __init__(self, info: LspInfo, max_webhooks: int = DEFAULT_MAX_WEBHOOKS) -> None:
+        self._info = asdict(info)
         self._max_webhooks = max_webhooks
         self._methods: dict[str, Callable[[Client, Request], Outcome]] = {
             LIST_PROTOCOLS: self._list_protocols,

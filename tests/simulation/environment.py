@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.policy import LspPolicy
-from asyncpay.engine.payer.planning import LspTerms
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, ShortChannelId
 
@@ -155,13 +154,3 @@ class Environment:
 def register(lsp: LspProcess, client: SimNode) -> None:
     """The client's device is to be notified."""
     lsp.enqueue(on.WebhookSet(client.id, "phone", f"https://push.example/{client.name}"))
-
-
-def terms_of(policy: LspPolicy) -> LspTerms:
-    """What an LSP tells its clients of its limits."""
-    return LspTerms(
-        max_amount_msat=policy.max_amount_msat,
-        max_hold_seconds=policy.max_hold_seconds,
-        max_hold_blocks=policy.max_hold_blocks,
-        min_margin_blocks=policy.min_margin_blocks,
-    )

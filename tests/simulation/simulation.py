@@ -11,7 +11,7 @@ is in node.py, what the engines' processes do in lsp.py and wallet.py; this file
 from collections.abc import Callable
 from hashlib import sha256
 
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.lsp.policy import LspPolicy, describe
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.payer.planning import PayOptions
 from asyncpay.engine.payer.policy import PayerPolicy
@@ -23,7 +23,7 @@ from asyncpay.wire.messages import unblock_hash
 from .attacker import Attacker, FairShare
 from .channels import SimHtlc
 from .collusion import Colluders
-from .environment import Environment, register, terms_of
+from .environment import Environment, register
 from .invariants import Checker
 from .invoices import SimInvoice
 from .kernel import Injector
@@ -152,7 +152,7 @@ class Simulation(Environment):
                 route_to_payee=tuple(each.id for each in self.line[1:]),
                 invoice=self.invoice.invoice,
                 pid=PID,
-                terms=terms_of(self.lsp_a.policy),
+                terms=describe(self.lsp_a.policy, self.lsp_a.node.implementation.capabilities),
                 wishes=PayOptions(hold_for_seconds=setup.hold_seconds),
                 private=setup.private,
                 literal=setup.literal,

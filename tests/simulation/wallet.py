@@ -13,11 +13,12 @@ from asyncpay.engine.payer import effects as payer_do
 from asyncpay.engine.payer import events as payer_on
 from asyncpay.engine.payer import planning
 from asyncpay.engine.payer.engine import Payer
-from asyncpay.engine.payer.planning import LspTerms, PayOptions
+from asyncpay.engine.payer.planning import PayOptions
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.wallet import Wallet, read_message
 from asyncpay.lightning import Invoice, NodeId, OwnInvoice, PaymentResult, PaymentStatus
+from asyncpay.lsp_info import LspInfo
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -66,7 +67,7 @@ class Order:
     """
 
     lsp: SimNode
-    terms: LspTerms
+    terms: LspInfo
     route_to_payee: tuple[NodeId, ...]
     invoice: Invoice
     pid: bytes

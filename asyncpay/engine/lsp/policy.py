@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from asyncpay.lightning import Capabilities
+from asyncpay.lsp_info import VERSION, LspInfo
 
 DAY_SECONDS = 86_400
 
@@ -99,20 +100,20 @@ class LspPolicy:
     expiry_soon_blocks: int = 24
 
 
-def describe(policy: LspPolicy, node: Capabilities) -> dict[str, object]:
-    """The answer to the LSPS0 method `async_payments.get_info`."""
-    return {
-        "versions": [1],
-        "transit_release": node.transit_release.able,
-        "forwards_with_payer_offline": node.forwards_with_payer_offline.able,
-        "pays_on_behalf": node.pays_on_behalf.able,
-        "courier": True,
-        "max_holds": policy.max_holds,
-        "max_hold_seconds": policy.max_hold_seconds,
-        "max_hold_blocks": policy.max_hold_blocks,
-        "max_amount_msat": policy.max_amount_msat,
-        "min_margin_blocks": policy.min_margin_blocks,
-    }
+def describe(policy: LspPolicy, node: Capabilities) -> LspInfo:
+    """Return what an LSP with this policy and this node offers its clients."""
+    return LspInfo(
+        versions=(VERSION,),
+        transit_release=node.transit_release.able,
+        forwards_with_payer_offline=node.forwards_with_payer_offline.able,
+        pays_on_behalf=node.pays_on_behalf.able,
+        courier=True,
+        max_holds=policy.max_holds,
+        max_hold_seconds=policy.max_hold_seconds,
+        max_hold_blocks=policy.max_hold_blocks,
+        max_amount_msat=policy.max_amount_msat,
+        min_margin_blocks=policy.min_margin_blocks,
+    )
 
 
 LEAST_ON_BEHALF_MARGIN_BLOCKS = 40

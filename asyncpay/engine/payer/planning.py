@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.lightning import Invoice
+from asyncpay.lsp_info import LspInfo
 
 MAX_ROUTE_BLOCKS = 2016
 """The most that any node lets a route lock (LND's --max-cltv-expiry, and what others forward)."""
@@ -20,16 +21,6 @@ _CLOCK_SECONDS = 60
 
 class OrderRefused(Exception):  # noqa: N818 - a refusal is an answer, not an error
     """The payment cannot be made like this; the text says why and what to do. Nothing was sent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LspTerms:
-    """What the payer's LSP offers: the fields of the same names of asyncpay.lsps.info.LspInfo."""
-
-    max_amount_msat: int
-    max_hold_seconds: int
-    max_hold_blocks: int
-    min_margin_blocks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +53,7 @@ class PaymentPlan:
 def plan(
     invoice: Invoice,
     options: PayOptions,
-    terms: LspTerms,
+    terms: LspInfo,
     policy: PayerPolicy,
     *,
     now: float,
@@ -93,7 +84,7 @@ def plan(
     )
 
 
-def _hold_until(invoice: Invoice, options: PayOptions, terms: LspTerms, policy: PayerPolicy, now: float) -> int:
+def _hold_until(invoice: Invoice, options: PayOptions, terms: LspInfo, policy: PayerPolicy, now: float) -> int:
     left = int(invoice.expires_at - now)
     if left <= 0:
         raise OrderRefused("the invoice has expired: ask the payee for a new one")
@@ -118,7 +109,7 @@ def _hold_until(invoice: Invoice, options: PayOptions, terms: LspTerms, policy: 
     return int(now) + asked
 
 
-def _amount_msat(invoice: Invoice, options: PayOptions, terms: LspTerms) -> int:
+def _amount_msat(invoice: Invoice, options: PayOptions, terms: LspInfo) -> int:
     amount_msat = options.amount_msat if invoice.amount_msat is None else invoice.amount_msat
     if amount_msat is None:
         raise OrderRefused("the invoice leaves the amount to the payer: say how much to pay")
@@ -146,7 +137,7 @@ def _max_part_msat(amount_msat: int, options: PayOptions, policy: PayerPolicy) -
     return most
 
 
-def _release_blocks(invoice: Invoice, options: PayOptions, terms: LspTerms, policy: PayerPolicy) -> int:
+def _release_blocks(invoice: Invoice, options: PayOptions, terms: LspInfo, policy: PayerPolicy) -> int:
     """S: in how many blocks the payee is to release."""
     blocks = options.slack_blocks
     if blocks is None:

@@ -17,9 +17,8 @@ from asyncpay.log_events import LogEvent
 from asyncpay.lsps.jsonrpc import CLIENT_REJECTED, INTERNAL_ERROR, MESSAGE_TYPE, RpcError, refusal
 from asyncpay.lsps.lsps5 import Client
 from asyncpay.lsps.notifications import WEBHOOK_REGISTERED, Notification
-from asyncpay.lsps.notifier import Notifier
 from asyncpay.lsps.server import Server
-from asyncpay.lsps.webhooks import Poster
+from asyncpay.lsps.webhooks import Notifier, Poster
 from asyncpay.node_events import CustomMessage
 from asyncpay.nodes.base import Node, NodeError
 from asyncpay.rate_limit import RateLimit
@@ -39,7 +38,7 @@ REGISTRATION_SECONDS = 10
 """Until it may set one more: each is signed by the node, and called."""
 
 
-class Lsps:
+class LspsService:
     """The LSP's door for phones. An async context manager. ValueError if the CA file cannot be used.
 
     stored: hands an event to the engine and returns when what it changed is on disk. It raises NotStoredError if the
@@ -153,7 +152,7 @@ class Lsps:
     async def _post_to(self, webhooks: Iterable[Webhook], notification: Notification) -> None:
         await self._post(webhooks, notification)
 
-    async def ring(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
+    async def notify(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
         """Notify a client by all of its webhooks; whether at least one took it."""
         return await self._post(webhooks, Notification.of(method, expiry_height))
 

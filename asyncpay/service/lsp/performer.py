@@ -38,10 +38,10 @@ MAX_STRANGERS_LOOKUPS = 50
 """How far the graph is searched for somebody who asked about nobody's block: enough for a neighbour of a neighbour."""
 
 
-class Bell(Protocol):
+class ClientNotifier(Protocol):
     """Whoever posts notifications to webhooks (asyncpay.service.lsp.lsps_service)."""
 
-    async def ring(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
+    async def notify(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
         """Post to all of them; whether at least one took it."""
         ...
 
@@ -53,7 +53,7 @@ class Performer:
         self,
         node: Node,
         event_log: EventLog,
-        bell: Bell,
+        notifier: ClientNotifier,
         webhooks_of: Callable[[NodeId], list[Webhook]],
         report: Callable[[LspEvent], None],
         tasks: asyncio.TaskGroup,
@@ -61,7 +61,7 @@ class Performer:
         self.node_id: NodeId = b""  # known once the node is attached
         self._node = node
         self._event_log = event_log
-        self._bell = bell
+        self._notifier = notifier
         self._webhooks_of = webhooks_of
         self._report = report
         self._tasks = tasks
@@ -207,7 +207,7 @@ class Performer:
             self._event_log.error(LogEvent.COURIER_UNREADABLE, error)
 
     async def _notify(self, effect: do.Notify) -> None:
-        delivered = await self._bell.ring(self._webhooks_of(effect.client), effect.method, effect.timeout)
+        delivered = await self._notifier.notify(self._webhooks_of(effect.client), effect.method, effect.timeout)
         event = LogEvent(f"notify {effect.method.value}")
         self._event_log.write(event, client=effect.client, delivered=str(delivered).lower())
         self._report(on.NotificationReported(effect.client, effect.method, delivered))

@@ -30,7 +30,7 @@ from asyncpay.service.common.failpoints import Failpoints
 from asyncpay.service.common.loop import Loop, RefusedEvents
 from asyncpay.service.common.session import follow_node, open_node, run_forever
 from asyncpay.service.lsp import status
-from asyncpay.service.lsp.lsps_service import Lsps
+from asyncpay.service.lsp.lsps_service import LspsService
 from asyncpay.service.lsp.performer import Performer
 from asyncpay.service.lsp.status import Status
 from asyncpay.store import LspStore
@@ -86,11 +86,11 @@ class _Session:
             lsp, store.commit, self._perform, failpoints, event_log, refused, self._refuse
         )
         self._invoices = FairSemaphore(each=1, waiting=MAX_WAITING_INVOICES)
-        self._lsps = Lsps(config, node, lsp, event_log, self._loop.stored)
+        self._lsps = LspsService(config, node, lsp, event_log, self._loop.stored)
 
     async def run(self) -> None:
-        desk = control.serving(self._config.store.socket, {"status": self._status}, "LSP")
-        async with desk, self._lsps, asyncio.TaskGroup() as tasks:
+        serving = control.serving(self._config.store.socket, {"status": self._status}, "LSP")
+        async with serving, self._lsps, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._performer = Performer(
                 self._node,

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Iterable
 
 from asyncpay.lightning import Link, NodeId
+from asyncpay.lsp_info import LspInfo
 from asyncpay.lsps import info, jsonrpc
-from asyncpay.lsps.info import LspInfo, UnsuitableLspError
+from asyncpay.lsps.info import UnsuitableLspError
 from asyncpay.lsps.jsonrpc import Answer, Calls, JsonObject
 from asyncpay.node_events import CustomMessage
 from asyncpay.nodes.base import Node, PeerNotConnectedError

@@ -4,14 +4,15 @@ Nothing has been sent when this returns, except the question to the LSP what it 
 """
 
 import secrets
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 from asyncpay.engine.payer import planning
-from asyncpay.engine.payer.planning import LspTerms, OrderRefused, PaymentPlan, PayOptions
+from asyncpay.engine.payer.planning import OrderRefused, PaymentPlan, PayOptions
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.lightning import Invoice, NodeId, bolt11_text
-from asyncpay.lsps.info import LspInfo, UnsuitableLspError
+from asyncpay.lsp_info import LspInfo
+from asyncpay.lsps.info import UnsuitableLspError
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
 from asyncpay.service.common import onions
 from asyncpay.service.common.clock import SteadyClock
@@ -53,8 +54,7 @@ async def prepare(
         lsp, offer = link.node_id, await link.info()
     except (NoLspError, UnsuitableLspError) as error:
         raise OrderRefused(str(error)) from None
-    terms = LspTerms(**{field.name: getattr(offer, field.name) for field in fields(LspTerms)})
-    plan = planning.plan(invoice, wanted.wishes, terms, policy, now=clock.unix(), height=me.height, network=me.network)
+    plan = planning.plan(invoice, wanted.wishes, offer, policy, now=clock.unix(), height=me.height, network=me.network)
     pid = secrets.token_bytes(32)
     route = await _route(node, me, lsp, invoice)
     pending, courier = _pending(me, lsp, offer, invoice, plan, pid, route, wanted.literal_release)

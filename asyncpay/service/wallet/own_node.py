@@ -8,18 +8,12 @@ connected for so long that its backend must have noticed a dead connection, and 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from asyncpay.lightning import ChannelId, Link, NodeId, SyncState
-from asyncpay.node_events import (
-    Attached,
-    BlockConnected,
-    LinkChanged,
-    LinkClosed,
-    NodeEvent,
-    PeerConnected,
-    PeerDisconnected,
-)
+from asyncpay.engine.core import Detached
+from asyncpay.engine.node_view import NodeView
+from asyncpay.lightning import NodeId, SyncState
+from asyncpay.node_events import Attached
 from asyncpay.nodes.base import NodeUnreachableError
 
 
@@ -33,53 +27,26 @@ class OwnNode:
 
 
 @dataclass
-class Neighbourhood:
-    """Empty until the node was attached for the first time. attached_at: Unix seconds; None while it is away."""
+class WalletNodeView(NodeView):
+    """What the node last said, for the wallet's verbs. attached_at: Unix seconds; None while it does not answer."""
 
     attached_at: float | None = None
-    node_id: NodeId = b""
-    network: str = ""
-    height: int = 0
-    online: set[NodeId] = field(default_factory=set)
-    links: dict[ChannelId, Link] = field(default_factory=dict)
 
-    def take(self, event: NodeEvent) -> None:
-        """Take in what concerns this."""
-        match event:
-            case Attached():
-                self.attached_at = time.time()
-                self.node_id, self.network, self.height = event.node_id, event.network, event.height
-                self.online = set(event.online)
-                self.links = {link.channel_id: link for link in event.links}
-            case BlockConnected():
-                self.height = event.height
-            case PeerConnected():
-                self.online.add(event.peer)
-            case PeerDisconnected():
-                self.online.discard(event.peer)
-            case LinkChanged():
-                self.links[event.link.channel_id] = event.link
-            case LinkClosed():
-                self.links.pop(event.channel_id, None)
-
-    def away(self) -> None:
-        """The node does not answer."""
-        self.attached_at = None
-        self.online = set()
-        self.links = {}
-
-    @property
-    def attached(self) -> bool:
-        """Whether the node answers."""
-        return self.attached_at is not None
+    def fold(self, event: object) -> bool:
+        """See NodeView.fold."""
+        if isinstance(event, Attached):
+            self.attached_at = time.time()
+        elif isinstance(event, Detached):
+            self.attached_at = None
+        return super().fold(event)
 
     def channel_usable(self, peer: NodeId) -> bool:
         """Whether a channel with this peer can carry HTLCs now."""
-        return any(link.peer == peer and link.usable for link in self.links.values())
+        return self.attached and self.channels.reaches(peer)
 
-    def me(self) -> OwnNode:
+    def own_node(self) -> OwnNode:
         """The node itself. NodeUnreachableError if it is not there."""
-        if not self.attached:
+        if not self.attached or self.height is None:
             raise NodeUnreachableError("the wallet's node does not answer; see the wallet's log")
         return OwnNode(node_id=self.node_id, network=self.network, height=self.height)
 

@@ -41,10 +41,10 @@ from asyncpay.service.common.failpoints import Failpoints
 from asyncpay.service.common.loop import Loop, RefusedEvents
 from asyncpay.service.common.session import follow_node, open_node, run_forever
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
-from asyncpay.service.wallet.own_node import ChainWatch, Neighbourhood
+from asyncpay.service.wallet.own_node import ChainWatch, WalletNodeView
 from asyncpay.service.wallet.performer import Performer
 from asyncpay.service.wallet.view import View
-from asyncpay.service.wallet.wallet_api import Desk
+from asyncpay.service.wallet.wallet_api import WalletApi
 from asyncpay.store import WalletStore
 from asyncpay.wire.errors import WireError
 
@@ -83,7 +83,7 @@ class _Session:
         self._store = store
         self._view = View(records)
         self._lookups = 0
-        self._neighbourhood = Neighbourhood()
+        self._node_view = WalletNodeView()
         self._chain_watch = ChainWatch(config.payee_policy.old_tip_seconds)
         self._link = LspLink(node, config.lsp.node_id)
         payments = [record for record in records if isinstance(record, OutgoingPayment)]
@@ -94,9 +94,9 @@ class _Session:
         self._loop: Loop[WalletEvent] = Loop(
             wallet, self._commit, self._perform, failpoints, event_log, refused, self._refuse
         )
-        self._desk = Desk(
+        self._api = WalletApi(
             node,
-            self._neighbourhood,
+            self._node_view,
             self._link,
             config.payer_policy,
             self._view,
@@ -107,8 +107,8 @@ class _Session:
 
     async def run(self) -> None:
         self._events = asyncio.get_running_loop()
-        desk = control.serving(self._config.store.socket, self._desk.verbs(), "wallet")
-        async with desk, asyncio.TaskGroup() as tasks:
+        serving = control.serving(self._config.store.socket, self._api.verbs(), "wallet")
+        async with serving, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._performer = Performer(
                 self._node, self._link, self._event_log, self._loop.enqueue, tasks, self._chain_watch
@@ -130,13 +130,13 @@ class _Session:
         self._event_log.write(LogEvent.REFUSED, event=type(event).__name__)
 
     def _away(self) -> None:
-        self._neighbourhood.away()
+        self._node_view.fold(Detached())
         self._loop.enqueue(Detached())
 
     def _take(self, event: NodeEvent) -> None:
         """Hand an event of the node to whom it concerns. HTLCs of others, and messages for them, are not ours."""
-        self._neighbourhood.take(event)
-        self._link.choose(self._neighbourhood.links.values())
+        self._node_view.fold(event)
+        self._link.choose(self._node_view.channels)
         match event:
             case OnionReceived():
                 self._take_onion(event)
@@ -194,7 +194,7 @@ class _Session:
 
     def _ask_what_lsp_offers(self) -> None:
         try:
-            connected = self._link.node_id in self._neighbourhood.online
+            connected = self._link.node_id in self._node_view.online
         except NoLspError:
             return
         if connected:

@@ -20,7 +20,7 @@ from asyncpay.service.common.loop import NotStoredError
 from asyncpay.service.wallet import orders, view
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 from asyncpay.service.wallet.orders import Wanted
-from asyncpay.service.wallet.own_node import Neighbourhood
+from asyncpay.service.wallet.own_node import WalletNodeView
 from asyncpay.service.wallet.view import View
 
 Stored = Callable[[on.PayerEvent], Awaitable[None]]
@@ -29,25 +29,25 @@ HANDED_OVER = frozenset({State.HANDED_OVER, *FINISHED})
 """The phone may go offline."""
 
 
-class Desk:
+class WalletApi:
     """Every verb may raise RefusedError, with the reason. stored: has the engine decide on an event, and keep it."""
 
     def __init__(
         self,
         node: Node,
-        neighbourhood: Neighbourhood,
+        node_view: WalletNodeView,
         link: LspLink,
         policy: PayerPolicy,
-        seen: View,
+        view_of_store: View,
         event_log: EventLog,
         stored: Stored,
         clock: SteadyClock,
     ) -> None:
         self._node = node
-        self._neighbourhood = neighbourhood
+        self._node_view = node_view
         self._link = link
         self._policy = policy
-        self._view = seen
+        self._view = view_of_store
         self._event_log = event_log
         self._stored = stored
         self._clock = clock
@@ -67,24 +67,24 @@ class Desk:
         return {name: _in_words(verb) for name, verb in verbs.items()}
 
     async def _status(self, _: Mapping[str, Any], __: Progress) -> Plain:
-        around = self._neighbourhood
+        seen = self._node_view
         try:
             lsp = self._link.node_id
         except NoLspError:
             lsp = None
         return {
-            "healthy": around.attached,
+            "healthy": seen.attached,
             "node": {
-                "attached": around.attached,
-                "attached_at": around.attached_at,
-                "node_id": around.node_id.hex() or None,
-                "network": around.network or None,
-                "height_blocks": around.height or None,
+                "attached": seen.attached,
+                "attached_at": seen.attached_at,
+                "node_id": seen.node_id.hex() or None,
+                "network": seen.network or None,
+                "height_blocks": seen.height or None,
             },
             "lsp": {
                 "node_id": None if lsp is None else lsp.hex(),
-                "connected": lsp in around.online,
-                "channel_usable": lsp is not None and around.channel_usable(lsp),
+                "connected": lsp in seen.online,
+                "channel_usable": lsp is not None and seen.channel_usable(lsp),
             },
             "unfinished_payments": sum(p.state not in FINISHED for p in self._view.payments.values()),
             "last_errors": list(self._event_log.errors),
@@ -104,7 +104,7 @@ class Desk:
         """Only while the LSP's channel is usable: nodes leave channels that are down out of the invoice's hints."""
         check_invoice(said["amount_msat"], said["expiry_seconds"])
         lsp = self._link.node_id
-        if not self._neighbourhood.channel_usable(lsp):
+        if not self._node_view.channel_usable(lsp):
             raise RefusedError(
                 f"the channel with the LSP {lsp.hex()} is not usable now, and an invoice made without it names no way "
                 "to this phone: try again once it is online"
@@ -123,7 +123,7 @@ class Desk:
         wanted = Wanted(said["invoice"], wishes, private=said["private"], literal_release=said["literal_release"])
         until = FINISHED if said["wait"] else HANDED_OVER
         order = await orders.prepare(
-            self._node, self._neighbourhood.me(), self._link, self._policy, wanted, self._clock
+            self._node, self._node_view.own_node(), self._link, self._policy, wanted, self._clock
         )
         known = self._view.payments.get(order.payment_hash)
         if known is not None and not known.may_be_ordered_again:

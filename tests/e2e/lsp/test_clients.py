@@ -11,8 +11,8 @@ import pytest
 
 from asyncpay.engine.lsp.records import Method
 from asyncpay.lightning import PaymentStatus
+from asyncpay.lsp_info import LspInfo
 from asyncpay.lsps import info, jsonrpc, lsps5
-from asyncpay.lsps.info import LspInfo
 from asyncpay.lsps.jsonrpc import RpcError
 from asyncpay.lsps.notifications import WEBHOOK_REGISTERED
 from asyncpay.lsps.server import DEFAULT_MAX_WEBHOOKS

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from asyncpay.engine.lsp.records import Method
-from asyncpay.lsps import notifier as notifier_module
+from asyncpay.lsps import webhooks as notifier_module
 from asyncpay.lsps.notifications import WEBHOOK_REGISTERED, Notification, Receiver
-from asyncpay.lsps.notifier import Notifier
-from asyncpay.lsps.webhooks import Failure, Posted, Poster
+from asyncpay.lsps.webhooks import Failure, Notifier, Posted, Poster
 
 from .https_server import answer, make_authority, serve
 from .support import LSP, sign, webhook

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from asyncpay.fair_semaphore import TooManyError
-from asyncpay.lsps import resolver as resolver_module
-from asyncpay.lsps.resolver import Resolver
+from asyncpay.lsps import addresses as resolver_module
+from asyncpay.lsps.addresses import Resolver
 
 pytestmark = pytest.mark.anyio
 

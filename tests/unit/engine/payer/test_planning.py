@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncpay.engine.payer.planning import MAX_ROUTE_BLOCKS, LspTerms, OrderRefused, PaymentPlan, PayOptions, plan
+from asyncpay.engine.payer.planning import MAX_ROUTE_BLOCKS, OrderRefused, PaymentPlan, PayOptions, plan
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.lightning import Invoice
+from asyncpay.lsp_info import LspInfo
 
 from .factories import HASH, HEIGHT, PAYEE
 
@@ -23,11 +24,22 @@ INVOICE = Invoice(
     expires_at=1_000_000 + DAY,
     min_final_cltv_expiry=80,
 )
-TERMS = LspTerms(max_amount_msat=1_000_000, max_hold_seconds=14 * DAY, max_hold_blocks=1008, min_margin_blocks=30)
+TERMS = LspInfo(
+    versions=(1,),
+    transit_release=True,
+    forwards_with_payer_offline=True,
+    pays_on_behalf=False,
+    courier=True,
+    max_holds=483,
+    max_amount_msat=1_000_000,
+    max_hold_seconds=14 * DAY,
+    max_hold_blocks=1008,
+    min_margin_blocks=30,
+)
 
 
 def made(
-    invoice: Invoice = INVOICE, terms: LspTerms = TERMS, policy: PayerPolicy | None = None, **wishes: int
+    invoice: Invoice = INVOICE, terms: LspInfo = TERMS, policy: PayerPolicy | None = None, **wishes: int
 ) -> PaymentPlan:
     policy = PayerPolicy() if policy is None else policy
     return plan(invoice, PayOptions(**wishes), terms, policy, now=NOW, height=HEIGHT, network="regtest")

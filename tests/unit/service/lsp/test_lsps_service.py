@@ -17,14 +17,14 @@ from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.lightning import Capabilities, Capability, NodeId
-from asyncpay.lsps import notifier as notifier_module
+from asyncpay.lsps import webhooks as notifier_module
 from asyncpay.lsps.jsonrpc import CLIENT_REJECTED, MESSAGE_TYPE
 from asyncpay.lsps.webhooks import Posted, Poster
 from asyncpay.node_events import CustomMessage
 from asyncpay.nodes.base import NodeError
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.lsp import lsps_service as lsps_module
-from asyncpay.service.lsp.lsps_service import Lsps
+from asyncpay.service.lsp.lsps_service import LspsService
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +85,7 @@ class World:
         self.lsp = Lsp(LspPolicy(), CAPABILITIES)
         self.lsp.state.node.channels.has = lambda peer: peer in (HONEST, GREEDY)  # type: ignore[method-assign]
         node: Any = self.node
-        self.lsps = Lsps(config, node, self.lsp, EventLog(self.log), self._stored)
+        self.lsps = LspsService(config, node, self.lsp, EventLog(self.log), self._stored)
         self.lsps._notifier._poster = self.posts
 
     async def _stored(self, event: LspEvent) -> None:
@@ -206,11 +206,11 @@ async def test_posts_to_one_client_that_never_end_leave_room_for_anothers(monkey
             ]
 
         greedy = [
-            tasks.create_task(world.lsps.ring(webhooks(GREEDY, "greedy"), Method.ONION_MESSAGE, None))
+            tasks.create_task(world.lsps.notify(webhooks(GREEDY, "greedy"), Method.ONION_MESSAGE, None))
             for _ in range(20)
         ]
         await settle()
-        assert await world.lsps.ring(webhooks(HONEST, "honest"), Method.ONION_MESSAGE, None)
+        assert await world.lsps.notify(webhooks(HONEST, "honest"), Method.ONION_MESSAGE, None)
         assert sum("greedy" in url for url in world.posts.begun) == notifier_module.MAX_POSTS_OF_A_CLIENT
         for task in greedy:
             task.cancel()

@@ -58,8 +58,8 @@ class FailingNode:
         return fail
 
 
-class SilentBell:
-    async def ring(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
+class SilentNotifier:
+    async def notify(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
         return False
 
 
@@ -70,7 +70,7 @@ def perform(effect: do.Effect, error: Exception, **answers: Any) -> list[LspEven
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
             node: Any = FailingNode(error, **answers)
-            performer = Performer(node, EventLog(io.StringIO()), SilentBell(), lambda _: [], reports.append, tasks)
+            performer = Performer(node, EventLog(io.StringIO()), SilentNotifier(), lambda _: [], reports.append, tasks)
             performer.node_id = NODE_ID
             await performer.perform(effect)
 
@@ -154,7 +154,7 @@ def test_a_task_that_is_cancelled_before_it_begins_leaves_nothing_that_was_never
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
             node: Any = FailingNode(NodeError("not asked"))
-            performer = Performer(node, EventLog(io.StringIO()), SilentBell(), lambda _: [], lambda _: None, tasks)
+            performer = Performer(node, EventLog(io.StringIO()), SilentNotifier(), lambda _: [], lambda _: None, tasks)
             await performer.perform(do.RequestHtlcSnapshot(1))
             raise KeyError("the session ends")
 
