@@ -94,6 +94,20 @@ def test_a_clock_that_leaps_ends_no_claim_and_refuses_none(when: str) -> None:
     assert harness.state is State.PAID
 
 
+def test_a_claim_that_rests_ends_by_the_clock_as_it_was_read_last() -> None:
+    harness = PayeeHarness(PayeePolicy(max_releases=1, release_most_seconds=600))
+    harness.announce(hold_until=int(START) + 10_000)
+    harness.sleep(1_000)
+    assert harness.engine.next_deadline == START + 10_001
+    harness.feed(ClockRead(5_000, 5_000))
+    assert harness.engine.next_deadline == START + 5_001
+    harness.feed(ClockRead(0, 0))
+    harness.sleep(8_999)
+    assert harness.state is State.RELEASING
+    harness.feed(ClockRead(2, 2))
+    assert harness.state is State.EXPIRED
+
+
 def test_what_is_long_over_takes_no_place_of_what_is_held() -> None:
     harness = PayeeHarness()
     for number in range(PayeePolicy().max_claims):

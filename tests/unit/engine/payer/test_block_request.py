@@ -2,9 +2,10 @@
 
 import pytest
 
+from asyncpay.engine.core import ClockRead
 from asyncpay.engine.payer.effects import Log, Pay
 from asyncpay.engine.payer.states import State
-from asyncpay.node_events import PeerConnected
+from asyncpay.node_events import BlockConnected, PeerConnected
 from asyncpay.wire.messages import BlockRequest, BlockState, BlockStatus, CancelRequest
 
 from .factories import AMOUNT, BLOCK, HASH, HEIGHT, LSP, OTHER_LSP, START, order
@@ -229,6 +230,28 @@ def test_a_new_connection_while_the_node_pays_begins_with_short_pauses_again() -
     sent = len(harness.sent(BlockRequest))
     harness.sleep(10)
     assert len(harness.sent(BlockRequest)) == sent + 1
+
+
+@pytest.mark.parametrize("how", ["height", "time"])
+def test_a_deadline_that_has_not_passed_after_all_ends_no_repetition(how: str) -> None:
+    """A reorganisation takes blocks back, and a clock that was ahead is put right."""
+    harness = PayerHarness()
+    harness.blackhole_from_lsp = True
+    harness.order(release_by_height=HEIGHT)
+    harness.lsp_accepts()
+    past, not_past = {
+        "height": (BlockConnected(HEIGHT + 1), BlockConnected(HEIGHT)),
+        "time": (ClockRead(90_000, 90_000), ClockRead(0, 0)),
+    }[how]
+    harness.feed(past)
+    sent = len(harness.sent(BlockRequest))
+    harness.sleep(1_000)
+    assert len(harness.sent(BlockRequest)) == sent
+    assert harness.engine.next_deadline == float("inf"), "nothing is due for a block that is over"
+    harness.feed(not_past)
+    assert len(harness.sent(BlockRequest)) == sent + 1
+    harness.sleep(1_000)
+    assert len(harness.sent(BlockRequest)) > sent + 1
 
 
 @pytest.mark.parametrize("why", ["cancelled", "ended"])
