@@ -3,16 +3,11 @@
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.lightning import Capabilities, Capability, ChannelId, Invoice, Link, NodeId, ShortChannelId
+from asyncpay.lightning import Capabilities, ChannelId, Invoice, Link, NodeId, ShortChannelId
+from asyncpay.nodes.cln.node import CAPABILITIES as OF_CLN
+from asyncpay.nodes.lnd.node import CAPABILITIES as OF_LND
 from asyncpay.wire.messages import BlockRequest, Courier, unblock_hash
-
-
-def node_id(name: str) -> NodeId:
-    """A point of the curve for each name, the same every time."""
-    from coincurve import PrivateKey
-
-    return PrivateKey(sha256(name.encode()).digest()).public_key.format()
-
+from tests.support.keys import node_id
 
 A, B, ROUTER, STRANGER = (node_id(name) for name in ("A", "B", "router", "stranger"))
 CHANNEL_A, CHANNEL_A2, CHANNEL_B, CHANNEL_ROUTER = (
@@ -24,6 +19,8 @@ HASH = sha256(PREIMAGE).digest()
 START = 1_000_000.0
 HEIGHT = 500
 FINAL_EXPIRY = HEIGHT + 600
+CUTOFF_BLOCKS = OF_LND.cutoff_blocks or 0
+"""So long before its expiry LND decides on a held HTLC by itself."""
 
 
 def link(name: ShortChannelId, peer: NodeId, *, usable: bool = True) -> Link:
@@ -32,27 +29,11 @@ def link(name: ShortChannelId, peer: NodeId, *, usable: bool = True) -> Link:
 
 
 def lnd() -> Capabilities:
-    return Capabilities(
-        transit_release=Capability(True, "SubscribeOnionMessages shows what is forwarded"),
-        forwards_with_payer_offline=Capability(False, "a RESUME without the incoming link fails"),
-        reoffers_without_payer=Capability(False, "replayed at channel_reestablish"),
-        pays_on_behalf=Capability(True, "tried"),
-        metadata_with_slack=Capability(True, "not asked for here"),
-        keeps_settlements=Capability(False, "a SETTLE lies in memory"),
-        cutoff_blocks=19,
-    )
+    return OF_LND
 
 
 def cln() -> Capabilities:
-    return Capabilities(
-        transit_release=Capability(False, "forwarded messages are invisible"),
-        forwards_with_payer_offline=Capability(True, "tried"),
-        reoffers_without_payer=Capability(True, "htlc_accepted is called again at start"),
-        pays_on_behalf=Capability(False, "not needed"),
-        metadata_with_slack=Capability(True, "not asked for here"),
-        keeps_settlements=Capability(True, "stored before the peer hears of it"),
-        cutoff_blocks=None,
-    )
+    return OF_CLN
 
 
 def request(pid: bytes = PID, **changes: Any) -> BlockRequest:

@@ -7,7 +7,7 @@ import pytest
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.states import State
-from asyncpay.lightning import Resolution
+from asyncpay.lightning import Capabilities, Resolution
 from asyncpay.wire.messages import BlockState
 
 from .given import CHANNEL_A2, HEIGHT, ROUTER, START, A, cln, lnd
@@ -189,11 +189,10 @@ def test_a_lower_height_after_a_reorganisation_undoes_nothing() -> None:
     assert world.state() is State.FAILED_BACK
 
 
-@pytest.mark.parametrize(("margin", "works"), [(22, False), (23, True)])
-def test_a_policy_that_the_node_would_overrule_is_refused(margin: int, works: bool) -> None:
-    Lsp(LspPolicy(min_margin_blocks=margin), cln())
-    if works:
-        Lsp(LspPolicy(min_margin_blocks=margin), lnd())
-    else:
-        with pytest.raises(ValueError, match="min_margin_blocks"):
-            Lsp(LspPolicy(min_margin_blocks=margin), lnd())
+@pytest.mark.parametrize("node", [lnd(), cln()], ids=["lnd", "cln"])
+def test_a_policy_that_the_node_would_overrule_is_refused(node: Capabilities) -> None:
+    assert node.cutoff_blocks is not None
+    least = node.cutoff_blocks + 4
+    Lsp(LspPolicy(min_margin_blocks=least), node)
+    with pytest.raises(ValueError, match=f"this node needs {least} or more"):
+        Lsp(LspPolicy(min_margin_blocks=least - 1), node)

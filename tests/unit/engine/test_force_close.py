@@ -15,7 +15,7 @@ from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Capability, ChannelId, HeldHtlc, HtlcKey, Resolution
 
-from .given import CHANNEL_A, CHANNEL_A2, FINAL_EXPIRY, HASH, PREIMAGE, START, A, cln, lnd
+from .given import CHANNEL_A, CHANNEL_A2, CUTOFF_BLOCKS, FINAL_EXPIRY, HASH, PREIMAGE, START, A, cln, lnd
 from .world import World, payer_away, paying_on_behalf
 
 EXPIRY = FINAL_EXPIRY + 80
@@ -200,13 +200,15 @@ def test_a_report_on_a_channel_that_nobody_asked_about_is_nothing() -> None:
     claimed().feed(ForceCloseReported(ID_A2))
 
 
-@pytest.mark.parametrize("blocks", [-1, 0, 26, 19 + 144 + 1, 2**63])
+@pytest.mark.parametrize("blocks", [-1, 0, CUTOFF_BLOCKS + 7, CUTOFF_BLOCKS + 144 + 1, 2**63])
 def test_too_near_the_expiry_or_too_far_from_it_is_refused_at_the_start(blocks: int) -> None:
-    with pytest.raises(ValueError, match=rf"force_close_blocks = {blocks} is out of range: set it to 27 or more, and"):
+    with pytest.raises(
+        ValueError, match=rf"force_close_blocks = {blocks} is out of range: set it to {CUTOFF_BLOCKS + 8} or more, and"
+    ):
         Lsp(LspPolicy(settle_force_close_blocks=blocks), lnd())
 
 
-@pytest.mark.parametrize("blocks", [27, 19 + 144])
+@pytest.mark.parametrize("blocks", [CUTOFF_BLOCKS + 8, CUTOFF_BLOCKS + 144])
 def test_the_limits_themselves_are_allowed(blocks: int) -> None:
     Lsp(LspPolicy(settle_force_close_blocks=blocks), lnd())
 

@@ -16,6 +16,7 @@ from .given import (
     CHANNEL_A2,
     CHANNEL_B,
     CHANNEL_ROUTER,
+    CUTOFF_BLOCKS,
     FINAL_EXPIRY,
     HASH,
     HEIGHT,
@@ -76,14 +77,18 @@ def test_it_spends_no_more_than_it_holds(part: dict[str, int], fee_limit: int) -
 @pytest.mark.parametrize(
     ("outgoing", "incoming", "latest"),
     [
-        (FINAL_EXPIRY + 40, FINAL_EXPIRY + 80, FINAL_EXPIRY + 21),  # an honest onion; 80 - 19 - 40 is less
+        (FINAL_EXPIRY + 40, FINAL_EXPIRY + 80, FINAL_EXPIRY + 40 - CUTOFF_BLOCKS),  # an honest onion
         (FINAL_EXPIRY, FINAL_EXPIRY + 80, FINAL_EXPIRY),
-        (FINAL_EXPIRY + 80, FINAL_EXPIRY + 80, FINAL_EXPIRY + 21),  # the payer leaves the LSP no time: it takes it
-        (FINAL_EXPIRY + 500, FINAL_EXPIRY + 80, FINAL_EXPIRY + 21),
+        (
+            FINAL_EXPIRY + 80,
+            FINAL_EXPIRY + 80,
+            FINAL_EXPIRY + 40 - CUTOFF_BLOCKS,
+        ),  # the payer leaves the LSP no time: it takes it
+        (FINAL_EXPIRY + 500, FINAL_EXPIRY + 80, FINAL_EXPIRY + 40 - CUTOFF_BLOCKS),
     ],
 )
 def test_its_own_htlcs_end_before_the_node_fails_the_held_ones(outgoing: int, incoming: int, latest: int) -> None:
-    """Counted from the node's own cutoff, 19 blocks before the incoming expiry."""
+    """Counted from the node's own cutoff before the incoming expiry."""
     world = World(policy=LspPolicy(on_behalf_margin_blocks=40, on_behalf_min_part_msat=0))
     world.block(invoice="lnbcrt1")
     key = world.pay(1100, outgoing_expiry=outgoing, incoming_expiry=incoming)

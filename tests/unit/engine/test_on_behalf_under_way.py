@@ -11,7 +11,7 @@ from asyncpay.engine.lsp.records import Attempt
 from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import ChannelId, PaymentResult, PaymentStatus, Resolution
 
-from .given import CHANNEL_A, CHANNEL_A2, FINAL_EXPIRY, HASH, HEIGHT, PREIMAGE, A, B
+from .given import CHANNEL_A, CHANNEL_A2, CUTOFF_BLOCKS, FINAL_EXPIRY, HASH, HEIGHT, PREIMAGE, A, B
 from .world import World, payer_away, paying_on_behalf, second_payment
 
 
@@ -66,7 +66,7 @@ def test_failed_for_good_it_waits_for_the_payer() -> None:
 
 def test_an_own_payment_that_is_stuck_fails_before_the_parts_are_in_danger() -> None:
     world = paying_on_behalf()
-    world.mine_to(FINAL_EXPIRY + 80 - 19 - 144)  # the node's cutoff, and the margin
+    world.mine_to(FINAL_EXPIRY + 80 - CUTOFF_BLOCKS - 144)  # the node's cutoff, and the margin
     assert world.state() is State.PAYING
     world.mine()
     assert world.fates() == ["failed"]

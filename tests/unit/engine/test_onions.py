@@ -3,12 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from coincurve import PrivateKey
 
 from asyncpay.engine.lsp.events import BlockRequested, CancelRequested, RefusalSeen, ReleaseSeen
 from asyncpay.engine.lsp.requests import parse_onion
 from asyncpay.node_events import OnionReceived
-from asyncpay.wire import signature
 from asyncpay.wire.blinding import BlindedHop, BlindedPath
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import (
@@ -20,19 +18,18 @@ from asyncpay.wire.messages import (
     PaymentRelease,
     release_path_id,
 )
+from tests.support.keys import key_of, signmessage
 
 from .given import PID, B, node_id, request
 
 LSP = node_id("LSP")
-PAYER = PrivateKey(b"\7" * 32)
+PAYER = key_of("payer")
 PATH = BlindedPath(B, B, (BlindedHop(B, b""),))
 OTHER = b"o" * 32
 
 
 def signed(message: BlockRequest | CancelRequest, lsp: bytes = LSP) -> BlockRequest | CancelRequest:
-    digest = signature.digest(message.signed_text(lsp))
-    compact = PAYER.sign_recoverable(digest, hasher=None)
-    return replace(message, signature=bytes([31 + compact[64]]) + compact[:64])
+    return replace(message, signature=signmessage(message.signed_text(lsp), PAYER))
 
 
 def received(message: object = None, **changes: object) -> OnionReceived:

@@ -5,14 +5,11 @@ from collections import defaultdict
 from hashlib import sha256
 from typing import Any
 
-from coincurve import PrivateKey
-
 from asyncpay.lightning import ShortChannelId
-from asyncpay.wire import signature
+from tests.support.keys import key_of, node_id, signmessage
 
 _NAMES = ("node", "client", "honest", "third", "stranger")
-_PRIVATE = (PrivateKey(sha256(name.encode()).digest()) for name in _NAMES)
-KEYS = {key.public_key.format(): key for key in _PRIVATE}
+KEYS = {node_id(name): key_of(name) for name in _NAMES}
 NODE, *PEERS = KEYS
 CLIENT, HONEST, THIRD, STRANGER = PEERS
 CHANNELS = {peer: ShortChannelId.parse(f"100x{number}x0") for number, peer in enumerate(PEERS[:-1], start=1)}
@@ -23,8 +20,7 @@ HASH = sha256(PREIMAGE).digest()
 
 def sign(text: str, by: bytes = NODE) -> bytes:
     """The 65 bytes of a node's signmessage."""
-    compact = KEYS[by].sign_recoverable(signature.digest(text), hasher=None)
-    return bytes([31 + compact[64]]) + compact[:64]
+    return signmessage(text, KEYS[by])
 
 
 def onion_to(point: bytes) -> bytes:

@@ -7,31 +7,20 @@ from coincurve import PrivateKey
 
 from asyncpay.engine.lsp.policy import LspPolicy, describe
 from asyncpay.engine.lsp.records import Webhook
-from asyncpay.lightning import Capabilities, Capability
 from asyncpay.lsps.lsps5 import Client
 from asyncpay.lsps.server import Server
-from asyncpay.wire import signature
+from asyncpay.nodes.lnd.node import CAPABILITIES
+from tests.support.keys import key_of, node_id, signmessage
 
-LSP_KEY = PrivateKey(bytes([0x44]) * 32)
-LSP = LSP_KEY.public_key.format()
-PHONE = PrivateKey(bytes([0x45]) * 32).public_key.format()
+LSP_KEY = key_of("LSP")
+LSP, PHONE = node_id("LSP"), node_id("phone")
 
-CAPABILITIES = Capabilities(
-    transit_release=Capability(True, ""),
-    forwards_with_payer_offline=Capability(False, ""),
-    reoffers_without_payer=Capability(False, ""),
-    pays_on_behalf=Capability(True, ""),
-    metadata_with_slack=Capability(True, "not asked for here"),
-    keeps_settlements=Capability(False, ""),
-    cutoff_blocks=19,
-)
 SERVER = Server(describe(LspPolicy(), CAPABILITIES), max_webhooks=3)
 
 
 def sign(text: str, key: PrivateKey = LSP_KEY) -> bytes:
-    """What a node's signmessage returns, before zbase32."""
-    compact = key.sign_recoverable(signature.digest(text), hasher=None)
-    return bytes([31 + compact[64]]) + compact[:64]
+    """What the `signmessage` of the LSP's node returns, or of another's."""
+    return signmessage(text, key)
 
 
 def webhook(app_name: str = "phone", url: str = "https://push.example/x", client: bytes = PHONE) -> Webhook:

@@ -1,17 +1,6 @@
-"""The official vectors, and nodes whose keys are known."""
-
-import json
-from pathlib import Path
-from typing import Any
+"""Nodes whose keys are known."""
 
 from coincurve import PrivateKey
-
-VECTORS = Path(__file__).parents[2] / "vectors" / "bolt04"
-
-
-def bolt04(name: str) -> Any:
-    """A BOLT 4 vector file, parsed (tests/vectors/README.md)."""
-    return json.loads((VECTORS / name).read_text(encoding="utf-8"))
 
 
 class Node:

@@ -9,8 +9,7 @@ from coincurve import PrivateKey
 from asyncpay.wire import blinding, ecdh, onion
 from asyncpay.wire.blinding import BlindedHop, BlindedPath, Hop, HopData
 from asyncpay.wire.onion import Final, Forward, Payload
-
-from .support import bolt04
+from tests.support.vectors import bolt04
 
 unhex = bytes.fromhex
 

@@ -14,12 +14,12 @@ from coincurve import PrivateKey
 from asyncpay.lsps import notifications
 from asyncpay.lsps.notifications import MAX_AGE_SECONDS, Notification
 from asyncpay.service.common.event_log import EventLog
-from asyncpay.wire import signature
 from harness.inside import push_gateway
 from harness.inside.push_gateway import KEPT_SECONDS, MAX_BODY_BYTES, MAX_PUSHES, Gateway, Web
 from harness.inside.push_records import Behaviour, Config, Push
+from tests.support.keys import key_of, signmessage
 
-LSP, STRANGER = PrivateKey(bytes([0x44]) * 32), PrivateKey(bytes([0x45]) * 32)
+LSP, STRANGER = key_of("LSP"), key_of("stranger")
 METHOD = "lsps5.payment_incoming"
 
 
@@ -59,8 +59,7 @@ class World:
         """A notification; changes: age_seconds, body, headers."""
         when = notifications.timestamp(int((time.time() - changes.get("age_seconds", 0)) * 1_000))
         body = Notification.of(method).body()
-        compact = key.sign_recoverable(signature.digest(notifications.signed_text(when, body)), hasher=None)
-        headers = notifications.headers(when, bytes([31 + compact[64]]) + compact[:64])
+        headers = notifications.headers(when, signmessage(notifications.signed_text(when, body), key))
         content = changes.get("body", body)
         return await self._client.post(f"/{path}", headers=changes.get("headers", headers), content=content)
 

@@ -22,9 +22,9 @@ from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.loop import RefusedEvents
 from asyncpay.service.lsp import session as lsp_module
 from asyncpay.store import LspStore
-from asyncpay.wire import signature
 from asyncpay.wire.messages import UNSIGNED, BlockRequest, BlockStatus
 from asyncpay.wire.onion import OnionMessage
+from tests.support.keys import signmessage
 
 pytestmark = pytest.mark.anyio
 
@@ -116,8 +116,7 @@ class PlayedNode:
             invoice=invoice,
             signature=UNSIGNED,
         )
-        compact = payer.sign_recoverable(signature.digest(request.signed_text(US)), hasher=None)
-        signed = replace(request, signature=bytes([31 + compact[64]]) + compact[:64])
+        signed = replace(request, signature=signmessage(request.signed_text(US), payer))
         self.told.put_nowait(OnionReceived(async_payment=signed.encode()))
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from asyncpay.service.wallet import lsp_link, session
 
-from .phone import Phone, die
+from .wallet_harness import WalletHarness, die
 
 
 @pytest.fixture
-def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Phone:
-    """Its wallet sleeps; see Phone.awake."""
-    made = Phone(tmp_path)
+def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WalletHarness:
+    """Its wallet sleeps; see WalletHarness.awake."""
+    made = WalletHarness(tmp_path)
 
     @asynccontextmanager
     async def open_node(_: object) -> Any:

@@ -21,11 +21,11 @@ from asyncpay.wire.messages import (
     unblock_hash,
 )
 
-from .phone import Phone, awake, until, until_claim_is
-from .played_node import HASH, LSP, ME, OTHER, PID, THEIR_LSP
+from .scripted_node import HASH, LSP, ME, OTHER, PID, THEIR_LSP
+from .wallet_harness import WalletHarness, awake, until, until_claim_is
 
 
-def test_a_payment_that_waits_is_released_until_it_is_paid(phone: Phone) -> None:
+def test_a_payment_that_waits_is_released_until_it_is_paid(phone: WalletHarness) -> None:
     phone.node.make_invoice()
 
     async def story() -> None:
@@ -41,7 +41,7 @@ def test_a_payment_that_waits_is_released_until_it_is_paid(phone: Phone) -> None
     assert ME not in sent.reply_path.encode()
 
 
-def test_a_payer_that_says_who_and_where_it_is_is_released_by_a_path_of_our_own(phone: Phone) -> None:
+def test_a_payer_that_says_who_and_where_it_is_is_released_by_a_path_of_our_own(phone: WalletHarness) -> None:
     phone.node.make_invoice()
 
     async def story() -> None:
@@ -53,7 +53,7 @@ def test_a_payer_that_says_who_and_where_it_is_is_released_by_a_path_of_our_own(
 
 
 @pytest.mark.parametrize("literal", [False, True])
-def test_what_is_not_owed_is_refused_to_the_payer_s_lsp_with_the_reason(phone: Phone, literal: bool) -> None:
+def test_what_is_not_owed_is_refused_to_the_payer_s_lsp_with_the_reason(phone: WalletHarness, literal: bool) -> None:
     payer: dict[str, Any] = {"payer_node_id": OTHER, "payer_lsp_node_id": THEIR_LSP} if literal else {}
     phone.node.make_invoice(payable=False, paid=True)
 
@@ -71,7 +71,7 @@ def test_what_is_not_owed_is_refused_to_the_payer_s_lsp_with_the_reason(phone: P
 
 
 @pytest.mark.parametrize("has_invoice", [False, True])
-def test_a_stranger_with_the_payment_hash_gets_no_answer(phone: Phone, has_invoice: bool) -> None:
+def test_a_stranger_with_the_payment_hash_gets_no_answer(phone: WalletHarness, has_invoice: bool) -> None:
     if has_invoice:
         phone.node.make_invoice()
 
@@ -85,7 +85,7 @@ def test_a_stranger_with_the_payment_hash_gets_no_answer(phone: Phone, has_invoi
 
 
 @pytest.mark.usefixtures("whole_log")
-def test_a_flood_of_announcements_asks_the_node_little(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_of_announcements_asks_the_node_little(phone: WalletHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """None that prove nothing; few at a time that claim to. The payer's own, sent again, is released afterwards."""
     phone.node.make_invoice()
     asked: list[bytes] = []
@@ -113,8 +113,10 @@ def test_a_flood_of_announcements_asks_the_node_little(phone: Phone, monkeypatch
     awake(phone, story)
 
 
-def test_a_payer_of_another_implementation_is_released_where_the_payee_says_so(phone: Phone, tmp_path: Path) -> None:
-    lenient = Phone(tmp_path, policy={"accept_unproven": True})
+def test_a_payer_of_another_implementation_is_released_where_the_payee_says_so(
+    phone: WalletHarness, tmp_path: Path
+) -> None:
+    lenient = WalletHarness(tmp_path, policy={"accept_unproven": True})
     lenient.node = phone.node
     phone.node.make_invoice()
 
@@ -125,8 +127,8 @@ def test_a_payer_of_another_implementation_is_released_where_the_payee_says_so(p
     awake(lenient, story)
 
 
-def test_nothing_is_released_while_the_node_is_behind_the_chain(phone: Phone, tmp_path: Path) -> None:
-    hasty = Phone(tmp_path, policy={"release_seconds": 0.1, "unsynced_seconds": 0.1})
+def test_nothing_is_released_while_the_node_is_behind_the_chain(phone: WalletHarness, tmp_path: Path) -> None:
+    hasty = WalletHarness(tmp_path, policy={"release_seconds": 0.1, "unsynced_seconds": 0.1})
     hasty.node = phone.node
     phone.node.make_invoice()
     phone.node.in_sync = False
@@ -142,7 +144,7 @@ def test_nothing_is_released_while_the_node_is_behind_the_chain(phone: Phone, tm
 
 
 def test_the_watch_of_an_old_chain_begins_afresh_when_the_node_or_the_lsp_has_come_back(
-    phone: Phone, monkeypatch: pytest.MonkeyPatch
+    phone: WalletHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[None] = []
     monkeypatch.setattr(ChainWatch, "begin_afresh", lambda _: begun.append(None))
@@ -156,7 +158,7 @@ def test_the_watch_of_an_old_chain_begins_afresh_when_the_node_or_the_lsp_has_co
     awake(phone, story)
 
 
-def test_an_announcement_that_the_node_could_not_check_is_taken_when_it_comes_again(phone: Phone) -> None:
+def test_an_announcement_that_the_node_could_not_check_is_taken_when_it_comes_again(phone: WalletHarness) -> None:
     phone.node.make_invoice()
     phone.node.failing["look_up_invoice"] = NodeError("LND at x is busy")
 
@@ -171,7 +173,7 @@ def test_an_announcement_that_the_node_could_not_check_is_taken_when_it_comes_ag
     awake(phone, story)
 
 
-def test_too_late(phone: Phone) -> None:
+def test_too_late(phone: WalletHarness) -> None:
     phone.node.make_invoice()
 
     async def story() -> None:
@@ -185,7 +187,7 @@ def test_too_late(phone: Phone) -> None:
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"\xff", b"\x04\x00\x01x", bytes(2000)])
-def test_rubbish_is_dropped_and_noted(phone: Phone, rubbish: bytes) -> None:
+def test_rubbish_is_dropped_and_noted(phone: WalletHarness, rubbish: bytes) -> None:
     async def story() -> None:
         phone.node.tell(OnionReceived(async_payment=rubbish))
         await until(lambda: len(phone.lines("message dropped")) == 1)
@@ -195,7 +197,7 @@ def test_rubbish_is_dropped_and_noted(phone: Phone, rubbish: bytes) -> None:
     assert phone.node.sent == []
 
 
-def test_a_release_that_reaches_the_payer_is_passed_on_to_its_lsp(phone: Phone) -> None:
+def test_a_release_that_reaches_the_payer_is_passed_on_to_its_lsp(phone: WalletHarness) -> None:
     async def story() -> None:
         await phone.pay()
         (pending,) = phone.node.got(PaymentPending)

@@ -16,7 +16,7 @@ from asyncpay.nodes.base import NodeUnreachableError, PeerNotConnectedError
 from asyncpay.service.wallet import lsp_link
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 
-from .played_node import LSP, OFFER, OTHER
+from .scripted_node import LSP, OFFER, OTHER
 
 
 class Line:

@@ -22,11 +22,11 @@ from asyncpay.wire import messages
 from asyncpay.wire.messages import BlockReply, BlockRequest, BlockStatus, CancelRequest, PaymentPending
 from asyncpay.wire.onion import OnionMessage
 
-from .phone import Phone, until
-from .played_node import HASH, INVOICE, LSP, ME, OFFER, OTHER, PAYEE, SECRET, THEIR_LSP, PhoneNode, Sent
+from .scripted_node import HASH, INVOICE, LSP, ME, OFFER, OTHER, PAYEE, SECRET, THEIR_LSP, ScriptedNode, Sent
+from .wallet_harness import WalletHarness, until
 
 
-def refused(phone: Phone, because: str, **wishes: Any) -> None:
+def refused(phone: WalletHarness, because: str, **wishes: Any) -> None:
     """The order is refused, no HTLC and no message has left, and the wallet knows of no payment."""
 
     async def story() -> None:
@@ -40,27 +40,27 @@ def refused(phone: Phone, because: str, **wishes: Any) -> None:
     assert phone.node.sent == []
 
 
-def lsp_says(answer: Any) -> Callable[[PhoneNode], None]:
+def lsp_says(answer: Any) -> Callable[[ScriptedNode], None]:
     return lambda node: node.lsp.update({GET_INFO: answer})
 
 
-def reads(**changes: Any) -> Callable[[PhoneNode], None]:
+def reads(**changes: Any) -> Callable[[ScriptedNode], None]:
     return lambda node: node.invoices.update({INVOICE.text: replace(INVOICE, **changes)})
 
 
-def away(node: PhoneNode) -> None:
+def away(node: ScriptedNode) -> None:
     node.online = False
 
 
-def fails(verb: str, error: Exception) -> Callable[[PhoneNode], None]:
+def fails(verb: str, error: Exception) -> Callable[[ScriptedNode], None]:
     return lambda node: node.failing.update({verb: error})
 
 
-def goes(*hops: bytes) -> Callable[[PhoneNode], None]:
+def goes(*hops: bytes) -> Callable[[ScriptedNode], None]:
     return lambda node: node.routes.update({PAYEE: hops})
 
 
-def test_one_wild_reading_of_the_clock_spoils_no_order(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_wild_reading_of_the_clock_spoils_no_order(phone: WalletHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     shown_ahead = 0.0
     monkeypatch.setattr(loop, "SteadyClock", lambda stored: SteadyClock(stored, lambda: time.time() + shown_ahead))
 
@@ -108,12 +108,14 @@ OTHER_CHANNEL = Link(
         (goes(*(LSP, THEIR_LSP) * 8, PAYEE), r"is too long \(17 hops\)"),
     ],
 )
-def test_refused_before_anything_has_left(phone: Phone, given: Callable[[PhoneNode], Any], because: str) -> None:
+def test_refused_before_anything_has_left(
+    phone: WalletHarness, given: Callable[[ScriptedNode], Any], because: str
+) -> None:
     given(phone.node)
     refused(phone, because)
 
 
-def test_metadata_is_no_obstacle_for_a_node_that_sends_it(phone: Phone) -> None:
+def test_metadata_is_no_obstacle_for_a_node_that_sends_it(phone: WalletHarness) -> None:
     phone.node.capabilities = CLN
     reads(needs_metadata=True)(phone.node)
 
@@ -125,7 +127,7 @@ def test_metadata_is_no_obstacle_for_a_node_that_sends_it(phone: Phone) -> None:
 
 
 @pytest.mark.parametrize("pasted", [f"lightning:{INVOICE.text}", f" {INVOICE.text.upper()}\n"])
-def test_an_invoice_is_paid_as_people_paste_it(phone: Phone, pasted: str) -> None:
+def test_an_invoice_is_paid_as_people_paste_it(phone: WalletHarness, pasted: str) -> None:
     """What the LSP and the node get is the invoice itself."""
 
     async def story() -> None:
@@ -138,17 +140,19 @@ def test_an_invoice_is_paid_as_people_paste_it(phone: Phone, pasted: str) -> Non
     assert [payment.invoice for payment in phone.node.begun] == [INVOICE]
 
 
-def test_wishes_that_the_lsp_will_not_grant(phone: Phone) -> None:
+def test_wishes_that_the_lsp_will_not_grant(phone: WalletHarness) -> None:
     refused(phone, "a slack of 1009 blocks is too much: the LSP holds for 1008", slack_blocks=1009)
 
 
-def test_refused_while_the_node_is_away(phone: Phone) -> None:
+def test_refused_while_the_node_is_away(phone: WalletHarness) -> None:
     phone.node.running = False
     refused(phone, "the wallet's node does not answer")
 
 
-def test_an_lsp_named_in_the_configuration_is_taken_though_there_are_others(phone: Phone, tmp_path: Path) -> None:
-    named = Phone(tmp_path, lsp={"node_id": LSP.hex()})
+def test_an_lsp_named_in_the_configuration_is_taken_though_there_are_others(
+    phone: WalletHarness, tmp_path: Path
+) -> None:
+    named = WalletHarness(tmp_path, lsp={"node_id": LSP.hex()})
     named.node = phone.node
     phone.node.links.append(OTHER_CHANNEL)
 
@@ -159,7 +163,7 @@ def test_an_lsp_named_in_the_configuration_is_taken_though_there_are_others(phon
     asyncio.run(story())
 
 
-def test_an_invoice_is_good_for_one_payment(phone: Phone) -> None:
+def test_an_invoice_is_good_for_one_payment(phone: WalletHarness) -> None:
     async def story() -> None:
         async with phone.awake():
             await phone.pay()
@@ -171,7 +175,7 @@ def test_an_invoice_is_good_for_one_payment(phone: Phone) -> None:
     assert len(phone.node.got(PaymentPending)) == 1
 
 
-def test_an_invoice_that_the_lsp_refused_can_be_paid_later(phone: Phone) -> None:
+def test_an_invoice_that_the_lsp_refused_can_be_paid_later(phone: WalletHarness) -> None:
     """Nothing has left, so nothing speaks against it. A late answer to the first order is none to the second."""
     phone.node.accepts = False
 
@@ -196,7 +200,7 @@ def test_an_invoice_that_the_lsp_refused_can_be_paid_later(phone: Phone) -> None
     assert len(phone.node.begun) == 1
 
 
-def test_an_invoice_that_the_node_tried_is_not_paid_again(phone: Phone) -> None:
+def test_an_invoice_that_the_node_tried_is_not_paid_again(phone: WalletHarness) -> None:
     phone.node.holds = False
 
     async def story() -> None:
@@ -214,7 +218,7 @@ def test_an_invoice_that_the_node_tried_is_not_paid_again(phone: Phone) -> None:
 # --- what an order is made of ---
 
 
-def ordered(phone: Phone, **wishes: Any) -> tuple[BlockRequest, Sent]:
+def ordered(phone: WalletHarness, **wishes: Any) -> tuple[BlockRequest, Sent]:
     """What the LSP was asked, and the payee was told."""
 
     async def story() -> None:
@@ -227,7 +231,7 @@ def ordered(phone: Phone, **wishes: Any) -> tuple[BlockRequest, Sent]:
     return request, pending
 
 
-def test_the_lsp_learns_the_hash_of_the_pid_and_the_payee_the_pid(phone: Phone) -> None:
+def test_the_lsp_learns_the_hash_of_the_pid_and_the_payee_the_pid(phone: WalletHarness) -> None:
     request, pending = ordered(phone)
     assert pending.to == PAYEE
     assert isinstance(pending.message, PaymentPending)
@@ -236,7 +240,7 @@ def test_the_lsp_learns_the_hash_of_the_pid_and_the_payee_the_pid(phone: Phone) 
     assert request.amount_msat == pending.message.amount_msat == 1000
 
 
-def test_the_payee_can_tell_that_the_payer_has_its_invoice(phone: Phone) -> None:
+def test_the_payee_can_tell_that_the_payer_has_its_invoice(phone: WalletHarness) -> None:
     _, pending = ordered(phone)
     message = messages.decode(pending.message.encode())
     assert isinstance(message, PaymentPending)
@@ -244,7 +248,7 @@ def test_the_payee_can_tell_that_the_payer_has_its_invoice(phone: Phone) -> None
     assert not message.is_proven_by((bytes(32),))
 
 
-def test_a_pid_is_drawn_for_each_order(phone: Phone) -> None:
+def test_a_pid_is_drawn_for_each_order(phone: WalletHarness) -> None:
     text = "lnbcrt2"
     phone.node.invoices[text] = replace(INVOICE, text=text, payment_hash=b"2" * 32)
 
@@ -257,13 +261,13 @@ def test_a_pid_is_drawn_for_each_order(phone: Phone) -> None:
     assert len({request.unblock_hash for request in phone.node.got(BlockRequest)}) == 2
 
 
-def test_request_and_cancel_are_signed_for_this_lsp(phone: Phone) -> None:
+def test_request_and_cancel_are_signed_for_this_lsp(phone: WalletHarness) -> None:
     request, _ = ordered(phone)
     cancel = CancelRequest(unblock_hash=request.unblock_hash, signature=bytes(65))
     assert phone.node.signed == [request.signed_text(LSP), cancel.signed_text(LSP)]
 
 
-def test_the_courier_s_copy_is_what_the_lsp_gets(phone: Phone) -> None:
+def test_the_courier_s_copy_is_what_the_lsp_gets(phone: WalletHarness) -> None:
     request, pending = ordered(phone)
     assert request.courier is not None
     asyncio.run(phone.node.send_onion(LSP, OnionMessage(request.courier.path_key, request.courier.onion)))
@@ -280,21 +284,21 @@ def test_the_courier_s_copy_is_what_the_lsp_gets(phone: Phone) -> None:
     ],
 )
 def test_the_lsp_sees_the_invoice_only_if_it_may_have_to_pay_it(
-    phone: Phone, offer: dict[str, bool], wishes: dict[str, bool], shown: bool
+    phone: WalletHarness, offer: dict[str, bool], wishes: dict[str, bool], shown: bool
 ) -> None:
     phone.node.lsp[GET_INFO] = OFFER | offer
     request, _ = ordered(phone, **wishes)
     assert request.invoice == (INVOICE.text if shown else None)
 
 
-def test_an_invoice_without_an_amount_is_not_shown(phone: Phone) -> None:
+def test_an_invoice_without_an_amount_is_not_shown(phone: WalletHarness) -> None:
     """The LSP could not pay what the payer chose."""
     phone.node.invoices[INVOICE.text] = replace(INVOICE, amount_msat=None)
     request, _ = ordered(phone, amount_msat=777)
     assert (request.invoice, request.amount_msat) == (None, 777)
 
 
-def test_without_a_courier_the_lsp_gets_no_copy(phone: Phone) -> None:
+def test_without_a_courier_the_lsp_gets_no_copy(phone: WalletHarness) -> None:
     phone.node.lsp[GET_INFO] = OFFER | {"courier": False}
     request, pending = ordered(phone)
     assert request.courier is None
@@ -302,7 +306,9 @@ def test_without_a_courier_the_lsp_gets_no_copy(phone: Phone) -> None:
 
 
 @pytest.mark.parametrize(("transit", "hops"), [(True, 2), (False, 1)])
-def test_the_way_back_begins_at_the_lsp_and_does_not_name_the_payer(phone: Phone, transit: bool, hops: int) -> None:
+def test_the_way_back_begins_at_the_lsp_and_does_not_name_the_payer(
+    phone: WalletHarness, transit: bool, hops: int
+) -> None:
     phone.node.lsp[GET_INFO] = OFFER | {"transit_release": transit}
     _, pending = ordered(phone)
     assert isinstance(pending.message, PaymentPending)
@@ -313,21 +319,21 @@ def test_the_way_back_begins_at_the_lsp_and_does_not_name_the_payer(phone: Phone
     assert ME not in pending.reply_path.encode()
 
 
-def test_a_literal_release_names_the_payer_and_its_lsp_instead(phone: Phone) -> None:
+def test_a_literal_release_names_the_payer_and_its_lsp_instead(phone: WalletHarness) -> None:
     _, pending = ordered(phone, literal_release=True)
     assert isinstance(pending.message, PaymentPending)
     assert (pending.message.payer_node_id, pending.message.payer_lsp_node_id) == (ME, LSP)
     assert pending.reply_path is None
 
 
-def test_a_payee_that_no_graph_knows_is_reached_by_its_invoice_s_hint(phone: Phone) -> None:
+def test_a_payee_that_no_graph_knows_is_reached_by_its_invoice_s_hint(phone: WalletHarness) -> None:
     del phone.node.routes[PAYEE]
     phone.node.invoices[INVOICE.text] = replace(INVOICE, route_hints=((OTHER,), (THEIR_LSP,)))
     _, pending = ordered(phone)
     assert pending.to == PAYEE
 
 
-def test_all_parts_leave_through_the_lsp_with_the_slack_at_the_end(phone: Phone) -> None:
+def test_all_parts_leave_through_the_lsp_with_the_slack_at_the_end(phone: WalletHarness) -> None:
     ordered(phone, slack_blocks=100, max_part_msat=600)
     (payment,) = phone.node.begun
     assert (payment.through, payment.slack_blocks, payment.max_part_msat) == (LSP, 244, 600)

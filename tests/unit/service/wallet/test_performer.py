@@ -24,7 +24,7 @@ from asyncpay.wire.blinding import BlindedPath, ChannelEnd
 from asyncpay.wire.messages import PaymentRelease, ReleaseReply, ReleaseStatus
 from asyncpay.wire.onion import OnionMessage
 
-from .played_node import HASH, INVOICE, LSP, ME, OTHER, PID, THEIR_LSP, PhoneNode
+from .scripted_node import HASH, INVOICE, LSP, ME, OTHER, PID, THEIR_LSP, ScriptedNode
 
 PATH = path_through([THEIR_LSP, OTHER])
 PAY = payer_do.Pay(
@@ -62,13 +62,15 @@ def claim(**changes: Any) -> Claim:
     return Claim(**(values | changes))
 
 
-def perform(effect: WalletEffect, node: PhoneNode | None = None, **failing: Exception) -> tuple[list[Any], list[Any]]:
+def perform(
+    effect: WalletEffect, node: ScriptedNode | None = None, **failing: Exception
+) -> tuple[list[Any], list[Any]]:
     """What is reported to the engines, and what the journal says."""
     reports: list[Any] = []
     lines = io.StringIO()
 
     async def run() -> None:
-        beside = PhoneNode() if node is None else node
+        beside = ScriptedNode() if node is None else node
         beside.failing |= failing
         async with asyncio.TaskGroup() as tasks:
             performer = Performer(beside, LspLink(beside, LSP), EventLog(lines), reports.append, tasks, ChainWatch(0))
@@ -103,7 +105,7 @@ def test_nothing_is_known_either_if_the_node_is_away_before_the_invoice_is_read(
 
 
 def test_an_invoice_that_the_node_will_not_read_has_failed_before_anything_left() -> None:
-    node = PhoneNode()
+    node = ScriptedNode()
     reports, _ = perform(PAY, node, decode_invoice=REFUSED)
     assert reports == [
         payer_on.PaymentReported(HASH, PaymentResult(status=PaymentStatus.FAILED, failure="LND at x refuses"))
@@ -119,7 +121,7 @@ def test_a_question_that_the_node_does_not_answer_reports_nothing(effect: Wallet
 
 
 def test_invoices_are_reported_in_their_order_and_foreign_ones_as_none() -> None:
-    node, other = PhoneNode(), b"o" * 32
+    node, other = ScriptedNode(), b"o" * 32
     node.make_invoice(HASH)
     reports, _ = perform(payee_do.LookUpInvoices(PID, (other, HASH)), node)
     assert reports == [payee_on.InvoicesSeen(PID, (None, node.own[HASH]))]
@@ -143,7 +145,7 @@ def test_a_payer_s_path_that_begins_at_a_channel_breaks_nothing(effect: Any) -> 
 def test_a_release_waits_for_a_node_that_is_behind_and_the_engine_hears_of_it(
     old_tip: bytes | None, sent: bool
 ) -> None:
-    node = PhoneNode()
+    node = ScriptedNode()
     node.in_sync, node.old_tip = False, old_tip
     reports, (line,) = perform(payee_do.SendRelease(claim()), node)
     assert reports == ([] if sent else [payee_on.ReleaseHeldBack(PID)])

@@ -21,8 +21,8 @@ from asyncpay.wire.messages import (
     PaymentRelease,
 )
 
-from .phone import Phone, awake, until, until_asked, until_claim_is, until_payment_is
-from .played_node import HASH, LSP, PID
+from .scripted_node import HASH, LSP, PID
+from .wallet_harness import WalletHarness, awake, until, until_asked, until_claim_is, until_payment_is
 
 # --- killed between storing and acting ---
 
@@ -31,7 +31,7 @@ from .played_node import HASH, LSP, PID
     ("effect", "number"),
     [("SendToLsp", 1), ("Pay", 1), ("LookUp", 1), ("SendPending", 1), ("Log", 1), ("Log", 4)],
 )
-def test_killed_before_any_of_its_actions_it_pays_once(phone: Phone, effect: str, number: int) -> None:
+def test_killed_before_any_of_its_actions_it_pays_once(phone: WalletHarness, effect: str, number: int) -> None:
     async def story() -> None:
         await phone.is_killed_before(effect, phone.pay, number)
         async with phone.awake():
@@ -45,7 +45,7 @@ def test_killed_before_any_of_its_actions_it_pays_once(phone: Phone, effect: str
     assert len({each.pid for each in phone.node.got(PaymentPending)}) == 1
 
 
-def test_killed_before_its_cancel_it_cancels(phone: Phone) -> None:
+def test_killed_before_its_cancel_it_cancels(phone: WalletHarness) -> None:
     async def story() -> None:
         async with phone.awake():
             await phone.pay()
@@ -64,7 +64,7 @@ def test_killed_before_its_cancel_it_cancels(phone: Phone) -> None:
 
 
 @pytest.mark.parametrize("effect", ["SendRelease", "LookUpInvoices"])
-def test_killed_before_any_of_its_actions_it_is_paid(phone: Phone, effect: str) -> None:
+def test_killed_before_any_of_its_actions_it_is_paid(phone: WalletHarness, effect: str) -> None:
     phone.node.make_invoice()
 
     async def announce() -> None:
@@ -88,7 +88,7 @@ def test_killed_before_any_of_its_actions_it_is_paid(phone: Phone, effect: str) 
     assert {each.pid for each in phone.node.got(PaymentRelease)} == {PID}
 
 
-def test_paid_while_the_wallet_was_dead(phone: Phone) -> None:
+def test_paid_while_the_wallet_was_dead(phone: WalletHarness) -> None:
     phone.node.make_invoice()
 
     async def story() -> None:
@@ -105,7 +105,7 @@ def test_paid_while_the_wallet_was_dead(phone: Phone) -> None:
 # --- a node, and a disk, that break ---
 
 
-def test_a_node_that_goes_away_while_it_pays_is_asked_when_it_is_back(phone: Phone) -> None:
+def test_a_node_that_goes_away_while_it_pays_is_asked_when_it_is_back(phone: WalletHarness) -> None:
     phone.node.holds = False
 
     async def story() -> None:
@@ -124,8 +124,10 @@ def test_a_node_that_goes_away_while_it_pays_is_asked_when_it_is_back(phone: Pho
 
 
 @pytest.mark.parametrize("verb", ["look_up_payment", "send_onion"])
-def test_what_the_node_refuses_for_a_while_is_told_and_done_later(phone: Phone, verb: str, tmp_path: Path) -> None:
-    hasty = Phone(tmp_path, policy={"request_seconds": 0.1})
+def test_what_the_node_refuses_for_a_while_is_told_and_done_later(
+    phone: WalletHarness, verb: str, tmp_path: Path
+) -> None:
+    hasty = WalletHarness(tmp_path, policy={"request_seconds": 0.1})
     hasty.node = phone.node
     phone.node.failing[verb] = NodeError("LND at x is busy")
 
@@ -139,13 +141,13 @@ def test_what_the_node_refuses_for_a_while_is_told_and_done_later(phone: Phone, 
     assert len(phone.node.begun) <= 1
 
 
-async def _last_error_is(phone: Phone, because: str) -> bool:
+async def _last_error_is(phone: WalletHarness, because: str) -> bool:
     errors = (await phone.ask("status"))["last_errors"]
     return any(error["because"] == because and error["what"] == LogEvent.EFFECT_FAILED for error in errors)
 
 
 def test_what_cannot_be_stored_is_not_done_and_all_begins_again_from_the_store(
-    phone: Phone, monkeypatch: pytest.MonkeyPatch
+    phone: WalletHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit, full = WalletStore.commit, [True]
 
@@ -170,15 +172,17 @@ def test_what_cannot_be_stored_is_not_done_and_all_begins_again_from_the_store(
     assert len(phone.node.begun) == 1
 
 
-async def _answers(phone: Phone) -> bool:
+async def _answers(phone: WalletHarness) -> bool:
     try:
         return bool((await phone.ask("status"))["healthy"])
     except NotRunningError:
         return False
 
 
-def test_an_lsp_that_never_answers_ends_the_payment_before_anything_is_paid(phone: Phone, tmp_path: Path) -> None:
-    hasty = Phone(tmp_path, policy={"request_seconds": 0.05})
+def test_an_lsp_that_never_answers_ends_the_payment_before_anything_is_paid(
+    phone: WalletHarness, tmp_path: Path
+) -> None:
+    hasty = WalletHarness(tmp_path, policy={"request_seconds": 0.05})
     hasty.node = phone.node
     phone.node.accepts = False
 
@@ -192,7 +196,7 @@ def test_an_lsp_that_never_answers_ends_the_payment_before_anything_is_paid(phon
     assert len({each.encode() for each in phone.node.got(BlockRequest)}) == 1
 
 
-def test_an_lsp_that_will_not_hold_ends_the_payment_with_its_reason(phone: Phone) -> None:
+def test_an_lsp_that_will_not_hold_ends_the_payment_with_its_reason(phone: WalletHarness) -> None:
     phone.node.accepts = False
 
     async def story() -> None:

@@ -16,13 +16,13 @@ from asyncpay.nodes.base import NodeError
 from asyncpay.service.common.control import RefusedError
 from asyncpay.wire.messages import CancelRequest, PaymentPending
 
-from .phone import Phone, until, until_asked
-from .played_node import CHANNEL, HASH, INVOICE, LSP, ME, PREIMAGE
+from .scripted_node import CHANNEL, HASH, INVOICE, LSP, ME, PREIMAGE
+from .wallet_harness import WalletHarness, until, until_asked
 
 UNUSABLE = Link(channel_id=ChannelId.from_name(CHANNEL), short_channel_id=CHANNEL, peer=LSP, usable=False)
 
 
-def awake(phone: Phone, story: Callable[[], Awaitable[None]]) -> None:
+def awake(phone: WalletHarness, story: Callable[[], Awaitable[None]]) -> None:
     async def whole() -> None:
         async with phone.awake():
             await story()
@@ -33,7 +33,7 @@ def awake(phone: Phone, story: Callable[[], Awaitable[None]]) -> None:
 # --- status ---
 
 
-def test_the_status_tells_node_lsp_and_payments(phone: Phone) -> None:
+def test_the_status_tells_node_lsp_and_payments(phone: WalletHarness) -> None:
     async def story() -> None:
         await phone.pay()
         attached_at = (await phone.ask("status"))["node"]["attached_at"]
@@ -58,11 +58,11 @@ def test_the_status_tells_node_lsp_and_payments(phone: Phone) -> None:
     awake(phone, story)
 
 
-async def _none_unfinished(phone: Phone) -> bool:
+async def _none_unfinished(phone: WalletHarness) -> bool:
     return bool((await phone.ask("status"))["unfinished_payments"] == 0)
 
 
-def test_a_node_that_is_away_is_told_with_the_reason(phone: Phone) -> None:
+def test_a_node_that_is_away_is_told_with_the_reason(phone: WalletHarness) -> None:
     async def story() -> None:
         phone.node.stop()
 
@@ -76,7 +76,7 @@ def test_a_node_that_is_away_is_told_with_the_reason(phone: Phone) -> None:
     awake(phone, story)
 
 
-def test_a_wallet_that_never_saw_its_node_has_a_status_too(phone: Phone) -> None:
+def test_a_wallet_that_never_saw_its_node_has_a_status_too(phone: WalletHarness) -> None:
     phone.node.running = False
 
     async def story() -> None:
@@ -91,7 +91,7 @@ def test_a_wallet_that_never_saw_its_node_has_a_status_too(phone: Phone) -> None
 # --- registrations ---
 
 
-def test_registering_is_passed_on_to_the_lsp(phone: Phone) -> None:
+def test_registering_is_passed_on_to_the_lsp(phone: WalletHarness) -> None:
     phone.node.lsp |= {
         SET_WEBHOOK: {"num_webhooks": 1, "max_webhooks": 10, "no_change": False},
         LIST_WEBHOOKS: {"app_names": ["mine"], "max_webhooks": 10},
@@ -112,7 +112,7 @@ def test_registering_is_passed_on_to_the_lsp(phone: Phone) -> None:
     ]
 
 
-def test_the_lsp_s_refusal_is_told_in_its_words(phone: Phone) -> None:
+def test_the_lsp_s_refusal_is_told_in_its_words(phone: WalletHarness) -> None:
     phone.node.lsp[SET_WEBHOOK] = RpcError(502, "only https")
 
     async def story() -> None:
@@ -122,7 +122,7 @@ def test_the_lsp_s_refusal_is_told_in_its_words(phone: Phone) -> None:
     awake(phone, story)
 
 
-def test_an_lsp_that_is_silent_or_away(phone: Phone) -> None:
+def test_an_lsp_that_is_silent_or_away(phone: WalletHarness) -> None:
     async def story() -> None:
         with pytest.raises(RefusedError, match=f"LSP {LSP.hex()} did not answer lsps5.list_webhooks within"):
             await phone.ask("webhooks")
@@ -136,7 +136,7 @@ def test_an_lsp_that_is_silent_or_away(phone: Phone) -> None:
 # --- receive ---
 
 
-def test_an_invoice(phone: Phone) -> None:
+def test_an_invoice(phone: WalletHarness) -> None:
     async def story() -> None:
         made = await phone.ask("receive", amount_msat=5000, description="tea", expiry_seconds=60)
         assert (made["amount_msat"], made["payment_hash"]) == (5000, HASH.hex())
@@ -145,7 +145,7 @@ def test_an_invoice(phone: Phone) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 365 * 86_400 + 1, 14_000_000_000_000, 2**63, 2**64])
-def test_no_invoice_that_a_node_refuses_or_breaks_on(phone: Phone, seconds: int) -> None:
+def test_no_invoice_that_a_node_refuses_or_breaks_on(phone: WalletHarness, seconds: int) -> None:
     async def story() -> None:
         with pytest.raises(
             RefusedError, match=rf"last {seconds} s. Let it last between 1 s and 31536000 s \(365 days\)"
@@ -155,7 +155,7 @@ def test_no_invoice_that_a_node_refuses_or_breaks_on(phone: Phone, seconds: int)
     awake(phone, story)
 
 
-def test_no_invoice_without_a_usable_channel_to_the_lsp(phone: Phone) -> None:
+def test_no_invoice_without_a_usable_channel_to_the_lsp(phone: WalletHarness) -> None:
     """It would name no way to this phone."""
     phone.node.links = [UNUSABLE]
 
@@ -166,7 +166,7 @@ def test_no_invoice_without_a_usable_channel_to_the_lsp(phone: Phone) -> None:
     awake(phone, story)
 
 
-def test_what_the_node_says_against_an_invoice_is_told(phone: Phone) -> None:
+def test_what_the_node_says_against_an_invoice_is_told(phone: WalletHarness) -> None:
     phone.node.failing["create_invoice"] = NodeError("LND at x: invoice amount too large")
 
     async def story() -> None:
@@ -179,7 +179,7 @@ def test_what_the_node_says_against_an_invoice_is_told(phone: Phone) -> None:
 # --- pay and cancel ---
 
 
-def test_pay_ends_when_the_phone_may_go_offline(phone: Phone) -> None:
+def test_pay_ends_when_the_phone_may_go_offline(phone: WalletHarness) -> None:
     async def story() -> None:
         assert (await phone.pay())["state"] == "handed over"
         assert len(phone.node.got(PaymentPending)) == 1
@@ -191,7 +191,7 @@ def test_pay_ends_when_the_phone_may_go_offline(phone: Phone) -> None:
     )
 
 
-def test_pay_with_wait_ends_with_the_preimage(phone: Phone) -> None:
+def test_pay_with_wait_ends_with_the_preimage(phone: WalletHarness) -> None:
     async def story() -> None:
         paying = asyncio.create_task(phone.pay(wait=True))
         await until(lambda: len(phone.node.got(PaymentPending)) == 1)
@@ -202,7 +202,7 @@ def test_pay_with_wait_ends_with_the_preimage(phone: Phone) -> None:
     awake(phone, story)
 
 
-def test_pay_ends_with_the_node_s_reason_if_it_fails(phone: Phone) -> None:
+def test_pay_ends_with_the_node_s_reason_if_it_fails(phone: WalletHarness) -> None:
     phone.node.holds = False
 
     async def story() -> None:
@@ -215,7 +215,7 @@ def test_pay_ends_with_the_node_s_reason_if_it_fails(phone: Phone) -> None:
     awake(phone, story)
 
 
-def test_two_who_pay_one_invoice_at_the_same_time_pay_it_once(phone: Phone) -> None:
+def test_two_who_pay_one_invoice_at_the_same_time_pay_it_once(phone: WalletHarness) -> None:
     async def story() -> None:
         both = await asyncio.gather(phone.pay(), phone.pay(), return_exceptions=True)
         assert [each for each in both if isinstance(each, dict) and each["state"] == "handed over"]
@@ -225,7 +225,7 @@ def test_two_who_pay_one_invoice_at_the_same_time_pay_it_once(phone: Phone) -> N
     assert len(phone.node.begun) == 1
 
 
-def test_a_cancel_brings_the_parts_back(phone: Phone) -> None:
+def test_a_cancel_brings_the_parts_back(phone: WalletHarness) -> None:
     async def story() -> None:
         await phone.pay()
         assert (await phone.ask("cancel", payment_hash=HASH.hex()))["cancelled"]
@@ -243,7 +243,7 @@ def test_a_cancel_brings_the_parts_back(phone: Phone) -> None:
 
 
 @pytest.mark.parametrize("digits", [4, 16, 63])
-def test_the_first_digits_of_a_payment_hash_are_enough(phone: Phone, digits: int) -> None:
+def test_the_first_digits_of_a_payment_hash_are_enough(phone: WalletHarness, digits: int) -> None:
     async def story() -> None:
         await phone.pay()
         assert (await phone.ask("cancel", payment_hash=HASH.hex()[:digits]))["payment_hash"] == HASH.hex()
@@ -251,7 +251,7 @@ def test_the_first_digits_of_a_payment_hash_are_enough(phone: Phone, digits: int
     awake(phone, story)
 
 
-def test_digits_that_more_than_one_payment_begins_with(phone: Phone) -> None:
+def test_digits_that_more_than_one_payment_begins_with(phone: WalletHarness) -> None:
     other = replace(INVOICE, text="lnbcrt2", payment_hash=HASH[:8] + bytes(24))
     phone.node.invoices[other.text] = other
 
@@ -265,7 +265,7 @@ def test_digits_that_more_than_one_payment_begins_with(phone: Phone) -> None:
     awake(phone, story)
 
 
-def test_a_cancel_of_what_was_never_paid_here(phone: Phone) -> None:
+def test_a_cancel_of_what_was_never_paid_here(phone: WalletHarness) -> None:
     async def story() -> None:
         with pytest.raises(RefusedError, match=f"there is no payment {HASH.hex()}; `asyncpay wallet payments` lists"):
             await phone.ask("cancel", payment_hash=HASH.hex())
@@ -273,7 +273,7 @@ def test_a_cancel_of_what_was_never_paid_here(phone: Phone) -> None:
     awake(phone, story)
 
 
-def test_a_pid_is_never_shown(phone: Phone) -> None:
+def test_a_pid_is_never_shown(phone: WalletHarness) -> None:
     async def story() -> None:
         await phone.pay()
         said: list[Any] = [*phone.progress, *await phone.payments()]

@@ -18,9 +18,9 @@ from asyncpay.service.common.control import NotRunningError
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.wallet import session
 
-from .played_node import (
+from .scripted_node import (
     INVOICE,
-    PhoneNode,
+    ScriptedNode,
 )
 
 WAIT_SECONDS = 20
@@ -30,11 +30,11 @@ class KilledError(BaseException):
     """The wallet's process is killed here."""
 
 
-class Phone:
+class WalletHarness:
     """The wallet, and how it is asked. sections: of its configuration, beside the node and the store."""
 
     def __init__(self, folder: Path, **sections: dict[str, Any]) -> None:
-        self.node = PhoneNode()
+        self.node = ScriptedNode()
         self.store = folder / "wallet.sqlite"
         self.progress: list[Any] = []
         self._lines = io.StringIO()
@@ -141,7 +141,7 @@ async def until_asked(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.005)
 
 
-def awake(phone: Phone, story: Callable[[], Awaitable[None]]) -> None:
+def awake(phone: WalletHarness, story: Callable[[], Awaitable[None]]) -> None:
     async def whole() -> None:
         async with phone.awake():
             await story()
@@ -149,14 +149,14 @@ def awake(phone: Phone, story: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-async def until_payment_is(phone: Phone, state: str) -> None:
+async def until_payment_is(phone: WalletHarness, state: str) -> None:
     async def is_so() -> bool:
         return [each["state"] for each in await phone.payments()] == [state]
 
     await until_asked(is_so)
 
 
-async def until_claim_is(phone: Phone, state: str) -> None:
+async def until_claim_is(phone: WalletHarness, state: str) -> None:
     async def is_so() -> bool:
         return [each["state"] for each in await phone.claims()] == [state]
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from coincurve import PrivateKey
-
 from asyncpay.lightning import (
     ChannelId,
     Invoice,
@@ -40,11 +38,9 @@ from asyncpay.wire.messages import (
     PaymentPending,
 )
 from asyncpay.wire.onion import Forward, OnionMessage
+from tests.support.keys import key_of, node_id
 
-KEYS = {
-    key.public_key.format(): key
-    for key in (PrivateKey(sha256(name.encode()).digest()) for name in ("me", "LSP", "payee", "other", "their LSP"))
-}
+KEYS = {node_id(name): key_of(name) for name in ("me", "LSP", "payee", "other", "their LSP")}
 ME, LSP, PAYEE, OTHER, THEIR_LSP = KEYS
 CHANNEL = ShortChannelId.parse("100x1x0")
 PREIMAGE = b"s" * 32
@@ -85,7 +81,7 @@ class Sent:
     reply_path: BlindedPath | None
 
 
-class PhoneNode:
+class ScriptedNode:
     """The node, and the LSP that it has a channel with.
 
     failing: verbs of asyncpay.nodes.base that fail, and how. lsp: what it answers to a method: a result, an RpcError,
