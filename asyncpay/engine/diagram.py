@@ -1,4 +1,4 @@
-"""Draw the lives of blocks, payments and claims into docs/protocol.md, from the tables that the engines run on.
+"""Draw the state diagrams of blocks, payments and claims into docs/protocol.md, from the tables of the engines.
 
 python -m asyncpay.engine.diagram           write them
 python -m asyncpay.engine.diagram --check   exit 1 if the page shows something else
@@ -25,27 +25,23 @@ Transitions: TypeAlias = Mapping[Any, Mapping[Any, Enum]]
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One table on the page. begins: what starts such a life, and where. groups: states that share transitions.
-
-    module: of the engine, with the table.
-    """
+    """One table on the page. begins: what starts such a life, and where. groups: states that share transitions."""
 
     engine: str
-    module: str
     begins: Mapping[str, Enum]
     transitions: Callable[[], Transitions]
     groups: Mapping[str, Collection[Enum]]
-    facts: Callable[[], Iterator[str]] = lambda: iter(())
+    properties: Callable[[], Iterator[str]] = lambda: iter(())
 
     @property
     def mark(self) -> str:
         """The line on the page that it follows."""
-        return f"<!-- drawn by `make diagram` from asyncpay/engine/{self.engine}/{self.module}.py: begin -->\n"
+        return f"<!-- drawn by `make diagram` from asyncpay/engine/{self.engine}/states.py: begin -->\n"
 
     def draw(self) -> str:
-        """The Mermaid diagram, then the table of what each stage means, if there is one."""
-        facts = list(self.facts())
-        return "\n".join(["```mermaid", *self._mermaid(), "```", *([""] if facts else []), *facts, ""])
+        """Return the Mermaid diagram, then the table of the properties of each state, if there is one."""
+        properties = list(self.properties())
+        return "\n".join(["```mermaid", *self._mermaid(), "```", *([""] if properties else []), *properties, ""])
 
     def _mermaid(self) -> Iterator[str]:
         transitions = self.transitions()
@@ -54,27 +50,27 @@ class Drawing:
         yield from (f"    [*] --> {_name(first)}: {what}" for what, first in self.begins.items())
         for group, members in self.groups.items():
             yield f"    state {group} {{"
-            for stage, trigger, to in _arrows(transitions):
-                if stage in members and to in members:
-                    drawn.add((stage, trigger))
-                    yield f"        {_name(stage)} --> {_name(to)}: {trigger.value}"
+            for state, trigger, to in _arrows(transitions):
+                if state in members and to in members:
+                    drawn.add((state, trigger))
+                    yield f"        {_name(state)} --> {_name(to)}: {trigger.value}"
             yield "    }"
             for to, triggers in _shared(transitions, members).items():
-                drawn |= {(stage, trigger) for stage in members for trigger in triggers}
+                drawn |= {(state, trigger) for state in members for trigger in triggers}
                 yield f"    {group} --> {_name(to)}: {' / '.join(trigger.value for trigger in triggers)}"
-        for stage, trigger, to in _arrows(transitions):
-            if (stage, trigger) not in drawn:
-                yield f"    {_name(stage)} --> {_name(to)}: {trigger.value}"
-        yield from (f"    {_name(stage)} --> [*]" for stage, row in transitions.items() if not row)
+        for state, trigger, to in _arrows(transitions):
+            if (state, trigger) not in drawn:
+                yield f"    {_name(state)} --> {_name(to)}: {trigger.value}"
+        yield from (f"    {_name(state)} --> [*]" for state, row in transitions.items() if not row)
 
 
 def _arrows(transitions: Transitions) -> Iterator[tuple[Enum, Enum, Enum]]:
-    return ((stage, trigger, to) for stage, row in transitions.items() for trigger, to in row.items())
+    return ((state, trigger, to) for state, row in transitions.items() for trigger, to in row.items())
 
 
 def _shared(transitions: Transitions, members: Collection[Enum]) -> dict[Enum, list[Enum]]:
-    """What leads from every one of these stages to the same other one, by where it leads."""
-    first, *others = (transitions[stage] for stage in transitions if stage in members)
+    """Return the triggers that lead from every one of these states to the same other one, by that state."""
+    first, *others = (transitions[state] for state in transitions if state in members)
     shared: dict[Enum, list[Enum]] = {}
     for trigger, to in first.items():
         if to not in members and all(row.get(trigger) is to for row in others):
@@ -87,35 +83,32 @@ _RESOLUTIONS = {None: "joins the set", Resolution.RESUME: "is forwarded", Resolu
 _RELEASES = {ReleaseStatus.RELEASED: "released, or about to be", ReleaseStatus.TOO_LATE: "too late"}
 
 
-def _block_facts() -> Iterator[str]:
-    yield "| stage | a part that first arrives now | whoever shows the pid is told | the payer is told |"
+def _block_properties() -> Iterator[str]:
+    yield "| state | a part that first arrives now | the answer to a release | the last update to the payer |"
     yield "|---|---|---|---|"
-    for stage, facts in lsp.PROPERTIES.items():
-        told = "nothing yet" if facts.update is None else facts.update.name.lower().replace("_", " ")
-        yield f"| {stage.value} | {_RESOLUTIONS[facts.late_part]} | {_RELEASES[facts.release]} | {told} |"
+    for state, properties in lsp.PROPERTIES.items():
+        update = "none yet" if properties.update is None else properties.update.name.lower().replace("_", " ")
+        yield f"| {state.value} | {_RESOLUTIONS[properties.late_part]} | {_RELEASES[properties.release]} | {update} |"
 
 
 DRAWINGS = (
     Drawing(
         engine="lsp",
-        module="states",
         begins={"block_request": lsp.State.ACCEPTED},
         transitions=lambda: {
-            stage: {trigger: to.state for trigger, to in row.items()} for stage, row in lsp.TRANSITIONS.items()
+            state: {trigger: to.state for trigger, to in row.items()} for state, row in lsp.TRANSITIONS.items()
         },
         groups={"undecided": lsp.UNDECIDED},
-        facts=_block_facts,
+        properties=_block_properties,
     ),
     Drawing(
         engine="payer",
-        module="states",
         begins={"the user pays": payer.State.REQUESTED},
         transitions=lambda: payer.TRANSITIONS,
         groups={"nothing_has_left": payer.UNPAID, "with_the_node": payer.WITH_NODE},
     ),
     Drawing(
         engine="payee",
-        module="states",
         begins={"announced, and owed": payee.State.RELEASING, "announced, but not owed": payee.State.REFUSED},
         transitions=lambda: payee.TRANSITIONS,
         groups={},
@@ -123,12 +116,12 @@ DRAWINGS = (
 )
 
 
-def _name(stage: Enum) -> str:
-    return stage.name.lower()
+def _name(state: Enum) -> str:
+    return state.name.lower()
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check the page; the exit code."""
+    """Write or check the page; return the exit code."""
     page = drawn = PAGE.read_text()
     for drawing in DRAWINGS:
         before, mark, rest = drawn.partition(drawing.mark)
@@ -140,7 +133,7 @@ def main(arguments: list[str]) -> int:
         drawn = before + mark + drawing.draw() + end + after
     if arguments == ["--check"]:
         if drawn != page:
-            print(f"{PAGE} does not show what the states.py files say: run `make diagram`", file=sys.stderr)
+            print(f"{PAGE} does not show the tables of the states.py files: run `make diagram`", file=sys.stderr)
         return int(drawn != page)
     PAGE.write_text(drawn)
     return 0
