@@ -30,7 +30,7 @@ _REFUSALS = {
     BlockStatus.AMOUNT_TOO_LARGE: "the amount is too large for it",
     BlockStatus.HOLD_TOO_LONG: "it will not hold a payment for so long: ask for less",
     BlockStatus.CONFLICT: "it was asked for the same payment before, in another way: ask the payee for a new invoice",
-    BlockStatus.BAD_VALUE: "it finds the request wrong",
+    BlockStatus.BAD_VALUE: "it rejects a value of the request",
     BlockStatus.UNAVAILABLE: "its node is not available now: try again later",
 }
 
@@ -68,8 +68,8 @@ def request_block(ctx: Context, payment: OutgoingPayment) -> None:
         return
     if payment.state is State.REQUESTED and payment.requests_sent > ctx.policy.request_repeats:
         failure = (
-            f"LSP {payment.lsp.hex()} did not answer, asked {payment.requests_sent} times; nothing was paid. "
-            "See that it is connected, then pay a new invoice"
+            f"nothing was paid: LSP {payment.lsp.hex()} did not answer {payment.requests_sent} requests. "
+            "Check that it is connected, then pay a new invoice"
         )
         ctx.advance(payment, Trigger.UNANSWERED, failure)
         return

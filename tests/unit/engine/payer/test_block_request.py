@@ -81,7 +81,7 @@ def test_the_same_bytes_every_ten_seconds_and_three_times_more() -> None:
     assert harness.state is State.REQUESTED
     harness.sleep(1)
     assert harness.state is State.FAILED
-    assert "did not answer, asked 4 times" in harness.payment.failure
+    assert "did not answer 4 requests" in harness.payment.failure
     assert LSP.hex() in harness.payment.failure
     assert harness.begun == []
 

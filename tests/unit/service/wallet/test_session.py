@@ -189,7 +189,7 @@ def test_an_lsp_that_never_answers_ends_the_payment_before_anything_is_paid(
     async def story() -> None:
         failed = await hasty.pay()
         assert failed["state"] == "failed"
-        assert f"LSP {LSP.hex()} did not answer, asked 4 times; nothing was paid" in failed["failure"]
+        assert f"nothing was paid: LSP {LSP.hex()} did not answer 4 requests" in failed["failure"]
 
     awake(hasty, story)
     assert phone.node.begun == []
