@@ -19,7 +19,7 @@ class CrashError(Exception):
 class EngineHarness(Generic[E, R, F]):
     """An engine, its records, and the queue of its events.
 
-    stored: what a restart begins from, by the records' keys. effects: all that were carried out.
+    stored: what a restart begins from, by the records' keys. effects: all that were payment out.
     crash_at: kill the process before this action (1: the first): before it stores, or before it carries out an effect.
     """
 

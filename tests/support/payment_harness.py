@@ -1,4 +1,4 @@
-"""What these tests say: who pays whom, where the HTLCs are, and who has the money in the end."""
+"""Payments between the phones of a testbed: making them, following them, and checking balances at the end."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ SETTLE_SECONDS = 90
 
 
 @dataclass(frozen=True)
-class Deal:
-    """Somebody is to pay somebody."""
+class PaymentCase:
+    """One invoice of a payee, to be paid by a payer."""
 
     payer: Phone
     payee: Phone
@@ -54,8 +54,8 @@ class Deal:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A testbed whose phones are all online, and what everybody had when the test began.
+class PaymentHarness:
+    """A testbed whose phones are all online, and the balances when the test began.
 
     record: takes what harness.checks.scenario_table tells of the scenario, such as pytest's `record_property`.
     """
@@ -74,46 +74,48 @@ class Scene:
         """The payee."""
         return self.testbed.phone("B")
 
-    def deal(self, amount_msat: int = AMOUNT_MSAT, payer: Phone | None = None, payee: Phone | None = None) -> Deal:
+    def new_case(
+        self, amount_msat: int = AMOUNT_MSAT, payer: Phone | None = None, payee: Phone | None = None
+    ) -> PaymentCase:
         """The payee makes an invoice and gives it to the payer."""
         payer, payee = payer or self.a, payee or self.b
         invoice = payee.wallet.receive(amount_msat)
-        return Deal(payer, payee, invoice["invoice"], invoice["payment_hash"], amount_msat)
+        return PaymentCase(payer, payee, invoice["invoice"], invoice["payment_hash"], amount_msat)
 
-    def fault(self, what: str) -> None:
-        """Note that something goes wrong now, on purpose: `SIGKILL wallet`, `blackhole`, `block after the deadline`."""
+    def record_fault(self, what: str) -> None:
+        """Record an injected fault for the table of scenarios, such as `SIGKILL wallet` or `blackhole`."""
         self.record(scenario_table.FAULT, what)
 
-    def outcome(self, what: str) -> None:
-        """Note what has become of the money, where neither of the two last methods of this class says it."""
+    def record_outcome(self, what: str) -> None:
+        """Record the outcome for the table of scenarios, where neither `assert_paid` nor `assert_nobody_paid` does."""
         self.record(scenario_table.OUTCOME, what)
 
-    def noted(self, lsp: str, deal: Deal) -> list[str]:
-        """What an LSP's component has written down of a payment."""
+    def logged(self, lsp: str, case: PaymentCase) -> list[str]:
+        """Return the names of the events that an LSP's component has logged of a payment."""
         events = self.testbed.lsp(lsp).events()
-        return [event["what"] for event in events if deal.payment_hash in event.get("payment_hashes", ())]
+        return [event["what"] for event in events if case.payment_hash in event.get("payment_hashes", ())]
 
-    def block(self, deal: Deal) -> dict[str, Any] | None:
-        """What the payer's LSP has of a payment that it was asked to hold."""
-        blocks = self.testbed.lsp(deal.payer.lsp.name).status()["blocks"]
-        return next((block for block in blocks if deal.payment_hash in block["payment_hashes"]), None)
+    def block(self, case: PaymentCase) -> dict[str, Any] | None:
+        """Return the block of a payment at the payer's LSP, from the status of its component."""
+        blocks = self.testbed.lsp(case.payer.lsp.name).status()["blocks"]
+        return next((block for block in blocks if case.payment_hash in block["payment_hashes"]), None)
 
-    def wait_for_block(self, deal: Deal, *stages: str, timeout_seconds: float = SETTLE_SECONDS) -> None:
+    def wait_for_block(self, case: PaymentCase, *stages: str, timeout_seconds: float = SETTLE_SECONDS) -> None:
         """The payer's LSP has the payment's block in one of these stages."""
 
         def missing() -> str | None:
-            block = self.block(deal)
+            block = self.block(case)
             stage = "unknown" if block is None else block["stage"]
             return None if stage in stages else f"the block is {stage}"
 
         wait_for(Predicate(f"block_{'_or_'.join(stages).replace(' ', '_')}", missing), timeout_seconds)
 
     def htlcs(self, node: str) -> int:
-        """How many HTLCs stand on the channels of a node, by its own account."""
+        """Return the number of HTLCs on the channels of a node, as the node lists them."""
         return sum(channel.htlcs for channel in self.testbed[node].channels())
 
     def wait_for_htlcs(self, **counts: int) -> None:
-        """So many HTLCs stand on each of these nodes' channels."""
+        """Wait until each of these nodes lists so many HTLCs."""
 
         def missing() -> str | None:
             seen = {node: self.htlcs(node) for node in counts}
@@ -121,30 +123,30 @@ class Scene:
 
         wait_for(Predicate("htlcs", missing))
 
-    def assert_paid(self, *deals: Deal) -> None:
-        """Each payer has proof and has paid once, fees included; each payee has it all; nobody on the way has lost."""
+    def assert_paid(self, *cases: PaymentCase) -> None:
+        """Each payer has proof and paid once, fees included; each payee has the amount; no hop in between has lost."""
         expected: dict[str, int] = {}
-        for deal in deals:
-            payment = deal.wait_until(SETTLED)
-            assert sha256(bytes.fromhex(payment["preimage"])).hexdigest() == deal.payment_hash
-            change(expected, deal.payer.name, -deal.amount_msat - payment["fee_msat"])
-            change(expected, deal.payee.name, deal.amount_msat)
+        for case in cases:
+            payment = case.wait_until(SETTLED)
+            assert sha256(bytes.fromhex(payment["preimage"])).hexdigest() == case.payment_hash
+            change(expected, case.payer.name, -case.amount_msat - payment["fee_msat"])
+            change(expected, case.payee.name, case.amount_msat)
         moved = balances.count(self.testbed).moved_since(self.before)
         phones = {name: moved[name] for name in self.testbed.phones}
         assert phones == {name: expected.get(name, 0) for name in self.testbed.phones}
-        assert all(moved[name] >= 0 for name in moved.keys() - phones.keys()), f"somebody on the way has lost: {moved}"
-        self.outcome(scenario_table.PAID)
+        assert all(moved[name] >= 0 for name in moved.keys() - phones.keys()), f"a forwarding node has lost: {moved}"
+        self.record_outcome(scenario_table.PAID)
 
-    def assert_nobody_paid(self, *deals: Deal) -> None:
-        """Every payment has failed, and everybody has what they had."""
-        for deal in deals:
-            deal.wait_until("failed")
+    def assert_nobody_paid(self, *cases: PaymentCase) -> None:
+        """Every payment has failed, and all balances are as before."""
+        for case in cases:
+            case.wait_until("failed")
         assert balances.count(self.testbed) == self.before
-        self.outcome(scenario_table.RETURNED)
+        self.record_outcome(scenario_table.RETURNED)
 
 
 def change(amounts: dict[str, int], name: str, by: int) -> None:
-    """Add to what somebody is expected to have gained."""
+    """Add to what a node is expected to have gained."""
     amounts[name] = amounts.get(name, 0) + by
 
 

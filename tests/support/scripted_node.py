@@ -13,7 +13,7 @@ from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
 from harness.testbed import Testbed
 
 
-class PhoneNode(Protocol):
+class ScriptedNode(Protocol):
     """node: behind the interface that all components use."""
 
     node: Node
@@ -29,7 +29,7 @@ class PhoneNode(Protocol):
         ...
 
 
-class OfLnd:
+class ScriptedLnd:
     """An LND."""
 
     sends_through_itself = False
@@ -39,7 +39,7 @@ class OfLnd:
         self.node: Node = LndNode(lnd)
 
     async def pay(self, order: Payment) -> PaymentResult:
-        """See PhoneNode.pay. LND would try a payment that has failed once more, which the interface forbids."""
+        """See ScriptedNode.pay. LND would try a payment that has failed once more, which the interface forbids."""
         request = payments.by_its_parts(order, await payments.decode(self.lnd, order.invoice.text))
         last = ln.Payment()
         async for update in self.lnd.router.SendPaymentV2(request):
@@ -47,11 +47,11 @@ class OfLnd:
         return payments.result(last)
 
     async def close(self) -> None:
-        """See PhoneNode.close."""
+        """See ScriptedNode.close."""
         await self.lnd.close()
 
 
-class OfCln:
+class ScriptedCln:
     """A lightningd with our plugin in it, to which no wallet is attached."""
 
     sends_through_itself = True
@@ -60,21 +60,21 @@ class OfCln:
         self.node: Node = node
 
     async def pay(self, order: Payment) -> PaymentResult:
-        """See PhoneNode.pay. A payment that has failed is not tried once more."""
+        """See ScriptedNode.pay. A payment that has failed is not tried once more."""
         return await self.node.pay(order)
 
     async def close(self) -> None:
-        """See PhoneNode.close: each call is a connection of its own."""
+        """See ScriptedNode.close: each call is a connection of its own."""
 
 
-async def connect(testbed: Testbed, name: str) -> PhoneNode:
+async def connect(testbed: Testbed, name: str) -> ScriptedNode:
     """The node of this name, from within a running event loop."""
     match testbed.topology.nodes[name].implementation:
         case "lnd":
             containers = testbed.engine
             tls, macaroon = containers.read(name, f"{LND_DIR}/tls.cert"), containers.read(name, MACAROON)
-            return OfLnd(Connection(containers.address(name, GRPC_PORT), lambda: (tls, macaroon)))
+            return ScriptedLnd(Connection(containers.address(name, GRPC_PORT), lambda: (tls, macaroon)))
         case "cln":
-            return OfCln(ClnNode(testbed.engine.socket(name, SOCKET)))
+            return ScriptedCln(ClnNode(testbed.engine.socket(name, SOCKET)))
         case other:
             raise NotImplementedError(f"no test drives a phone on {other} by hand yet")

@@ -1,7 +1,7 @@
-"""A phone that speaks the protocol by hand, where a test wants what no wallet does.
+"""A peer whose every protocol message a test scripts, where a test needs what no wallet does.
 
-It uses the node adapter and the wire as a wallet does, keeps nothing, and decides nothing: a test says what
-happens next. What its node can do only in its own way is in scripted_node.py.
+It uses the node adapter and the wire format as a wallet does, stores nothing and decides nothing. What differs by the
+implementation of its node is in scripted_node.py.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ from harness.testbed import Testbed
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 from tests.support import scripted_node
 from tests.support.implementations import capabilities
-from tests.support.scripted_node import PhoneNode
+from tests.support.scripted_node import ScriptedNode
 
 T = TypeVar("T")
 Signed = TypeVar("Signed", BlockRequest, CancelRequest)
@@ -54,7 +54,7 @@ PACE_SECONDS = 0.3
 
 
 class ScriptedPeer:
-    """One phone's node, and what has arrived for it. A context manager."""
+    """A node, and the messages that have arrived for it. A context manager."""
 
     def __init__(self, testbed: Testbed, name: str) -> None:
         self.testbed = testbed
@@ -80,7 +80,7 @@ class ScriptedPeer:
 
     def open(self) -> None:
         """Connect to the node, which must run, and listen. Again after the node was started again."""
-        self.own: PhoneNode = self.run(scripted_node.connect(self.testbed, self.name))
+        self.own: ScriptedNode = self.run(scripted_node.connect(self.testbed, self.name))
         self.node = self.own.node
         listening: Future[None] = Future()
         self._listening = self.run(self._begin(self._listen(listening)))
@@ -110,11 +110,11 @@ class ScriptedPeer:
             self.open()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Have something asynchronous done by this phone, and wait for it."""
+        """Run a coroutine in this peer's event loop, and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(150)
 
     def start(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """The same without waiting."""
+        """Start a coroutine in this peer's event loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _listen(self, listening: "Future[None]") -> None:
@@ -169,7 +169,7 @@ class ScriptedPeer:
         self.run(self.node.send_onion(self.node_id if self.own.sends_through_itself else peer, message))
 
     def call(self, lsp: bytes, method: str, **params: Any) -> Answer:
-        """Ask an LSP something over LSPS0, and wait for its answer."""
+        """Send an LSPS0 request to an LSP, and return its answer."""
         calls = jsonrpc.Calls()
         asked = calls.begin(method, params)
         self.run(self.node.send_custom(lsp, jsonrpc.MESSAGE_TYPE, asked.payload))

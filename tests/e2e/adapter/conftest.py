@@ -17,8 +17,8 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 
 @pytest.fixture(autouse=True)
-def everybody_there(testbed: Testbed) -> None:
-    """Whatever the test before has left behind: all nodes run, and no failed payment is held against a channel."""
+def all_nodes_running(testbed: Testbed) -> None:
+    """Every node runs and has forgotten failed payments, whatever the test before did."""
     running = [node.name for node in testbed.running()]
     for name in testbed.nodes.keys() - running:
         testbed.come_back(name)

@@ -1,4 +1,4 @@
-"""Scenarios under fire. Each is one of the family that its file is named after, and is counted as such."""
+"""Scenarios with injected faults. Each belongs to the family that its file is named after."""
 
 from collections.abc import Iterator
 
@@ -10,9 +10,9 @@ from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from harness.topology import Topology, load
 from tests.support.implementations import CLN_IN_FULL, TOPOLOGIES, all_on, with_arguments
-from tests.support.payment_harness import Scene, restore
+from tests.support.payment_harness import PaymentHarness, restore
 
-from .steps import everybody_back
+from .steps import restore_all
 
 LINE = ("A", "LSP_a", "router", "LSP_b", "B")
 PARTS = 16
@@ -53,16 +53,18 @@ def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed
 
 
 @pytest.fixture
-def scene(testbed: Testbed, record_property: Recorder) -> Iterator[Scene]:
-    yield Scene(testbed, balances.count(testbed), record=record_property)
+def payments(testbed: Testbed, record_property: Recorder) -> Iterator[PaymentHarness]:
+    yield PaymentHarness(testbed, balances.count(testbed), record=record_property)
     restore(testbed, testbed.phones.values())
 
 
 @pytest.fixture
-def line_scene(request: pytest.FixtureRequest, testbed: Testbed, record_property: Recorder) -> Iterator[Scene]:
-    """A scene in which whoever is struck comes back before the money is counted: only a failed test leaves a mess."""
-    scene = Scene(testbed, balances.count(testbed), record=record_property)
+def line_payments(
+    request: pytest.FixtureRequest, testbed: Testbed, record_property: Recorder
+) -> Iterator[PaymentHarness]:
+    """Payments of tests that restore every target before they count the balances: only a failed test leaves faults."""
+    payments = PaymentHarness(testbed, balances.count(testbed), record=record_property)
     failed_before = request.session.testsfailed
-    yield scene
+    yield payments
     if request.session.testsfailed > failed_before:
-        everybody_back(scene)
+        restore_all(payments)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from harness.nodes.base import Channel, Node
 from harness.waits import Predicate
 from tests.support.component_log import resumed
-from tests.support.payment_harness import Deal, Scene
+from tests.support.payment_harness import PaymentCase, PaymentHarness
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ class HalfWay:
         return Predicate("commitments_half_way", missing)
 
 
-def from_payer(scene: Scene, deal: Deal) -> HalfWay:
+def from_payer(payments: PaymentHarness, case: PaymentCase) -> HalfWay:
     """The payment's own HTLC, from the payer to its LSP."""
-    return HalfWay(scene.a.node, scene.a.lsp, lambda: scene.a.node.parts_in_flight(deal.payment_hash) == 1)
+    return HalfWay(payments.a.node, payments.a.lsp, lambda: payments.a.node.parts_in_flight(case.payment_hash) == 1)
 
 
-def to_payee(scene: Scene, _: Deal) -> HalfWay:
+def to_payee(payments: PaymentHarness, _: PaymentCase) -> HalfWay:
     """The one from the payee's LSP to the payee. It is given once the LSP's component has let it pass."""
-    component = scene.testbed.lsp(scene.b.lsp.name)
+    component = payments.testbed.lsp(payments.b.lsp.name)
     before = resumed(component)
-    return HalfWay(scene.b.lsp, scene.b.node, lambda: resumed(component) > before)
+    return HalfWay(payments.b.lsp, payments.b.node, lambda: resumed(component) > before)
 
 
 def _between(node: Node, peer: Node) -> Channel:

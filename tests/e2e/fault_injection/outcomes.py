@@ -1,7 +1,7 @@
-"""How a payment ends that something happened to, at one of the protocol's moments (steps.MOMENTS).
+"""How a payment ends after a fault at one of the protocol's steps (steps.PAUSE_POINTS).
 
-All that is struck comes back long before any deadline, and every link is mended: so the payment is paid, unless a
-reason stands here for which it is returned in full, or for which a race decides.
+Every target is restored long before any deadline. So the payment is paid, except where an exemption says why it may be
+returned in full.
 """
 
 from collections.abc import Callable, Set
@@ -11,7 +11,7 @@ from asyncpay.lightning import Capabilities
 from harness.checks.scenario_table import PAID, RETURNED
 from harness.faults.targets import Fault
 from tests.support.implementations import capabilities
-from tests.support.payment_harness import Deal, Scene
+from tests.support.payment_harness import PaymentCase, PaymentHarness
 
 from .steps import assert_paid_once_or_returned
 
@@ -24,8 +24,8 @@ UNTIL_LET_GO = frozenset(
 
 
 @dataclass(frozen=True)
-class Unless:
-    """In these cells it may end otherwise. on: only where the payer's LSP runs on a node with these capabilities."""
+class Exemption:
+    """Cells with other outcomes. on: only where the node of the payer's LSP has these capabilities."""
 
     steps: Set[str]
     names: Set[str]
@@ -34,19 +34,19 @@ class Unless:
     because: str
     on: Callable[[Capabilities], bool] = lambda _: True
 
-    def holds(self, step: str, name: str, what: str, node: Capabilities) -> bool:
+    def applies(self, step: str, name: str, what: str, node: Capabilities) -> bool:
         return step in self.steps and name in self.names and what in self.what and self.on(node)
 
 
-EXCEPTIONS = (
-    Unless(
+EXEMPTIONS = (
+    Exemption(
         {"3-pay"},
         {"LSP_a"},
         DOWN,
         {RETURNED},
         "the payer's node has no other peer to pay through, and a payment that could not begin has failed",
     ),
-    Unless(
+    Exemption(
         {"3-pay"},
         {"LSP_a-lsp"},
         ANY_FAULT,
@@ -54,14 +54,14 @@ EXCEPTIONS = (
         "an HTLC that comes while the LSP's component is away is failed, by LND at once, by CLN's plugin after ten "
         "seconds: it depends on who is there first",
     ),
-    Unless(
+    Exemption(
         UNTIL_LET_GO,
         {"LSP_b-lsp"},
         ANY_FAULT,
         EITHER,
         "as before, at the payee's LSP: the HTLC is on its way within seconds",
     ),
-    Unless(
+    Exemption(
         {"3-pay"},
         {"LSP_a"},
         {Fault.SUSPEND.value},
@@ -69,15 +69,15 @@ EXCEPTIONS = (
         "LND's component takes a node that is silent for half a minute for dead: when it goes on, the HTLC and the "
         "component come to it at the same moment",
     ),
-    Unless(UNTIL_LET_GO, {"LSP_b"}, {Fault.SUSPEND.value}, EITHER, "as before, at the payee's LSP"),
-    Unless(
+    Exemption(UNTIL_LET_GO, {"LSP_b"}, {Fault.SUSPEND.value}, EITHER, "as before, at the payee's LSP"),
+    Exemption(
         {"7-let-go"},
         {"router", "LSP_b"},
         DOWN,
         {RETURNED},
         "the LSP has let go of the HTLC, and it comes to a hop that cannot pass it on",
     ),
-    Unless(
+    Exemption(
         {"7-let-go"},
         {"A"},
         DOWN,
@@ -85,7 +85,7 @@ EXCEPTIONS = (
         "it has decided while the payer was there, and its node fails what it is to forward for a payer who is away",
         on=lambda node: not node.forwards_with_payer_offline,
     ),
-    Unless(
+    Exemption(
         {"5-pending", "6-release"},
         {"A"},
         DOWN,
@@ -93,14 +93,14 @@ EXCEPTIONS = (
         "the release may come before the LSP's node has noticed that the payer is away, and then it is as before",
         on=lambda node: not node.forwards_with_payer_offline,
     ),
-    Unless(
+    Exemption(
         {"3-pay"},
         {"A"},
         {"resets"},
         EITHER,
         "the payer's node pays if it is connected at this moment, and else has no way",
     ),
-    Unless(
+    Exemption(
         {"7-let-go"},
         {"A"},
         {"resets"},
@@ -113,11 +113,11 @@ EXCEPTIONS = (
 
 def expected(step: str, name: str, what: str, node: Capabilities) -> Set[str]:
     """How it may end. node: the payer's LSP's."""
-    return next((unless.outcomes for unless in EXCEPTIONS if unless.holds(step, name, what, node)), {PAID})
+    return next((each.outcomes for each in EXEMPTIONS if each.applies(step, name, what, node)), {PAID})
 
 
-def assert_ended(scene: Scene, deal: Deal, step: str, name: str, what: str) -> None:
+def assert_ended(payments: PaymentHarness, case: PaymentCase, step: str, name: str, what: str) -> None:
     """It has ended as it must."""
-    ended = assert_paid_once_or_returned(scene, deal)
-    outcomes = expected(step, name, what, capabilities(scene.testbed, scene.a.lsp.name))
+    ended = assert_paid_once_or_returned(payments, case)
+    outcomes = expected(step, name, what, capabilities(payments.testbed, payments.a.lsp.name))
     assert ended in outcomes, f"{ended}, not {' or '.join(sorted(outcomes))}"

@@ -1,4 +1,4 @@
-"""What no wallet would send: the payer's wallet is off, or a stranger speaks, and the test plays it by hand."""
+"""A payer whose wallet is off and whose messages a test scripts: what no wallet would send."""
 
 import secrets
 from collections.abc import Iterator
@@ -13,56 +13,56 @@ from asyncpay.wire.onion import LARGE_ROOM, Payload
 from harness.checks import balances, scenario_table
 from harness.services.phone_container import WALLET
 from harness.waits import Predicate, wait_for
-from tests.support.payment_harness import Scene
+from tests.support.payment_harness import PaymentHarness
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
 
 @dataclass(frozen=True)
-class ByHand:
-    """The payer A, played by the test; B and its wallet are real."""
+class ScriptedPayer:
+    """The payer A, scripted by the test; B and its wallet are real."""
 
-    scene: Scene
+    payments: PaymentHarness
     a: ScriptedPeer
 
     def invoice(self, amount_msat: int, *options: str) -> Invoice:
         """One of B's wallet, as A's node reads it."""
-        made = self.scene.b.wallet.receive(amount_msat, *options)
+        made = self.payments.b.wallet.receive(amount_msat, *options)
         return self.a.run(self.a.node.decode_invoice(made["invoice"]))
 
     def hold(self, invoice: Invoice, **changes: Any) -> Hold:
-        """A payment of which nobody knows yet; `changes` to its block_request."""
-        return Hold(self.a, self.scene.a.lsp.name, invoice, **changes)
+        """Prepare a payment that is not announced yet; `changes` to its block_request."""
+        return Hold(self.a, self.payments.a.lsp.name, invoice, **changes)
 
     @property
     def payee(self) -> bytes:
         """B's node id, 33 bytes."""
-        return bytes.fromhex(self.scene.b.node.node_id)
+        return bytes.fromhex(self.payments.b.node.node_id)
 
     def assert_paid(self, *holds: Hold) -> None:
-        """A has proof of each payment and has paid once, fees included; B has it all; nobody on the way has lost."""
+        """A has proof of each payment and paid once, fees included; B has the amount; no forwarding node has lost."""
         results = [hold.result(120) for hold in holds]
         assert [result.status for result in results] == [PaymentStatus.SUCCEEDED] * len(holds)
         amount_msat = sum(hold.invoice.amount_msat or 0 for hold in holds)
-        moved = balances.count(self.scene.testbed).moved_since(self.scene.before)
+        moved = balances.count(self.payments.testbed).moved_since(self.payments.before)
         assert moved.pop("A") == -amount_msat - sum(result.fee_msat for result in results)
         assert moved.pop("B") == amount_msat
-        assert all(gain >= 0 for gain in moved.values()), f"somebody on the way has lost: {moved}"
-        self.scene.outcome(scenario_table.PAID)
+        assert all(gain >= 0 for gain in moved.values()), f"a forwarding node has lost: {moved}"
+        self.payments.record_outcome(scenario_table.PAID)
 
     def assert_returned(self, *holds: Hold) -> None:
-        """None of these was paid, and everybody has what they had."""
+        """None of these was paid, and all balances are as before."""
         assert [hold.result(120).status for hold in holds] == [PaymentStatus.FAILED] * len(holds)
-        assert balances.count(self.scene.testbed) == self.scene.before
-        self.scene.outcome(scenario_table.RETURNED)
+        assert balances.count(self.payments.testbed) == self.payments.before
+        self.payments.record_outcome(scenario_table.RETURNED)
 
 
 @contextmanager
-def payer_by_hand(scene: Scene) -> Iterator[ByHand]:
-    """A's wallet gives way to the test; the scene's end starts it again."""
-    scene.a.container.do_to_app(WALLET, "stop")
-    with ScriptedPeer(scene.testbed, "A") as a:
+def scripted_payer(payments: PaymentHarness) -> Iterator[ScriptedPayer]:
+    """Stop A's wallet and script A; the fixture `payments` starts the wallet again."""
+    payments.a.container.do_to_app(WALLET, "stop")
+    with ScriptedPeer(payments.testbed, "A") as a:
         a.forget_failures()
-        yield ByHand(scene, a)
+        yield ScriptedPayer(payments, a)
 
 
 def announcement(payment_hash: bytes, amount_msat: int, payment_secret: bytes | None = None) -> PaymentPending:
@@ -79,11 +79,11 @@ def announcement(payment_hash: bytes, amount_msat: int, payment_secret: bytes | 
     )
 
 
-def wait_until_read(scene: Scene, message: PaymentPending) -> None:
+def wait_until_read(payments: PaymentHarness, message: PaymentPending) -> None:
     """B's wallet has decided on this announcement."""
     name = messages.unblock_hash(message.pid).hex()
     read = Predicate(
-        "announcement_read", lambda: None if any(e.get("block") == name for e in scene.b.events()) else "not yet"
+        "announcement_read", lambda: None if any(e.get("block") == name for e in payments.b.events()) else "not yet"
     )
     wait_for(read, 60)
 

@@ -1,6 +1,6 @@
-"""The protocol's steps, as moments at which a payment from A to B stands still until it is let go.
+"""The protocol's steps, as points at which a payment from A to B is paused until it is let go.
 
-Between the numbers of one step stands what can go wrong between two of its halves.
+Two points with the same number are two halves of one step.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,87 +14,87 @@ from harness.services.lsp import Lsp, interceptor_attached
 from harness.services.phone import Phone
 from harness.services.toxiproxy import Direction
 from harness.waits import Predicate, wait_for
-from tests.support.payment_harness import Deal, Scene
+from tests.support.payment_harness import PaymentCase, PaymentHarness
 
 STAND_SECONDS = 90
 FOR_EVER_MS = 3_600_000
 
 
 @dataclass(frozen=True)
-class Standstill:
-    """A payment that stands still. let_go: may be called again, if it could not be heard the first time."""
+class PausedPayment:
+    """A payment that is paused. let_go: may be called again, if the first call could not be delivered."""
 
-    deal: Deal
+    case: PaymentCase
     let_go: Callable[[], None]
 
 
-class Moment(Protocol):
-    """Leads a payment to its moment, and lets it go at the end of the `with` block.
+class PausePoint(Protocol):
+    """Run a payment up to this point, and let it go at the end of the `with` block.
 
-    payee_sleeps: it has to be called.
+    payee_sleeps: the payee is asleep, and must be notified.
     """
 
-    def __call__(self, scene: Scene, payee_sleeps: bool) -> AbstractContextManager[Standstill]: ...
+    def __call__(self, payments: PaymentHarness, payee_sleeps: bool) -> AbstractContextManager[PausedPayment]: ...
 
 
-def before(who: Callable[[Scene], Phone | Lsp], effect: str) -> Moment:
-    """A component has decided on something and stored it, and has not acted upon it."""
+def before(who: Callable[[PaymentHarness], Phone | Lsp], effect: str) -> PausePoint:
+    """A component has stored a decision and has not acted on it yet."""
 
     @contextmanager
-    def reached(scene: Scene, payee_sleeps: bool) -> Iterator[Standstill]:
-        deal = scene.deal()
+    def reached(payments: PaymentHarness, payee_sleeps: bool) -> Iterator[PausedPayment]:
+        case = payments.new_case()
         if payee_sleeps:
-            scene.b.sleep()
-        component = who(scene)
-        asleep = payee_sleeps and component is scene.b
-        with frozen_before(scene.testbed, component, effect, asleep=asleep) as store:
-            scene.a.wallet.paying(deal.invoice)
+            payments.b.sleep()
+        component = who(payments)
+        asleep = payee_sleeps and component is payments.b
+        with frozen_before(payments.testbed, component, effect, asleep=asleep) as store:
+            payments.a.wallet.paying(case.invoice)
             wait_for(store.frozen, STAND_SECONDS)
-            yield Standstill(deal, store.let_go)
+            yield PausedPayment(case, store.let_go)
 
     return reached
 
 
 @contextmanager
-def release_on_its_way(scene: Scene, payee_sleeps: bool) -> Iterator[Standstill]:
-    """It has left the payee, and has not come to the payee's LSP."""
-    with before(payee, "SendRelease")(scene, payee_sleeps) as earlier:
-        scene.b.latency(FOR_EVER_MS, Direction.UPSTREAM)
-        sent_before = releases_sent(scene.b)
+def release_on_its_way(payments: PaymentHarness, payee_sleeps: bool) -> Iterator[PausedPayment]:
+    """The release has left the payee, and has not reached the payee's LSP."""
+    with before(payee, "SendRelease")(payments, payee_sleeps) as earlier:
+        payments.b.latency(FOR_EVER_MS, Direction.UPSTREAM)
+        sent_before = releases_sent(payments.b)
         earlier.let_go()
-        sent = Predicate("release_sent", lambda: None if releases_sent(scene.b) > sent_before else "nothing sent")
+        sent = Predicate("release_sent", lambda: None if releases_sent(payments.b) > sent_before else "nothing sent")
         wait_for(sent, STAND_SECONDS)
-        yield Standstill(earlier.deal, lambda: scene.b.restore_link(wait=False))
+        yield PausedPayment(earlier.case, lambda: payments.b.restore_link(wait=False))
 
 
 @contextmanager
-def preimage_waits(scene: Scene, payee_sleeps: bool) -> Iterator[Standstill]:
+def preimage_waits(payments: PaymentHarness, payee_sleeps: bool) -> Iterator[PausedPayment]:
     """The payee is paid, and the payer is away: its LSP has the preimage, and the payer's HTLC."""
-    with before(payees_lsp, "ResolveHtlc")(scene, payee_sleeps) as earlier:
-        scene.a.disconnect()
+    with before(payees_lsp, "ResolveHtlc")(payments, payee_sleeps) as earlier:
+        payments.a.disconnect()
         earlier.let_go()
-        earlier.deal.wait_until_paid()
-        scene.wait_for_htlcs(A=1, LSP_a=1, router=0, LSP_b=0, B=0)
-        yield Standstill(earlier.deal, lambda: scene.a.reconnect(wait=False))
+        earlier.case.wait_until_paid()
+        payments.wait_for_htlcs(A=1, LSP_a=1, router=0, LSP_b=0, B=0)
+        yield PausedPayment(earlier.case, lambda: payments.a.reconnect(wait=False))
 
 
-def payer(scene: Scene) -> Phone:
-    return scene.a
+def payer(payments: PaymentHarness) -> Phone:
+    return payments.a
 
 
-def payee(scene: Scene) -> Phone:
-    return scene.b
+def payee(payments: PaymentHarness) -> Phone:
+    return payments.b
 
 
-def payers_lsp(scene: Scene) -> Lsp:
-    return scene.testbed.lsp(scene.a.lsp.name)
+def payers_lsp(payments: PaymentHarness) -> Lsp:
+    return payments.testbed.lsp(payments.a.lsp.name)
 
 
-def payees_lsp(scene: Scene) -> Lsp:
-    return scene.testbed.lsp(scene.b.lsp.name)
+def payees_lsp(payments: PaymentHarness) -> Lsp:
+    return payments.testbed.lsp(payments.b.lsp.name)
 
 
-MOMENTS: dict[str, Moment] = {
+PAUSE_POINTS: dict[str, PausePoint] = {
     "1-request": before(payer, "SendToLsp"),
     "2-accept": before(payers_lsp, "SendToClient"),
     "3-pay": before(payer, "Pay"),
@@ -112,25 +112,25 @@ def releases_sent(phone: Phone) -> int:
     return sum(event["what"] == "sent PaymentRelease" for event in phone.events())
 
 
-def everybody_back(scene: Scene) -> None:
-    """Whatever was struck: all that the testbed has runs, is connected, and remembers no failure."""
-    for phone in (scene.a, scene.b):
+def restore_all(payments: PaymentHarness) -> None:
+    """Restore every service: running, connected, and without memory of failed payments."""
+    for phone in (payments.a, payments.b):
         phone.restore()
-    for node in scene.testbed.nodes.values():
-        wait_for(scene.testbed.channels_usable(node.name), 60)
+    for node in payments.testbed.nodes.values():
+        wait_for(payments.testbed.channels_usable(node.name), 60)
         node.forget_failures()
-    for lsp in scene.testbed.lsps.values():
+    for lsp in payments.testbed.lsps.values():
         wait_for(interceptor_attached(lsp), STAND_SECONDS)
-    for phone in (scene.a, scene.b):
+    for phone in (payments.a, payments.b):
         wait_for(phone.wallet.ready(), 60)
 
 
-def assert_paid_once_or_returned(scene: Scene, deal: Deal, timeout_seconds: float = 180) -> str:
+def assert_paid_once_or_returned(payments: PaymentHarness, case: PaymentCase, timeout_seconds: float = 180) -> str:
     """The payer's wallet says how it ended, and the money of every node agrees. The outcome, of harness.scenarios."""
-    payment = deal.wait_until("settled", "failed", timeout_seconds=timeout_seconds)
-    everybody_back(scene)
+    payment = case.wait_until("settled", "failed", timeout_seconds=timeout_seconds)
+    restore_all(payments)
     if payment["state"] == "settled":
-        scene.assert_paid(deal)
+        payments.assert_paid(case)
         return PAID
-    scene.assert_nobody_paid(deal)
+    payments.assert_nobody_paid(case)
     return RETURNED

@@ -17,7 +17,7 @@ from harness.testbed import Testbed
 from harness.topology import ChainSpec, Topology
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on
-from tests.support.payment_harness import Deal, Scene, restore
+from tests.support.payment_harness import PaymentCase, PaymentHarness, restore
 
 AMOUNT_MSAT = 1_000_000_000
 FEES_SAT = 50_000
@@ -49,9 +49,9 @@ def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed
 
 
 @pytest.fixture
-def scene(testbed: Testbed, record_property: Recorder) -> Scene:
+def payments(testbed: Testbed, record_property: Recorder) -> PaymentHarness:
     restore(testbed, testbed.phones.values())
-    return Scene(testbed, balances.count(testbed), record=record_property)
+    return PaymentHarness(testbed, balances.count(testbed), record=record_property)
 
 
 @pytest.fixture(autouse=True)
@@ -59,35 +59,35 @@ def money_counted() -> None:
     """The money of a closed channel is on chain: each test counts it there."""
 
 
-def wealth_sat(scene: Scene, name: str) -> int:
+def wealth_sat(payments: PaymentHarness, name: str) -> int:
     """What a node has on chain and in its channels, HTLCs left out."""
-    node = scene.testbed[name]
+    node = payments.testbed[name]
     return node.onchain_sat() + node.channel_balance_msat() // 1_000
 
 
-def with_htlc(scene: Scene, name: str, peer_id: str | None = None) -> Channel:
+def with_htlc(payments: PaymentHarness, name: str, peer_id: str | None = None) -> Channel:
     """The node's channel (with this peer) that the payment is in."""
-    channels = [each for each in scene.testbed[name].channels() if each.htlcs and peer_id in (None, each.peer_id)]
+    channels = [each for each in payments.testbed[name].channels() if each.htlcs and peer_id in (None, each.peer_id)]
     [channel] = channels
     return channel
 
 
-def locked_in(scene: Scene, name: str, peer_id: str) -> Predicate:
+def locked_in(payments: PaymentHarness, name: str, peer_id: str) -> Predicate:
     """The payment's HTLC is in both commitments of a channel with this peer, as far as the node knows."""
 
     def missing() -> str | None:
-        channels = [each for each in scene.testbed[name].channels() if each.peer_id == peer_id]
+        channels = [each for each in payments.testbed[name].channels() if each.peer_id == peer_id]
         return None if sum(each.htlcs_locked_in for each in channels) == 1 else f"{channels}"
 
     return Predicate("locked_in", missing)
 
 
-def spending(scene: Scene, txid: str, output: int, since_height: int, blocks: int = 10) -> Transaction:
+def spending(payments: PaymentHarness, txid: str, output: int, since_height: int, blocks: int = 10) -> Transaction:
     """The transaction that spends this output, once it is mined: at most so many blocks later.
 
     Before each block the nodes have a while to publish what the last one allows.
     """
-    chain = scene.testbed.chain
+    chain = payments.testbed.chain
     spent = Predicate("spent", lambda: None if chain.spender(txid, output, since_height) else "not spent")
     for _ in range(blocks):
         with suppress(WaitTimeoutError):
@@ -95,14 +95,14 @@ def spending(scene: Scene, txid: str, output: int, since_height: int, blocks: in
         found = chain.spender(txid, output, since_height)
         if found is not None and found.txid not in chain.mempool():
             return found
-        scene.testbed.mine()
+        payments.testbed.mine()
     raise AssertionError(f"{txid}:{output} is not spent {blocks} blocks later")
 
 
-def closing(scene: Scene, channel: Channel, since_height: int) -> Transaction:
+def closing(payments: PaymentHarness, channel: Channel, since_height: int) -> Transaction:
     """The mined commitment transaction of a channel."""
     txid, output = channel.funding.split(":")
-    commitment = spending(scene, txid, int(output), since_height)
+    commitment = spending(payments, txid, int(output), since_height)
     total_sat = sum(each.value for each in commitment.outputs)
     assert channel.capacity_sat - FEES_SAT < total_sat < channel.capacity_sat
     return commitment
@@ -124,93 +124,93 @@ def preimage_in(transaction: Transaction, payment_hash: str) -> str | None:
     return next((each.hex() for each in windows if sha256(each).hexdigest() == payment_hash), None)
 
 
-def mine_until_wealth(scene: Scene, name: str, least_sat: int) -> None:
+def mine_until_wealth(payments: PaymentHarness, name: str, least_sat: int) -> None:
     """Let the node's claims mature and confirm."""
 
     def missing() -> str | None:
-        if (has := wealth_sat(scene, name)) >= least_sat:
+        if (has := wealth_sat(payments, name)) >= least_sat:
             return None
-        return f"{name} has {has} sat of {least_sat} at block {scene.testbed.mine()}"
+        return f"{name} has {has} sat of {least_sat} at block {payments.testbed.mine()}"
 
     wait_for(Predicate("wealth", missing), 120, interval_seconds=0.5)
 
 
-def mine_until(scene: Scene, deal: Deal, state: str) -> None:
+def mine_until(payments: PaymentHarness, case: PaymentCase, state: str) -> None:
     """Let the chain bury what has become of the payment, until the payer's node takes it for certain."""
 
     def missing() -> str | None:
-        payment = scene.a.wallet.payment(deal.payment_hash)
+        payment = payments.a.wallet.payment(case.payment_hash)
         if payment is not None and payment["state"] == state:
             return None
-        return f"not {state} at block {scene.testbed.mine()}: {payment}"
+        return f"not {state} at block {payments.testbed.mine()}: {payment}"
 
     wait_for(Predicate("decided", missing), 120, interval_seconds=0.5)
 
 
-def part_of(scene: Scene, deal: Deal) -> dict[str, int]:
+def part_of(payments: PaymentHarness, case: PaymentCase) -> dict[str, int]:
     """The payment's only part, as the payer's LSP has it."""
-    block = scene.block(deal)
+    block = payments.block(case)
     assert block is not None
     [part] = block["parts"]
     found: dict[str, int] = part
     return found
 
 
-def test_payer_away_until_its_deadline(scene: Scene) -> None:
+def test_payer_away_until_its_deadline(payments: PaymentHarness) -> None:
     """The LSP has the preimage and nobody to give it to: it takes the HTLC on chain, and its wallet has the money."""
-    deal, chain = scene.deal(AMOUNT_MSAT), scene.testbed.chain
-    lsp_before, b_before = wealth_sat(scene, "LSP"), wealth_sat(scene, "B")
-    with scene.b.disconnected():
-        deal.hand_over("--slack-blocks=10")
-        channel, height = with_htlc(scene, "LSP"), chain.height_blocks
-        scene.a.disconnect()
-        scene.fault("payer away until its deadline")
-    deal.wait_until_paid()
-    part = part_of(scene, deal)
+    case, chain = payments.new_case(AMOUNT_MSAT), payments.testbed.chain
+    lsp_before, b_before = wealth_sat(payments, "LSP"), wealth_sat(payments, "B")
+    with payments.b.disconnected():
+        case.hand_over("--slack-blocks=10")
+        channel, height = with_htlc(payments, "LSP"), chain.height_blocks
+        payments.a.disconnect()
+        payments.record_fault("payer away until its deadline")
+    case.wait_until_paid()
+    part = part_of(payments, case)
 
-    scene.testbed.mine(part["incoming_expiry"] - NODE_CLOSES_BLOCKS - chain.height_blocks)
-    commitment = closing(scene, channel, height)
+    payments.testbed.mine(part["incoming_expiry"] - NODE_CLOSES_BLOCKS - chain.height_blocks)
+    commitment = closing(payments, channel, height)
     output = htlc_output(commitment, part["amount_msat"])
-    claim = spending(scene, commitment.txid, output, height)
+    claim = spending(payments, commitment.txid, output, height)
     assert chain.height_blocks < part["incoming_expiry"], "from there on the payer could have taken it back"
 
-    payment = deal.wait_until("settled")  # its node sees the preimage on chain
-    assert payment["preimage"] == preimage_in(claim, deal.payment_hash)
+    payment = case.wait_until("settled")  # its node sees the preimage on chain
+    assert payment["preimage"] == preimage_in(claim, case.payment_hash)
     assert any(abs(each.value - commitment.outputs[output].value) <= FEES_SAT for each in claim.outputs)
-    mine_until_wealth(scene, "LSP", lsp_before - FEES_SAT)
-    assert wealth_sat(scene, "B") == b_before + AMOUNT_MSAT // 1_000
-    scene.outcome("claimed on chain")
+    mine_until_wealth(payments, "LSP", lsp_before - FEES_SAT)
+    assert wealth_sat(payments, "B") == b_before + AMOUNT_MSAT // 1_000
+    payments.record_outcome("claimed on chain")
 
 
 @pytest.mark.full
-def test_payer_closes_its_channel_while_the_payment_is_held(scene: Scene) -> None:
+def test_payer_closes_its_channel_while_the_payment_is_held(payments: PaymentHarness) -> None:
     """What is not surely to be had any more is never released; the payer takes it back when it has expired."""
-    deal, chain = scene.deal(AMOUNT_MSAT), scene.testbed.chain
-    a_before, lsp_before, b_before = (wealth_sat(scene, name) for name in ("A", "LSP", "B"))
-    with scene.b.disconnected():
-        deal.hand_over("--slack-blocks=10")
-        channel, height, part = with_htlc(scene, "A"), chain.height_blocks, part_of(scene, deal)
-        scene.testbed["A"].force_close(channel)
-        scene.fault("payer closes its channel")
-        scene.testbed.mine(CLOSE_CONFIRMATIONS)
-        scene.wait_for_block(deal, "failed back")
+    case, chain = payments.new_case(AMOUNT_MSAT), payments.testbed.chain
+    a_before, lsp_before, b_before = (wealth_sat(payments, name) for name in ("A", "LSP", "B"))
+    with payments.b.disconnected():
+        case.hand_over("--slack-blocks=10")
+        channel, height, part = with_htlc(payments, "A"), chain.height_blocks, part_of(payments, case)
+        payments.testbed["A"].force_close(channel)
+        payments.record_fault("payer closes its channel")
+        payments.testbed.mine(CLOSE_CONFIRMATIONS)
+        payments.wait_for_block(case, "failed back")
 
     def missing() -> str | None:
-        states = [each["state"] for each in scene.b.wallet.announced()]
+        states = [each["state"] for each in payments.b.wallet.announced()]
         return None if states == ["too late"] else f"B says {states}"
 
     wait_for(Predicate("payee_knows", missing), 60)
-    assert scene.htlcs("B") == 0
-    commitment = closing(scene, channel, height)
-    scene.testbed.mine(max(0, part["incoming_expiry"] - chain.height_blocks))
-    claim = spending(scene, commitment.txid, htlc_output(commitment, part["amount_msat"]), height)
+    assert payments.htlcs("B") == 0
+    commitment = closing(payments, channel, height)
+    payments.testbed.mine(max(0, part["incoming_expiry"] - chain.height_blocks))
+    claim = spending(payments, commitment.txid, htlc_output(commitment, part["amount_msat"]), height)
     assert claim.locktime == part["incoming_expiry"], "not what takes an HTLC back when it has expired"
-    assert preimage_in(claim, deal.payment_hash) is None
-    mine_until(scene, deal, "failed")
-    mine_until_wealth(scene, "A", a_before - FEES_SAT)
-    mine_until_wealth(scene, "LSP", lsp_before - FEES_SAT)
-    assert wealth_sat(scene, "B") == b_before
-    scene.outcome("returned on chain")
+    assert preimage_in(claim, case.payment_hash) is None
+    mine_until(payments, case, "failed")
+    mine_until_wealth(payments, "A", a_before - FEES_SAT)
+    mine_until_wealth(payments, "LSP", lsp_before - FEES_SAT)
+    assert wealth_sat(payments, "B") == b_before
+    payments.record_outcome("returned on chain")
 
 
 def balance_is(node: Node, msat: int) -> Predicate:
@@ -224,123 +224,123 @@ def balance_is(node: Node, msat: int) -> Predicate:
 
 
 @contextmanager
-def about_to_be_let_go(scene: Scene, deal: Deal) -> Iterator[None]:
+def about_to_be_let_go(payments: PaymentHarness, case: PaymentCase) -> Iterator[None]:
     """The payee has released the payment, and the LSP has not told its node: it does at the end of the `with` block."""
-    lsp = scene.testbed.lsp("LSP")
-    scene.b.disconnect()
-    deal.hand_over()
-    with frozen_before(scene.testbed, lsp, "ResolveHtlc") as store:
-        scene.b.reconnect()
+    lsp = payments.testbed.lsp("LSP")
+    payments.b.disconnect()
+    case.hand_over()
+    with frozen_before(payments.testbed, lsp, "ResolveHtlc") as store:
+        payments.b.reconnect()
         wait_for(store.frozen, 60)
         yield
 
 
 @pytest.mark.full
-def test_payees_channel_closed_after_the_release(scene: Scene) -> None:
+def test_payees_channel_closed_after_the_release(payments: PaymentHarness) -> None:
     """The HTLC is on its way to a payee that stands still; with the channel it is gone, and the payer has it back."""
-    deal, testbed = scene.deal(AMOUNT_MSAT), scene.testbed
-    lsp_before, b_before = wealth_sat(scene, "LSP"), wealth_sat(scene, "B")
-    with about_to_be_let_go(scene, deal):
-        scene.b.freeze()
-        scene.fault("payee frozen")
-    scene.wait_for_block(deal, "released")
-    [channel] = [each for each in testbed["LSP"].channels() if each.peer_id == scene.b.node.node_id]
+    case, testbed = payments.new_case(AMOUNT_MSAT), payments.testbed
+    lsp_before, b_before = wealth_sat(payments, "LSP"), wealth_sat(payments, "B")
+    with about_to_be_let_go(payments, case):
+        payments.b.freeze()
+        payments.record_fault("payee frozen")
+    payments.wait_for_block(case, "released")
+    [channel] = [each for each in testbed["LSP"].channels() if each.peer_id == payments.b.node.node_id]
     testbed["LSP"].force_close(channel)
-    scene.fault("LSP closes the payee's channel")
+    payments.record_fault("LSP closes the payee's channel")
     testbed.mine(CLOSE_CONFIRMATIONS)
-    deal.wait_until("failed")
-    wait_for(balance_is(testbed["A"], scene.before.channels_msat["A"]))
-    scene.b.unfreeze()
-    mine_until_wealth(scene, "LSP", lsp_before - FEES_SAT)
-    mine_until_wealth(scene, "B", b_before - FEES_SAT)
-    assert wealth_sat(scene, "B") <= b_before
-    scene.outcome("returned in full")
+    case.wait_until("failed")
+    wait_for(balance_is(testbed["A"], payments.before.channels_msat["A"]))
+    payments.b.unfreeze()
+    mine_until_wealth(payments, "LSP", lsp_before - FEES_SAT)
+    mine_until_wealth(payments, "B", b_before - FEES_SAT)
+    assert wealth_sat(payments, "B") <= b_before
+    payments.record_outcome("returned in full")
 
 
 @pytest.mark.full
-def test_payees_channel_closed_with_the_htlc_locked_in(scene: Scene) -> None:
+def test_payees_channel_closed_with_the_htlc_locked_in(payments: PaymentHarness) -> None:
     """The payee has it and cannot answer, and its LSP closes the channel: the payee takes the money on chain, which
     shows the preimage, and with that the LSP takes its own.
     """
-    deal, testbed, chain = scene.deal(AMOUNT_MSAT), scene.testbed, scene.testbed.chain
-    lsp_before, b_before = wealth_sat(scene, "LSP"), wealth_sat(scene, "B")
-    with about_to_be_let_go(scene, deal):
-        scene.b.latency(SLOW_MS, Direction.DOWNSTREAM)
-    wait_for(locked_in(scene, "LSP", scene.b.node.node_id), 60)
-    scene.b.freeze()
-    scene.fault("payee frozen")
-    channel, height = with_htlc(scene, "LSP", scene.b.node.node_id), chain.height_blocks
+    case, testbed, chain = payments.new_case(AMOUNT_MSAT), payments.testbed, payments.testbed.chain
+    lsp_before, b_before = wealth_sat(payments, "LSP"), wealth_sat(payments, "B")
+    with about_to_be_let_go(payments, case):
+        payments.b.latency(SLOW_MS, Direction.DOWNSTREAM)
+    wait_for(locked_in(payments, "LSP", payments.b.node.node_id), 60)
+    payments.b.freeze()
+    payments.record_fault("payee frozen")
+    channel, height = with_htlc(payments, "LSP", payments.b.node.node_id), chain.height_blocks
     testbed["LSP"].force_close(channel)
-    scene.fault("LSP closes the payee's channel")
+    payments.record_fault("LSP closes the payee's channel")
     testbed.mine(CLOSE_CONFIRMATIONS)
-    commitment = closing(scene, channel, height)
-    scene.b.restore_link(wait=False)
-    scene.b.unfreeze()
+    commitment = closing(payments, channel, height)
+    payments.b.restore_link(wait=False)
+    payments.b.unfreeze()
 
-    claim = spending(scene, commitment.txid, htlc_output(commitment, AMOUNT_MSAT), height)
-    payment = deal.wait_until("settled")
-    assert payment["preimage"] == preimage_in(claim, deal.payment_hash)
-    moved_msat = testbed["A"].channel_balance_msat() - scene.before.channels_msat["A"]
+    claim = spending(payments, commitment.txid, htlc_output(commitment, AMOUNT_MSAT), height)
+    payment = case.wait_until("settled")
+    assert payment["preimage"] == preimage_in(claim, case.payment_hash)
+    moved_msat = testbed["A"].channel_balance_msat() - payments.before.channels_msat["A"]
     assert moved_msat == -AMOUNT_MSAT - payment["fee_msat"]
-    mine_until_wealth(scene, "LSP", lsp_before - FEES_SAT)
-    mine_until_wealth(scene, "B", b_before + AMOUNT_MSAT // 1_000 - FEES_SAT)
-    assert wealth_sat(scene, "B") <= b_before + AMOUNT_MSAT // 1_000
-    scene.outcome("claimed on chain")
+    mine_until_wealth(payments, "LSP", lsp_before - FEES_SAT)
+    mine_until_wealth(payments, "B", b_before + AMOUNT_MSAT // 1_000 - FEES_SAT)
+    assert wealth_sat(payments, "B") <= b_before + AMOUNT_MSAT // 1_000
+    payments.record_outcome("claimed on chain")
 
 
-def released_while_the_payers_close_is_unconfirmed(scene: Scene, deal: Deal) -> None:
+def released_while_the_payers_close_is_unconfirmed(payments: PaymentHarness, case: PaymentCase) -> None:
     """The payee is back, and gets its money; and the close, once mined, gives the LSP its own."""
-    chain, channel, part = scene.testbed.chain, with_htlc(scene, "LSP"), part_of(scene, deal)
+    chain, channel, part = payments.testbed.chain, with_htlc(payments, "LSP"), part_of(payments, case)
     height = chain.height_blocks
-    lsp_before, b_before = wealth_sat(scene, "LSP"), wealth_sat(scene, "B")
+    lsp_before, b_before = wealth_sat(payments, "LSP"), wealth_sat(payments, "B")
     assert chain.mempool(), "the payer has not published its close"
-    scene.fault("payer closes its channel")
-    scene.b.reconnect()
-    deal.wait_until_paid()
+    payments.record_fault("payer closes its channel")
+    payments.b.reconnect()
+    case.wait_until_paid()
     assert chain.height_blocks == height, "the close may have been mined"
-    commitment = closing(scene, channel, height)
-    claim = spending(scene, commitment.txid, htlc_output(commitment, part["amount_msat"]), height)
+    commitment = closing(payments, channel, height)
+    claim = spending(payments, commitment.txid, htlc_output(commitment, part["amount_msat"]), height)
     assert chain.height_blocks < part["incoming_expiry"], "from there on the payer could have taken it back"
-    mine_until(scene, deal, "settled")
-    payment = deal.wait_until("settled")
-    assert payment["preimage"] == preimage_in(claim, deal.payment_hash)
-    mine_until_wealth(scene, "LSP", lsp_before - FEES_SAT)
-    assert wealth_sat(scene, "B") == b_before + AMOUNT_MSAT // 1_000
-    scene.outcome("claimed on chain")
+    mine_until(payments, case, "settled")
+    payment = case.wait_until("settled")
+    assert payment["preimage"] == preimage_in(claim, case.payment_hash)
+    mine_until_wealth(payments, "LSP", lsp_before - FEES_SAT)
+    assert wealth_sat(payments, "B") == b_before + AMOUNT_MSAT // 1_000
+    payments.record_outcome("claimed on chain")
 
 
 @pytest.mark.full
-def test_released_while_the_close_of_a_payer_that_is_away_is_unconfirmed(scene: Scene) -> None:
+def test_released_while_the_close_of_a_payer_that_is_away_is_unconfirmed(payments: PaymentHarness) -> None:
     """Its LSP cannot know of it: it lets the payment go, or pays it, as for any payer that is away."""
-    deal = scene.deal(AMOUNT_MSAT)
-    scene.b.disconnect()
-    deal.hand_over()
-    scene.a.disconnect()
-    scene.testbed["A"].force_close(with_htlc(scene, "A"))
-    released_while_the_payers_close_is_unconfirmed(scene, deal)
+    case = payments.new_case(AMOUNT_MSAT)
+    payments.b.disconnect()
+    case.hand_over()
+    payments.a.disconnect()
+    payments.testbed["A"].force_close(with_htlc(payments, "A"))
+    released_while_the_payers_close_is_unconfirmed(payments, case)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("topology", ["lnd"], indirect=True)
-def test_released_while_the_close_of_a_payer_that_is_there_is_unconfirmed(scene: Scene) -> None:
+def test_released_while_the_close_of_a_payer_that_is_there_is_unconfirmed(payments: PaymentHarness) -> None:
     """LND tells its peer nothing of it, and so the payment is forwarded. Core Lightning offers to close together first,
     at which the LSP returns the payment: that is `test_payer_closes_its_channel_while_the_payment_is_held`.
     """
-    deal = scene.deal(AMOUNT_MSAT)
-    scene.b.disconnect()
-    deal.hand_over()
-    scene.testbed["A"].force_close(with_htlc(scene, "A"))
-    released_while_the_payers_close_is_unconfirmed(scene, deal)
+    case = payments.new_case(AMOUNT_MSAT)
+    payments.b.disconnect()
+    case.hand_over()
+    payments.testbed["A"].force_close(with_htlc(payments, "A"))
+    released_while_the_payers_close_is_unconfirmed(payments, case)
 
 
-def test_three_blocks_replaced_while_held(scene: Scene) -> None:
-    deal = scene.deal(AMOUNT_MSAT)
-    with scene.b.disconnected():
-        deal.hand_over("--slack-blocks=10")
-        scene.testbed.mine(4)
-        height = scene.testbed.chain.reorganise(3)
-        scene.fault("reorg of 3 blocks")
-        wait_for(scene.testbed.at_height(height))
-        scene.wait_for_htlcs(A=1, LSP=1, B=0)
-    deal.wait_until_paid()
-    scene.assert_paid(deal)
+def test_three_blocks_replaced_while_held(payments: PaymentHarness) -> None:
+    case = payments.new_case(AMOUNT_MSAT)
+    with payments.b.disconnected():
+        case.hand_over("--slack-blocks=10")
+        payments.testbed.mine(4)
+        height = payments.testbed.chain.reorganise(3)
+        payments.record_fault("reorg of 3 blocks")
+        wait_for(payments.testbed.at_height(height))
+        payments.wait_for_htlcs(A=1, LSP=1, B=0)
+    case.wait_until_paid()
+    payments.assert_paid(case)

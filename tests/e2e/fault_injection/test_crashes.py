@@ -1,16 +1,16 @@
-"""Everything that runs, struck at every step of the protocol: a payment is paid once, or returned in full where
-outcomes.py says why.
+"""A fault in every service at every step of the protocol: a payment is paid once, or returned in full where outcomes.py
+says why.
 """
 
 import pytest
 
 from harness.faults.targets import Fault, injected, target
 from harness.testbed import Testbed
-from tests.support.payment_harness import Scene
+from tests.support.payment_harness import PaymentHarness
 
 from .cells import cells
 from .outcomes import assert_ended
-from .steps import MOMENTS
+from .steps import PAUSE_POINTS
 
 TARGETS = ("A-wallet", "A", "LSP_a-lsp", "LSP_a", "router", "LSP_b-lsp", "LSP_b", "B-wallet", "B", "push")
 """As harness.faults.targets names them; A and B are the phones' nodes."""
@@ -28,7 +28,7 @@ ALWAYS = {
 }
 """What `make test` takes: one crash at each step, every other target."""
 
-TABLE = [(step, name, fault) for step in MOMENTS for name in TARGETS for fault in Fault]
+TABLE = [(step, name, fault) for step in PAUSE_POINTS for name in TARGETS for fault in Fault]
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +37,15 @@ def testbed(line_of_phones: Testbed) -> Testbed:
 
 
 @pytest.fixture
-def scene(line_scene: Scene) -> Scene:
-    return line_scene
+def payments(line_payments: PaymentHarness) -> PaymentHarness:
+    return line_payments
 
 
 @pytest.mark.parametrize(("step", "name", "fault"), cells(TABLE, ALWAYS))
-def test_fault(scene: Scene, step: str, name: str, fault: Fault) -> None:
-    scene.fault(f"{fault} {name}")
-    with MOMENTS[step](scene, payee_sleeps=name == "push") as standstill:
-        with injected(target(scene.testbed, name), fault):
-            standstill.let_go()
-        standstill.let_go()
-    assert_ended(scene, standstill.deal, step, name, fault)
+def test_fault(payments: PaymentHarness, step: str, name: str, fault: Fault) -> None:
+    payments.record_fault(f"{fault} {name}")
+    with PAUSE_POINTS[step](payments, payee_sleeps=name == "push") as paused:
+        with injected(target(payments.testbed, name), fault):
+            paused.let_go()
+        paused.let_go()
+    assert_ended(payments, paused.case, step, name, fault)

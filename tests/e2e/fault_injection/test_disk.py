@@ -7,7 +7,7 @@ import pytest
 from harness.services.lsp import DATA_DIR, interceptor_attached
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
-from tests.support.payment_harness import Deal, Scene
+from tests.support.payment_harness import PaymentCase, PaymentHarness
 
 FILL = f"cat /dev/zero > {DATA_DIR}/filler; sync"
 EMPTY = f"rm {DATA_DIR}/filler"
@@ -22,34 +22,34 @@ def testbed(pocket: Testbed) -> Testbed:
 
 
 @pytest.fixture
-def disk(scene: Scene) -> Iterator[Callable[[str], object]]:
+def disk(payments: PaymentHarness) -> Iterator[Callable[[str], object]]:
     """Runs a shell script on the LSP's disk, be the LSP running or not."""
-    engine = scene.testbed.engine
-    with engine.beside(scene.testbed.lsp("LSP").name) as helper:
+    engine = payments.testbed.engine
+    with engine.beside(payments.testbed.lsp("LSP").name) as helper:
         yield lambda script: engine.output(helper, ["sh", "-c", script])
 
 
-def held(scene: Scene) -> Deal:
-    deal = scene.deal()
-    scene.b.disconnect()
-    deal.hand_over()
-    scene.wait_for_htlcs(A=1, LSP=1)
-    return deal
+def held(payments: PaymentHarness) -> PaymentCase:
+    case = payments.new_case()
+    payments.b.disconnect()
+    case.hand_over()
+    payments.wait_for_htlcs(A=1, LSP=1)
+    return case
 
 
-def assert_paid_when_the_payee_is_back(scene: Scene, deal: Deal) -> None:
-    wait_for(interceptor_attached(scene.testbed.lsp("LSP")), 60)
-    scene.b.reconnect()
-    deal.wait_until_paid()
-    scene.assert_paid(deal)
+def assert_paid_when_the_payee_is_back(payments: PaymentHarness, case: PaymentCase) -> None:
+    wait_for(interceptor_attached(payments.testbed.lsp("LSP")), 60)
+    payments.b.reconnect()
+    case.wait_until_paid()
+    payments.assert_paid(case)
 
 
 class Log:
     """What the LSP's component prints from now on."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._engine = scene.testbed.engine
-        self._service = scene.testbed.lsp("LSP").name
+    def __init__(self, payments: PaymentHarness) -> None:
+        self._engine = payments.testbed.engine
+        self._service = payments.testbed.lsp("LSP").name
         self._so_far = len(self._engine.logs(self._service))
 
     def wait_for(self, words: str) -> None:
@@ -60,61 +60,61 @@ class Log:
         wait_for(Predicate("said", missing), 60)
 
 
-def wait_until_it_ends(scene: Scene) -> None:
+def wait_until_it_ends(payments: PaymentHarness) -> None:
     """With an error, having done nothing."""
-    testbed, name = scene.testbed, scene.testbed.lsp("LSP").name
+    testbed, name = payments.testbed, payments.testbed.lsp("LSP").name
     ended = Predicate("ended", lambda: f"{name} runs" if testbed.engine.exit_code(name) is None else None)
     wait_for(ended, 60)
     assert testbed.engine.exit_code(name) == 2
 
 
-def test_disk_full_while_a_payment_is_held(scene: Scene, disk: Callable[[str], object]) -> None:
+def test_disk_full_while_a_payment_is_held(payments: PaymentHarness, disk: Callable[[str], object]) -> None:
     """Nothing that it could not store is done; with room again it goes on by itself."""
-    deal = held(scene)
-    scene.fault("disk full")
-    log = Log(scene)
+    case = held(payments)
+    payments.record_fault("disk full")
+    log = Log(payments)
     disk(FILL)
-    scene.b.reconnect()
+    payments.b.reconnect()
 
     log.wait_for("lsp.sqlite cannot be written or read")
-    scene.wait_for_htlcs(A=1, LSP=1, B=0)
+    payments.wait_for_htlcs(A=1, LSP=1, B=0)
 
     disk(EMPTY)
-    assert_paid_when_the_payee_is_back(scene, deal)
+    assert_paid_when_the_payee_is_back(payments, case)
 
 
-def test_started_on_a_full_disk_it_refuses(scene: Scene, disk: Callable[[str], object]) -> None:
-    lsp = scene.testbed.lsp("LSP")
-    deal = held(scene)
-    scene.fault("disk full")
+def test_started_on_a_full_disk_it_refuses(payments: PaymentHarness, disk: Callable[[str], object]) -> None:
+    lsp = payments.testbed.lsp("LSP")
+    case = held(payments)
+    payments.record_fault("disk full")
     lsp.stop()
     disk(FILL)
 
-    log = Log(scene)
+    log = Log(payments)
     lsp.start()
-    wait_until_it_ends(scene)
+    wait_until_it_ends(payments)
     log.wait_for("See to disk space and permissions; nothing was lost")
-    scene.wait_for_htlcs(A=1, LSP=1, B=0)
+    payments.wait_for_htlcs(A=1, LSP=1, B=0)
 
     disk(EMPTY)
     lsp.start()
-    assert_paid_when_the_payee_is_back(scene, deal)
+    assert_paid_when_the_payee_is_back(payments, case)
 
 
-def test_with_a_damaged_database_it_refuses(scene: Scene, disk: Callable[[str], object]) -> None:
-    lsp = scene.testbed.lsp("LSP")
-    deal = held(scene)
-    scene.fault("database damaged")
+def test_with_a_damaged_database_it_refuses(payments: PaymentHarness, disk: Callable[[str], object]) -> None:
+    lsp = payments.testbed.lsp("LSP")
+    case = held(payments)
+    payments.record_fault("database damaged")
     lsp.stop()
     disk(KEEP)
     disk(DAMAGE)
 
-    log = Log(scene)
+    log = Log(payments)
     lsp.start()
-    wait_until_it_ends(scene)
+    wait_until_it_ends(payments)
     log.wait_for("lsp.sqlite is damaged")
-    scene.wait_for_htlcs(A=1, LSP=1, B=0)
+    payments.wait_for_htlcs(A=1, LSP=1, B=0)
 
     disk(MEND)
     lsp.start()
-    assert_paid_when_the_payee_is_back(scene, deal)
+    assert_paid_when_the_payee_is_back(payments, case)

@@ -9,10 +9,10 @@ from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.topology import Topology
 from harness.waits import Predicate, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on
-from tests.support.payment_harness import Scene
+from tests.support.payment_harness import PaymentHarness
 from tests.support.scripted_peer import Hold
 
-from .scripted_payer import ByHand, payer_by_hand
+from .scripted_payer import ScriptedPayer, scripted_payer
 
 SLOTS = 483
 """How many HTLCs of one end a channel takes (BOLT 2)."""
@@ -33,53 +33,53 @@ def topology(request: pytest.FixtureRequest) -> Topology:
     return all_on(request.param, "full-channel.yaml")
 
 
-def test_as_many_held_as_a_channel_takes(scene: Scene) -> None:
+def test_as_many_held_as_a_channel_takes(payments: PaymentHarness) -> None:
     """LSP component and node are killed while all are held, and the component again in the midst of its answers."""
-    testbed, lsp = scene.testbed, scene.testbed.lsp("LSP")
-    with payer_by_hand(scene) as by_hand:
-        holds = [by_hand.hold(by_hand.invoice(parts * PART_MSAT)).ask() for parts in SIZES]
+    testbed, lsp = payments.testbed, payments.testbed.lsp("LSP")
+    with scripted_payer(payments) as scripted:
+        holds = [scripted.hold(scripted.invoice(parts * PART_MSAT)).ask() for parts in SIZES]
         for hold, parts in zip(holds, SIZES, strict=True):
             hold.pay(parts, timeout_seconds=PAY_SECONDS)
         for hold, parts in zip(holds, SIZES, strict=True):
             hold.update(BlockState.HELD, parts, timeout_seconds=HELD_SECONDS)
-        scene.wait_for_htlcs(A=SLOTS, LSP=SLOTS, B=0)
-        assert_no_room_for_more(scene, by_hand)
+        payments.wait_for_htlcs(A=SLOTS, LSP=SLOTS, B=0)
+        assert_no_room_for_more(payments, scripted)
 
-        scene.fault("SIGKILL LSP node")
+        payments.record_fault("SIGKILL LSP node")
         testbed.kill("LSP")
         testbed.come_back("LSP")
         wait_for(htlcs_held(lsp, SLOTS), HELD_SECONDS)
-        scene.fault("SIGKILL LSP component")
+        payments.record_fault("SIGKILL LSP component")
         store_of(testbed, lsp).ask("ResolveHtlc", ANSWERS_BEFORE_DEATH)
         lsp.kill()
         lsp.start()
         wait_for(htlcs_held(lsp, SLOTS), HELD_SECONDS)
 
         for hold in holds[RETURNED:]:
-            hold.announce(by_hand.payee)
-        wait_until_dead(scene, lsp)
-        scene.fault("SIGKILL LSP component")
+            hold.announce(scripted.payee)
+        wait_until_dead(payments, lsp)
+        payments.record_fault("SIGKILL LSP component")
         lsp.start()
         wait_for(interceptor_attached(lsp), HELD_SECONDS)
         for hold in holds[:RETURNED]:
             hold.cancel()
         assert [each.result(DONE_SECONDS).status for each in holds[:RETURNED]] == [PaymentStatus.FAILED] * RETURNED
-        by_hand.assert_paid(*holds[RETURNED:])
+        scripted.assert_paid(*holds[RETURNED:])
 
 
-def assert_no_room_for_more(scene: Scene, by_hand: ByHand) -> None:
+def assert_no_room_for_more(payments: PaymentHarness, scripted: ScriptedPayer) -> None:
     """One more payment does not even leave the payer."""
-    more: Hold = by_hand.hold(by_hand.invoice(PART_MSAT)).ask().pay()
+    more: Hold = scripted.hold(scripted.invoice(PART_MSAT)).ask().pay()
     assert more.result(60).status is PaymentStatus.FAILED
-    scene.wait_for_htlcs(A=SLOTS, LSP=SLOTS, B=0)
+    payments.wait_for_htlcs(A=SLOTS, LSP=SLOTS, B=0)
     more.cancel()
 
 
-def wait_until_dead(scene: Scene, lsp: Lsp) -> None:
+def wait_until_dead(payments: PaymentHarness, lsp: Lsp) -> None:
     """The component has died of itself."""
 
     def missing() -> str | None:
-        state = scene.testbed.engine.states()[lsp.name]
+        state = payments.testbed.engine.states()[lsp.name]
         return None if state == "exited" else f"{lsp.name} is {state}"
 
     wait_for(Predicate("dead", missing), HELD_SECONDS)

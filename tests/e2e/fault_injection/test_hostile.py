@@ -33,10 +33,10 @@ from harness.services.phone_container import WALLET
 from harness.topology import ASYNCPAY, Topology
 from harness.waits import Predicate, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on
-from tests.support.payment_harness import AMOUNT_MSAT, Deal, Scene
+from tests.support.payment_harness import AMOUNT_MSAT, PaymentCase, PaymentHarness
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
-from .scripted_payer import announcement, payer_by_hand, send_raw, wait_until_read
+from .scripted_payer import announcement, scripted_payer, send_raw, wait_until_read
 from .steps import assert_paid_once_or_returned
 
 MOST_HOLDS = 483
@@ -55,27 +55,27 @@ def topology(request: pytest.FixtureRequest) -> Topology:
 
 
 @pytest.fixture
-def stranger(scene: Scene) -> Iterator[ScriptedPeer]:
-    scene.testbed["A"].forget_failures()
-    if "M" in scene.testbed.phones:
-        scene.testbed.phone("M").container.do_to_app(WALLET, "stop")
-    with ScriptedPeer(scene.testbed, "M") as phone:
+def stranger(payments: PaymentHarness) -> Iterator[ScriptedPeer]:
+    payments.testbed["A"].forget_failures()
+    if "M" in payments.testbed.phones:
+        payments.testbed.phone("M").container.do_to_app(WALLET, "stop")
+    with ScriptedPeer(payments.testbed, "M") as phone:
         yield phone
 
 
-def lsp_id(scene: Scene) -> bytes:
-    return bytes.fromhex(scene.testbed["LSP"].node_id)
+def lsp_id(payments: PaymentHarness) -> bytes:
+    return bytes.fromhex(payments.testbed["LSP"].node_id)
 
 
-def b_id(scene: Scene) -> bytes:
-    return bytes.fromhex(scene.b.node.node_id)
+def b_id(payments: PaymentHarness) -> bytes:
+    return bytes.fromhex(payments.b.node.node_id)
 
 
-def read(stranger: ScriptedPeer, deal: Deal) -> Invoice:
-    return stranger.run(stranger.node.decode_invoice(deal.invoice))
+def read(stranger: ScriptedPeer, case: PaymentCase) -> Invoice:
+    return stranger.run(stranger.node.decode_invoice(case.invoice))
 
 
-def wait_until_dealt_with(scene: Scene, stranger: ScriptedPeer) -> None:
+def wait_until_dealt_with(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
     """The LSP has dealt with all that the stranger sent: it answers a question asked after it.
 
     When many messages wait LND throws new ones away, this one too: so it is asked until it is answered.
@@ -86,34 +86,34 @@ def wait_until_dealt_with(scene: Scene, stranger: ScriptedPeer) -> None:
     def missing() -> str | None:
         if answer in stranger.inbox:
             return None
-        stranger.send(lsp_id(scene), PaymentRelease(pid=pid), reply_to_me=True)
+        stranger.send(lsp_id(payments), PaymentRelease(pid=pid), reply_to_me=True)
         return f"got {stranger.inbox}"
 
     wait_for(Predicate("stranger_answered", missing), 60, interval_seconds=1)
 
 
-def held(scene: Scene) -> Deal:
+def held(payments: PaymentHarness) -> PaymentCase:
     """A payment that the LSP holds, and of which the payee, being offline, knows nothing. The caller plugs it in."""
-    deal = scene.deal()
-    scene.b.disconnect()
-    deal.hand_over()
-    scene.wait_for_htlcs(A=1, LSP=1)
-    return deal
+    case = payments.new_case()
+    payments.b.disconnect()
+    case.hand_over()
+    payments.wait_for_htlcs(A=1, LSP=1)
+    return case
 
 
-def pay(scene: Scene, deal: Deal) -> None:
+def pay(payments: PaymentHarness, case: PaymentCase) -> None:
     """With everybody online."""
-    scene.a.wallet.paying(deal.invoice)
-    deal.wait_until_paid()
-    scene.assert_paid(deal)
+    payments.a.wallet.paying(case.invoice)
+    case.wait_until_paid()
+    payments.assert_paid(case)
 
 
-def assert_still_held_and_then_paid(scene: Scene, deal: Deal) -> None:
-    scene.wait_for_block(deal, "held")
-    scene.wait_for_htlcs(A=1, LSP=1)
-    scene.b.reconnect()
-    deal.wait_until_paid()
-    scene.assert_paid(deal)
+def assert_still_held_and_then_paid(payments: PaymentHarness, case: PaymentCase) -> None:
+    payments.wait_for_block(case, "held")
+    payments.wait_for_htlcs(A=1, LSP=1)
+    payments.b.reconnect()
+    case.wait_until_paid()
+    payments.assert_paid(case)
 
 
 def unsigned(request: messages.BlockRequest, _: ScriptedPeer) -> messages.BlockRequest:
@@ -131,112 +131,118 @@ def signed_for_another_lsp(request: messages.BlockRequest, stranger: ScriptedPee
 
 @pytest.mark.parametrize("forge", [unsigned, altered, signed_for_another_lsp])
 def test_forged_request_is_not_answered_and_holds_nothing(
-    scene: Scene, stranger: ScriptedPeer, forge: Callable[[messages.BlockRequest, ScriptedPeer], messages.BlockRequest]
+    payments: PaymentHarness,
+    stranger: ScriptedPeer,
+    forge: Callable[[messages.BlockRequest, ScriptedPeer], messages.BlockRequest],
 ) -> None:
-    deal = scene.deal()
-    scene.fault(f"forged request: {forge.__name__.replace('_', ' ')}")
-    hold = Hold(stranger, "LSP", read(stranger, deal))
+    case = payments.new_case()
+    payments.record_fault(f"forged request: {forge.__name__.replace('_', ' ')}")
+    hold = Hold(stranger, "LSP", read(stranger, case))
 
     stranger.send(hold.lsp_id, forge(hold.request, stranger))
-    wait_until_dealt_with(scene, stranger)
+    wait_until_dealt_with(payments, stranger)
 
     assert not [each for each in stranger.inbox if isinstance(each, BlockReply)]
-    assert scene.block(deal) is None
-    pay(scene, deal)
+    assert payments.block(case) is None
+    pay(payments, case)
 
 
-def test_payers_own_request_replayed_by_somebody_else(scene: Scene, stranger: ScriptedPeer) -> None:
+def test_payers_own_request_replayed_by_somebody_else(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
     """Byte for byte, before the payer sends it, while its payment is held and after it has ended: it is the payer that
     is answered, and nothing begins anew. Nor does it if the payer itself sends it once more."""
-    with payer_by_hand(scene) as by_hand:
-        hold = by_hand.hold(by_hand.invoice(AMOUNT_MSAT))
+    with scripted_payer(payments) as scripted:
+        hold = scripted.hold(scripted.invoice(AMOUNT_MSAT))
 
         def replay(by: ScriptedPeer, status: BlockStatus = BlockStatus.ACCEPTED) -> None:
-            scene.fault(f"replayed request by {by.name}")
-            answers = by_hand.a.inbox.count(answer := BlockReply(unblock_hash=hold.request.unblock_hash, status=status))
+            payments.record_fault(f"replayed request by {by.name}")
+            answers = scripted.a.inbox.count(
+                answer := BlockReply(unblock_hash=hold.request.unblock_hash, status=status)
+            )
             by.send(hold.lsp_id, hold.request)
             once_more = Predicate("payer_answered", lambda: None if answered(answer) > answers else "no new answer")
             wait_for(once_more)
-            wait_until_dealt_with(scene, stranger)
+            wait_until_dealt_with(payments, stranger)
 
         def answered(answer: BlockReply) -> int:
-            return by_hand.a.inbox.count(answer)
+            return scripted.a.inbox.count(answer)
 
         replay(stranger)
         hold.ask().pay().update(BlockState.HELD)
         replay(stranger)
         hold.stage(State.HELD)
-        scene.wait_for_htlcs(A=1, LSP=1)
+        payments.wait_for_htlcs(A=1, LSP=1)
 
-        hold.announce(by_hand.payee).update(BlockState.SETTLED)
-        for sender in (stranger, by_hand.a):
+        hold.announce(scripted.payee).update(BlockState.SETTLED)
+        for sender in (stranger, scripted.a):
             replay(sender)
             hold.stage(State.SETTLED)
         assert not [each for each in stranger.inbox if isinstance(each, BlockReply | BlockUpdate)]
-        by_hand.assert_paid(hold)
+        scripted.assert_paid(hold)
 
 
-def test_request_for_more_payments_than_a_request_may_name(scene: Scene, stranger: ScriptedPeer) -> None:
+def test_request_for_more_payments_than_a_request_may_name(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
     """Signed as it should be, and yet no message of the protocol: it is dropped."""
 
     def asked(payment_hashes: int) -> str:
-        scene.fault(f"request with {payment_hashes} hashes")
-        request, content = request_for(scene, stranger, payment_hashes)
-        send_raw(stranger, [lsp_id(scene)], content)
-        wait_until_dealt_with(scene, stranger)
+        payments.record_fault(f"request with {payment_hashes} hashes")
+        request, content = request_for(payments, stranger, payment_hashes)
+        send_raw(stranger, [lsp_id(payments)], content)
+        wait_until_dealt_with(payments, stranger)
         replies = [each for each in stranger.inbox if isinstance(each, BlockReply)]
         return next((each.status.name for each in replies if each.unblock_hash == request.unblock_hash), "not answered")
 
     assert [asked(number) for number in (4, 5, MOST_HOLDS)] == ["ACCEPTED", "not answered", "not answered"]
-    pay(scene, scene.deal())
+    pay(payments, payments.new_case())
 
 
-def request_for(scene: Scene, sender: ScriptedPeer, payment_hashes: int) -> tuple[messages.BlockRequest, bytes]:
+def request_for(
+    payments: PaymentHarness, sender: ScriptedPeer, payment_hashes: int
+) -> tuple[messages.BlockRequest, bytes]:
     """A request of one payment, and what it would be on the wire for so many, with its signature."""
     request = messages.BlockRequest(
         unblock_hash=secrets.token_bytes(32),
         payment_hashes=(secrets.token_bytes(32),),
         amount_msat=AMOUNT_MSAT,
-        release_by_height=scene.testbed.chain.height_blocks + 10,
+        release_by_height=payments.testbed.chain.height_blocks + 10,
         hold_until=int(time.time()) + 600,
         signature=messages.UNSIGNED,
     )
     records = request.to_records(without=SIGNATURE) | {HASHES: secrets.token_bytes(32 * payment_hashes)}
     digest = sha256(tlv.encode(records)).hexdigest()
-    text = f"async-payments:block_request:{lsp_id(scene).hex()}:{digest}"
+    text = f"async-payments:block_request:{lsp_id(payments).hex()}:{digest}"
     records[SIGNATURE] = sender.run(sender.node.sign(text))
     return request, bytes([request.kind]) + tlv.encode(records)
 
 
-def test_foreign_block_of_the_same_payment_changes_nothing(scene: Scene, stranger: ScriptedPeer) -> None:
+def test_foreign_block_of_the_same_payment_changes_nothing(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
     """Accepted, as the stranger's own; its pid releases what came from the stranger, and that is nothing."""
-    deal = held(scene)
-    scene.fault("foreign block")
-    foreign = Hold(stranger, "LSP", read(stranger, deal)).ask()
+    case = held(payments)
+    payments.record_fault("foreign block")
+    foreign = Hold(stranger, "LSP", read(stranger, case)).ask()
 
     foreign.release(stranger)
 
-    assert_still_held_and_then_paid(scene, deal)
+    assert_still_held_and_then_paid(payments, case)
 
 
-def test_wrong_and_short_pids_release_nothing(scene: Scene, stranger: ScriptedPeer) -> None:
+def test_wrong_and_short_pids_release_nothing(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
     """Said in a payment_release, or hidden in the path as the payer's own path has it."""
-    deal = held(scene)
-    block = scene.block(deal)
+    case = held(payments)
+    block = payments.block(case)
     assert block is not None
-    public = [bytes.fromhex(block["unblock_hash"]), bytes.fromhex(deal.payment_hash), b_id(scene)[1:]]
+    public = [bytes.fromhex(block["unblock_hash"]), bytes.fromhex(case.payment_hash), b_id(payments)[1:]]
     for pid in (*public, sha256(public[0]).digest(), bytes(32), secrets.token_bytes(32)):
-        scene.fault("wrong pid")
-        stranger.send(lsp_id(scene), PaymentRelease(pid=pid))
-        hops = stranger.hops(lsp_id(scene), last=HopData(path_id=pid, payment_unblock=pid))
+        payments.record_fault("wrong pid")
+        stranger.send(lsp_id(payments), PaymentRelease(pid=pid))
+        hops = stranger.hops(lsp_id(payments), last=HopData(path_id=pid, payment_unblock=pid))
         path = blinding.build(hops, secrets.token_bytes(32))
-        stranger.send_onion(lsp_id(scene), onion.build(path, Payload(), secrets.token_bytes(32)))
+        stranger.send_onion(lsp_id(payments), onion.build(path, Payload(), secrets.token_bytes(32)))
     for length in (0, 1, 31, 33):
-        scene.fault("pid of another length")
-        send_raw(stranger, [lsp_id(scene)], bytes([5, 0, length]) + bytes(length))
-    wait_until_dealt_with(scene, stranger)
+        payments.record_fault("pid of another length")
+        send_raw(stranger, [lsp_id(payments)], bytes([5, 0, length]) + bytes(length))
+    wait_until_dealt_with(payments, stranger)
 
-    assert_still_held_and_then_paid(scene, deal)
+    assert_still_held_and_then_paid(payments, case)
 
 
 MALFORMED = {
@@ -250,116 +256,118 @@ MALFORMED = {
 }
 
 
-def test_malformed_messages_are_dropped(scene: Scene, stranger: ScriptedPeer) -> None:
+def test_malformed_messages_are_dropped(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
     """By LSP and wallets, which live on and go on."""
-    starts_before = wallet_starts(scene)
+    starts_before = wallet_starts(payments)
     for what, content in MALFORMED.items():
-        scene.fault(f"malformed message: {what}")
-        send_raw(stranger, [lsp_id(scene)], content)
-        for phone in (scene.a, scene.b):
-            send_raw(stranger, [lsp_id(scene), bytes.fromhex(phone.node.node_id)], content)
-    wait_until_dealt_with(scene, stranger)
+        payments.record_fault(f"malformed message: {what}")
+        send_raw(stranger, [lsp_id(payments)], content)
+        for phone in (payments.a, payments.b):
+            send_raw(stranger, [lsp_id(payments), bytes.fromhex(phone.node.node_id)], content)
+    wait_until_dealt_with(payments, stranger)
 
-    assert wallet_starts(scene) == starts_before, "a wallet has crashed"
-    pay(scene, scene.deal())
-
-
-def wallet_starts(scene: Scene) -> int:
-    return [event["what"] for phone in (scene.a, scene.b) for event in phone.events()].count("started")
+    assert wallet_starts(payments) == starts_before, "a wallet has crashed"
+    pay(payments, payments.new_case())
 
 
-def test_flooded_mailbox_keeps_room_for_the_payer(scene: Scene, stranger: ScriptedPeer) -> None:
+def wallet_starts(payments: PaymentHarness) -> int:
+    return [event["what"] for phone in (payments.a, payments.b) for event in phone.events()].count("started")
+
+
+def test_flooded_mailbox_keeps_room_for_the_payer(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
     """Before the payer's message comes and after it."""
-    deal = scene.deal()
-    with scene.b.disconnected():
-        flood(scene, stranger)
-        deal.hand_over()
-        flood(scene, stranger)
-    deal.wait_until_paid(180)
-    scene.assert_paid(deal)
-    wait_for(Predicate("mailbox_empty", lambda: f"{kept} messages" if (kept := kept_for_b(scene)) else None), 60)
+    case = payments.new_case()
+    with payments.b.disconnected():
+        flood(payments, stranger)
+        case.hand_over()
+        flood(payments, stranger)
+    case.wait_until_paid(180)
+    payments.assert_paid(case)
+    wait_for(Predicate("mailbox_empty", lambda: f"{kept} messages" if (kept := kept_for_b(payments)) else None), 60)
 
 
-def kept_for_b(scene: Scene) -> int:
+def kept_for_b(payments: PaymentHarness) -> int:
     """How many messages lie in the payee's mailbox. While any do, a payee who goes to sleep is woken at once."""
-    mailbox = scene.testbed.lsp("LSP").status()["mailbox"].get(b_id(scene).hex())
+    mailbox = payments.testbed.lsp("LSP").status()["mailbox"].get(b_id(payments).hex())
     return 0 if mailbox is None else int(mailbox["messages"])
 
 
-def flood(scene: Scene, stranger: ScriptedPeer) -> None:
+def flood(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
     """More than the payee's mailbox takes: it is full, and no fuller."""
-    scene.fault("mailbox flood")
+    payments.record_fault("mailbox flood")
 
     def missing() -> str | None:
-        stranger.send(b_id(scene), announcement(secrets.token_bytes(32), 1), via=[lsp_id(scene)])
-        kept = kept_for_b(scene)
+        stranger.send(b_id(payments), announcement(secrets.token_bytes(32), 1), via=[lsp_id(payments)])
+        kept = kept_for_b(payments)
         assert kept <= MAILBOX_MESSAGES
         return None if kept == MAILBOX_MESSAGES else f"{kept} messages"
 
     for _ in range(FLOOD):
-        stranger.send(b_id(scene), announcement(secrets.token_bytes(32), 1), via=[lsp_id(scene)])
-    wait_until_dealt_with(scene, stranger)
+        stranger.send(b_id(payments), announcement(secrets.token_bytes(32), 1), via=[lsp_id(payments)])
+    wait_until_dealt_with(payments, stranger)
     wait_for(Predicate("mailbox_full", missing), 60)
 
 
-def announce(scene: Scene, stranger: ScriptedPeer, message: PaymentPending) -> None:
+def announce(payments: PaymentHarness, stranger: ScriptedPeer, message: PaymentPending) -> None:
     """Tell B, with a way back to the stranger itself: it would see a release or a refusal."""
     back = blinding.build([Hop(stranger.node_id, HopData(path_id=bytes(32)))], secrets.token_bytes(32))
-    path = blinding.build(stranger.hops(lsp_id(scene), b_id(scene)), secrets.token_bytes(32))
+    path = blinding.build(stranger.hops(lsp_id(payments), b_id(payments)), secrets.token_bytes(32))
     payload = Payload(async_payment=message.encode(), reply_path=back)
-    stranger.send_onion(lsp_id(scene), onion.build(path, payload, secrets.token_bytes(32)))
+    stranger.send_onion(lsp_id(payments), onion.build(path, payload, secrets.token_bytes(32)))
 
 
-def test_stranger_with_the_payment_hash_alone_gets_no_answer(scene: Scene, stranger: ScriptedPeer) -> None:
+def test_stranger_with_the_payment_hash_alone_gets_no_answer(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
     """Not for an invoice of B's, a paid one, or none at all; and three false announcements stop no payment."""
-    paid, deal = scene.deal(), scene.deal()
-    pay(scene, paid)
-    before = replace(scene, before=balances.count(scene.testbed))
-    for payment_hash in (deal.payment_hash, paid.payment_hash, secrets.token_hex(32)):
-        for amount_msat in (1, deal.amount_msat, 10**15):
-            scene.fault("announcement by a stranger")
+    paid, case = payments.new_case(), payments.new_case()
+    pay(payments, paid)
+    before = replace(payments, before=balances.count(payments.testbed))
+    for payment_hash in (case.payment_hash, paid.payment_hash, secrets.token_hex(32)):
+        for amount_msat in (1, case.amount_msat, 10**15):
+            payments.record_fault("announcement by a stranger")
             message = announcement(bytes.fromhex(payment_hash), amount_msat)
-            announce(scene, stranger, message)
-            wait_until_read(scene, message)
+            announce(payments, stranger, message)
+            wait_until_read(payments, message)
 
-    pay(before, deal)
+    pay(before, case)
 
-    wait_until_dealt_with(scene, stranger)
+    wait_until_dealt_with(payments, stranger)
     assert not [each for each in stranger.inbox if isinstance(each, PaymentRelease | PaymentRefused)]
-    assert [each["state"] for each in scene.b.wallet.announced() if deal.payment_hash in each["payment_hashes"]] == [
+    assert [each["state"] for each in payments.b.wallet.announced() if case.payment_hash in each["payment_hashes"]] == [
         "paid"
     ]
 
 
-def test_false_announcements_by_who_has_the_invoice_cost_nobody_money(scene: Scene, stranger: ScriptedPeer) -> None:
+def test_false_announcements_by_who_has_the_invoice_cost_nobody_money(
+    payments: PaymentHarness, stranger: ScriptedPeer
+) -> None:
     """They can use up the payee's patience with it: then the payment is returned, and nothing lost."""
-    deal = scene.deal()
-    invoice = read(stranger, deal)
+    case = payments.new_case()
+    invoice = read(stranger, case)
     for _ in range(5):
-        scene.fault("false announcement")
-        message = announcement(invoice.payment_hash, deal.amount_msat, invoice.payment_secret)
-        announce(scene, stranger, message)
-        wait_until_read(scene, message)
+        payments.record_fault("false announcement")
+        message = announcement(invoice.payment_hash, case.amount_msat, invoice.payment_secret)
+        announce(payments, stranger, message)
+        wait_until_read(payments, message)
 
-    scene.a.wallet.paying(deal.invoice)
+    payments.a.wallet.paying(case.invoice)
 
-    assert_paid_once_or_returned(scene, deal)
+    assert_paid_once_or_returned(payments, case)
 
 
 @pytest.mark.full
-def test_client_that_blocks_as_much_as_it_may_and_never_pays(scene: Scene, stranger: ScriptedPeer) -> None:
+def test_client_that_blocks_as_much_as_it_may_and_never_pays(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
     """Its own share is used up, and nobody else's."""
-    deal = scene.deal()
-    invoice = read(stranger, deal)
+    case = payments.new_case()
+    invoice = read(stranger, case)
 
     def block() -> Hold:
         return Hold(stranger, "LSP", replace(invoice, payment_hash=secrets.token_bytes(32)))
 
-    scene.fault(f"{MOST_HOLDS} blocks that are never paid")
+    payments.record_fault(f"{MOST_HOLDS} blocks that are never paid")
     ask_all(stranger, [block() for _ in range(MOST_HOLDS)])
     block().ask(BlockStatus.TOO_MANY_HOLDS)
 
-    pay(scene, deal)
+    pay(payments, case)
 
 
 def ask_all(stranger: ScriptedPeer, holds: list[Hold]) -> None:
@@ -379,21 +387,21 @@ def ask_all(stranger: ScriptedPeer, holds: list[Hold]) -> None:
     wait_for(Predicate("all_answered", missing), 180)
 
 
-def test_webhook_that_is_slow_to_answer(scene: Scene) -> None:
+def test_webhook_that_is_slow_to_answer(payments: PaymentHarness) -> None:
     """The payment waits, and the payee is called once its webhook behaves. (tests/e2e/phones has the other ways.)"""
-    deal = scene.deal()
-    scene.b.sleep()
-    scene.fault("webhook that never answers")
-    scene.testbed.push.answer(Behaviour.HANG)
+    case = payments.new_case()
+    payments.b.sleep()
+    payments.record_fault("webhook that never answers")
+    payments.testbed.push.answer(Behaviour.HANG)
     try:
-        deal.hand_over()
-        wait_for(Predicate("posted", lambda: None if unanswered_posts(scene) else "nothing was posted"), 60)
-        scene.wait_for_htlcs(A=1, LSP=1)
+        case.hand_over()
+        wait_for(Predicate("posted", lambda: None if unanswered_posts(payments) else "nothing was posted"), 60)
+        payments.wait_for_htlcs(A=1, LSP=1)
     finally:
-        scene.testbed.push.answer(Behaviour.NORMALLY)
-    deal.wait_until_paid()
-    scene.assert_paid(deal)
+        payments.testbed.push.answer(Behaviour.NORMALLY)
+    case.wait_until_paid()
+    payments.assert_paid(case)
 
 
-def unanswered_posts(scene: Scene) -> int:
-    return sum(push.refused is not None for push in scene.testbed.push.pushes("B"))
+def unanswered_posts(payments: PaymentHarness) -> int:
+    return sum(push.refused is not None for push in payments.testbed.push.pushes("B"))

@@ -11,12 +11,12 @@ from harness.services.phone import Phone
 from harness.services.toxiproxy import Direction
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
-from tests.support.payment_harness import Deal, Scene
+from tests.support.payment_harness import PaymentCase, PaymentHarness
 
 from .cells import Cell, cells
 from .half_way import HalfWay, from_payer, to_payee
 from .outcomes import assert_ended
-from .steps import MOMENTS
+from .steps import PAUSE_POINTS
 
 LINKS: dict[str, Callable[[Phone], None]] = {
     "blackhole": Phone.blackhole,
@@ -28,7 +28,7 @@ LINKS: dict[str, Callable[[Phone], None]] = {
 }
 """deaf and mute: a blackhole one way, which stops the exchange of commitments in its middle."""
 
-HALF_WAY: dict[Cell, Callable[[Scene, Deal], HalfWay]] = {
+HALF_WAY: dict[Cell, Callable[[PaymentHarness, PaymentCase], HalfWay]] = {
     ("3-pay", "A", "blackhole downstream"): from_payer,
     ("3-pay", "A", "blackhole upstream"): from_payer,
     ("7-let-go", "B", "blackhole downstream"): to_payee,
@@ -53,7 +53,7 @@ ALWAYS = {
 }
 """What `make test` takes."""
 
-TABLE = [(step, name, link) for step in MOMENTS for name in ("A", "B") for link in LINKS]
+TABLE = [(step, name, link) for step in PAUSE_POINTS for name in ("A", "B") for link in LINKS]
 
 
 @pytest.fixture(scope="module")
@@ -62,38 +62,38 @@ def testbed(line_of_phones: Testbed) -> Testbed:
 
 
 @pytest.fixture
-def scene(line_scene: Scene) -> Scene:
-    return line_scene
+def payments(line_payments: PaymentHarness) -> PaymentHarness:
+    return line_payments
 
 
 @pytest.mark.parametrize(("step", "name", "link"), cells(TABLE, ALWAYS))
-def test_bad_link(scene: Scene, step: str, name: str, link: str) -> None:
-    phone = scene.testbed.phone(name)
-    scene.fault(f"{link} on {name}'s link")
-    with MOMENTS[step](scene, payee_sleeps=False) as standstill:
+def test_bad_link(payments: PaymentHarness, step: str, name: str, link: str) -> None:
+    phone = payments.testbed.phone(name)
+    payments.record_fault(f"{link} on {name}'s link")
+    with PAUSE_POINTS[step](payments, payee_sleeps=False) as paused:
         cell = (step, name, link)
-        half_way = HALF_WAY[cell](scene, standstill.deal) if cell in HALF_WAY else None
+        half_way = HALF_WAY[cell](payments, paused.case) if cell in HALF_WAY else None
         LINKS[link](phone)
-        standstill.let_go()
+        paused.let_go()
         if half_way is not None:
             wait_for(half_way.stands(arrives=(link == "blackhole downstream") == (half_way.giver is phone.node)), 60)
         if link in SLOW and cell not in TOO_SLOW:
-            standstill.deal.wait_until("settled", timeout_seconds=180)
+            paused.case.wait_until("settled", timeout_seconds=180)
         else:
-            wait_for(seen_by_the_others(scene, phone), 60)
+            wait_for(seen_by_the_others(payments, phone), 60)
         phone.restore_link()
-        standstill.let_go()
-    assert_ended(scene, standstill.deal, step, name, link)
+        paused.let_go()
+    assert_ended(payments, paused.case, step, name, link)
 
 
-def seen_by_the_others(scene: Scene, phone: Phone) -> Predicate:
+def seen_by_the_others(payments: PaymentHarness, phone: Phone) -> Predicate:
     """So long that every node but this phone's has followed the chain on."""
-    height_blocks = scene.testbed.chain.mine(NEWS)
+    height_blocks = payments.testbed.chain.mine(NEWS)
 
     def missing() -> str | None:
         behind = [
             n.name
-            for n in scene.testbed.nodes.values()
+            for n in payments.testbed.nodes.values()
             if n is not phone.node and n.info().height_blocks < height_blocks
         ]
         return f"{behind} are behind" if behind else None

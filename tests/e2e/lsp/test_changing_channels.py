@@ -68,7 +68,7 @@ def call(testbed: Testbed, name: str, *arguments: str) -> Any:
     return json.loads(said.stdout)
 
 
-class Changing:
+class ChangingChannel:
     """The channel of A's that changes, as the LSP's node sees it."""
 
     def __init__(self, testbed: Testbed, *options: str) -> None:
@@ -112,11 +112,11 @@ class Changing:
 
 
 @pytest.fixture
-def open_channel(testbed: Testbed) -> Iterator[Callable[..., Changing]]:
-    opened: list[Changing] = []
+def open_channel(testbed: Testbed) -> Iterator[Callable[..., ChangingChannel]]:
+    opened: list[ChangingChannel] = []
 
-    def make(*options: str) -> Changing:
-        opened.append(Changing(testbed, *options))
+    def make(*options: str) -> ChangingChannel:
+        opened.append(ChangingChannel(testbed, *options))
         return opened[-1]
 
     yield make
@@ -160,7 +160,12 @@ def assert_held_once(lsp: Lsp, hold: Hold) -> None:
 
 @RESTARTS
 def test_a_zero_conf_channel_is_confirmed_while_it_holds(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, open_channel: Callable[..., Changing], restarts: str
+    testbed: Testbed,
+    lsp: Lsp,
+    a: ScriptedPeer,
+    b: ScriptedPeer,
+    open_channel: Callable[..., ChangingChannel],
+    restarts: str,
 ) -> None:
     channel = open_channel("mindepth=0")
     channel.wait_until_usable()
@@ -181,7 +186,12 @@ def test_a_zero_conf_channel_is_confirmed_while_it_holds(
 
 @RESTARTS
 def test_a_channel_is_spliced_while_it_holds(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, open_channel: Callable[..., Changing], restarts: str
+    testbed: Testbed,
+    lsp: Lsp,
+    a: ScriptedPeer,
+    b: ScriptedPeer,
+    open_channel: Callable[..., ChangingChannel],
+    restarts: str,
 ) -> None:
     channel = open_channel()
     testbed.mine(CONFIRMATIONS)
@@ -210,7 +220,7 @@ def test_a_channel_is_to_be_closed_while_it_holds(
     lsp: Lsp,
     a: ScriptedPeer,
     b: ScriptedPeer,
-    open_channel: Callable[..., Changing],
+    open_channel: Callable[..., ChangingChannel],
     restarts: str,
     closer: str,
 ) -> None:

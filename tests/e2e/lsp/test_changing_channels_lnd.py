@@ -70,7 +70,7 @@ async def accept_zero_conf(testbed: Testbed) -> None:
             await asked.write(b"\x08\x01" + b"\x12\x20" + request[71:103] + b"\x58\x01")
 
 
-class Changing:
+class ChangingChannel:
     """The channel of A's that changes, as the nodes see it."""
 
     def __init__(self, testbed: Testbed, *options: str) -> None:
@@ -119,15 +119,15 @@ def in_the_graph_of_a(testbed: Testbed) -> Predicate:
 
 
 @pytest.fixture
-def channel(testbed: Testbed, a: ScriptedPeer, request: pytest.FixtureRequest) -> Iterator[Changing]:
+def channel(testbed: Testbed, a: ScriptedPeer, request: pytest.FixtureRequest) -> Iterator[ChangingChannel]:
     """A zero-conf channel without a confirmation; in the end it is closed."""
     accepting = a.start(accept_zero_conf(testbed))
     options = ZERO_CONF + request.param if hasattr(request, "param") else ZERO_CONF
-    opened: list[Changing] = []
+    opened: list[ChangingChannel] = []
 
     def missing() -> str | None:
         try:
-            opened.append(Changing(testbed, *options))
+            opened.append(ChangingChannel(testbed, *options))
         except AssertionError as error:  # until the LSP's LND has taken up our stream
             return f"{error}; {accepting}"
         return None
@@ -156,7 +156,7 @@ def balances_msat(testbed: Testbed) -> dict[str, int]:
 @pytest.mark.parametrize("channel", [(), ("--scid_alias",)], ids=["zero-conf", "zero-conf-scid-alias"], indirect=True)
 @pytest.mark.parametrize("restarts", ["nothing", "component", "node"])
 def test_a_zero_conf_channel_is_confirmed_while_it_holds(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, channel: Changing, restarts: str
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, channel: ChangingChannel, restarts: str
 ) -> None:
     before = balances_msat(testbed)
     hold = held(a, b)

@@ -47,7 +47,7 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 @pytest.fixture
 def a(testbed: Testbed, lsp_id: bytes) -> Iterator[ScriptedPeer]:
     with ScriptedPeer(testbed, "A") as phone:
-        make_new(phone, lsp_id)
+        without_webhooks(phone, lsp_id)
         phone.forget_failures()  # an HTLC that nobody came for makes LND avoid the channel
         yield phone
 
@@ -55,11 +55,11 @@ def a(testbed: Testbed, lsp_id: bytes) -> Iterator[ScriptedPeer]:
 @pytest.fixture
 def b(testbed: Testbed, lsp_id: bytes) -> Iterator[ScriptedPeer]:
     with ScriptedPeer(testbed, "B") as phone:
-        make_new(phone, lsp_id)
+        without_webhooks(phone, lsp_id)
         yield phone
 
 
-def make_new(phone: ScriptedPeer, lsp_id: bytes) -> None:
+def without_webhooks(phone: ScriptedPeer, lsp_id: bytes) -> None:
     """Online, and without a webhook."""
     phone.go_online("LSP")
     for app_name in phone.call(lsp_id, lsps5.LIST_WEBHOOKS).result()["app_names"]:

@@ -189,7 +189,7 @@ def lsp_limit(phone: ScriptedPeer, name: str) -> int:
     return limit
 
 
-class Carried:
+class PaymentWithCourier:
     """A payment whose payer leaves its message to the payee with its LSP."""
 
     def __init__(self, a: ScriptedPeer, b: ScriptedPeer, invoice: Invoice, shown: bool) -> None:
@@ -249,20 +249,20 @@ def test_the_courier_goes_for_a_payer_that_is_gone_and_the_payee_is_paid(
 ) -> None:
     before = balances.count(a.testbed)
     invoice = b.invoice(AMOUNT_MSAT)
-    carried = Carried(a, b, invoice, shown=True)
+    payment = PaymentWithCourier(a, b, invoice, shown=True)
     b.go_offline("LSP")
-    carried.hold_and_hand_over()
+    payment.hold_and_hand_over()
     with a.away():
-        wait_for(carried.sent(lsp, 2))
+        wait_for(payment.sent(lsp, 2))
         assert stored(lsp, b) == 1  # every copy is the same message
 
         b.go_online("LSP")
-        carried.release(b)
+        payment.release(b)
         wait_for(Predicate("paid", lambda: None if is_paid(b, invoice) else "B is not paid"))
         forwarded = capabilities(a.testbed, "LSP").forwards_with_payer_offline
-        wait_for(carried.stage(lsp, "settled" if forwarded else "claimed"))
-    carried.hold.ask().update(BlockState.SETTLED)  # it may have been told before its wallet listened
-    result = carried.hold.outcome()
+        wait_for(payment.stage(lsp, "settled" if forwarded else "claimed"))
+    payment.hold.ask().update(BlockState.SETTLED)  # it may have been told before its wallet listened
+    result = payment.hold.outcome()
     assert result.status is PaymentStatus.SUCCEEDED
     moved = balances.count(a.testbed).moved_since(before)
     assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
@@ -276,18 +276,18 @@ def test_the_courier_reaches_a_payee_that_was_switched_off_and_the_parts_wait_fo
     """
     before = balances.count(a.testbed)
     invoice = b.invoice(AMOUNT_MSAT)
-    carried = Carried(a, b, invoice, shown=False)
+    payment = PaymentWithCourier(a, b, invoice, shown=False)
     with b.away():
-        carried.hold_and_hand_over()
+        payment.hold_and_hand_over()
         a.go_offline("LSP")
-    carried.release(b)
+    payment.release(b)
     forwarded = bool(capabilities(a.testbed, "LSP").forwards_with_payer_offline)
-    wait_for(carried.stage(lsp, "settled" if forwarded else "due"))
+    wait_for(payment.stage(lsp, "settled" if forwarded else "due"))
     assert is_paid(b, invoice) == forwarded
 
     a.go_online("LSP")
-    result = carried.hold.result()
-    carried.hold.update(BlockState.SETTLED)
+    result = payment.hold.result()
+    payment.hold.update(BlockState.SETTLED)
     assert result.status is PaymentStatus.SUCCEEDED
     moved = balances.count(a.testbed).moved_since(before)
     assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}

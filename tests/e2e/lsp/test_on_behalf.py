@@ -80,7 +80,7 @@ def own_payment_is(testbed: Testbed, hold: Hold, status: str) -> Predicate:
     return Predicate(f"own_payment_{status}", missing)
 
 
-def noted(lsp: Lsp, hold: Hold, what: str) -> Predicate:
+def logged(lsp: Lsp, hold: Hold, what: str) -> Predicate:
     """The LSP's log says this of the payment."""
     payment_hash = hold.invoice.payment_hash.hex()
 
@@ -150,7 +150,7 @@ def test_killed_before_it_pays(
 def test_killed_while_it_pays(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
-    slow = SlowPayee(b)
+    slow = HoldInvoicePayee(b)
     hold = held(a, slow.invoice)
     with a.away():
         hold.release(b, via)
@@ -167,7 +167,7 @@ def test_killed_while_it_pays(
 def test_its_node_is_killed_while_it_pays(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
-    slow = SlowPayee(b)
+    slow = HoldInvoicePayee(b)
     hold = held(a, slow.invoice, parts=2)
     with a.away():
         hold.release(b, via)
@@ -213,7 +213,7 @@ def test_its_node_is_killed_after_it_claimed(
 def test_nothing_goes_back_while_its_own_payment_may_succeed(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
-    slow = SlowPayee(b)
+    slow = HoldInvoicePayee(b)
     hold = held(a, slow.invoice, release_by_height=testbed.chain.height_blocks + 1)
     with a.away():
         hold.release(b, via)
@@ -231,7 +231,7 @@ def test_nothing_goes_back_while_its_own_payment_may_succeed(
 def test_its_own_payment_fails_and_a_does_not_come_in_time(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
-    slow = SlowPayee(b)
+    slow = HoldInvoicePayee(b)
     hold = held(a, slow.invoice, release_by_height=testbed.chain.height_blocks + 1)
     slow.cancel()
     with a.away():
@@ -249,7 +249,7 @@ def test_its_own_payment_fails_and_a_does_not_come_in_time(
 def test_its_own_payment_fails_and_a_comes_back(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
-    slow = SlowPayee(b)
+    slow = HoldInvoicePayee(b)
     hold = held(a, slow.invoice)
     slow.cancel()
     with a.away():
@@ -270,7 +270,7 @@ def test_too_dear_a_way_is_not_taken_and_the_payment_waits_for_a(
     with a.away():  # if A heard of the fee, it would go on paying it: nobody tells A that it was taken back
         set_router_fee(testbed, Policy(usual.fee_base_msat + 1, usual.fee_ppm))
         hold.release(b, via)
-        wait_for(noted(lsp, hold, "payment on behalf failed"))
+        wait_for(logged(lsp, hold, "payment on behalf failed"))
         hold.stage(State.DUE)
         wait_for(htlcs_held(lsp, 1))
         assert own_payment(testbed, hold) is None
@@ -328,14 +328,14 @@ def test_a_route_that_locks_too_long_is_not_sent(
     hold = held(a, b.invoice(AMOUNT_MSAT), slack_blocks=80)
     with a.away():
         hold.release(b, via)
-        wait_for(noted(lsp, hold, "payment on behalf failed"))
+        wait_for(logged(lsp, hold, "payment on behalf failed"))
         hold.stage(State.DUE)
         assert own_payment(testbed, hold) is None
 
     assert_paid_once(testbed, before, hold)
 
 
-class SlowPayee:
+class HoldInvoicePayee:
     """B accepts a payment, and takes its time to settle or cancel it (LND: a hold invoice)."""
 
     def __init__(self, payee: ScriptedPeer) -> None:

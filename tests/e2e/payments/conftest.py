@@ -12,7 +12,7 @@ from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from harness.topology import load
 from tests.support.implementations import CLN_IN_FULL
-from tests.support.payment_harness import Scene, restore
+from tests.support.payment_harness import PaymentHarness, restore
 
 NODES = ("A", "LSP_a", "router", "LSP_b", "B")
 
@@ -24,8 +24,8 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 
 @pytest.fixture
-def scene(testbed: Testbed) -> Iterator[Scene]:
+def payments(testbed: Testbed) -> Iterator[PaymentHarness]:
     phones = [testbed.phone(name) for name in testbed.topology.phones]
     restore(testbed, phones)
-    yield Scene(testbed, balances.count(testbed))
+    yield PaymentHarness(testbed, balances.count(testbed))
     restore(testbed, phones)

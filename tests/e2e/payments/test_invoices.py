@@ -12,7 +12,7 @@ from harness.pytest_plugin import running_testbed
 from harness.services.wallet import WalletError
 from harness.testbed import Testbed
 from tests.support.implementations import CLN_IN_FULL, all_on, capabilities
-from tests.support.payment_harness import AMOUNT_MSAT, Scene
+from tests.support.payment_harness import AMOUNT_MSAT, PaymentHarness
 
 METADATA_DEMANDED = (
     "lnbcrt10n1p4sjnnqpp5naew5r85j5mw83nv0plhq5vxm7dyx7qgxaf6a9fk6edn44lumhzqsp5xvenxvenxvenxvenxvenxvenxvenxvenxvenxvenxve"
@@ -28,59 +28,59 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
         yield running
 
 
-def blocks(scene: Scene) -> int:
-    return len(scene.testbed.lsp("LSP").status()["blocks"])
+def blocks(payments: PaymentHarness) -> int:
+    return len(payments.testbed.lsp("LSP").status()["blocks"])
 
 
-def test_an_invoice_as_people_paste_it_over_private_channels_alone(scene: Scene) -> None:
+def test_an_invoice_as_people_paste_it_over_private_channels_alone(payments: PaymentHarness) -> None:
     """lightningnetwork/lnd#7132 and #7753: the payer finds the payee, whom no graph knows."""
-    deal = scene.deal()
-    payment = scene.a.wallet.pay(f" lightning:{deal.invoice.upper()}", "--wait")
+    case = payments.new_case()
+    payment = payments.a.wallet.pay(f" lightning:{case.invoice.upper()}", "--wait")
     assert payment["state"] == "settled"
-    scene.assert_paid(deal)
+    payments.assert_paid(case)
 
 
-def test_the_testbeds_own_payment_over_private_channels_alone(scene: Scene) -> None:
-    payment = scene.testbed.pay("A", "B", AMOUNT_MSAT)
-    moved = balances.count(scene.testbed).moved_since(scene.before)
+def test_the_testbeds_own_payment_over_private_channels_alone(payments: PaymentHarness) -> None:
+    payment = payments.testbed.pay("A", "B", AMOUNT_MSAT)
+    moved = balances.count(payments.testbed).moved_since(payments.before)
     assert (moved["A"], moved["B"]) == (-AMOUNT_MSAT - payment.fee_msat, AMOUNT_MSAT)
 
 
-def test_ones_own_invoice_is_refused_before_a_block_is_made(scene: Scene) -> None:
-    deal = scene.deal()
-    before = blocks(scene)
+def test_ones_own_invoice_is_refused_before_a_block_is_made(payments: PaymentHarness) -> None:
+    case = payments.new_case()
+    before = blocks(payments)
     with pytest.raises(WalletError, match="this invoice is this wallet's own"):
-        scene.b.wallet.pay(deal.invoice)
-    assert blocks(scene) == before
-    assert scene.b.wallet.payments() == []
+        payments.b.wallet.pay(case.invoice)
+    assert blocks(payments) == before
+    assert payments.b.wallet.payments() == []
 
 
-def test_metadata_that_the_node_cannot_send_is_refused_before_anything_leaves(scene: Scene) -> None:
-    before = blocks(scene)
-    can = capabilities(scene.testbed, "A").metadata_with_slack
+def test_metadata_that_the_node_cannot_send_is_refused_before_anything_leaves(payments: PaymentHarness) -> None:
+    before = blocks(payments)
+    can = capabilities(payments.testbed, "A").metadata_with_slack
     why = "no message can reach the payee" if can else "payment metadata, which this wallet's node cannot send"
     with pytest.raises(WalletError, match=why):
-        scene.a.wallet.pay(METADATA_DEMANDED)
-    assert blocks(scene) == before
+        payments.a.wallet.pay(METADATA_DEMANDED)
+    assert blocks(payments) == before
 
 
-def test_a_refused_invoice_is_paid_later(scene: Scene) -> None:
+def test_a_refused_invoice_is_paid_later(payments: PaymentHarness) -> None:
     """The LSP has no room for a second payment; once the first is over it has."""
-    first, second = scene.deal(), scene.deal()
-    with scene.b.disconnected():
+    first, second = payments.new_case(), payments.new_case()
+    with payments.b.disconnected():
         first.hand_over()
-        refused = scene.a.wallet.pay(second.invoice)
+        refused = payments.a.wallet.pay(second.invoice)
         assert refused["state"] == "failed"
         assert "it holds as much for this wallet as it will" in refused["failure"]
-        scene.wait_for_htlcs(A=1, LSP=1)
+        payments.wait_for_htlcs(A=1, LSP=1)
     first.wait_until("settled")
-    assert scene.a.wallet.pay(second.invoice, "--wait")["state"] == "settled"
-    scene.assert_paid(first, second)
+    assert payments.a.wallet.pay(second.invoice, "--wait")["state"] == "settled"
+    payments.assert_paid(first, second)
 
 
-def test_a_cancel_by_the_first_digits_of_the_payment_hash(scene: Scene) -> None:
-    deal = scene.deal()
-    with scene.b.disconnected():
-        deal.hand_over()
-        assert scene.a.wallet.cancel(deal.payment_hash[:16])["payment_hash"] == deal.payment_hash
-        scene.assert_nobody_paid(deal)
+def test_a_cancel_by_the_first_digits_of_the_payment_hash(payments: PaymentHarness) -> None:
+    case = payments.new_case()
+    with payments.b.disconnected():
+        case.hand_over()
+        assert payments.a.wallet.cancel(case.payment_hash[:16])["payment_hash"] == case.payment_hash
+        payments.assert_nobody_paid(case)

@@ -15,7 +15,7 @@ from harness.testbed import Testbed
 from harness.topology import load
 from harness.waits import Predicate, wait_for
 from tests.support.implementations import TOPOLOGIES
-from tests.support.payment_harness import Scene, restore
+from tests.support.payment_harness import PaymentHarness, restore
 
 LND_STALE_SECONDS = 7_200
 OLD_SECONDS = LND_STALE_SECONDS - 300
@@ -32,15 +32,15 @@ def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
 
 
 def test_a_payment_is_released_although_the_payee_s_node_takes_its_chain_for_stale(testbed: Testbed) -> None:
-    scene = Scene(testbed, balances.count(testbed))
-    deal = scene.deal()
-    scene.b.disconnect()
-    deal.hand_over()
-    wait_for(takes_chain_for_stale(scene.b.node), 420, interval_seconds=1)
-    scene.b.reconnect()
-    deal.wait_until_paid()
-    assert any(event["what"] == "release not sent" for event in scene.b.events()), "it was released without a look"
-    scene.assert_paid(deal)
+    payments = PaymentHarness(testbed, balances.count(testbed))
+    case = payments.new_case()
+    payments.b.disconnect()
+    case.hand_over()
+    wait_for(takes_chain_for_stale(payments.b.node), 420, interval_seconds=1)
+    payments.b.reconnect()
+    case.wait_until_paid()
+    assert any(event["what"] == "release not sent" for event in payments.b.events()), "it was released without a look"
+    payments.assert_paid(case)
 
 
 def takes_chain_for_stale(node: Node) -> Predicate:

@@ -9,7 +9,7 @@ from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from harness.topology import load
 from tests.support.implementations import TOPOLOGIES
-from tests.support.payment_harness import Scene, restore
+from tests.support.payment_harness import PaymentHarness, restore
 
 
 @pytest.fixture(scope="module")
@@ -21,21 +21,21 @@ def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
 
 
 def test_three_payments_released_in_another_order(testbed: Testbed) -> None:
-    scene = Scene(testbed, balances.count(testbed))
+    payments = PaymentHarness(testbed, balances.count(testbed))
     b, c = testbed.phone("B"), testbed.phone("C")
-    first, second = scene.deal(11_000_000, payee=b), scene.deal(12_000_000, payee=b)
-    third = scene.deal(13_000_000, payee=c)
+    first, second = payments.new_case(11_000_000, payee=b), payments.new_case(12_000_000, payee=b)
+    third = payments.new_case(13_000_000, payee=c)
     b.disconnect()
     c.disconnect()
-    for deal in (first, second, third):
-        deal.hand_over()
-    scene.wait_for_htlcs(A=3, LSP=3, B=0, C=0)
+    for case in (first, second, third):
+        case.hand_over()
+    payments.wait_for_htlcs(A=3, LSP=3, B=0, C=0)
     c.reconnect()
     third.wait_until_paid()
-    scene.wait_for_htlcs(A=2, LSP=2, B=0, C=0)  # what B has not released was not let go
-    scene.a.disconnect()
+    payments.wait_for_htlcs(A=2, LSP=2, B=0, C=0)  # what B has not released was not let go
+    payments.a.disconnect()
     b.reconnect()
-    for deal in (second, first):
-        deal.wait_until_paid()
-    scene.a.reconnect()
-    scene.assert_paid(first, second, third)
+    for case in (second, first):
+        case.wait_until_paid()
+    payments.a.reconnect()
+    payments.assert_paid(first, second, third)

@@ -16,7 +16,7 @@ from tests.support.implementations import TOPOLOGIES
 def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
     topology = load(TOPOLOGIES / "one-phone.yaml")
     with running_testbed(topology, pytestconfig) as running:
-        make_whole(running, running.phone("A"))
+        restore_phone(running, running.phone("A"))
         yield running
 
 
@@ -24,10 +24,10 @@ def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
 def phone(testbed: Testbed) -> Iterator[Phone]:
     """Awake on a whole link, before and after the test."""
     yield testbed.phone("A")
-    make_whole(testbed, testbed.phone("A"))
+    restore_phone(testbed, testbed.phone("A"))
 
 
-def make_whole(testbed: Testbed, phone: Phone) -> None:
+def restore_phone(testbed: Testbed, phone: Phone) -> None:
     phone.restore()
     wait_for(testbed.channels_usable(phone.name), 60)
     wait_for(phone.wallet.ready(), 60)

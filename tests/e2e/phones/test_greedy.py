@@ -32,8 +32,8 @@ MANY_ANSWERS = 250
 @pytest.fixture
 def sender(testbed: Testbed) -> Iterator[ScriptedPeer]:
     """The node behind the LSP, which has a channel with it, and is a client like any other."""
-    with ScriptedPeer(testbed, "sender") as by_hand:
-        yield by_hand
+    with ScriptedPeer(testbed, "sender") as scripted:
+        yield scripted
 
 
 def lsp_id(testbed: Testbed) -> bytes:

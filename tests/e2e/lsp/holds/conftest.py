@@ -11,7 +11,7 @@ from harness.testbed import Testbed
 from tests.support.implementations import topology_on
 from tests.support.scripted_peer import ScriptedPeer
 
-from .hold_harness import Scene
+from .hold_harness import HoldHarness
 
 
 @pytest.fixture(scope="package", params=IMPLEMENTATIONS)
@@ -27,9 +27,9 @@ def phones(testbed: Testbed) -> Iterator[tuple[ScriptedPeer, ScriptedPeer]]:
 
 
 @pytest.fixture
-def scene(testbed: Testbed, phones: tuple[ScriptedPeer, ScriptedPeer]) -> Iterator[Scene]:
+def payments(testbed: Testbed, phones: tuple[ScriptedPeer, ScriptedPeer]) -> Iterator[HoldHarness]:
     a, b = phones
     a.forget_failures()
-    scene = Scene(testbed, testbed.lsp("LSP"), a, b, balances.count(testbed))
-    yield scene
-    scene.clear()
+    payments = HoldHarness(testbed, testbed.lsp("LSP"), a, b, balances.count(testbed))
+    yield payments
+    payments.clear()

@@ -1,4 +1,4 @@
-"""What these tests say: a hold and who ends it, where its HTLCs are, what its LSP thinks, who has the money."""
+"""Held payments from A to B through one LSP, both ends scripted: making, ending and checking them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +25,8 @@ AMOUNT_MSAT = 16_000_000
 
 
 @dataclass(frozen=True)
-class Scene:
-    """The payer A, the payee B, the LSP between them, and what everybody had when the test began."""
+class HoldHarness:
+    """The payer A, the payee B, the LSP between them, and the balances when the test began."""
 
     testbed: Testbed
     lsp: Lsp
@@ -35,7 +35,7 @@ class Scene:
     before: Balances
 
     def hold(self, **changes: Any) -> Hold:
-        """A payment from A to B, of which nobody but the two knows yet; `changes` to its block_request."""
+        """Prepare a payment from A to B that the LSP does not know of yet; `changes` to its block_request."""
         return Hold(self.a, "LSP", self.b.invoice(AMOUNT_MSAT), **changes)
 
     def release(self, hold: Hold, pid: bytes | None = None) -> ReleaseStatus:
@@ -72,7 +72,7 @@ class Scene:
         blocks: list[dict[str, Any]] = self.lsp.status()["blocks"]
         return next(each for each in blocks if each["unblock_hash"] == hold.request.unblock_hash.hex())
 
-    def noted(self, what: str) -> list[dict[str, Any]]:
+    def logged(self, what: str) -> list[dict[str, Any]]:
         """The lines of the LSP's journal that say this."""
         return [event for event in self.lsp.events() if event["what"] == what]
 
@@ -80,14 +80,14 @@ class Scene:
         """What the journal says of the one moment in which the LSP failed this hold's parts back."""
 
         def events() -> list[dict[str, Any]]:
-            return [each for each in self.noted("failed back") if each["block"] == hold.request.unblock_hash.hex()]
+            return [each for each in self.logged("failed back") if each["block"] == hold.request.unblock_hash.hex()]
 
         wait_for(Predicate("failed_back_noted", lambda: None if events() else "it is not in the journal"))
         (event,) = events()
         return event
 
     def assert_held(self, hold: Hold, parts: int) -> None:
-        """The LSP holds these parts, undecided; beside them nothing is on its way to the LSP, and nothing to B."""
+        """The LSP holds these parts, undecided, and no other HTLC is in flight to the LSP or to B."""
         in_flight = {"A": parts, "LSP": parts, "B": 0}
 
         def missing() -> str | None:
@@ -108,19 +108,19 @@ class Scene:
         assert moved == {"A": -amount_msat - fees_msat, "LSP": fees_msat, "B": amount_msat}
 
     def assert_returned(self, *holds: Hold) -> None:
-        """None of these was paid, and everybody has what they had."""
+        """None of these was paid, and all balances are as before."""
         assert [hold.result().status for hold in holds] == [PaymentStatus.FAILED] * len(holds)
         assert balances.count(self.testbed) == self.before
 
     def assert_turned_away(self, hold: Hold) -> None:
         """Now that its block has ended, whatever A sends of this payment fails at the LSP."""
-        earlier = len(self.noted("answer fail"))
+        earlier = len(self.logged("answer fail"))
         self.assert_returned(hold.pay(parts=2))
-        noted = Predicate("answer_noted", lambda: None if len(self.noted("answer fail")) > earlier else "it is not")
+        noted = Predicate("answer_noted", lambda: None if len(self.logged("answer fail")) > earlier else "it is not")
         wait_for(noted)
 
     def clear(self) -> None:
-        """Get everything back that a test held and then failed, for the tests that follow."""
+        """Cancel what a failed test has left held, for the tests that follow."""
         if not any(channel.htlcs for channel in self.testbed["A"].channels()):
             return
         lsp_id = bytes.fromhex(self.testbed["LSP"].node_id)

@@ -14,7 +14,7 @@ from harness.waits import Predicate, wait_for
 from tests.support.implementations import capabilities
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
-from .hold_harness import Scene
+from .hold_harness import HoldHarness
 
 
 def to_the_lsp(hold: Hold) -> list[Hop]:
@@ -34,73 +34,73 @@ def send(sender: ScriptedPeer, hops: list[Hop], content: bytes | None) -> None:
 
 @pytest.mark.parametrize("path", [to_the_lsp, through_the_lsp])
 @pytest.mark.parametrize("says_so", [True, False], ids=["payment_release", "path alone"])
-def test_path_of_the_payer_releases(scene: Scene, path: Callable[[Hold], list[Hop]], says_so: bool) -> None:
-    hold = scene.hold().ask().pay().update(BlockState.HELD)
+def test_path_of_the_payer_releases(payments: HoldHarness, path: Callable[[Hold], list[Hop]], says_so: bool) -> None:
+    hold = payments.hold().ask().pay().update(BlockState.HELD)
 
-    send(scene.b, path(hold), PaymentRelease(pid=hold.pid).encode() if says_so else None)
+    send(payments.b, path(hold), PaymentRelease(pid=hold.pid).encode() if says_so else None)
 
-    if path is through_the_lsp and not capabilities(scene.testbed, "LSP").transit_release:
-        pass_on(scene, hold, says_so)
+    if path is through_the_lsp and not capabilities(payments.testbed, "LSP").transit_release:
+        pass_on(payments, hold, says_so)
     hold.update(BlockState.SETTLED)
-    scene.assert_paid(hold)
+    payments.assert_paid(hold)
 
 
-def pass_on(scene: Scene, hold: Hold, says_so: bool) -> None:
+def pass_on(payments: HoldHarness, hold: Hold, says_so: bool) -> None:
     """What the LSP cannot see comes to the payer, who tells the LSP."""
     known_by = release_path_id(hold.pid)
 
     def missing() -> str | None:
-        got = [event for event in scene.a.events if isinstance(event, OnionReceived) and event.path_id == known_by]
+        got = [event for event in payments.a.events if isinstance(event, OnionReceived) and event.path_id == known_by]
         return None if [event.async_payment is not None for event in got] == [says_so] else f"A got {got}"
 
     wait_for(Predicate("release_at_the_payer", missing))
-    scene.assert_held(hold, 1)
-    scene.a.send(hold.lsp_id, PaymentRelease(pid=hold.pid))
+    payments.assert_held(hold, 1)
+    payments.a.send(hold.lsp_id, PaymentRelease(pid=hold.pid))
 
 
-def test_pid_releases_its_own_payment_only(scene: Scene) -> None:
-    hold = scene.hold().ask().pay(parts=2).update(BlockState.HELD, 2)
-    other = scene.hold().ask().pay().update(BlockState.HELD)
+def test_pid_releases_its_own_payment_only(payments: HoldHarness) -> None:
+    hold = payments.hold().ask().pay(parts=2).update(BlockState.HELD, 2)
+    other = payments.hold().ask().pay().update(BlockState.HELD)
 
     for _ in ("shown", "replayed"):
-        assert scene.release(hold, other.pid) is ReleaseStatus.RELEASED
+        assert payments.release(hold, other.pid) is ReleaseStatus.RELEASED
         other.update(BlockState.SETTLED)
-        scene.assert_held(hold, 2)
+        payments.assert_held(hold, 2)
 
-    assert scene.release(hold) is ReleaseStatus.RELEASED
-    scene.assert_paid(hold, other)
+    assert payments.release(hold) is ReleaseStatus.RELEASED
+    payments.assert_paid(hold, other)
 
 
-def test_guessed_pid_releases_nothing(scene: Scene) -> None:
-    hold = scene.hold().ask().pay().update(BlockState.HELD)
+def test_guessed_pid_releases_nothing(payments: HoldHarness) -> None:
+    hold = payments.hold().ask().pay().update(BlockState.HELD)
 
     almost = hold.pid[:-1] + bytes([hold.pid[-1] ^ 1])
     for guess in (secrets.token_bytes(32), bytes(32), almost, hold.request.unblock_hash, hold.invoice.payment_hash):
-        assert scene.release(hold, guess) is ReleaseStatus.UNKNOWN
+        assert payments.release(hold, guess) is ReleaseStatus.UNKNOWN
 
-    scene.assert_held(hold, 1)
-    assert scene.release(hold) is ReleaseStatus.RELEASED
-    scene.assert_paid(hold)
-
-
-def test_pids_that_disagree_release_nothing(scene: Scene) -> None:
-    hold = scene.hold().ask().pay().update(BlockState.HELD)
-    earlier = len(scene.noted("message dropped"))
-
-    send(scene.b, to_the_lsp(hold), PaymentRelease(pid=secrets.token_bytes(32)).encode())
-
-    wait_for(Predicate("dropped", lambda: None if len(scene.noted("message dropped")) > earlier else "not dropped"))
-    scene.assert_held(hold, 1)
-    assert scene.release(hold) is ReleaseStatus.RELEASED
-    scene.assert_paid(hold)
+    payments.assert_held(hold, 1)
+    assert payments.release(hold) is ReleaseStatus.RELEASED
+    payments.assert_paid(hold)
 
 
-def test_pid_of_a_payment_that_ended_is_of_no_more_use(scene: Scene) -> None:
-    ended = scene.hold().ask().pay().update(BlockState.HELD)
+def test_pids_that_disagree_release_nothing(payments: HoldHarness) -> None:
+    hold = payments.hold().ask().pay().update(BlockState.HELD)
+    earlier = len(payments.logged("message dropped"))
+
+    send(payments.b, to_the_lsp(hold), PaymentRelease(pid=secrets.token_bytes(32)).encode())
+
+    wait_for(Predicate("dropped", lambda: None if len(payments.logged("message dropped")) > earlier else "not dropped"))
+    payments.assert_held(hold, 1)
+    assert payments.release(hold) is ReleaseStatus.RELEASED
+    payments.assert_paid(hold)
+
+
+def test_pid_of_a_payment_that_ended_is_of_no_more_use(payments: HoldHarness) -> None:
+    ended = payments.hold().ask().pay().update(BlockState.HELD)
     ended.cancel()
     ended.update(BlockState.FAILED_BACK)
 
-    assert scene.release(ended) is ReleaseStatus.TOO_LATE
-    scene.hold(unblock_hash=ended.request.unblock_hash).ask(BlockStatus.CONFLICT)
+    assert payments.release(ended) is ReleaseStatus.TOO_LATE
+    payments.hold(unblock_hash=ended.request.unblock_hash).ask(BlockStatus.CONFLICT)
 
-    scene.assert_returned(ended)
+    payments.assert_returned(ended)
