@@ -85,12 +85,18 @@ demo: images ## A pays B, and the two are never online together: each step as it
 test: lint test-unit test-sim test-selection ## what CI runs: lint, unit, simulation, and e2e without what is marked `full`
 
 .PHONY: lint
-lint: setup $(ACTIONLINT) ## ruff, mypy --strict, actionlint, the drawn part of docs/protocol.md
+lint: setup $(ACTIONLINT) ## ruff, mypy --strict, which room may import which, actionlint, the drawn part of docs/protocol.md
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/import-linter lint --no-logo --cache-dir $(CACHE)/import-linter .importlinter.toml
 	@$(BIN)/python -m asyncpay.engine.diagram --check
 	@$(ACTIONLINT)
+
+.PHONY: imports
+imports: setup ## print which room imports which, as a DOT graph
+	@$(BIN)/import-linter drawgraph --show-import-totals asyncpay
+	@$(BIN)/import-linter drawgraph --show-import-totals harness
 
 .PHONY: format
 format: setup ## let ruff format and sort

@@ -1,6 +1,7 @@
-"""What may import what: declared packages only, arrows one way, and the Docker SDK in few places."""
+"""What is imported is declared, and the other way round. Which room may import which: .importlinter.toml."""
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -15,26 +16,6 @@ PROJECTS = {"asyncpay": ROOT / "pyproject.toml", "harness": ROOT / "harness" / "
 BUILD_ONLY = {"hatch_build"}
 OF_IMAGES = {"starlette", "uvicorn"}
 """What only harness/inside imports, from the image that it runs in: docker/asyncpay/requirements.in."""
-MAY_USE_DOCKER = ("harness.engines.docker", "harness.images.", "harness.doctor")
-ROOMS = [
-    ["errors", "inside", "paths", "progress", "waits", "folders"],
-    ["engines"],
-    ["topology"],
-    ["images.kinds", "images.install_tree", "images.recipes", "images.registries", "images.store"],
-    ["nodes"],
-    ["services"],
-    ["compose", "images.services"],
-    ["testbed"],
-    ["checks", "faults"],
-    ["bringup", "doctor"],
-    ["scenarios"],
-    ["pytest_plugin", "cli"],
-]
-"""harness from the ground up: a file imports from its own row or from those above."""
-
-
-PACKAGES = {"harness", *(f"harness.{name}" for name in ("checks", "cli", "engines", "images", "nodes", "scenarios"))}
-"""Their own files (__init__.py) hold names, and import nothing at once."""
 
 
 def modules(package: str) -> Iterator[tuple[str, ast.Module]]:
@@ -60,6 +41,7 @@ def declared(project: Path) -> set[str]:
     return {re.split(r"[\[<>=@ ]", each)[0].lower() for names in lists for each in names}
 
 
+@functools.cache
 def distributions(top: str) -> set[str]:
     """The names under which a top-level module may be declared."""
     return {each.lower().replace("_", "-") for each in (top, *packages_distributions().get(top, ()))}
@@ -92,32 +74,6 @@ def test_what_is_declared_is_imported(package: str) -> None:
     assert unused <= {"protobuf", "bitstring"}
 
 
-def test_components_know_nothing_of_the_testbed() -> None:
-    assert [
-        name for name, module in modules("asyncpay") for each in imports(module) if each.startswith("harness")
-    ] == []
-
-
-def test_only_the_engine_and_the_images_use_docker() -> None:
-    users = {name for name, top in third_party("harness") if top == "docker"}
-    assert {name for name in users if not name.startswith(MAY_USE_DOCKER)} == set()
+def test_tests_reach_containers_by_the_engine_alone() -> None:
     tests = [path for path in (ROOT / "tests" / "e2e").rglob("*.py") if "import docker" in path.read_text()]
     assert tests == []
-
-
-def row(module: str) -> int:
-    name = module.removeprefix("harness.")
-    found = [number for number, rooms in enumerate(ROOMS) for room in rooms if f"{name}.".startswith(f"{room}.")]
-    assert len(found) == 1, f"{module} is in no row of ROOMS, or in several"
-    return found[0]
-
-
-def test_the_rooms_of_the_testbed_import_one_way() -> None:
-    known = {name for name, _ in modules("harness")}
-    found = set()
-    for name, module in modules("harness"):
-        for imported in imports(module):
-            target = imported if imported in known else imported.rpartition(".")[0]
-            if target in known and target not in PACKAGES and name not in PACKAGES and row(target) > row(name):
-                found.add(f"{name} -> {target}")
-    assert found == set()
