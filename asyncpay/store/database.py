@@ -8,6 +8,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
@@ -17,7 +18,7 @@ from typing import IO, Any, ClassVar, Generic, Self, TypeVar
 
 from asyncpay.engine.core import Change, Put
 from asyncpay.lightning import ChannelId, ShortChannelId
-from asyncpay.store.rows import Shape, Value, u64_column
+from asyncpay.store.rows import UNWRITABLE, Shape, Value, u64_column
 
 R = TypeVar("R")
 
@@ -121,15 +122,28 @@ class Store(Generic[R]):
         last = {(type(change.record), change.record.key): change for change in changes}
         if not last:
             return
+        statements: dict[str, list[tuple[Any, list[Value]]]] = defaultdict(list)  # no two rows are of one record
+        for change in last.values():
+            table, record, put = self.tables[type(change.record)], change.record, isinstance(change, Put)
+            try:
+                row = table.shape.to_row(record) if put else table.key_of(record)
+            except UNWRITABLE as error:
+                raise UnstorableError(record, error) from error
+            statements[table.put if put else table.drop].append((record, row))
         with self._in_use, self._explained(), self._transaction():
-            for change in last.values():
-                table = self.tables[type(change.record)]
-                put = isinstance(change, Put)
-                row = table.shape.to_row(change.record) if put else table.key_of(change.record)
+            for statement, rows in statements.items():
+                self._execute(statement, rows)
+
+    def _execute(self, statement: str, rows: Sequence[tuple[Any, list[Value]]]) -> None:
+        try:
+            self._database.executemany(statement, [row for _, row in rows])
+        except _NO_PLACE:
+            for record, row in rows:  # which of them it is
                 try:
-                    self._database.execute(table.put if put else table.drop, row)
+                    self._database.execute(statement, row)
                 except _NO_PLACE as error:
-                    raise UnstorableError(change.record, error) from error
+                    raise UnstorableError(record, error) from error
+            raise
 
     def _take_lock(self) -> IO[bytes]:
         """Two processes on one file would decide twice."""

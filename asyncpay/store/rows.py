@@ -3,8 +3,9 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from asyncpay.lightning import U64, ShortChannelId
@@ -12,6 +13,9 @@ from asyncpay.lightning import U64, ShortChannelId
 Value: TypeAlias = int | float | str | bytes | None
 
 _HASH_BYTES = 32
+_STORED_AS_THEY_ARE = (int, float, str, bytes)
+UNWRITABLE = (OverflowError, TypeError, AttributeError)
+"""What `to_row` raises for a record with a value that no column takes."""
 
 
 def u64_column(number: int) -> bytes:
@@ -20,31 +24,39 @@ def u64_column(number: int) -> bytes:
 
 
 class Shape:
-    """How records of one class become rows."""
+    """How records of one class become rows. What it takes is worked out once: stores are loaded record by record."""
 
     def __init__(self, record: type) -> None:
-        self._record = record
-        self.columns = [name for name, _ in _leaves(record)]
+        leaves = list(_leaves(record))
+        self.columns = [column for column, _, _ in leaves]
+        self._values = attrgetter(*(path for _, path, _ in leaves))
+        hints = [hint for _, _, hint in leaves]
+        self._writers = [(at, writer) for at, hint in enumerate(hints) if (writer := _writer(hint)) is not None]
+        self._readers = [(at, reader) for at, hint in enumerate(hints) if (reader := _reader(hint)) is not None]
+        self._build, _ = _builder(record, 0)
 
     def to_row(self, record: object) -> list[Value]:
-        """The record's values in the order of `columns`."""
-        return list(_values(record))
+        """The record's values in the order of `columns`. UNWRITABLE for values that are not of their fields' types."""
+        row = list(self._values(record))
+        for at, write in self._writers:
+            if row[at] is not None:
+                row[at] = write(row[at])
+        return row
 
-    def from_row(self, row: tuple[Value, ...]) -> Any:
-        """The record that made this row."""
-        return _build(self._record, iter(row))
+    def from_row(self, row: Sequence[Value]) -> Any:
+        """The record that made this row. ValueError for values that no record has."""
+        values = list(row)
+        for at, read in self._readers:
+            if values[at] is not None:
+                values[at] = read(values[at])
+        return self._build(values)
 
 
-def _columns(record: type) -> Iterator[tuple[str, Any]]:
-    """Column and type of each field. A field that was renamed says in its metadata which column it still has."""
-    for field, (_, hint) in zip(dataclasses.fields(record), _fields(record), strict=True):
-        yield field.metadata.get("column", field.name), hint
-
-
-def _fields(record: type) -> Iterator[tuple[str, Any]]:
+def _fields(record: type) -> Iterator[tuple[str, str, Any]]:
+    """Column, name and type of each field. A field that was renamed says in its metadata which column it still has."""
     hints = typing.get_type_hints(record, include_extras=True)
     for field in dataclasses.fields(record):
-        yield field.name, _without_none(hints[field.name])
+        yield field.metadata.get("column", field.name), field.name, _without_none(hints[field.name])
 
 
 def _without_none(hint: Any) -> Any:
@@ -53,53 +65,68 @@ def _without_none(hint: Any) -> Any:
     return hint
 
 
-def _leaves(record: type) -> Iterator[tuple[str, Any]]:
-    for name, hint in _columns(record):
+def _leaves(record: type, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Column, path of attributes and type of everything that has a column."""
+    for column, name, hint in _fields(record):
         if dataclasses.is_dataclass(hint):
-            yield from _leaves(typing.cast(type, hint))
+            yield from _leaves(typing.cast(type, hint), f"{prefix}{name}.")
         else:
-            yield name, hint
+            yield column, prefix + name, hint
 
 
-def _values(record: Any) -> Iterator[Value]:
-    for name, hint in _fields(type(record)):
-        value = getattr(record, name)
-        if dataclasses.is_dataclass(value):
-            yield from _values(value)
+def _builder(record: type, first: int) -> tuple[Callable[[Sequence[Any]], Any], int]:
+    """What makes a record of the values from place `first` on, and the place behind them."""
+    plain: list[tuple[str, int]] = []
+    nested: list[tuple[str, Callable[[Sequence[Any]], Any]]] = []
+    place = first
+    for _, name, hint in _fields(record):
+        if dataclasses.is_dataclass(hint):
+            inner, place = _builder(typing.cast(type, hint), place)
+            nested.append((name, inner))
         else:
-            yield _to_column(hint, value)
+            plain.append((name, place))
+            place += 1
+
+    def build(values: Sequence[Any]) -> Any:
+        fields = {name: values[at] for name, at in plain}
+        for name, inner in nested:
+            fields[name] = inner(values)
+        return record(**fields)
+
+    return build, place
 
 
-def _to_column(hint: Any, value: Any) -> Value:
-    match value:
-        case int() if hint is U64:
-            return u64_column(value)
-        case Enum():
-            return typing.cast(Value, value.value)
-        case ShortChannelId():
-            return str(value)
-        case tuple():
-            return b"".join(value)
-        case bool():
-            return int(value)
-    return typing.cast(Value, value)
+def _writer(hint: Any) -> Callable[[Any], Value] | None:
+    """How a value of this type becomes a column's; None: as it is."""
+    if hint is U64:
+        return u64_column
+    if hint is ShortChannelId:
+        return str
+    if hint is bool:
+        return int
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return attrgetter("value")
+    if typing.get_origin(hint) is tuple:
+        return b"".join
+    return None
 
 
-def _build(record: type, row: Iterator[Value]) -> Any:
-    values = {}
-    for name, hint in _fields(record):
-        nested = dataclasses.is_dataclass(hint)
-        values[name] = _build(hint, row) if nested else _from_column(hint, next(row))
-    return record(**values)
-
-
-def _from_column(hint: Any, value: Any) -> Any:
-    if value is None:
+def _reader(hint: Any) -> Callable[[Any], Any] | None:
+    """How a column's value becomes one of this type; None: as it is."""
+    if hint in _STORED_AS_THEY_ARE:
         return None
     if hint is ShortChannelId:
-        return ShortChannelId.parse(value)
+        return ShortChannelId.parse
     if hint is U64:
-        return int.from_bytes(value, "big")
+        return _u64
     if typing.get_origin(hint) is tuple:
-        return tuple(value[start : start + _HASH_BYTES] for start in range(0, len(value), _HASH_BYTES))
-    return hint(value)
+        return _hashes
+    return typing.cast(Callable[[Any], Any], hint)
+
+
+def _u64(column: bytes) -> int:
+    return int.from_bytes(column, "big")
+
+
+def _hashes(column: bytes) -> tuple[bytes, ...]:
+    return tuple(column[start : start + _HASH_BYTES] for start in range(0, len(column), _HASH_BYTES))

@@ -312,6 +312,25 @@ def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
         assert list(store.load()) == [stored_message(1)]
 
 
+def test_a_number_that_its_column_has_no_room_for_leaves_the_file_whole(path: Path) -> None:
+    key = HtlcKey(ChannelId.from_name(1), 2**64)
+    held = HeldHtlc(
+        key=key,
+        payment_hash=bytes(32),
+        peer=bytes(33),
+        incoming_amount_msat=1,
+        outgoing_amount_msat=1,
+        incoming_expiry=1,
+        outgoing_expiry=1,
+    )
+    bad = Htlc(htlc=held, block=None, offered_at=1.0, resolution=None)
+    with LspStore(path) as store:
+        with pytest.raises(UnstorableError) as caught:
+            store.commit([Put(stored_message(1)), Put(bad)])
+        assert caught.value.record is bad
+        assert list(store.load()) == []
+
+
 def test_a_newer_file_is_refused(path: Path) -> None:
     migrations = LspStore.shipped_migrations()
     LspStore(path, [*migrations, "SELECT 1;"]).close()
