@@ -7,7 +7,7 @@ taken from the events themselves, for a poll may fall behind both.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from asyncpay.lightning import ChannelId, HtlcKey, Link, NodeId, ShortChannelId
@@ -91,10 +91,14 @@ class PeerTracker:
 
     def __init__(self, take_snapshot: Callable[[], Awaitable[NodeSnapshot]], report: Report) -> None:
         self.links: Links = {}
-        self.online: frozenset[NodeId] = frozenset()
+        self.online: set[NodeId] = set()
         self.with_channel: frozenset[NodeId] = frozenset()
         """Peers with a channel, usable or not."""
-        self._relaying: frozenset[NodeId] = frozenset()
+        self.first_hops: Set[NodeId] = _FirstHops(self)
+        """The connected peers that take an onion message further: as they are whenever it is asked."""
+        self.relaying: frozenset[NodeId] = frozenset()
+        self.usable: frozenset[NodeId] = frozenset()
+        """Peers with a usable channel."""
         self._peers: dict[ChannelId, NodeId] = {}  # the other end of every channel seen so far
         self._names: dict[ShortChannelId, ChannelId] = {}  # also those that the channel has no more
         self._take_snapshot = take_snapshot
@@ -152,11 +156,14 @@ class PeerTracker:
     async def peer_event(self, peer: NodeId, *, online: bool) -> None:
         """Take in what the node says of one peer."""
         async with self._reporting:
-            before = self.online
-            self.online = before - {peer} | ({peer} if online else set())
+            known = peer in self.online
             self._meanwhile[peer] = online
-            for change in peer_changes(before, self.online):
-                await self._report(change)
+            if online and not known:
+                self.online.add(peer)
+                await self._report(PeerConnected(peer))
+            elif known and not online:
+                self.online.remove(peer)
+                await self._report(PeerDisconnected(peer))
         self.mark_stale()
 
     async def peer_of(self, channel_id: ChannelId) -> NodeId:
@@ -176,13 +183,9 @@ class PeerTracker:
         channel_id = self._names.get(name)
         return None if channel_id is None else self._peers.get(channel_id)
 
-    @property
-    def first_hops(self) -> frozenset[NodeId]:
-        """The connected peers that take an onion message further."""
-        return first_hops(self.links, self.online & self._relaying)
-
     def _note(self, snapshot: NodeSnapshot) -> None:
-        self.links, self.online, self._relaying = snapshot.links, snapshot.online, snapshot.relaying
+        self.links, self.online, self.relaying = snapshot.links, set(snapshot.online), snapshot.relaying
+        self.usable = frozenset(link.peer for link in snapshot.links.values() if link.usable)
         self.with_channel = frozenset(link.peer for link in snapshot.links.values())
         self._names |= snapshot.names
         for link in self.links.values():
@@ -197,6 +200,26 @@ class PeerTracker:
     def _poll_again(self) -> None:
         self._again = None
         self.mark_stale()
+
+
+class _FirstHops(Set[NodeId]):
+    """Connected peers that relay and have a usable channel. To ask for one of them costs the same among any number."""
+
+    def __init__(self, tracker: PeerTracker) -> None:
+        self._tracker = tracker
+
+    def __contains__(self, peer: object) -> bool:
+        return peer in self._tracker.online and peer in self._tracker.relaying and peer in self._tracker.usable
+
+    def __iter__(self) -> Iterator[NodeId]:
+        return (peer for peer in self._tracker.online if peer in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @classmethod
+    def _from_iterable(cls, peers: Iterable[NodeId]) -> frozenset[NodeId]:  # type: ignore[override]
+        return frozenset(peers)
 
 
 def by_id(*links: Link) -> Links:
@@ -218,7 +241,7 @@ def link_changes(before: Links, now: Links) -> Iterator[LinkChanged | LinkClosed
         yield LinkClosed(channel_id)
 
 
-def peer_changes(before: frozenset[NodeId], now: frozenset[NodeId]) -> Iterator[PeerConnected | PeerDisconnected]:
+def peer_changes(before: Set[NodeId], now: Set[NodeId]) -> Iterator[PeerConnected | PeerDisconnected]:
     """The events that lead from one state to the other."""
     yield from map(PeerDisconnected, before - now)
     yield from map(PeerConnected, now - before)

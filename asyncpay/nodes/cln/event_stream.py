@@ -104,7 +104,7 @@ class EventStream:
             network=info["network"],
             height=HEIGHT(info["blockheight"]),
             links=tuple(self._tracker.links.values()),
-            online=self._tracker.online,
+            online=frozenset(self._tracker.online),
         )
 
     async def _until_it_ends(self, follow: Callable[[], Awaitable[None]]) -> None:

@@ -125,7 +125,7 @@ class EventStream:
             network=_NETWORKS.get(network, network),
             height=first_block.height if first_block else info.block_height,
             links=tuple(self._tracker.links.values()),
-            online=self._tracker.online,
+            online=frozenset(self._tracker.online),
         )
 
     async def _until_it_ends(self, what: str, follow: Callable[[], Awaitable[None]]) -> None:

@@ -200,3 +200,22 @@ def test_messages_go_further_through_relaying_peers_with_a_usable_channel_only()
         assert known.first_hops == {relaying}
 
     asyncio.run(run())
+
+
+@pytest.mark.anyio
+async def test_first_hops_are_the_relaying_peers_of_the_moment_with_a_usable_channel() -> None:
+    links = by_id(
+        *(replace(link(number, usable=number != 3), peer=bytes([number]) * 33) for number in (1, 2, 3, 4)),
+    )
+    one, two, three, four, stranger = (bytes([number]) * 33 for number in (1, 2, 3, 4, 5))
+    everybody = frozenset({one, two, three, four, stranger})
+    node = PlayedNode(NodeSnapshot(links=links, online=everybody, relaying=everybody - {two}))
+    await node.tracker.begin()
+    first_hops = node.tracker.first_hops
+    assert set(first_hops) == {one, four}
+    assert first_hops & frozenset({one, two, stranger}) == {one}
+    await node.tracker.peer_event(one, online=False)
+    assert set(first_hops) == {four}
+    await node.tracker.peer_event(one, online=True)
+    assert one in first_hops
+    assert len(first_hops) == 2
