@@ -23,7 +23,9 @@ class FairSemaphore:
     The work of one party begins in the order in which its slots were asked for.
     """
 
-    def __init__(self, *, each: int, waiting: int, at_once: float = math.inf, waiting_in_all: float = math.inf) -> None:
+    def __init__(
+        self, *, each: int, waiting: float, at_once: float = math.inf, waiting_in_all: float = math.inf
+    ) -> None:
         self._each = each
         self._waiting = waiting
         self._at_once = at_once

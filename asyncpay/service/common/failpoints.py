@@ -36,12 +36,16 @@ class Failpoints:
             event = LogEvent.WILL_FREEZE if self._freezes else LogEvent.WILL_CRASH
             event_log.write(event, before=name, number=self._effects_left)
 
-    def before(self, effect: object) -> None:
-        """Die, without a chance to tidy up, or stand still, if this is the effect."""
-        if type(effect).__name__ == self._effect:
-            self._effects_left -= 1
-            if self._effects_left == 0:
-                self._stand_still() if self._freezes else os._exit(EXIT_CODE)
+    def reached(self, effect: object) -> bool:
+        """Whether the process is to `stop` before this effect."""
+        if type(effect).__name__ != self._effect:
+            return False
+        self._effects_left -= 1
+        return self._effects_left == 0
+
+    def stop(self) -> None:
+        """Die, without a chance to tidy up, or stand still."""
+        self._stand_still() if self._freezes else os._exit(EXIT_CODE)
 
     def _stand_still(self) -> None:
         """The whole process, its event loop included."""

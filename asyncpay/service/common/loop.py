@@ -68,6 +68,8 @@ class RefusedEvents:
 class Loop(Generic[E]):
     """One life of an engine. clock: the one that it goes by.
 
+    perform: begins an effect. settle: returns when the effects that were begun in a certain order are done, so that a
+    failpoint before the n-th finds the ones before it carried out.
     refuse: what to do about an event that is among `refused`: answer it, as far as it wants an answer, with a refusal.
     """
 
@@ -76,6 +78,7 @@ class Loop(Generic[E]):
         engine: Engine[Any, Any, Any],
         commit: Callable[[Iterable[Any]], None],
         perform: Callable[[Any], Awaitable[None]],
+        settle: Callable[[], Awaitable[None]],
         failpoints: Failpoints,
         event_log: EventLog,
         refused: RefusedEvents,
@@ -86,6 +89,7 @@ class Loop(Generic[E]):
         self._engine = engine
         self._commit = commit
         self._perform = perform
+        self._settle = settle
         self._failpoints = failpoints
         self._event_log = event_log
         self.clock = SteadyClock(engine.stored_time)
@@ -124,7 +128,9 @@ class Loop(Generic[E]):
                             await self._store(action)
                             self._tell_who_waits(batch[: len(action.decisions)])
                         case Perform(effect):
-                            self._failpoints.before(effect)
+                            if self._failpoints.reached(effect):
+                                await self._settle()
+                                self._failpoints.stop()
                             await self._perform(effect)
             except EngineError as error:
                 cause = error.__cause__ or error

@@ -1,6 +1,7 @@
 """Carrying out what the engine decided. Each effect is one short method, and none of them decides anything."""
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
@@ -10,7 +11,7 @@ from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
-from asyncpay.fair_semaphore import FairSemaphore, TooManyError
+from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus, Resolution
 from asyncpay.log_events import LogEvent
 from asyncpay.node_events import OnionInTransit
@@ -36,6 +37,10 @@ MAX_WAITING_REPLIES = 10
 """Replies to the payees of one client that wait; likewise of all who asked about nobody's block."""
 MAX_STRANGERS_LOOKUPS = 50
 """How far the graph is searched for somebody who asked about nobody's block: enough for a neighbour of a neighbour."""
+
+
+MAX_ANSWERS_AT_ONCE = 32
+"""Answers to HTLCs that the node is given at the same time; a Core Lightning takes each as a call of its own."""
 
 
 class ClientNotifier(Protocol):
@@ -66,13 +71,20 @@ class Performer:
         self._report = report
         self._tasks = tasks
         self._messages = FairSemaphore(each=1, waiting=MAX_WAITING_MESSAGES)
+        self._answers = FairSemaphore(each=1, waiting=math.inf, at_once=MAX_ANSWERS_AT_ONCE)
+        self._answering: set[asyncio.Task[None]] = set()
         self._replies = FairSemaphore(each=1, waiting=MAX_WAITING_REPLIES, at_once=MAX_REPLIES_AT_ONCE)
 
     async def perform(self, effect: do.Effect) -> None:
-        """Answers are given before this returns, so that they follow each other closely; all else on the side."""
+        """Begin it. Answers begin in their order, and none waits for those to other HTLCs, up to MAX_ANSWERS_AT_ONCE:
+        the parts of a payment follow each other closely, and a node that is slow with one is not slow with all.
+        """
         match effect:
             case do.ResolveHtlc():
-                await guarded(self._event_log, f"answer to {effect.key}", lambda: self._answer(effect))
+                work = partial(self._answer_in_turn, effect, self._answers.slot(effect.key))
+                task = self._tasks.create_task(guarded(self._event_log, f"answer to {effect.key}", work))
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
             case do.Log():
                 write = self._event_log.write_often if effect.block is None else self._event_log.write
                 write(
@@ -83,6 +95,11 @@ class Performer:
                 )
             case _:
                 self._begin(effect)
+
+    async def settle(self) -> None:
+        """Return when all answers that were begun are given."""
+        while self._answering:
+            await asyncio.wait(self._answering)
 
     def _begin(self, effect: do.Effect) -> None:
         try:
@@ -153,6 +170,10 @@ class Performer:
             case do.RequestHtlcSnapshot():
                 return self._request_htlc_snapshot(effect)
         raise TypeError(f"no way to perform {effect}")
+
+    async def _answer_in_turn(self, effect: do.ResolveHtlc, slot: Slot) -> None:
+        async with slot:
+            await self._answer(effect)
 
     async def _answer(self, effect: do.ResolveHtlc) -> None:
         self._event_log.write(LogEvent(f"answer {effect.resolution.value}"), htlc=effect.key)

@@ -83,7 +83,7 @@ class _Session:
         self._attached_at: float | None = None
         failpoints = Failpoints(config.store.path, event_log)
         self._loop: Loop[LspEvent] = Loop(
-            lsp, store.commit, self._perform, failpoints, event_log, refused, self._refuse
+            lsp, store.commit, self._perform, self._settle, failpoints, event_log, refused, self._refuse
         )
         self._invoices = FairSemaphore(each=1, waiting=MAX_WAITING_INVOICES)
         self._lsps = LspsService(config, node, lsp, event_log, self._loop.stored)
@@ -109,6 +109,9 @@ class _Session:
 
     async def _perform(self, effect: Effect) -> None:
         await self._performer.perform(effect)
+
+    async def _settle(self) -> None:
+        await self._performer.settle()
 
     async def _refuse(self, event: LspEvent) -> None:
         """What the engine could not take in is refused: nothing that was ever forwarded is failed."""

@@ -92,7 +92,7 @@ class _Session:
         self._payments = wallet.payer.state.payments
         failpoints = Failpoints(config.store.path, event_log)
         self._loop: Loop[WalletEvent] = Loop(
-            wallet, self._commit, self._perform, failpoints, event_log, refused, self._refuse
+            wallet, self._commit, self._perform, self._settle, failpoints, event_log, refused, self._refuse
         )
         self._api = WalletApi(
             node,
@@ -124,6 +124,9 @@ class _Session:
 
     async def _perform(self, effect: WalletEffect) -> None:
         await self._performer.perform(effect)
+
+    async def _settle(self) -> None:
+        """No effect of a wallet is begun in a certain order."""
 
     async def _refuse(self, event: WalletEvent) -> None:
         """What the engine could not take in is dropped: nobody waits for an answer of a wallet."""

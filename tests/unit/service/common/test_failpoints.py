@@ -35,7 +35,8 @@ def survivors(store: Path, effects: list[Effect]) -> int:
     point = Failpoints(store, EventLog(io.StringIO()))
     for number, effect in enumerate(effects):
         try:
-            point.before(effect)
+            if point.reached(effect):
+                point.stop()
         except _DiedError:
             return number
     return len(effects)

@@ -78,7 +78,7 @@ def one_life(store: LspStore, refused: RefusedEvents, *app_names: str) -> tuple[
     async def live() -> str:
         event_log = EventLog(io.StringIO())
         failpoints = Failpoints(Path("none"), event_log)
-        life = Loop[Any](WebhookEngine(), store.commit, perform, failpoints, event_log, refused, refuse)
+        life = Loop[Any](WebhookEngine(), store.commit, perform, no_wait, failpoints, event_log, refused, refuse)
         waiting = [asyncio.create_task(life.stored(webhook_set(app_name))) for app_name in app_names]
         running = asyncio.create_task(life.run())
         done, _ = await asyncio.wait(
@@ -125,7 +125,7 @@ def test_who_waits_for_a_refused_event_is_told() -> None:
         refused, event_log = RefusedEvents(WebhookSet), EventLog(io.StringIO())
         refused.add(webhook_set("boom"))
         life = Loop[Any](
-            WebhookEngine(), commit, nothing, Failpoints(Path("none"), event_log), event_log, refused, nothing
+            WebhookEngine(), commit, nothing, no_wait, Failpoints(Path("none"), event_log), event_log, refused, nothing
         )
         running = asyncio.create_task(life.run())
         with pytest.raises(NotStoredError):
@@ -185,7 +185,7 @@ def test_a_node_that_reports_faster_than_the_store_writes_is_made_to_wait(monkey
         node: Any = HastyNode()
         event_log = EventLog(io.StringIO())
         failpoints, refused = Failpoints(Path("none"), event_log), RefusedEvents()
-        life = Loop[Any](WebhookEngine(), commit, perform, failpoints, event_log, refused, perform)
+        life = Loop[Any](WebhookEngine(), commit, perform, no_wait, failpoints, event_log, refused, perform)
         running = asyncio.create_task(life.run())
         following = asyncio.create_task(follow_node(node, life.enqueue, lambda: None, life.room, event_log))
         for _ in range(1_000):  # turns of the event loop, in which a node that nobody stops would report everything

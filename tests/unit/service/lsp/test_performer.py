@@ -4,7 +4,7 @@ import asyncio
 import gc
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.lightning import ChannelId, HtlcKey, PaymentResult, PaymentStatus, Resolution
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
 from asyncpay.service.common.event_log import EventLog
+from asyncpay.service.lsp import performer as performer_module
 from asyncpay.service.lsp.performer import Performer
 from asyncpay.wire import blinding
 from asyncpay.wire.blinding import BlindedHop, BlindedPath, HopData
@@ -164,3 +165,83 @@ def test_a_task_that_is_cancelled_before_it_begins_leaves_nothing_that_was_never
             asyncio.run(run())
         gc.collect()
     assert [str(each.message) for each in caught] == []
+
+
+class SlowNode:
+    """Takes answers, and keeps those to the HTLCs in `slow` waiting until it is let go."""
+
+    def __init__(self, *slow: HtlcKey) -> None:
+        self.slow = slow
+        self.begun: list[tuple[HtlcKey, Resolution]] = []
+        self.done: list[HtlcKey] = []
+        self.let_go = asyncio.Event()
+
+    async def answer(self, key: HtlcKey, resolution: Resolution, _: bytes | None = None) -> None:
+        self.begun.append((key, resolution))
+        if key in self.slow:
+            await self.let_go.wait()
+        self.done.append(key)
+
+
+def answers_to(played: SlowNode, *effects: do.ResolveHtlc, then: Callable[[Performer], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            node: Any = played
+            performer = Performer(node, EventLog(io.StringIO()), SilentNotifier(), lambda _: [], lambda _: None, tasks)
+            for effect in effects:
+                await performer.perform(effect)
+            await asyncio.wait_for(then(performer), 20)
+
+    asyncio.run(run())
+
+
+async def turns() -> None:
+    """As many turns of the event loop as everything takes that waits for nothing."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
+def key_of(number: int) -> HtlcKey:
+    return HtlcKey(ChannelId.from_name(1), number)
+
+
+def test_an_answer_that_the_node_is_slow_with_holds_up_no_other() -> None:
+    node = SlowNode(key_of(0))
+    effects = [do.ResolveHtlc(key_of(number), Resolution.RESUME) for number in range(5)]
+
+    async def then(performer: Performer) -> None:
+        await turns()
+        assert node.done == [key_of(number) for number in range(1, 5)], "in their order"
+        node.let_go.set()
+        await performer.settle()
+        assert node.done[-1] == key_of(0)
+
+    answers_to(node, *effects, then=then)
+
+
+def test_answers_to_one_htlc_are_given_in_their_order() -> None:
+    node = SlowNode(key_of(0))
+    answers = (Resolution.RESUME, Resolution.FAIL)
+
+    async def then(performer: Performer) -> None:
+        await turns()
+        assert node.begun == [(key_of(0), Resolution.RESUME)]
+        node.let_go.set()
+        await performer.settle()
+        assert [resolution for _, resolution in node.begun] == list(answers)
+
+    answers_to(node, *(do.ResolveHtlc(key_of(0), each) for each in answers), then=then)
+
+
+def test_no_more_answers_are_given_at_a_time_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(performer_module, "MAX_ANSWERS_AT_ONCE", 3)
+    node = SlowNode(*map(key_of, range(10)))
+
+    async def then(performer: Performer) -> None:
+        await turns()
+        assert len(node.begun) == 3
+        node.let_go.set()
+        await performer.settle()
+        assert len(node.done) == 10
+
+    answers_to(node, *(do.ResolveHtlc(key_of(number), Resolution.RESUME) for number in range(10)), then=then)
