@@ -19,7 +19,7 @@ class CrashError(Exception):
 class EngineHarness(Generic[E, R, F]):
     """An engine, its records, and the queue of its events.
 
-    stored: what a restart begins from, by the records' keys. effects: all that were payment out.
+    stored: what a restart begins from, by the records' keys. effects: all that were carried out.
     crash_at: kill the process before this action (1: the first): before it stores, or before it carries out an effect.
     """
 
@@ -41,6 +41,9 @@ class EngineHarness(Generic[E, R, F]):
         """Do what the engine wants done."""
         raise NotImplementedError
 
+    def crashed(self) -> None:
+        """The process has been killed, and is not started again yet."""
+
     def restart(self) -> None:
         """Kill the process and start it again."""
         self.start()
@@ -59,6 +62,7 @@ class EngineHarness(Generic[E, R, F]):
                 self._handle(self._queue.popleft())
         except CrashError:
             self.crash_at = None
+            self.crashed()
             self.start()
 
     def _handle(self, event: E) -> None:

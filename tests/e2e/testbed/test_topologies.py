@@ -43,7 +43,7 @@ def test_payment_moves_the_right_amount_over_each_hop(testbed: Testbed, path: li
     payment = testbed.pay(path[0], path[-1], AMOUNT_MSAT)
 
     moved = balances.count(testbed).moved_since(before)
-    # In a line, what has left the first n nodes together is what the n-th hop payment.
+    # In a line, what has left the first n nodes together is what the n-th hop carried.
     assert [-msat for msat in accumulate(moved[name] for name in path[:-1])] == expected
     assert moved[path[-1]] == AMOUNT_MSAT
     assert payment.fee_msat == expected[0] - AMOUNT_MSAT

@@ -14,23 +14,23 @@ from asyncpay.node_events import OnionInTransit
 from asyncpay.service.common.clock import PERSIST_SECONDS, SteadyClock
 from asyncpay.wire.onion import OnionMessage
 
-from .given import CHANNEL_B, CHANNEL_ROUTER, ROUTER, START, A, B, cln, courier
-from .world import World
+from .factories import CHANNEL_B, CHANNEL_ROUTER, ROUTER, START, A, B, cln, courier
+from .harness import LspHarness
 
 HOUR, DAY = 3600.0, 86_400.0
 MESSAGE = OnionMessage(B, bytes(1366))
 
 
 class Clocked(Lsp):
-    """The engine as its shell runs it: its time is that of a SteadyClock beside the system's clock of `world`."""
+    """The engine as its shell runs it: its time is that of a SteadyClock beside the system's clock of `harness`."""
 
-    world: "ClockedWorld"
+    harness: "ClockedHarness"
     clock: SteadyClock | None = None
 
     def handle(self, now: float, event: LspEvent) -> Transition[Record, Effect]:
         if self.clock is None:
             stored = self.stored_time
-            self.clock = SteadyClock(stored, lambda: self.world.now + self.world.error, lambda: self.world.now)
+            self.clock = SteadyClock(stored, lambda: self.harness.now + self.harness.error, lambda: self.harness.now)
         read = self.clock.read()
         events = [event] if read is None else [read, event]
         steps = [super(Clocked, self).handle(self.clock.now(), each) for each in events]
@@ -41,15 +41,15 @@ class Clocked(Lsp):
         )
 
 
-class ClockedWorld(World):
+class ClockedHarness(LspHarness):
     """error: by how much the system's clock is ahead."""
 
     error = 0.0
 
     def attach(self) -> None:
-        if not isinstance(self.lsp, Clocked):
-            self.lsp.__class__ = Clocked
-            self.lsp.world = self  # type: ignore[attr-defined]
+        if not isinstance(self.engine, Clocked):
+            self.engine.__class__ = Clocked
+            self.engine.harness = self  # type: ignore[attr-defined]
         super().attach()
 
     def jump(self, seconds: float) -> None:
@@ -60,126 +60,126 @@ class ClockedWorld(World):
         return [record for (each, _), record in self.stored.items() if each is kind]
 
 
-def holding(**changes: Any) -> ClockedWorld:
+def holding(**changes: Any) -> ClockedHarness:
     """A held payment, a message for B that is away, and two webhooks; `changes` to the block_request."""
-    world = ClockedWorld(cln())
-    world.block(**changes)
-    world.pay(1100)
-    world.disconnect(B)
-    world.feed(OnionInTransit(source=ROUTER, message=MESSAGE, next_node_id=B, undelivered=True))
-    return world
+    harness = ClockedHarness(cln())
+    harness.block(**changes)
+    harness.pay(1100)
+    harness.disconnect(B)
+    harness.feed(OnionInTransit(source=ROUTER, message=MESSAGE, next_node_id=B, undelivered=True))
+    return harness
 
 
-def assert_nothing_ended(world: ClockedWorld) -> None:
-    assert world.state() is State.HELD
-    assert world.fates() == ["held"]
-    assert len(world.kinds(StoredMessage)) == 1
-    assert len(world.kinds(Webhook)) == 2
+def assert_nothing_ended(harness: ClockedHarness) -> None:
+    assert harness.state() is State.HELD
+    assert harness.fates() == ["held"]
+    assert len(harness.kinds(StoredMessage)) == 1
+    assert len(harness.kinds(Webhook)) == 2
 
 
 @pytest.mark.parametrize("seconds", [15 * DAY, 400 * DAY, -DAY, -400 * DAY])
 def test_one_wild_reading_ends_nothing(seconds: float) -> None:
-    world = holding()
-    world.jump(seconds)
-    world.sleep(PERSIST_SECONDS - 10)
-    world.jump(-seconds)
-    assert_nothing_ended(world)
-    world.sleep(HOUR)
-    assert_nothing_ended(world)
+    harness = holding()
+    harness.jump(seconds)
+    harness.sleep(PERSIST_SECONDS - 10)
+    harness.jump(-seconds)
+    assert_nothing_ended(harness)
+    harness.sleep(HOUR)
+    assert_nothing_ended(harness)
 
 
 @pytest.mark.parametrize("error", [HOUR, DAY - HOUR, 15 * DAY, -DAY])
 def test_a_start_with_a_clock_that_is_wrong_for_a_moment_ends_nothing(error: float) -> None:
-    world = holding(hold_until=int(START) + 1800)
-    world.error = error
-    world.restart()
-    world.sleep(PERSIST_SECONDS - 10)
-    world.jump(-error)
-    assert_nothing_ended(world)
+    harness = holding(hold_until=int(START) + 1800)
+    harness.error = error
+    harness.restart()
+    harness.sleep(PERSIST_SECONDS - 10)
+    harness.jump(-error)
+    assert_nothing_ended(harness)
 
 
 def test_a_hold_that_ended_while_the_process_was_down_goes_back_once_the_clock_is_believed() -> None:
-    world = holding(hold_until=int(START) + 1800)
-    world.now += HOUR
-    world.restart()
-    world.sleep(PERSIST_SECONDS - 10)
-    assert world.fates() == ["held"]
-    world.sleep(20)
-    assert world.fates() == ["failed"]
+    harness = holding(hold_until=int(START) + 1800)
+    harness.now += HOUR
+    harness.restart()
+    harness.sleep(PERSIST_SECONDS - 10)
+    assert harness.fates() == ["held"]
+    harness.sleep(20)
+    assert harness.fates() == ["failed"]
 
 
 def test_messages_and_webhooks_do_not_age_by_a_clock_that_stays_wrong() -> None:
-    world = holding()
-    world.jump(400 * DAY)
-    world.sleep(2 * HOUR)
-    assert len(world.kinds(StoredMessage)) == 1
-    assert len(world.kinds(Webhook)) == 2
+    harness = holding()
+    harness.jump(400 * DAY)
+    harness.sleep(2 * HOUR)
+    assert len(harness.kinds(StoredMessage)) == 1
+    assert len(harness.kinds(Webhook)) == 2
 
 
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize("seconds", [-DAY, 30 * DAY, -400 * DAY])
 def test_what_lasts_so_many_seconds_does_so_whatever_the_clock_shows(seconds: float, restarts: bool) -> None:
-    world = ClockedWorld(cln())
-    world.disconnect(B)
-    waiting = world.pay(1000, channel=CHANNEL_ROUTER, peer=ROUTER, outgoing_channel=CHANNEL_B)
-    world.block()
-    incomplete = world.pay(500)
-    world.jump(seconds)
+    harness = ClockedHarness(cln())
+    harness.disconnect(B)
+    waiting = harness.pay(1000, channel=CHANNEL_ROUTER, peer=ROUTER, outgoing_channel=CHANNEL_B)
+    harness.block()
+    incomplete = harness.pay(500)
+    harness.jump(seconds)
     if restarts:
-        world.restart()
-    world.sleep(44)
-    assert world.fates() == ["held", "held"]
-    world.sleep(2)
-    assert world.htlcs[waiting].fate.startswith("failed")
-    assert world.htlcs[incomplete].fate == "held"
-    world.sleep(80)
-    assert world.htlcs[incomplete].fate.startswith("failed")
+        harness.restart()
+    harness.sleep(44)
+    assert harness.fates() == ["held", "held"]
+    harness.sleep(2)
+    assert harness.htlcs[waiting].fate.startswith("failed")
+    assert harness.htlcs[incomplete].fate == "held"
+    harness.sleep(80)
+    assert harness.htlcs[incomplete].fate.startswith("failed")
 
 
 def test_pushes_go_on_after_the_clock_was_set_back_while_the_process_was_down() -> None:
-    world = holding()
-    world.pushes_work = False
-    world.sleep(30)
-    world.error = -DAY
-    world.restart()
-    sent = len(world.pushes(B))
-    world.sleep(600)
-    assert len(world.pushes(B)) > sent
+    harness = holding()
+    harness.pushes_work = False
+    harness.sleep(30)
+    harness.error = -DAY
+    harness.restart()
+    sent = len(harness.pushes(B))
+    harness.sleep(600)
+    assert len(harness.pushes(B)) > sent
 
 
 @pytest.mark.parametrize("error", [0.0, DAY, -DAY])
 def test_a_hold_ends_at_hold_until_by_a_clock_that_is_believed(error: float) -> None:
     """It was wrong when the process began, and is put right, or the other way round: the second itself counts."""
-    world = ClockedWorld(cln())
-    world.error = error
-    world.sleep(PERSIST_SECONDS)
-    world.sleep(PERSIST_SECONDS)
-    until = int(world.now + error) + 1000
-    world.block(hold_until=until)
-    world.pay(1100)
-    world.sleep(until - (world.now + error))
-    assert world.state() is State.HELD
-    world.sleep(2)
-    assert world.state() is not State.HELD
-    assert world.fates() == ["failed"]
+    harness = ClockedHarness(cln())
+    harness.error = error
+    harness.sleep(PERSIST_SECONDS)
+    harness.sleep(PERSIST_SECONDS)
+    until = int(harness.now + error) + 1000
+    harness.block(hold_until=until)
+    harness.pay(1100)
+    harness.sleep(until - (harness.now + error))
+    assert harness.state() is State.HELD
+    harness.sleep(2)
+    assert harness.state() is not State.HELD
+    assert harness.fates() == ["failed"]
 
 
 def test_a_request_is_not_refused_for_what_a_clock_in_doubt_shows() -> None:
-    world = ClockedWorld(cln())
-    world.jump(15 * DAY)
-    world.block()
-    assert world.state() is State.ACCEPTED
-    assert A in world.online
+    harness = ClockedHarness(cln())
+    harness.jump(15 * DAY)
+    harness.block()
+    assert harness.state() is State.ACCEPTED
+    assert A in harness.online
 
 
 def test_a_courier_keeps_its_pace_when_a_clock_that_was_ahead_at_a_start_is_right_at_the_next() -> None:
     """Its next copy is due an hour ahead, by the times in the store."""
-    world = holding(courier=courier())
-    world.error = HOUR
-    world.restart()
-    world.sleep(35)
-    world.error = 0
-    world.restart()
-    sent = len(world.did(Relay))
-    world.sleep(45)
-    assert len(world.did(Relay)) > sent
+    harness = holding(courier=courier())
+    harness.error = HOUR
+    harness.restart()
+    harness.sleep(35)
+    harness.error = 0
+    harness.restart()
+    sent = len(harness.did(Relay))
+    harness.sleep(45)
+    assert len(harness.did(Relay)) > sent

@@ -55,7 +55,7 @@ from asyncpay.wire.messages import (
     unblock_hash,
 )
 
-from .given import link
+from .factories import link
 from .payee.harness import SECRETS, pending
 from .payer.factories import CHANNEL, HEIGHT, LSP, OTHER_LSP, PATH, PAYER, START, order
 

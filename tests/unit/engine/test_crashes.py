@@ -10,128 +10,128 @@ from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Capabilities
 from asyncpay.wire.messages import BlockState
 
-from .given import CHANNEL_A2, CHANNEL_B, PREIMAGE, ROUTER, A, B, cln, courier, lnd
+from .factories import CHANNEL_A2, CHANNEL_B, PREIMAGE, ROUTER, A, B, cln, courier, lnd
+from .harness import LspHarness
 from .test_mailbox import send
-from .world import World
 
 Done = Callable[[], bool]
 
 
-def persist(world: World, act: Callable[[], object], done: Done) -> None:
+def persist(harness: LspHarness, act: Callable[[], object], done: Done) -> None:
     """People repeat what was not answered: a crash loses the message that it falls on."""
     for _ in range(3):
         act()
         if done():
             return
-    raise AssertionError(f"not done after three times: {world.state()}, {world.fates()}")
+    raise AssertionError(f"not done after three times: {harness.state()}, {harness.fates()}")
 
 
-def blocked(world: World, **changes: object) -> None:
-    persist(world, lambda: world.block(**changes), lambda: world.state() is not None)
+def blocked(harness: LspHarness, **changes: object) -> None:
+    persist(harness, lambda: harness.block(**changes), lambda: harness.state() is not None)
 
 
-def released(world: World) -> None:
+def released(harness: LspHarness) -> None:
     """The payee repeats its release until it is paid, or has given up."""
     early = (State.ACCEPTED, State.HELD)
-    persist(world, world.release, lambda: world.state() not in early)
+    persist(harness, harness.release, lambda: harness.state() not in early)
 
 
-def plain(world: World) -> None:
-    blocked(world, amount_msat=2000)
-    world.pay()
-    world.pay(channel=CHANNEL_A2)
-    released(world)
-    world.payee_settles()
+def plain(harness: LspHarness) -> None:
+    blocked(harness, amount_msat=2000)
+    harness.pay()
+    harness.pay(channel=CHANNEL_A2)
+    released(harness)
+    harness.payee_settles()
 
 
-def early_pid(world: World) -> None:
-    blocked(world, amount_msat=2000)
-    released(world)
-    world.pay()
-    world.pay()
-    world.payee_settles()
+def early_pid(harness: LspHarness) -> None:
+    blocked(harness, amount_msat=2000)
+    released(harness)
+    harness.pay()
+    harness.pay()
+    harness.payee_settles()
 
 
-def payer_away(world: World) -> None:
-    blocked(world)
-    world.pay()
-    world.disconnect(A)
-    released(world)
-    world.sleep(100)
-    world.connect(A)
-    world.payee_settles()
+def payer_away(harness: LspHarness) -> None:
+    blocked(harness)
+    harness.pay()
+    harness.disconnect(A)
+    released(harness)
+    harness.sleep(100)
+    harness.connect(A)
+    harness.payee_settles()
 
 
-def on_behalf(world: World) -> None:
-    blocked(world, invoice="lnbcrt1")
-    world.pay(1100)
-    world.disconnect(A)
-    released(world)
-    world.finish_own_payment(preimage=PREIMAGE)
-    world.connect(A)
+def on_behalf(harness: LspHarness) -> None:
+    blocked(harness, invoice="lnbcrt1")
+    harness.pay(1100)
+    harness.disconnect(A)
+    released(harness)
+    harness.finish_own_payment(preimage=PREIMAGE)
+    harness.connect(A)
 
 
-def on_behalf_fails(world: World) -> None:
-    blocked(world, invoice="lnbcrt1")
-    world.pay(1100)
-    world.disconnect(A)
-    released(world)
-    world.finish_own_payment(preimage=None)
-    world.connect(A)
-    world.sleep(610)  # after a crash an order may still be on its way to the node for so long
-    world.payee_settles()
+def on_behalf_fails(harness: LspHarness) -> None:
+    blocked(harness, invoice="lnbcrt1")
+    harness.pay(1100)
+    harness.disconnect(A)
+    released(harness)
+    harness.finish_own_payment(preimage=None)
+    harness.connect(A)
+    harness.sleep(610)  # after a crash an order may still be on its way to the node for so long
+    harness.payee_settles()
 
 
-def cancelled(world: World) -> None:
-    blocked(world)
-    world.pay()
-    persist(world, world.cancel, lambda: world.state() is State.FAILED_BACK)
+def cancelled(harness: LspHarness) -> None:
+    blocked(harness)
+    harness.pay()
+    persist(harness, harness.cancel, lambda: harness.state() is State.FAILED_BACK)
 
 
-def refused(world: World) -> None:
-    blocked(world)
-    world.pay()
-    persist(world, world.refuse, lambda: world.state() is State.FAILED_BACK)
+def refused(harness: LspHarness) -> None:
+    blocked(harness)
+    harness.pay()
+    persist(harness, harness.refuse, lambda: harness.state() is State.FAILED_BACK)
 
 
-def too_late(world: World) -> None:
-    blocked(world)
-    world.pay()
-    world.sleep(86_402)
+def too_late(harness: LspHarness) -> None:
+    blocked(harness)
+    harness.pay()
+    harness.sleep(86_402)
 
 
-def incomplete(world: World) -> None:
-    blocked(world, amount_msat=2000)
-    world.pay()
-    world.sleep(121)
+def incomplete(harness: LspHarness) -> None:
+    blocked(harness, amount_msat=2000)
+    harness.pay()
+    harness.sleep(121)
 
 
-def node_killed(world: World) -> None:
-    blocked(world)
-    world.pay()
-    world.restart_node()
-    world.connect(ROUTER)
-    released(world)
-    world.connect(A)
-    world.payee_settles()
+def node_killed(harness: LspHarness) -> None:
+    blocked(harness)
+    harness.pay()
+    harness.restart_node()
+    harness.connect(ROUTER)
+    released(harness)
+    harness.connect(A)
+    harness.payee_settles()
 
 
-def two_payments(world: World) -> None:
-    plain(world)
-    world.pay(payment_hash=b"u" * 32)
+def two_payments(harness: LspHarness) -> None:
+    plain(harness)
+    harness.pay(payment_hash=b"u" * 32)
 
 
-def waiting(world: World) -> None:
-    world.disconnect(B)
-    world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
-    world.sleep(10)
-    world.connect(B)
+def waiting(harness: LspHarness) -> None:
+    harness.disconnect(B)
+    harness.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
+    harness.sleep(10)
+    harness.connect(B)
 
 
-def waited_in_vain(world: World) -> None:
-    world.disconnect(B)
-    world.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
-    world.sleep(60)
+def waited_in_vain(harness: LspHarness) -> None:
+    harness.disconnect(B)
+    harness.pay(peer=ROUTER, outgoing_channel=CHANNEL_B)
+    harness.sleep(60)
 
 
 SCENARIOS = [
@@ -151,87 +151,87 @@ SCENARIOS = [
 ]
 
 
-def outcome(world: World) -> object:
+def outcome(harness: LspHarness) -> object:
     """What people see in the end. A settlement that fell into the crash is known to the node alone."""
-    assert world.losses == []
-    assert "held" not in world.fates()
-    stage = State.SETTLED if world.state() is State.RELEASED else world.state()
-    return stage, world.fates()
+    assert harness.losses == []
+    assert "held" not in harness.fates()
+    stage = State.SETTLED if harness.state() is State.RELEASED else harness.state()
+    return stage, harness.fates()
 
 
 @pytest.mark.parametrize("capabilities", [lnd, cln])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_crash_after_every_action(
-    scenario: Callable[[World], None], capabilities: Callable[[], Capabilities]
+    scenario: Callable[[LspHarness], None], capabilities: Callable[[], Capabilities]
 ) -> None:
-    calm = World(capabilities())
+    calm = LspHarness(capabilities())
     begin = calm.actions
     scenario(calm)
     for crash in range(begin + 1, calm.actions + 1):
-        world = World(capabilities())
-        world.crash_at = crash
-        scenario(world)
-        assert outcome(world) == outcome(calm), f"crash at action {crash - begin} of {calm.actions - begin}"
-        assert len(world.pay_orders) <= 2
-        assert [order.fee_limit_msat for order in world.pay_orders] in ([], [100], [100, 100])
+        harness = LspHarness(capabilities())
+        harness.crash_at = crash
+        scenario(harness)
+        assert outcome(harness) == outcome(calm), f"crash at action {crash - begin} of {calm.actions - begin}"
+        assert len(harness.pay_orders) <= 2
+        assert [order.fee_limit_msat for order in harness.pay_orders] in ([], [100], [100, 100])
 
 
 def test_no_message_is_lost_by_a_crash() -> None:
-    def scenario(world: World) -> None:
-        world.disconnect(B)
+    def scenario(harness: LspHarness) -> None:
+        harness.disconnect(B)
         for number in range(3):
-            persist(world, lambda number=number: send(world, number), lambda number=number: number in kept(world))
-        world.connect(B)
-        world.sleep(30)
+            persist(harness, lambda number=number: send(harness, number), lambda number=number: number in kept(harness))
+        harness.connect(B)
+        harness.sleep(30)
 
-    def kept(world: World) -> set[int]:
-        messages = [record for record in world.stored.values() if isinstance(record, StoredMessage)]
+    def kept(harness: LspHarness) -> set[int]:
+        messages = [record for record in harness.stored.values() if isinstance(record, StoredMessage)]
         return {int.from_bytes(message.message.packet[:4], "big") for message in messages}
 
-    calm = World()
+    calm = LspHarness()
     begin = calm.actions
     scenario(calm)
     for crash in range(begin + 1, calm.actions + 1):
-        world = World()
-        world.crash_at = crash
-        scenario(world)
-        delivered = [effect.message.packet[3] for effect in world.did(Deliver)]
+        harness = LspHarness()
+        harness.crash_at = crash
+        scenario(harness)
+        delivered = [effect.message.packet[3] for effect in harness.did(Deliver)]
         assert sorted(set(delivered)) == [0, 1, 2]
         assert delivered == sorted(delivered)
 
 
 def test_no_courier_is_lost_by_a_crash() -> None:
-    def scenario(world: World) -> None:
-        blocked(world, courier=courier())
-        world.pay()
-        world.sleep(20)
+    def scenario(harness: LspHarness) -> None:
+        blocked(harness, courier=courier())
+        harness.pay()
+        harness.sleep(20)
 
-    calm = World()
+    calm = LspHarness()
     begin = calm.actions
     scenario(calm)
     for crash in range(begin + 1, calm.actions + 1):
-        world = World()
-        world.crash_at = crash
-        scenario(world)
-        world.effects.clear()
-        world.sleep(60)
-        assert len(world.did(Relay)) >= 1
+        harness = LspHarness()
+        harness.crash_at = crash
+        scenario(harness)
+        harness.effects.clear()
+        harness.sleep(60)
+        assert len(harness.did(Relay)) >= 1
 
 
 def test_the_payer_is_told_how_it_ended_whatever_a_crash_falls_on() -> None:
-    def scenario(world: World) -> None:
-        blocked(world)
-        world.pay()
-        persist(world, world.cancel, lambda: world.state() is State.FAILED_BACK)
-        world.disconnect(A)
-        world.connect(A)
-        world.sleep(1)
+    def scenario(harness: LspHarness) -> None:
+        blocked(harness)
+        harness.pay()
+        persist(harness, harness.cancel, lambda: harness.state() is State.FAILED_BACK)
+        harness.disconnect(A)
+        harness.connect(A)
+        harness.sleep(1)
 
-    calm = World()
+    calm = LspHarness()
     begin = calm.actions
     scenario(calm)
     for crash in range(begin + 1, calm.actions + 1):
-        world = World()
-        world.crash_at = crash
-        scenario(world)
-        assert (BlockState.FAILED_BACK, 1) in world.updates(), f"crash at action {crash - begin}"
+        harness = LspHarness()
+        harness.crash_at = crash
+        scenario(harness)
+        assert (BlockState.FAILED_BACK, 1) in harness.updates(), f"crash at action {crash - begin}"

@@ -15,8 +15,8 @@ from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Capability, ChannelId, HeldHtlc, HtlcKey, Resolution
 
-from .given import CHANNEL_A, CHANNEL_A2, CUTOFF_BLOCKS, FINAL_EXPIRY, HASH, PREIMAGE, START, A, cln, lnd
-from .world import World, payer_away, paying_on_behalf
+from .factories import CHANNEL_A, CHANNEL_A2, CUTOFF_BLOCKS, FINAL_EXPIRY, HASH, PREIMAGE, START, A, cln, lnd
+from .harness import LspHarness, payer_away, paying_on_behalf
 
 EXPIRY = FINAL_EXPIRY + 80
 """Of A's HTLC."""
@@ -24,84 +24,84 @@ CLOSES_AT = EXPIRY - 40
 ID_A, ID_A2 = ChannelId.from_name(CHANNEL_A), ChannelId.from_name(CHANNEL_A2)
 
 
-def claimed(world: World | None = None) -> World:
+def claimed(harness: LspHarness | None = None) -> LspHarness:
     """The LSP has paid on behalf and claimed, and A is still away."""
-    world = paying_on_behalf() if world is None else world
-    world.finish_own_payment(preimage=PREIMAGE)
-    assert world.state() is State.CLAIMED
-    world.effects.clear()
-    return world
+    harness = paying_on_behalf() if harness is None else harness
+    harness.finish_own_payment(preimage=PREIMAGE)
+    assert harness.state() is State.CLAIMED
+    harness.effects.clear()
+    return harness
 
 
 @pytest.mark.parametrize("forgotten", [True, False], ids=["its node was restarted", "its node was not"])
 def test_at_forty_blocks_its_channel_is_force_closed_once(forgotten: bool) -> None:
     """The LSP cannot know whether the node still has the claim."""
-    world = claimed()
+    harness = claimed()
     if forgotten:
-        world.restart_node()
-    world.mine_to(CLOSES_AT - 1)
-    assert world.force_closes == []
-    world.mine()
-    assert world.force_closes == [ID_A]
-    (said,) = [each for each in world.did(Log) if each.what == "force-close"]
+        harness.restart_node()
+    harness.mine_to(CLOSES_AT - 1)
+    assert harness.force_closes == []
+    harness.mine()
+    assert harness.force_closes == [ID_A]
+    (said,) = [each for each in harness.did(Log) if each.what == "force-close"]
     assert said.because == f"HTLC {ID_A}/0 is claimed and expires in 40 blocks"
-    world.mine(60)
-    assert world.force_closes == [ID_A]
-    world.connect(A)
-    assert world.losses == []
+    harness.mine(60)
+    assert harness.force_closes == [ID_A]
+    harness.connect(A)
+    assert harness.losses == []
 
 
 def test_without_it_a_payer_that_comes_back_late_takes_back_what_was_paid() -> None:
     """What the node does is played here as LND does it: this is the loss."""
-    world = claimed()
-    world.closes_channels = False
-    world.restart_node()
-    world.mine_to(EXPIRY - 21)
-    world.connect(A)
-    assert world.losses == [f"{ID_A}/0 was claimed, and the node has failed it"]
+    harness = claimed()
+    harness.closes_channels = False
+    harness.restart_node()
+    harness.mine_to(EXPIRY - 21)
+    harness.connect(A)
+    assert harness.losses == [f"{ID_A}/0 was claimed, and the node has failed it"]
 
 
-def payer_away_and_paying(world: World) -> World:
-    payer_away(world).release()
-    return world
+def payer_away_and_paying(harness: LspHarness) -> LspHarness:
+    payer_away(harness).release()
+    return harness
 
 
 def test_a_payer_that_is_back_in_time_takes_it_and_keeps_its_channel() -> None:
-    world = claimed()
-    world.restart_node()
-    world.mine_to(CLOSES_AT - 1)
-    world.connect(A)
-    world.mine(40)
-    assert (world.force_closes, world.fates(), world.losses) == ([], ["settled"], [])
+    harness = claimed()
+    harness.restart_node()
+    harness.mine_to(CLOSES_AT - 1)
+    harness.connect(A)
+    harness.mine(40)
+    assert (harness.force_closes, harness.fates(), harness.losses) == ([], ["settled"], [])
 
 
 def test_back_while_the_snapshot_is_taken_the_payer_is_taken_at_its_word() -> None:
     """The list of HTLCs is older than the answer to the one that was offered anew."""
-    world = SlowNode()
-    claimed(payer_away_and_paying(world))
-    world.restart_node()
-    world.slow = True
-    world.mine_to(CLOSES_AT)
-    pending = tuple(world._pending())
-    world.connect(A)
-    world.feed(HtlcSnapshot(world.did(RequestHtlcSnapshot)[-1].number, pending))
-    assert world.force_closes == []
+    harness = SlowNode()
+    claimed(payer_away_and_paying(harness))
+    harness.restart_node()
+    harness.slow = True
+    harness.mine_to(CLOSES_AT)
+    pending = tuple(harness._pending())
+    harness.connect(A)
+    harness.feed(HtlcSnapshot(harness.did(RequestHtlcSnapshot)[-1].number, pending))
+    assert harness.force_closes == []
 
 
 def test_a_list_that_a_later_one_has_overtaken_closes_nothing() -> None:
-    world = SlowNode()
-    claimed(payer_away_and_paying(world))
-    world.slow = True
-    world.mine_to(CLOSES_AT)
-    number, pending = world.did(RequestHtlcSnapshot)[-1].number, tuple(world._pending())
-    world.mine()
-    world.feed(HtlcSnapshot(number, pending))
-    assert world.force_closes == []
-    world.feed(HtlcSnapshot(number + 1, pending))
-    assert world.force_closes == [ID_A]
+    harness = SlowNode()
+    claimed(payer_away_and_paying(harness))
+    harness.slow = True
+    harness.mine_to(CLOSES_AT)
+    number, pending = harness.did(RequestHtlcSnapshot)[-1].number, tuple(harness._pending())
+    harness.mine()
+    harness.feed(HtlcSnapshot(number, pending))
+    assert harness.force_closes == []
+    harness.feed(HtlcSnapshot(number + 1, pending))
+    assert harness.force_closes == [ID_A]
 
 
-class SlowNode(World):
+class SlowNode(LspHarness):
     """A node that has not told yet what is on its channels."""
 
     slow = False
@@ -112,88 +112,88 @@ class SlowNode(World):
 
 
 def test_what_is_not_done_is_asked_for_again_with_the_next_block() -> None:
-    world = claimed()
-    world.closes_channels = False
-    world.mine_to(CLOSES_AT + 2)
-    assert world.force_closes == [ID_A] * 3
+    harness = claimed()
+    harness.closes_channels = False
+    harness.mine_to(CLOSES_AT + 2)
+    assert harness.force_closes == [ID_A] * 3
 
 
 def test_nothing_is_asked_for_again_while_the_node_is_at_it_until_it_is_lost_sight_of() -> None:
-    world = claimed()
-    world.closes_channels = world.tells_closes = False
-    world.mine_to(CLOSES_AT + 2)
-    assert world.force_closes == [ID_A]
-    world.detach()
-    world.attach()
-    assert world.force_closes == [ID_A] * 2
+    harness = claimed()
+    harness.closes_channels = harness.tells_closes = False
+    harness.mine_to(CLOSES_AT + 2)
+    assert harness.force_closes == [ID_A]
+    harness.detach()
+    harness.attach()
+    assert harness.force_closes == [ID_A] * 2
 
 
 @pytest.mark.parametrize("late_blocks", [0, 5, 25, 60])
 def test_a_process_that_was_away_at_that_height_does_it_at_its_start(late_blocks: int) -> None:
-    world = claimed()
-    world.attached = False
-    world.mine_to(CLOSES_AT + late_blocks)
-    world.start()
-    assert world.force_closes == [ID_A]
+    harness = claimed()
+    harness.attached = False
+    harness.mine_to(CLOSES_AT + late_blocks)
+    harness.start()
+    assert harness.force_closes == [ID_A]
 
 
 def test_killed_before_it_asks_it_asks_after_its_start() -> None:
-    world = claimed()
-    world.crash_before = ForceClose
-    world.mine_to(CLOSES_AT)
-    assert world.force_closes == [ID_A]
-    assert world.losses == []
+    harness = claimed()
+    harness.crash_before = ForceClose
+    harness.mine_to(CLOSES_AT)
+    assert harness.force_closes == [ID_A]
+    assert harness.losses == []
 
 
 def test_every_channel_that_a_part_came_in_on_is_closed() -> None:
-    world = World()
-    world.block(invoice="lnbcrt1")
-    world.pay(600), world.pay(300), world.pay(600, channel=CHANNEL_A2)
-    world.disconnect(A)
-    world.release()
-    claimed(world)
-    world.mine_to(CLOSES_AT)
-    assert sorted(world.force_closes) == [ID_A, ID_A2]
+    harness = LspHarness()
+    harness.block(invoice="lnbcrt1")
+    harness.pay(600), harness.pay(300), harness.pay(600, channel=CHANNEL_A2)
+    harness.disconnect(A)
+    harness.release()
+    claimed(harness)
+    harness.mine_to(CLOSES_AT)
+    assert sorted(harness.force_closes) == [ID_A, ID_A2]
 
 
 def test_parts_are_closed_for_each_in_its_time() -> None:
-    world = World()
-    world.block(invoice="lnbcrt1")
-    world.pay(600, incoming_expiry=EXPIRY + 10)
-    world.pay(600, channel=CHANNEL_A2)
-    world.disconnect(A)
-    world.release()
-    claimed(world)
-    world.mine_to(CLOSES_AT)
-    assert world.force_closes == [ID_A2]
-    world.mine_to(CLOSES_AT + 10)
-    assert world.force_closes == [ID_A2, ID_A]
+    harness = LspHarness()
+    harness.block(invoice="lnbcrt1")
+    harness.pay(600, incoming_expiry=EXPIRY + 10)
+    harness.pay(600, channel=CHANNEL_A2)
+    harness.disconnect(A)
+    harness.release()
+    claimed(harness)
+    harness.mine_to(CLOSES_AT)
+    assert harness.force_closes == [ID_A2]
+    harness.mine_to(CLOSES_AT + 10)
+    assert harness.force_closes == [ID_A2, ID_A]
 
 
 def test_what_was_forwarded_or_failed_closes_nothing() -> None:
     """Of those the node keeps what became of them; and what it was to fail it fails by itself, too."""
-    world = World()
-    world.block()
-    world.pay(1100)
-    world.release()
-    world.disconnect(A)
-    world.payee_settles()
-    world.mine_to(EXPIRY - 20)
-    assert (world.state(), world.force_closes) == (State.SETTLED, [])
+    harness = LspHarness()
+    harness.block()
+    harness.pay(1100)
+    harness.release()
+    harness.disconnect(A)
+    harness.payee_settles()
+    harness.mine_to(EXPIRY - 20)
+    assert (harness.state(), harness.force_closes) == (State.SETTLED, [])
 
 
 def test_a_channel_that_is_on_chain_already_is_left_alone() -> None:
-    world = claimed()
-    world.close_channel(CHANNEL_A)
-    world.mine_to(CLOSES_AT + 1)
-    assert world.force_closes == []
+    harness = claimed()
+    harness.close_channel(CHANNEL_A)
+    harness.mine_to(CLOSES_AT + 1)
+    assert harness.force_closes == []
 
 
 def test_a_node_that_keeps_what_it_is_told_needs_no_close() -> None:
     able = replace(lnd(), keeps_settlements=Capability(True, "played"))
-    world = claimed(payer_away_and_paying(World(able)))
-    world.mine_to(EXPIRY - 20)
-    assert world.force_closes == []
+    harness = claimed(payer_away_and_paying(LspHarness(able)))
+    harness.mine_to(EXPIRY - 20)
+    assert harness.force_closes == []
 
 
 def test_a_report_on_a_channel_that_nobody_asked_about_is_nothing() -> None:

@@ -6,7 +6,7 @@ from asyncpay.engine.core import Detached, Tick
 from asyncpay.engine.node_view import NodeView
 from asyncpay.node_events import Attached, BlockConnected, LinkChanged, LinkClosed, PeerConnected, PeerDisconnected
 
-from .given import CHANNEL_A, CHANNEL_B, A, B, link, node_id
+from .factories import CHANNEL_A, CHANNEL_B, A, B, link, node_id
 
 
 def attached_view() -> NodeView:

@@ -20,7 +20,7 @@ from asyncpay.wire.messages import (
 )
 from tests.support.keys import key_of, signmessage
 
-from .given import PID, B, node_id, request
+from .factories import PID, B, node_id, request
 
 LSP = node_id("LSP")
 PAYER = key_of("payer")

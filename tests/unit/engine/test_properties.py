@@ -13,7 +13,7 @@ from asyncpay.engine.lsp.states import FINISHED, State
 from asyncpay.lightning import HtlcKey, NodeId, PaymentStatus, Resolution, ShortChannelId
 from asyncpay.wire.messages import unblock_hash
 
-from .given import (
+from .factories import (
     CHANNEL_A,
     CHANNEL_A2,
     CHANNEL_B,
@@ -29,7 +29,7 @@ from .given import (
     cln,
     lnd,
 )
-from .world import World
+from .harness import LspHarness
 
 BLOCK = unblock_hash(PID)
 SHORT = LspPolicy(min_margin_blocks=30)
@@ -43,7 +43,7 @@ class OnePayment(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(self.capabilities(), SHORT)
+        self.harness = LspHarness(self.capabilities(), SHORT)
         self.pid_shown = False
 
     @initialize(
@@ -60,15 +60,15 @@ class OnePayment(RuleBasedStateMachine):
             "hold_until": int(START) + seconds,
             **({"invoice": "lnbcrt1"} if invoice else {}),
         }
-        self.world.block(**self.request)
+        self.harness.block(**self.request)
         for number, amount in enumerate(parts):
             self.send(amount, (CHANNEL_A, CHANNEL_A2)[number], CHANNEL_ROUTER, 180, 0)
         if away:
-            self.world.disconnect(A)
+            self.harness.disconnect(A)
 
     # --- people ---
 
-    @precondition(lambda self: A in self.world.online and len(self.world.htlcs) < 5)
+    @precondition(lambda self: A in self.harness.online and len(self.harness.htlcs) < 5)
     @rule(
         amount=st.sampled_from([500, 600, 1000]),
         channel=st.sampled_from([CHANNEL_A, CHANNEL_A2]),
@@ -77,7 +77,7 @@ class OnePayment(RuleBasedStateMachine):
         lie=st.sampled_from([0, 0, 0, 500]),
     )
     def send(self, amount: int, channel: ShortChannelId, out: ShortChannelId, final: int, lie: int) -> None:
-        self.world.pay(
+        self.harness.pay(
             amount,
             channel=channel,
             outgoing_channel=out,
@@ -88,78 +88,78 @@ class OnePayment(RuleBasedStateMachine):
 
     @rule()
     def release(self) -> None:
-        self.world.release()
-        self.pid_shown |= self.world.state() is not None
+        self.harness.release()
+        self.pid_shown |= self.harness.state() is not None
 
     @rule(what=st.sampled_from(["ask again", "guess", "cancel", "refuse"]), rarely=st.integers(0, 5))
     def meddle(self, what: str, rarely: int) -> None:
         match what:
             case "ask again":
-                self.world.block(**self.request)
+                self.harness.block(**self.request)
             case "guess":
-                self.world.release(b"x" * 32)
+                self.harness.release(b"x" * 32)
             case "cancel" if rarely == 5:
-                self.world.cancel()
+                self.harness.cancel()
             case "refuse" if rarely == 5:
-                self.world.refuse()
+                self.harness.refuse()
 
-    @precondition(lambda self: "forwarded" in self.world.fates())
+    @precondition(lambda self: "forwarded" in self.harness.fates())
     @rule(choice=st.randoms(use_true_random=False), settle=st.booleans())
     def forwarded_parts_end(self, choice: Random, settle: bool) -> None:
-        forwarded = [key for key, each in self.world.htlcs.items() if each.fate == "forwarded"]
+        forwarded = [key for key, each in self.harness.htlcs.items() if each.fate == "forwarded"]
         if settle:
-            self.world.payee_settles()
+            self.harness.payee_settles()
         else:
-            self.world.payee_fails(choice.choice(forwarded))
+            self.harness.payee_fails(choice.choice(forwarded))
 
     @precondition(lambda self: self.in_flight())
     @rule(preimage=st.sampled_from([PREIMAGE, None]))
     def own_payment_ends(self, preimage: bytes | None) -> None:
-        self.world.finish_own_payment(preimage=preimage)
+        self.harness.finish_own_payment(preimage=preimage)
 
     # --- machines ---
 
     @rule(peer=PEERS)
     def come_or_go(self, peer: NodeId) -> None:
-        if peer in self.world.online:
-            self.world.disconnect(peer)
+        if peer in self.harness.online:
+            self.harness.disconnect(peer)
         else:
-            self.world.connect(peer)
+            self.harness.connect(peer)
 
     @rule(blocks=st.sampled_from([0, 0, 0, 1, 3, 40]), seconds=st.sampled_from([0.5, 10, 10, 30, 100, 2000]))
     def time_passes(self, blocks: int, seconds: float) -> None:
-        self.world.mine(blocks)
-        self.world.sleep(seconds)
+        self.harness.mine(blocks)
+        self.harness.sleep(seconds)
 
     @rule(after=st.integers(1, 12))
     def crash_soon(self, after: int) -> None:
-        self.world.crash_at = self.world.actions + after
+        self.harness.crash_at = self.harness.actions + after
 
     @rule(node=st.booleans())
     def restart(self, node: bool) -> None:
         if node:
-            self.world.restart_node()
+            self.harness.restart_node()
         else:
-            self.world.restart()
+            self.harness.restart()
 
-    @precondition(lambda self: A in self.world.online and self.on_channel())
+    @precondition(lambda self: A in self.harness.online and self.on_channel())
     @rule(choice=st.randoms(use_true_random=False))
     def replay(self, choice: Random) -> None:
         """lnd#5115: an HTLC is offered again after its payer has come back."""
-        self.world.replay(choice.choice(self.on_channel()))
+        self.harness.replay(choice.choice(self.on_channel()))
 
     # --- what must never happen ---
 
     @invariant()
     def nobody_loses(self) -> None:
         """Nothing failed or claimed that was forwarded; nothing left for the node to cut off."""
-        paying = self.world.state() is State.PAYING
-        assert paying or self.world.losses == []
+        paying = self.harness.state() is State.PAYING
+        assert paying or self.harness.losses == []
 
     @invariant()
     def nothing_is_released_without_its_pid_and_its_siblings(self) -> None:
         parts = self.parts()
-        if any(Resolution.RESUME in self.world.htlcs[part.key].answers for part in parts):
+        if any(Resolution.RESUME in self.harness.htlcs[part.key].answers for part in parts):
             assert self.pid_shown
             assert sum(part.htlc.outgoing_amount_msat for part in parts) >= 1000
 
@@ -171,14 +171,14 @@ class OnePayment(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_held_into_its_margin(self) -> None:
-        if self.world.state() is not State.PAYING:
+        if self.harness.state() is not State.PAYING:
             for record in self.records(Htlc):
                 if record.resolution is None:
-                    assert record.htlc.incoming_expiry - self.world.height > SHORT.min_margin_blocks
+                    assert record.htlc.incoming_expiry - self.harness.height > SHORT.min_margin_blocks
 
     @invariant()
     def a_verdict_is_for_ever(self) -> None:
-        for each in self.world.htlcs.values():
+        for each in self.harness.htlcs.values():
             assert len(set(each.answers)) <= 1
 
     @invariant()
@@ -188,44 +188,44 @@ class OnePayment(RuleBasedStateMachine):
             if attempt.state is AttemptState.PAID:
                 claims = [part for part in self.parts() if part.resolution is Resolution.SETTLE]
                 assert sum(part.htlc.incoming_amount_msat for part in claims) >= 1000 + attempt.fee_limit_msat
-                assert self.world.state() is State.CLAIMED
+                assert self.harness.state() is State.CLAIMED
 
     @invariant()
     def the_store_says_it_all(self) -> None:
-        stored = LspRecords.load(self.world.stored.values())
+        stored = LspRecords.load(self.harness.stored.values())
         for name in ("blocks", "htlcs", "attempts", "messages", "delivered", "push_attempts", "webhooks"):
-            assert getattr(stored, name) == getattr(self.world.lsp.state.records, name)
+            assert getattr(stored, name) == getattr(self.harness.engine.state.records, name)
 
     def teardown(self) -> None:
         """Everybody comes back, time passes: nothing is held any more, and in the end nothing is remembered."""
-        world = self.world
-        world.crash_at = None
+        harness = self.harness
+        harness.crash_at = None
         for peer in (A, B, ROUTER):
-            if peer not in world.online:
-                world.connect(peer)
+            if peer not in harness.online:
+                harness.connect(peer)
         if self.in_flight():
-            world.finish_own_payment(preimage=None)
-        world.payee_settles()
-        world.mine(300)
-        world.sleep(30_000)
-        assert "held" not in world.fates()
+            harness.finish_own_payment(preimage=None)
+        harness.payee_settles()
+        harness.mine(300)
+        harness.sleep(30_000)
+        assert "held" not in harness.fates()
         assert all(block.state in (*FINISHED, State.RELEASED) for block in self.records(Block))
-        world.mine(200)
+        harness.mine(200)
         assert self.records(Block) == []
         assert self.records(Attempt) == []
 
     def in_flight(self) -> bool:
-        result = self.world.paid.get(HASH)
+        result = self.harness.paid.get(HASH)
         return result is not None and result.status is PaymentStatus.IN_FLIGHT
 
     def on_channel(self) -> list[HtlcKey]:
-        return [key for key, each in self.world.htlcs.items() if not each.fate.endswith("gone")]
+        return [key for key, each in self.harness.htlcs.items() if not each.fate.endswith("gone")]
 
     def parts(self) -> list[Htlc]:
         return [record for record in self.records(Htlc) if record.block == BLOCK]
 
     def records(self, kind):  # type: ignore[no-untyped-def]
-        return [record for record in self.world.stored.values() if isinstance(record, kind)]
+        return [record for record in self.harness.stored.values() if isinstance(record, kind)]
 
 
 class OnePaymentOnCln(OnePayment):

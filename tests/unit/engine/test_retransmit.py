@@ -11,90 +11,92 @@ from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.states import State
 from asyncpay.wire.messages import Courier
 
-from .given import CHANNEL_A, CHANNEL_B, ROUTER, START, A, B, cln, courier
-from .world import World
+from .factories import CHANNEL_A, CHANNEL_B, ROUTER, START, A, B, cln, courier
+from .harness import LspHarness
 
 
-def blocked(**changes: object) -> World:
-    world = World()
-    world.block(courier=courier(), **changes)
-    return world
+def blocked(**changes: object) -> LspHarness:
+    harness = LspHarness()
+    harness.block(courier=courier(), **changes)
+    return harness
 
 
-def times(world: World, seconds: float) -> list[float]:
+def times(harness: LspHarness, seconds: float) -> list[float]:
     """When the courier was sent, in seconds from now."""
-    begin, found = world.now, []
-    while world.now < begin + seconds:
-        before = len(world.did(Relay))
-        world.sleep(1)
-        found += [world.now - begin] * (len(world.did(Relay)) - before)
+    begin, found = harness.now, []
+    while harness.now < begin + seconds:
+        before = len(harness.did(Relay))
+        harness.sleep(1)
+        found += [harness.now - begin] * (len(harness.did(Relay)) - before)
     return found
 
 
 def test_not_before_all_parts_are_held() -> None:
-    world = blocked(amount_msat=2000)
-    world.pay()
-    world.sleep(60)
-    assert world.did(Relay) == []
+    harness = blocked(amount_msat=2000)
+    harness.pay()
+    harness.sleep(60)
+    assert harness.did(Relay) == []
 
 
 def test_5_seconds_after_held_then_at_most_doubling_to_10_minutes() -> None:
-    world = blocked()
-    world.pay()
-    sent = times(world, 3000)
+    harness = blocked()
+    harness.pay()
+    sent = times(harness, 3000)
     intervals = [sent[0], *(later - earlier for earlier, later in pairwise(sent))]
     for interval, most in zip(intervals, [5, 10, 20, 40, 80, 160, 320, 600, 600, 600], strict=False):
         assert 0.75 * most - 1 <= interval <= most + 1
     assert len(intervals) >= 10
-    assert world.did(Relay)[0].message.packet == courier().onion
-    assert world.did(Relay)[0].client == A
+    assert harness.did(Relay)[0].message.packet == courier().onion
+    assert harness.did(Relay)[0].client == A
 
 
 @pytest.mark.parametrize("end", ["release", "due", "refusal", "cancel", "deadline"])
 def test_until_release_refusal_or_end(end: str) -> None:
-    world = blocked(hold_until=int(START) + 100)
+    harness = blocked(hold_until=int(START) + 100)
     if end == "due":
-        world.disconnect(ROUTER)
-    world.pay()
-    world.sleep(20)
-    {"refusal": world.refuse, "cancel": world.cancel, "deadline": lambda: world.sleep(81)}.get(end, world.release)()
-    assert world.state() is not State.HELD
-    world.effects.clear()
-    world.sleep(3600)
-    assert world.did(Relay) == []
+        harness.disconnect(ROUTER)
+    harness.pay()
+    harness.sleep(20)
+    {"refusal": harness.refuse, "cancel": harness.cancel, "deadline": lambda: harness.sleep(81)}.get(
+        end, harness.release
+    )()
+    assert harness.state() is not State.HELD
+    harness.effects.clear()
+    harness.sleep(3600)
+    assert harness.did(Relay) == []
 
 
 def test_it_goes_on_after_a_crash_where_it_was() -> None:
-    world = blocked()
-    world.pay()
-    world.sleep(16)
+    harness = blocked()
+    harness.pay()
+    harness.sleep(16)
     undisturbed = blocked()
     undisturbed.pay()
     undisturbed.sleep(16)
-    world.restart()
-    world.effects.clear()
+    harness.restart()
+    harness.effects.clear()
     undisturbed.effects.clear()
-    assert times(world, 100) == times(undisturbed, 100) != []
+    assert times(harness, 100) == times(undisturbed, 100) != []
 
 
 def test_it_waits_for_the_node() -> None:
-    world = blocked()
-    world.block(unblock_hash=bytes(32), payment_hashes=(bytes(32),), hold_until=int(START) + 60)
-    world.pay()
-    world.detach()
-    world.sleep(600)
-    assert world.did(Relay) == []
-    world.attach()
-    assert len(world.did(Relay)) == 1
+    harness = blocked()
+    harness.block(unblock_hash=bytes(32), payment_hashes=(bytes(32),), hold_until=int(START) + 60)
+    harness.pay()
+    harness.detach()
+    harness.sleep(600)
+    assert harness.did(Relay) == []
+    harness.attach()
+    assert len(harness.did(Relay)) == 1
 
 
 def test_it_goes_on_for_as_long_as_anything_may_be_held() -> None:
     """Two weeks are more doublings than a float has room for."""
-    world = World(policy=LspPolicy(courier_first_seconds=5.0))
-    world.block(courier=courier(), hold_until=int(START) + LspPolicy().max_hold_seconds)
-    world.pay()
-    world.sleep(LspPolicy().max_hold_seconds - 1)
-    assert len(world.did(Relay)) > 1024
+    harness = LspHarness(policy=LspPolicy(courier_first_seconds=5.0))
+    harness.block(courier=courier(), hold_until=int(START) + LspPolicy().max_hold_seconds)
+    harness.pay()
+    harness.sleep(LspPolicy().max_hold_seconds - 1)
+    assert len(harness.did(Relay)) > 1024
 
 
 # --- many of them ---
@@ -118,62 +120,62 @@ class CautiousHop:
         self.passed.append(packet)
 
 
-def hold(world: World, number: int, client: bytes = A) -> None:
+def hold(harness: LspHarness, number: int, client: bytes = A) -> None:
     """A held block of this client with a courier of its own."""
     payment_hash = sha256(b"preimage %d" % number).digest()
     message = Courier(path_key=B, onion=number.to_bytes(1366, "big"))
-    world.block(client, pid=number.to_bytes(32, "big"), payment_hashes=(payment_hash,), courier=message)
+    harness.block(client, pid=number.to_bytes(32, "big"), payment_hashes=(payment_hash,), courier=message)
     channel = CHANNEL_A if client == A else CHANNEL_B
-    world.pay(payment_hash=payment_hash, peer=client, channel=channel)
+    harness.pay(payment_hash=payment_hash, peer=client, channel=channel)
 
 
-def follow(world: World, seconds: float) -> CautiousHop:
+def follow(harness: LspHarness, seconds: float) -> CautiousHop:
     """What passes the next hop in this time."""
-    hop, end = CautiousHop(), world.now + seconds
-    world.effects.clear()
-    while world.lsp.next_deadline <= end:
-        world.now = max(world.now, world.lsp.next_deadline)
-        for effect in world.feed(Tick()):
+    hop, end = CautiousHop(), harness.now + seconds
+    harness.effects.clear()
+    while harness.engine.next_deadline <= end:
+        harness.now = max(harness.now, harness.engine.next_deadline)
+        for effect in harness.feed(Tick()):
             if isinstance(effect, Relay):
-                hop.take(world.now, effect.message.packet)
-    world.now = end
+                hop.take(harness.now, effect.message.packet)
+    harness.now = end
     return hop
 
 
 def test_couriers_that_were_due_together_all_get_through() -> None:
     """After the node was away they are all late. A next hop that limits its rate loses none, now or later."""
-    world = World(cln())
+    harness = LspHarness(cln())
     for number in range(60):
-        hold(world, number)
-    world.sleep(3600)
-    world.detach()
-    world.sleep(900)
-    world.attach()
-    hop = follow(world, 2 * 3600)
+        hold(harness, number)
+    harness.sleep(3600)
+    harness.detach()
+    harness.sleep(900)
+    harness.attach()
+    hop = follow(harness, 2 * 3600)
     assert len(set(hop.passed)) == 60
     assert hop.dropped == 0
 
 
 def test_one_clients_many_couriers_do_not_delay_anothers() -> None:
-    world = World(cln())
-    world.detach()
-    world.attach()
+    harness = LspHarness(cln())
+    harness.detach()
+    harness.attach()
     for number in range(400):
-        hold(world, number)
-    world.sleep(60)
-    hold(world, 1000, client=B)
-    hop = follow(world, 10)
+        hold(harness, number)
+    harness.sleep(60)
+    hold(harness, 1000, client=B)
+    hop = follow(harness, 10)
     assert len(hop.passed) == 20, "the greedy one has all that is left"
     assert (1000).to_bytes(1366, "big") in hop.passed
 
 
 def test_their_pace_outlives_a_clock_that_is_set_back() -> None:
-    world = World(cln())
+    harness = LspHarness(cln())
     for number in range(10):
-        hold(world, number)
-    world.sleep(10)
-    world.now -= 3000
-    world.feed(Tick())
-    assert world.lsp.next_deadline > world.now
-    world.sleep(3600)
-    assert len({effect.message.packet for effect in world.did(Relay)}) == 10
+        hold(harness, number)
+    harness.sleep(10)
+    harness.now -= 3000
+    harness.feed(Tick())
+    assert harness.engine.next_deadline > harness.now
+    harness.sleep(3600)
+    assert len({effect.message.packet for effect in harness.did(Relay)}) == 10

@@ -39,8 +39,8 @@ from asyncpay.wire.messages import (
     CancelRequest,
     PaymentRelease,
 )
+from tests.support.engine_harness import EngineHarness
 
-from ....support.engine_harness import EngineHarness
 from .factories import (
     AMOUNT,
     BLOCK,

@@ -1,14 +1,10 @@
-"""A world for the LSP engine: its shell, the people around it, time, and crashes. Its node is in node.py.
-
-The shell around the engine is played here as `asyncpay.engine.lsp.engine` demands it: store first, then act.
-`crash_at` stops it between any two of its actions, after which it starts again from what was stored.
-"""
+"""An LSP's engine with the people around it, time, and crashes. Its node is in scripted_lsp_node.py."""
 
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.engine.core import Detached, Put, Tick, Transition
+from asyncpay.engine.core import Detached, Put, Tick
 from asyncpay.engine.lsp.effects import (
     Deliver,
     Effect,
@@ -51,16 +47,13 @@ from asyncpay.node_events import (
     HtlcOffered,
 )
 from asyncpay.wire.messages import BlockState, BlockUpdate, CancelRequest, unblock_hash
+from tests.support.engine_harness import CrashError, EngineHarness
 
-from .given import CHANNEL_A, CHANNEL_B, PID, START, A, B, invoice, lnd, node_id, request
-from .node import Node
-
-
-class CrashError(Exception):
-    """The LSP's process is killed here."""
+from .factories import CHANNEL_A, CHANNEL_B, PID, START, A, B, invoice, lnd, node_id, request
+from .scripted_lsp_node import ScriptedLspNode
 
 
-class World(Node):
+class LspHarness(EngineHarness[LspEvent, Record, Effect], ScriptedLspNode):
     """One LSP between A, B and a router. A and B are phones with a webhook."""
 
     def __init__(
@@ -70,16 +63,12 @@ class World(Node):
         *,
         clients: Iterable[NodeId] = (A, B),
     ) -> None:
-        super().__init__(lnd() if capabilities is None else capabilities)
+        EngineHarness.__init__(self, START)
+        ScriptedLspNode.__init__(self, lnd() if capabilities is None else capabilities)
         self.policy = LspPolicy(on_behalf_min_part_msat=0) if policy is None else policy
-        self.now = START
-        self.stored: dict[tuple[type, Any], Record] = {}
-        self.effects: list[Any] = []
         self.pushes_work = True
         self.deliveries_work = True
         self.deliveries_hang = False
-        self.actions = 0
-        self.crash_at: int | None = None
         self.crash_before: type[Effect] | None = None
         self.on_crash: Callable[[], None] = lambda: None
         self.start()
@@ -93,7 +82,7 @@ class World(Node):
         """The LSP's process starts, and attaches to the node if that runs."""
         self._queue.clear()
         self._awaited.clear()
-        self.lsp = Lsp(self.policy, self.capabilities, sorted(self.stored.values(), key=_in_order))
+        self.engine = Lsp(self.policy, self.capabilities, sorted(self.stored.values(), key=_in_order))
         self.attach()
 
     def attach(self) -> None:
@@ -112,50 +101,26 @@ class World(Node):
                 self._queue.append(HtlcOffered(each.htlc))
         self.run()
 
-    def restart(self) -> None:
-        """Kill the LSP's process and start it again."""
-        self.start()
+    def crashed(self) -> None:
+        """See EngineHarness.crashed."""
+        self.attached = False
+        self.on_crash()
 
-    def feed(self, event: LspEvent) -> list[Any]:
-        """Give the engine an event and do all that follows; the effects in order."""
-        before = len(self.effects)
-        self._queue.append(event)
-        self.run()
-        return self.effects[before:]
+    def store(self, change: Any) -> None:
+        """See EngineHarness.store: records of different kinds may have the same key."""
+        key = type(change.record), change.record.key
+        if isinstance(change, Put):
+            self.stored[key] = change.record
+        else:
+            self.stored.pop(key, None)
 
-    def run(self) -> None:
-        while True:
-            try:
-                while self._queue:
-                    self._perform(self.lsp.handle(self.now, self._queue.popleft()))
-                return
-            except CrashError:
-                self.crash_at = None
-                self.attached = False
-                self.on_crash()
-                self.start()
-
-    def _perform(self, step: Transition[Record, Effect]) -> None:
-        self._act()
-        assert self.lsp.next_deadline > self.now, "the engine would be woken again and again"
-        for change in step.changes:
-            key = type(change.record), change.record.key
-            if isinstance(change, Put):
-                self.stored[key] = change.record
-            else:
-                self.stored.pop(key, None)
-        for effect in step.effects:
-            self._act()
-            if self.crash_before is not None and isinstance(effect, self.crash_before):
-                self.crash_before = None
-                raise CrashError
-            self.effects.append(effect)
-            self._carry_out(effect)
-
-    def _act(self) -> None:
-        self.actions += 1
-        if self.actions == self.crash_at:
+    def carry_out(self, effect: Effect) -> None:
+        """See EngineHarness.carry_out."""
+        if self.crash_before is not None and isinstance(effect, self.crash_before):
+            self.crash_before = None
+            self.effects.pop()
             raise CrashError
+        self._carry_out(effect)
 
     def _carry_out(self, effect: Any) -> None:  # noqa: C901 - one case for each effect
         match effect:
@@ -186,13 +151,9 @@ class World(Node):
 
     # --- time ---
 
-    def sleep(self, seconds: float) -> None:
-        """Time passes, and the engine is woken when it asked for it."""
-        end = self.now + seconds
-        while self.lsp.next_deadline <= end:
-            self.now = max(self.now, self.lsp.next_deadline)
-            self.feed(Tick())
-        self.now = end
+    def sleep(self, seconds: float, then: Callable[[], None] = lambda: None) -> None:
+        """Let time pass; in the end the engine gets one more Tick."""
+        super().sleep(seconds, then)
         self.feed(Tick())
 
     def detach(self) -> None:
@@ -240,9 +201,6 @@ class World(Node):
             effect.method.value for effect in self.effects if isinstance(effect, Notify) and effect.client == client
         ]
 
-    def did(self, kind: type) -> list[Any]:
-        return [effect for effect in self.effects if isinstance(effect, kind)]
-
 
 def _in_order(record: Record) -> float:
     """As the store gives records back: those whose order matters in that order."""
@@ -261,28 +219,28 @@ def _invoice(**changes: Any) -> Invoice | None:
     return invoice() if changes.get("invoice") else None
 
 
-def payer_away(world: World | None = None, **changes: Any) -> World:
+def payer_away(harness: LspHarness | None = None, **changes: Any) -> LspHarness:
     """A has blocked and paid 1100 for an invoice of 1000, and is gone."""
-    world = World() if world is None else world
-    world.block(invoice="lnbcrt1", **changes)
-    world.pay(1100)
-    world.disconnect(A)
-    return world
+    harness = LspHarness() if harness is None else harness
+    harness.block(invoice="lnbcrt1", **changes)
+    harness.pay(1100)
+    harness.disconnect(A)
+    return harness
 
 
-def paying_on_behalf() -> World:
+def paying_on_behalf() -> LspHarness:
     """... and now the LSP pays in its place."""
-    world = payer_away()
-    world.release()
-    assert world.state() is State.PAYING
-    return world
+    harness = payer_away()
+    harness.release()
+    assert harness.state() is State.PAYING
+    return harness
 
 
-def second_payment(world: World, client: NodeId = A) -> bytes:
+def second_payment(harness: LspHarness, client: NodeId = A) -> bytes:
     """A payment of 1000 for another invoice, released too; its pid."""
     pid, preimage = b"2" * 32, b"t" * 32
     payment_hash = sha256(preimage).digest()
-    world.block(
+    harness.block(
         client=client,
         payment_hashes=(payment_hash,),
         unblock_hash=unblock_hash(pid),
@@ -290,8 +248,8 @@ def second_payment(world: World, client: NodeId = A) -> bytes:
         read_as=invoice(payment_hash=payment_hash),
     )
     channel = CHANNEL_A if client == A else CHANNEL_B
-    world.connect(client)
-    world.pay(1100, payment_hash=payment_hash, peer=client, channel=channel)
-    world.disconnect(client)
-    world.release(pid)
+    harness.connect(client)
+    harness.pay(1100, payment_hash=payment_hash, peer=client, channel=channel)
+    harness.disconnect(client)
+    harness.release(pid)
     return pid

@@ -36,7 +36,7 @@ from asyncpay.node_events import (
     PeerDisconnected,
 )
 
-from .given import (
+from .factories import (
     CHANNEL_A,
     CHANNEL_A2,
     CHANNEL_B,
@@ -67,8 +67,8 @@ class NodeHtlc:
     answers: list[Resolution] = field(default_factory=list)
 
 
-class Node(ABC):
-    """What happens is put into `queue`; who runs it comes from the world, which is built upon this."""
+class ScriptedLspNode(ABC):
+    """What happens is put into `queue`; who runs it comes from the harness, which is built upon this."""
 
     def __init__(self, capabilities: Capabilities) -> None:
         self.capabilities = capabilities
