@@ -64,7 +64,7 @@ async def force_close(rpc: Rpc, channel_id: ChannelId) -> None:
 
     It answers when the channel's last transaction is on its way (json_close in lightningd/closing_control.c).
     """
-    if channel_id.name is not None:
+    if len(channel_id) != 32:
         raise NodeError(f"CLN at {rpc.socket} has no channel {channel_id}: its channels have ids of 32 bytes")
     for channel in await listed_channels(rpc):
         if channel["channel_id"] == channel_id.hex() and channel["state"] not in GOING_ON_CHAIN:

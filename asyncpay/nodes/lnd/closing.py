@@ -32,7 +32,7 @@ _CLOSING_ALREADY = "already in the process of being force closed"
 
 async def force_close(lnd: Connection, channel_id: ChannelId) -> None:
     """See Node.force_close. A channel that LND does not list as open is closed, or about to be."""
-    if channel_id.name is None:
+    if len(channel_id) != 8:
         raise NodeError(f"LND at {lnd.address} has no channel {channel_id}: its channels have ids of 8 bytes")
     listed = await channels.open_channels(lnd)
     for channel in listed:

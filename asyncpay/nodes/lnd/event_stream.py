@@ -89,6 +89,10 @@ class EventStream:
         """See Node.answer."""
         await self._interceptor.answer(key, verdict, preimage)
 
+    def expect_change(self) -> None:
+        """A channel has changed of which LND tells nothing, such as one that it force-closes while its peer is away."""
+        self._tracker.mark_stale()
+
     async def close(self) -> None:
         """End all streams."""
         self._node_id = None

@@ -174,6 +174,8 @@ class LndNode(Node):
     async def force_close(self, channel_id: ChannelId) -> None:
         """See Node.force_close."""
         await closing.force_close(self._lnd, channel_id)
+        if self._stream is not None:
+            self._stream.expect_change()
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
         """See Node.create_invoice."""

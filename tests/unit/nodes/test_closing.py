@@ -98,7 +98,7 @@ def test_what_was_not_done_is_told(says: tuple[Any, ...], error: type[Exception]
     assert lnd.cancelled
 
 
-@pytest.mark.parametrize("channel_id", [CLN_ID])
+@pytest.mark.parametrize("channel_id", [CLN_ID, ChannelId(b""), ChannelId(bytes(9))])
 def test_lnd_has_no_channel_of_such_an_id(channel_id: ChannelId) -> None:
     lnd = Lnd(PENDING)
     with pytest.raises(NodeError, match="its channels have ids of 8 bytes"):
@@ -142,6 +142,7 @@ def test_cln_is_asked_unless_the_last_transaction_is_out(states: tuple[str, ...]
     assert cln.asked == [("close", {"id": CLN_ID.hex(), "unilateraltimeout": 1})] * closes
 
 
-def test_cln_has_no_channel_of_such_an_id() -> None:
+@pytest.mark.parametrize("channel_id", [LND_ID, ChannelId(b""), ChannelId(bytes(33))])
+def test_cln_has_no_channel_of_such_an_id(channel_id: ChannelId) -> None:
     with pytest.raises(NodeError, match="its channels have ids of 32 bytes"):
-        asyncio.run(ClnNode(Path("/cln")).force_close(LND_ID))
+        asyncio.run(ClnNode(Path("/cln")).force_close(channel_id))
