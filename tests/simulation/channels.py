@@ -134,6 +134,20 @@ class Channel:
         if not self.closed:
             self._say(htlc.receiver, "remove", htlc)
 
+    def forget_answers(self, node: "SimNode") -> list[SimHtlc]:
+        """`node` loses what its component has answered and its peer has not heard: those HTLCs are as before.
+
+        What it does on chain it goes on with.
+        """
+        if self.closed:
+            return []
+        said = self._sent.get(node.name, deque())
+        forgotten = [each for what, each in said if what == "remove" and each.key not in node.circuits and each.route]
+        for htlc in forgotten:
+            said.remove(("remove", htlc))
+            htlc.resolved, htlc.preimage = False, None
+        return forgotten
+
     def reestablish(self) -> None:
         """Both ends are back: what was said and not heard is said again."""
         if self.closed:
@@ -224,10 +238,10 @@ class Channel:
             self.close()
 
     def _in_danger(self, htlc: SimHtlc, height: int) -> bool:
-        if htlc.resolved and htlc.preimage is not None:
-            receiver = htlc.receiver
-            if receiver.running and htlc.expiry - height <= receiver.implementation.claims_before_blocks:
-                return True
+        receiver = htlc.receiver
+        near = htlc.expiry - height <= receiver.implementation.claims_before_blocks
+        if near and receiver.running and receiver.can_claim(htlc):
+            return True
         offerer = htlc.offerer
         return offerer.running and height >= htlc.expiry + offerer.implementation.closes_after_blocks
 
@@ -236,6 +250,8 @@ class Channel:
         if height < self._claimable_from:
             return
         for htlc in list(self.htlcs):
+            if not htlc.resolved and htlc.receiver.running and htlc.receiver.can_claim(htlc):
+                self.resolve(htlc, htlc.receiver.preimages[htlc.payment_hash])
             if htlc.amount_msat < DUST_MSAT and htlc.arrived:
                 self._lose(htlc)
             elif htlc.preimage is not None or not htlc.arrived or height >= htlc.expiry:

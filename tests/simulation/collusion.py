@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SECONDS_TO_BLOCK = 0.5
 """From the block_request to the payment: a colluder does not wait for the answer."""
+RESTART_SECONDS = 8.0
 
 
 LONGEST_HOLD_SECONDS = 14 * 86_400 - 600
@@ -49,6 +50,8 @@ class CollusionPlan:
     blinded_blocks: the invoice has a blinded path with nothing but an introduction node, which asks for so many.
     hold_blocks, hold_seconds: release_by_height and hold_until, from now. with_invoice: the LSP gets it.
     shows_pid_after, payer_leaves_after, payer_returns_after, payer_closes_after: seconds from the payment.
+    payer_returns_blocks: the payer returns so many blocks before its first HTLC expires.
+    restart_blocks: so many blocks before that LSP_a's node is restarted; colluders can wait for such a day.
     takes_before_blocks: how long before its expiry the payee takes an HTLC, or after it if negative; None: it fails
     every HTLC at once. payee_leaves: it is away from when it has the HTLC.
     congestion_blocks: what a claim on the payee's channel waits for its confirmation.
@@ -65,6 +68,8 @@ class CollusionPlan:
     payer_leaves_after: float | None
     payer_returns_after: float | None
     payer_closes_after: float | None
+    payer_returns_blocks: int | None
+    restart_blocks: int | None
     takes_before_blocks: int | None
     payee_leaves: bool
     congestion_blocks: int
@@ -94,6 +99,8 @@ class CollusionPlan:
             payer_leaves_after=random.choice([0.2, 1.0] if on_behalf else [None, 0.2, 1.0, 1.0, 20.0]),
             payer_returns_after=random.choice([None, None, 40.0, 3000.0]),
             payer_closes_after=random.choice([None, None, None, 2.0, 60.0, 3000.0]),
+            payer_returns_blocks=random.choice([None, None, 20, 17]),
+            restart_blocks=random.choice([None, 43, 25]),
             takes_before_blocks=random.choice([None, 30, 17, 1, 0, -1]),
             payee_leaves=random.random() < 0.4,
             congestion_blocks=random.choice([0, 6, 30]),
@@ -149,6 +156,7 @@ class Colluders:
         call_later = sim.kernel.call_later
         call_later(SECONDS_TO_BLOCK, self._pay)
         call_later(SECONDS_TO_BLOCK + plan.shows_pid_after, self._show_pid)
+        sim.chain.on_height.append(self._keep_dates)
         for seconds, deed in (
             (plan.payer_leaves_after, sim.phone_a.sleep),
             (plan.payer_returns_after, lambda: sim.phone_a.wake(None)),
@@ -156,6 +164,16 @@ class Colluders:
         ):
             if seconds is not None:
                 call_later(SECONDS_TO_BLOCK + seconds, deed)
+
+    def _keep_dates(self, height: int) -> None:
+        left_blocks = self.sent[0].expiry - height if self.sent else None
+        if left_blocks is None:
+            return
+        if left_blocks == self._plan.restart_blocks:
+            self._sim.lsp_a_node.kill()
+            self._sim.kernel.call_later(RESTART_SECONDS, self._sim.lsp_a_node.start)
+        if left_blocks == self._plan.payer_returns_blocks:
+            self._sim.phone_a.wake(None)
 
     def _request(self) -> None:
         plan, sim = self._plan, self._sim

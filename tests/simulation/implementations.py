@@ -28,6 +28,8 @@ class Implementation:
     takes_any_htlc_id: a peer may number its HTLCs as it likes, up to 2^64-1.
     onion_burst, onion_seconds: onion messages accepted from a peer in a burst, and the time for one more.
     takes_onions_without_channel: also a peer without a channel may send and leave onion messages.
+    claims_with_any_preimage: it takes an incoming HTLC on chain if it has learnt the preimage from a payment of its
+        own, whatever its component says.
     tells_settlement_without_payer: a settlement is reported while the payer is disconnected.
     unattached_seconds: without its component the node fails an HTLC of which that has heard nothing, after so long.
     retries_parts: a failed part of an own payment is sent anew while the payment's timeout lasts.
@@ -52,6 +54,7 @@ class Implementation:
     onion_burst: ClassVar[int | None]
     onion_seconds: ClassVar[float]
     takes_onions_without_channel: ClassVar[bool]
+    claims_with_any_preimage: ClassVar[bool]
     tells_settlement_without_payer: ClassVar[bool]
     unattached_seconds: ClassVar[float]
     retries_parts: ClassVar[bool]
@@ -67,6 +70,7 @@ class Lnd(Implementation):
     # forwards_with_payer_offline: tests/e2e/adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
     # reoffers_without_payer: tests/e2e/adapter/test_comings_and_goings.py::test_a_restarted_node_offers_again
     # pays_on_behalf: tests/e2e/adapter/test_htlcs.py::test_claimed_from_a_payer_who_is_away
+    # keeps_settlements: tests/e2e/adapter/test_settlements.py::test_a_restart_forgets_a_claim_or_keeps_it_as_declared
     capabilities = OF_LND
     # tests/e2e/adapter/test_htlcs.py::test_an_answer_that_would_end_the_stream_is_not_sent
     fails_held_blocks = 19
@@ -85,6 +89,8 @@ class Lnd(Implementation):
     takes_onions_without_channel = (
         False  # peer/brontide.go: the gate that Config.OnionRelayAll opens is shut by default
     )
+    # tests/e2e/lsp/test_force_close.py; contractcourt/channel_arbitrator.go: isPreimageAvailable
+    claims_with_any_preimage = True
     # tests/e2e/adapter/test_lnd_only.py::test_a_settlement_is_told_only_once_the_payer_is_back
     tells_settlement_without_payer = False
     # tests/e2e/lsp/test_component.py::test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_again
@@ -103,6 +109,7 @@ class Cln(Implementation):
     # transit_release: tests/e2e/adapter/test_messages.py::test_an_onion_message_passes_through_and_arrives
     # forwards_with_payer_offline: tests/e2e/adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
     # reoffers_without_payer: tests/e2e/adapter/test_comings_and_goings.py::test_a_restarted_node_offers_again
+    # keeps_settlements: tests/e2e/adapter/test_settlements.py::test_a_restart_forgets_a_claim_or_keeps_it_as_declared
     capabilities = OF_CLN
     # tests/e2e/lsp/test_cln_plugin.py::test_near_its_expiry_an_htlc_is_failed_though_the_process_is_dead
     fails_held_blocks = 6
@@ -120,6 +127,7 @@ class Cln(Implementation):
     onion_burst = 4  # read in the source
     onion_seconds = 0.25
     takes_onions_without_channel = True  # connectd/onion_message.c: handle_onion_message asks for no channel
+    claims_with_any_preimage = False  # lightningd/peer_htlcs.c: only what the HTLC itself was given (hin->preimage)
     # tests/e2e/adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
     tells_settlement_without_payer = True
     # tests/e2e/lsp/test_cln_plugin.py::test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not

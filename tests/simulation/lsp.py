@@ -140,6 +140,10 @@ class LspProcess(Process):
                 self._pay(effect)
             case do.TrackPayment(payment_hash):
                 self._track(payment_hash)
+            case do.ForceClose(channel_id):
+                if self.node.running:
+                    self.node.force_close(channel_id)
+                self.enqueue(on.ForceCloseReported(channel_id))
             case do.RequestHtlcSnapshot(number):
                 if self.node.running:
                     self.enqueue(on.HtlcSnapshot(number, self.node.pending_htlcs()))

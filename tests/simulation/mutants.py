@@ -274,6 +274,18 @@ MUTANTS = (
         "htlc.incoming_amount_msat",
     ),
     Mutant(
+        "never force-close for what was claimed",
+        f"{LSP}.on_behalf",
+        "    if ctx.capabilities.keeps_settlements or height is None:\n",
+        "    if True:\n",
+    ),
+    Mutant(
+        "force-close for what was claimed after the node has failed it",
+        f"{LSP}.on_behalf",
+        "claimed_until(height + ctx.policy.settle_force_close_blocks)",
+        "claimed_until(height + 16)",
+    ),
+    Mutant(
         "believe at once that an order never arrived",
         f"{LSP}.on_behalf",
         "        case _ if _may_still_arrive(ctx, attempt):\n",

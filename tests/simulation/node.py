@@ -51,6 +51,7 @@ class Component(Protocol):
 class SimNode:
     """One node. `intercepts`: HTLCs on their way through it wait for its component's answer.
 
+    preimages: of its own payments, by payment hash.
     lost_dust: HTLCs that were dust on a channel that was closed; not those that an LSP paid for somebody.
     """
 
@@ -78,6 +79,7 @@ class SimNode:
         self.answers: dict[HtlcKey, list[Resolution]] = {}
         self.cut_off: list[HtlcKey] = []
         self.lost_dust: list[SimHtlc] = []
+        self.preimages: dict[bytes, bytes] = {}
         self.payments = Payments(self)
         self.invoices = Invoices(self)
         self.relay = Relay(self)
@@ -107,6 +109,9 @@ class SimNode:
         self._in_memory.clear()
         self._taken.clear()
         self._untold.clear()
+        if self.intercepts and not self.implementation.capabilities.keeps_settlements:
+            for channel in self.channels():
+                self.held.update({htlc.key: htlc for htlc in channel.forget_answers(self)})
         self._answering = self._answering.end()
         self._lose_component()
 
@@ -309,6 +314,19 @@ class SimNode:
         if patience:
             self.kernel.call_later(patience, look, self.lifetime)
 
+    def can_claim(self, htlc: SimHtlc) -> bool:
+        """Whether it knows the preimage of an HTLC that it has received, and has not failed it."""
+        if htlc.resolved:
+            return htlc.preimage is not None
+        known = htlc.arrived and htlc.payment_hash in self.preimages
+        return known and self.implementation.claims_with_any_preimage
+
+    def force_close(self, channel_id: ChannelId) -> None:
+        """The component wants a channel closed."""
+        for channel in self.channels():
+            if ChannelId.from_name(channel.scid) == channel_id:
+                channel.close()
+
     def _offer(self, htlc: SimHtlc) -> None:
         if self._component is not None:
             htlc.offered_at = self.kernel.now
@@ -372,6 +390,8 @@ class SimNode:
         if not self.running:
             self._missed.append(htlc)
         elif htlc.incoming is None:
+            if htlc.preimage is not None:
+                self.preimages[htlc.payment_hash] = htlc.preimage
             self.payments.part_done(htlc)
         else:
             incoming = htlc.incoming
