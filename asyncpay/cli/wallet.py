@@ -75,7 +75,7 @@ def register(
 def webhooks(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
     """The registrations that the LSP has of this phone."""
     answer = _ask(config, "webhooks")
-    _say(answer, as_json, "\n".join(answer["app_names"]) or "none: register one, or nobody will wake this phone")
+    _say(answer, as_json, "\n".join(answer["app_names"]) or "none: register one, so that the LSP can wake this phone")
 
 
 @app.command()

@@ -100,5 +100,5 @@ class Resolver:
 
 
 def _release(loop: asyncio.AbstractEventLoop, slot: Slot) -> None:
-    with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+    with suppress(RuntimeError):  # the loop is closed, and nothing waits any more
         loop.call_soon_threadsafe(slot.release)

@@ -82,7 +82,7 @@ def read_request(payload: bytes) -> Request:
 
 
 def is_complaint(payload: bytes) -> bool:
-    """Whether this is an error answer to nobody's request: two servers must not complain to each other forever."""
+    """Whether this is an error answer to no request: two servers must not complain to each other forever."""
     try:
         return _Response.model_validate(_read(payload)).is_complaint
     except ValueError:

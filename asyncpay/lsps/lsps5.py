@@ -65,7 +65,7 @@ class Outcome:
 def set_webhook(client: Client, params: SetWebhook, max_webhooks: int) -> Outcome:
     """Register a webhook, or give a registered app_name another address. RpcError.
 
-    A node without a channel is refused, because otherwise anybody could make an LSP remember things and call
+    A node without a channel is refused, because otherwise any node could make an LSP remember things and call
     addresses. What is registered stays so after the last channel, until the engine lets it lapse.
     """
     if not client.has_channel:

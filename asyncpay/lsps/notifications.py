@@ -82,7 +82,7 @@ class Receiver:
     """Checks what is posted to one webhook, registered with one LSP, and remembers it against replay.
 
     What is remembered does not outlive the process: after a restart a post of the last ten minutes could be
-    repeated by whoever has seen it, which the webhook's HTTPS is there to prevent.
+    repeated by one that has seen it, which the webhook's HTTPS is there to prevent.
     """
 
     def __init__(self, lsp: NodeId) -> None:
@@ -119,7 +119,7 @@ class Receiver:
         return text
 
     def _remember(self, digest: bytes, sent_at: float, now: float) -> None:
-        """By what was signed and not by the signature, of which anybody can make a second one."""
+        """By what was signed and not by the signature, of which a second one can be made."""
         if digest in self._seen or sent_at <= self._forgotten_until:
             raise RefusedNotificationError("a replay of an earlier notification")
         self._seen[digest] = sent_at

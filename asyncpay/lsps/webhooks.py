@@ -90,7 +90,7 @@ class Poster:
         self._resolver.close()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, party: Hashable = None) -> Posted:
-        """Post once. Raises nothing: whatever goes wrong is in the result.
+        """Post once. Raises nothing: what goes wrong is in the result.
 
         party: whose share of the resolver it uses.
         """
@@ -119,7 +119,7 @@ class Poster:
         if target.scheme != "https" or not host:
             raise _UnusableError(Failure.URL, url)
         # No client of httpx's: it would parse the server's cookies, and its Location though no redirect is followed.
-        # And a transport for each post: a kept connection would go where nobody has looked again.
+        # And a transport for each post: a kept connection would go to an address that was not checked again.
         timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
         request = httpx.Request(
             "POST",

@@ -37,7 +37,7 @@ class NodeError(Exception):
 
 
 class NodeUnreachableError(NodeError):
-    """The node does not answer. Whatever was under way may or may not have happened: attach again."""
+    """The node does not answer. What was under way may or may not have happened: attach again."""
 
 
 class PeerNotConnectedError(NodeError):
@@ -170,7 +170,7 @@ class Node(Protocol):
     async def pay(self, payment: Payment) -> PaymentResult:
         """Pay, and wait until it is decided: SUCCEEDED, or FAILED, also where the node refuses to begin.
 
-        A payment is known by its hash. If the node has one already, whatever its state, no other is made:
+        A payment is known by its hash. If the node has one already, in any state, no other is made:
         the result is that one's.
         """
         ...

@@ -1,8 +1,8 @@
 """What adapters make one stream of events of: their node's own streams, and looks at its peers and channels.
 
 A node tells in its events that a peer or a channel came or went, and answers at any time which of them are
-there. The events say when to poll, and the poll says what is so: whatever was missed, or came late, is
-put right by the next one, at the latest with the next block. Only a peer's going and coming again is
+there. The events say when to poll, and the poll says what is so: what was missed, or came late, is
+corrected by the next one, at the latest with the next block. Only a peer's going and coming again is
 taken from the events themselves, for a poll may fall behind both.
 """
 
@@ -108,7 +108,7 @@ class PeerTracker:
         self._meanwhile: dict[NodeId, bool] = {}  # peers that the node spoke of during a poll, online or not
         self._again: asyncio.TimerHandle | None = None
         self._again_seconds = POLL_AGAIN_SECONDS
-        # What is reported must agree with what is noted down, so both happen before anybody else may do either.
+        # What is reported must agree with what is noted down, so both happen before another task may do either.
         # Never held while the node is asked: peers who come and go would make each other, and HTLCs, wait for that.
         self._reporting = asyncio.Lock()
         self._htlcs: set[HtlcKey] = set()
@@ -228,7 +228,7 @@ def by_id(*links: Link) -> Links:
 
 
 def first_hops(links: Links, relaying: frozenset[NodeId]) -> frozenset[NodeId]:
-    """Those of the relaying peers with which there is a usable channel: nodes relay for nobody else."""
+    """Those of the relaying peers with which there is a usable channel: nodes relay for no other peer."""
     return relaying & {link.peer for link in links.values() if link.usable}
 
 

@@ -1,4 +1,4 @@
-"""Ranges of the numbers that a node reports. Most were chosen by somebody else: a peer, or the maker of an invoice.
+"""Ranges of the numbers that a node reports. Most were chosen by others: a peer, or the maker of an invoice.
 
 Every adapter passes what it reads through one of these, so that what is behind it can be stored, added and compared.
 """

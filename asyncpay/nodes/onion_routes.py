@@ -74,8 +74,8 @@ async def find(
 ) -> tuple[NodeId, ...]:
     """The way of an onion message, from one of the peers. NodeError if there is none within `max_lookups`.
 
-    A connected peer is reached directly, announced or not. Anybody else must be announced: of what is behind an
-    unannounced channel nobody's graph tells, and its owner's blinded path is the way.
+    A connected peer is reached directly, announced or not. Any other node must be announced: no graph
+    has what is behind an unannounced channel, and its owner's blinded path is the way.
     """
     if destination in surroundings.online:
         return (destination,)

@@ -221,7 +221,7 @@ class Store(Generic[R]):
             yield
         except sqlite3.OperationalError as error:
             raise StoreError(
-                f"{self._path} cannot be written or read: {error}. See to disk space and permissions; "
+                f"{self._path} cannot be written or read: {error}. Check free disk space and file permissions; "
                 f"nothing was lost, and {self.if_not_written}."
             ) from error
         except (sqlite3.DatabaseError, ValueError) as error:

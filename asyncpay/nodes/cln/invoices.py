@@ -52,7 +52,7 @@ async def create(rpc: Rpc, amount_msat: int, description: str, expiry_seconds: i
     """See Node.create_invoice: CLN leaves the channels of peers that are away out of the hints by itself.
 
     Unless they are named CLN also leaves out channels with peers that have no public channel ("dead ends", lightningd's
-    routehint.c). Behind such an LSP a node with private channels alone would be found by nobody: it names them.
+    routehint.c). Behind such an LSP a node with private channels alone would be found by no payer: it names them.
     """
     listed = await channels.open_channels(rpc)
     all_private = bool(listed) and all(channel["private"] for channel in listed)

@@ -141,7 +141,7 @@ class ClnNode(Node):
             return invoices.invoice(text, await invoices.decode(self._rpc, text))
 
     async def pay(self, payment: Payment) -> PaymentResult:
-        """See Node.pay. CLN knows a payment only once it has parts, so whoever comes second waits."""
+        """See Node.pay. CLN knows a payment only once it has parts, so a second call waits for the first."""
         async with self._paying.setdefault(payment.invoice.payment_hash, asyncio.Lock()):
             return await payments.pay(self._rpc, payment)
 

@@ -1,7 +1,7 @@
 """What CLN shows of onion messages, and its graph, searched for their way (asyncpay.nodes.onion_routes).
 
-It shows those that end at it, opened; and those that it could not forward, as they came. It peels for itself and lends
-its node key to nobody, so nothing can be read of a message that passes.
+It shows those that end at it, opened; and those that it could not forward, as they came. It peels for itself and does
+not lend its node key, so nothing can be read of a message that passes.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ def received(payload: Json) -> OnionReceived:
 
 
 def undelivered(payload: Json, peer_named: Callable[[ShortChannelId], NodeId | None]) -> OnionInTransit | None:
-    """A payload of `onionmessage_forward_fail`; None if CLN could not read the message, or knows nobody behind it."""
+    """A payload of `onionmessage_forward_fail`; None if CLN could not read the message, or knows no node behind it."""
     node, channel = payload.get("next_node_id"), payload.get("next_short_channel_id_dir")
     if node is not None:
         next_node: NodeId | None = bytes.fromhex(node)

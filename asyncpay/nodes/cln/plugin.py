@@ -10,7 +10,7 @@ It decides nothing and keeps nothing: the asyncpay process does, which reaches i
     asyncpay-answer SCID ID RESULT [PAYMENT_KEY]   answer an HTLC: {answered}, false if it is not held (any more)
 
 Two rules only are its own: an HTLC that ends at this node continues at once, and one within the margin of its expiry
-is failed, for lightningd itself would hold it for ever. With nobody attached an HTLC waits ten seconds for a process,
+is failed, for lightningd itself would hold it for ever. Without a process an HTLC waits ten seconds for one,
 then fails. What a process has taken notice of waits for that process to come back, however long it is away; and so does
 what lightningd asks about anew when it starts, for of that a process may have taken notice before.
 
@@ -38,7 +38,7 @@ from pyln.client import Plugin, RpcException
 ATTACH_SECONDS = 10.0
 """A process that has not asked for events for so long is away; and so long an HTLC waits for one."""
 POLL_SECONDS = 2.0
-"""A question for events is answered after this time, events or not: whoever asked may be dead."""
+"""A question for events is answered after this time, events or not: the asking process may be dead."""
 TICK_SECONDS = 0.25
 LOOK_UP_SECONDS = 0.25
 """How often the channels of HTLCs are looked up that are held: most are not for so long."""
@@ -280,7 +280,7 @@ def key_of(payload: Payload) -> Key:
 
 
 def is_forward(payload: Payload) -> bool:
-    """Whether the onion names somebody to go on to."""
+    """Whether the onion names a next hop."""
     return "short_channel_id" in payload["onion"] or "next_node_id" in payload["onion"]
 
 

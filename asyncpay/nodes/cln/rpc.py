@@ -22,7 +22,7 @@ Answer = dict[str, Any]
 
 
 class ClnRefusedError(NodeError):
-    """CLN answered, and refused. code: of CLN's documentation; details: its own words; data: whatever it adds."""
+    """CLN answered, and refused. code: of CLN's documentation; details: its own words; data: what it adds."""
 
     def __init__(self, sentence: str, code: int, details: str, data: Answer) -> None:
         super().__init__(sentence)
@@ -37,7 +37,7 @@ class ClnLostError(NodeUnreachableError):
 
 class Rpc:
     """One lightningd. Every call is a connection of its own, so the node may go away and come back at any time, and
-    a call that waits stands in nobody's way.
+    a call that waits delays no other.
     """
 
     def __init__(self, socket: Path) -> None:

@@ -3,7 +3,7 @@
 `synced_to_chain` (lnwallet/btcwallet/btcwallet.go: IsSynced, rpcserver.go: getChainSyncInfo) is true if LND's wallet,
 graph and block dispatcher are at its backend's best block, and that block's header is at most two hours old. The last
 is a guess whether the backend itself is behind, and wrong whenever no block is found for two hours (lnd#11004). At its
-start LND waits for the same, so an LND that is started meanwhile serves nobody before the next block.
+start LND waits for the same, so an LND that is started meanwhile serves no client before the next block.
 """
 
 import struct

@@ -71,7 +71,7 @@ _OPTIONS = [
     # A node that comes back should not be waited for longer than it was away.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
-    # Whatever its name says: how long an attempt may take, and on a busy machine the TLS handshake takes long.
+    # In spite of its name: how long an attempt may take, and on a busy machine the TLS handshake takes long.
     ("grpc.min_reconnect_backoff_ms", 5_000),
     # It may come back at another address, as restarted containers do; by default its name is looked up every 30 s.
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
@@ -149,5 +149,5 @@ class Connection:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # Nobody has cancelled this task: gRPC ends the calls of a connection that is closed like this.
+            # This task was not cancelled: gRPC ends the calls of a connection that is closed like this.
             raise NodeUnreachableError(f"LND at {self.address} did not {what}: the connection was closed") from None

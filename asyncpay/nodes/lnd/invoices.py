@@ -19,7 +19,7 @@ async def create(lnd: Connection, amount_msat: int, description: str, expiry_sec
     """Make an invoice with hints for the private channels, and return its BOLT 11 text.
 
     With `private` LND leaves out channels with peers that have no public channel (invoicesrpc/addinvoice.go,
-    `chanCanBeHopHint`). Behind such an LSP a node with private channels alone would be found by nobody, so the hints of
+    `chanCanBeHopHint`). Behind such an LSP no payer would find a node with private channels alone, so the hints of
     a node without a public channel are made here.
     """
     hints = await _hints(lnd)

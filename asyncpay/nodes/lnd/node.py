@@ -56,7 +56,7 @@ CAPABILITIES = Capabilities(
 
 
 class LndNode(Node):
-    """An LND 0.21 or later, which must run with --requireinterceptor: without it, whenever nobody is attached
+    """An LND 0.21 or later, which must run with --requireinterceptor: without it, whenever no client is attached
     LND forwards what was held.
 
     `connect` it within a running event loop and `close` it in the end, or use it as an async context manager.

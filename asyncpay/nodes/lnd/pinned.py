@@ -194,7 +194,7 @@ async def _route(
 async def _opened_here(lnd: Connection) -> dict[int, ln.Channel]:
     """The usable channels that this node opened, by the names that LND's routes call them by.
 
-    Whoever opened a channel sets the feerate of its commitment transaction (BOLT 2, update_fee). LND closes a channel
+    The opener of a channel sets the feerate of its commitment transaction (BOLT 2, update_fee). LND closes a channel
     at an own HTLC's expiry, and spends next to nothing on getting that confirmed (contractcourt: an own payment has no
     incoming HTLC to protect). A peer that set the feerate low could outlast the margin, and then claim the HTLC.
     """

@@ -26,7 +26,7 @@ class RefusedError(Exception):
 
 
 class NotRunningError(Exception):
-    """Nobody answers at the socket, or no longer; the text names it."""
+    """Nothing answers at the socket, or no longer; the text names it."""
 
 
 class SocketError(Exception):
@@ -37,7 +37,7 @@ class SocketError(Exception):
 async def serving(path: Path, verbs: Mapping[str, Verb], component: str = "component") -> AsyncIterator[None]:
     """Answer every connection while in this context. Only this user may connect. component: `LSP` or `wallet`.
 
-    Afterwards nobody is waited for: who still waits for an answer finds the connection closed. SocketError.
+    At the end, connections that still wait for an answer are closed. SocketError.
     """
     answering: set[asyncio.Task[None]] = set()
     over = False
@@ -81,7 +81,7 @@ async def _answer(
     except RefusedError as refusal:
         await _say_if_there(say, str(refusal))
     except ConnectionError:
-        pass  # whoever asked has gone; what was begun goes on
+        pass  # the command line has gone; what was begun goes on
     except (ValueError, KeyError, TypeError) as error:
         await _say_if_there(say, f"a request that is not understood here: {error!r}")
     except Exception as error:  # the last resort: a fault of ours ends this request only
@@ -157,5 +157,6 @@ def _lines(path: Path, request: bytes) -> Iterator[str]:
             return
         except OSError as error:
             raise NotRunningError(
-                f"nobody answers at {path}: {error}. It does not run, or still waits for its node: see its log."
+                f"nothing answers at {path}: {error}. Start the component, or see in its log whether it waits for its "
+                "node."
             ) from None

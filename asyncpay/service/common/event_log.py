@@ -1,6 +1,6 @@
 """What happened, one JSON object a line on standard output, for people with `jq` and for programs.
 
-Nothing depends on the log: where it cannot be written (a full disk, a pipe that nobody reads) the component goes on,
+Nothing depends on the log: where it cannot be written (a full disk, a pipe without a reader) the component goes on,
 counts the lines that are lost, and says so as soon as it can write again.
 """
 

@@ -28,7 +28,7 @@ async def send_along(
     reply_path: BlindedPath | None = None,
     max_lookups: int = MAX_LOOKUPS,
 ) -> None:
-    """Send a message along somebody's blinded path, by way of our own hops if its first node is no peer.
+    """Send a message along a blinded path, over own hops to its first node if that is not a peer.
 
     node_id: our own. max_lookups: see Node.onion_route.
     A path that begins at ourselves is peeled here, not sent. NodeError if there is no way.
@@ -83,7 +83,7 @@ def wrap_from_here(
 ) -> tuple[OnionMessage, OnionMessage]:
     """The onion along a route that begins at this very node: as this node sends it, and as the next one gets it.
 
-    Who makes an onion can take its first layer off without anybody's key. WireError as in `wrap`.
+    The maker of an onion can remove its first layer without that node's key. WireError as in `wrap`.
     """
     path_key, onion_key = secrets.token_bytes(_KEY_BYTES), secrets.token_bytes(_KEY_BYTES)
     path = blinding.build(blinding.hops_through(list(route), HopData()), path_key)

@@ -21,7 +21,7 @@ from asyncpay.store import StoreError
 
 FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 2.0
 """Between attempts to reach the node, or to begin again from the store; doubled from the one to the other. Short:
-a node forwards nothing while nobody is attached."""
+a node forwards nothing while no component is attached."""
 
 C = TypeVar("C")
 

@@ -32,11 +32,11 @@ from asyncpay.wire.messages import BlockUpdate
 MAX_WAITING_MESSAGES = 100
 """Of one client and one kind: answers to its requests, messages stored for it, its couriers. One is sent at a time."""
 MAX_REPLIES_AT_ONCE = 16
-"""Replies under way along somebody's path, for which the graph may have to be searched; one by client."""
+"""Replies being sent along a sender's path, for which the graph may have to be searched; one a client."""
 MAX_WAITING_REPLIES = 10
-"""Replies to the payees of one client that wait; likewise of all who asked about nobody's block."""
+"""Replies to the payees of one client that wait; likewise of all that ask about an unknown block."""
 MAX_STRANGERS_LOOKUPS = 50
-"""How far the graph is searched for somebody who asked about nobody's block: enough for a neighbour of a neighbour."""
+"""How far the graph is searched for a sender that asked about an unknown block: enough for a neighbour's neighbour."""
 
 
 MAX_ANSWERS_AT_ONCE = 32
@@ -44,7 +44,7 @@ MAX_ANSWERS_AT_ONCE = 32
 
 
 class ClientNotifier(Protocol):
-    """Whoever posts notifications to webhooks (asyncpay.service.lsp.lsps_service)."""
+    """What posts notifications to webhooks (asyncpay.service.lsp.lsps_service)."""
 
     async def notify(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
         """Post to all of them; whether at least one took it."""
@@ -111,7 +111,7 @@ class Performer:
         self._tasks.create_task(guarded(self._event_log, type(effect).__name__, work, failed))
 
     def _slot(self, effect: do.Effect) -> AbstractAsyncContextManager[object]:
-        """A client's messages, and its replies, wait for each other and for nobody else's. Strangers are one party."""
+        """A client's messages, and its replies, wait for each other only. Strangers are one party."""
         match effect:
             case do.SendAlong():
                 return self._replies.slot(effect.client)

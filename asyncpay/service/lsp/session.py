@@ -162,7 +162,7 @@ class _Session:
                 self._loop.enqueue(asked)
 
     def _read_invoice(self, asked: on.BlockRequested, text: str) -> None:
-        """Peers without a channel have one share, and their invoices are not read: anybody can sign a request."""
+        """Peers without a channel have one share, and their invoices are not read: any peer can sign a request."""
         try:
             slot = self._invoices.slot(asked.client if self._lsp.state.node.channels.has(asked.client) else None)
         except TooManyError as error:

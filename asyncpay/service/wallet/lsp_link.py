@@ -23,7 +23,7 @@ class LspSilentError(NoLspError):
 
 
 class LspLink:
-    """Calls to one LSP at a time. configured: the LSP's node id; without it, whoever the channels are with."""
+    """Calls to one LSP at a time. configured: the LSP's node id; without it, the peer of all channels."""
 
     def __init__(self, node: Node, configured: NodeId | None) -> None:
         self._node = node

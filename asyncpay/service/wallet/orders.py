@@ -83,7 +83,7 @@ async def prepare(
 def _check_payee(node: Node, me: OwnNode, invoice: Invoice) -> None:
     """What no wish of the user's can change."""
     if invoice.payee == me.node_id:
-        raise OrderRefused("this invoice is this wallet's own: it pays nobody. Give it to the payer")
+        raise OrderRefused("this invoice is this wallet's own. Give it to the payer")
     can = node.capabilities.metadata_with_slack
     if invoice.needs_metadata and not can:
         raise OrderRefused(
@@ -178,6 +178,6 @@ async def _signed_request(
 
 
 async def _signed_cancel(node: Node, lsp: NodeId, pid: bytes) -> bytes:
-    """Made beforehand, so that it is at hand whatever becomes of the node."""
+    """Sign the cancel in advance: later the node may be away."""
     cancel = CancelRequest(unblock_hash=messages.unblock_hash(pid), signature=UNSIGNED)
     return replace(cancel, signature=await node.sign(cancel.signed_text(lsp))).encode()

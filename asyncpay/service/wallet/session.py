@@ -129,7 +129,7 @@ class _Session:
         """No effect of a wallet is begun in a certain order."""
 
     async def _refuse(self, event: WalletEvent) -> None:
-        """What the engine could not take in is dropped: nobody waits for an answer of a wallet."""
+        """Drop an event that the engine could not take in: no peer waits for an answer of a wallet."""
         self._event_log.write(LogEvent.REFUSED, event=type(event).__name__)
 
     def _away(self) -> None:

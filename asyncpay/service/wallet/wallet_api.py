@@ -172,7 +172,7 @@ def _in_words(verb: Verb) -> Verb:
 
 @contextmanager
 def _reasons() -> Iterator[None]:
-    """Whatever stands in the way becomes a refusal."""
+    """Turn every expected error into a RefusedError."""
     try:
         yield
     except RpcError as error:

@@ -93,7 +93,7 @@ def test_started_on_a_full_disk_it_refuses(payments: PaymentHarness, disk: Calla
     log = Log(payments)
     lsp.start()
     wait_until_it_ends(payments)
-    log.wait_for("See to disk space and permissions; nothing was lost")
+    log.wait_for("Check free disk space and file permissions; nothing was lost")
     payments.wait_for_htlcs(A=1, LSP=1, B=0)
 
     disk(EMPTY)

@@ -288,7 +288,7 @@ def test_a_question_is_passed_on_to_the_app_and_its_answer_back(phone: Callable[
     assert init.ask("app", "name") == (503, {"error": "the phone is frozen: unfreeze it first"})
     init.do("unfreeze")
     init.do("apps/app/kill")
-    assert "nobody answers at" in init.ask("app", "name")[1]["error"]
+    assert "nothing answers at" in init.ask("app", "name")[1]["error"]
 
 
 def test_what_it_does_not_know_is_refused(phone: Callable[..., Init]) -> None:

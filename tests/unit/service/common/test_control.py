@@ -70,7 +70,7 @@ def test_a_socket_left_by_a_killed_process_is_replaced(path: Path) -> None:
 
 
 def test_nobody_there(path: Path) -> None:
-    with pytest.raises(NotRunningError, match=r"nobody answers at .*lsp\.sock"):
+    with pytest.raises(NotRunningError, match=r"nothing answers at .*lsp\.sock"):
         control.ask(path, "status")
 
 

@@ -35,13 +35,13 @@ def test_a_session_that_cannot_store_begins_again_and_says_why(capfd: pytest.Cap
                 tasks.create_task(fail())
 
     async def fail() -> None:
-        raise StoreError("the disk is full. See to disk space")
+        raise StoreError("the disk is full. Check free disk space")
 
     asyncio.run(run_forever(session, None, EventLog()))
 
     assert sessions == 2
     (line,) = capfd.readouterr().out.splitlines()
-    assert json.loads(line)["error"] == "the disk is full. See to disk space"
+    assert json.loads(line)["error"] == "the disk is full. Check free disk space"
 
 
 class WebhookEngine:

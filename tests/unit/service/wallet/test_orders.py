@@ -96,7 +96,7 @@ OTHER_CHANNEL = Link(
         (fails("decode_invoice", NodeUnreachableError("LND is away")), "cannot read the invoice now: LND is away"),
         (fails("sign", NodeError("LND is locked")), "LND is locked"),
         (reads(payment_secret=None), "has no payment secret. Ask the payee for an invoice with one"),
-        (reads(payee=ME), "is this wallet's own: it pays nobody. Give it to the payer"),
+        (reads(payee=ME), "is this wallet's own. Give it to the payer"),
         (reads(needs_metadata=True), "demands payment metadata.*SendPaymentV2.*pay with another wallet"),
         (reads(network="bitcoin"), "is for bitcoin, this wallet's node is on regtest"),
         (reads(expires_at=int(time.time()) - 1), "has expired"),
