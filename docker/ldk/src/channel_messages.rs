@@ -1,0 +1,116 @@
+//! Peers' messages about channels: noted where LDK's events say too little, and then LDK's.
+
+use std::sync::Arc;
+
+use bitcoin::constants::ChainHash;
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::msgs::*;
+use lightning::ln::types::ChannelId;
+use lightning::types::features::{InitFeatures, NodeFeatures};
+
+use crate::htlcs::Htlcs;
+use crate::types::Manager;
+
+/// The channel manager, with an ear of ours at its door.
+pub struct ChannelMessages {
+    manager: Arc<Manager>,
+    htlcs: Arc<Htlcs>,
+}
+
+impl ChannelMessages {
+    /// Messages for this manager.
+    pub fn new(manager: Arc<Manager>, htlcs: Arc<Htlcs>) -> Self {
+        ChannelMessages { manager, htlcs }
+    }
+}
+
+impl BaseMessageHandler for ChannelMessages {
+    fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
+        self.manager.get_and_clear_pending_msg_events()
+    }
+
+    fn peer_disconnected(&self, peer: PublicKey) {
+        self.manager.peer_disconnected(peer)
+    }
+
+    fn provided_node_features(&self) -> NodeFeatures {
+        self.manager.provided_node_features()
+    }
+
+    fn provided_init_features(&self, peer: PublicKey) -> InitFeatures {
+        self.manager.provided_init_features(peer)
+    }
+
+    fn peer_connected(&self, peer: PublicKey, message: &Init, inbound: bool) -> Result<(), ()> {
+        self.manager.peer_connected(peer, message, inbound)
+    }
+}
+
+/// Methods that only pass a message on.
+macro_rules! pass_on {
+    ($($method:ident: $message:ty,)*) => {
+        $(fn $method(&self, peer: PublicKey, message: $message) {
+            self.manager.$method(peer, message)
+        })*
+    };
+}
+
+impl ChannelMessageHandler for ChannelMessages {
+    fn handle_update_add_htlc(&self, peer: PublicKey, message: &UpdateAddHTLC) {
+        self.htlcs.note_add(peer, message);
+        self.manager.handle_update_add_htlc(peer, message)
+    }
+
+    fn handle_update_fulfill_htlc(&self, peer: PublicKey, message: UpdateFulfillHTLC) {
+        self.htlcs.note_preimage(message.payment_preimage);
+        self.manager.handle_update_fulfill_htlc(peer, message)
+    }
+
+    fn handle_commitment_signed_batch(&self, peer: PublicKey, channel_id: ChannelId, batch: Vec<CommitmentSigned>) {
+        self.manager.handle_commitment_signed_batch(peer, channel_id, batch)
+    }
+
+    fn get_chain_hashes(&self) -> Option<Vec<ChainHash>> {
+        self.manager.get_chain_hashes()
+    }
+
+    fn message_received(&self) {
+        self.manager.message_received()
+    }
+
+    pass_on! {
+        handle_open_channel: &OpenChannel,
+        handle_open_channel_v2: &OpenChannelV2,
+        handle_accept_channel: &AcceptChannel,
+        handle_accept_channel_v2: &AcceptChannelV2,
+        handle_funding_created: &FundingCreated,
+        handle_funding_signed: &FundingSigned,
+        handle_channel_ready: &ChannelReady,
+        handle_peer_storage: PeerStorage,
+        handle_peer_storage_retrieval: PeerStorageRetrieval,
+        handle_shutdown: &Shutdown,
+        handle_closing_signed: &ClosingSigned,
+        handle_stfu: &Stfu,
+        handle_splice_init: &SpliceInit,
+        handle_splice_ack: &SpliceAck,
+        handle_splice_locked: &SpliceLocked,
+        handle_tx_add_input: &TxAddInput,
+        handle_tx_add_output: &TxAddOutput,
+        handle_tx_remove_input: &TxRemoveInput,
+        handle_tx_remove_output: &TxRemoveOutput,
+        handle_tx_complete: &TxComplete,
+        handle_tx_signatures: &TxSignatures,
+        handle_tx_init_rbf: &TxInitRbf,
+        handle_tx_ack_rbf: &TxAckRbf,
+        handle_tx_abort: &TxAbort,
+        handle_update_fail_htlc: &UpdateFailHTLC,
+        handle_update_fail_malformed_htlc: &UpdateFailMalformedHTLC,
+        handle_commitment_signed: &CommitmentSigned,
+        handle_revoke_and_ack: &RevokeAndACK,
+        handle_update_fee: &UpdateFee,
+        handle_announcement_signatures: &AnnouncementSignatures,
+        handle_channel_reestablish: &ChannelReestablish,
+        handle_channel_update: &ChannelUpdate,
+        handle_error: &ErrorMessage,
+    }
+}

@@ -1,0 +1,119 @@
+//! Peers' own messages (BOLT 1, type 32768 or above), and the comings and goings of peers.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::io;
+use lightning::ln::msgs::{DecodeError, Init, LightningError};
+use lightning::ln::peer_handler::CustomMessageHandler;
+use lightning::ln::wire::{CustomMessageReader, Type};
+use lightning::types::features::{InitFeatures, NodeFeatures};
+use lightning::util::ser::{LengthLimitedRead, Writeable, Writer};
+use serde_json::json;
+
+use crate::exchange::Exchange;
+use crate::hex;
+
+/// Where BOLT 1 begins to leave types to experiments.
+pub const FIRST_TYPE: u16 = 32_768;
+/// Messages that wait to be sent, to all peers.
+const MAX_QUEUED: usize = 10_000;
+
+/// A message that LDK does not know.
+#[derive(Debug, PartialEq)]
+pub struct CustomMessage {
+    pub kind: u16,
+    pub data: Vec<u8>,
+}
+
+impl Type for CustomMessage {
+    fn type_id(&self) -> u16 {
+        self.kind
+    }
+}
+
+impl Writeable for CustomMessage {
+    fn write<W: Writer>(&self, writer: &mut W) -> Result<(), io::Error> {
+        writer.write_all(&self.data)
+    }
+}
+
+/// Reports what comes in; sends what was queued.
+pub struct CustomMessages {
+    exchange: Arc<Exchange>,
+    queue: Mutex<Vec<(PublicKey, CustomMessage)>>,
+    connected: Mutex<HashSet<PublicKey>>,
+}
+
+impl CustomMessages {
+    /// Messages are reported to this exchange.
+    pub fn new(exchange: Arc<Exchange>) -> Self {
+        CustomMessages { exchange, queue: Mutex::default(), connected: Mutex::default() }
+    }
+
+    /// Queue a message for a connected peer; false if it is not connected or too much waits already.
+    pub fn send(&self, peer: PublicKey, message: CustomMessage) -> bool {
+        let mut queue = self.queue.lock().unwrap();
+        let there = self.connected.lock().unwrap().contains(&peer);
+        if there && queue.len() < MAX_QUEUED {
+            queue.push((peer, message));
+            return true;
+        }
+        false
+    }
+
+    /// Queue the one message that ends an answer, whatever waits already.
+    pub fn send_last(&self, peer: PublicKey, message: CustomMessage) {
+        self.queue.lock().unwrap().push((peer, message));
+    }
+}
+
+impl CustomMessageReader for CustomMessages {
+    type CustomMessage = CustomMessage;
+
+    fn read<R: LengthLimitedRead>(&self, kind: u16, buffer: &mut R) -> Result<Option<CustomMessage>, DecodeError> {
+        // An even type that nobody knows ends the connection (BOLT 1), as it would without us.
+        if kind < FIRST_TYPE || kind % 2 == 0 {
+            return Ok(None);
+        }
+        let mut data = vec![0; buffer.remaining_bytes() as usize];
+        io::Read::read_exact(buffer, &mut data)?;
+        Ok(Some(CustomMessage { kind, data }))
+    }
+}
+
+impl CustomMessageHandler for CustomMessages {
+    fn handle_custom_message(&self, message: CustomMessage, peer: PublicKey) -> Result<(), LightningError> {
+        let shown = json!({
+            "peer": peer.to_string(),
+            "type": message.kind,
+            "data": hex::text(&message.data),
+        });
+        self.exchange.report("custom_message", shown);
+        Ok(())
+    }
+
+    fn get_and_clear_pending_msg(&self) -> Vec<(PublicKey, CustomMessage)> {
+        std::mem::take(&mut *self.queue.lock().unwrap())
+    }
+
+    fn peer_disconnected(&self, peer: PublicKey) {
+        self.connected.lock().unwrap().remove(&peer);
+        self.exchange.report("peer_disconnected", json!({"peer": peer.to_string()}));
+    }
+
+    fn peer_connected(&self, peer: PublicKey, _: &Init, _: bool) -> Result<(), ()> {
+        self.connected.lock().unwrap().insert(peer);
+        self.exchange.report("peer_connected", json!({"peer": peer.to_string()}));
+        Ok(())
+    }
+
+    fn provided_node_features(&self) -> NodeFeatures {
+        NodeFeatures::empty()
+    }
+
+    fn provided_init_features(&self, _: PublicKey) -> InitFeatures {
+        InitFeatures::empty()
+    }
+}

@@ -1,0 +1,314 @@
+//! The running node: everything put together, and what it does by itself.
+
+use std::collections::HashSet;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lightning::blinded_path::NodeIdLookUp;
+use lightning::events::bump_transaction::sync::BumpTransactionEventHandlerSync;
+use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler};
+use lightning::sign::{EntropySource, KeysManager};
+use lightning::util::wallet_utils::WalletSync;
+use lightning_background_processor::{process_events_async_with_kv_store_sync, GossipSync, NO_LIQUIDITY_MANAGER};
+use tokio::sync::{watch, Notify};
+
+use crate::chain::{self, Followers};
+use crate::channel_messages::ChannelMessages;
+use crate::config::Config;
+use crate::connections::Connections;
+use crate::custom_messages::CustomMessages;
+use crate::events::Events;
+use crate::exchange::{Exchange, Held, HtlcKey};
+use crate::funding::Funding;
+use crate::gossip::GossipQueries;
+use crate::hex;
+use crate::htlcs::Htlcs;
+use crate::invoices::Invoices;
+use crate::log::Log;
+use crate::onions::Onions;
+use crate::payments::Payments;
+use crate::records::Records;
+use crate::setup;
+use crate::types::{Gossip, Graph, Manager, Messenger, Peers, Scorer};
+use crate::wallet::Wallet;
+
+/// How often time passes for the exchange.
+const TICK_TIME: Duration = Duration::from_millis(250);
+/// How often, and for how long, the channels are looked at after LDK has said that some HTLC failed.
+const FAILURE_LOOK_TIME: Duration = Duration::from_millis(50);
+const FAILURE_LOOKS: u32 = 60;
+/// How often the node announces itself, and looks whether it has a reason to.
+const ANNOUNCE_TIME: Duration = Duration::from_secs(60);
+const ANNOUNCE_LOOK_TIME: Duration = Duration::from_secs(1);
+
+/// The node. Safe to use from several threads.
+pub struct Node {
+    pub config: Config,
+    pub log: Arc<Log>,
+    pub keys: Arc<KeysManager>,
+    pub wallet: Arc<Wallet>,
+    pub graph: Arc<Graph>,
+    pub scorer: Arc<RwLock<Scorer>>,
+    pub manager: Arc<Manager>,
+    pub peers: Arc<Peers>,
+    pub connections: Arc<Connections>,
+    pub onions: Arc<Onions>,
+    pub messages: Arc<CustomMessages>,
+    pub exchange: Arc<Exchange>,
+    pub htlcs: Arc<Htlcs>,
+    pub payments: Arc<Payments>,
+    pub invoices: Arc<Invoices>,
+    pub funding: Arc<Funding>,
+    pub synced: watch::Receiver<bool>,
+    failures: Arc<Notify>,
+}
+
+impl Node {
+    /// Start everything but the socket. `stop`: changes when the node is to stop; the second result then ends.
+    pub async fn start(
+        config: Config,
+        stop: watch::Receiver<()>,
+    ) -> Result<(Arc<Node>, tokio::task::JoinHandle<()>), String> {
+        let mut parts = setup::load(&config).await?;
+        let exchange = Arc::new(Exchange::new());
+        let htlcs = Arc::new(Htlcs::default());
+        htlcs.note_channels(&parts.manager.list_channels());
+        let (synced_sender, synced) = watch::channel(false);
+        let followers = Followers {
+            wallet: parts.wallet.clone(),
+            monitor: parts.monitor.clone(),
+            manager: parts.manager.clone(),
+            sweeper: parts.sweeper.clone(),
+            htlcs: htlcs.clone(),
+            exchange: exchange.clone(),
+        };
+        chain::follow(&mut parts, followers, config.network, synced_sender).await?;
+
+        let messages = Arc::new(CustomMessages::new(exchange.clone()));
+        let gossip = Arc::new(Gossip::new(parts.graph.clone(), None, parts.log.clone()));
+        let messenger = Arc::new(Messenger::new(
+            parts.keys.clone(),
+            parts.keys.clone(),
+            parts.log.clone(),
+            parts.manager.clone(),
+            parts.message_router.clone(),
+            parts.manager.clone(),
+            parts.manager.clone(),
+            IgnoringMessageHandler {},
+            IgnoringMessageHandler {},
+        ));
+        let onions = Arc::new(Onions::new(messenger.clone(), exchange.clone()));
+        let queries = GossipQueries::new(gossip.clone(), parts.graph.clone(), messages.clone());
+        let handler = MessageHandler {
+            chan_handler: Arc::new(ChannelMessages::new(parts.manager.clone(), htlcs.clone())),
+            route_handler: Arc::new(queries),
+            onion_message_handler: onions.clone(),
+            custom_message_handler: messages.clone(),
+            send_only_message_handler: parts.monitor.clone(),
+        };
+        let peers = Arc::new(Peers::new(
+            handler,
+            unix_time().as_secs() as u32,
+            &parts.keys.get_secure_random_bytes(),
+            parts.log.clone(),
+            parts.keys.clone(),
+        ));
+
+        let records = Records(parts.store.clone());
+        let payments = Payments::load(parts.manager.clone(), parts.router.clone(), records.clone());
+        let coins = Arc::new(WalletSync::new(parts.wallet.clone(), parts.log.clone()));
+        let funding = Arc::new(Funding::new(parts.manager.clone(), parts.wallet.clone(), coins.clone()));
+        let payments = Arc::new(payments);
+        let invoices = Arc::new(Invoices::new(parts.manager.clone(), records));
+        let failures = Arc::new(Notify::new());
+        let events = Arc::new(Events {
+            manager: parts.manager.clone(),
+            exchange: exchange.clone(),
+            htlcs: htlcs.clone(),
+            payments: payments.clone(),
+            invoices: invoices.clone(),
+            funding: funding.clone(),
+            sweeper: parts.sweeper.clone(),
+            bumper: BumpTransactionEventHandlerSync::new(
+                parts.bitcoind.clone(),
+                coins,
+                parts.keys.clone(),
+                parts.log.clone(),
+            ),
+            failures: failures.clone(),
+        });
+        let connections = Connections::load(peers.clone(), parts.manager.clone(), parts.store.clone());
+        let node = Arc::new(Node {
+            config,
+            log: parts.log.clone(),
+            keys: parts.keys.clone(),
+            wallet: parts.wallet.clone(),
+            graph: parts.graph.clone(),
+            scorer: parts.scorer.clone(),
+            manager: parts.manager.clone(),
+            peers: peers.clone(),
+            connections: Arc::new(connections),
+            onions,
+            messages,
+            exchange,
+            htlcs,
+            payments,
+            invoices,
+            funding,
+            synced,
+            failures,
+        });
+
+        let sleep = move |time: Duration| {
+            let mut stop = stop.clone();
+            Box::pin(async move {
+                tokio::select! {
+                    () = tokio::time::sleep(time) => false,
+                    _ = stop.changed() => true,
+                }
+            })
+        };
+        let background = tokio::spawn(async move {
+            let handle = |event| {
+                let handled = events.handle(event);
+                async move { handled }
+            };
+            let ended = process_events_async_with_kv_store_sync(
+                parts.store.clone(),
+                handle,
+                parts.monitor.clone(),
+                parts.manager.clone(),
+                Some(messenger),
+                GossipSync::p2p(gossip),
+                peers,
+                NO_LIQUIDITY_MANAGER,
+                Some(parts.sweeper.clone()),
+                parts.log.clone(),
+                Some(parts.scorer.clone()),
+                sleep,
+                false,
+                || Some(unix_time()),
+            );
+            if let Err(error) = ended.await {
+                // Without its disk a node must not go on: what it has promised its peers would be lost.
+                eprintln!("ERROR the disk takes no more: {error}");
+                std::process::exit(1);
+            }
+        });
+        if let Some(address) = &node.config.listen {
+            node.connections.listen(address).await?;
+        }
+        if node.config.redial {
+            tokio::spawn(node.connections.clone().keep());
+        }
+        tokio::spawn(tick(node.clone()));
+        tokio::spawn(find_failures(node.clone()));
+        tokio::spawn(announce(node.clone()));
+        Ok((node, background))
+    }
+
+    /// Forward a held HTLC over the channel that the onion names; where there is none (any more), it is failed.
+    pub fn resume(&self, key: &HtlcKey, held: &Held) {
+        let forwarded = self.manager.next_node_id(held.next_scid).is_some_and(|peer| {
+            let channels = self.manager.list_channels_with_counterparty(&peer);
+            let names = |scid: &u64| *scid == held.next_scid;
+            let next = channels.iter().find(|channel| {
+                let mut all = channel.short_channel_id.iter().chain(&channel.outbound_scid_alias);
+                all.any(names)
+            });
+            next.is_some_and(|channel| {
+                self.note_answered(key, held);
+                let (id, msat) = (held.intercept_id, held.outgoing_msat);
+                self.manager.forward_intercepted_htlc(id, &channel.channel_id, peer, msat).is_ok()
+            })
+        });
+        if !forwarded {
+            self.fail(key, held);
+        }
+    }
+
+    /// Fail a held HTLC. LDK says unknown_next_peer for it, and offers no other reason.
+    pub fn fail(&self, key: &HtlcKey, held: &Held) {
+        self.note_answered(key, held);
+        // An error means that LDK has failed it by itself.
+        let _ = self.manager.fail_intercepted_htlc(held.intercept_id);
+        self.failures.notify_one();
+    }
+
+    fn note_answered(&self, key: &HtlcKey, held: &Held) {
+        if let Some(inbound) = self.htlcs.intercepted(&held.intercept_id) {
+            self.htlcs.note_answered(*key, inbound.peer);
+        }
+    }
+
+    /// Announce the node, if all its public channels are announced: before that its peers would not pass it on. How many
+    /// channels that are is the result.
+    pub fn announce(&self) -> Option<usize> {
+        let public: Vec<_> = self.manager.list_channels().into_iter().filter(|c| c.is_announced).collect();
+        let announced = {
+            let graph = self.graph.read_only();
+            let known = |scid: &u64| graph.channels().get(scid).is_some_and(|c| c.announcement_message.is_some());
+            public.iter().all(|channel| channel.short_channel_id.as_ref().is_some_and(known))
+        };
+        if !announced || public.is_empty() {
+            return None;
+        }
+        let mut alias = [0; 32];
+        let name = self.config.alias.as_bytes();
+        let length = name.len().min(alias.len());
+        alias[..length].copy_from_slice(&name[..length]);
+        self.peers.broadcast_node_announcement([0; 3], alias, Vec::new());
+        self.peers.process_events();
+        Some(public.len())
+    }
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+async fn tick(node: Arc<Node>) {
+    loop {
+        tokio::time::sleep(TICK_TIME).await;
+        for held in node.exchange.tick(Instant::now()) {
+            let _ = node.manager.fail_intercepted_htlc(held.intercept_id);
+        }
+    }
+}
+
+/// Announce the node when a channel was announced, and now and then.
+async fn announce(node: Arc<Node>) {
+    let (mut told, mut at) = (0, Instant::now());
+    loop {
+        tokio::time::sleep(ANNOUNCE_LOOK_TIME).await;
+        let public = node.manager.list_channels().iter().filter(|channel| channel.is_announced).count();
+        if public != told || at.elapsed() >= ANNOUNCE_TIME {
+            if let Some(announced) = node.announce() {
+                (told, at) = (announced, Instant::now());
+            }
+        }
+    }
+}
+
+/// Report answered HTLCs that are failed back. LDK says first that one has failed and then fails it: so several looks.
+async fn find_failures(node: Arc<Node>) {
+    loop {
+        node.failures.notified().await;
+        for _ in 0..FAILURE_LOOKS {
+            let peers = node.htlcs.peers_of_answered();
+            if peers.is_empty() {
+                break;
+            }
+            report_failures(&node, &peers);
+            tokio::time::sleep(FAILURE_LOOK_TIME).await;
+        }
+    }
+}
+
+fn report_failures(node: &Node, peers: &HashSet<bitcoin::secp256k1::PublicKey>) {
+    let channels: Vec<_> = peers.iter().flat_map(|peer| node.manager.list_channels_with_counterparty(peer)).collect();
+    for (channel_id, htlc_id) in node.htlcs.failed(peers, &channels) {
+        let payload = serde_json::json!({"channel_id": hex::text(&channel_id.0), "htlc_id": htlc_id});
+        node.exchange.report("htlc_failed", payload);
+    }
+}

@@ -1,0 +1,104 @@
+//! Own payments and invoices, kept for good: LDK forgets both.
+//!
+//! One small file each, named by the payment hash, written before LDK is asked and before an event of LDK is done with.
+
+use std::sync::Arc;
+
+use lightning::types::payment::PaymentHash;
+use lightning::util::persist::KVStoreSync;
+use lightning_persister::fs_store::v1::FilesystemStore;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::hex;
+use crate::router::Part;
+
+/// Where a payment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    InFlight,
+    Succeeded,
+    Failed,
+}
+
+/// An own payment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentRecord {
+    pub status: Status,
+    pub amount_msat: u64,
+    pub fee_msat: u64,
+    /// Hex, once it has succeeded.
+    pub preimage: Option<String>,
+    /// Why it failed, for people.
+    pub failure: String,
+    /// The parts that were sent, see `router::Part`.
+    pub parts: Vec<Part>,
+}
+
+/// An own invoice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvoiceRecord {
+    pub bolt11: String,
+    pub amount_msat: Option<u64>,
+    /// Unix seconds.
+    pub expires_at: u64,
+    /// What has arrived, once it is paid.
+    pub paid_msat: Option<u64>,
+}
+
+/// Something that is kept.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The folder of its kind.
+    const NAMESPACE: &'static str;
+}
+
+impl Record for PaymentRecord {
+    const NAMESPACE: &'static str = "payments";
+}
+
+impl Record for InvoiceRecord {
+    const NAMESPACE: &'static str = "invoices";
+}
+
+/// The files. Safe to use from several threads.
+#[derive(Clone)]
+pub struct Records(pub Arc<FilesystemStore>);
+
+impl Records {
+    /// The record of this hash; `None` if there is none.
+    pub fn get<R: Record>(&self, hash: &PaymentHash) -> Option<R> {
+        let bytes = KVStoreSync::read(&*self.0, R::NAMESPACE, "", &hex::text(&hash.0)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Keep a record; an error if the disk does not take it.
+    pub fn put<R: Record>(&self, hash: &PaymentHash, record: &R) -> lightning::io::Result<()> {
+        let bytes = serde_json::to_vec(record).expect("plain data");
+        KVStoreSync::write(&*self.0, R::NAMESPACE, "", &hex::text(&hash.0), bytes)
+    }
+
+    /// The hashes of all records of a kind.
+    pub fn hashes<R: Record>(&self) -> Vec<PaymentHash> {
+        let keys = KVStoreSync::list(&*self.0, R::NAMESPACE, "").unwrap_or_default();
+        keys.iter().filter_map(|key| hex::array(key)).map(PaymentHash).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_survives_a_restart() {
+        let folder = std::env::temp_dir().join(format!("ldkd-records-{}", std::process::id()));
+        let hash = PaymentHash([5; 32]);
+        let record = InvoiceRecord { bolt11: "lnbcrt1".into(), amount_msat: Some(7), expires_at: 9, paid_msat: None };
+        Records(Arc::new(FilesystemStore::new(folder.clone()))).put(&hash, &record).unwrap();
+        let again = Records(Arc::new(FilesystemStore::new(folder.clone())));
+        assert_eq!(again.get::<InvoiceRecord>(&hash), Some(record));
+        assert_eq!(again.hashes::<InvoiceRecord>(), [hash]);
+        assert!(again.get::<PaymentRecord>(&hash).is_none());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
