@@ -8,6 +8,9 @@ macaroon = "/root/.lnd/admin.macaroon"
                                         # or, for a Core Lightning with our plugin in it:
 # implementation = "cln"
 # rpc_file = "/root/.lightning/bitcoin/lightning-rpc"
+                                        # or, for our daemon on LDK (docker/ldk):
+# implementation = "ldk"
+# socket = "/run/ldk/rpc.sock"
 
 [store]
 path = "/var/lib/asyncpay/lsp.sqlite"
@@ -82,7 +85,22 @@ class ClnConfig(_Section):
         return f"CLN at {self.rpc_file}"
 
 
-NodeConfig: TypeAlias = Annotated[LndConfig | ClnConfig, Field(discriminator="implementation")]
+class LdkConfig(_Section):
+    """How to reach LDK: the socket of our daemon ldkd (--socket), which this process must be allowed to write to."""
+
+    implementation: Literal["ldk"]
+    socket: Path
+
+    @field_validator("socket")
+    @classmethod
+    def _fits(cls, value: Path) -> Path:
+        return _as_socket(value, value)
+
+    def __str__(self) -> str:
+        return f"LDK at {self.socket}"
+
+
+NodeConfig: TypeAlias = Annotated[LndConfig | ClnConfig | LdkConfig, Field(discriminator="implementation")]
 """How to reach the Lightning node."""
 
 

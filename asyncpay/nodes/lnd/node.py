@@ -118,7 +118,7 @@ class LndNode(Node):
                 f"an onion message ends at LND at {self._lnd.address}, and cannot go on from there"
             )
         peer_named = await channels.peer_named(self._lnd) if self._stream is None else self._stream.peer_named
-        await self.send_onion(onions.next_node(peeled.data, peer_named), peeled.message)
+        await self.send_onion(onions.next_node(self._lnd, peeled.data, peer_named), peeled.message)
 
     async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
         """See Node.send_onion."""

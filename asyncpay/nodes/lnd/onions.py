@@ -1,80 +1,40 @@
 """Onion messages through LND: it shows them whole, lends its node key to take a layer off, and knows ways for them."""
 
-import logging
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Iterable
+from functools import partial
 
 import grpc
 
-from asyncpay.lightning import NodeId, ShortChannelId
+from asyncpay.lightning import NodeId
 from asyncpay.node_events import OnionInTransit, OnionReceived
-from asyncpay.nodes.base import OnionUnreadableError
+from asyncpay.nodes import peeling
 from asyncpay.nodes.lnd import channels
 from asyncpay.nodes.lnd.channels import ONION_MESSAGES
 from asyncpay.nodes.lnd.connection import CALL_SECONDS, Connection, LndRefusedError
 from asyncpay.nodes.onion_routes import GraphNode, Surroundings
+from asyncpay.nodes.peeling import PeerNamed
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import signer_pb2 as signer
-from asyncpay.wire import ecdh, onion
 from asyncpay.wire.blinding import HopData
-from asyncpay.wire.errors import WireError
 from asyncpay.wire.onion import Final, Forward, OnionMessage
-
-log = logging.getLogger(__name__)
-
-PeerNamed: TypeAlias = Callable[[ShortChannelId], NodeId | None]
-"""The other end of the channel that has this name; None if no such channel is known."""
 
 
 async def peel(lnd: Connection, message: OnionMessage) -> Forward | Final:
-    """Take this node's layer off. OnionUnreadableError if it is not for this node, or is to be ignored by BOLT 4."""
-
-    async def node_key_ecdh(point: bytes) -> bytes:
-        request = signer.SharedKeyRequest(ephemeral_pubkey=point)
-        with lnd.calling("derive a shared key"):
-            return (await lnd.signer.DeriveSharedKey(request, timeout=CALL_SECONDS)).shared_key
-
-    try:
-        return await ecdh.run_async(onion.peel_steps(message.packet, message.path_key), node_key_ecdh)
-    except WireError as error:
-        raise OnionUnreadableError(f"LND at {lnd.address} cannot read an onion message: {error}") from None
+    """See peeling.peel."""
+    return await peeling.peel(_name(lnd), partial(_ecdh, lnd), message)
 
 
-def next_node(data: HopData, peer_named: PeerNamed) -> NodeId:
-    """To whom a peeled message goes. OnionUnreadableError if the layer names a channel that is not known here."""
-    if data.next_node_id is not None:
-        return data.next_node_id
-    named = ShortChannelId(data.short_channel_id or 0)
-    peer = peer_named(named)
-    if peer is None:
-        raise OnionUnreadableError(f"LND has no channel {named}, over which an onion message is to go")
-    return peer
+def next_node(lnd: Connection, data: HopData, peer_named: PeerNamed) -> NodeId:
+    """See peeling.next_node."""
+    return peeling.next_node(_name(lnd), data, peer_named)
 
 
 async def read(
     lnd: Connection, update: ln.OnionMessageUpdate, peer_named: PeerNamed
 ) -> OnionReceived | OnionInTransit | None:
-    """What an onion message that LND shows is about. One that cannot be read is dropped, as BOLT 4 has it."""
+    """See peeling.read: an onion message that LND shows."""
     message = OnionMessage(update.path_key, update.onion)
-    try:
-        peeled = await peel(lnd, message)
-        if isinstance(peeled, Forward):
-            return OnionInTransit(
-                source=update.peer,
-                message=message,
-                next_node_id=next_node(peeled.data, peer_named),
-                payment_unblock=peeled.data.payment_unblock,
-                undelivered=False,
-            )
-    except OnionUnreadableError as error:
-        log.info("dropped an onion message from %s: %s", update.peer.hex(), error)
-        return None
-    return OnionReceived(
-        path_id=peeled.data.path_id,
-        payment_unblock=peeled.data.payment_unblock,
-        async_payment=peeled.payload.async_payment,
-        reply_path=peeled.payload.reply_path,
-    )
+    return await peeling.read(_name(lnd), partial(_ecdh, lnd), update.peer, message, peer_named)
 
 
 async def surroundings(lnd: Connection) -> Surroundings:
@@ -103,3 +63,13 @@ def neighbours(node: NodeId, edges: Iterable[ln.ChannelEdge]) -> frozenset[NodeI
     up = (each for each in edges if not (each.node1_policy.disabled and each.node2_policy.disabled))
     ends = {bytes.fromhex(end) for channel in up for end in (channel.node1_pub, channel.node2_pub)}
     return frozenset(ends - {node})
+
+
+async def _ecdh(lnd: Connection, point: bytes) -> bytes:
+    request = signer.SharedKeyRequest(ephemeral_pubkey=point)
+    with lnd.calling("derive a shared key"):
+        return (await lnd.signer.DeriveSharedKey(request, timeout=CALL_SECONDS)).shared_key
+
+
+def _name(lnd: Connection) -> str:
+    return f"LND at {lnd.address}"

@@ -9,11 +9,12 @@ from typing import TypeVar
 
 import tenacity
 
-from asyncpay.config import ClnConfig, LndConfig, NodeConfig
+from asyncpay.config import ClnConfig, LdkConfig, LndConfig, NodeConfig
 from asyncpay.log_events import LogEvent
 from asyncpay.node_events import NodeEvent
 from asyncpay.nodes.base import Node, NodeError, NodeUnreachableError
 from asyncpay.nodes.cln import ClnNode
+from asyncpay.nodes.ldk import LdkNode
 from asyncpay.nodes.lnd import LndNode
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.loop import EngineFailedError
@@ -35,6 +36,8 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
                 yield lnd
         case ClnConfig():
             yield ClnNode(config.rpc_file)
+        case LdkConfig():
+            yield LdkNode(config.socket)
 
 
 def _open_lnd(config: LndConfig) -> LndNode:

@@ -1,0 +1,52 @@
+"""BOLT 11 invoices, read and made by LDK."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from asyncpay.lightning import Invoice, OwnInvoice
+from asyncpay.nodes import numbers
+from asyncpay.nodes.ldk.rpc import Rpc
+from asyncpay.nodes.numbers import FINAL_CLTV_BLOCKS, UNIX_TIME, optional_amount
+
+Json = Mapping[str, Any]
+
+
+async def decode(rpc: Rpc, text: str) -> Invoice:
+    """Read BOLT 11 text, its signature checked. LdkRefusedError if it is none; numbers.UNREADABLE."""
+    decoded = await rpc.call("decode", text=text)
+    return Invoice(
+        text=text,
+        payment_hash=bytes.fromhex(decoded["payment_hash"]),
+        payee=bytes.fromhex(decoded["payee"]),
+        amount_msat=optional_amount(decoded["amount_msat"]),
+        network=decoded["network"],
+        expires_at=UNIX_TIME(decoded["expires_at"]),
+        min_final_cltv_expiry=FINAL_CLTV_BLOCKS(decoded["min_final_cltv_expiry"]),
+        description=numbers.text(decoded["description"]),
+        route_hints=tuple(tuple(map(bytes.fromhex, hint)) for hint in decoded["route_hints"] if hint),
+        has_blinded_paths=decoded["has_blinded_paths"],
+        payment_secret=bytes.fromhex(decoded["payment_secret"]),
+        needs_metadata=decoded["needs_metadata"],
+    )
+
+
+async def create(rpc: Rpc, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
+    """See Node.create_invoice. LDK makes the hints by itself, of private channels if it has no others."""
+    made = await rpc.call("invoice", amount_msat=amount_msat, description=description, expiry_seconds=expiry_seconds)
+    return await decode(rpc, made["bolt11"])
+
+
+async def look_up(rpc: Rpc, payment_hash: bytes, now: float) -> OwnInvoice | None:
+    """See Node.look_up_invoice. now: Unix seconds, by which an invoice may have expired."""
+    found = await rpc.call("lookupinvoice", payment_hash=payment_hash.hex())
+    if found is None:
+        return None
+    paid, expires_at = found["paid_msat"] is not None, UNIX_TIME(found["expires_at"])
+    return OwnInvoice(
+        payment_hash=payment_hash,
+        amount_msat=optional_amount(found["amount_msat"]),
+        expires_at=expires_at,
+        payable=not paid and now < expires_at,
+        paid=paid,
+        payment_secret=bytes.fromhex(found["payment_secret"]),
+    )

@@ -1,0 +1,174 @@
+"""LDK as a `Node`: each verb of the interface, over ldkd's JSON-RPC."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Sequence
+from functools import partial
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from asyncpay.lightning import (
+    Capabilities,
+    Capability,
+    ChannelId,
+    ChannelTerms,
+    HtlcKey,
+    Invoice,
+    NodeId,
+    OwnInvoice,
+    PaymentResult,
+    PendingHtlc,
+    Resolution,
+    SyncState,
+)
+from asyncpay.node_events import NodeEvent
+from asyncpay.nodes.base import (
+    MAX_LOOKUPS,
+    Node,
+    NodeError,
+    NodeUnreachableError,
+    OnionUnreadableError,
+    Payment,
+    check_invoice,
+)
+from asyncpay.nodes.ldk import channels, htlcs, invoices, onions, payments
+from asyncpay.nodes.ldk.event_stream import EventStream
+from asyncpay.nodes.ldk.rpc import Rpc
+from asyncpay.nodes.numbers import reading
+from asyncpay.nodes.onion_routes import RememberedGraph, find
+from asyncpay.wire import signature
+from asyncpay.wire.onion import Final, OnionMessage
+
+MAX_CUSTOM_BYTES = 65533
+
+CAPABILITIES = Capabilities(
+    transit_release=Capability(True, "ldkd shows every onion message before LDK handles it"),
+    forwards_with_payer_offline=Capability(
+        True, "forward_intercepted_htlc asks nothing of the channel that the HTLC came in on"
+    ),
+    reoffers_without_payer=Capability(
+        True, "intercepted HTLCs are stored with the ChannelManager, which offers them again when it is loaded"
+    ),
+    pays_on_behalf=Capability(False, "LDK 0.3 can forward or fail an intercepted HTLC, but not claim it"),
+    metadata_with_slack=Capability(True, "RecipientOnionFields takes payment_metadata beside any final CLTV delta"),
+    keeps_settlements=Capability(True, "never needed, for it is never asked to settle"),
+    cutoff_blocks=htlcs.CUTOFF_BLOCKS,
+)
+
+
+class LdkNode(Node):
+    """An ldkd (docker/ldk) that runs with --hold-forwards, if it is an LSP's.
+
+    socket: its --socket, open to this process. It need not be there yet.
+    """
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, socket: Path) -> None:
+        self._rpc = Rpc(socket)
+        self._graph = RememberedGraph(partial(onions.look_up, self._rpc))
+        self._paying: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._stream: EventStream | None = None
+
+    async def events(self) -> AsyncIterator[NodeEvent]:
+        """See Node.events."""
+        stream = self._stream = EventStream(self._rpc)
+        try:
+            async for event in stream.events():
+                yield event
+        finally:
+            await stream.close()
+
+    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None = None) -> None:
+        """See Node.answer. LDK fails with unknown_next_peer, which is permanent (BOLT 4), and offers no other code."""
+        if verdict not in htlcs.RESULTS:
+            raise NodeError(
+                f"LDK at {self._rpc.socket} is not asked for this: {self.capabilities.pays_on_behalf.because}"
+            )
+        if self._stream is None:
+            raise NodeUnreachableError(f"LDK at {self._rpc.socket} has offered no HTLC {key}: attach first")
+        await self._stream.answer(key, verdict)
+
+    async def pending_htlcs(self) -> Sequence[PendingHtlc]:
+        """See Node.pending_htlcs."""
+        listed = await channels.open_channels(self._rpc)
+        return [htlc for channel in listed for htlc in channels.pending_htlcs(channel)]
+
+    async def forward_onion(self, message: OnionMessage) -> None:
+        """See Node.forward_onion."""
+        peeled = await onions.peel(self._rpc, message)
+        if isinstance(peeled, Final):
+            raise OnionUnreadableError(
+                f"an onion message ends at LDK at {self._rpc.socket}, and cannot go on from there"
+            )
+        peer_named = await channels.peer_named(self._rpc) if self._stream is None else self._stream.peer_named
+        await self.send_onion(onions.next_node(self._rpc, peeled.data, peer_named), peeled.message)
+
+    async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
+        """See Node.send_onion."""
+        path_key, packet = message.path_key.hex(), message.packet.hex()
+        await self._rpc.call("sendonionmessage", peer=first_hop.hex(), path_key=path_key, packet=packet)
+
+    async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:
+        """See Node.send_custom."""
+        if len(data) > MAX_CUSTOM_BYTES:
+            raise NodeError(f"a custom message takes at most {MAX_CUSTOM_BYTES} bytes of data, not {len(data)}")
+        await self._rpc.call("sendcustommessage", peer=peer.hex(), type=type_, data=data.hex())
+
+    async def onion_route(self, destination: NodeId, max_lookups: int = MAX_LOOKUPS) -> tuple[NodeId, ...]:
+        """See Node.onion_route; of unannounced nodes, only connected peers can be found."""
+        surroundings = self._stream.surroundings if self._stream else None
+        if surroundings is None:
+            surroundings = await onions.surroundings(self._rpc)
+        return await find(destination, surroundings, self._graph, max_lookups)
+
+    async def sign(self, text: str) -> bytes:
+        """See Node.sign."""
+        return signature.decode((await self._rpc.call("signmessage", text=text))["zbase"])
+
+    async def decode_invoice(self, text: str) -> Invoice:
+        """See Node.decode_invoice."""
+        with reading("the invoice"):
+            return await invoices.decode(self._rpc, text)
+
+    async def pay(self, payment: Payment) -> PaymentResult:
+        """See Node.pay."""
+        async with self._paying.setdefault(payment.invoice.payment_hash, asyncio.Lock()):
+            with reading("a payment"):
+                return await payments.pay(self._rpc, payment)
+
+    async def track_payment(self, payment_hash: bytes) -> PaymentResult:
+        """See Node.track_payment."""
+        with reading("a payment"):
+            return await payments.track(self._rpc, payment_hash)
+
+    async def look_up_payment(self, payment_hash: bytes) -> PaymentResult:
+        """See Node.look_up_payment."""
+        with reading("a payment"):
+            return await payments.look_up(self._rpc, payment_hash)
+
+    async def channel_terms(self, peers: Collection[NodeId]) -> Sequence[ChannelTerms]:
+        """See Node.channel_terms."""
+        raise self._not_able(self.capabilities.pays_on_behalf)
+
+    async def force_close(self, channel_id: ChannelId) -> None:
+        """See Node.force_close."""
+        await channels.force_close(self._rpc, channel_id)
+
+    async def create_invoice(self, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
+        """See Node.create_invoice."""
+        check_invoice(amount_msat, expiry_seconds)
+        with reading("the new invoice"):
+            return await invoices.create(self._rpc, amount_msat, description, expiry_seconds)
+
+    async def look_up_invoice(self, payment_hash: bytes) -> OwnInvoice | None:
+        """See Node.look_up_invoice."""
+        with reading("an own invoice"):
+            return await invoices.look_up(self._rpc, payment_hash, time.time())
+
+    async def sync_state(self) -> SyncState:
+        """See Node.sync_state."""
+        return SyncState(synced=(await self._rpc.call("getinfo"))["synced"])
+
+    def _not_able(self, capability: Capability) -> NodeError:
+        return NodeError(f"LDK at {self._rpc.socket} is not asked for this: {capability.because}")
