@@ -1,6 +1,6 @@
 """How much an LSP promises: every limit that its operator may set, with the protocol's defaults."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asyncpay.lightning import Capabilities
 from asyncpay.lsp_info import VERSION, LspInfo
@@ -20,7 +20,7 @@ class LspPolicy:
     max_amount_msat: of one payment, as asked for.
     max_held_msat: the incoming amounts really held of a client.
     max_hold_seconds, max_hold_blocks: how far hold_until and release_by_height may lie ahead.
-    min_margin_blocks: an HTLC this close to its incoming expiry is failed back.
+    min_margin_blocks: an HTLC this close to its incoming expiry is failed back. See `suited` for the default.
     incomplete_seconds: a set of parts is failed back this long after the first one if it is not complete.
     on_behalf_margin_blocks: from the expiry of a payment's own HTLCs to the height at which the node itself fails the
         incoming ones. LND takes its time to end an own HTLC on chain, where the payee may still take it.
@@ -123,9 +123,20 @@ counts on a feerate that this node set itself, so the adapter begins no route wi
 """
 
 
+def suited(policy: LspPolicy, node: Capabilities) -> LspPolicy:
+    """Return the policy with the margin that a node of these capabilities needs, unless it was set."""
+    if policy.min_margin_blocks != LspPolicy().min_margin_blocks:
+        return policy
+    return replace(policy, min_margin_blocks=max(policy.min_margin_blocks, _least_margin_blocks(node)))
+
+
+def _least_margin_blocks(node: Capabilities) -> int:
+    return 1 if node.cutoff_blocks is None else node.cutoff_blocks + 4
+
+
 def check(policy: LspPolicy, node: Capabilities) -> None:
     """ValueError, saying what to set, if the policy leaves too little time on a node of these capabilities."""
-    least = 1 if node.cutoff_blocks is None else node.cutoff_blocks + 4
+    least = _least_margin_blocks(node)
     if policy.min_margin_blocks < least:
         raise ValueError(
             f"min_margin_blocks = {policy.min_margin_blocks} is too small: this node needs {least} or more, "

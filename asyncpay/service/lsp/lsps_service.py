@@ -9,7 +9,7 @@ from typing import Self
 from asyncpay.config import LspConfig
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent, WebhookSet
-from asyncpay.engine.lsp.policy import describe
+from asyncpay.engine.lsp.policy import describe, suited
 from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import NodeId
@@ -59,7 +59,7 @@ class LspsService:
         self._stored = stored
         self._poster = Poster(config.webhooks.ca_file, config.webhooks.allowed_networks)
         self._notifier = Notifier(self._poster, node.sign)
-        self._server = Server(describe(config.policy, node.capabilities))
+        self._server = Server(describe(suited(config.policy, node.capabilities), node.capabilities))
         self._requests: asyncio.Queue[tuple[CustomMessage, Slot]] = asyncio.Queue()
         self._clients = FairSemaphore(each=1, waiting=MAX_WAITING)
         self._strangers = FairSemaphore(

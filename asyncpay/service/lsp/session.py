@@ -11,6 +11,7 @@ from asyncpay.engine.lsp import requests
 from asyncpay.engine.lsp.effects import Effect
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent
+from asyncpay.engine.lsp.policy import suited
 from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import Resolution
 from asyncpay.log_events import LogEvent
@@ -62,7 +63,7 @@ async def _session(refused: RefusedEvents, config: LspConfig, event_log: EventLo
     """One life of the engine: from what the store has until something cannot be stored."""
     async with open_node(config.node) as node:
         with LspStore(config.store.path) as store:
-            lsp = Lsp(config.policy, node.capabilities, store.load())
+            lsp = Lsp(suited(config.policy, node.capabilities), node.capabilities, store.load())
             await _Session(config, event_log, node, store, lsp, refused).run()
 
 

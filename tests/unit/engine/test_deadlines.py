@@ -1,11 +1,12 @@
 """Each deadline at its exact block or second, alone and in every stage that it can end."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.lsp.policy import LspPolicy, suited
 from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Capabilities, Resolution
 from asyncpay.wire.messages import BlockState
@@ -196,3 +197,11 @@ def test_a_policy_that_the_node_would_overrule_is_refused(node: Capabilities) ->
     Lsp(LspPolicy(min_margin_blocks=least), node)
     with pytest.raises(ValueError, match=f"this node needs {least} or more"):
         Lsp(LspPolicy(min_margin_blocks=least - 1), node)
+
+
+def test_the_default_margin_is_what_the_node_needs() -> None:
+    hasty = replace(cln(), cutoff_blocks=111)
+    assert suited(LspPolicy(), lnd()) == LspPolicy()
+    assert suited(LspPolicy(), hasty).min_margin_blocks == 115
+    assert suited(LspPolicy(min_margin_blocks=20), hasty).min_margin_blocks == 20  # set, and so refused
+    Lsp(suited(LspPolicy(), hasty), hasty)
