@@ -85,13 +85,14 @@ demo: images ## A pays B, and the two are never online together: each step as it
 test: lint test-unit test-sim test-selection ## what CI runs: lint, unit, simulation, and e2e without what is marked `full`
 
 .PHONY: lint
-lint: setup $(ACTIONLINT) ## ruff, mypy --strict, which room may import which, actionlint, the drawn part of docs/protocol.md
+lint: setup $(ACTIONLINT) ## ruff, mypy --strict, which room may import which, actionlint, rustfmt and clippy, docs/protocol.md's diagrams
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/import-linter lint --no-logo --cache-dir $(CACHE)/import-linter .importlinter.toml
 	@$(BIN)/python -m asyncpay.engine.diagram --check
 	@$(ACTIONLINT)
+	@docker/ldk/check.sh lint
 
 .PHONY: imports
 imports: setup ## print which room imports which, as a DOT graph
@@ -110,6 +111,7 @@ diagram: setup ## draw docs/protocol.md's diagrams from the tables in asyncpay/e
 .PHONY: test-unit
 test-unit: setup ## pure code, no container
 	@$(BIN)/pytest -q -n auto tests/unit
+	@docker/ldk/check.sh test
 
 .PHONY: test-sim
 test-sim: setup ## the engines in the simulator: 2,000 schedules, and the regressions

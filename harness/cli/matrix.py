@@ -11,9 +11,11 @@ from rich.table import Table
 from asyncpay.terminal import styled
 from harness.cli.common import err, errors_as_sentences, out
 from harness.errors import TestbedError
+from harness.nodes import IMPLEMENTATIONS
 from harness.scenarios import matrix, matrix_report
 from harness.scenarios.matrix import Cell, Result
 
+DEFAULT = "lnd,cln"
 STYLES = {Result.PASSED: "green", Result.FAILED: "red", Result.UNAVAILABLE: "yellow"}
 
 
@@ -21,6 +23,7 @@ def run(
     only: Annotated[
         str, typer.Option(metavar="A-LSP_a-LSP_b-B", help="these combinations alone: `lnd-cln-*-*`, quoted")
     ] = "*",
+    implementations: Annotated[str, typer.Option(help="those that are combined")] = DEFAULT,
     folder: Annotated[Path, typer.Option(help="where the results and pictures go")] = Path("artifacts/matrix"),
     allow_unavailable: Annotated[
         bool, typer.Option("--allow-unavailable", help="exit code 0 even if some cells cannot be run here")
@@ -31,7 +34,12 @@ def run(
     Exit code 0 if all passed, 1 if one failed, 3 if one is UNAVAILABLE on this machine.
     """
     with errors_as_sentences():
-        chosen = [each for each in matrix.combinations() if fnmatch.fnmatch(_name(each), only)]
+        combined = tuple(implementations.split(","))
+        if unknown := set(combined) - set(IMPLEMENTATIONS):
+            raise TestbedError(
+                f"--implementations: {', '.join(sorted(unknown))} is none of {', '.join(IMPLEMENTATIONS)}"
+            )
+        chosen = [each for each in matrix.combinations(combined) if fnmatch.fnmatch(_name(each), only)]
         if not chosen:
             raise TestbedError(f"no combination is called {only!r}; they are like lnd-cln-lnd-cln")
         cells = _run(chosen, folder)

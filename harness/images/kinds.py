@@ -31,10 +31,12 @@ class ImageFacts(_Strict):
     """What is special to one kind of image.
 
     made_from: what it is made from on this machine, for the user; None if no package registry has it.
+    needs: programs without which it is not made from that.
     part_of_others: only other images build upon it, no service runs in it.
     """
 
     made_from: str | None = None
+    needs: tuple[str, ...] = ()
     part_of_others: bool = False
     install_tree: TreeFacts | None = None
 

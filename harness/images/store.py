@@ -67,7 +67,8 @@ def remedy(kind: str) -> str:
     if tree := facts(kind).install_tree:
         version = official.partition(":")[2]
         advice.append(f"put {tree.daemon} {version} on PATH, or name its install tree by {prefix_variable(kind)}")
-    return ", ".join(advice) or "make it on Debian or Ubuntu as root: `testbed images`"
+    with_these = f", with {', '.join(needs)} on PATH" if (needs := facts(kind).needs) else ""
+    return ", ".join(advice) or f"make it on Debian or Ubuntu as root{with_these}: `testbed images`"
 
 
 def ensure(kinds: Iterable[str], report: Report) -> dict[str, str]:
@@ -155,6 +156,9 @@ def _base_is_there(engine: docker.DockerClient, recipe: Recipe) -> bool:
 
 def _obstacle(engine: docker.DockerClient, recipe: Recipe) -> str | None:
     """Why this machine cannot make an image, as far as that shows at once."""
+    missing = [] if recipe.tree else [program for program in facts(recipe.kind).needs if not shutil.which(program)]
+    if missing:
+        return f"there is no {' and no '.join(missing)} on PATH"
     if _base_is_there(engine, recipe):
         return None
     if recipe.official:

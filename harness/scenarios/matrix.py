@@ -52,12 +52,12 @@ class Cell(BaseModel):
         return "-".join(self.implementations[role] for role in COMBINED)
 
 
-def combinations() -> Iterator[dict[str, str]]:
-    """All of them, each with a router of one implementation after the other."""
-    for number, chosen in enumerate(itertools.product(IMPLEMENTATIONS, repeat=len(COMBINED))):
+def combinations(implementations: tuple[str, ...] = IMPLEMENTATIONS) -> Iterator[dict[str, str]]:
+    """All of these implementations, each with a router of one of them after the other."""
+    for number, chosen in enumerate(itertools.product(implementations, repeat=len(COMBINED))):
         # By the implementations before it too, so that the router does not simply follow B.
-        turn = number + sum(map(IMPLEMENTATIONS.index, chosen))
-        router = IMPLEMENTATIONS[turn % len(IMPLEMENTATIONS)]
+        turn = number + sum(map(implementations.index, chosen))
+        router = implementations[turn % len(implementations)]
         yield dict(zip(COMBINED, chosen, strict=True)) | {"router": router}
 
 

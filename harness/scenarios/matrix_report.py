@@ -30,7 +30,9 @@ def write_all(cells: list[Cell], folder: Path) -> list[Path]:
 
 def svg(cells: list[Cell]) -> str:
     """Rows: A and LSP_a; columns: LSP_b and B; in each cell its result, seconds and steps."""
-    sides = [(one, other) for one in IMPLEMENTATIONS for other in IMPLEMENTATIONS]
+    seen = {implementation for cell in cells for implementation in cell.implementations.values()}
+    combined = [implementation for implementation in IMPLEMENTATIONS if implementation in seen]
+    sides = [(one, other) for one in combined for other in combined]
     width, height = MARGIN_LEFT + len(sides) * CELL_WIDTH, MARGIN_TOP + len(sides) * CELL_HEIGHT
     root = ET.Element("svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width} {height}", width=str(width))
     root.set("font-family", "sans-serif")

@@ -5,9 +5,11 @@ from typing import Protocol
 from asyncpay.lightning import PaymentResult
 from asyncpay.nodes.base import Node, Payment
 from asyncpay.nodes.cln import ClnNode
+from asyncpay.nodes.ldk import LdkNode
 from asyncpay.nodes.lnd import LndNode, payments
 from asyncpay.nodes.lnd.connection import Connection
 from asyncpay.nodes.proto import lightning_pb2 as ln
+from harness.nodes import ldk
 from harness.nodes.cln import SOCKET
 from harness.nodes.lnd import GRPC_PORT, LND_DIR, MACAROON
 from harness.testbed import Testbed
@@ -67,6 +69,22 @@ class ScriptedCln:
         """See ScriptedNode.close: each call is a connection of its own."""
 
 
+class ScriptedLdk:
+    """An ldkd, to which no wallet is attached."""
+
+    sends_through_itself = False
+
+    def __init__(self, node: LdkNode) -> None:
+        self.node: Node = node
+
+    async def pay(self, order: Payment) -> PaymentResult:
+        """See ScriptedNode.pay. A payment that has failed is not tried once more."""
+        return await self.node.pay(order)
+
+    async def close(self) -> None:
+        """See ScriptedNode.close: each call is a connection of its own."""
+
+
 async def connect(testbed: Testbed, name: str) -> ScriptedNode:
     """The node of this name, from within a running event loop."""
     match testbed.topology.nodes[name].implementation:
@@ -76,5 +94,7 @@ async def connect(testbed: Testbed, name: str) -> ScriptedNode:
             return ScriptedLnd(Connection(containers.address(name, GRPC_PORT), lambda: (tls, macaroon)))
         case "cln":
             return ScriptedCln(ClnNode(testbed.engine.socket(name, SOCKET)))
+        case "ldk":
+            return ScriptedLdk(LdkNode(testbed.engine.socket(name, ldk.SOCKET)))
         case other:
             raise NotImplementedError(f"no test drives a phone on {other} by hand yet")

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from harness.checks import balances
-from harness.nodes import IMPLEMENTATIONS
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from tests.support.implementations import topology_on
@@ -14,7 +13,7 @@ from tests.support.scripted_peer import ScriptedPeer
 from .hold_harness import HoldHarness
 
 
-@pytest.fixture(scope="package", params=IMPLEMENTATIONS)
+@pytest.fixture(scope="package", params=("lnd", "cln"))
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with running_testbed(topology_on(request.param, "impatient-lsp.yaml", "LSP"), request.config) as running:
         yield running

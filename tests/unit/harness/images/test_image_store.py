@@ -11,6 +11,7 @@ from harness.images.install_tree import InstallTree, InstallTreeError
 from harness.images.kinds import kinds
 from harness.images.recipes import VERSIONS, Official, Recipe
 from harness.nodes.cln import ClnNode
+from harness.nodes.ldk import LdkNode
 from harness.nodes.lnd import LndNode
 
 from ..fake_docker import FakeEngine, FakeRegistries
@@ -211,11 +212,12 @@ class TestAll:
     def test_the_images_of_phones_are_made_too(self, made, tree, monkeypatch, capsys):
         monkeypatch.setenv("CLN_PREFIX", str(tree))
         assert services.main() == 0
-        nodes = [(LndNode, store.find("lnd")), (ClnNode, store.find("cln"))]
+        nodes = [(LndNode, store.find("lnd")), (ClnNode, store.find("cln")), (LdkNode, store.find("ldk"))]
         phones = [node.phone_recipe(image, store.find("asyncpay")).reference for node, image in nodes]
-        assert made[-2:] == phones
+        assert made[-3:] == phones
         said = capsys.readouterr().out.splitlines()
-        assert {f"lnd with asyncpay: {phones[0]}", f"cln with asyncpay: {phones[1]}"} <= set(said)
+        kinds = ("lnd", "cln", "ldk")
+        assert {f"{kind} with asyncpay: {phone}" for kind, phone in zip(kinds, phones, strict=True)} <= set(said)
 
     def test_the_second_time_nothing_is_made(self, made, tree, monkeypatch):
         monkeypatch.setenv("CLN_PREFIX", str(tree))
@@ -228,7 +230,19 @@ class TestAll:
         assert services.main() == 0
         lines = capsys.readouterr().out.splitlines()
         assert any(line.startswith("cln: UNAVAILABLE: ") for line in lines)
-        assert [line.partition(":")[0] for line in lines if " with asyncpay: async" in line] == ["lnd with asyncpay"]
+        joined = [line.partition(":")[0] for line in lines if " with asyncpay: async" in line]
+        assert joined == ["lnd with asyncpay", "ldk with asyncpay"]
+
+    def test_without_cargo_there_is_no_ldk_and_that_is_no_failure(self, monkeypatch, capsys):
+        monkeypatch.setattr(
+            store.shutil, "which", lambda program: None if program == "cargo" else f"/usr/bin/{program}"
+        )
+        assert services.main() == 0
+        said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("ldk: "))
+        assert said == (
+            "ldk: UNAVAILABLE: there is no image for ldk (there is no cargo on PATH); "
+            "make it on Debian or Ubuntu as root, with cargo on PATH: `testbed images`"
+        )
 
     def test_a_failure_is_one_sentence_and_exit_code_1(self, monkeypatch, tmp_path, capsys):
         monkeypatch.setenv("LND_PREFIX", str(tmp_path))

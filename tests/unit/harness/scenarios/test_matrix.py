@@ -10,7 +10,7 @@ from harness.images.store import ImageUnavailableError
 from harness.scenarios import matrix, matrix_report
 from harness.scenarios.matrix import Cell, Result
 
-COMBINATIONS = list(matrix.combinations())
+COMBINATIONS = list(matrix.combinations(("lnd", "cln")))
 
 
 def cell(result: Result, number: int = 0, **more: object) -> Cell:
