@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import httpx
 
-from asyncpay.fair_semaphore import FairSemaphore, Slot
+from asyncpay.fair_shares import FairSemaphore, Slot
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network

@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 import httpx
 
 from asyncpay.engine.lsp.records import Webhook
-from asyncpay.fair_semaphore import FairSemaphore, TooManyError
+from asyncpay.fair_shares import FairSemaphore, TooManyError
 from asyncpay.lightning import NodeId
 from asyncpay.lsps import addresses, notifications
 from asyncpay.lsps.addresses import Address, Network, Resolver

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncpay.rate_limit import RateLimit
+from asyncpay.fair_shares import RateLimit
 
 
 def test_a_burst_then_one_at_a_time_and_each_party_for_itself() -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
+from asyncpay.fair_shares import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import HtlcKey, NodeId, Resolution, ShortChannelId
 from asyncpay.node_events import Attached, BlockConnected, CustomMessage, HtlcGone, HtlcOffered, NodeEvent
 from asyncpay.nodes.base import NodeError, NodeUnreachableError

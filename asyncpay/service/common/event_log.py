@@ -14,8 +14,8 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import TextIO
 
+from asyncpay.fair_shares import RateLimit
 from asyncpay.log_events import LogEvent
-from asyncpay.rate_limit import RateLimit
 
 LAST_ERRORS = 20
 PATIENCE_SECONDS = 1.0

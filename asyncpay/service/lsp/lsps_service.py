@@ -11,7 +11,7 @@ from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent, WebhookSet
 from asyncpay.engine.lsp.policy import describe, suited
 from asyncpay.engine.lsp.records import Method, Webhook
-from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
+from asyncpay.fair_shares import FairSemaphore, RateLimit, Slot, TooManyError
 from asyncpay.lightning import NodeId
 from asyncpay.log_events import LogEvent
 from asyncpay.lsps.jsonrpc import CLIENT_REJECTED, INTERNAL_ERROR, MESSAGE_TYPE, RpcError, refusal
@@ -21,7 +21,6 @@ from asyncpay.lsps.server import Server
 from asyncpay.lsps.webhooks import Notifier, Poster
 from asyncpay.node_events import CustomMessage
 from asyncpay.nodes.base import Node, NodeError
-from asyncpay.rate_limit import RateLimit
 from asyncpay.service.common.event_log import EventLog, guarded
 from asyncpay.service.common.loop import NotStoredError
 

@@ -11,7 +11,7 @@ from asyncpay.engine.lsp import effects as do
 from asyncpay.engine.lsp import events as on
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
-from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
+from asyncpay.fair_shares import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus, Resolution
 from asyncpay.log_events import LogEvent
 from asyncpay.node_events import OnionInTransit

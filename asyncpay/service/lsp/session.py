@@ -12,7 +12,7 @@ from asyncpay.engine.lsp.effects import Effect
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import LspEvent
 from asyncpay.engine.lsp.policy import suited
-from asyncpay.fair_semaphore import FairSemaphore, Slot, TooManyError
+from asyncpay.fair_shares import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import Resolution
 from asyncpay.log_events import LogEvent
 from asyncpay.node_events import (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.fair_semaphore import TooManyError
+from asyncpay.fair_shares import TooManyError
 from asyncpay.lsps import addresses as resolver_module
 from asyncpay.lsps.addresses import Resolver
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from asyncpay.fair_semaphore import FairSemaphore, TooManyError
+from asyncpay.fair_shares import FairSemaphore, TooManyError
 
 pytestmark = pytest.mark.anyio
 
