@@ -31,14 +31,16 @@ from asyncpay.wire.messages import BlockUpdate
 
 MAX_WAITING_MESSAGES = 100
 """Of one client and one kind: answers to its requests, messages stored for it, its couriers. One is sent at a time."""
+MAX_MESSAGES_AT_ONCE = 256
+"""Messages to clients that the node is given at the same time, one a client: after an outage all clients connect."""
+MAX_QUERIES_AT_ONCE = 8
+"""Blocks for which the node is asked for its channels' terms at the same time."""
 MAX_REPLIES_AT_ONCE = 16
 """Replies being sent along a sender's path, for which the graph may have to be searched; one a client."""
 MAX_WAITING_REPLIES = 10
 """Replies to the payees of one client that wait; likewise of all that ask about an unknown block."""
 MAX_STRANGERS_LOOKUPS = 50
 """How far the graph is searched for a sender that asked about an unknown block: enough for a neighbour's neighbour."""
-
-
 MAX_ANSWERS_AT_ONCE = 32
 """Answers to HTLCs that the node is given at the same time; a Core Lightning takes each as a call of its own."""
 
@@ -70,7 +72,8 @@ class Performer:
         self._webhooks_of = webhooks_of
         self._report = report
         self._tasks = tasks
-        self._messages = FairSemaphore(each=1, waiting=MAX_WAITING_MESSAGES)
+        self._messages = FairSemaphore(each=1, waiting=MAX_WAITING_MESSAGES, at_once=MAX_MESSAGES_AT_ONCE)
+        self._queries = FairSemaphore(each=1, waiting=math.inf, at_once=MAX_QUERIES_AT_ONCE)
         self._answers = FairSemaphore(each=1, waiting=math.inf, at_once=MAX_ANSWERS_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
         self._replies = FairSemaphore(each=1, waiting=MAX_WAITING_REPLIES, at_once=MAX_REPLIES_AT_ONCE)
@@ -117,6 +120,8 @@ class Performer:
                 return self._replies.slot(effect.client)
             case do.SendToClient() | do.Deliver() | do.Relay():
                 return self._messages.slot((type(effect), effect.client))
+            case do.QueryTerms():
+                return self._queries.slot(effect.block)
         return nullcontext()
 
     def _too_many(self, effect: do.Effect, error: TooManyError) -> None:

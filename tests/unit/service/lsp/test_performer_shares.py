@@ -132,3 +132,18 @@ async def test_a_delivery_too_many_is_reported_as_not_made() -> None:
         await played.perform(deliver, times=performer_module.MAX_WAITING_MESSAGES + 2)
         assert played.reports == [on.DeliveryReported(GREEDY, bytes(32), on.Delivery.NOT_CONNECTED)]
         played.node.let_go.set()
+
+
+async def test_after_an_outage_the_node_is_given_a_bounded_number_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(performer_module, "MAX_MESSAGES_AT_ONCE", 3)
+    async with asyncio.TaskGroup() as tasks:
+        played = Played(tasks)
+        clients = [bytes([2]) + number.to_bytes(32, "big") for number in range(10)]
+        for client in clients:
+            await played.perform(do.Deliver(client, bytes(32), OnionMessage(GREEDY, bytes(1366))))
+        assert played.node.stuck == 3
+        played.node.let_go.set()
+    assert len(played.node.sent) == 10
+    assert [each.delivery for each in played.reports if isinstance(each, on.DeliveryReported)] == [
+        on.Delivery.DONE
+    ] * 10
