@@ -52,11 +52,11 @@ class Shape:
         return self._build(values)
 
 
-def _fields(record: type) -> Iterator[tuple[str, str, Any]]:
-    """Column, name and type of each field. A field that was renamed says in its metadata which column it still has."""
+def _fields(record: type) -> Iterator[tuple[str, Any]]:
+    """Name and type of each field."""
     hints = typing.get_type_hints(record, include_extras=True)
     for field in dataclasses.fields(record):
-        yield field.metadata.get("column", field.name), field.name, _without_none(hints[field.name])
+        yield field.name, _without_none(hints[field.name])
 
 
 def _without_none(hint: Any) -> Any:
@@ -67,11 +67,11 @@ def _without_none(hint: Any) -> Any:
 
 def _leaves(record: type, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
     """Column, path of attributes and type of everything that has a column."""
-    for column, name, hint in _fields(record):
+    for name, hint in _fields(record):
         if dataclasses.is_dataclass(hint):
             yield from _leaves(typing.cast(type, hint), f"{prefix}{name}.")
         else:
-            yield column, prefix + name, hint
+            yield name, prefix + name, hint
 
 
 def _builder(record: type, first: int) -> tuple[Callable[[Sequence[Any]], Any], int]:
@@ -79,7 +79,7 @@ def _builder(record: type, first: int) -> tuple[Callable[[Sequence[Any]], Any], 
     plain: list[tuple[str, int]] = []
     nested: list[tuple[str, Callable[[Sequence[Any]], Any]]] = []
     place = first
-    for _, name, hint in _fields(record):
+    for name, hint in _fields(record):
         if dataclasses.is_dataclass(hint):
             inner, place = _builder(typing.cast(type, hint), place)
             nested.append((name, inner))

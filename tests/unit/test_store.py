@@ -275,6 +275,10 @@ def test_every_record_of_a_file_with_the_earlier_names_is_kept(path: Path) -> No
     assert [type(record) for record in kept] == [
         Block, Htlc, Attempt, StoredMessage, StoredMessage, Delivered, PushAttempt, PushAttempt, Webhook
     ]  # fmt: skip
+    block, htlc = kept[:2]
+    assert isinstance(block, Block)
+    assert isinstance(htlc, Htlc)
+    assert (block.state, htlc.resolution, htlc.block) == (State.HELD, None, block.unblock_hash)
     assert kept[3:8] == [
         StoredMessage(
             client=b,

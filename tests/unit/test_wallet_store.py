@@ -1,5 +1,6 @@
 """The wallet's file: what its engines keep comes out as it went in. What every store does is in test_store.py."""
 
+import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -131,3 +132,35 @@ def test_a_file_of_the_first_version_is_migrated(path: Path) -> None:
     )
     assert isinstance(refused, Claim)
     assert (refused.state, refused.failure, refused.proven) == (ClaimState.REFUSED, "no", False)
+
+
+def test_a_file_with_the_earlier_names_is_migrated(path: Path) -> None:
+    """Written by asyncpay at commit 41f80d2, which called states stages."""
+    shutil.copy(Path(__file__).parent / "stores" / "wallet-0004.sqlite", path)
+    with WalletStore(path) as store:
+        payment, claim = store.load()
+    assert payment == OutgoingPayment(
+        payment_hash=b"h" * 32,
+        pid=b"p" * 32,
+        lsp=b"\x02" * 33,
+        payee=b"\x03" * 33,
+        invoice="lnbcrt1",
+        description="tea",
+        amount_msat=1_000,
+        fee_limit_msat=10,
+        slack_blocks=432,
+        cltv_limit_blocks=1_000,
+        max_parts=16,
+        release_by_height=932,
+        hold_until=1_086_400,
+        request=b"request",
+        cancel=b"cancel",
+        pending=OnionMessage(b"q" * 33, b"onion"),
+        created_at=1_000_000.5,
+        state=State.HANDED_OVER,
+        told=BlockState.HELD,
+        told_parts=1,
+        begun=True,
+    )
+    assert isinstance(claim, Claim)
+    assert (claim.pid, claim.state, claim.tries, claim.proven) == (b"c" * 32, ClaimState.RELEASING, 2, True)

@@ -3,7 +3,7 @@
 A record is replaced as a whole and found by its `key`. Times are Unix seconds.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TypeAlias
 
@@ -35,7 +35,7 @@ class Block:
     invoice: str | None = None
     invoice_expires_at: int | None = None
     courier: bytes | None = None
-    state: State = field(default=State.ACCEPTED, metadata={"column": "stage"})
+    state: State = State.ACCEPTED
     first_part_at: float | None = None
     courier_sent: int = 0
     courier_next_at: float | None = None
@@ -73,7 +73,7 @@ class Htlc:
     htlc: HeldHtlc
     block: bytes | None
     offered_at: float
-    resolution: Resolution | None = field(metadata={"column": "verdict"})
+    resolution: Resolution | None
     preimage: bytes | None = None
     outcome: Outcome | None = None
     gone: bool = False

@@ -1,7 +1,7 @@
 """What a payee must not forget: a record for each pid that it was shown, and the indexes that find it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sortedcontainers import SortedList
 
@@ -33,7 +33,7 @@ class Claim:
     payer_lsp: NodeId | None = None
     payer: NodeId | None = None
     announced_at: float
-    state: State = field(default=State.RELEASING, metadata={"column": "stage"})
+    state: State = State.RELEASING
     tries: int = 0
     next_at: float | None = None
     failure: str = ""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from asyncpay.engine.core import Deadlines
 from asyncpay.engine.payer.states import FINISHED, UNPAID, State
@@ -55,7 +55,7 @@ class OutgoingPayment:
     cancel: bytes
     pending: OnionMessage
     created_at: float
-    state: State = field(default=State.REQUESTED, metadata={"column": "stage"})
+    state: State = State.REQUESTED
     requests_sent: int = 0
     request_next_at: float | None = None
     cancelled: bool = False
