@@ -8,6 +8,7 @@ from typing import Any
 from harness.checks import balances, scenario_table
 from harness.checks.balances import Balances
 from harness.checks.scenario_table import Recorder
+from harness.progress import each
 from harness.services.phone import Phone
 from harness.services.wallet import HANDED_OVER, SETTLED
 from harness.testbed import Testbed
@@ -150,9 +151,11 @@ def change(amounts: dict[str, int], name: str, by: int) -> None:
     amounts[name] = amounts.get(name, 0) + by
 
 
-def restore(testbed: Testbed, phones: Iterable[Phone]) -> None:
-    """Every phone awake and connected, as the next test expects them."""
-    for phone in phones:
+def restore(phones: Iterable[Phone]) -> None:
+    """Wake and connect the phones, all at once, and wait until their wallets can pay."""
+
+    def one(phone: Phone) -> None:
         phone.restore()
-    for phone in phones:
         wait_for(phone.wallet.ready(), 60)
+
+    each(one, phones)

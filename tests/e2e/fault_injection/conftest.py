@@ -55,7 +55,7 @@ def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed
 @pytest.fixture
 def payments(testbed: Testbed, record_property: Recorder) -> Iterator[PaymentHarness]:
     yield PaymentHarness(testbed, balances.count(testbed), record=record_property)
-    restore(testbed, testbed.phones.values())
+    restore(testbed.phones.values())
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from harness.checks.scenario_table import PAID, RETURNED
 from harness.faults.failpoints import frozen_before
+from harness.progress import each
 from harness.services.lsp import Lsp, interceptor_attached
 from harness.services.phone import Phone
 from harness.services.toxiproxy import Direction
@@ -114,15 +115,12 @@ def releases_sent(phone: Phone) -> int:
 
 def restore_all(payments: PaymentHarness) -> None:
     """Restore every service: running, connected, and without memory of failed payments."""
-    for phone in (payments.a, payments.b):
-        phone.restore()
-    for node in payments.testbed.nodes.values():
-        wait_for(payments.testbed.channels_usable(node.name), 60)
-        node.forget_failures()
-    for lsp in payments.testbed.lsps.values():
-        wait_for(interceptor_attached(lsp), STAND_SECONDS)
-    for phone in (payments.a, payments.b):
-        wait_for(phone.wallet.ready(), 60)
+    testbed = payments.testbed
+    each(lambda phone: phone.restore(), testbed.phones.values())
+    each(lambda node: wait_for(testbed.channels_usable(node.name), 60), testbed.nodes.values())
+    each(lambda node: node.forget_failures(), testbed.nodes.values())
+    each(lambda lsp: wait_for(interceptor_attached(lsp), STAND_SECONDS), testbed.lsps.values())
+    each(lambda phone: wait_for(phone.wallet.ready(), 60), testbed.phones.values())
 
 
 def assert_paid_once_or_returned(payments: PaymentHarness, case: PaymentCase, timeout_seconds: float = 180) -> str:

@@ -50,7 +50,7 @@ def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed
 
 @pytest.fixture
 def payments(testbed: Testbed, record_property: Recorder) -> PaymentHarness:
-    restore(testbed, testbed.phones.values())
+    restore(testbed.phones.values())
     return PaymentHarness(testbed, balances.count(testbed), record=record_property)
 
 

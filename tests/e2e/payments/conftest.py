@@ -20,12 +20,11 @@ NODES = ("A", "LSP_a", "router", "LSP_b", "B")
 @pytest.fixture(scope="package", params=CLN_IN_FULL)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with running_testbed(load("line", dict.fromkeys(NODES, request.param)), request.config) as running:
+        restore(running.phones.values())
         yield running
 
 
 @pytest.fixture
 def payments(testbed: Testbed) -> Iterator[PaymentHarness]:
-    phones = [testbed.phone(name) for name in testbed.topology.phones]
-    restore(testbed, phones)
     yield PaymentHarness(testbed, balances.count(testbed))
-    restore(testbed, phones)
+    restore(testbed.phones.values())

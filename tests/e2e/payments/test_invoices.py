@@ -12,7 +12,7 @@ from harness.pytest_plugin import running_testbed
 from harness.services.wallet import WalletError
 from harness.testbed import Testbed
 from tests.support.implementations import CLN_IN_FULL, all_on, capabilities
-from tests.support.payment_harness import AMOUNT_MSAT, PaymentHarness
+from tests.support.payment_harness import AMOUNT_MSAT, PaymentHarness, restore
 
 METADATA_DEMANDED = (
     "lnbcrt10n1p4sjnnqpp5naew5r85j5mw83nv0plhq5vxm7dyx7qgxaf6a9fk6edn44lumhzqsp5xvenxvenxvenxvenxvenxvenxvenxvenxvenxvenxve"
@@ -25,6 +25,7 @@ METADATA_DEMANDED = (
 @pytest.fixture(scope="module", params=CLN_IN_FULL)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with running_testbed(all_on(request.param, "private-phones.yaml"), request.config) as running:
+        restore(running.phones.values())
         yield running
 
 

@@ -27,7 +27,7 @@ def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
     topology = load(TOPOLOGIES / "long-idle.yaml")
     chain = topology.chain.model_copy(update={"args": (f"-mocktime={int(time.time()) - OLD_SECONDS}",)})
     with running_testbed(topology.model_copy(update={"chain": chain}), pytestconfig) as running:
-        restore(running, running.phones.values())
+        restore(running.phones.values())
         yield running
 
 

@@ -16,7 +16,7 @@ from tests.support.payment_harness import PaymentHarness, restore
 def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
     topology = load(TOPOLOGIES / "two-payees.yaml")
     with running_testbed(topology, pytestconfig) as running:
-        restore(running, running.phones.values())
+        restore(running.phones.values())
         yield running
 
 

@@ -18,7 +18,7 @@ def test_compose_alone_starts_the_nodes(pair: Topology, tmp_path: Path) -> None:
     try:
         subprocess.run([*compose, "up", "--detach"], check=True, capture_output=True)
         for node in testbed.nodes.values():
-            wait_for(ready(node), 60)
+            wait_for(ready(node), 90)
             assert node.info().height_blocks == testbed.chain.height_blocks > 100
     finally:
         testbed.down()
