@@ -140,7 +140,7 @@ def path(tmp_path: Path) -> Path:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
 @given(st.lists(records, unique_by=lambda record: (type(record), record.key)))
-def test_every_record_comes_back_as_it_went_in(tmp_path_factory: pytest.TempPathFactory, written: list) -> None:
+def test_every_record_comes_back_as_it_went_in(tmp_path_factory: pytest.TempPathFactory, written: list[Record]) -> None:
     path = tmp_path_factory.mktemp("store") / "lsp.sqlite"
     with LspStore(path) as store:
         store.commit([Put(record) for record in written])
@@ -300,11 +300,13 @@ def test_every_record_of_a_file_with_the_earlier_names_is_kept(path: Path) -> No
         PushAttempt(client=b, method=Method.ONION_MESSAGE, tries=3, last_at=4.5, next_at=None),
         PushAttempt(client=b, method=Method.PAYMENT_INCOMING, tries=1, last_at=4.5, next_at=64.5),
     ]
+    once_more = kept[6]
+    assert isinstance(once_more, PushAttempt)
     with LspStore(path) as store:
-        store.commit([Drop(kept[3]), Put(replace(kept[6], tries=4))])
+        store.commit([Drop(kept[3]), Put(replace(once_more, tries=4))])
     with LspStore(path) as store:
         again = list(store.load())
-    assert again == [*kept[:3], *kept[4:6], replace(kept[6], tries=4), *kept[7:]]
+    assert again == [*kept[:3], *kept[4:6], replace(once_more, tries=4), *kept[7:]]
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:

@@ -119,7 +119,7 @@ def test_the_wallet_s_webhooks_and_errors(
 
 @pytest.mark.parametrize("text", [*HOSTILE, ESCAPES])
 def test_the_testbed_s_tables(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    push = Push(phone=text, time=1.0, method=text, refused=text, delivered=None, attempts=0, headers={}, body="")
+    push = Push(phone=text, time=1.0, method=text, refused=text, delivered=None, attempts=0, body="")
     seen = shown(push_commands._table([push]))
     assert literal(text).splitlines()[0] in seen
     node = status.NodeStatus(text, "payer", "lnd", "running", problem=text)

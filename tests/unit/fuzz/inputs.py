@@ -20,8 +20,9 @@ from .shells import Shell, WalletShell
 
 NUMBERS = [0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53, 2**63 - 1, 2**63, 2**64 - 1, -1, -(2**63), 2**64, 10**30]
 MSAT = [*NUMBERS, 21 * 10**17, 21 * 10**17 + 1]
-NOT_NUMBERS = [None, True, 1.5, "7", [], {}]
+NOT_NUMBERS: list[Any] = [None, True, 1.5, "7", [], {}]
 HTLC_FIELDS = ["htlc_id", "incoming_amount_msat", "outgoing_amount_msat", "incoming_expiry", "outgoing_expiry"]
+RAW_FIELDS: list[dict[str, Any]] = [{"payee": "xy"}, {"routes": [[{}]]}, {"features": "zz"}, {"extra": [{}]}]
 INVOICE_FIELDS = ["amount_msat", "created_at", "expiry", "min_final_cltv_expiry"]
 
 URLS = [
@@ -192,7 +193,7 @@ CHOSEN_FOR_LSP = [
     *(with_invoice({field: number}) for field in INVOICE_FIELDS for number in MSAT),
     *(with_invoice({"description": text}) for text in ("\ud800", "\x1b[2J[/x]", "x" * 5_000)),
     *(with_invoice({}, text) for text in ("lightning:lnbcrt1", " lnbcrt1\n", "LNBCRT1", "\x00", "lnbcrt1" * 900)),
-    *(with_invoice({"raw": raw}) for raw in ({"payee": "xy"}, {"routes": [[{}]]}, {"features": "zz"}, {"extra": [{}]})),
+    *(with_invoice({"raw": raw}) for raw in RAW_FIELDS),
     *(onion(block_request(amount_msat=number)) for number in (0, 2**63, 2**64 - 1)),
     *(onion(block_request(hold_until=number)) for number in (0, 2**53, 2**63 - 1, 2**63, 2**64 - 1)),
     *(onion(block_request(release_by_height=number)) for number in (0, 2**31, 2**32 - 1)),
@@ -213,8 +214,8 @@ def lsp_input(random: Random) -> Input:
         case 3:
             return event("outcome", _number(random), random.random() < 0.5)
         case 4:
-            fields = {field: _number(random) for field in random.sample(INVOICE_FIELDS, random.randrange(1, 3))}
-            return with_invoice(fields, random.choice(["lnbcrt1", "LNBCRT1", "lightning:lnbcrt1", " lnbcrt1"]))
+            numbers = {field: _number(random) for field in random.sample(INVOICE_FIELDS, random.randrange(1, 3))}
+            return with_invoice(numbers, random.choice(["lnbcrt1", "LNBCRT1", "lightning:lnbcrt1", " lnbcrt1"]))
         case 5:
             return pending(**{random.choice(HTLC_FIELDS): _number(random)})
         case 6:
@@ -291,7 +292,7 @@ def _number(random: Random) -> int:
     return random.choice([number, number + random.randrange(-3, 4), random.getrandbits(random.choice([8, 33, 64, 70]))])
 
 
-ATOMS = [None, True, 0, -1, 1.5, 2**63, 2**70, "", "x", "\x00", "é", "1" * 300, [], {}, "2.0", *URLS[:8]]
+ATOMS: list[Any] = [None, True, 0, -1, 1.5, 2**63, 2**70, "", "x", "\x00", "é", "1" * 300, [], {}, "2.0", *URLS[:8]]
 
 
 def _value(random: Random, depth: int = 0) -> Any:

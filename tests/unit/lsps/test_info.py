@@ -13,8 +13,9 @@ from asyncpay.lsps.info import UnsuitableLspError
 from asyncpay.lsps.jsonrpc import Answer, RpcError
 from asyncpay.lsps.lsps5 import Client
 from asyncpay.lsps.server import Server
+from asyncpay.nodes.lnd.node import CAPABILITIES
 
-from .support import CAPABILITIES, LSP, PHONE
+from .support import LSP, PHONE
 
 OFFER = describe(LspPolicy(), CAPABILITIES)
 GOOD = asdict(OFFER)

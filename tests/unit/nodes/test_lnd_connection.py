@@ -78,7 +78,7 @@ def macaroon_of(context: Any) -> str:
 async def busy_lnd(authority: Authority, hesitates_seconds: float) -> AsyncIterator[str]:
     """The address of a node that takes its time with every connection."""
     server = grpc.aio.server()
-    add_LightningServicer_to_server(Lnd(), server)
+    add_LightningServicer_to_server(Lnd(), server)  # type: ignore[abstract]  # as far as it is asked
     pem = authority.server.encode()
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(pem, pem)]))
     await server.start()

@@ -1,5 +1,7 @@
 """LND's HTLC messages as ours."""
 
+from typing import Any
+
 import pytest
 
 from asyncpay.lightning import ChannelId, HtlcKey, ShortChannelId
@@ -10,7 +12,7 @@ from asyncpay.nodes.proto import router_pb2 as router
 
 CHAN_ID = ShortChannelId.parse("700000x12x1")
 KEY = HtlcKey(ChannelId.from_name(CHAN_ID), 5)
-CIRCUIT = {"incoming_channel_id": CHAN_ID, "incoming_htlc_id": KEY.htlc_id}
+CIRCUIT: dict[str, Any] = {"incoming_channel_id": CHAN_ID, "incoming_htlc_id": KEY.htlc_id}
 FORWARD, SEND, RECEIVE = router.HtlcEvent.FORWARD, router.HtlcEvent.SEND, router.HtlcEvent.RECEIVE
 PREIMAGE = bytes(32)
 

@@ -155,7 +155,12 @@ async def test_many_reasons_to_poll_again_are_one(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(event_stream, "POLL_AGAIN_SECONDS", 60)
     seen = PlayedNode(NodeSnapshot(links=by_id(link(1, usable=False)), online=frozenset(), moving=True))
     timers: list[float] = []
-    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda seconds, _: timers.append(seconds) or object())
+
+    def call_later(seconds: float, _: object) -> object:
+        timers.append(seconds)
+        return object()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
     for _ in range(10):
         await seen.tracker.poll()
     assert len(timers) == 1

@@ -81,9 +81,8 @@ def one_life(store: LspStore, refused: RefusedEvents, *app_names: str) -> tuple[
         life = Loop[Any](WebhookEngine(), store.commit, perform, no_wait, failpoints, event_log, refused, refuse)
         waiting = [asyncio.create_task(life.stored(webhook_set(app_name))) for app_name in app_names]
         running = asyncio.create_task(life.run())
-        done, _ = await asyncio.wait(
-            [running, asyncio.gather(*waiting, return_exceptions=True)], timeout=10, return_when=asyncio.FIRST_COMPLETED
-        )
+        awaited: list[asyncio.Future[Any]] = [running, asyncio.gather(*waiting, return_exceptions=True)]
+        done, _ = await asyncio.wait(awaited, timeout=10, return_when=asyncio.FIRST_COMPLETED)
         assert done
         running.cancel()
         with suppress(asyncio.CancelledError):

@@ -222,7 +222,7 @@ async def test_an_answer_that_cannot_be_sent_is_that_peers_loss() -> None:
         async def refuse(*_: Any) -> None:
             raise NodeError("no such peer")
 
-        world.node.send_custom = refuse  # type: ignore[method-assign]
+        world.node.send_custom = refuse  # type: ignore[assignment, method-assign]
         world.ask(GREEDY)
         await settle()
         del world.node.send_custom

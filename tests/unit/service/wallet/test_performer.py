@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -63,15 +64,16 @@ def claim(**changes: Any) -> Claim:
 
 
 def perform(
-    effect: WalletEffect, node: ScriptedNode | None = None, **failing: Exception
+    effect: WalletEffect, node: ScriptedNode | None = None, failing: Mapping[str, Exception] | None = None
 ) -> tuple[list[Any], list[Any]]:
     """What is reported to the engines, and what the journal says."""
     reports: list[Any] = []
     lines = io.StringIO()
 
     async def run() -> None:
-        beside = ScriptedNode() if node is None else node
-        beside.failing |= failing
+        scripted = ScriptedNode() if node is None else node
+        scripted.failing |= failing or {}
+        beside: Any = scripted
         async with asyncio.TaskGroup() as tasks:
             performer = Performer(beside, LspLink(beside, LSP), EventLog(lines), reports.append, tasks, ChainWatch(0))
             performer.node_id = ME
@@ -84,7 +86,7 @@ def perform(
 @pytest.mark.parametrize("effect", SENDS)
 @pytest.mark.parametrize("error", [AWAY, REFUSED, NOT_THERE])
 def test_what_could_not_be_sent_is_noted_and_not_reported_as_sent(effect: WalletEffect, error: Exception) -> None:
-    reports, (line,) = perform(effect, send_onion=error)
+    reports, (line,) = perform(effect, failing={"send_onion": error})
     assert reports == []
     assert str(error) in (line.get("error"), line.get("because"))
     assert line["effect"] == type(effect).__name__
@@ -95,18 +97,18 @@ def test_what_could_not_be_sent_is_noted_and_not_reported_as_sent(effect: Wallet
 def test_a_payment_whose_fate_is_not_known_is_asked_about_again(
     effect: WalletEffect, verb: str, error: Exception
 ) -> None:
-    reports, lines = perform(effect, **{verb: error})
+    reports, lines = perform(effect, failing={verb: error})
     assert reports == [LOST]
     assert lines[-1]["error"] == str(error)
 
 
 def test_nothing_is_known_either_if_the_node_is_away_before_the_invoice_is_read() -> None:
-    assert perform(PAY, decode_invoice=AWAY)[0] == [LOST]
+    assert perform(PAY, failing={"decode_invoice": AWAY})[0] == [LOST]
 
 
 def test_an_invoice_that_the_node_will_not_read_has_failed_before_anything_left() -> None:
     node = ScriptedNode()
-    reports, _ = perform(PAY, node, decode_invoice=REFUSED)
+    reports, _ = perform(PAY, node, {"decode_invoice": REFUSED})
     assert reports == [
         payer_on.PaymentReported(HASH, PaymentResult(status=PaymentStatus.FAILED, failure="LND at x refuses"))
     ]
@@ -115,7 +117,7 @@ def test_an_invoice_that_the_node_will_not_read_has_failed_before_anything_left(
 
 @pytest.mark.parametrize("effect", [payer_do.LookUp(HASH), payee_do.LookUpInvoices(PID, (HASH,))])
 def test_a_question_that_the_node_does_not_answer_reports_nothing(effect: WalletEffect) -> None:
-    reports, (line,) = perform(effect, look_up_payment=REFUSED, look_up_invoice=REFUSED)
+    reports, (line,) = perform(effect, failing={"look_up_payment": REFUSED, "look_up_invoice": REFUSED})
     assert reports == []
     assert line["error"] == "LND at x refuses"
 
@@ -130,7 +132,7 @@ def test_invoices_are_reported_in_their_order_and_foreign_ones_as_none() -> None
 @pytest.mark.parametrize("effect", [payee_do.SendRelease(claim()), payee_do.SendRefusal(claim(failure="no"), "no")])
 @pytest.mark.parametrize("verb", ["onion_route", "send_onion"])
 def test_an_answer_to_a_payer_that_cannot_be_sent_breaks_nothing(effect: WalletEffect, verb: str) -> None:
-    reports, (line,) = perform(effect, **{verb: REFUSED})
+    reports, (line,) = perform(effect, failing={verb: REFUSED})
     assert (reports, line["error"]) == ([], "LND at x refuses")
 
 

@@ -231,7 +231,7 @@ def test_a_cancel_brings_the_parts_back(phone: WalletHarness) -> None:
         assert (await phone.ask("cancel", payment_hash=HASH.hex()))["cancelled"]
 
         async def failed() -> bool:
-            return (await phone.payments())[0]["state"] == "failed"
+            return bool((await phone.payments())[0]["state"] == "failed")
 
         await until_asked(failed)
         assert (await phone.payments())[0]["failure"] == "cancelled"
