@@ -48,13 +48,16 @@ from asyncpay.node_events import (
 )
 from asyncpay.wire.messages import BlockState, BlockUpdate, CancelRequest, unblock_hash
 from tests.support.engine_harness import CrashError, EngineHarness
+from tests.support.keys import node_id
 
-from .factories import CHANNEL_A, CHANNEL_B, PID, START, A, B, invoice, lnd, node_id, request
+from .factories import CHANNEL_A, CHANNEL_B, PID, START, A, B, invoice, lnd, request
 from .scripted_lsp_node import ScriptedLspNode
 
 
 class LspHarness(EngineHarness[LspEvent, Record, Effect], ScriptedLspNode):
     """One LSP between A, B and a router. A and B are phones with a webhook."""
+
+    engine: Lsp
 
     def __init__(
         self,
@@ -70,7 +73,7 @@ class LspHarness(EngineHarness[LspEvent, Record, Effect], ScriptedLspNode):
         self.deliveries_work = True
         self.deliveries_hang = False
         self.crash_before: type[Effect] | None = None
-        self.on_crash: Callable[[], None] = lambda: None
+        self.on_crash: Callable[[], object] = lambda: None
         self.start()
         for client in clients:
             self.feed(WebhookSet(client, "phone", "https://push.example/x"))

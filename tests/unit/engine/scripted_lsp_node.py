@@ -287,7 +287,8 @@ class ScriptedLspNode(ABC):
 
     def replay(self, key: HtlcKey) -> None:
         """Offer an HTLC again that was answered long ago (lnd#5115)."""
-        self.feed(HtlcOffered(self.htlcs[key].htlc))
+        self._queue.append(HtlcOffered(self.htlcs[key].htlc))
+        self.run()
 
     def _set_links(self, peer: NodeId, *, usable: bool) -> None:
         for channel_id, each in self.links.items():

@@ -1,6 +1,8 @@
 """Killed after any of its actions, the LSP ends where it would have ended undisturbed."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -26,7 +28,7 @@ def persist(harness: LspHarness, act: Callable[[], object], done: Done) -> None:
     raise AssertionError(f"not done after three times: {harness.state()}, {harness.fates()}")
 
 
-def blocked(harness: LspHarness, **changes: object) -> None:
+def blocked(harness: LspHarness, **changes: Any) -> None:
     persist(harness, lambda: harness.block(**changes), lambda: harness.state() is not None)
 
 
@@ -180,7 +182,7 @@ def test_no_message_is_lost_by_a_crash() -> None:
     def scenario(harness: LspHarness) -> None:
         harness.disconnect(B)
         for number in range(3):
-            persist(harness, lambda number=number: send(harness, number), lambda number=number: number in kept(harness))
+            persist(harness, partial(send, harness, number), lambda: number in kept(harness))  # noqa: B023 - called here
         harness.connect(B)
         harness.sleep(30)
 

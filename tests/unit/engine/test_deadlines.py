@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def due(harness: LspHarness) -> None:
 STAGES = [accepted, unlocked, held, due]
 
 
-def prepared(stage: Callable[[LspHarness], None], **changes: int) -> LspHarness:
+def prepared(stage: Callable[[LspHarness], None], **changes: Any) -> LspHarness:
     harness = LspHarness(policy=LspPolicy(incomplete_seconds=10**9, min_margin_blocks=30))
     harness.block(amount_msat=5000, **changes)
     stage(harness)

@@ -11,8 +11,9 @@ from asyncpay.engine.lsp.records import Delivered, StoredMessage
 from asyncpay.node_events import OnionInTransit
 from asyncpay.wire.messages import BlockState, BlockUpdate
 from asyncpay.wire.onion import OnionMessage
+from tests.support.keys import node_id
 
-from .factories import ROUTER, STRANGER, A, B, cln, node_id
+from .factories import ROUTER, STRANGER, A, B, cln
 from .harness import LspHarness
 
 ONION = "lsps5.onion_message_incoming"
@@ -31,10 +32,8 @@ def send(harness: LspHarness, number: int, to: bytes = B, source: bytes = ROUTER
 
 
 def kept(harness: LspHarness, client: bytes = B) -> list[int]:
-    messages = sorted(
-        (record for (kind, _), record in harness.stored.items() if kind is StoredMessage and record.client == client),
-        key=lambda message: message.number,
-    )
+    messages = [record for record in harness.stored.values() if isinstance(record, StoredMessage)]
+    messages = sorted((each for each in messages if each.client == client), key=lambda message: message.number)
     return [int.from_bytes(message.message.packet[:4], "big") for message in messages]
 
 

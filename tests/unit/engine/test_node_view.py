@@ -5,8 +5,9 @@ from dataclasses import replace
 from asyncpay.engine.core import Detached, Tick
 from asyncpay.engine.node_view import NodeView
 from asyncpay.node_events import Attached, BlockConnected, LinkChanged, LinkClosed, PeerConnected, PeerDisconnected
+from tests.support.keys import node_id
 
-from .factories import CHANNEL_A, CHANNEL_B, A, B, link, node_id
+from .factories import CHANNEL_A, CHANNEL_B, A, B, link
 
 
 def attached_view() -> NodeView:

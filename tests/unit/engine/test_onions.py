@@ -1,6 +1,7 @@
 """From an onion message's content to an event, or to nothing."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
@@ -18,17 +19,18 @@ from asyncpay.wire.messages import (
     PaymentRelease,
     release_path_id,
 )
-from tests.support.keys import key_of, signmessage
+from tests.support.keys import key_of, node_id, signmessage
 
-from .factories import PID, B, node_id, request
+from .factories import PID, B, request
 
 LSP = node_id("LSP")
 PAYER = key_of("payer")
 PATH = BlindedPath(B, B, (BlindedHop(B, b""),))
 OTHER = b"o" * 32
+Signed = TypeVar("Signed", BlockRequest, CancelRequest)
 
 
-def signed(message: BlockRequest | CancelRequest, lsp: bytes = LSP) -> BlockRequest | CancelRequest:
+def signed(message: Signed, lsp: bytes = LSP) -> Signed:
     return replace(message, signature=signmessage(message.signed_text(lsp), PAYER))
 
 

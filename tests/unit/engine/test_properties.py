@@ -1,6 +1,7 @@
 """Whatever happens, in whatever order: what must never happen does not."""
 
 from random import Random
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -31,6 +32,8 @@ from .factories import (
 )
 from .harness import LspHarness
 
+Kind = TypeVar("Kind")
+
 BLOCK = unblock_hash(PID)
 SHORT = LspPolicy(min_margin_blocks=30)
 PEERS = st.sampled_from([A, B, ROUTER])
@@ -54,7 +57,7 @@ class OnePayment(RuleBasedStateMachine):
         away=st.booleans(),
     )
     def begin(self, invoice: bool, slack: int, seconds: int, parts: tuple[int, ...], away: bool) -> None:
-        self.request = {
+        self.request: dict[str, Any] = {
             "amount_msat": 1000,
             "release_by_height": HEIGHT + slack,
             "hold_until": int(START) + seconds,
@@ -224,7 +227,7 @@ class OnePayment(RuleBasedStateMachine):
     def parts(self) -> list[Htlc]:
         return [record for record in self.records(Htlc) if record.block == BLOCK]
 
-    def records(self, kind):  # type: ignore[no-untyped-def]
+    def records(self, kind: type[Kind]) -> list[Kind]:
         return [record for record in self.harness.stored.values() if isinstance(record, kind)]
 
 

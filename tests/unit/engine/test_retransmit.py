@@ -2,6 +2,7 @@
 
 from hashlib import sha256
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from .factories import CHANNEL_A, CHANNEL_B, ROUTER, START, A, B, cln, courier
 from .harness import LspHarness
 
 
-def blocked(**changes: object) -> LspHarness:
+def blocked(**changes: Any) -> LspHarness:
     harness = LspHarness()
     harness.block(courier=courier(), **changes)
     return harness
@@ -57,9 +58,15 @@ def test_until_release_refusal_or_end(end: str) -> None:
         harness.disconnect(ROUTER)
     harness.pay()
     harness.sleep(20)
-    {"refusal": harness.refuse, "cancel": harness.cancel, "deadline": lambda: harness.sleep(81)}.get(
-        end, harness.release
-    )()
+    match end:
+        case "refusal":
+            harness.refuse()
+        case "cancel":
+            harness.cancel()
+        case "deadline":
+            harness.sleep(81)
+        case _:
+            harness.release()
     assert harness.state() is not State.HELD
     harness.effects.clear()
     harness.sleep(3600)

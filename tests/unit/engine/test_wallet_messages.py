@@ -1,5 +1,7 @@
 """What a wallet makes of the onion messages that end at its node."""
 
+from typing import Any
+
 import pytest
 
 from asyncpay.engine.payee import events as payee_on
@@ -78,7 +80,7 @@ def test_a_payment_that_was_ordered_again_is_not_known_by_its_first_path() -> No
 
 @pytest.mark.parametrize("field", ["amount_msat", "hold_until"])
 def test_numbers_that_no_store_takes_are_dropped(field: str) -> None:
-    values = {"amount_msat": 5, "hold_until": 7} | {field: 2**63}
+    values: dict[str, Any] = {"amount_msat": 5, "hold_until": 7} | {field: 2**63}
     message = PaymentPending(pid=PID, payment_hashes=(HASH,), release_by_height=9, **values)
     with pytest.raises(WireError, match="beyond all measure"):
         read_message(received(message), NONE)

@@ -16,8 +16,7 @@ from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChan
 from asyncpay.wire.blinding import BlindedHop, BlindedPath
 from asyncpay.wire.messages import PaymentPending, ReleaseReply, ReleaseStatus, invoice_proof, unblock_hash
 from tests.support.engine_harness import EngineHarness
-
-from ..factories import node_id
+from tests.support.keys import node_id
 
 LSP, PAYER_LSP, PAYER, PAYEE = (node_id(name) for name in ("LSP", "payer's LSP", "payer", "payee"))
 CHANNEL = ShortChannelId.parse("100x1x0")

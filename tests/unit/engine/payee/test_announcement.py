@@ -1,5 +1,7 @@
 """What is owed to this node is released, what is not is refused once, and nothing else leaves a trace."""
 
+from typing import Any
+
 import pytest
 
 from asyncpay.engine.payee.effects import Log, SendRefusal, SendRelease
@@ -74,7 +76,7 @@ def test_before_the_height_is_known_it_is_dropped_and_not_refused() -> None:
         (NodeInvoice(), {"release_by_height": HEIGHT - 1}, "by height 499, the chain is at 500"),
     ],
 )
-def test_refused_with_the_reason(invoice: NodeInvoice, changes: dict[str, object], why: str) -> None:
+def test_refused_with_the_reason(invoice: NodeInvoice, changes: dict[str, Any], why: str) -> None:
     harness = PayeeHarness()
     harness.invoices = {HASH: invoice}
     harness.announce(**changes)
@@ -99,7 +101,7 @@ def test_refused_with_the_reason(invoice: NodeInvoice, changes: dict[str, object
         (NodeInvoice(), {"hold_until": int(START) + 1}),
     ],
 )
-def test_just_not_refused(invoice: NodeInvoice, changes: dict[str, object]) -> None:
+def test_just_not_refused(invoice: NodeInvoice, changes: dict[str, Any]) -> None:
     harness = PayeeHarness()
     harness.invoices = {HASH: invoice}
     harness.announce(**changes)

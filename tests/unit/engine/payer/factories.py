@@ -9,8 +9,7 @@ from asyncpay.lightning import PaymentResult, PaymentStatus, ShortChannelId
 from asyncpay.wire.blinding import BlindedHop, BlindedPath
 from asyncpay.wire.messages import BlockRequest, CancelRequest, unblock_hash
 from asyncpay.wire.onion import OnionMessage
-
-from ..factories import node_id
+from tests.support.keys import node_id
 
 LSP, OTHER_LSP, PAYEE, PAYER = (node_id(name) for name in ("LSP", "other LSP", "payee", "payer"))
 CHANNEL = ShortChannelId.parse("100x1x0")

@@ -1,5 +1,7 @@
 """The LSP is asked until it answers, and asked no longer than allowed."""
 
+from typing import Any
+
 import pytest
 
 from asyncpay.engine.core import ClockRead
@@ -239,10 +241,11 @@ def test_a_deadline_that_has_not_passed_after_all_ends_no_repetition(how: str) -
     harness.blackhole_from_lsp = True
     harness.order(release_by_height=HEIGHT)
     harness.lsp_accepts()
-    past, not_past = {
+    heard: dict[str, tuple[Any, Any]] = {
         "height": (BlockConnected(HEIGHT + 1), BlockConnected(HEIGHT)),
         "time": (ClockRead(90_000, 90_000), ClockRead(0, 0)),
-    }[how]
+    }
+    past, not_past = heard[how]
     harness.feed(past)
     sent = len(harness.sent(BlockRequest))
     harness.sleep(1_000)

@@ -1,6 +1,7 @@
 """What is refused before anything is sent, and why; and the numbers of what is not."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -57,7 +58,7 @@ def test_as_the_invoice_and_the_policy_say() -> None:
 
 
 def test_as_the_user_says() -> None:
-    wishes = {"amount_msat": 7, "max_part_msat": 3, "slack_blocks": 10, "hold_for_seconds": 100}
+    wishes: dict[str, Any] = {"amount_msat": 7, "max_part_msat": 3, "slack_blocks": 10, "hold_for_seconds": 100}
     made_so = made(replace(INVOICE, amount_msat=None), **wishes)
     assert made_so == PaymentPlan(
         amount_msat=7,
