@@ -26,7 +26,7 @@ from asyncpay.wire.onion import SMALL_ROOM, OnionMessage
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PayRequest:
     """What the user asks for.
 
     private: the LSP is not to see the invoice. literal_release: the payee is to build the path for the release itself,
@@ -40,7 +40,7 @@ class Wanted:
 
 
 async def prepare(
-    node: Node, me: OwnNode, link: LspLink, policy: PayerPolicy, wanted: Wanted, clock: SteadyClock
+    node: Node, me: OwnNode, link: LspLink, policy: PayerPolicy, wanted: PayRequest, clock: SteadyClock
 ) -> OutgoingPayment:
     """The order. Raises OrderRefused, with the reason, for anything that cannot be paid like this."""
     try:

@@ -19,7 +19,7 @@ from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.loop import NotStoredError
 from asyncpay.service.wallet import orders, view
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
-from asyncpay.service.wallet.orders import Wanted
+from asyncpay.service.wallet.orders import PayRequest
 from asyncpay.service.wallet.own_node import WalletNodeView
 from asyncpay.service.wallet.view import View
 
@@ -120,7 +120,7 @@ class WalletApi:
     async def _pay(self, said: Mapping[str, Any], progress: Progress) -> Plain:
         """wait: not only until the phone may go offline, but until the payment is decided."""
         wishes = PayOptions(**{field.name: said[field.name] for field in fields(PayOptions)})
-        wanted = Wanted(said["invoice"], wishes, private=said["private"], literal_release=said["literal_release"])
+        wanted = PayRequest(said["invoice"], wishes, private=said["private"], literal_release=said["literal_release"])
         until = FINISHED if said["wait"] else HANDED_OVER
         order = await orders.prepare(
             self._node, self._node_view.own_node(), self._link, self._policy, wanted, self._clock
