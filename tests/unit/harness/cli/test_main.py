@@ -26,7 +26,7 @@ def no_testbeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "said"),
     [
         (["up", "nowhere"], "nowhere: no such topology file"),
-        (["up", "line", "--set", "LSP_a"], "--set LSP_a: write it as NODE=lnd"),
+        (["up", "line", "--set", "LSP_a"], "--set LSP_a: write it as NODE=IMPLEMENTATION (lnd, "),
         (["up", "line", "--name", "No Good"], "'No Good' is no name for a testbed"),
         (["status"], "no testbed is up; start one with `testbed up line`"),
         (["down", "--testbed", "x"], "there is no testbed named x (up: none)"),
