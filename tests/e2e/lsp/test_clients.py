@@ -27,6 +27,7 @@ from harness.services.phone_container import WALLET
 from harness.services.push_gateway import check_privacy
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
+from tests.support.balance_checks import assert_paid_once, assert_returned
 from tests.support.implementations import CLN_IN_FULL, capabilities, topology_on
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
@@ -257,10 +258,8 @@ def test_an_htlc_waits_for_the_phone_that_it_wakes(
 
     b.go_online("LSP")
     result = payment.result(60)
-    assert result.status is PaymentStatus.SUCCEEDED
     wait_for(waiting(lsp, 0))
-    moved = balances.count(a.testbed).moved_since(before)
-    assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
+    assert_paid_once(a.testbed, before, result, AMOUNT_MSAT)
 
 
 def test_an_htlc_fails_if_the_phone_does_not_come(a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp, webhook: Webhook) -> None:
@@ -268,12 +267,11 @@ def test_an_htlc_fails_if_the_phone_does_not_come(a: ScriptedPeer, b: ScriptedPe
     invoice = b.invoice(AMOUNT_MSAT)
     b.go_offline("LSP")
     result = a.run(a.pay(invoice, timeout_seconds=1))
-    assert result.status is PaymentStatus.FAILED
     webhook.expect(WEBHOOK_REGISTERED, Method.PAYMENT_INCOMING)
     assert lsp.status()["waiting_for_a_client"] == []
 
     b.go_online("LSP")
-    assert set(balances.count(a.testbed).moved_since(before).values()) == {0}
+    assert_returned(a.testbed, before, result)
 
 
 def test_an_htlc_for_nobody_s_phone_does_not_wait(a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp) -> None:
@@ -295,6 +293,7 @@ def test_an_htlc_for_nobody_s_phone_does_not_wait(a: ScriptedPeer, b: ScriptedPe
 def test_a_payer_is_called_when_its_link_is_needed_for_the_release(
     a: ScriptedPeer, b: ScriptedPeer, lsp_id: bytes
 ) -> None:
+    before = balances.count(a.testbed)
     webhook = Webhook(a, lsp_id)
     hold = Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay().update(BlockState.HELD)
     a.go_offline("LSP")
@@ -302,7 +301,7 @@ def test_a_payer_is_called_when_its_link_is_needed_for_the_release(
     webhook.expect(WEBHOOK_REGISTERED, Method.SETTLEMENT_PENDING)
 
     a.go_online("LSP")
-    assert hold.result().status is PaymentStatus.SUCCEEDED
+    assert_paid_once(a.testbed, before, hold.result(), AMOUNT_MSAT)
     hold.update(BlockState.SETTLED)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from asyncpay.lightning import PaymentResult, PaymentStatus
+from asyncpay.lightning import PaymentStatus
 from asyncpay.nodes.cln.plugin import ATTACH_SECONDS, MARGIN_BLOCKS
 from asyncpay.wire.messages import BlockState
 from harness.checks import balances
@@ -13,6 +13,7 @@ from harness.pytest_plugin import running_testbed
 from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
+from tests.support.balance_checks import assert_paid_once
 from tests.support.component_crashes import restart
 from tests.support.implementations import topology_on
 from tests.support.scripted_peer import Hold, ScriptedPeer
@@ -38,12 +39,6 @@ def held(a: ScriptedPeer, b: ScriptedPeer, **options: int) -> Hold:
     return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay(**options).update(BlockState.HELD)
 
 
-def assert_paid_once(testbed: Testbed, before: Balances, result: PaymentResult) -> None:
-    assert result.status is PaymentStatus.SUCCEEDED
-    moved = balances.count(testbed).moved_since(before)
-    assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
-
-
 def test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
@@ -56,7 +51,7 @@ def test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not(
     restart(lsp)
     wait_for(htlcs_held(lsp, 1))
     hold.release(b)
-    assert_paid_once(testbed, before, hold.result())
+    assert_paid_once(testbed, before, hold.result(), AMOUNT_MSAT)
 
 
 def test_a_process_that_comes_in_time_gets_what_came_before_it(
@@ -70,7 +65,7 @@ def test_a_process_that_comes_in_time_gets_what_came_before_it(
 
     wait_for(Predicate("htlc_at_the_lsp", missing), ATTACH_SECONDS)
     restart(lsp)
-    assert_paid_once(testbed, before, payment.result(60))
+    assert_paid_once(testbed, before, payment.result(60), AMOUNT_MSAT)
 
 
 def test_near_its_expiry_an_htlc_is_failed_though_the_process_is_dead(
@@ -109,6 +104,6 @@ def test_a_plugin_that_is_killed_lets_go_of_what_it_holds_and_lightningd_stops(
     if hold.result().status is PaymentStatus.FAILED:
         assert balances.count(testbed) == before
     else:
-        assert_paid_once(testbed, before, hold.result())
+        assert_paid_once(testbed, before, hold.result(), AMOUNT_MSAT)
     a.forget_failures()
     assert testbed.pay("A", "B", AMOUNT_MSAT).amount_msat == AMOUNT_MSAT

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.lightning import Invoice, PaymentStatus
+from asyncpay.lightning import Invoice
 from asyncpay.lsps import lsps5
 from asyncpay.node_events import OnionReceived
 from asyncpay.service.common import onions
@@ -30,6 +30,7 @@ from harness.pytest_plugin import running_testbed
 from harness.services.lsp import Lsp, interceptor_attached
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
+from tests.support.balance_checks import assert_paid_once
 from tests.support.implementations import CLN_IN_FULL, capabilities, topology_on
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
@@ -263,9 +264,7 @@ def test_the_courier_goes_for_a_payer_that_is_gone_and_the_payee_is_paid(
         wait_for(payment.stage(lsp, "settled" if forwarded else "claimed"))
     payment.hold.ask().update(BlockState.SETTLED)  # it may have been told before its wallet listened
     result = payment.hold.outcome()
-    assert result.status is PaymentStatus.SUCCEEDED
-    moved = balances.count(a.testbed).moved_since(before)
-    assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
+    assert_paid_once(a.testbed, before, result, AMOUNT_MSAT)
 
 
 def test_the_courier_reaches_a_payee_that_was_switched_off_and_the_parts_wait_for_the_payer_if_they_must(
@@ -288,6 +287,4 @@ def test_the_courier_reaches_a_payee_that_was_switched_off_and_the_parts_wait_fo
     a.go_online("LSP")
     result = payment.hold.result()
     payment.hold.update(BlockState.SETTLED)
-    assert result.status is PaymentStatus.SUCCEEDED
-    moved = balances.count(a.testbed).moved_since(before)
-    assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
+    assert_paid_once(a.testbed, before, result, AMOUNT_MSAT)

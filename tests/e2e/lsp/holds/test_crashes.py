@@ -7,11 +7,11 @@ import pytest
 from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.wire.messages import BlockState
-from harness.checks import balances
 from harness.checks.balances import Balances
 from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
 from harness.waits import wait_for
+from tests.support.balance_checks import assert_paid_once, assert_returned
 from tests.support.component_crashes import ATTACH_SECONDS, crash_before, restart, wait_for_death
 from tests.support.component_log import resumed, resumed_since
 from tests.support.implementations import capabilities
@@ -25,20 +25,6 @@ def held(a: ScriptedPeer, b: ScriptedPeer, parts: int = 1) -> Hold:
     return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay(parts).update(BlockState.HELD, parts)
 
 
-def assert_paid_once(testbed: Testbed, before: Balances, result: PaymentResult) -> None:
-    """B has the amount, the LSP its fee, and A paid just that."""
-    assert result.status is PaymentStatus.SUCCEEDED
-    moved = balances.count(testbed).moved_since(before)
-    assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
-    assert result.fee_msat > 0
-
-
-def assert_returned(testbed: Testbed, before: Balances, result: PaymentResult) -> None:
-    """Nobody has paid anything."""
-    assert result.status is PaymentStatus.FAILED
-    assert set(balances.count(testbed).moved_since(before).values()) == {0}
-
-
 def test_killed_while_it_holds(testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances) -> None:
     hold = held(a, b, parts=2)
     lsp.kill()
@@ -47,7 +33,7 @@ def test_killed_while_it_holds(testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: S
     wait_for(htlcs_held(lsp, 2))
     hold.release(b)
 
-    assert_paid_once(testbed, before, hold.result())
+    assert_paid_once(testbed, before, hold.result(), AMOUNT_MSAT)
     hold.update(BlockState.SETTLED, 2)
 
 
@@ -63,7 +49,7 @@ def test_killed_after_the_release_was_stored_and_some_parts_were_answered(
 
     restart(lsp)
 
-    assert_paid_once(testbed, before, hold.result())
+    assert_paid_once(testbed, before, hold.result(), AMOUNT_MSAT)
     hold.update(BlockState.SETTLED, 2)
 
 
@@ -96,7 +82,7 @@ def test_killed_after_a_request_was_accepted_and_before_it_said_so(
     hold.ask().pay().update(BlockState.HELD)
     hold.release(b)
 
-    assert_paid_once(testbed, before, hold.result())
+    assert_paid_once(testbed, before, hold.result(), AMOUNT_MSAT)
 
 
 def test_killed_while_its_node_is_down(
@@ -111,7 +97,7 @@ def test_killed_while_its_node_is_down(
     wait_for(htlcs_held(lsp, 2), ATTACH_SECONDS)
     hold.release(b)
 
-    assert_paid_once(testbed, before, hold.result())
+    assert_paid_once(testbed, before, hold.result(), AMOUNT_MSAT)
 
 
 @pytest.mark.full
@@ -131,7 +117,7 @@ def test_killed_with_its_node_and_back_long_after_it(
     wait_for(htlcs_held(lsp, 1), ATTACH_SECONDS)
     hold.release(b)
 
-    assert_paid_once(testbed, before, hold.result())
+    assert_paid_once(testbed, before, hold.result(), AMOUNT_MSAT)
 
 
 def test_its_node_is_killed_while_it_holds(
@@ -144,7 +130,7 @@ def test_its_node_is_killed_while_it_holds(
     wait_for(htlcs_held(lsp, 2), ATTACH_SECONDS)
     hold.release(b)
 
-    assert_paid_once(testbed, before, hold.result())
+    assert_paid_once(testbed, before, hold.result(), AMOUNT_MSAT)
 
 
 def test_its_node_is_killed_and_the_release_comes_before_the_payer_is_back(
@@ -160,7 +146,7 @@ def test_its_node_is_killed_and_the_release_comes_before_the_payer_is_back(
         hold.release(b)
         hold.stage(State.SETTLED if offered_again else State.DUE)
 
-    assert_paid_once(testbed, before, hold.outcome())
+    assert_paid_once(testbed, before, hold.outcome(), AMOUNT_MSAT)
     hold.ask().update(BlockState.SETTLED)
 
 
@@ -176,7 +162,7 @@ def test_a_release_that_it_was_not_there_to_hear_is_repeated(
 
     hold.release(b)
 
-    assert_paid_once(testbed, before, hold.result())
+    assert_paid_once(testbed, before, hold.result(), AMOUNT_MSAT)
 
 
 def test_killed_before_it_lets_an_ordinary_payment_pass(
@@ -189,7 +175,7 @@ def test_killed_before_it_lets_an_ordinary_payment_pass(
 
     restart(lsp)
 
-    assert_paid_once(testbed, before, payment.result(60))
+    assert_paid_once(testbed, before, payment.result(60), AMOUNT_MSAT)
 
 
 def test_killed_while_an_ordinary_payment_is_on_its_way(
@@ -206,4 +192,4 @@ def test_killed_while_an_ordinary_payment_is_on_its_way(
     finally:
         testbed.unfreeze("B")
 
-    assert_paid_once(testbed, before, payment.result(60))
+    assert_paid_once(testbed, before, payment.result(60), AMOUNT_MSAT)
