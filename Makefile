@@ -154,6 +154,12 @@ simulate: N ?= 10000
 simulate: setup ## N=10000 schedules of SEED in the simulator; SCHEDULE=number replays one of them with its trace
 	@$(BIN)/python -m tests.simulation $(if $(SCHEDULE),replay $(SCHEDULE),run --n $(N) --seed $(SEED)) $(if $(JSON),--json $(abspath $(JSON)))
 
+.PHONY: simulate-crowd
+simulate-crowd: N ?= 20
+simulate-crowd: PAYMENTS ?= 200
+simulate-crowd: setup ## N=20 crowds of SEED: PAYMENTS=200 at a time between phones of two LSPs
+	@$(BIN)/python -m tests.simulation crowd --n $(N) --seed $(SEED) --payments $(PAYMENTS)
+
 .PHONY: simulate-mutants
 simulate-mutants: N ?= 10000
 simulate-mutants: setup ## break the engines on purpose: each defect must be caught within N=10000 schedules

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from . import report
+from .crowd_execution import run_crowd, run_crowds
 from .execution import run_schedule, run_seed
+from .kernel import START
 from .mutants import MUTANTS
 from .mutation import run_mutants
-from .runner import Summary, run_many
+from .runner import Summary, numbers_of, run_many
 from .shrink import Shrinker
 
 MOST_TRACES = 3
@@ -53,6 +56,30 @@ def replay(number: int, shrink: bool = True) -> None:
         outcome = run_schedule(outcome.schedule, with_trace=True)
     print("\n".join(report.trace_lines(outcome)))
     sys.exit(outcome.violation is not None)
+
+
+@app.command()
+def crowd(n: int = 20, seed: int = 0, payments: int = 200, number: int | None = None) -> None:
+    """Run N crowds of SEED; exit 1 if any breaks an invariant. NUMBER: one of them, with its trace."""
+    console = _console()
+    if number is not None:
+        outcome = run_crowd(number, payments, with_trace=True)
+        for at, who, what in outcome.trace:
+            print(f"{at - START:10.3f}  {who}: {what}")
+        print(outcome.violation or "nothing happened that must not happen")
+        sys.exit(outcome.violation is not None)
+
+    def progress(total: Summary) -> None:
+        console.print(f"  {total.schedules} crowds, {total.paid} payments made, {total.seconds:.0f} s")
+
+    total = run_crowds(numbers_of(seed, n), payments, progress=progress)
+    console.print(
+        f"{total.schedules} crowds of {payments} payments in {total.seconds:.1f} s: {total.steps} steps, "
+        f"{total.disturbances} disturbances, {total.paid} payments made, {len(total.failures)} failures"
+    )
+    for failure in total.failures:
+        console.print(f"[red]crowd {failure.number}: {failure.invariant}: {escape(failure.text)}[/red]", soft_wrap=True)
+    sys.exit(bool(total.failures))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from asyncpay.wire.messages import BlockStatus
 from .channels import FEE_MSAT, SimHtlc
 
 if TYPE_CHECKING:
+    from .environment import Environment
     from .lsp import LspProcess
     from .simulation import Simulation
 
@@ -39,15 +40,11 @@ class Violation(Exception):  # noqa: N818 - this is what a simulation looks for
 def no_lsp_pays_out_what_it_cannot_claim(sim: "Simulation") -> Iterator[str]:
     """LSP_a and LSP_b lose nothing: what they forwarded or paid, they are owed."""
     for lsp in sim.lsps:
-        for outgoing in lsp.node.circuits.values():
-            incoming = outgoing.incoming
-            assert incoming is not None
-            if _may_cost(outgoing) and _failed(incoming) and incoming not in lsp.node.lost_dust:
-                yield f"{lsp.name} forwarded HTLC {incoming.key}, and failed it back"
+        yield from forwarded_and_failed(lsp)
     on_behalf = sim.lsp_a.node.payments.known.get(sim.payment_hash)
     if on_behalf is not None:
-        spent = sum(htlc.amount_msat for htlc in on_behalf.htlcs if _may_cost(htlc))
-        covered = sum(part.amount_msat - FEE_MSAT for part in sim.parts() if not _failed(part))
+        spent = sum(htlc.amount_msat for htlc in on_behalf.htlcs if may_cost(htlc))
+        covered = sum(part.amount_msat - FEE_MSAT for part in sim.parts() if not failed(part))
         if spent > covered:
             yield f"LSP_a pays {spent} msat on behalf, and can claim {covered} beyond its own fee"
 
@@ -65,7 +62,7 @@ def an_lsp_pays_on_behalf_with_time_to_spare(sim: "Simulation") -> Iterator[str]
 
 def the_payer_pays_at_most_once(sim: "Simulation") -> Iterator[str]:
     """What A may have to pay is never more than the payment and its fees."""
-    at_stake = sum(htlc.amount_msat for htlc in sim.sent() if _may_cost(htlc))
+    at_stake = sum(htlc.amount_msat for htlc in sim.sent() if may_cost(htlc))
     if at_stake > sim.most_msat:
         yield f"A has {at_stake} msat at stake for a payment of at most {sim.most_msat}"
 
@@ -116,7 +113,7 @@ def only_the_pid_releases(sim: "Simulation") -> Iterator[str]:
         yield "LSP_a pays on behalf before B showed the pid"
 
 
-def a_verdict_is_for_ever(sim: "Simulation") -> Iterator[str]:
+def a_verdict_is_for_ever(sim: "Environment") -> Iterator[str]:
     """The same HTLC offered again gets the same answer."""
     for lsp in sim.lsps:
         for key, answers in lsp.node.answers.items():
@@ -135,7 +132,7 @@ def nothing_is_released_too_late(sim: "Simulation") -> Iterator[str]:
                 yield "released after hold_until"
 
 
-def no_clock_is_late(sim: "Simulation") -> Iterator[str]:
+def no_clock_is_late(sim: "Environment") -> Iterator[str]:
     """The Unix time that an engine counts with is not behind the true one, once its clock is in no doubt.
 
     One exception: started in a jump, less than TOLERANCE_SECONDS after the latest time in its store, a process believes
@@ -149,7 +146,7 @@ def no_clock_is_late(sim: "Simulation") -> Iterator[str]:
             yield f"the clock of {process.name} is {late:g} s late"
 
 
-def nothing_is_held_past_its_margin(sim: "Simulation") -> Iterator[str]:
+def nothing_is_held_past_its_margin(sim: "Environment") -> Iterator[str]:
     """At a deadline, or with its expiry near, every part goes back at once; the node never has to do it."""
     for lsp in sim.lsps:
         if not _attentive(lsp):
@@ -173,7 +170,7 @@ def no_deadline_is_early(sim: "Simulation") -> Iterator[str]:
                 yield f"failed back {block.hold_until + 1 - now:g} s before its deadline"
 
 
-def nothing_waits_without_a_reason(sim: "Simulation") -> Iterator[str]:
+def nothing_waits_without_a_reason(sim: "Environment") -> Iterator[str]:
     """An HTLC that belongs to no block waits for an answer only if it is for a client that is not there."""
     for lsp in sim.lsps:
         if not _attentive(lsp):
@@ -209,7 +206,7 @@ def a_failed_payment_costs_nothing(sim: "Simulation") -> Iterator[str]:
     """While A's wallet calls the payment failed, A's node has no HTLC of it in flight, and none was taken."""
     payment = sim.phone_a.wallet.payment(sim.payment_hash)
     if payment is not None and payment.state is PaymentState.FAILED:
-        at_stake = sum(_may_cost(htlc) for htlc in sim.sent())
+        at_stake = sum(may_cost(htlc) for htlc in sim.sent())
         if at_stake:
             yield f"A's wallet calls the payment failed, and {at_stake} of its HTLCs may still be taken"
 
@@ -239,13 +236,13 @@ def strangers_have_no_effect(sim: "Simulation") -> Iterator[str]:
         yield "B answered a stranger who does not have the invoice"
 
 
-def a_crash_loses_nothing(sim: "Simulation") -> Iterator[str]:
+def a_crash_loses_nothing(sim: "Environment") -> Iterator[str]:
     """What a process knew is what it had stored, and what the store gives back."""
     for process in sim.processes.values():
         yield from process.lost
 
 
-def all_is_bounded(sim: "Simulation") -> Iterator[str]:
+def all_is_bounded(sim: "Environment") -> Iterator[str]:
     """Mailboxes and pushes."""
     for lsp in sim.lsps:
         for client in sim.clients:
@@ -327,12 +324,22 @@ class Checker:
                 raise Violation(invariant.__name__, text)
 
 
-def _may_cost(htlc: SimHtlc) -> bool:
+def forwarded_and_failed(lsp: "LspProcess") -> Iterator[str]:
+    """What it forwarded and can claim no more, though it may have to pay."""
+    for outgoing in lsp.node.circuits.values():
+        incoming = outgoing.incoming
+        assert incoming is not None
+        if may_cost(outgoing) and failed(incoming) and incoming not in lsp.node.lost_dust:
+            yield f"{lsp.name} forwarded HTLC {incoming.key}, and failed it back"
+
+
+def may_cost(htlc: SimHtlc) -> bool:
     """Its offerer has paid it, or may still have to."""
-    return not _failed(htlc)
+    return not failed(htlc)
 
 
-def _failed(htlc: SimHtlc) -> bool:
+def failed(htlc: SimHtlc) -> bool:
+    """Its offerer has its money back, or will."""
     return (htlc.resolved and htlc.preimage is None) or (htlc.gone and htlc.preimage is None)
 
 
@@ -341,7 +348,7 @@ def _attentive(lsp: "LspProcess") -> bool:
     return lsp.running and lsp.node.attached is lsp and lsp.kernel.now > lsp.stirred_at + GRACE_SECONDS
 
 
-def _asked(sim: "Simulation", lsp: "LspProcess", htlc: SimHtlc) -> bool:
+def _asked(sim: "Environment", lsp: "LspProcess", htlc: SimHtlc) -> bool:
     """The node has waited long enough for an answer to this HTLC that one could be there."""
     waits = htlc.key in lsp.node.on_offer and not htlc.channel.closed
     return waits and sim.kernel.now > htlc.offered_at + GRACE_SECONDS
@@ -352,7 +359,7 @@ def _block_of(lsp: "LspProcess", key: HtlcKey) -> Block | None:
     return None if record is None or record.block is None else lsp.record(Block, record.block)
 
 
-def _overdue(sim: "Simulation", lsp: "LspProcess", htlc: SimHtlc, block: Block | None) -> Iterator[str]:
+def _overdue(sim: "Environment", lsp: "LspProcess", htlc: SimHtlc, block: Block | None) -> Iterator[str]:
     left = htlc.expiry - lsp.heard_height
     if left <= lsp.policy.min_margin_blocks:
         yield f"{lsp.name} holds HTLC {htlc.key} {left} blocks before its expiry"
@@ -370,7 +377,7 @@ def _overdue(sim: "Simulation", lsp: "LspProcess", htlc: SimHtlc, block: Block |
         yield f"{lsp.name} holds an incomplete set for too long"
 
 
-def _waits_for_client(sim: "Simulation", lsp: "LspProcess", htlc: SimHtlc, since: float) -> bool:
+def _waits_for_client(sim: "Environment", lsp: "LspProcess", htlc: SimHtlc, since: float) -> bool:
     client = htlc.route[0].to
     if client not in sim.phones or lsp.clock.now() > since + lsp.policy.wake_timeout_seconds + GRACE_SECONDS:
         return False

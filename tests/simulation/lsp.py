@@ -1,4 +1,4 @@
-"""An LSP's component in the simulated sim: the real engine and the real store beside a simulated node."""
+"""An LSP's component in a simulation: the real engine and the real store beside a simulated node."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,6 +9,7 @@ from asyncpay.engine.lsp import requests
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Htlc
+from asyncpay.engine.lsp.state import LspState
 from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus, Resolution
 from asyncpay.node_events import Attached, BlockConnected, CustomMessage, NodeEvent, OnionInTransit, OnionReceived
@@ -58,6 +59,11 @@ class LspProcess(Process):
         self.on_answer: Callable[[LspProcess, HtlcKey, Resolution], None] = lambda *_: None
         self._engine: Lsp
         self._messenger, self._decode, self._push = messenger, decode, push
+
+    @property
+    def engine_state(self) -> LspState:
+        """What the engine has in memory."""
+        return self._engine.state
 
     def _begin(self, records: list[Any]) -> None:
         self._engine = Lsp(self.policy, self.node.implementation.capabilities, records)

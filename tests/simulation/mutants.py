@@ -291,6 +291,45 @@ MUTANTS = (
         "        case _ if _may_still_arrive(ctx, attempt):\n",
         "        case _ if False:\n",
     ),
+    # What only scale shows.
+    Mutant(
+        "count the parts of a client's other payments for a set",
+        f"{LSP}.htlcs",
+        "    parts = ctx.records.parts(block)\n    covered = {part.htlc.payment_hash for part in parts} == set(",
+        "    parts = [part for each in ctx.records.blocks_of(block.client) for part in ctx.records.parts(each)]\n"
+        "    covered = {part.htlc.payment_hash for part in parts} >= set(",
+        crowd_payments=30,
+    ),
+    Mutant(
+        "count the blocks of all clients for the limit of one",
+        f"{LSP}.requests",
+        "    theirs = list(ctx.records.blocks_of(event.client))\n",
+        "    theirs = list(ctx.records.blocks.values())\n",
+        crowd_payments=80,
+    ),
+    Mutant(
+        "count the parts of all clients for the limit of one",
+        f"{LSP}.htlcs",
+        "        for block in ctx.records.blocks_of(client)\n",
+        "        for block in ctx.records.blocks.values()\n",
+        crowd_payments=30,
+    ),
+    Mutant(
+        "leave a forgotten block in an index",
+        f"{LSP}.lookups",
+        "                    self._by_payment.pop((record.client, payment_hash), None)\n",
+        "                    pass\n",
+        crowd_payments=30,
+    ),
+    Mutant(
+        "release the oldest of a client's sets by any of its pids",
+        f"{LSP}.release",
+        "    name = unblock_hash(event.pid)\n    known = name in ctx.records.blocks\n",
+        "    name = unblock_hash(event.pid)\n    known = name in ctx.records.blocks\n"
+        "    if known:\n"
+        "        name = next(ctx.records.blocks_of(ctx.records.blocks[name].client)).key\n",
+        crowd_payments=30,
+    ),
 )
 
 

@@ -20,16 +20,23 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+MOST_CROWDS = 200
+"""In which a mutant of scale must be caught."""
+
 
 @dataclass(frozen=True)
 class Mutant:
-    """A deliberate defect. `old`, which stands once in `module`'s source, is replaced by `new`; also: more pairs."""
+    """A deliberate defect. `old`, which stands once in `module`'s source, is replaced by `new`; also: more pairs.
+
+    crowd_payments: of the crowds that it is looked for in (crowd.py), because one payment does not show it; or 0.
+    """
 
     name: str
     module: str
     old: str
     new: str
     also: tuple[tuple[str, str], ...] = ()
+    crowd_payments: int = 0
 
     def source(self) -> str:
         """The module with the defect. LookupError if `old` does not stand there exactly once."""
@@ -128,10 +135,14 @@ def run_apart(mutant: Mutant, most: int, seed: int) -> MutantResult:
 def run_here(mutant: Mutant, most: int, seed: int) -> None:
     """Break the engine in this process, and print what became of it as a line of JSON."""
     break_engine(mutant)
-    from .runner import SCHEDULES_PER_SEED, run_range  # imports the engines, one of them broken
+    from .crowd_execution import run_crowds  # imports the engines, one of them broken
+    from .runner import numbers_of, run_range
 
     began = time.monotonic()
-    total = run_range(range(seed * SCHEDULES_PER_SEED, seed * SCHEDULES_PER_SEED + most), stop_at_first=True)
+    if mutant.crowd_payments:
+        total = run_crowds(numbers_of(seed, min(most, MOST_CROWDS)), mutant.crowd_payments, stop_at_first=True)
+    else:
+        total = run_range(numbers_of(seed, most), stop_at_first=True)
     failures = [(failure.invariant, failure.text, failure.number) for failure in total.failures]
     invariant, text, number = failures[0] if failures else ("", "", None)
     result = MutantResult(

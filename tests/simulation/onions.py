@@ -16,6 +16,8 @@ from asyncpay.wire.blinding import BlindedHop, BlindedPath, Hop, HopData
 from asyncpay.wire.messages import Message
 from asyncpay.wire.onion import LARGE_ROOM, SMALL_ROOM, OnionMessage, Payload
 
+from .kernel import ETERNAL, Lifetime
+
 if TYPE_CHECKING:
     from .node import SimNode
 
@@ -111,7 +113,7 @@ class Relay:
 
     def __init__(self, node: "SimNode") -> None:
         self._node = node
-        self._tokens: dict[NodeId, tuple[float, float]] = {}
+        self._tokens: dict[NodeId, tuple[float, float, Lifetime | None]] = {}
 
     def take(self, source: NodeId, message: OnionMessage) -> None:
         """An onion message came from a peer."""
@@ -148,13 +150,21 @@ class Relay:
         return None
 
     def _within_rate(self, source: NodeId) -> bool:
+        """Only what is taken costs a token, and a new connection begins with all of them (connectd/onion_message.c:
+        handle_onion_message; connectd.c: new_peer).
+        """
         rules, now = self._node.implementation, self._node.kernel.now
         if rules.onion_burst is None:
             return True
-        tokens, since = self._tokens.get(source, (float(rules.onion_burst), now))
+        connection = self._node.connections.get(source)
+        lifetime = ETERNAL if connection is None else connection.lifetime
+        tokens, since, known = self._tokens.get(source, (0.0, now, None))
+        if known is not lifetime:
+            tokens, since = float(rules.onion_burst), now
         tokens = min(float(rules.onion_burst), tokens + (now - since) / rules.onion_seconds)
-        self._tokens[source] = (max(0.0, tokens - 1), now)
-        return tokens >= 1
+        within = tokens >= 1
+        self._tokens[source] = tokens - within, now, lifetime
+        return within
 
 
 class Messenger:

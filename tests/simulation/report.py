@@ -21,6 +21,7 @@ from .simulation import HASH, PID
 
 def shrunk(failure: Failure) -> Outcome:
     """The plainest schedule that fails like this one, with its trace."""
+    assert failure.schedule is not None, "a crowd does not shrink"
     return Shrinker(failure.schedule, failure.invariant).run()
 
 

@@ -22,7 +22,7 @@ class Failure:
     number: int
     invariant: str
     text: str
-    schedule: Schedule
+    schedule: Schedule | None = None
 
 
 @dataclass
@@ -65,6 +65,11 @@ def run_range(numbers: range, *, stop_at_first: bool = False) -> Summary:
     return total
 
 
+def numbers_of(seed: int, count: int) -> range:
+    """The numbers of a seed's first `count` schedules, or crowds."""
+    return range(seed * SCHEDULES_PER_SEED, seed * SCHEDULES_PER_SEED + count)
+
+
 def run_many(seed: int, count: int, progress: Callable[[Summary], None] = lambda _: None) -> Summary:
     """Play `count` schedules of this seed on all cores."""
     began = time.monotonic()
@@ -79,7 +84,6 @@ def run_many(seed: int, count: int, progress: Callable[[Summary], None] = lambda
 
 def chunks(seed: int, count: int) -> Iterator[range]:
     """The numbers of a seed's first `count` schedules, a handful at a time."""
-    first = seed * SCHEDULES_PER_SEED
-    numbers = iter(range(first, first + count))
+    numbers = iter(numbers_of(seed, count))
     while chunk := list(islice(numbers, CHUNK)):
         yield range(chunk[0], chunk[-1] + 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from . import implementations
+from .crowd_execution import run_crowd
 from .execution import Outcome, run_schedule, run_seed
 from .invariants import AFTER_CHANGES
 from .mutants import MUTANTS
@@ -24,6 +25,8 @@ from .simulation import Simulation
 
 SCHEDULES = 2_000
 SEED = 0
+CROWDS = 8
+CROWD_PAYMENTS = 30
 
 
 def trace(outcome: Outcome) -> str:
@@ -39,6 +42,13 @@ def test_nothing_happens_that_must_not_happen(numbers: range) -> None:
         outcome = run_seed(number)
         if outcome.violation is not None:
             pytest.fail(f"schedule {number}\n{trace(Shrinker(outcome.schedule, outcome.violation.invariant).run())}")
+
+
+@pytest.mark.parametrize("number", range(CROWDS))
+def test_many_payments_at_a_time(number: int) -> None:
+    outcome = run_crowd(number, CROWD_PAYMENTS)
+    assert outcome.violation is None, f"crowd {number}: {outcome.violation.invariant}: {outcome.violation}"
+    assert outcome.paid, "a crowd in which nobody is paid shows nothing"
 
 
 @pytest.mark.parametrize("name", REGRESSIONS)
