@@ -66,7 +66,7 @@ class Payee:
             _HANDLERS[type(event)](ctx, event)
         claims.release_due(ctx)
         self.next_deadline = claims.next_deadline(ctx)
-        return Transition(tuple(ctx.changes), tuple(ctx.effects))
+        return ctx.transition()
 
 
 def _attached(ctx: Context, _: Attached) -> None:

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass, field, replace
 
-from asyncpay.engine.core import Change, Deadlines, Drop, Put, UnixTime
-from asyncpay.engine.node_view import NodeView
+from asyncpay.engine.context import EngineState, EventContext
+from asyncpay.engine.core import Deadlines, Drop, Put
 from asyncpay.engine.payee.effects import Effect, Log
 from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payee.records import Claim, ClaimRecords
@@ -27,55 +27,33 @@ class Schedule:
 
 
 @dataclass
-class PayeeState:
+class PayeeState(EngineState):
     """What the engine knows. `claims` is stored; everything else is lost with the process.
 
-    unix: the time of the event, and Unix time as far as the clock is to be believed.
     released_at: when a claim was last released by this process.
     held_back: pids of claims whose last release waits for the node to follow the chain.
     """
 
     claims: ClaimRecords
-    unix: UnixTime = field(default_factory=UnixTime)
-    node: NodeView = field(default_factory=NodeView)
     schedule: Schedule = field(default_factory=Schedule)
     released_at: dict[bytes, float] = field(default_factory=dict)
     held_back: dict[bytes, None] = field(default_factory=dict)
 
 
 @dataclass
-class Context:
+class Context(EventContext[PayeeState, PayeePolicy, Claim, Effect]):
     """The handling of one event. Changes show in `state` immediately; effects wait until they are stored."""
-
-    state: PayeeState
-    policy: PayeePolicy
-    changes: list[Change[Claim]] = field(default_factory=list)
-    effects: list[Effect] = field(default_factory=list)
 
     @property
     def claims(self) -> ClaimRecords:
         """What is or will be stored."""
         return self.state.claims
 
-    @property
-    def node(self) -> NodeView:
-        """What the node last said."""
-        return self.state.node
-
-    @property
-    def now(self) -> float:
-        """The time of this event."""
-        return self.state.unix.now
-
     def put(self, claim: Claim) -> None:
         """Store this record."""
         self.claims.put(claim)
         self.reschedule(claim)
         self.changes.append(Put(claim))
-
-    def emit(self, effect: Effect) -> None:
-        """Add an effect."""
-        self.effects.append(effect)
 
     def log(self, what: str, pid: bytes, payment_hashes: tuple[bytes, ...], because: str = "") -> None:
         """Write a line for those who follow the claim. A pid is a secret: the log has its hash."""

@@ -92,7 +92,7 @@ class Payer:
             _HANDLERS[type(event)](ctx, event)
         on_tick(ctx)
         self.next_deadline = _next_deadline(ctx)
-        return Transition(tuple(ctx.changes), tuple(ctx.effects))
+        return ctx.transition()
 
 
 # --- the node, and the clock ---

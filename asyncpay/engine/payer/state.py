@@ -8,8 +8,8 @@ others.
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from asyncpay.engine.core import Change, Deadlines, Put, UnixTime
-from asyncpay.engine.node_view import NodeView
+from asyncpay.engine.context import EngineState, EventContext
+from asyncpay.engine.core import Deadlines, Put
 from asyncpay.engine.payer.effects import Effect, Log
 from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment, PaymentRecords
@@ -38,10 +38,9 @@ class Schedule:
 
 
 @dataclass
-class PayerState:
+class PayerState(EngineState):
     """What the engine knows. `payments` is stored; everything else is lost with the process.
 
-    unix: the time of the event, and Unix time as far as the clock is to be believed.
     ask_node_at: when to ask the node for the outcome of a payment; none while an answer is awaited.
     ordered_again: payments for which the node got a second order after the last break.
     send_pending_at: when the message for the payee is due (again).
@@ -50,8 +49,6 @@ class PayerState:
     """
 
     payments: PaymentRecords
-    unix: UnixTime = field(default_factory=UnixTime)
-    node: NodeView = field(default_factory=NodeView)
     schedule: Schedule = field(default_factory=Schedule)
     ask_node_at: dict[bytes, float] = field(default_factory=dict)
     ordered_again: set[bytes] = field(default_factory=set)
@@ -67,16 +64,12 @@ class PayerState:
 
 
 @dataclass
-class Context:
+class Context(EventContext[PayerState, PayerPolicy, OutgoingPayment, Effect]):
     """The handling of one event. Changes show in `state` immediately; effects wait until they are stored.
 
     touched: payments to look at before the event is done, because the event concerns them.
     """
 
-    state: PayerState
-    policy: PayerPolicy
-    changes: list[Change[OutgoingPayment]] = field(default_factory=list)
-    effects: list[Effect] = field(default_factory=list)
     touched: dict[bytes, None] = field(default_factory=dict)
 
     @property
@@ -84,25 +77,11 @@ class Context:
         """What is or will be stored."""
         return self.state.payments
 
-    @property
-    def node(self) -> NodeView:
-        """What the node last said."""
-        return self.state.node
-
-    @property
-    def now(self) -> float:
-        """The time of this event."""
-        return self.state.unix.now
-
     def put(self, payment: OutgoingPayment) -> None:
         """Store this record."""
         self.payments.put(payment)
         self.changes.append(Put(payment))
         self.touch([payment.key])
-
-    def emit(self, effect: Effect) -> None:
-        """Add an effect."""
-        self.effects.append(effect)
 
     def log(self, what: str, payment_hash: bytes, because: str = "") -> None:
         """Write a line for those who follow the payment."""
