@@ -134,6 +134,69 @@ def test_a_file_of_the_first_version_is_migrated(path: Path) -> None:
     assert (refused.state, refused.failure, refused.proven) == (ClaimState.REFUSED, "no", False)
 
 
+def test_payments_in_a_file_of_the_first_version_are_migrated(path: Path) -> None:
+    """Written by asyncpay at commit 9d1862d: one that was being paid, one that had failed, one that was paid.
+
+    Whether the node was told to pay is not in there, so it counts as told: the invoice is not paid once more.
+    """
+    shutil.copy(Path(__file__).parent / "stores" / "wallet-0001.sqlite", path)
+    paying = OutgoingPayment(
+        payment_hash=b"h" * 32,
+        pid=b"p" * 32,
+        lsp=b"\x02" * 33,
+        payee=b"\x03" * 33,
+        invoice="lnbcrt1",
+        description="tea",
+        amount_msat=1_000,
+        fee_limit_msat=10,
+        slack_blocks=432,
+        cltv_limit_blocks=1_000,
+        max_parts=16,
+        max_part_msat=600,
+        release_by_height=932,
+        hold_until=1_086_400,
+        request=b"request",
+        cancel=b"cancel",
+        pending=OnionMessage(b"q" * 33, b"onion"),
+        created_at=1_000_000.5,
+        state=State.PAYING,
+        requests_sent=2,
+        request_next_at=1_000_020.0,
+        begun=True,
+    )
+    failed = replace(
+        paying,
+        payment_hash=b"i" * 32,
+        pid=b"r" * 32,
+        created_at=1_000_001.0,
+        state=State.FAILED,
+        request_next_at=None,
+        cancelled=True,
+        cancels_sent=1,
+        cancel_next_at=1_000_030.0,
+        failure="no route",
+        ended_at=1_000_010.0,
+    )
+    settled = replace(
+        paying,
+        payment_hash=b"j" * 32,
+        pid=b"s" * 32,
+        created_at=1_000_002.0,
+        state=State.SETTLED,
+        request_next_at=None,
+        told=BlockState.SETTLED,
+        told_parts=2,
+        preimage=b"x" * 32,
+        fee_msat=7,
+        ended_at=1_000_011.0,
+    )
+    with WalletStore(path) as store:
+        assert list(store.load()) == [paying, failed, settled]
+        store.commit([Put(replace(failed, cancel_next_at=None))])
+    with WalletStore(path) as store:
+        assert [each.may_be_ordered_again for each in store.load() if isinstance(each, OutgoingPayment)] == [False] * 3
+
+
 def test_a_file_with_the_earlier_names_is_migrated(path: Path) -> None:
     """Written by asyncpay at commit 41f80d2, which called states stages."""
     shutil.copy(Path(__file__).parent / "stores" / "wallet-0004.sqlite", path)
