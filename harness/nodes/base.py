@@ -97,6 +97,8 @@ class Node(ABC):
     """What asyncpay's adapter for this implementation declares."""
     no_dialling: ClassVar[tuple[str, ...]] = ()
     """Arguments that keep the node from dialling its peers by itself, for tests in which a peer is offline."""
+    tells_its_plugin_alone: ClassVar[bool] = False
+    """Only our plugin, which comes with a component, hears of messages and HTLCs: without it no adapter can attach."""
     lists_channels_unsorted: ClassVar[bool] = False
     """It may answer query_channel_range (BOLT 7) with channels that are not in the order of their ids."""
     refuses_unsorted_channels: ClassVar[bool] = False

@@ -91,7 +91,7 @@ def store() -> dict[str, float]:
     return {"store a record (us)": commit / RECORDS * 1e6, "load a record (us)": load / RECORDS * 1e6}
 
 
-class PlayedNode:
+class ScriptedNode:
     """Offers HTLCs, and takes NODE_SECONDS for each answer."""
 
     capabilities = CAPABILITIES
@@ -124,7 +124,7 @@ async def answers() -> float:
         config = LspConfig.model_validate(
             {"node": {"implementation": "cln", "rpc_file": "/x"}, "store": {"path": f"{folder}/lsp.sqlite"}}
         )
-        played = PlayedNode()
+        played = ScriptedNode()
         node: Any = played
         links = tuple(
             Link(channel_id=ChannelId.from_name(n), short_channel_id=ShortChannelId(n), peer=peer(n), usable=True)

@@ -29,6 +29,7 @@ from asyncpay.wire.messages import (
 from asyncpay.wire.onion import Payload
 from harness.checks import balances
 from harness.inside.push_records import Behaviour
+from harness.nodes import node_class
 from harness.services.phone_container import WALLET
 from harness.topology import ASYNCPAY, Topology
 from harness.waits import Predicate, wait_for
@@ -49,8 +50,8 @@ FLOOD = 60
 
 @pytest.fixture(scope="module", params=CLN_IN_FULL)
 def topology(request: pytest.FixtureRequest) -> Topology:
-    """Core Lightning shows messages to its plugin, which phones have: there the stranger is one, without its wallet."""
-    as_a_phone = {"M.component": ASYNCPAY} if request.param == "cln" else {}
+    """Where only our plugin hears of messages, the stranger is a phone, which has it, without its wallet."""
+    as_a_phone = {"M.component": ASYNCPAY} if node_class(request.param).tells_its_plugin_alone else {}
     return all_on(request.param, "with-stranger.yaml", as_a_phone)
 
 

@@ -15,7 +15,7 @@ from asyncpay.wire import messages as m
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import UNSIGNED, BlockRequest, CancelRequest, unblock_hash
 
-from .people import CLIENT, HASH, HONEST, NODE, STRANGER, THIRD, sign
+from .identities import CLIENT, HASH, HONEST, NODE, STRANGER, THIRD, sign
 from .shells import Shell, WalletShell
 
 NUMBERS = [0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53, 2**63 - 1, 2**63, 2**64 - 1, -1, -(2**63), 2**64, 10**30]

@@ -12,7 +12,7 @@ from asyncpay.wire import onion, signature
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.onion import Final
 
-from .people import CHANNELS, HASH, NODE, PEERS, Heard, onion_to, sign
+from .identities import CHANNELS, HASH, NODE, PEERS, Heard, onion_to, sign
 
 POLL_SECONDS = 2
 

@@ -24,7 +24,7 @@ from asyncpay.wire.errors import WireError
 from asyncpay.wire.onion import Payload
 from harness.services.tls import Authority
 
-from .people import CHANNELS, CLIENT, HASH, NODE, PEERS, Heard, onion_to, sign
+from .identities import CHANNELS, CLIENT, HASH, NODE, PEERS, Heard, onion_to, sign
 
 
 class Stream:

@@ -17,7 +17,7 @@ from asyncpay.service.wallet import session as wallet_session
 from asyncpay.store import LspStore, WalletStore
 from asyncpay.store.database import Store
 
-from .people import HONEST
+from .identities import HONEST
 
 WAIT_SECONDS = 60
 """Much longer than anything takes; beyond it the component does not answer."""

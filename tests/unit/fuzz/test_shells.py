@@ -18,10 +18,10 @@ import pytest
 from tests.unit.lsps.https_server import Authority, answer, answer_without_end, make_authority, say_nothing, serve
 
 from . import inputs
+from .identities import CLIENT, THIRD
 from .inputs import Input
 from .lightningd import Lightningd
 from .lnd import Lnd
-from .people import CLIENT, THIRD
 from .shells import LspShell, Shell, WalletShell
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "5000"))

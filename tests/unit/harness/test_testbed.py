@@ -156,7 +156,7 @@ def test_a_payer_without_a_component_is_told_how_to_become_a_phone() -> None:
     assert "A becomes one by `testbed up line --set A.component=asyncpay`" in said
 
 
-class PlayedNode:
+class ScriptedNode:
     """A node whose one channel can be used or not."""
 
     def __init__(self, active: bool) -> None:
@@ -176,7 +176,7 @@ class PlayedNode:
 def with_phone(monkeypatch: pytest.MonkeyPatch) -> Testbed:
     """A testbed in which the phone A is disconnected, and a payment of A fails."""
     made = Testbed.prepare(load("line"))
-    made.nodes = cast(Any, {"A": PlayedNode(active=False), "B": PlayedNode(active=True)})
+    made.nodes = cast(Any, {"A": ScriptedNode(active=False), "B": ScriptedNode(active=True)})
     phone = SimpleNamespace(state=lambda: State.AWAKE, link=lambda: SimpleNamespace(words="disconnected"))
     made.phones = cast(Any, {"A": phone})
     monkeypatch.setattr(Testbed, "running", lambda made: list(made.nodes.values()))

@@ -53,7 +53,7 @@ class Request:
     set_exception = set_result
 
 
-class Scenery:
+class PluginHarness:
     """An exchange, its clock, and one HTLC that it was asked about. A peer has connected since lightningd started."""
 
     def __init__(self) -> None:
@@ -83,8 +83,8 @@ class Scenery:
 
 
 @pytest.fixture
-def scenery() -> Scenery:
-    scenery = Scenery()
+def scenery() -> PluginHarness:
+    scenery = PluginHarness()
     scenery.exchange.report("connect", {})
     return scenery
 
@@ -93,14 +93,14 @@ def topics(question: Request) -> list[str]:
     return [event["topic"] for event in question.said["events"]]
 
 
-def test_an_htlc_for_the_node_itself_continues_at_once(scenery: Scenery) -> None:
+def test_an_htlc_for_the_node_itself_continues_at_once(scenery: PluginHarness) -> None:
     payload = htlc()
     del payload["onion"]["short_channel_id"]
     scenery.offer(payload)
     assert scenery.htlc.said == CONTINUE
 
 
-def test_a_forward_by_node_id_is_held_too(scenery: Scenery) -> None:
+def test_a_forward_by_node_id_is_held_too(scenery: PluginHarness) -> None:
     payload = htlc(next_node_id="03" * 33)
     del payload["onion"]["short_channel_id"]
     scenery.offer(payload)
@@ -108,12 +108,12 @@ def test_a_forward_by_node_id_is_held_too(scenery: Scenery) -> None:
 
 
 @pytest.mark.parametrize(("blocks_left", "said"), [(MARGIN_BLOCKS, FAIL), (MARGIN_BLOCKS + 1, None)])
-def test_an_htlc_within_its_margin_fails_at_once(scenery: Scenery, blocks_left: int, said: Any) -> None:
+def test_an_htlc_within_its_margin_fails_at_once(scenery: PluginHarness, blocks_left: int, said: Any) -> None:
     scenery.offer(htlc(blocks_left))
     assert scenery.htlc.said == said
 
 
-def test_a_held_one_fails_when_the_chain_comes_to_its_margin(scenery: Scenery) -> None:
+def test_a_held_one_fails_when_the_chain_comes_to_its_margin(scenery: PluginHarness) -> None:
     scenery.offer()
     session = scenery.attach()
     question = scenery.ask(session, 1)
@@ -128,7 +128,7 @@ def test_a_held_one_fails_when_the_chain_comes_to_its_margin(scenery: Scenery) -
     assert topics(scenery.ask(session, 3)) == ["block_added"]
 
 
-def test_with_nobody_there_an_htlc_waits_ten_seconds(scenery: Scenery) -> None:
+def test_with_nobody_there_an_htlc_waits_ten_seconds(scenery: PluginHarness) -> None:
     scenery.wait(1_000)
     scenery.offer()
     scenery.wait(ATTACH_SECONDS - 0.1)
@@ -137,14 +137,14 @@ def test_with_nobody_there_an_htlc_waits_ten_seconds(scenery: Scenery) -> None:
     assert scenery.htlc.said == FAIL
 
 
-def test_who_attaches_is_offered_what_is_held(scenery: Scenery) -> None:
+def test_who_attaches_is_offered_what_is_held(scenery: PluginHarness) -> None:
     scenery.offer()
     scenery.wait(ATTACH_SECONDS - 0.1)
     question = scenery.ask(scenery.attach())
     assert question.said["events"] == [{"number": 1, "topic": "htlc_accepted", "payload": htlc()}]
 
 
-def test_what_was_told_is_told_again_until_the_next_question(scenery: Scenery) -> None:
+def test_what_was_told_is_told_again_until_the_next_question(scenery: PluginHarness) -> None:
     session = scenery.attach()
     scenery.offer()
     assert topics(scenery.ask(session)) == ["htlc_accepted"]
@@ -152,7 +152,7 @@ def test_what_was_told_is_told_again_until_the_next_question(scenery: Scenery) -
     assert scenery.ask(session, 1).said is None
 
 
-def test_what_a_process_has_taken_notice_of_waits_for_it(scenery: Scenery) -> None:
+def test_what_a_process_has_taken_notice_of_waits_for_it(scenery: PluginHarness) -> None:
     session = scenery.attach()
     scenery.offer()
     scenery.ask(session)
@@ -163,7 +163,7 @@ def test_what_a_process_has_taken_notice_of_waits_for_it(scenery: Scenery) -> No
     assert topics(scenery.ask(scenery.attach())) == ["htlc_accepted"]
 
 
-def test_what_it_may_never_have_heard_of_does_not(scenery: Scenery) -> None:
+def test_what_it_may_never_have_heard_of_does_not(scenery: PluginHarness) -> None:
     """It died with the question asked: the answer went nowhere."""
     session = scenery.attach()
     question = scenery.ask(session)
@@ -173,7 +173,7 @@ def test_what_it_may_never_have_heard_of_does_not(scenery: Scenery) -> None:
     assert scenery.htlc.said == FAIL
 
 
-def test_what_lightningd_asks_about_when_it_starts_waits_for_a_process_too(scenery: Scenery) -> None:
+def test_what_lightningd_asks_about_when_it_starts_waits_for_a_process_too(scenery: PluginHarness) -> None:
     """One may have taken notice of it before lightningd went down; and nothing new comes before a peer does."""
     scenery.start()
     scenery.offer()
@@ -183,14 +183,14 @@ def test_what_lightningd_asks_about_when_it_starts_waits_for_a_process_too(scene
     assert topics(scenery.ask(scenery.attach())) == ["htlc_accepted"]
 
 
-def test_what_waits_since_the_start_fails_within_its_margin(scenery: Scenery) -> None:
+def test_what_waits_since_the_start_fails_within_its_margin(scenery: PluginHarness) -> None:
     scenery.start()
     scenery.offer()
     scenery.exchange.block(1_000 - MARGIN_BLOCKS)
     assert scenery.htlc.said == FAIL
 
 
-def test_a_question_is_answered_in_time_though_nothing_happens(scenery: Scenery) -> None:
+def test_a_question_is_answered_in_time_though_nothing_happens(scenery: PluginHarness) -> None:
     question = scenery.ask(scenery.attach())
     scenery.wait(POLL_SECONDS - 0.1)
     assert question.said is None
@@ -198,7 +198,7 @@ def test_a_question_is_answered_in_time_though_nothing_happens(scenery: Scenery)
     assert question.said == {"events": [], "dropped": 0}
 
 
-def test_a_process_that_was_away_for_too_long_must_attach_anew(scenery: Scenery) -> None:
+def test_a_process_that_was_away_for_too_long_must_attach_anew(scenery: PluginHarness) -> None:
     session = scenery.attach()
     scenery.wait(ATTACH_SECONDS)
     question = scenery.ask(session)
@@ -206,7 +206,7 @@ def test_a_process_that_was_away_for_too_long_must_attach_anew(scenery: Scenery)
     assert question.said.code == SESSION_OVER
 
 
-def test_the_one_that_attaches_later_has_it(scenery: Scenery) -> None:
+def test_the_one_that_attaches_later_has_it(scenery: PluginHarness) -> None:
     first = scenery.attach()
     waiting = scenery.ask(first)
     second = scenery.attach()
@@ -216,12 +216,12 @@ def test_the_one_that_attaches_later_has_it(scenery: Scenery) -> None:
     assert topics(scenery.ask(second)) == ["htlc_accepted"]
 
 
-def test_nothing_is_kept_for_a_process_that_is_not_there(scenery: Scenery) -> None:
+def test_nothing_is_kept_for_a_process_that_is_not_there(scenery: PluginHarness) -> None:
     scenery.exchange.report("connect", {})
     assert scenery.ask(scenery.attach()).said is None
 
 
-def test_a_process_that_falls_behind_must_attach_anew(scenery: Scenery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_falls_behind_must_attach_anew(scenery: PluginHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugin, "MAX_EVENTS", 3)
     session = scenery.attach()
     scenery.offer()
@@ -231,7 +231,9 @@ def test_a_process_that_falls_behind_must_attach_anew(scenery: Scenery, monkeypa
     assert topics(scenery.ask(scenery.attach())) == ["htlc_accepted"]
 
 
-def test_any_number_of_held_htlcs_is_offered_page_by_page(scenery: Scenery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_of_held_htlcs_is_offered_page_by_page(
+    scenery: PluginHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(plugin, "MAX_EVENTS", 5)
     monkeypatch.setattr(plugin, "MAX_REPLY_EVENTS", 7)
     requests = [Request() for _ in range(20)]
@@ -250,7 +252,9 @@ def test_any_number_of_held_htlcs_is_offered_page_by_page(scenery: Scenery, monk
     assert all(request.said is None for request in requests)
 
 
-def test_an_answer_has_a_limit_in_bytes_and_always_an_event(scenery: Scenery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_has_a_limit_in_bytes_and_always_an_event(
+    scenery: PluginHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(plugin, "MAX_REPLY_BYTES", 100)
     session = scenery.attach()
     for length in (1_000, 40, 40, 40):
@@ -261,7 +265,7 @@ def test_an_answer_has_a_limit_in_bytes_and_always_an_event(scenery: Scenery, mo
 
 
 def test_one_peers_flood_of_messages_leaves_room_for_anothers(
-    scenery: Scenery, monkeypatch: pytest.MonkeyPatch
+    scenery: PluginHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plugin, "MAX_MESSAGES_OF_A_PEER", 5)
     session = scenery.attach()
@@ -276,7 +280,7 @@ def test_one_peers_flood_of_messages_leaves_room_for_anothers(
     assert len(waiting.said["events"]) == 1
 
 
-def test_messages_alone_never_end_a_session(scenery: Scenery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_alone_never_end_a_session(scenery: PluginHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugin, "MAX_EVENTS", 20)
     monkeypatch.setattr(plugin, "MAX_MESSAGES", 15)
     session = scenery.attach()
@@ -286,7 +290,7 @@ def test_messages_alone_never_end_a_session(scenery: Scenery, monkeypatch: pytes
 
 
 def test_messages_that_fill_the_memory_are_dropped_and_nothing_else_is(
-    scenery: Scenery, monkeypatch: pytest.MonkeyPatch
+    scenery: PluginHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plugin, "MAX_MESSAGE_BYTES", 100)
     session = scenery.attach()
@@ -310,7 +314,7 @@ def test_messages_that_fill_the_memory_are_dropped_and_nothing_else_is(
     ],
 )
 def test_an_answer_reaches_lightningd_once(
-    scenery: Scenery, result: str, payment_key: str | None, response: dict[str, Any]
+    scenery: PluginHarness, result: str, payment_key: str | None, response: dict[str, Any]
 ) -> None:
     scenery.offer()
     assert scenery.exchange.answer(KEY, result, payment_key) == {"answered": True}
@@ -322,7 +326,7 @@ def test_an_answer_reaches_lightningd_once(
     ("result", "payment_key"),
     [("resume", None), ("resolve", None), ("resolve", "11" * 32), ("resolve", "no hex")],
 )
-def test_what_lightningd_would_die_of_is_refused(scenery: Scenery, result: str, payment_key: str | None) -> None:
+def test_what_lightningd_would_die_of_is_refused(scenery: PluginHarness, result: str, payment_key: str | None) -> None:
     scenery.offer()
     with pytest.raises(RpcException):
         scenery.exchange.answer(KEY, result, payment_key)
@@ -345,7 +349,7 @@ def test_a_hook_is_answered_whatever_goes_wrong() -> None:
 # --- channels whose names change ---
 
 
-def test_a_process_that_attaches_later_is_told_the_id_of_the_channel(scenery: Scenery) -> None:
+def test_a_process_that_attaches_later_is_told_the_id_of_the_channel(scenery: PluginHarness) -> None:
     scenery.offer()
     assert scenery.exchange.names() == {"1x2x3"}
     scenery.exchange.identify("1x2x3", "cc" * 32)
@@ -355,7 +359,7 @@ def test_a_process_that_attaches_later_is_told_the_id_of_the_channel(scenery: Sc
     assert scenery.exchange.answer(KEY, "fail") == {"answered": True}  # by the name that lightningd gave it
 
 
-def test_a_channel_that_is_not_to_be_found_is_not_looked_for_again(scenery: Scenery) -> None:
+def test_a_channel_that_is_not_to_be_found_is_not_looked_for_again(scenery: PluginHarness) -> None:
     scenery.offer()
     scenery.exchange.identify("1x2x3", None)
     assert scenery.exchange.names() == set()

@@ -52,7 +52,7 @@ def test_peer_changes() -> None:
     ]
 
 
-class PlayedNode:
+class ScriptedNode:
     """What a snapshot shows, and what was reported."""
 
     def __init__(self, snapshot: NodeSnapshot) -> None:
@@ -73,7 +73,7 @@ class PlayedNode:
 @pytest.mark.anyio
 async def test_word_of_an_old_connections_end_may_come_after_the_new_one() -> None:
     """LND tells of the end in a thread of its own; the next poll puts it right."""
-    seen = PlayedNode(NodeSnapshot(links={}, online=frozenset({PEER})))
+    seen = ScriptedNode(NodeSnapshot(links={}, online=frozenset({PEER})))
     await seen.tracker.begin()
     await seen.tracker.peer_event(PEER, online=True)
     watching = asyncio.create_task(seen.tracker.watch())
@@ -85,7 +85,7 @@ async def test_word_of_an_old_connections_end_may_come_after_the_new_one() -> No
 @pytest.mark.anyio
 async def test_an_offered_htlc_is_gone_when_a_poll_does_not_show_it() -> None:
     there, left = (NodeSnapshot(links={}, online=frozenset(), htlcs=frozenset(htlcs)) for htlcs in ({HTLC}, ()))
-    seen = PlayedNode(there)
+    seen = ScriptedNode(there)
     seen.tracker.expect_to_leave(HTLC)
     await seen.tracker.poll()
     assert seen.reported.empty()
@@ -102,7 +102,9 @@ async def test_a_channel_is_found_by_every_name_that_it_had() -> None:
     confirmed = replace(link(1), short_channel_id=ShortChannelId(8), aliases=frozenset({ShortChannelId(1)}))
     spliced = replace(link(1), short_channel_id=ShortChannelId(9))
     closed = ShortChannelId(7)
-    seen = PlayedNode(NodeSnapshot(links=by_id(confirmed), online=frozenset(), names={closed: ChannelId.from_name(2)}))
+    seen = ScriptedNode(
+        NodeSnapshot(links=by_id(confirmed), online=frozenset(), names={closed: ChannelId.from_name(2)})
+    )
     await seen.tracker.begin()
     seen.snapshot = NodeSnapshot(links=by_id(spliced), online=frozenset())
     await seen.tracker.poll()
@@ -115,7 +117,7 @@ async def test_a_channel_is_found_by_every_name_that_it_had() -> None:
 
 @pytest.mark.anyio
 async def test_an_htlc_that_comes_during_a_poll_is_not_taken_for_gone() -> None:
-    seen = PlayedNode(NodeSnapshot(links={}, online=frozenset()))
+    seen = ScriptedNode(NodeSnapshot(links={}, online=frozenset()))
 
     async def look() -> NodeSnapshot:
         seen.tracker.expect_to_leave(HTLC)
@@ -128,7 +130,7 @@ async def test_an_htlc_that_comes_during_a_poll_is_not_taken_for_gone() -> None:
 
 @pytest.mark.anyio
 async def test_peers_who_come_and_go_do_not_wait_for_a_poll() -> None:
-    seen = PlayedNode(NodeSnapshot(links={}, online=frozenset({b"d" * 33})))
+    seen = ScriptedNode(NodeSnapshot(links={}, online=frozenset({b"d" * 33})))
     begun, goes_on = asyncio.Event(), asyncio.Event()
 
     async def look() -> NodeSnapshot:
@@ -153,7 +155,7 @@ async def test_peers_who_come_and_go_do_not_wait_for_a_poll() -> None:
 @pytest.mark.anyio
 async def test_many_reasons_to_poll_again_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "POLL_AGAIN_SECONDS", 60)
-    seen = PlayedNode(NodeSnapshot(links=by_id(link(1, usable=False)), online=frozenset(), moving=True))
+    seen = ScriptedNode(NodeSnapshot(links=by_id(link(1, usable=False)), online=frozenset(), moving=True))
     timers: list[float] = []
 
     def call_later(seconds: float, _: object) -> object:
@@ -169,7 +171,7 @@ async def test_many_reasons_to_poll_again_are_one(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.anyio
 async def test_as_long_as_something_moves_it_is_polled_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "POLL_AGAIN_SECONDS", 0)
-    seen = PlayedNode(NodeSnapshot(links=by_id(link(1, usable=False)), online=frozenset(), moving=True))
+    seen = ScriptedNode(NodeSnapshot(links=by_id(link(1, usable=False)), online=frozenset(), moving=True))
     await seen.tracker.begin()
     watching = asyncio.create_task(seen.tracker.watch())
     async with asyncio.timeout(10):
@@ -214,7 +216,7 @@ async def test_first_hops_are_the_relaying_peers_of_the_moment_with_a_usable_cha
     )
     one, two, three, four, stranger = (bytes([number]) * 33 for number in (1, 2, 3, 4, 5))
     everybody = frozenset({one, two, three, four, stranger})
-    node = PlayedNode(NodeSnapshot(links=links, online=everybody, relaying=everybody - {two}))
+    node = ScriptedNode(NodeSnapshot(links=links, online=everybody, relaying=everybody - {two}))
     await node.tracker.begin()
     first_hops = node.tracker.first_hops
     assert set(first_hops) == {one, four}

@@ -23,7 +23,7 @@ LSP, STRANGER = key_of("LSP"), key_of("stranger")
 METHOD = "lsps5.payment_incoming"
 
 
-class Phone:
+class ScriptedPhone:
     """Takes pushes, or is away. An HTTP server."""
 
     def __init__(self) -> None:
@@ -42,10 +42,10 @@ class Phone:
         writer.close()
 
 
-class World:
+class GatewayHarness:
     """A gateway whose phone is A, and somebody who posts to it."""
 
-    def __init__(self, config: Config, phone: Phone) -> None:
+    def __init__(self, config: Config, phone: ScriptedPhone) -> None:
         self.gateway = Gateway(config, EventLog())
         self.phone = phone
         transport = httpx.ASGITransport(app=Web(self.gateway).application, raise_app_exceptions=False)
@@ -80,19 +80,19 @@ class World:
 
 @pytest.fixture
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Runs a story in a world; told again, in a world whose gateway was started again."""
+    """Runs a story in a gateway_harness; told again, in a gateway_harness whose gateway was started again."""
     monkeypatch.setattr(push_gateway, "FIRST_RETRY_SECONDS", 0.01)
 
-    def run(story: Callable[[World], Awaitable[None]], phone: Phone | None = None) -> None:
+    def run(story: Callable[[GatewayHarness], Awaitable[None]], phone: ScriptedPhone | None = None) -> None:
         async def tell() -> None:
-            there = phone or Phone()
+            there = phone or ScriptedPhone()
             server = await asyncio.start_server(there.serve, "127.0.0.1", 0)
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/push"
             config = Config(port=0, certificate="", state=str(tmp_path / "state.json"), phones={"A": url})
             async with server:
-                world = World(config, there)
-                async with world.gateway.delivering():
-                    await story(world)
+                gateway_harness = GatewayHarness(config, there)
+                async with gateway_harness.gateway.delivering():
+                    await story(gateway_harness)
 
         asyncio.run(tell())
 
@@ -100,11 +100,11 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
 
 
 def test_a_genuine_notification_reaches_the_phone_with_its_method_alone(play: Callable[..., None]) -> None:
-    async def story(world: World) -> None:
-        assert (await world.post(await world.subscribe())).status_code == 200
-        await world.until(lambda: world.gateway.records.pushes[0].delivered is not None)
-        assert world.phone.taken == [b'{"method":"lsps5.payment_incoming"}']
-        (push,) = await world.pushes()
+    async def story(gateway_harness: GatewayHarness) -> None:
+        assert (await gateway_harness.post(await gateway_harness.subscribe())).status_code == 200
+        await gateway_harness.until(lambda: gateway_harness.gateway.records.pushes[0].delivered is not None)
+        assert gateway_harness.phone.taken == [b'{"method":"lsps5.payment_incoming"}']
+        (push,) = await gateway_harness.pushes()
         assert (push.phone, push.method, push.refused, push.attempts) == ("A", METHOD, None, 1)
         assert push.body == Notification.of(METHOD).body()
         assert push.delivered is not None
@@ -127,41 +127,44 @@ def test_a_genuine_notification_reaches_the_phone_with_its_method_alone(play: Ca
 def test_what_is_not_genuine_is_told_and_not_pushed(
     play: Callable[..., None], changes: dict[str, Any], reason: str
 ) -> None:
-    async def story(world: World) -> None:
-        token = await world.subscribe()
-        assert (await world.post(token, **changes)).status_code == 403
-        assert (await world.post(token)).status_code == 200
-        await world.until(lambda: bool(world.phone.taken))
-        refused, genuine = await world.pushes()
+    async def story(gateway_harness: GatewayHarness) -> None:
+        token = await gateway_harness.subscribe()
+        assert (await gateway_harness.post(token, **changes)).status_code == 403
+        assert (await gateway_harness.post(token)).status_code == 200
+        await gateway_harness.until(lambda: bool(gateway_harness.phone.taken))
+        refused, genuine = await gateway_harness.pushes()
         assert reason in (refused.refused or "")
         assert (refused.delivered, refused.attempts, genuine.refused) == (None, 0, None)
-        assert len(world.phone.taken) == 1
+        assert len(gateway_harness.phone.taken) == 1
 
     play(story)
 
 
 def test_a_repeated_notification_is_pushed_once(play: Callable[..., None]) -> None:
-    async def story(world: World) -> None:
-        token = await world.subscribe()
-        taken = await world.post(token)
-        again = await world.post(token, headers=taken.request.headers)
+    async def story(gateway_harness: GatewayHarness) -> None:
+        token = await gateway_harness.subscribe()
+        taken = await gateway_harness.post(token)
+        again = await gateway_harness.post(token, headers=taken.request.headers)
         assert (taken.status_code, again.status_code) == (200, 403)
-        assert [push.refused for push in await world.pushes()] == [None, "a replay of an earlier notification"]
+        assert [push.refused for push in await gateway_harness.pushes()] == [
+            None,
+            "a replay of an earlier notification",
+        ]
 
     play(story)
 
 
 def test_a_phone_that_is_away_has_its_pushes_in_order_when_it_is_back(play: Callable[..., None]) -> None:
-    async def story(world: World) -> None:
-        token = await world.subscribe()
-        world.phone.away = True
+    async def story(gateway_harness: GatewayHarness) -> None:
+        token = await gateway_harness.subscribe()
+        gateway_harness.phone.away = True
         for method in ("lsps5.onion_message_incoming", METHOD):
-            assert (await world.post(token, method)).status_code == 200
-        await world.until(lambda: world.gateway.records.pushes[0].attempts >= 3)
-        assert [push.delivered for push in await world.pushes()] == [None, None]
-        world.phone.away = False
-        await world.until(lambda: len(world.phone.taken) == 2)
-        assert world.phone.taken == [
+            assert (await gateway_harness.post(token, method)).status_code == 200
+        await gateway_harness.until(lambda: gateway_harness.gateway.records.pushes[0].attempts >= 3)
+        assert [push.delivered for push in await gateway_harness.pushes()] == [None, None]
+        gateway_harness.phone.away = False
+        await gateway_harness.until(lambda: len(gateway_harness.phone.taken) == 2)
+        assert gateway_harness.phone.taken == [
             b'{"method":"lsps5.onion_message_incoming"}',
             b'{"method":"lsps5.payment_incoming"}',
         ]
@@ -172,50 +175,50 @@ def test_a_phone_that_is_away_has_its_pushes_in_order_when_it_is_back(play: Call
 def test_a_gateway_that_was_started_again_knows_subscriptions_and_what_is_to_be_pushed(
     play: Callable[..., None],
 ) -> None:
-    phone, tokens = Phone(), []
+    phone, tokens = ScriptedPhone(), []
 
-    async def before(world: World) -> None:
-        tokens.append(await world.subscribe())
+    async def before(gateway_harness: GatewayHarness) -> None:
+        tokens.append(await gateway_harness.subscribe())
         phone.away = True
-        await world.post(tokens[0])
-        tokens.append(await world.subscribe())
+        await gateway_harness.post(tokens[0])
+        tokens.append(await gateway_harness.subscribe())
 
-    async def after(world: World) -> None:
-        assert set(tokens) == world.gateway.records.subscriptions.keys()
+    async def after(gateway_harness: GatewayHarness) -> None:
+        assert set(tokens) == gateway_harness.gateway.records.subscriptions.keys()
         phone.away = False
-        await world.until(lambda: len(phone.taken) == 1)
-        assert (await world.post(tokens[0])).status_code == 200
-        await world.until(lambda: len(phone.taken) == 2)
+        await gateway_harness.until(lambda: len(phone.taken) == 1)
+        assert (await gateway_harness.post(tokens[0])).status_code == 200
+        await gateway_harness.until(lambda: len(phone.taken) == 2)
 
     play(before, phone)
     play(after, phone)
 
 
 def test_a_push_is_not_kept_for_ever(play: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    phone = Phone()
+    phone = ScriptedPhone()
     phone.away = True
 
-    async def before(world: World) -> None:
-        token = await world.subscribe()
+    async def before(gateway_harness: GatewayHarness) -> None:
+        token = await gateway_harness.subscribe()
         for _ in range(2):
-            await world.post(token)
-        world.gateway.records.pushes[0].time -= KEPT_SECONDS
-        await world.until(lambda: world.gateway.records.pushes[1].attempts > 0)
+            await gateway_harness.post(token)
+        gateway_harness.gateway.records.pushes[0].time -= KEPT_SECONDS
+        await gateway_harness.until(lambda: gateway_harness.gateway.records.pushes[1].attempts > 0)
         phone.away = False
-        await world.until(lambda: world.gateway.records.pushes[1].delivered is not None)
-        assert world.gateway.records.pushes[0].delivered is None
+        await gateway_harness.until(lambda: gateway_harness.gateway.records.pushes[1].delivered is not None)
+        assert gateway_harness.gateway.records.pushes[0].delivered is None
         assert len(phone.taken) == 1
 
     play(before, phone)
 
 
 def test_only_so_many_are_remembered(play: Callable[..., None]) -> None:
-    async def story(world: World) -> None:
-        token = await world.subscribe()
-        subscription = world.gateway.records.subscriptions[token]
+    async def story(gateway_harness: GatewayHarness) -> None:
+        token = await gateway_harness.subscribe()
+        subscription = gateway_harness.gateway.records.subscriptions[token]
         for number in range(MAX_PUSHES + 1):
-            world.gateway.take(subscription, {}, str(number).encode())
-        bodies = [push.body for push in await world.pushes()]
+            gateway_harness.gateway.take(subscription, {}, str(number).encode())
+        bodies = [push.body for push in await gateway_harness.pushes()]
         assert (len(bodies), bodies[0], bodies[-1]) == (MAX_PUSHES, "1", str(MAX_PUSHES))
 
     play(story)
@@ -223,35 +226,35 @@ def test_only_so_many_are_remembered(play: Callable[..., None]) -> None:
 
 @pytest.mark.parametrize(("behaviour", "code"), [(Behaviour.ERROR, 500), (Behaviour.REDIRECT, 307)])
 def test_it_answers_as_it_is_told(play: Callable[..., None], behaviour: Behaviour, code: int) -> None:
-    async def story(world: World) -> None:
-        token = await world.subscribe()
-        world.gateway.behaviour = behaviour
-        assert (await world.post(token)).status_code == code
-        world.gateway.behaviour = Behaviour.NORMALLY
-        assert (await world.post(token)).status_code == 200
-        await world.until(lambda: bool(world.phone.taken))
-        first, _ = await world.pushes()
+    async def story(gateway_harness: GatewayHarness) -> None:
+        token = await gateway_harness.subscribe()
+        gateway_harness.gateway.behaviour = behaviour
+        assert (await gateway_harness.post(token)).status_code == code
+        gateway_harness.gateway.behaviour = Behaviour.NORMALLY
+        assert (await gateway_harness.post(token)).status_code == 200
+        await gateway_harness.until(lambda: bool(gateway_harness.phone.taken))
+        first, _ = await gateway_harness.pushes()
         assert first.refused == f"the gateway was told to answer: {behaviour}"
-        assert len(world.phone.taken) == 1
+        assert len(gateway_harness.phone.taken) == 1
 
     play(story)
 
 
 def test_it_hangs_when_it_is_told(play: Callable[..., None]) -> None:
-    async def story(world: World) -> None:
-        token = await world.subscribe()
-        world.gateway.behaviour = Behaviour.HANG
+    async def story(gateway_harness: GatewayHarness) -> None:
+        token = await gateway_harness.subscribe()
+        gateway_harness.gateway.behaviour = Behaviour.HANG
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(world.post(token), 0.3)
+            await asyncio.wait_for(gateway_harness.post(token), 0.3)
 
     play(story)
 
 
 def test_what_nobody_subscribed_to_and_what_is_too_large_is_not_taken(play: Callable[..., None]) -> None:
-    async def story(world: World) -> None:
-        token = await world.subscribe()
-        assert (await world.post("x" * 32)).status_code == 404
-        assert (await world.post(token, body=b"x" * (MAX_BODY_BYTES + 1))).status_code == 413
-        assert await world.pushes() == []
+    async def story(gateway_harness: GatewayHarness) -> None:
+        token = await gateway_harness.subscribe()
+        assert (await gateway_harness.post("x" * 32)).status_code == 404
+        assert (await gateway_harness.post(token, body=b"x" * (MAX_BODY_BYTES + 1))).status_code == 413
+        assert await gateway_harness.pushes() == []
 
     play(story)

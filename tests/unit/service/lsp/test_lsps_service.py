@@ -38,7 +38,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class PlayedNode:
+class ScriptedNode:
     """Signs, and gives peers their answers; some do not read."""
 
     capabilities = CAPABILITIES
@@ -74,9 +74,9 @@ class HangingPosts(Poster):
         return Posted()
 
 
-class World:
+class LspsHarness:
     def __init__(self) -> None:
-        self.node = PlayedNode()
+        self.node = ScriptedNode()
         self.log = io.StringIO()
         self.posts = HangingPosts()
         config = LspConfig.model_validate(
@@ -110,11 +110,11 @@ class World:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[World]:
-    world = World()
-    async with world.lsps:
-        answering = asyncio.create_task(world.lsps.answer_requests())
-        yield world
+async def running() -> AsyncIterator[LspsHarness]:
+    harness = LspsHarness()
+    async with harness.lsps:
+        answering = asyncio.create_task(harness.lsps.answer_requests())
+        yield harness
         answering.cancel()
         await asyncio.gather(answering, return_exceptions=True)
 
@@ -127,77 +127,77 @@ async def settle() -> None:
 
 async def test_peers_that_do_not_read_hold_up_nobody_else() -> None:
     """LND's SendCustomMessage returns when the peer has read what was sent to it before."""
-    async with running() as world:
-        world.node.not_reading = {GREEDY, *STRANGERS}
+    async with running() as harness:
+        harness.node.not_reading = {GREEDY, *STRANGERS}
         for peer in (GREEDY, *STRANGERS):
             for _ in range(30):
-                world.ask(peer)
+                harness.ask(peer)
         await settle()
-        world.ask(HONEST)
+        harness.ask(HONEST)
         await settle()
-        assert len(world.answers_to(HONEST)) == 1
+        assert len(harness.answers_to(HONEST)) == 1
 
 
 async def test_a_stranger_that_does_not_read_holds_up_no_other_stranger() -> None:
-    async with running() as world:
-        world.node.not_reading = {STRANGERS[0]}
+    async with running() as harness:
+        harness.node.not_reading = {STRANGERS[0]}
         for _ in range(30):
-            world.ask(STRANGERS[0])
-        world.ask(STRANGERS[1])
+            harness.ask(STRANGERS[0])
+        harness.ask(STRANGERS[1])
         await settle()
-        assert len(world.answers_to(STRANGERS[1])) == 1
+        assert len(harness.answers_to(STRANGERS[1])) == 1
 
 
 @pytest.mark.usefixtures("whole_log")
 async def test_what_waits_of_a_client_and_of_all_strangers_is_bounded() -> None:
-    async with running() as world:
-        world.node.not_reading = {GREEDY, *STRANGERS}
+    async with running() as harness:
+        harness.node.not_reading = {GREEDY, *STRANGERS}
         for _ in range(1000):
-            world.ask(GREEDY)
+            harness.ask(GREEDY)
         await settle()
-        assert world.log.getvalue().count("dropped") == 1000 - 1 - lsps_module.MAX_WAITING
+        assert harness.log.getvalue().count("dropped") == 1000 - 1 - lsps_module.MAX_WAITING
         for stranger in STRANGERS:
             for _ in range(10):
-                world.ask(stranger)
+                harness.ask(stranger)
         await settle()
         of_strangers = lsps_module.MAX_STRANGERS_AT_ONCE + lsps_module.MAX_WAITING_OF_STRANGERS
         assert len(asyncio.all_tasks()) < lsps_module.MAX_WAITING + of_strangers + 10
 
 
 async def test_one_peers_requests_are_answered_in_order() -> None:
-    async with running() as world:
+    async with running() as harness:
         for number in range(10):
-            world.ask(HONEST, call_id=str(number))
+            harness.ask(HONEST, call_id=str(number))
         await settle()
-        assert [answer["id"] for answer in world.answers_to(HONEST)] == [str(number) for number in range(10)]
+        assert [answer["id"] for answer in harness.answers_to(HONEST)] == [str(number) for number in range(10)]
 
 
 async def test_a_flood_of_registrations_calls_few_addresses_and_keeps_out_nobody_else() -> None:
-    async with running() as world:
-        answers = await world.set_webhooks(GREEDY, 300)
+    async with running() as harness:
+        answers = await harness.set_webhooks(GREEDY, 300)
         refused = [answer["error"] for answer in answers if "error" in answer]
         assert len(refused) == 300 - lsps_module.MAX_REGISTRATIONS
         assert all(error["code"] == CLIENT_REJECTED for error in refused)
         assert "try again in" in refused[0]["data"]["message"]
-        assert world.node.signatures == lsps_module.MAX_REGISTRATIONS
-        (answer,) = await world.set_webhooks(HONEST, 1)
+        assert harness.node.signatures == lsps_module.MAX_REGISTRATIONS
+        (answer,) = await harness.set_webhooks(HONEST, 1)
         assert "result" in answer
-        assert world.posts.begun[-1] == "https://honest.example/0"
+        assert harness.posts.begun[-1] == "https://honest.example/0"
 
 
 async def test_a_client_whose_registrations_were_too_many_may_register_again_later() -> None:
-    async with running() as world:
+    async with running() as harness:
         now = [0.0]
-        world.lsps._registrations._clock = lambda: now[0]
-        await world.set_webhooks(GREEDY, 2 * lsps_module.MAX_REGISTRATIONS)
+        harness.lsps._registrations._clock = lambda: now[0]
+        await harness.set_webhooks(GREEDY, 2 * lsps_module.MAX_REGISTRATIONS)
         now[0] += lsps_module.REGISTRATION_SECONDS
-        answers = await world.set_webhooks(GREEDY, 2, first=100)
+        answers = await harness.set_webhooks(GREEDY, 2, first=100)
         assert ["error" in answer for answer in answers] == [False, True]
 
 
 async def test_posts_to_one_client_that_never_end_leave_room_for_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifier_module, "MAX_POSTS", 12)
-    async with running() as world, asyncio.TaskGroup() as tasks:
+    async with running() as harness, asyncio.TaskGroup() as tasks:
 
         def webhooks(client: NodeId, name: str) -> list[Webhook]:
             return [
@@ -206,26 +206,26 @@ async def test_posts_to_one_client_that_never_end_leave_room_for_anothers(monkey
             ]
 
         greedy = [
-            tasks.create_task(world.lsps.notify(webhooks(GREEDY, "greedy"), Method.ONION_MESSAGE, None))
+            tasks.create_task(harness.lsps.notify(webhooks(GREEDY, "greedy"), Method.ONION_MESSAGE, None))
             for _ in range(20)
         ]
         await settle()
-        assert await world.lsps.notify(webhooks(HONEST, "honest"), Method.ONION_MESSAGE, None)
-        assert sum("greedy" in url for url in world.posts.begun) == notifier_module.MAX_POSTS_OF_A_CLIENT
+        assert await harness.lsps.notify(webhooks(HONEST, "honest"), Method.ONION_MESSAGE, None)
+        assert sum("greedy" in url for url in harness.posts.begun) == notifier_module.MAX_POSTS_OF_A_CLIENT
         for task in greedy:
             task.cancel()
 
 
 async def test_an_answer_that_cannot_be_sent_is_that_peers_loss() -> None:
-    async with running() as world:
+    async with running() as harness:
 
         async def refuse(*_: Any) -> None:
             raise NodeError("no such peer")
 
-        world.node.send_custom = refuse  # type: ignore[assignment, method-assign]
-        world.ask(GREEDY)
+        harness.node.send_custom = refuse  # type: ignore[assignment, method-assign]
+        harness.ask(GREEDY)
         await settle()
-        del world.node.send_custom
-        world.ask(HONEST)
+        del harness.node.send_custom
+        harness.ask(HONEST)
         await settle()
-        assert len(world.answers_to(HONEST)) == 1
+        assert len(harness.answers_to(HONEST)) == 1

@@ -44,7 +44,7 @@ def id_of(key: PrivateKey) -> NodeId:
     return key.public_key.format()
 
 
-class PlayedNode:
+class ScriptedNode:
     """Reads no invoice of the greedy client's before it is told to."""
 
     capabilities = CAPABILITIES
@@ -121,11 +121,11 @@ class PlayedNode:
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[tuple[PlayedNode, io.StringIO]]:
+async def running(folder: Path) -> AsyncIterator[tuple[ScriptedNode, io.StringIO]]:
     config = LspConfig.model_validate(
         {"node": {"implementation": "cln", "rpc_file": "/x"}, "store": {"path": folder / "lsp.sqlite"}}
     )
-    played, log = PlayedNode(), io.StringIO()
+    played, log = ScriptedNode(), io.StringIO()
     node: Any = played
     with LspStore(config.store.path) as store:
         lsp = Lsp(LspPolicy(), CAPABILITIES)
