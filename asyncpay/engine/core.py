@@ -6,9 +6,10 @@ the first and carries out the second.
 
 import math
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from itertools import islice
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
-from sortedcontainers import SortedKeyList
+from sortedcontainers import SortedList
 
 R = TypeVar("R", covariant=True)
 """A record: a frozen dataclass with a `key`."""
@@ -140,8 +141,9 @@ class Deadlines(Generic[K]):
     """
 
     def __init__(self) -> None:
-        self._entries: dict[K, tuple[float, int]] = {}
-        self._order: SortedKeyList[tuple[float, int, K], tuple[float, float]] = SortedKeyList(key=_without_key)
+        # The second number is another one in each entry, so keys are never compared: they need no order.
+        self._entries: dict[K, tuple[float, int, K]] = {}
+        self._order: SortedList[Any] = SortedList()
         self._entered = 0
 
     def __len__(self) -> int:
@@ -155,27 +157,38 @@ class Deadlines(Generic[K]):
         self.discard(key)
         if deadline < math.inf:
             self._entered += 1
-            self._entries[key] = deadline, self._entered
-            self._order.add((deadline, self._entered, key))
+            entry = self._entries[key] = deadline, self._entered, key
+            self._order.add(entry)
+
+    def get(self, key: K) -> float:
+        """What `key` waits for; infinity for nothing."""
+        entry = self._entries.get(key)
+        return math.inf if entry is None else entry[0]
+
+    def clear(self) -> None:
+        """Let no key wait any more."""
+        self._entries.clear()
+        self._order.clear()
 
     def discard(self, key: K) -> None:
         """Let `key` wait for nothing."""
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._order.remove((*entry, key))
+            self._order.remove(entry)
+
+    @property
+    def earliest(self) -> K | None:
+        """The key that waits for the earliest of all, if there is one."""
+        return cast(K, self._order[0][2]) if self._order else None
 
     @property
     def first(self) -> float:
         """The earliest of all; infinity if there is none."""
-        return self._order[0][0] if self._order else math.inf
+        return cast(float, self._order[0][0]) if self._order else math.inf
 
-    def due(self, reached: float) -> list[K]:
-        """The keys that wait for this or something earlier, earliest first."""
-        return [key for _, _, key in self._order.irange_key(max_key=(reached, math.inf))]
-
-
-def _without_key(entry: tuple[float, int, object]) -> tuple[float, float]:
-    return entry[:2]
+    def due(self, reached: float, most: int | None = None) -> list[K]:
+        """The keys that wait for this or something earlier, earliest first; `most`: no more of them than that."""
+        return [key for _, _, key in islice(self._order.irange(maximum=(reached, math.inf)), most)]
 
 
 _MOST_DOUBLINGS = 60  # by then any pause is longer than any wait, and still far from a float's limit

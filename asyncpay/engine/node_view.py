@@ -65,6 +65,10 @@ class Channels:
         channel_id = self._by_name.get(name)
         return None if channel_id is None else self._by_id[channel_id]
 
+    def names_of(self, peer: NodeId) -> list[ShortChannelId]:
+        """Return all names of the channels with this peer."""
+        return [name for each in self._by_peer.get(peer, ()) for name in self._by_id[each].names]
+
     def has(self, peer: NodeId) -> bool:
         """Whether there is a channel with this peer, usable or not."""
         return peer in self._by_peer

@@ -261,6 +261,13 @@ def the_honest_get_their_share(sim: "Simulation") -> Iterator[str]:
     yield from sim.fair_share.pushed_out()
 
 
+def every_index_agrees_with_the_records(sim: "Simulation") -> Iterator[str]:
+    """What an LSP's engine finds by an index is what a look at every record finds."""
+    for lsp in sim.lsps:
+        for text in lsp.index_differences():
+            yield f"{lsp.name}: {text}"
+
+
 Invariant = Callable[["Simulation"], Iterator[str]]
 
 
@@ -281,6 +288,7 @@ AFTER_CHANGES: tuple[Invariant, ...] = (
     a_promised_release_is_kept,
     a_crash_loses_nothing,
     all_is_bounded,
+    every_index_agrees_with_the_records,
 )
 """What can be broken only by something that is stored, said to the node, or moves an HTLC."""
 

@@ -1,6 +1,6 @@
 """An LSP's component in a simulation: the real engine and the real store beside a simulated node."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from asyncpay.engine.lsp import effects as do
@@ -17,6 +17,7 @@ from asyncpay.nodes.base import Payment
 from asyncpay.store import LspStore
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockReply, BlockStatus, BlockUpdate, ReleaseStatus
+from tests.support.full_scan import differences
 
 from .channels import terms_view
 from .node import SimNode
@@ -28,6 +29,10 @@ NOTHING = "nothing yet"
 
 Push = Callable[[NodeId, str, Callable[[bool], None]], None]
 """Push to a client's phone; tells whether the push service took it."""
+
+
+SLICE_SIZE = 2
+"""So few things are due, or on a list, together in a simulation: what is done in slices is done in several."""
 
 
 class LspProcess(Process):
@@ -67,6 +72,7 @@ class LspProcess(Process):
 
     def _begin(self, records: list[Any]) -> None:
         self._engine = Lsp(self.policy, self.node.implementation.capabilities, records)
+        self._engine.slice_size = SLICE_SIZE
 
     def _known(self) -> Iterable[Any]:
         records = self._engine.state.records
@@ -77,6 +83,11 @@ class LspProcess(Process):
     def _cells(self, event: Any) -> Iterable[Cell]:
         stages = [block.state.value for block in self._engine.state.records.blocks.values()]
         return [(ENGINE, stage, type(event).__name__) for stage in stages or [NOTHING]]
+
+    def index_differences(self) -> Iterator[str]:
+        """Where the engine's indexes say something else than its records."""
+        if self.running:
+            yield from differences(self._engine.state, self.policy)
 
     def _committed(self, record: Any) -> None:
         if isinstance(record, Htlc) and record.block is not None:

@@ -50,10 +50,10 @@ MUTANTS = (
     ),
     Mutant(
         "hold past hold_until by a second",
-        f"{LSP}.conditions",
-        "    if ctx.state.unix.surely_past(block.hold_until):\n        return Trigger.DEADLINE",
-        "    if ctx.state.unix.surely_past(block.hold_until + 1):\n        return Trigger.DEADLINE",
-        also=(("unix.past_at(block.hold_until)", "unix.past_at(block.hold_until + 1)"),),
+        f"{LSP}.engine",
+        "ctx.due(schedule.by_hold_until, ctx.state.unix.last_past_second)",
+        "ctx.due(schedule.by_hold_until, ctx.state.unix.last_past_second - 1)",
+        also=(("past_at(min(schedule.by_hold_until.first,", "past_at(1 + min(schedule.by_hold_until.first,"),),
     ),
     Mutant(
         "believe every reading of the clock",
@@ -69,9 +69,10 @@ MUTANTS = (
     ),
     Mutant(
         "hold an incomplete set for ever",
-        f"{LSP}.conditions",
-        "    return block.first_part_at + ctx.policy.incomplete_seconds",
-        "    return math.inf",
+        f"{LSP}.engine",
+        "    over += ctx.due(schedule.complete_by, ctx.now)\n",
+        "",
+        also=(("        schedule.complete_by.first,\n", ""),),
     ),
     Mutant(
         "forget a decision across a crash",
@@ -133,8 +134,8 @@ MUTANTS = (
     Mutant(
         "call no payer whose link is needed",
         f"{LSP}.notifications",
-        "    return any(conditions.payer_missing(ctx, conditions.stuck_parts(ctx, block)) for block in theirs)\n",
-        "    return any(False for _ in theirs)\n",
+        "    return conditions.payer_missing(ctx, chain(due, stuck))\n",
+        "    return False\n",
     ),
     Mutant(
         "push twice within the cooldown",
@@ -144,9 +145,10 @@ MUTANTS = (
     ),
     Mutant(
         "let an HTLC wait for its client too long",
-        f"{LSP}.conditions",
-        "    return waiting.offered_at + ctx.policy.wake_timeout_seconds",
-        "    return waiting.offered_at + 2 * ctx.policy.wake_timeout_seconds",
+        f"{LSP}.engine",
+        "ctx.due(schedule.wait_ends, ctx.now)",
+        "ctx.due(schedule.wait_ends, ctx.now - ctx.policy.wake_timeout_seconds)",
+        also=(("schedule.wait_ends.first,", "schedule.wait_ends.first + ctx.policy.wake_timeout_seconds,"),),
     ),
     Mutant(
         "pay again what is in flight (node adapter)",
@@ -282,14 +284,44 @@ MUTANTS = (
     Mutant(
         "force-close for what was claimed after the node has failed it",
         f"{LSP}.on_behalf",
-        "claimed_until(height + ctx.policy.settle_force_close_blocks)",
-        "claimed_until(height + 16)",
+        "claimed.due(height + ctx.policy.settle_force_close_blocks)",
+        "claimed.due(height + 16)",
     ),
     Mutant(
         "believe at once that an order never arrived",
         f"{LSP}.on_behalf",
         "        case _ if _may_still_arrive(ctx, attempt):\n",
         "        case _ if False:\n",
+    ),
+    Mutant(
+        "list no HTLC under the channel that it is to go to",
+        f"{LSP}.lookups",
+        "            self._outgoing.add(to, htlc.key)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "keep a result listed that its payer has taken",
+        f"{LSP}.lookups",
+        "        self._results_of.discard(peer, htlc.key)\n",
+        "",
+    ),
+    Mutant(
+        "do not list at which height a block is over",
+        f"{LSP}.schedule",
+        "self.by_height.set(key, self.over_at_height(block) if undecided else math.inf)",
+        "self.by_height.set(key, math.inf)",
+    ),
+    Mutant(
+        "forget to send what waited for its channel",
+        f"{LSP}.blocks",
+        "        ctx.state.stuck.add(decided, ctx.state.schedule.over_at_height(block), block.hold_until)\n",
+        "",
+    ),
+    Mutant(
+        "go through the first slice of a long list only",
+        f"{LSP}.schedule",
+        "for start in range(0, len(items), size))",
+        "for start in range(0, min(size, len(items)), size))",
     ),
     # What only scale shows.
     Mutant(
@@ -303,22 +335,22 @@ MUTANTS = (
     Mutant(
         "count the blocks of all clients for the limit of one",
         f"{LSP}.requests",
-        "    theirs = list(ctx.records.blocks_of(event.client))\n",
-        "    theirs = list(ctx.records.blocks.values())\n",
+        "ctx.records.in_force(event.client), ctx.records.number_of_blocks(event.client)",
+        "len(ctx.records.blocks), len(ctx.records.blocks)",
         crowd_payments=80,
     ),
     Mutant(
         "count the parts of all clients for the limit of one",
         f"{LSP}.htlcs",
-        "        for block in ctx.records.blocks_of(client)\n",
-        "        for block in ctx.records.blocks.values()\n",
+        "= ctx.records.held(client)",
+        "= ctx.records._held.total(), ctx.records._held_msat.total()",
         crowd_payments=30,
     ),
     Mutant(
         "leave a forgotten block in an index",
         f"{LSP}.lookups",
-        "                    self._by_payment.pop((record.client, payment_hash), None)\n",
-        "                    pass\n",
+        "            self._by_payment.pop((block.client, payment_hash), None)\n",
+        "            pass\n",
         crowd_payments=30,
     ),
     Mutant(

@@ -3,15 +3,16 @@
 The resolution of an HTLC is decided once, stored, and sent as often as the node asks.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from asyncpay.engine.lsp import conditions, notifications, retransmit
 from asyncpay.engine.lsp.effects import ResolveHtlc, SendToClient
 from asyncpay.engine.lsp.events import UpdateSent
-from asyncpay.engine.lsp.records import Block, Htlc, Method
+from asyncpay.engine.lsp.records import Htlc, Method
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import FINISHED, PROPERTIES, TRANSITIONS, Trigger
-from asyncpay.lightning import Resolution
+from asyncpay.lightning import HtlcKey, Resolution
 from asyncpay.wire.messages import BlockUpdate
 
 
@@ -39,6 +40,27 @@ def end_if_over(ctx: Context, unblock_hash: bytes) -> bool:
     return trigger is not None and advance(ctx, unblock_hash, trigger)
 
 
+def forget_if_over(ctx: Context, unblock_hash: bytes) -> None:
+    """Delete a tombstone that has expired."""
+    block, schedule = ctx.records.blocks[unblock_hash], ctx.state.schedule
+    if conditions.forgettable(ctx, block):
+        for part in ctx.records.parts(block):
+            ctx.drop(part)
+            ctx.state.forget_htlc(part.key)
+        ctx.state.own.forget(unblock_hash)
+        for payment_hash in block.payment_hashes:
+            attempt = ctx.records.attempts.get(payment_hash)
+            if attempt is not None and attempt.block == unblock_hash:
+                ctx.drop(attempt)  # it is not needed: the node remembers that it paid (on_behalf.terms_reported)
+        ctx.drop(block)
+    elif ctx.state.unix.surely_past(block.hold_until):
+        schedule.forget_after.discard(unblock_hash)
+        schedule.forget_at_height.set(unblock_hash, conditions.forget_at_height(ctx, block))
+    else:
+        schedule.forget_after.set(unblock_hash, block.hold_until)
+        schedule.forget_at_height.discard(unblock_hash)
+
+
 # --- its parts ---
 
 
@@ -54,10 +76,13 @@ def send_resolution(ctx: Context, decided: Htlc) -> None:
     """Tell the node, if it waits for this HTLC and can carry the resolution out. On chain only a preimage counts."""
     if decided.key not in ctx.state.intercepted or decided.resolution is None:
         return
+    ctx.state.stuck.discard(decided.key)
     if decided.gone and decided.resolution is not Resolution.SETTLE:
         ctx.state.intercepted.discard(decided.key)
         return
-    if not _may_send(ctx, decided):
+    if decided.block is not None and not _may_send(ctx, decided):
+        block = ctx.records.blocks[decided.block]
+        ctx.state.stuck.add(decided, ctx.state.schedule.over_at_height(block), block.hold_until)
         return
     ctx.state.intercepted.discard(decided.key)
     ctx.state.resolution_sent(decided.key)
@@ -65,9 +90,9 @@ def send_resolution(ctx: Context, decided: Htlc) -> None:
     ctx.emit(ResolveHtlc(decided.key, decided.resolution, decided.preimage))
 
 
-def send_resolutions(ctx: Context) -> None:
-    """Try again what is decided and not sent yet: channels, height or time have changed."""
-    for key in sorted(ctx.state.intercepted):
+def send_stuck(ctx: Context, keys: Iterable[HtlcKey]) -> None:
+    """Try again what is decided and could not be sent: channels, height or time have changed."""
+    for key in keys:
         send_resolution(ctx, ctx.records.htlcs[key])
 
 
@@ -101,12 +126,6 @@ def update_sent(ctx: Context, event: UpdateSent) -> None:
     block = ctx.records.blocks.get(event.unblock_hash)
     if block is not None and block.state in FINISHED and event.state is PROPERTIES[block.state].update:
         ctx.put(replace(block, told=event.state))
-
-
-def untold(block: Block) -> bool:
-    """Whether the payer should hear of this block when it connects: unless it knows how it ended."""
-    state = PROPERTIES[block.state].update
-    return state is not None and block.told is not state
 
 
 def _send_news(ctx: Context, unblock_hash: bytes) -> None:

@@ -9,10 +9,14 @@ from collections.abc import Iterable
 
 from asyncpay.engine.lsp.records import Block, Htlc
 from asyncpay.engine.lsp.state import Context
-from asyncpay.engine.lsp.states import COLLECTING, UNDECIDED, State, Trigger
+from asyncpay.engine.lsp.states import COLLECTING, State, Trigger
 from asyncpay.lightning import HeldHtlc, NodeId
 
 # --- channels ---
+
+
+EXPIRED_BLOCKS = 144
+"""A day of blocks: so long past its expiry an HTLC is a matter of the chain and of no decision."""
 
 
 def next_peer(ctx: Context, htlc: HeldHtlc) -> NodeId | None:
@@ -104,13 +108,6 @@ def over(ctx: Context, block: Block) -> Trigger | None:
     return None
 
 
-def next_of_block(ctx: Context, block: Block) -> float:
-    """When `over` changes its mind, if no block comes before; infinity if nothing is held for this block."""
-    if block.state not in UNDECIDED and not stuck_parts(ctx, block):
-        return math.inf
-    return min(ctx.state.unix.past_at(block.hold_until), _complete_by(ctx, block))
-
-
 def _complete_by(ctx: Context, block: Block) -> float:
     if block.state not in COLLECTING or block.first_part_at is None:
         return math.inf
@@ -119,12 +116,7 @@ def _complete_by(ctx: Context, block: Block) -> float:
 
 def waited_enough(ctx: Context, waiting: Htlc) -> bool:
     """An HTLC that waits for an offline client must be failed."""
-    return ctx.now >= wait_ends(ctx, waiting) or near_expiry(ctx, waiting.htlc)
-
-
-def wait_ends(ctx: Context, waiting: Htlc) -> float:
-    """Until when an HTLC waits for an offline client."""
-    return waiting.offered_at + ctx.policy.wake_timeout_seconds
+    return ctx.now >= waiting.offered_at + ctx.policy.wake_timeout_seconds or near_expiry(ctx, waiting.htlc)
 
 
 def forgettable(ctx: Context, block: Block) -> bool:
@@ -141,6 +133,14 @@ def _is_over(ctx: Context, part: Htlc) -> bool:
 
 
 def expired(ctx: Context, htlc: Htlc) -> bool:
-    """So long past its expiry, a day of blocks, that it is a matter of the chain and of no decision."""
+    """So long past its expiry that no decision on it matters any more."""
     height = ctx.node.height
-    return height is not None and height > htlc.htlc.incoming_expiry + 144
+    return height is not None and height > htlc.htlc.incoming_expiry + EXPIRED_BLOCKS
+
+
+def forget_at_height(ctx: Context, block: Block) -> int:
+    """The next height at which a tombstone that is not forgettable yet may be."""
+    left = [part for part in ctx.records.parts(block) if not (expired(ctx, part) or _is_over(ctx, part))]
+    if any(part.gone for part in left):
+        return (ctx.node.height or 0) + 1  # the node may stop asking for its preimage at any time
+    return max((part.htlc.incoming_expiry + EXPIRED_BLOCKS for part in left), default=block.release_by_height) + 1

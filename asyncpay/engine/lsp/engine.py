@@ -35,7 +35,6 @@ from typing import Any
 from asyncpay.engine.core import ClockRead, Detached, Tick, Transition, backoff_seconds
 from asyncpay.engine.lsp import (
     blocks,
-    conditions,
     htlcs,
     mailbox,
     notifications,
@@ -67,9 +66,10 @@ from asyncpay.engine.lsp.events import (
 from asyncpay.engine.lsp.lookups import LspRecords
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Method, Record
+from asyncpay.engine.lsp.schedule import PAUSE_SECONDS, SLICE, Schedule
 from asyncpay.engine.lsp.state import Context, LspState
-from asyncpay.engine.lsp.states import UNDECIDED, State
-from asyncpay.lightning import Capabilities, NodeId
+from asyncpay.engine.lsp.states import UNDECIDED
+from asyncpay.lightning import Capabilities, Link, NodeId
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -88,6 +88,8 @@ from asyncpay.node_events import (
 class Lsp:
     """All decisions of one LSP. `records`: what the store holds, messages and memories of them in order.
 
+    slice_size: how many things of one kind are done by one event, when many are due together.
+
     ValueError, saying what to set, if the policy cannot work with a node of these capabilities.
     """
 
@@ -97,8 +99,10 @@ class Lsp:
         self._capabilities = capabilities
         known = LspRecords.load(records)
         last_number = max((message.number for message in known.messages.values()), default=-1)
-        self.state = LspState(known, first_start=known.empty, next_message_number=last_number + 1)
+        schedule = Schedule(policy_, known)
+        self.state = LspState(known, schedule, first_start=known.empty, next_message_number=last_number + 1)
         self.next_deadline = -math.inf
+        self.slice_size = SLICE
 
     @property
     def stored_time(self) -> float | None:
@@ -110,10 +114,11 @@ class Lsp:
 
         now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
         """
-        ctx = Context(self.state, self._policy, self._capabilities)
+        ctx = Context(self.state, self._policy, self._capabilities, self.slice_size)
         self.state.unix.advance(now, event)
         if now >= self.next_deadline:
             on_tick(ctx)
+        ctx.former_link = _former_link(ctx, event)
         if self.state.node.fold(event):
             _HANDLERS[type(event)](ctx, event)
         self.next_deadline = _next_deadline(ctx)
@@ -123,27 +128,35 @@ class Lsp:
         return Transition(tuple(ctx.changes), (*ctx.answers, *ctx.effects))
 
 
+def _former_link(ctx: Context, event: LspEvent) -> Link | None:
+    match event:
+        case LinkChanged(link):
+            return ctx.node.channels.get(link.channel_id)
+        case LinkClosed(channel_id):
+            return ctx.node.channels.get(channel_id)
+    return None
+
+
 # --- the node ---
 
 
 def _attached(ctx: Context, event: Attached) -> None:
-    state = ctx.state
-    reconcile.rename_htlcs(ctx)
-    state.intercepted.clear()
-    state.sessions.clear()
+    reconcile.rename_htlcs(ctx, event.links)
+    ctx.state.new_stream()
     for peer in event.online:
         _connected(ctx, PeerConnected(peer))
     reconcile.request_htlc_snapshot(ctx)
     on_behalf.track_all(ctx)
     notifications.review_webhooks(ctx)
+    for link in event.links:
+        if link.closing:
+            _end_blocks(ctx, link.peer)
     on_tick(ctx)
-    for client in ctx.records.clients():
-        _remind_absent(ctx, client)
+    notifications.review_absent(ctx)
 
 
 def _detached(ctx: Context, _: Detached) -> None:
-    ctx.state.intercepted.clear()
-    ctx.state.sessions.clear()
+    ctx.state.new_stream()
     on_behalf.detached(ctx)
 
 
@@ -159,44 +172,42 @@ def _connected(ctx: Context, event: PeerConnected) -> None:
 
 
 def _disconnected(ctx: Context, event: PeerDisconnected) -> None:
-    ctx.state.sessions.pop(event.peer, None)
+    mailbox.end_session(ctx, event.peer)
     if ctx.records.is_client(event.peer):
-        _remind_absent(ctx, event.peer)
-        reconcile.request_htlc_snapshot_later(ctx)
-
-
-def _remind_absent(ctx: Context, client: NodeId) -> None:
-    """What has just been answered may still be on its channel: whether a result waits, an HTLC snapshot tells."""
-    for method in Method:
-        if method is not Method.SETTLEMENT_PENDING:
-            notifications.remind_if_waiting(ctx, client, method)
-
-
-def _htlc_snapshot(ctx: Context, event: HtlcSnapshot) -> None:
-    if reconcile.reconcile(ctx, event):
-        on_behalf.claim_on_chain(ctx)
-        reconcile.request_wanted_snapshot(ctx)
-    for client in ctx.records.clients():
-        notifications.remind_if_waiting(ctx, client, Method.SETTLEMENT_PENDING)
-        notifications.remind_if_waiting(ctx, client, Method.EXPIRY_SOON)
+        for method in (Method.ONION_MESSAGE, Method.PAYMENT_INCOMING, Method.EXPIRY_SOON):
+            notifications.remind_if_waiting(ctx, event.peer, method)
+        reconcile.client_disconnected(ctx, event.peer)
 
 
 def _link_changed(ctx: Context, event: LinkChanged) -> None:
+    notifications.channel_is_back(ctx, event.link.peer)
     if event.link.closing:
-        for block in list(ctx.records.blocks_of(event.link.peer)):
-            blocks.end_if_over(ctx, block.key)
-    _channels_changed(ctx)
+        _end_blocks(ctx, event.link.peer)
+    _channels_changed(ctx, event.link.peer)
 
 
 def _link_closed(ctx: Context, _: LinkClosed) -> None:
     reconcile.request_htlc_snapshot(ctx)
-    _channels_changed(ctx)
+    if ctx.former_link is not None:
+        _channels_changed(ctx, ctx.former_link.peer)
 
 
-def _channels_changed(ctx: Context) -> None:
-    htlcs.reconsider_waiting(ctx)
-    release.review_all(ctx)
-    blocks.send_resolutions(ctx)
+def _end_blocks(ctx: Context, client: NodeId) -> None:
+    """A channel of the client is about to be closed: end what is held on it."""
+    for block in list(ctx.records.blocks_of(client)):
+        if block.state in UNDECIDED:
+            blocks.end_if_over(ctx, block.key)
+
+
+def _channels_changed(ctx: Context, peer: NodeId) -> None:
+    """Look again at what waits for channels of this peer, on their way in or out."""
+    targets = ctx.targets(peer)
+    outgoing = ctx.records.outgoing(targets)
+    waiting = {htlc.key: htlc for htlc in [*ctx.records.waiting_from(peer), *outgoing] if htlc.block is None}
+    htlcs.reconsider_waiting(ctx, sorted(waiting, key=lambda key: waiting[key].offered_at))
+    due = [part.block for part in outgoing if part.block is not None]
+    release.review_due(ctx, [*(block.key for block in ctx.records.due_of(peer)), *due])
+    blocks.send_stuck(ctx, ctx.state.stuck.that_need(targets))
 
 
 def _onion_in_transit(ctx: Context, event: OnionInTransit) -> None:
@@ -207,8 +218,10 @@ def _onion_in_transit(ctx: Context, event: OnionInTransit) -> None:
 
 
 def _payment_reported(ctx: Context, event: PaymentReported) -> None:
+    attempt = ctx.records.attempts.get(event.payment_hash)
     on_behalf.reported(ctx, event)
-    release.review_all(ctx)
+    if attempt is not None:
+        release.review_due(ctx, [attempt.block, *on_behalf.next_for_slot(ctx)])
 
 
 def _release_seen(ctx: Context, event: ReleaseSeen) -> None:
@@ -238,7 +251,7 @@ _HANDLERS: dict[type[LspEvent], Callable[[Context, Any], None]] = {
     OnionInTransit: _onion_in_transit,
     Tick: _tick,
     ClockRead: _clock_read,
-    HtlcSnapshot: _htlc_snapshot,
+    HtlcSnapshot: reconcile.reconcile,
     BlockRequested: requests.block_requested,
     CancelRequested: requests.cancel_requested,
     ReleaseSeen: _release_seen,
@@ -259,40 +272,61 @@ _HANDLERS: dict[type[LspEvent], Callable[[Context, Any], None]] = {
 
 
 def on_tick(ctx: Context) -> None:
-    """Do everything that is due at this time and height."""
-    for block in list(ctx.records.blocks.values()):
-        if block.state in UNDECIDED:
-            blocks.end_if_over(ctx, block.key)
-        elif block.state is not State.PAYING and conditions.forgettable(ctx, block):
-            _forget(ctx, block.key)
-    htlcs.reconsider_waiting(ctx)
-    blocks.send_resolutions(ctx)
+    """Do what is due at this time and height; if it is much, a slice of it, the most urgent first."""
+    _end_blocks_that_are_over(ctx)
+    _forget_tombstones(ctx)
+    _end_waits(ctx)
+    stuck = ctx.state.stuck.due(ctx.node.height, ctx.state.unix.last_past_second, ctx.slice_size)
+    blocks.send_stuck(ctx, stuck)
     on_behalf.run(ctx)
     retransmit.run(ctx)
     mailbox.run(ctx)
     notifications.run(ctx)
+    notifications.go_on(ctx)
+    reconcile.run(ctx)
+
+
+def _end_blocks_that_are_over(ctx: Context) -> None:
+    schedule, height = ctx.state.schedule, ctx.node.height
+    over = [] if height is None else ctx.due(schedule.by_height, height)
+    over += ctx.due(schedule.by_hold_until, ctx.state.unix.last_past_second)
+    over += ctx.due(schedule.complete_by, ctx.now)
+    for unblock_hash in dict.fromkeys(over):
+        blocks.end_if_over(ctx, unblock_hash)
+
+
+def _forget_tombstones(ctx: Context) -> None:
+    schedule, height = ctx.state.schedule, ctx.node.height
+    if height is None:
+        return
+    over = ctx.due(schedule.forget_after, ctx.state.unix.last_past_second) + ctx.due(schedule.forget_at_height, height)
+    for unblock_hash in dict.fromkeys(over):
+        blocks.forget_if_over(ctx, unblock_hash)
+
+
+def _end_waits(ctx: Context) -> None:
+    schedule, height = ctx.state.schedule, ctx.node.height
+    over = ctx.due(schedule.wait_ends, ctx.now)
+    if height is not None:
+        over += ctx.due(schedule.wait_height, height)
+    htlcs.reconsider_waiting(ctx, dict.fromkeys(over))
 
 
 def _next_deadline(ctx: Context) -> float:
     """When something is due, if nothing happens before; infinity for never."""
+    state, schedule = ctx.state, ctx.state.schedule
+    if ctx.backlog or state.review is not None or state.reconciliation is not None:
+        return ctx.now + PAUSE_SECONDS
     return min(
         on_behalf.next_at(ctx),
         retransmit.next_at(ctx),
         mailbox.next_at(ctx),
         notifications.next_at(ctx),
-        *(conditions.next_of_block(ctx, block) for block in ctx.records.blocks.values()),
-        *(conditions.wait_ends(ctx, waiting) for waiting in ctx.records.waiting()),
+        state.snapshot_at,
+        schedule.complete_by.first,
+        schedule.wait_ends.first,
+        state.unix.past_at(min(schedule.by_hold_until.first, state.stuck.first_hold_until)),
     )
-
-
-def _forget(ctx: Context, unblock_hash: bytes) -> None:
-    """Delete an expired tombstone."""
-    block = ctx.records.blocks[unblock_hash]
-    for part in ctx.records.parts(block):
-        ctx.drop(part)
-        ctx.state.forget_htlc(part.key)
-    on_behalf.forget(ctx, block)
-    ctx.drop(block)
 
 
 def _stored_times(records: LspRecords, policy: LspPolicy) -> Iterator[float]:

@@ -11,6 +11,7 @@ largest.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import sha256
 
@@ -18,7 +19,7 @@ from asyncpay.engine.lsp import blocks, conditions, notifications, release
 from asyncpay.engine.lsp.events import ResolutionUndelivered
 from asyncpay.engine.lsp.records import Block, Htlc, Method, Outcome
 from asyncpay.engine.lsp.state import Context
-from asyncpay.engine.lsp.states import FINISHED, PROPERTIES, State, Trigger
+from asyncpay.engine.lsp.states import PROPERTIES, State, Trigger
 from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, Resolution
 from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcOffered, HtlcSettled
 
@@ -35,7 +36,7 @@ def intercepted(ctx: Context, event: HtlcOffered) -> None:
         ctx.put(known)
     blocks.send_resolution(ctx, known)
     if known.block is None:
-        reconsider_waiting(ctx)
+        reconsider_waiting(ctx, [event.htlc.key])
     else:
         release.review(ctx, known.block)
 
@@ -85,9 +86,12 @@ def undelivered(ctx: Context, event: ResolutionUndelivered) -> None:
         ctx.state.unsent.add(event.key)
 
 
-def reconsider_waiting(ctx: Context) -> None:
+def reconsider_waiting(ctx: Context, keys: Iterable[HtlcKey]) -> None:
     """Forward what waited for a client that is there now, fail what has waited for long enough."""
-    for held in ctx.records.waiting():
+    for key in keys:
+        held = ctx.records.htlcs[key]
+        if held.resolution is not None or held.block is not None:
+            continue
         if conditions.waited_enough(ctx, held):
             blocks.resolve_htlc(ctx, held, Resolution.FAIL)
         elif held.key in ctx.state.intercepted and conditions.can_forward(ctx, held.htlc):
@@ -149,15 +153,8 @@ def _complete_if_covered(ctx: Context, unblock_hash: bytes) -> None:
 
 
 def _over_limit(ctx: Context, client: NodeId) -> bool:
-    held = [
-        part
-        for block in ctx.records.blocks_of(client)
-        if block.state not in FINISHED
-        for part in ctx.records.parts(block)
-        if part.resolution is None
-    ]
-    value = sum(part.htlc.incoming_amount_msat for part in held)
-    return len(held) > ctx.policy.max_holds or value > ctx.policy.max_held_msat
+    held, value_msat = ctx.records.held(client)
+    return held > ctx.policy.max_holds or value_msat > ctx.policy.max_held_msat
 
 
 def _resolve_immediately(ctx: Context, held: Htlc, resolution: Resolution) -> None:
@@ -170,6 +167,7 @@ def _recall_unsent(ctx: Context, block: Block) -> None:
     for part in ctx.records.parts(block):
         if part.key in ctx.state.unsent and part.resolution is Resolution.RESUME:
             ctx.put(replace(part, resolution=Resolution.FAIL, outcome=Outcome.FAILED))
+            blocks.send_resolution(ctx, ctx.records.htlcs[part.key])
 
 
 def _concerned(ctx: Context, key: HtlcKey) -> Htlc | None:
@@ -203,7 +201,8 @@ def admit_waiting(ctx: Context, new: Htlc, client: NodeId) -> bool:
         return False
     if conditions.near_expiry(ctx, new.htlc):
         return False
-    waiting = [each for each in ctx.records.waiting() if conditions.next_peer(ctx, each.htlc) == client]
+    waiting = [each for each in ctx.records.outgoing(ctx.targets(client)) if each.block is None]
+    waiting.sort(key=lambda each: each.offered_at)
     displaced = _displaced(ctx, [*waiting, new])
     if new in displaced:
         return False

@@ -1,10 +1,15 @@
-"""The records of an LSP in memory, with the ways in which the engine looks them up."""
+"""The records of an LSP in memory, with the ways in which the engine looks them up.
 
-from bisect import bisect_left, bisect_right, insort
+No event may cost more because more is remembered. So what concerns a client, a peer, a channel or a hash is found by an
+index, and what waits for a time or a height is in schedule.py. Indexes are derived from the records, and made again
+when these are loaded; tests/support/full_scan.py compares them with what a look at every record finds.
+"""
+
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from asyncpay.engine.core import Change, Put
 from asyncpay.engine.lsp.records import (
@@ -19,29 +24,72 @@ from asyncpay.engine.lsp.records import (
     StoredMessage,
     Webhook,
 )
-from asyncpay.lightning import HtlcKey, NodeId, Resolution
+from asyncpay.engine.lsp.states import FINISHED, PROPERTIES, State
+from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, NodeId, Resolution, ShortChannelId
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Index(dict[K, dict[V, None]]):
-    """Keys of records, grouped by something they share, in the order in which they came."""
+FEW = 8
+"""A group of so many keys is a tuple: almost all groups are that small, and a dict takes four times the memory."""
+
+Target: TypeAlias = NodeId | ShortChannelId
+"""What an HTLC's onion names: the next node, or the channel to it."""
+
+
+class Index(Generic[K, V]):
+    """Keys of records, grouped by something they share, in the order in which they came. Empty groups are not kept."""
+
+    def __init__(self) -> None:
+        self._groups: dict[K, tuple[V, ...] | dict[V, None]] = {}
+
+    def __contains__(self, group: K) -> bool:
+        return group in self._groups
 
     def add(self, group: K, key: V) -> None:
         """Put `key` into `group`."""
-        self.setdefault(group, {})[key] = None
+        members = self._groups.get(group, ())
+        if isinstance(members, dict):
+            members[key] = None
+        elif key not in members:
+            more = (*members, key)
+            self._groups[group] = more if len(more) <= FEW else dict.fromkeys(more)
 
     def discard(self, group: K, key: V) -> None:
-        """Take `key` out of `group`; empty groups are not kept."""
-        members = self.get(group, {})
-        members.pop(key, None)
+        """Take `key` out of `group`."""
+        members = self._groups.get(group, ())
+        if isinstance(members, dict):
+            members.pop(key, None)
+        elif key in members:
+            members = self._groups[group] = tuple(each for each in members if each != key)
         if not members:
-            self.pop(group, None)
+            self._groups.pop(group, None)
+
+    def clear(self) -> None:
+        """Empty all groups."""
+        self._groups.clear()
 
     def of(self, group: K) -> tuple[V, ...]:
         """The members of `group`, oldest first."""
-        return tuple(self.get(group, ()))
+        return tuple(self._groups.get(group, ()))
+
+    def first(self, group: K, most: int) -> list[V]:
+        """The oldest members of `group`, `most` at most."""
+        return list(islice(self._groups.get(group, ()), most))
+
+    def size(self, group: K) -> int:
+        """How many members `group` has."""
+        return len(self._groups.get(group, ()))
+
+    def groups(self) -> list[K]:
+        """The groups that have members."""
+        return list(self._groups)
+
+
+def target(htlc: HeldHtlc) -> Target | None:
+    """Return what the HTLC's onion names, as far as the node shows it."""
+    return htlc.outgoing_node if htlc.outgoing_node is not None else htlc.outgoing_channel
 
 
 @dataclass
@@ -64,26 +112,36 @@ class LspRecords:
     _messages_of: Index[NodeId, bytes] = field(default_factory=Index)
     _delivered_to: Index[NodeId, bytes] = field(default_factory=Index)
     _webhooks_of: Index[NodeId, str] = field(default_factory=Index)
-    _claimed: list[tuple[int, HtlcKey]] = field(default_factory=list)
+    _due_of: Index[NodeId, bytes] = field(default_factory=Index)
+    _untold_of: Index[NodeId, bytes] = field(default_factory=Index)
+    _outgoing: Index[Target, HtlcKey] = field(default_factory=Index)
+    _waiting_from: Index[NodeId, HtlcKey] = field(default_factory=Index)
+    _on_channel: Index[ChannelId, HtlcKey] = field(default_factory=Index)
+    _results_of: Index[NodeId, HtlcKey] = field(default_factory=Index)
+    _decided: Counter[NodeId] = field(default_factory=Counter)
+    _in_force: Counter[NodeId] = field(default_factory=Counter)
+    _held: Counter[NodeId] = field(default_factory=Counter)
+    _held_msat: Counter[NodeId] = field(default_factory=Counter)
     _claimed_msat: Counter[NodeId] = field(default_factory=Counter)
+    _all_claimed_msat: int = 0
     _block_bytes: Counter[NodeId] = field(default_factory=Counter)
     _all_block_bytes: int = 0
 
     @classmethod
     def load(cls, records: Iterable[Record]) -> "LspRecords":
         """The tables as a store gives them back, in any order but messages by number."""
-        tables = cls()
+        loaded = cls()
         for record in records:
-            tables.apply(Put(record))
-        return tables
+            loaded.apply(Put(record))
+        return loaded
 
     @property
     def empty(self) -> bool:
         """Nothing is known: a new store, or one in which everything is finished and forgotten."""
         return not any(self._table(kind) for kind in _TABLES)
 
-    def apply(self, change: Change[Record]) -> None:
-        """Make one change."""
+    def apply(self, change: Change[Record]) -> Record | None:
+        """Make one change; return the record that it replaced or deleted."""
         record = change.record
         table = self._table(type(record))
         old = table.pop(record.key, None) if not isinstance(change, Put) else table.get(record.key)
@@ -92,6 +150,7 @@ class LspRecords:
         if isinstance(change, Put):
             table[record.key] = record
             self._list(record)
+        return old
 
     def block_for(self, client: NodeId, payment_hash: bytes) -> Block | None:
         """The client's block for this hash, finished or not."""
@@ -101,6 +160,30 @@ class LspRecords:
     def blocks_of(self, client: NodeId) -> Iterator[Block]:
         """The client's blocks, finished or not."""
         return (self.blocks[key] for key in self._blocks_of.of(client))
+
+    def number_of_blocks(self, client: NodeId) -> int:
+        """How many blocks the client has, finished or not."""
+        return self._blocks_of.size(client)
+
+    def in_force(self, client: NodeId) -> int:
+        """How many blocks the client has that are not finished."""
+        return self._in_force[client]
+
+    def due_of(self, client: NodeId) -> list[Block]:
+        """The client's blocks that are due to be released."""
+        return [self.blocks[key] for key in self._due_of.of(client)]
+
+    def clients_with_due_blocks(self) -> list[NodeId]:
+        """Clients that have such blocks."""
+        return self._due_of.groups()
+
+    def untold_of(self, client: NodeId) -> tuple[bytes, ...]:
+        """The unblock_hashes of those of the client's blocks that it should hear of when it connects."""
+        return self._untold_of.of(client)
+
+    def held(self, client: NodeId) -> tuple[int, int]:
+        """How many parts are held of the client, and what they bring, in msat."""
+        return self._held[client], self._held_msat[client]
 
     def block_bytes(self, client: NodeId | None = None) -> int:
         """What the blocks of a client take up, finished or not; without a client, those of all."""
@@ -118,16 +201,43 @@ class LspRecords:
         """Parts that are claimed with the preimage, and that the payer's node has not let go of yet; without a client,
         those of all.
         """
-        return self._claimed_msat.total() if client is None else self._claimed_msat[client]
-
-    def claimed_until(self, height: int) -> list[Htlc]:
-        """Those of them that expire at this height or before, the first to expire first."""
-        until = bisect_right(self._claimed, height, key=lambda each: each[0])
-        return [self.htlcs[key] for _, key in self._claimed[:until]]
+        return self._all_claimed_msat if client is None else self._claimed_msat[client]
 
     def waiting(self) -> list[Htlc]:
         """HTLCs that are held for an offline client, outside any block."""
         return [self.htlcs[key] for key in self._waiting]
+
+    def waiting_from(self, peer: NodeId) -> list[Htlc]:
+        """Those of them that came from this peer."""
+        return [self.htlcs[key] for key in self._waiting_from.of(peer)]
+
+    def outgoing(self, targets: Iterable[Target]) -> list[Htlc]:
+        """HTLCs that are to go to one of these now: they wait for an offline client, or their block is due."""
+        return [self.htlcs[key] for each in targets for key in self._outgoing.of(each)]
+
+    def has_outgoing(self, targets: Iterable[Target]) -> bool:
+        """Whether there is such an HTLC."""
+        return any(each in self._outgoing for each in targets)
+
+    def all_targets(self) -> list[Target]:
+        """Where such HTLCs are to go."""
+        return self._outgoing.groups()
+
+    def on_channel(self, channel_id: ChannelId) -> list[Htlc]:
+        """HTLCs that came in on this channel."""
+        return [self.htlcs[key] for key in self._on_channel.of(channel_id)]
+
+    def has_decided(self, peer: NodeId) -> bool:
+        """Whether an HTLC of this peer was decided and is, as far as is known, still on its channel."""
+        return self._decided[peer] > 0
+
+    def has_result(self, peer: NodeId) -> bool:
+        """Whether such an HTLC is settled, claimed or failed: the peer has to connect to take that."""
+        return peer in self._results_of
+
+    def peers_with_results(self) -> list[NodeId]:
+        """Peers that have such an HTLC."""
+        return self._results_of.groups()
 
     def messages_for(self, client: NodeId) -> list[StoredMessage]:
         """The client's mailbox, in order."""
@@ -137,9 +247,14 @@ class LspRecords:
         """Whether anything lies in the client's mailbox."""
         return client in self._messages_of
 
-    def delivered_to(self, client: NodeId) -> list[Delivered]:
-        """What the client got of late, in order."""
-        return [self.delivered[client, message_id] for message_id in self._delivered_to.of(client)]
+    def clients_with_messages(self) -> list[NodeId]:
+        """Clients in whose mailboxes something lies."""
+        return self._messages_of.groups()
+
+    def delivered_beyond(self, client: NodeId, most: int) -> list[Delivered]:
+        """What the client got of late: the oldest ones beyond so many."""
+        surplus = max(0, self._delivered_to.size(client) - most)
+        return [self.delivered[client, message_id] for message_id in self._delivered_to.first(client, surplus)]
 
     def is_client(self, node: NodeId) -> bool:
         """Whether this node has registered a device."""
@@ -147,7 +262,7 @@ class LspRecords:
 
     def clients(self) -> list[NodeId]:
         """Nodes that have registered a device."""
-        return list(self._webhooks_of)
+        return self._webhooks_of.groups()
 
     def webhooks_of(self, client: NodeId) -> list[Webhook]:
         """The devices, or apps, that a client has registered."""
@@ -160,15 +275,9 @@ class LspRecords:
     def _list(self, record: Record) -> None:
         match record:
             case Block():
-                self._blocks_of.add(record.client, record.key)
-                self._count_bytes(record.client, record.size_bytes)
-                for payment_hash in record.payment_hashes:
-                    self._by_payment[record.client, payment_hash] = record.key
-            case Htlc(block=None, resolution=None):
-                self._waiting[record.key] = None
-            case Htlc(block=bytes(block)):
-                self._parts.add(block, record.key)
-                self._count_claimed(record, 1)
+                self._list_block(record)
+            case Htlc():
+                self._list_htlc(record)
             case Attempt(state=AttemptState.IN_FLIGHT):
                 self._in_flight[record.key] = None
             case StoredMessage():
@@ -181,15 +290,9 @@ class LspRecords:
     def _unlist(self, record: Record) -> None:
         match record:
             case Block():
-                self._blocks_of.discard(record.client, record.key)
-                self._count_bytes(record.client, -record.size_bytes)
-                for payment_hash in record.payment_hashes:
-                    self._by_payment.pop((record.client, payment_hash), None)
+                self._unlist_block(record)
             case Htlc():
-                self._waiting.pop(record.key, None)
-                if record.block is not None:
-                    self._parts.discard(record.block, record.key)
-                    self._count_claimed(record, -1)
+                self._unlist_htlc(record)
             case Attempt():
                 self._in_flight.pop(record.key, None)
             case StoredMessage():
@@ -199,22 +302,104 @@ class LspRecords:
             case Webhook():
                 self._webhooks_of.discard(record.client, record.app_name)
 
-    def _count_claimed(self, part: Htlc, sign: int) -> None:
-        if part.resolution is Resolution.SETTLE and not part.gone:
-            expiring = part.htlc.incoming_expiry, part.key
-            if sign > 0:
-                insort(self._claimed, expiring)
-            else:
-                del self._claimed[bisect_left(self._claimed, expiring)]
-            self._claimed_msat[part.htlc.peer] += sign * part.htlc.incoming_amount_msat
-            if not self._claimed_msat[part.htlc.peer]:
-                del self._claimed_msat[part.htlc.peer]
+    def _list_block(self, block: Block) -> None:
+        self._blocks_of.add(block.client, block.key)
+        self._count_block(block, 1)
+        for payment_hash in block.payment_hashes:
+            self._by_payment[block.client, payment_hash] = block.key
+        if is_untold(block):
+            self._untold_of.add(block.client, block.key)
+        if block.state is State.DUE:
+            self._due_of.add(block.client, block.key)
+            for part in self.parts(block):
+                self._list_outgoing(part)
 
-    def _count_bytes(self, client: NodeId, change: int) -> None:
-        self._all_block_bytes += change
-        self._block_bytes[client] += change
-        if not self._block_bytes[client]:
-            del self._block_bytes[client]
+    def _unlist_block(self, block: Block) -> None:
+        self._blocks_of.discard(block.client, block.key)
+        self._count_block(block, -1)
+        for payment_hash in block.payment_hashes:
+            self._by_payment.pop((block.client, payment_hash), None)
+        self._untold_of.discard(block.client, block.key)
+        if block.state is State.DUE:
+            self._due_of.discard(block.client, block.key)
+            for part in self.parts(block):
+                self._unlist_outgoing(part)
+
+    def _list_htlc(self, htlc: Htlc) -> None:
+        peer = htlc.htlc.peer
+        self._on_channel.add(htlc.key.channel_id, htlc.key)
+        self._count_htlc(htlc, 1)
+        if has_result(htlc):
+            self._results_of.add(peer, htlc.key)
+        if htlc.block is not None:
+            self._parts.add(htlc.block, htlc.key)
+            block = self.blocks.get(htlc.block)
+            if block is not None and block.state is State.DUE:
+                self._list_outgoing(htlc)
+        elif htlc.resolution is None:
+            self._waiting[htlc.key] = None
+            self._waiting_from.add(peer, htlc.key)
+            self._list_outgoing(htlc)
+
+    def _unlist_htlc(self, htlc: Htlc) -> None:
+        peer = htlc.htlc.peer
+        self._on_channel.discard(htlc.key.channel_id, htlc.key)
+        self._count_htlc(htlc, -1)
+        self._results_of.discard(peer, htlc.key)
+        self._unlist_outgoing(htlc)
+        if htlc.block is not None:
+            self._parts.discard(htlc.block, htlc.key)
+        elif htlc.resolution is None:
+            self._waiting.pop(htlc.key, None)
+            self._waiting_from.discard(peer, htlc.key)
+
+    def _list_outgoing(self, htlc: Htlc) -> None:
+        to = target(htlc.htlc)
+        if to is not None:
+            self._outgoing.add(to, htlc.key)
+
+    def _unlist_outgoing(self, htlc: Htlc) -> None:
+        to = target(htlc.htlc)
+        if to is not None:
+            self._outgoing.discard(to, htlc.key)
+
+    def _count_block(self, block: Block, sign: int) -> None:
+        self._all_block_bytes += sign * block.size_bytes
+        _count(self._block_bytes, block.client, sign * block.size_bytes)
+        if block.state not in FINISHED:
+            _count(self._in_force, block.client, sign)
+
+    def _count_htlc(self, htlc: Htlc, sign: int) -> None:
+        peer, value_msat = htlc.htlc.peer, sign * htlc.htlc.incoming_amount_msat
+        if htlc.resolution is not None and not htlc.gone:
+            _count(self._decided, peer, sign)
+        if htlc.block is None:
+            return
+        if htlc.resolution is None:
+            _count(self._held, peer, sign)
+            _count(self._held_msat, peer, value_msat)
+        elif htlc.resolution is Resolution.SETTLE and not htlc.gone:
+            self._all_claimed_msat += value_msat
+            _count(self._claimed_msat, peer, value_msat)
+
+
+def is_untold(block: Block) -> bool:
+    """Whether the payer should hear of this block when it connects: unless it knows how it ended."""
+    state = PROPERTIES[block.state].update
+    return state is not None and block.told is not state
+
+
+def has_result(htlc: Htlc) -> bool:
+    """Whether the peer has to connect to take what became of this HTLC."""
+    ended = htlc.outcome is not None or htlc.resolution in (Resolution.FAIL, Resolution.SETTLE)
+    return ended and not htlc.gone
+
+
+def _count(counter: Counter[NodeId], client: NodeId, change: int) -> None:
+    """Clients for whom nothing is counted are not kept."""
+    counter[client] += change
+    if not counter[client]:
+        del counter[client]
 
 
 _TABLES: dict[type[Record], str] = {

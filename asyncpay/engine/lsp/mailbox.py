@@ -50,59 +50,61 @@ def receive(ctx: Context, event: OnionInTransit) -> None:
     _make_room(ctx, client)
     if (client, name) in ctx.records.messages:
         _announce(ctx, message)
+    _schedule(ctx, client)
 
 
 def begin_session(ctx: Context, client: NodeId) -> None:
     """The client has connected: its blocks' states first, then its messages."""
-    going = DeliverySession(next_at=ctx.now)
-    going.updates.extend(block.key for block in ctx.records.blocks_of(client) if blocks.untold(block))
-    ctx.state.sessions[client] = going
+    session = DeliverySession(next_at=ctx.now)
+    session.updates.extend(ctx.records.untold_of(client))
+    ctx.state.sessions[client] = session
+    _schedule(ctx, client)
+
+
+def end_session(ctx: Context, client: NodeId) -> None:
+    """The client has disconnected."""
+    ctx.state.sessions.pop(client, None)
+    ctx.state.session_at.discard(client)
 
 
 def delivery_reported(ctx: Context, event: DeliveryReported) -> None:
     """A message has gone out, or could not."""
-    going = ctx.state.sessions.get(event.client)
-    if going is not None and going.delivering == event.message_id:
-        going.delivering = None
+    session = ctx.state.sessions.get(event.client)
+    if session is not None and session.delivering == event.message_id:
+        session.delivering = None
         missed = event.delivery is Delivery.NOT_CONNECTED
-        going.next_at = ctx.now + (ctx.policy.redeliver_seconds if missed else ctx.policy.pace_seconds)
+        session.next_at = ctx.now + (ctx.policy.redeliver_seconds if missed else ctx.policy.pace_seconds)
     message = ctx.records.messages.get((event.client, event.message_id))
-    if message is None or event.delivery is Delivery.NOT_CONNECTED:
-        return
-    ctx.drop(message)
-    if event.delivery is Delivery.DONE:
-        _remember(ctx, message)
+    if message is not None and event.delivery is not Delivery.NOT_CONNECTED:
+        ctx.drop(message)
+        if event.delivery is Delivery.DONE:
+            _remember(ctx, message)
+    _schedule(ctx, event.client)
 
 
 def run(ctx: Context) -> None:
     """Send every connected client its next piece, if it is time, and forget what is too old."""
-    for client, going in ctx.state.sessions.items():
-        if going.next_at <= ctx.now and going.delivering is None:
-            _send_next(ctx, client, going)
-    for message in list(ctx.records.messages.values()):
-        if ctx.now < message.arrived_at + ctx.policy.mailbox_seconds:
-            break
-        ctx.drop(message)
-    for memory in list(ctx.records.delivered.values()):
-        if ctx.now < memory.delivered_at + ctx.policy.delivered_seconds:
-            break
-        ctx.drop(memory)
+    for client in ctx.due(ctx.state.session_at, ctx.now):
+        _send_next(ctx, client, ctx.state.sessions[client])
+        _schedule(ctx, client)
+    for key in ctx.due(ctx.state.schedule.messages, ctx.now):
+        ctx.drop(ctx.records.messages[key])
+    for key in ctx.due(ctx.state.schedule.delivered, ctx.now):
+        ctx.drop(ctx.records.delivered[key])
 
 
 def next_at(ctx: Context) -> float:
     """When `run` has something to do."""
-    message = next(iter(ctx.records.messages.values()), None)
-    memory = next(iter(ctx.records.delivered.values()), None)
-    waiting = (
-        going.next_at
-        for client, going in ctx.state.sessions.items()
-        if going.delivering is None and (going.updates or ctx.records.has_messages(client))
-    )
-    return min(
-        math.inf if message is None else message.arrived_at + ctx.policy.mailbox_seconds,
-        math.inf if memory is None else memory.delivered_at + ctx.policy.delivered_seconds,
-        *waiting,
-    )
+    schedule = ctx.state.schedule
+    return min(ctx.state.session_at.first, schedule.messages.first, schedule.delivered.first)
+
+
+def _schedule(ctx: Context, client: NodeId) -> None:
+    """Note when there is something to send to a client, if it is connected."""
+    session = ctx.state.sessions.get(client)
+    if session is not None:
+        something = session.delivering is None and (session.updates or ctx.records.has_messages(client))
+        ctx.state.session_at.set(client, session.next_at if something else math.inf)
 
 
 def _make_room(ctx: Context, client: NodeId) -> None:
@@ -137,16 +139,16 @@ def _announce(ctx: Context, message: StoredMessage) -> None:
         notifications.notify(ctx, message.client, Method.ONION_MESSAGE)
 
 
-def _send_next(ctx: Context, client: NodeId, going: DeliverySession) -> None:
-    if going.updates:
-        unblock_hash = going.updates.popleft()
+def _send_next(ctx: Context, client: NodeId, session: DeliverySession) -> None:
+    if session.updates:
+        unblock_hash = session.updates.popleft()
         if unblock_hash in ctx.records.blocks:
             blocks.send_update(ctx, unblock_hash)
-        going.next_at = ctx.now + ctx.policy.pace_seconds
+        session.next_at = ctx.now + ctx.policy.pace_seconds
         return
     messages = ctx.records.messages_for(client)
     if messages:
-        going.delivering = messages[0].message_id
+        session.delivering = messages[0].message_id
         ctx.emit(Deliver(client, messages[0].message_id, messages[0].message))
 
 
@@ -156,5 +158,5 @@ def _remember(ctx: Context, message: StoredMessage) -> None:
         ctx.drop(old)
     pushed_at = message.arrived_at if old is None else old.pushed_at
     ctx.put(Delivered(client=message.client, message_id=message.message_id, delivered_at=ctx.now, pushed_at=pushed_at))
-    for surplus in ctx.records.delivered_to(message.client)[: -ctx.policy.max_delivered]:
+    for surplus in ctx.records.delivered_beyond(message.client, ctx.policy.max_delivered):
         ctx.drop(surplus)

@@ -9,15 +9,20 @@ A node is a client as long as it has a webhook (bLIP-55); a webhook lapses a wee
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 
 from asyncpay.engine.lsp import conditions
 from asyncpay.engine.lsp.effects import Notify
 from asyncpay.engine.lsp.events import NotificationReported, WebhookRemoved, WebhookSet
+from asyncpay.engine.lsp.lookups import Target
 from asyncpay.engine.lsp.policy import DAY_SECONDS
-from asyncpay.engine.lsp.records import Method, PushAttempt, Webhook
-from asyncpay.engine.lsp.state import Context
-from asyncpay.lightning import NodeId, Resolution
+from asyncpay.engine.lsp.records import Htlc, Method, PushAttempt, Webhook
+from asyncpay.engine.lsp.schedule import slices
+from asyncpay.engine.lsp.state import Context, Work
+from asyncpay.engine.lsp.states import State
+from asyncpay.lightning import NodeId
 
 
 def notify(ctx: Context, client: NodeId | None, method: Method) -> None:
@@ -45,6 +50,45 @@ def remind_if_waiting(ctx: Context, client: NodeId, method: Method) -> None:
         remind(ctx, client, method)
 
 
+def review_absent(ctx: Context) -> None:
+    """The node is there (again): remind the clients that are not, in slices. reconcile.py tells whether a result waits.
+
+    First those for whom an HTLC waits, then those whose HTLCs expire, then those for whom there are messages.
+    """
+    ctx.state.review = _review()
+    next(ctx.state.review)
+    go_on(ctx)
+
+
+def go_on(ctx: Context) -> None:
+    """Do the next slice of the review, if one is under way."""
+    if ctx.state.review is not None:
+        try:
+            ctx.state.review.send(ctx)
+        except StopIteration:
+            ctx.state.review = None
+
+
+def _review() -> Work:
+    ctx = yield
+    wanted = [(to, Method.PAYMENT_INCOMING) for to in _clients_of(ctx, ctx.records.all_targets())]
+    wanted += [(client, Method.EXPIRY_SOON) for client in ctx.state.soonest_expiry]
+    wanted += [(client, Method.ONION_MESSAGE) for client in ctx.records.clients_with_messages()]
+    for done, reminders in enumerate(slices(wanted, ctx.slice_size)):
+        if done:
+            ctx = yield
+        for client, method in reminders:
+            remind_if_waiting(ctx, client, method)
+
+
+def _clients_of(ctx: Context, targets: Iterable[Target]) -> Iterator[NodeId]:
+    for to in targets:
+        if isinstance(to, bytes):
+            yield to
+        elif (link := ctx.node.channels.named(to)) is not None:
+            yield link.peer
+
+
 def end(ctx: Context, client: NodeId) -> None:
     """The client has connected, or is none any more: all its push attempts, and their cooldowns, are over."""
     for method in Method:
@@ -55,9 +99,10 @@ def end(ctx: Context, client: NodeId) -> None:
 
 def run(ctx: Context) -> None:
     """Send what is due. Without a node nobody knows who is away."""
-    for attempt in list(ctx.records.push_attempts.values()):
-        if attempt.next_at is None or attempt.next_at > ctx.now or not ctx.node.attached:
-            continue
+    if not ctx.node.attached:
+        return
+    for key in ctx.due(ctx.state.schedule.pushes, ctx.now):
+        attempt = ctx.records.push_attempts[key]
         if not waits(ctx, attempt.client, attempt.method):
             ctx.drop(attempt)
             continue
@@ -80,10 +125,7 @@ def next_at(ctx: Context) -> float:
     """When `run` has something to do."""
     if not ctx.node.attached:
         return math.inf
-    return min(
-        (attempt.next_at for attempt in ctx.records.push_attempts.values() if attempt.next_at is not None),
-        default=math.inf,
-    )
+    return ctx.state.schedule.pushes.first
 
 
 def waits(ctx: Context, client: NodeId, method: Method) -> bool:
@@ -92,7 +134,7 @@ def waits(ctx: Context, client: NodeId, method: Method) -> bool:
         return False
     match method:
         case Method.ONION_MESSAGE:
-            return bool(ctx.records.messages_for(client))
+            return ctx.records.has_messages(client)
         case Method.PAYMENT_INCOMING:
             return _htlc_waits(ctx, client)
         case Method.SETTLEMENT_PENDING:
@@ -110,28 +152,30 @@ def _after(ctx: Context, tries: int, pause: float) -> float | None:
 
 
 def _htlc_waits(ctx: Context, client: NodeId) -> bool:
-    held = ctx.records.waiting()
-    for block in ctx.records.blocks.values():
-        held += conditions.stuck_parts(ctx, block)
-    return any(conditions.next_peer(ctx, each.htlc) == client for each in held)
+    targets = ctx.targets(client)
+    return ctx.records.has_outgoing(targets) or any(
+        conditions.next_peer(ctx, part.htlc) == client for part in _stuck_parts(ctx, targets)
+    )
 
 
 def _payer_needed(ctx: Context, client: NodeId) -> bool:
-    theirs = ctx.records.blocks_of(client)
-    return any(conditions.payer_missing(ctx, conditions.stuck_parts(ctx, block)) for block in theirs)
+    due = (part for block in ctx.records.due_of(client) for part in ctx.records.parts(block))
+    stuck = (part for part in _stuck_parts(ctx, [client]) if part.htlc.peer == client)
+    return conditions.payer_missing(ctx, chain(due, stuck))
+
+
+def _stuck_parts(ctx: Context, targets: Iterable[Target]) -> Iterator[Htlc]:
+    for key in ctx.state.stuck.that_need(targets):
+        part = ctx.records.htlcs[key]
+        if part.block is not None and ctx.records.blocks[part.block].state is State.RELEASED:
+            yield part
 
 
 def _result_waits(ctx: Context, client: NodeId) -> bool:
-    return any(
-        each.htlc.peer == client
-        and not each.gone
-        and (
-            each.outcome is not None
-            or each.resolution in (Resolution.FAIL, Resolution.SETTLE)
-            or each.key in ctx.state.resolved_ahead
-        )
-        for each in ctx.records.htlcs.values()
-    )
+    if ctx.records.has_result(client):
+        return True
+    ahead = (ctx.records.htlcs.get(key) for key in ctx.state.resolved_ahead.get(client, ()))
+    return any(htlc is not None and not htlc.gone for htlc in ahead)
 
 
 def _expires_soon(ctx: Context, client: NodeId) -> bool:
@@ -159,12 +203,20 @@ def webhook_removed(ctx: Context, event: WebhookRemoved) -> None:
 
 def review_webhooks(ctx: Context) -> None:
     """Webhooks are in use while there is a channel; a week after that they lapse."""
-    for webhook in list(ctx.records.webhooks.values()):
+    for key in ctx.state.schedule.webhooks.due(ctx.now, ctx.slice_size):
+        webhook = ctx.records.webhooks[key]
         if ctx.node.channels.has(webhook.client):
-            if ctx.now >= webhook.used_at + DAY_SECONDS:
-                ctx.put(replace(webhook, used_at=ctx.now))
+            ctx.put(replace(webhook, used_at=ctx.now))
         elif ctx.now >= webhook.used_at + KEPT_WITHOUT_CHANNEL_SECONDS:
             _drop_webhook(ctx, webhook)
+        else:
+            ctx.state.schedule.webhooks.set(key, webhook.used_at + KEPT_WITHOUT_CHANNEL_SECONDS)
+
+
+def channel_is_back(ctx: Context, client: NodeId) -> None:
+    """The client has a channel, again or still: its webhooks are in use."""
+    for webhook in ctx.records.webhooks_of(client):
+        ctx.state.schedule.put(webhook)
 
 
 def _drop_webhook(ctx: Context, webhook: Webhook) -> None:

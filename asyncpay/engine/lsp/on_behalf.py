@@ -21,6 +21,7 @@ settled never exceed the amount (payments/db, verifyAttempt), and each part has 
 import math
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 
 from asyncpay.engine.lsp import blocks, conditions, exposure
 from asyncpay.engine.lsp.effects import ForceClose, PayOnBehalf, QueryTerms, TrackPayment
@@ -30,6 +31,9 @@ from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import State, Trigger
 from asyncpay.lightning import PaymentStatus
 
+MOST_FOR_SLOT = 10
+"""How many blocks are tried when a payment has ended and so left a slot to one of them."""
+
 
 def start(ctx: Context, block: Block) -> None:
     """Ask for the terms of a payment for a block that is due and cannot be released, if one is called for."""
@@ -37,8 +41,9 @@ def start(ctx: Context, block: Block) -> None:
     if ctx.now < asked_at + ctx.policy.query_terms_seconds or not _called_for(ctx, block):
         return
     if exposure.full(ctx, block) is not None:
-        ctx.state.own.query_again_at[block.key] = ctx.now + ctx.policy.query_terms_seconds
+        _wait_for_slot(ctx, block)
         return
+    ctx.state.own.forget(block.key)
     ctx.state.own.queried_at[block.key] = ctx.now
     next_peers = {conditions.next_peer(ctx, part.htlc) for part in ctx.records.parts(block)}
     peers = frozenset(peer for peer in next_peers if peer is not None) | {block.client}
@@ -51,7 +56,7 @@ def terms_reported(ctx: Context, event: TermsReported) -> None:
     if block is None or block.state is not State.DUE or not _called_for(ctx, block):
         return
     if event.channels is None:
-        ctx.state.own.query_again_at[block.key] = ctx.now + ctx.policy.query_terms_seconds
+        ctx.state.own.query_again_at.set(block.key, ctx.now + ctx.policy.query_terms_seconds)
         return
     refusal = exposure.full(ctx, block)
     if event.known is not PaymentStatus.UNKNOWN:
@@ -61,7 +66,7 @@ def terms_reported(ctx: Context, event: TermsReported) -> None:
     except exposure.NotCoveredError as error:
         refusal = refusal or str(error)
     if exposure.full(ctx, block) is not None:
-        ctx.state.own.query_again_at[block.key] = ctx.now + ctx.policy.query_terms_seconds
+        _wait_for_slot(ctx, block)
     if refusal is not None:
         ctx.log("not paid on behalf", block, because=refusal)
         return
@@ -92,17 +97,18 @@ def detached(ctx: Context) -> None:
     ctx.state.own.track_at.clear()
     ctx.state.own.queried_at.clear()
     ctx.state.own.query_again_at.clear()
+    ctx.state.own.slot_wanted.clear()
     ctx.state.own.force_closing.clear()
 
 
 def run(ctx: Context) -> None:
     """Ask again about payments that were lost sight of, and for terms that the node did not tell."""
     own = ctx.state.own
-    for payment_hash in [each for each, at in own.track_at.items() if at <= ctx.now]:
-        del own.track_at[payment_hash]
+    for payment_hash in ctx.due(own.track_at, ctx.now):
+        own.track_at.discard(payment_hash)
         ctx.emit(TrackPayment(payment_hash))
-    for unblock_hash in [each for each, at in own.query_again_at.items() if at <= ctx.now]:
-        del own.query_again_at[unblock_hash]
+    for unblock_hash in ctx.due(own.query_again_at, ctx.now):
+        own.query_again_at.discard(unblock_hash)
         block = ctx.records.blocks.get(unblock_hash)
         if block is not None and block.state is State.DUE:
             start(ctx, block)
@@ -111,16 +117,7 @@ def run(ctx: Context) -> None:
 def next_at(ctx: Context) -> float:
     """When `run` has something to do."""
     own = ctx.state.own
-    return min((*own.track_at.values(), *own.query_again_at.values()), default=math.inf)
-
-
-def forget(ctx: Context, block: Block) -> None:
-    """A block is being forgotten. Its attempt is not needed: the node remembers that it paid (`terms_reported`)."""
-    ctx.state.own.queried_at.pop(block.key, None)
-    for payment_hash in block.payment_hashes:
-        attempt = ctx.records.attempts.get(payment_hash)
-        if attempt is not None and attempt.block == block.key:
-            ctx.drop(attempt)
+    return min(own.track_at.first, own.query_again_at.first)
 
 
 def reported(ctx: Context, event: PaymentReported) -> None:
@@ -162,7 +159,8 @@ def claim_on_chain(ctx: Context) -> None:
     height, own = ctx.node.height, ctx.state.own
     if ctx.capabilities.keeps_settlements or height is None:
         return
-    for part in ctx.records.claimed_until(height + ctx.policy.settle_force_close_blocks):
+    for key in ctx.state.schedule.claimed.due(height + ctx.policy.settle_force_close_blocks):
+        part = ctx.records.htlcs[key]
         channel_id = part.key.channel_id
         if part.key in ctx.state.changed_since_snapshot or channel_id in own.force_closing:
             continue
@@ -178,6 +176,17 @@ def claim_on_chain(ctx: Context) -> None:
 def force_close_reported(ctx: Context, event: ForceCloseReported) -> None:
     """The node has done it, or has failed to: then it is asked again with the next block."""
     ctx.state.own.force_closing.discard(event.channel_id)
+
+
+def _wait_for_slot(ctx: Context, block: Block) -> None:
+    """Try again when a payment has ended; and after a while, because what was claimed ends without such an event."""
+    ctx.state.own.slot_wanted[block.key] = None
+    ctx.state.own.query_again_at.set(block.key, ctx.now + ctx.policy.query_terms_seconds)
+
+
+def next_for_slot(ctx: Context) -> list[bytes]:
+    """The unblock_hashes of the blocks that have waited longest for a slot."""
+    return list(islice(ctx.state.own.slot_wanted, MOST_FOR_SLOT))
 
 
 def _called_for(ctx: Context, block: Block) -> bool:
@@ -226,7 +235,7 @@ def _may_still_arrive(ctx: Context, attempt: Attempt) -> bool:
 
 
 def _track_again(ctx: Context, attempt: Attempt) -> None:
-    ctx.state.own.track_at[attempt.payment_hash] = ctx.now + ctx.policy.track_again_seconds
+    ctx.state.own.track_at.set(attempt.payment_hash, ctx.now + ctx.policy.track_again_seconds)
 
 
 def _pay(ctx: Context, block: Block, attempt: Attempt) -> None:

@@ -2,73 +2,175 @@
 
 The node lists all HTLCs on its open channels. What it lacks is gone; what it still has although nothing of it is on the
 way any more has a result that waits for its payer.
+
+Both lists may be long, so they are gone through in slices, between which other events are handled. A snapshot is
+requested only when something may have been missed: a new stream, a block, a channel that is gone, a client that leaves
+while one of its HTLCs is decided.
 """
 
-from dataclasses import replace
+import math
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
-from asyncpay.engine.lsp import conditions, htlcs
+from asyncpay.engine.lsp import blocks, conditions, htlcs, notifications, on_behalf
 from asyncpay.engine.lsp.effects import RequestHtlcSnapshot
 from asyncpay.engine.lsp.events import HtlcSnapshot
-from asyncpay.engine.lsp.records import Htlc
-from asyncpay.engine.lsp.state import Context
-from asyncpay.lightning import HeldHtlc, HtlcKey, Resolution
+from asyncpay.engine.lsp.records import Htlc, Method
+from asyncpay.engine.lsp.schedule import slices
+from asyncpay.engine.lsp.state import Context, Work
+from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, Link, NodeId, PendingHtlc, Resolution, ShortChannelId
 from asyncpay.node_events import HtlcGone
+
+SNAPSHOT_PACE_SECONDS = 1.0
+"""Between two snapshots that are requested because clients disconnect: each lists every HTLC of the node."""
 
 
 def request_htlc_snapshot(ctx: Context) -> None:
-    """Ask the node for all its HTLCs, and forget an answer that is under way."""
-    ctx.state.snapshot_number += 1
-    ctx.state.snapshot_pending = True
-    ctx.state.snapshot_wanted = False
-    ctx.state.changed_since_snapshot.clear()
-    ctx.emit(RequestHtlcSnapshot(ctx.state.snapshot_number))
+    """Ask the node for all its HTLCs. An answer under way is ignored; one that has come is gone through first."""
+    state = ctx.state
+    if state.reconciliation is not None:
+        state.snapshot_wanted = True
+        return
+    state.snapshot_number += 1
+    state.snapshot_pending = True
+    state.snapshot_wanted = False
+    state.snapshot_at = math.inf
+    state.changed_since_snapshot.clear()
+    ctx.emit(RequestHtlcSnapshot(state.snapshot_number))
 
 
 def request_htlc_snapshot_later(ctx: Context) -> None:
-    """The same, but after the one that is under way. Otherwise a peer that connects and disconnects all the time would
-    make every snapshot out of date before it arrives, and no client would be notified.
+    """The same, but after the one that is under way, and not too often. Otherwise a peer that connects and disconnects
+    all the time would make every snapshot out of date before it arrives, and no client would be notified.
     """
-    if ctx.state.snapshot_pending:
+    if ctx.state.snapshot_pending or ctx.state.reconciliation is not None:
         ctx.state.snapshot_wanted = True
+    elif ctx.now < ctx.state.snapshot_requested_at + SNAPSHOT_PACE_SECONDS:
+        ctx.state.snapshot_at = ctx.state.snapshot_requested_at + SNAPSHOT_PACE_SECONDS
     else:
+        ctx.state.snapshot_requested_at = ctx.now
         request_htlc_snapshot(ctx)
 
 
-def reconcile(ctx: Context, event: HtlcSnapshot) -> bool:
-    """The node lists every HTLC that it has. What it lacks is gone. False for a list that a later one has overtaken."""
-    if event.number != ctx.state.snapshot_number:
-        return False
+def client_disconnected(ctx: Context, client: NodeId) -> None:
+    """What has just been decided may still be on the client's channel: whether a result waits, a snapshot tells.
+
+    A client without a decided HTLC, and whose channels nothing waits for, has nothing to come back for.
+    """
+    stuck = any(ctx.records.htlcs[key].htlc.peer == client for key in ctx.state.stuck.that_need([client]))
+    if ctx.records.has_decided(client) or ctx.records.due_of(client) or stuck:
+        request_htlc_snapshot_later(ctx)
+
+
+def run(ctx: Context) -> None:
+    """Request the snapshot that was put off, and do the next slice of the reconciliation that is under way."""
+    if ctx.now >= ctx.state.snapshot_at:
+        ctx.state.snapshot_at = math.inf
+        request_htlc_snapshot_later(ctx)
+    if ctx.state.reconciliation is not None:
+        _go_on(ctx, ctx.state.reconciliation)
+
+
+def reconcile(ctx: Context, event: HtlcSnapshot) -> None:
+    """Go through the list of every HTLC of the node, in slices. A list that a later one has overtaken is ignored."""
+    if event.number != ctx.state.snapshot_number or not ctx.state.snapshot_pending:
+        return
     ctx.state.snapshot_pending = False
-    if ctx.state.first_start:
-        ctx.state.first_start = False
-        _adopt(ctx, event)
-    present = {each.key for each in event.pending if each.incoming}
-    for key in list(ctx.records.htlcs):
-        if key not in present and key not in ctx.state.changed_since_snapshot:
-            _missing(ctx, ctx.records.htlcs[key])
-    _find_results(ctx, event, present)
-    soonest = ctx.state.soonest_expiry
-    soonest.clear()
-    for each in event.pending:
-        soonest[each.peer] = min(each.expiry, soonest.get(each.peer, each.expiry))
-    return True
+    ctx.state.reconciliation = _reconcile(event)
+    next(ctx.state.reconciliation)
+    _go_on(ctx, ctx.state.reconciliation)
 
 
-def request_wanted_snapshot(ctx: Context) -> None:
-    """Request the snapshot that was to follow the one that has just been dealt with."""
-    if ctx.state.snapshot_wanted:
-        request_htlc_snapshot(ctx)
+def _go_on(ctx: Context, work: Work) -> None:
+    try:
+        work.send(ctx)
+    except StopIteration:
+        ctx.state.reconciliation = None
+        if ctx.state.snapshot_wanted:
+            request_htlc_snapshot(ctx)
 
 
-def rename_htlcs(ctx: Context) -> None:
+@dataclass
+class _Listed:
+    """What the node's list says. soonest: by peer, the first expiry of all HTLCs on its channels, both ways."""
+
+    present: set[HtlcKey] = field(default_factory=set)
+    on_the_way: set[bytes] = field(default_factory=set)
+    soonest: dict[NodeId, int] = field(default_factory=dict)
+
+    def add(self, htlc: PendingHtlc) -> None:
+        self.soonest[htlc.peer] = min(htlc.expiry, self.soonest.get(htlc.peer, htlc.expiry))
+        if htlc.incoming:
+            self.present.add(htlc.key)
+        else:
+            self.on_the_way.add(htlc.payment_hash)
+
+
+def _reconcile(event: HtlcSnapshot) -> Work:
+    ctx = yield
+    listed = _Listed()
+    ctx = yield from _read(ctx, event, listed)
+    ctx = yield from _compare(ctx, listed)
+    on_behalf.claim_on_chain(ctx)
+    for done, clients in enumerate(slices(_clients_to_remind(ctx), ctx.slice_size)):
+        if done:
+            ctx = yield
+        for client in clients:
+            notifications.remind_if_waiting(ctx, client, Method.SETTLEMENT_PENDING)
+            notifications.remind_if_waiting(ctx, client, Method.EXPIRY_SOON)
+
+
+def _read(ctx: Context, event: HtlcSnapshot, listed: _Listed) -> Generator[None, Context, Context]:
+    first_start, ctx.state.first_start = ctx.state.first_start, False
+    for done, pending in enumerate(slices(event.pending, ctx.slice_size)):
+        if done:
+            ctx = yield
+        for htlc in pending:
+            listed.add(htlc)
+            if first_start:
+                _adopt(ctx, htlc)
+    return ctx
+
+
+def _compare(ctx: Context, listed: _Listed) -> Generator[None, Context, Context]:
+    """What the node lacks is gone. What changes between two slices is in changed_since_snapshot."""
+    resolved_ahead: dict[NodeId, set[HtlcKey]] = {}
+    for done, keys in enumerate(slices(list(ctx.records.htlcs), ctx.slice_size)):
+        if done:
+            ctx = yield
+        for known in _comparable(ctx, keys):
+            if known.key not in listed.present:
+                _missing(ctx, known)
+            elif _is_resolved_ahead(ctx, known, listed):
+                resolved_ahead.setdefault(known.htlc.peer, set()).add(known.key)
+    ctx.state.resolved_ahead, ctx.state.soonest_expiry = resolved_ahead, listed.soonest
+    return ctx
+
+
+def _comparable(ctx: Context, keys: Iterable[HtlcKey]) -> Iterator[Htlc]:
+    """Those of these HTLCs that are still remembered, and have not changed since the snapshot was requested."""
+    for key in keys:
+        known = ctx.records.htlcs.get(key)
+        if known is not None and key not in ctx.state.changed_since_snapshot:
+            yield known
+
+
+def _clients_to_remind(ctx: Context) -> list[NodeId]:
+    """Clients for whom a result may wait, whose link may be needed, or whose HTLCs may expire soon."""
+    results = [*ctx.state.resolved_ahead, *ctx.records.peers_with_results()]
+    needed = [*ctx.records.clients_with_due_blocks(), *ctx.state.stuck.peers()]
+    return list(dict.fromkeys([*needed, *ctx.state.soonest_expiry, *results]))
+
+
+def rename_htlcs(ctx: Context, links: Iterable[Link]) -> None:
     """Earlier releases kept an HTLC by a name of its channel, which may change: give those their channel's id."""
-    for key, known in list(ctx.records.htlcs.items()):
-        name = key.channel_id.name
-        link = None if name is None else ctx.node.channels.named(name)
-        if link is None or link.channel_id == key.channel_id:
-            continue
-        ctx.drop(known)
-        ctx.put(replace(known, htlc=replace(known.htlc, key=HtlcKey(link.channel_id, key.htlc_id))))
+    for link in links:
+        for former in map(ChannelId.from_name, link.names):
+            if former == link.channel_id or ctx.node.channels.named(ShortChannelId.from_bytes(former, "big")) != link:
+                continue
+            for known in ctx.records.on_channel(former):
+                ctx.drop(known)
+                ctx.put(replace(known, htlc=replace(known.htlc, key=HtlcKey(link.channel_id, known.key.htlc_id))))
 
 
 def _missing(ctx: Context, missing: Htlc) -> None:
@@ -76,40 +178,35 @@ def _missing(ctx: Context, missing: Htlc) -> None:
     on_chain = missing.key in ctx.state.intercepted and not conditions.can_be_claimed(ctx, missing.htlc)
     if on_chain and missing.block is not None:
         htlcs.lose_part(ctx, missing, missing.block)
+        blocks.send_resolution(ctx, ctx.records.htlcs[missing.key])
     else:
         htlcs.gone(ctx, HtlcGone(missing.key))
 
 
-def _find_results(ctx: Context, event: HtlcSnapshot, present: set[HtlcKey]) -> None:
+def _is_resolved_ahead(ctx: Context, known: Htlc, listed: _Listed) -> bool:
     """An HTLC that is no longer on its way, and not yet back, has a result that waits for its payer.
 
     Mostly an event has said so before; but not if it came while this process was away.
     """
-    on_the_way = {each.payment_hash for each in event.pending if not each.incoming}
-    ctx.state.resolved_ahead = {
-        known.key
-        for known in ctx.records.htlcs.values()
-        if known.resolution is Resolution.RESUME
-        and known.htlc.payment_hash not in on_the_way
-        and known.key in present
+    return (
+        known.resolution is Resolution.RESUME
+        and known.htlc.payment_hash not in listed.on_the_way
         and known.key not in ctx.state.intercepted
-        and known.key not in ctx.state.changed_since_snapshot
-    }
+    )
 
 
-def _adopt(ctx: Context, event: HtlcSnapshot) -> None:
+def _adopt(ctx: Context, each: PendingHtlc) -> None:
     """At its very first start the LSP finds HTLCs that the node let pass without it: that resolution stands."""
-    for each in event.pending:
-        blocked = ctx.records.block_for(each.peer, each.payment_hash) is not None
-        if not each.incoming or blocked or each.key in ctx.records.htlcs:
-            continue
-        htlc = HeldHtlc(
-            key=each.key,
-            payment_hash=each.payment_hash,
-            peer=each.peer,
-            incoming_amount_msat=each.amount_msat,
-            outgoing_amount_msat=each.amount_msat,
-            incoming_expiry=each.expiry,
-            outgoing_expiry=each.expiry,
-        )
-        ctx.put(Htlc(htlc=htlc, block=None, offered_at=ctx.now, resolution=Resolution.RESUME))
+    blocked = ctx.records.block_for(each.peer, each.payment_hash) is not None
+    if not each.incoming or blocked or each.key in ctx.records.htlcs:
+        return
+    htlc = HeldHtlc(
+        key=each.key,
+        payment_hash=each.payment_hash,
+        peer=each.peer,
+        incoming_amount_msat=each.amount_msat,
+        outgoing_amount_msat=each.amount_msat,
+        incoming_expiry=each.expiry,
+        outgoing_expiry=each.expiry,
+    )
+    ctx.put(Htlc(htlc=htlc, block=None, offered_at=ctx.now, resolution=Resolution.RESUME))

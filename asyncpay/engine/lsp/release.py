@@ -1,5 +1,7 @@
 """The pid comes by, or the payee refuses; and the release of what is due."""
 
+from collections.abc import Iterable
+
 from asyncpay.engine.lsp import blocks, conditions, notifications, on_behalf
 from asyncpay.engine.lsp.effects import SendAlong
 from asyncpay.engine.lsp.events import RefusalSeen, ReleaseSeen
@@ -41,11 +43,12 @@ def review(ctx: Context, name: bytes) -> None:
     _notify_missing(ctx, ctx.records.blocks[name])
 
 
-def review_all(ctx: Context) -> None:
-    """Channels have changed, or the node is back."""
-    for block in list(ctx.records.blocks.values()):
-        if block.state is State.DUE:
-            review(ctx, block.key)
+def review_due(ctx: Context, names: Iterable[bytes]) -> None:
+    """Review those of these blocks that are due: channels have changed, or a payment on behalf is decided."""
+    for name in dict.fromkeys(names):
+        block = ctx.records.blocks.get(name)
+        if block is not None and block.state is State.DUE:
+            review(ctx, name)
 
 
 def _notify_missing(ctx: Context, block: Block) -> None:

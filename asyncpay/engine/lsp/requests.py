@@ -7,7 +7,7 @@ from asyncpay.engine.lsp.effects import SendToClient
 from asyncpay.engine.lsp.events import BlockRequested, CancelRequested, RefusalSeen, ReleaseSeen
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.lsp.state import Context
-from asyncpay.engine.lsp.states import FINISHED, Trigger
+from asyncpay.engine.lsp.states import Trigger
 from asyncpay.lightning import NodeId
 from asyncpay.node_events import OnionReceived
 from asyncpay.wire import ecdh, messages, signature
@@ -183,10 +183,9 @@ def _check_invoice(ctx: Context, event: BlockRequested) -> None:
 def _check_limits(ctx: Context, event: BlockRequested, height: int) -> None:
     request, policy = event.request, ctx.policy
     _check_room(ctx, _block(event))
-    theirs = list(ctx.records.blocks_of(event.client))
-    in_force = sum(known.state not in FINISHED for known in theirs)
-    if in_force >= policy.max_holds or len(theirs) >= policy.max_blocks:
-        raise _Refused(BlockStatus.TOO_MANY_HOLDS, f"{in_force} blocks in force, {len(theirs)} remembered")
+    in_force, remembered = ctx.records.in_force(event.client), ctx.records.number_of_blocks(event.client)
+    if in_force >= policy.max_holds or remembered >= policy.max_blocks:
+        raise _Refused(BlockStatus.TOO_MANY_HOLDS, f"{in_force} blocks in force, {remembered} remembered")
     if request.amount_msat > policy.max_amount_msat:
         raise _Refused(BlockStatus.AMOUNT_TOO_LARGE, f"{policy.max_amount_msat} msat at most")
     if request.hold_until - ctx.state.unix.latest > policy.max_hold_seconds:

@@ -9,7 +9,6 @@ all next hops: an onion's next hop is known to the node only, and not to every n
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 
@@ -36,35 +35,23 @@ def run(ctx: Context) -> None:
     """Send the courier whose turn it is, if one is due. Without a node they wait for it."""
     if not ctx.node.attached or ctx.now < _slot(ctx):
         return
-    due = [block for block in _running(ctx) if _due_at(block) <= ctx.now]
-    if not due:
+    couriers = ctx.state.schedule.couriers
+    block = couriers.next(ctx.records, ctx.now)
+    if block is None:
         return
-    served = ctx.state.retransmitted_at
-    block = min(due, key=lambda each: (served.get(each.client, -math.inf), _due_at(each)))
     sent = block.courier_sent + 1
     pause = _interval_seconds(ctx, block, sent)
     ctx.put(replace(block, courier_sent=sent, courier_next_at=ctx.now + pause))
+    couriers.sent(block.client, ctx.now)
     ctx.state.retransmit_free_at = ctx.now + ctx.policy.courier_pace_seconds
-    waiting = {each.client for each in due}
-    ctx.state.retransmitted_at = {client: at for client, at in served.items() if client in waiting}
-    ctx.state.retransmitted_at[block.client] = ctx.now
     message = Courier.decode(block.courier or b"")
     ctx.emit(Relay(block.client, OnionMessage(message.path_key, message.onion)))
 
 
 def next_at(ctx: Context) -> float:
     """When `run` has something to do."""
-    first = min(map(_due_at, _running(ctx)), default=math.inf) if ctx.node.attached else math.inf
+    first = ctx.state.schedule.couriers.first if ctx.node.attached else math.inf
     return max(first, _slot(ctx))
-
-
-def _running(ctx: Context) -> Iterator[Block]:
-    blocks = ctx.records.blocks.values()
-    return (block for block in blocks if block.courier is not None and block.courier_next_at is not None)
-
-
-def _due_at(block: Block) -> float:
-    return math.inf if block.courier_next_at is None else block.courier_next_at
 
 
 def _slot(ctx: Context) -> float:

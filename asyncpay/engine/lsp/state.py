@@ -2,15 +2,22 @@
 
 import math
 from collections import deque
+from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
 
-from asyncpay.engine.core import Change, Drop, Put, UnixTime
+from asyncpay.engine.core import Change, Deadlines, Drop, Put, UnixTime
 from asyncpay.engine.lsp.effects import Effect, Log, ResolveHtlc
-from asyncpay.engine.lsp.lookups import LspRecords
+from asyncpay.engine.lsp.lookups import LspRecords, Target
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Block, Record
+from asyncpay.engine.lsp.schedule import SLICE, Schedule, StuckHtlcs
 from asyncpay.engine.node_view import NodeView
-from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, NodeId
+from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, Link, NodeId
+
+K = TypeVar("K")
+Work: TypeAlias = Generator[None, "Context", None]
+"""Work in slices: it is sent the context of each event in which it may do one."""
 
 
 @dataclass
@@ -31,6 +38,7 @@ class OwnPayments:
 
     queried_at: by unblock_hash, when the node was last asked for the terms of a block's channels.
     query_again_at: by unblock_hash, when to ask for them again, because the node did not tell.
+    slot_wanted: unblock_hashes of blocks that wait because too many payments are under way, oldest first.
     ordered: payments whose order was given by this process, by a call that has neither returned nor broken.
     unsure_until: payments of which an order may still be on its way to the node, over a connection that broke or that
         belonged to an earlier process; and until when.
@@ -40,24 +48,31 @@ class OwnPayments:
     """
 
     queried_at: dict[bytes, float] = field(default_factory=dict)
-    query_again_at: dict[bytes, float] = field(default_factory=dict)
+    query_again_at: Deadlines[bytes] = field(default_factory=Deadlines)
+    slot_wanted: dict[bytes, None] = field(default_factory=dict)
     ordered: set[bytes] = field(default_factory=set)
     unsure_until: dict[bytes, float] = field(default_factory=dict)
     repeated: set[bytes] = field(default_factory=set)
-    track_at: dict[bytes, float] = field(default_factory=dict)
+    track_at: Deadlines[bytes] = field(default_factory=Deadlines)
     force_closing: set[ChannelId] = field(default_factory=set)
+
+    def forget(self, unblock_hash: bytes) -> None:
+        """The block is deleted, or was answered: nothing is to be asked for it."""
+        self.queried_at.pop(unblock_hash, None)
+        self.query_again_at.discard(unblock_hash)
+        self.slot_wanted.pop(unblock_hash, None)
 
     def decided(self, payment_hash: bytes) -> None:
         """Nothing can change any more about this payment."""
         self.ordered.discard(payment_hash)
         self.repeated.discard(payment_hash)
         self.unsure_until.pop(payment_hash, None)
-        self.track_at.pop(payment_hash, None)
+        self.track_at.discard(payment_hash)
 
 
 @dataclass
 class LspState:
-    """What the engine knows. `records` is stored; the rest is what the node last said, lost with the process.
+    """What the engine knows. `records` is stored, and `schedule` derived from it; the rest is lost with the process.
 
     unix: the time of the event, and Unix time as far as the clock is to be believed.
     node: what the node last said.
@@ -69,18 +84,23 @@ class LspState:
         another is to follow it.
     changed_since_snapshot: HTLCs offered or resolved since it was requested: it may show them as they were before.
     own: payments on behalf.
-    resolved_ahead: resumed HTLCs that are still on their incoming channel, but on no other any more.
+    resolved_ahead: by peer, resumed HTLCs that are still on their incoming channel, but on no other any more.
     next_message_number: the number that the next message gets.
     soonest_expiry: of all HTLCs on a peer's channels, both ways, by the last snapshot.
+    session_at: when to send the next piece to each connected client for which there is one.
     retransmit_free_at: no courier is sent before that.
-    retransmitted_at: when a courier of each client that has one due was sent last.
+    snapshot_at: when to request an HTLC snapshot, because a client has disconnected; infinity for not at all.
+    snapshot_requested_at: when the last one was requested for that reason.
+    reconciliation, review: work that is done in slices (reconcile.py, notifications.py); None: there is none.
     """
 
     records: LspRecords
+    schedule: Schedule
     first_start: bool
     unix: UnixTime = field(default_factory=UnixTime)
     node: NodeView = field(default_factory=NodeView)
     intercepted: set[HtlcKey] = field(default_factory=set)
+    stuck: StuckHtlcs = field(default_factory=StuckHtlcs)
     unsent: set[HtlcKey] = field(default_factory=set)
     sent_once: set[HtlcKey] = field(default_factory=set)
     snapshot_number: int = 0
@@ -89,11 +109,15 @@ class LspState:
     changed_since_snapshot: set[HtlcKey] = field(default_factory=set)
     own: OwnPayments = field(default_factory=OwnPayments)
     next_message_number: int = 0
-    resolved_ahead: set[HtlcKey] = field(default_factory=set)
+    resolved_ahead: dict[NodeId, set[HtlcKey]] = field(default_factory=dict)
     soonest_expiry: dict[NodeId, int] = field(default_factory=dict)
     sessions: dict[NodeId, DeliverySession] = field(default_factory=dict)
+    session_at: Deadlines[NodeId] = field(default_factory=Deadlines)
     retransmit_free_at: float = -math.inf
-    retransmitted_at: dict[NodeId, float] = field(default_factory=dict)
+    snapshot_at: float = math.inf
+    snapshot_requested_at: float = -math.inf
+    reconciliation: Work | None = None
+    review: Work | None = None
 
     def resolution_sent(self, key: HtlcKey) -> None:
         """A resolution is on its way to the node."""
@@ -105,18 +129,35 @@ class LspState:
 
     def forget_htlc(self, key: HtlcKey) -> None:
         """The HTLC is gone, or too old to matter."""
-        for keys in (self.intercepted, self.unsent, self.sent_once, self.changed_since_snapshot, self.resolved_ahead):
+        for keys in (self.intercepted, self.unsent, self.sent_once, self.changed_since_snapshot):
             keys.discard(key)
+        self.stuck.discard(key)
+
+    def new_stream(self) -> None:
+        """The node offers everything again, or nothing any more: what was to be sent to it is void."""
+        self.intercepted.clear()
+        self.stuck.clear()
+        self.sessions.clear()
+        self.session_at.clear()
+        self.reconciliation = self.review = None
+        self.snapshot_at = math.inf
 
 
 @dataclass
 class Context:
-    """The handling of one event. Changes show in `state` immediately; effects wait until they are stored."""
+    """The handling of one event. Changes show in `state` immediately; effects wait until they are stored.
+
+    slice_size: how many things of one kind are done, at most. backlog: more of them were due.
+    former_link: the channel that the event changes or closes, as it was before.
+    """
 
     state: LspState
     policy: LspPolicy
     capabilities: Capabilities
+    slice_size: int = SLICE
+    backlog: bool = False
     changes: list[Change[Record]] = field(default_factory=list)
+    former_link: Link | None = None
     answers: list[ResolveHtlc] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 
@@ -145,7 +186,22 @@ class Context:
 
     def _change(self, change: Change[Record]) -> None:
         self.records.apply(change)
+        if isinstance(change, Put):
+            self.state.schedule.put(change.record)
+        else:
+            self.state.schedule.drop(change.record)
         self.changes.append(change)
+
+    def due(self, index: Deadlines[K], reached: float) -> list[K]:
+        """A slice of what is due in this index."""
+        due = index.due(reached, self.slice_size)
+        self.backlog |= len(due) == self.slice_size
+        return due
+
+    def targets(self, peer: NodeId) -> list[Target]:
+        """What an onion may name to have an HTLC sent to this peer; what it could name before this event, too."""
+        former = () if self.former_link is None or self.former_link.peer != peer else self.former_link.names
+        return list(dict.fromkeys([peer, *former, *self.node.channels.names_of(peer)]))
 
     def emit(self, effect: Effect) -> None:
         """Add an effect. Resolutions of HTLCs go before everything else, back to back."""

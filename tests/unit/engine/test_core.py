@@ -33,6 +33,19 @@ def test_deadlines_are_due_in_their_order_and_not_before() -> None:
     deadlines.discard(b"b")
     deadlines.discard(b"unknown")
     assert deadlines.due(100) == [b"c", b"a"]
+    assert deadlines.due(100, 1) == [b"c"]
+    assert (deadlines.earliest, deadlines.get(b"a"), deadlines.get(b"b")) == (b"c", 40, math.inf)
+    deadlines.clear()
+    assert (deadlines.earliest, deadlines.first, len(deadlines)) == (None, math.inf, 0)
+
+
+def test_keys_of_deadlines_need_no_order() -> None:
+    deadlines: Deadlines[object] = Deadlines()
+    keys = [object() for _ in range(10)]
+    for key in keys:
+        deadlines.set(key, 5)
+    deadlines.discard(keys[3])
+    assert deadlines.due(5) == [*keys[:3], *keys[4:]]
 
 
 KEYS = st.integers(0, 5)

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.core import Drop, Put
 from asyncpay.engine.lsp.effects import ForceClose, Log, RequestHtlcSnapshot
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.events import ForceCloseReported, HtlcSnapshot
 from asyncpay.engine.lsp.lookups import LspRecords
 from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Htlc
+from asyncpay.engine.lsp.schedule import Schedule
 from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Capability, ChannelId, HeldHtlc, HtlcKey, Resolution
 
@@ -219,17 +219,21 @@ def test_where_it_is_not_needed_any_number_will_do() -> None:
 
 def test_only_what_is_about_to_expire_is_looked_at() -> None:
     """However many parts are claimed and wait for their payers."""
-    tables = LspRecords()
-    parts = [part(number, expiry=EXPIRY + number % 100) for number in range(1000)]
-    for each in parts:
-        tables.apply(Put(each))
-    assert [each.htlc.incoming_expiry for each in tables.claimed_until(EXPIRY + 1)] == [EXPIRY] * 10 + [EXPIRY + 1] * 10
-    for each in parts[::100]:
-        tables.apply(Put(replace(each, gone=True)))
-    assert {each.htlc.incoming_expiry for each in tables.claimed_until(EXPIRY + 1)} == {EXPIRY + 1}
-    for each in parts:
-        tables.apply(Drop(each))
-    assert tables.claimed_until(EXPIRY + 1000) == []
+    schedule = Schedule(LspPolicy(), LspRecords())
+    parts = {each.key: each for number in range(1000) if (each := part(number, expiry=EXPIRY + number % 100))}
+    for each in parts.values():
+        schedule.put(each)
+
+    def expiries(height: int) -> list[int]:
+        return [parts[key].htlc.incoming_expiry for key in schedule.claimed.due(height)]
+
+    assert expiries(EXPIRY + 1) == [EXPIRY] * 10 + [EXPIRY + 1] * 10
+    for each in list(parts.values())[::100]:
+        schedule.put(replace(each, gone=True))
+    assert set(expiries(EXPIRY + 1)) == {EXPIRY + 1}
+    for each in parts.values():
+        schedule.drop(each)
+    assert expiries(EXPIRY + 1000) == []
 
 
 def part(number: int, expiry: int) -> Htlc:

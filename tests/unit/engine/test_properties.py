@@ -13,6 +13,7 @@ from asyncpay.engine.lsp.records import Attempt, AttemptState, Block, Htlc
 from asyncpay.engine.lsp.states import FINISHED, State
 from asyncpay.lightning import HtlcKey, NodeId, PaymentStatus, Resolution, ShortChannelId
 from asyncpay.wire.messages import unblock_hash
+from tests.support.full_scan import differences
 
 from .factories import (
     CHANNEL_A,
@@ -198,6 +199,10 @@ class OnePayment(RuleBasedStateMachine):
         stored = LspRecords.load(self.harness.stored.values())
         for name in ("blocks", "htlcs", "attempts", "messages", "delivered", "push_attempts", "webhooks"):
             assert getattr(stored, name) == getattr(self.harness.engine.state.records, name)
+
+    @invariant()
+    def every_index_agrees_with_the_records(self) -> None:
+        assert list(differences(self.harness.engine.state, SHORT)) == []
 
     def teardown(self) -> None:
         """Everybody comes back, time passes: nothing is held any more, and in the end nothing is remembered."""

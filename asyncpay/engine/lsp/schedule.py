@@ -1,0 +1,252 @@
+"""What waits for a time or a height: ordered indexes, so that no event looks at what is not due.
+
+They are derived from the records, like the indexes of lookups.py. Where something is due, conditions.py decides whether
+it really is over: an index may name something too early, never too late.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from asyncpay.engine.core import Deadlines
+from asyncpay.engine.lsp.lookups import Index, LspRecords, Target, target
+from asyncpay.engine.lsp.policy import DAY_SECONDS, LspPolicy
+from asyncpay.engine.lsp.records import Block, Delivered, Htlc, Method, PushAttempt, Record, StoredMessage, Webhook
+from asyncpay.engine.lsp.states import COLLECTING, UNDECIDED, State
+from asyncpay.lightning import HtlcKey, NodeId, Resolution
+
+T = TypeVar("T")
+
+SLICE = 500
+"""How many things of one kind are done by one event, when many are due together. The others follow after a pause."""
+PAUSE_SECONDS = 0.01
+"""Between two slices: other events are handled meanwhile."""
+
+
+def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items, so many at a time."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+class CourierQueue:
+    """Couriers by when they are due; those that are due take turns by client, the client served longest ago first."""
+
+    def __init__(self) -> None:
+        self._later: Deadlines[bytes] = Deadlines()
+        self._due_of: dict[NodeId, Deadlines[bytes]] = {}
+        self._turns: Deadlines[NodeId] = Deadlines()
+        self._served: tuple[NodeId, float] = (b"", -math.inf)
+
+    def set(self, block: Block) -> None:
+        """Note when the block's courier is due next, if it is."""
+        self.discard(block)
+        if block.courier is not None and block.courier_next_at is not None:
+            self._later.set(block.key, block.courier_next_at)
+
+    def discard(self, block: Block) -> None:
+        """The block's courier rests."""
+        self._later.discard(block.key)
+        theirs = self._due_of.get(block.client)
+        if theirs is not None:
+            theirs.discard(block.key)
+            if not len(theirs):
+                del self._due_of[block.client]
+                self._turns.discard(block.client)
+
+    def next(self, records: LspRecords, now: float) -> Block | None:
+        """The block whose courier is to be sent now, if one is due."""
+        for key in self._later.due(now, SLICE):
+            block, due_at = records.blocks[key], self._later.get(key)
+            self._later.discard(key)
+            if block.client not in self._due_of:
+                client, served_at = self._served
+                self._due_of[block.client] = Deadlines()
+                self._turns.set(block.client, served_at if client == block.client else -math.inf)
+            self._due_of[block.client].set(key, due_at)
+        turn = self._turns.earliest
+        if turn is None:
+            return None
+        first = self._due_of[turn].earliest
+        return None if first is None else records.blocks[first]
+
+    def sent(self, client: NodeId, now: float) -> None:
+        """A courier of this client was sent."""
+        self._served = client, now
+        if client in self._due_of:
+            self._turns.set(client, now)
+
+    @property
+    def first(self) -> float:
+        """When a courier is due; -infinity if one waits for its turn."""
+        return -math.inf if self._due_of else self._later.first
+
+    def __contains__(self, block: Block) -> bool:
+        due = self._due_of.get(block.client)
+        return self._later.get(block.key) < math.inf or (due is not None and due.get(block.key) < math.inf)
+
+
+class StuckHtlcs:
+    """Released parts that the node has offered again, and whose channels are not usable: they wait for these, or for
+    their block's deadlines.
+    """
+
+    def __init__(self) -> None:
+        self._by_height: Deadlines[HtlcKey] = Deadlines()
+        self._by_hold_until: Deadlines[HtlcKey] = Deadlines()
+        self._needs: Index[Target, HtlcKey] = Index()
+        self._htlcs: dict[HtlcKey, Htlc] = {}
+
+    def __contains__(self, key: HtlcKey) -> bool:
+        return key in self._htlcs
+
+    def add(self, part: Htlc, height: float, hold_until: int) -> None:
+        """The part waits; its block is over at this height, and after this Unix second."""
+        self._htlcs[part.key] = part
+        self._by_height.set(part.key, height)
+        self._by_hold_until.set(part.key, hold_until)
+        for each in _needs(part):
+            self._needs.add(each, part.key)
+
+    def discard(self, key: HtlcKey) -> None:
+        """The part does not wait any more."""
+        part = self._htlcs.pop(key, None)
+        if part is not None:
+            self._by_height.discard(key)
+            self._by_hold_until.discard(key)
+            for each in _needs(part):
+                self._needs.discard(each, key)
+
+    def clear(self) -> None:
+        """No part waits any more."""
+        for index in (self._by_height, self._by_hold_until, self._needs):
+            index.clear()
+        self._htlcs.clear()
+
+    def that_need(self, targets: Iterable[Target]) -> list[HtlcKey]:
+        """Those that came from, or are to go to, one of these."""
+        return sorted({key for each in targets for key in self._needs.of(each)})
+
+    def peers(self) -> list[NodeId]:
+        """Whose HTLCs they are."""
+        return list({part.htlc.peer: None for part in self._htlcs.values()})
+
+    def due(self, height: int | None, last_past_second: int, most: int) -> list[HtlcKey]:
+        """Those whose block may be over."""
+        by_height = [] if height is None else self._by_height.due(height, most)
+        return sorted({*by_height, *self._by_hold_until.due(last_past_second, most)})
+
+    @property
+    def first_hold_until(self) -> float:
+        """The first Unix second after which one of their blocks is over."""
+        return self._by_hold_until.first
+
+
+def _needs(part: Htlc) -> set[Target]:
+    to = target(part.htlc)
+    return {part.htlc.peer} if to is None else {part.htlc.peer, to}
+
+
+class Schedule:
+    """By what each thing is found when its time or height has come. Heights are the first at which it is due.
+
+    by_height, by_hold_until: undecided blocks; a height, and the last Unix second in which they may be held.
+    complete_by: blocks with missing parts, from their first part on.
+    wait_ends, wait_height: HTLCs that wait for an offline client.
+    forget_after, forget_at_height: tombstones; first a Unix second, then a height.
+    claimed: claimed parts that the payer's node has not taken, by their incoming expiry.
+    couriers, messages, delivered, pushes, webhooks: when something is to be done about each.
+    """
+
+    def __init__(self, policy: LspPolicy, records: LspRecords) -> None:
+        self._policy, self._records = policy, records
+        self.by_height: Deadlines[bytes] = Deadlines()
+        self.by_hold_until: Deadlines[bytes] = Deadlines()
+        self.complete_by: Deadlines[bytes] = Deadlines()
+        self.wait_ends: Deadlines[HtlcKey] = Deadlines()
+        self.wait_height: Deadlines[HtlcKey] = Deadlines()
+        self.forget_after: Deadlines[bytes] = Deadlines()
+        self.forget_at_height: Deadlines[bytes] = Deadlines()
+        self.claimed: Deadlines[HtlcKey] = Deadlines()
+        self.couriers = CourierQueue()
+        self.messages: Deadlines[tuple[NodeId, bytes]] = Deadlines()
+        self.delivered: Deadlines[tuple[NodeId, bytes]] = Deadlines()
+        self.pushes: Deadlines[tuple[NodeId, Method]] = Deadlines()
+        self.webhooks: Deadlines[tuple[NodeId, str]] = Deadlines()
+        for table in (records.blocks, records.htlcs, records.messages, records.delivered, records.push_attempts):
+            for record in table.values():
+                self.put(record)
+        for webhook in records.webhooks.values():
+            self.put(webhook)
+
+    def put(self, record: Record) -> None:
+        """A record was stored: it is in the records already."""
+        policy = self._policy
+        match record:
+            case Block():
+                self._put_block(record)
+            case Htlc():
+                self._put_htlc(record)
+            case StoredMessage():
+                self.messages.set(record.key, record.arrived_at + policy.mailbox_seconds)
+            case Delivered():
+                self.delivered.set(record.key, record.delivered_at + policy.delivered_seconds)
+            case PushAttempt():
+                self.pushes.set(record.key, math.inf if record.next_at is None else record.next_at)
+            case Webhook():
+                self.webhooks.set(record.key, record.used_at + DAY_SECONDS)
+
+    def drop(self, record: Record) -> None:
+        """A record was deleted."""
+        match record:
+            case Block():
+                for index in (self.by_height, self.by_hold_until, self.complete_by):
+                    index.discard(record.key)
+                for index in (self.forget_after, self.forget_at_height):
+                    index.discard(record.key)
+                self.couriers.discard(record)
+            case Htlc():
+                for waits in (self.wait_ends, self.wait_height, self.claimed):
+                    waits.discard(record.key)
+            case StoredMessage():
+                self.messages.discard(record.key)
+            case Delivered():
+                self.delivered.discard(record.key)
+            case PushAttempt():
+                self.pushes.discard(record.key)
+            case Webhook():
+                self.webhooks.discard(record.key)
+
+    def over_at_height(self, block: Block) -> float:
+        """The first height at which the block is over: past its release_by_height, or a part near its expiry."""
+        expiries = (part.htlc.incoming_expiry for part in self._records.parts(block) if not part.gone)
+        return min(block.release_by_height + 1, min(expiries, default=math.inf) - self._policy.min_margin_blocks)
+
+    def _put_block(self, block: Block) -> None:
+        key, undecided = block.key, block.state in UNDECIDED
+        self.by_height.set(key, self.over_at_height(block) if undecided else math.inf)
+        self.by_hold_until.set(key, block.hold_until if undecided else math.inf)
+        complete_by = math.inf
+        if block.state in COLLECTING and block.first_part_at is not None:
+            complete_by = block.first_part_at + self._policy.incomplete_seconds
+        self.complete_by.set(key, complete_by)
+        self.couriers.set(block)
+        tombstone = not undecided and block.state is not State.PAYING
+        self.forget_after.set(key, block.hold_until if tombstone else math.inf)
+        self.forget_at_height.discard(key)
+
+    def _put_htlc(self, htlc: Htlc) -> None:
+        key, expiry = htlc.key, htlc.htlc.incoming_expiry
+        waits = htlc.block is None and htlc.resolution is None
+        self.wait_ends.set(key, htlc.offered_at + self._policy.wake_timeout_seconds if waits else math.inf)
+        self.wait_height.set(key, expiry - self._policy.min_margin_blocks if waits else math.inf)
+        claimed = htlc.block is not None and htlc.resolution is Resolution.SETTLE and not htlc.gone
+        self.claimed.set(key, expiry if claimed else math.inf)
+        block = None if htlc.block is None else self._records.blocks.get(htlc.block)
+        if block is None:
+            return
+        if block.state in UNDECIDED:
+            known = self.by_height.get(block.key)
+            over = self.over_at_height(block) if htlc.gone else min(known, expiry - self._policy.min_margin_blocks)
+            self.by_height.set(block.key, over)
+        elif self.forget_at_height.get(block.key) < math.inf:
+            self.forget_at_height.set(block.key, block.release_by_height + 1)

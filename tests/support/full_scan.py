@@ -1,0 +1,177 @@
+"""The LSP engine's indexes against a look at every record.
+
+Indexes are derived from the records, so whatever an event changes must leave them as this finds them. The scans are
+written plainly, and share nothing with asyncpay/engine/lsp/lookups.py and schedule.py.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from asyncpay.engine.core import Deadlines
+from asyncpay.engine.lsp.policy import DAY_SECONDS, LspPolicy
+from asyncpay.engine.lsp.records import AttemptState, Block, Htlc
+from asyncpay.engine.lsp.state import LspState
+from asyncpay.engine.lsp.states import COLLECTING, FINISHED, PROPERTIES, UNDECIDED, State
+from asyncpay.lightning import HeldHtlc, NodeId, Resolution, ShortChannelId
+
+K = TypeVar("K")
+
+
+def differences(state: LspState, policy: LspPolicy) -> Iterator[str]:
+    """Where an index says something else than the records; nothing if all is well."""
+    scan = _Scan(state, policy)
+    for name, found, expected in (*scan.of_blocks(), *scan.of_htlcs(), *scan.of_others(), *scan.of_the_stream()):
+        if found != expected:
+            yield f"index {name}: {found}, and a full scan finds {expected}"
+
+
+Line = tuple[str, Any, Any]
+
+
+class _Scan:
+    def __init__(self, state: LspState, policy: LspPolicy) -> None:
+        self.state, self.policy, self.records, self.schedule = state, policy, state.records, state.schedule
+        self.blocks = list(self.records.blocks.values())
+        self.htlcs = list(self.records.htlcs.values())
+        self.peers: set[NodeId] = {block.client for block in self.blocks} | {each.htlc.peer for each in self.htlcs}
+        self.peers |= {webhook.client for webhook in self.records.webhooks.values()}
+
+    # --- blocks ---
+
+    def of_blocks(self) -> Iterator[Line]:
+        for client in self.peers:
+            theirs = [block for block in self.blocks if block.client == client]
+            yield "blocks_of", _keys(self.records.blocks_of(client)), _keys(theirs)
+            yield "number_of_blocks", self.records.number_of_blocks(client), len(theirs)
+            yield "in_force", self.records.in_force(client), sum(each.state not in FINISHED for each in theirs)
+            yield "due_of", _keys(self.records.due_of(client)), _keys(b for b in theirs if b.state is State.DUE)
+            yield "block_bytes", self.records.block_bytes(client), sum(block.size_bytes for block in theirs)
+            yield "untold_of", set(self.records.untold_of(client)), _keys(b for b in theirs if _untold(b))
+        due = {block.client for block in self.blocks if block.state is State.DUE}
+        yield "clients_with_due_blocks", set(self.records.clients_with_due_blocks()), due
+        yield "all block_bytes", self.records.block_bytes(), sum(block.size_bytes for block in self.blocks)
+        for block in self.blocks:
+            for payment_hash in block.payment_hashes:
+                yield "block_for", self.records.block_for(block.client, payment_hash), block
+            yield from self._schedule_of(block)
+        undecided = [block for block in self.blocks if block.state in UNDECIDED]
+        yield "size of by_height", len(self.schedule.by_height), len(undecided)
+        yield "size of by_hold_until", len(self.schedule.by_hold_until), len(undecided)
+
+    def _schedule_of(self, block: Block) -> Iterator[Line]:
+        schedule, key, undecided = self.schedule, block.key, block.state in UNDECIDED
+        parts = [each for each in self.htlcs if each.block == key]
+        yield "parts", _keys(self.records.parts(block)), _keys(parts)
+        margins = [part.htlc.incoming_expiry - self.policy.min_margin_blocks for part in parts if not part.gone]
+        over_at = min([block.release_by_height + 1, *margins])
+        yield "by_height", schedule.by_height.get(key), over_at if undecided else math.inf
+        yield "by_hold_until", schedule.by_hold_until.get(key), block.hold_until if undecided else math.inf
+        complete_by = math.inf
+        if block.state in COLLECTING and block.first_part_at is not None:
+            complete_by = block.first_part_at + self.policy.incomplete_seconds
+        yield "complete_by", schedule.complete_by.get(key), complete_by
+        yield "couriers", block in schedule.couriers, block.courier is not None and block.courier_next_at is not None
+        forgotten_at = schedule.forget_after.get(key), schedule.forget_at_height.get(key)
+        waits_to_be_forgotten = min(forgotten_at) < math.inf
+        yield "forget", waits_to_be_forgotten, not undecided and block.state is not State.PAYING
+
+    # --- HTLCs ---
+
+    def of_htlcs(self) -> Iterator[Line]:
+        waiting = [each for each in self.htlcs if each.block is None and each.resolution is None]
+        due = {block.key for block in self.blocks if block.state is State.DUE}
+        going = [*waiting, *(each for each in self.htlcs if each.block in due)]
+        yield "waiting", _keys(self.records.waiting()), _keys(waiting)
+        targets = {to for each in going if (to := _target(each.htlc)) is not None}
+        yield "all_targets", set(self.records.all_targets()), targets
+        for to in targets:
+            yield "outgoing", _keys(self.records.outgoing([to])), _keys(h for h in going if _target(h.htlc) == to)
+        results = [each for each in self.htlcs if _result(each)]
+        yield "peers_with_results", set(self.records.peers_with_results()), {each.htlc.peer for each in results}
+        for peer in self.peers:
+            theirs = [each for each in self.htlcs if each.htlc.peer == peer]
+            yield "waiting_from", _keys(self.records.waiting_from(peer)), _keys(h for h in theirs if h in waiting)
+            yield "has_result", self.records.has_result(peer), any(each in results for each in theirs)
+            decided = any(each.resolution is not None and not each.gone for each in theirs)
+            yield "has_decided", self.records.has_decided(peer), decided
+            held = [h.htlc.incoming_amount_msat for h in theirs if h.block is not None and h.resolution is None]
+            yield "held", self.records.held(peer), (len(held), sum(held))
+            yield "claimed_msat", self.records.claimed_msat(peer), sum(map(_claimed_msat, theirs))
+        yield "all claimed_msat", self.records.claimed_msat(), sum(map(_claimed_msat, self.htlcs))
+        yield "size of claimed", len(self.schedule.claimed), sum(_claimed_msat(each) > 0 for each in self.htlcs)
+        yield "size of wait_ends", len(self.schedule.wait_ends), len(waiting)
+        for each in self.htlcs:
+            on_channel = {h.key for h in self.htlcs if h.key.channel_id == each.key.channel_id}
+            yield "on_channel", _keys(self.records.on_channel(each.key.channel_id)), on_channel
+            expiry = each.htlc.incoming_expiry
+            yield "claimed", self.schedule.claimed.get(each.key), expiry if _claimed_msat(each) else math.inf
+        for each in waiting:
+            wait_ends = each.offered_at + self.policy.wake_timeout_seconds
+            yield "wait_ends", self.schedule.wait_ends.get(each.key), wait_ends
+            margin = each.htlc.incoming_expiry - self.policy.min_margin_blocks
+            yield "wait_height", self.schedule.wait_height.get(each.key), margin
+
+    # --- the rest ---
+
+    def of_others(self) -> Iterator[Line]:
+        records, schedule, policy = self.records, self.schedule, self.policy
+        in_flight = [each for each in records.attempts.values() if each.state is AttemptState.IN_FLIGHT]
+        yield "in_flight", _keys(records.in_flight()), _keys(in_flight)
+        yield "clients", set(records.clients()), {each.client for each in records.webhooks.values()}
+        with_messages = {each.client for each in records.messages.values()}
+        yield "clients_with_messages", set(records.clients_with_messages()), with_messages
+        for client in self.peers:
+            messages = [each for each in records.messages.values() if each.client == client]
+            yield "messages_for", records.messages_for(client), sorted(messages, key=lambda each: each.number)
+            delivered = [each for each in records.delivered.values() if each.client == client]
+            yield "delivered_beyond", _keys(records.delivered_beyond(client, 0)), _keys(delivered)
+            webhooks = [each for each in records.webhooks.values() if each.client == client]
+            yield "webhooks_of", _keys(records.webhooks_of(client)), _keys(webhooks)
+        dropped_at = {each.key: each.arrived_at + policy.mailbox_seconds for each in records.messages.values()}
+        yield from _deadlines("messages", schedule.messages, dropped_at)
+        dropped_at = {each.key: each.delivered_at + policy.delivered_seconds for each in records.delivered.values()}
+        yield from _deadlines("delivered", schedule.delivered, dropped_at)
+        next_at = {each.key: each.next_at for each in records.push_attempts.values() if each.next_at is not None}
+        yield from _deadlines("pushes", schedule.pushes, next_at)
+        for webhook in records.webhooks.values():
+            lapses_at = webhook.used_at + 7 * DAY_SECONDS
+            yield "webhooks", schedule.webhooks.get(webhook.key) <= lapses_at, True
+
+    def of_the_stream(self) -> Iterator[Line]:
+        state = self.state
+        for key in state.intercepted:
+            known = self.records.htlcs.get(key)
+            yield "stuck", key in state.stuck, known is not None and known.resolution is not None
+        for client, session in state.sessions.items():
+            waits = any(each.client == client for each in self.records.messages.values())
+            something = session.delivering is None and (waits or bool(session.updates))
+            yield "session_at", state.session_at.get(client), session.next_at if something else math.inf
+        yield "size of session_at", len(state.session_at) <= len(state.sessions), True
+
+
+def _deadlines(name: str, index: Deadlines[K], expected: dict[K, float]) -> Iterator[Line]:
+    yield name, {key: index.get(key) for key in expected}, expected
+    yield f"size of {name}", len(index), len(expected)
+
+
+def _keys(records: Iterable[Any]) -> set[Any]:
+    return {each.key for each in records}
+
+
+def _untold(block: Block) -> bool:
+    update = PROPERTIES[block.state].update
+    return update is not None and block.told is not update
+
+
+def _target(htlc: HeldHtlc) -> NodeId | ShortChannelId | None:
+    return htlc.outgoing_channel if htlc.outgoing_node is None else htlc.outgoing_node
+
+
+def _result(htlc: Htlc) -> bool:
+    return not htlc.gone and (htlc.outcome is not None or htlc.resolution in (Resolution.FAIL, Resolution.SETTLE))
+
+
+def _claimed_msat(htlc: Htlc) -> int:
+    claimed = htlc.block is not None and htlc.resolution is Resolution.SETTLE and not htlc.gone
+    return htlc.htlc.incoming_amount_msat if claimed else 0
