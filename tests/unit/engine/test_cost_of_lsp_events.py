@@ -118,7 +118,8 @@ def work(loaded: LoadedLsp, event: Any) -> int:
         table.touched = 0
     with counted_lines() as lines:
         loaded.handle(event)
-    return lines() + sum(table.touched for table in tables)
+    touched: int = sum(table.touched for table in tables)
+    return lines() + touched
 
 
 @pytest.fixture(scope="module")
