@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 TESTBED = "testbed"
 """The fixture that is shared."""
-TEST_SECONDS = 8
+TEST_SECONDS = 5
 """What a usual test takes; one that takes much longer says so with the marker `seconds`."""
 LARGE_GROUP = 50
 """Groups with more tests than this are parted into their rows, each of which has a testbed."""

@@ -19,6 +19,8 @@ from harness.waits import Predicate, WaitTimeoutError, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on
 from tests.support.payment_harness import PaymentCase, PaymentHarness, restore
 
+pytestmark = pytest.mark.seconds(60)
+
 AMOUNT_MSAT = 1_000_000_000
 FEES_SAT = 50_000
 """More than any of these closes costs, and far less than what is at stake."""

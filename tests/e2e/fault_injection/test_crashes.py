@@ -12,6 +12,8 @@ from .cells import cells
 from .outcomes import assert_ended
 from .steps import PAUSE_POINTS
 
+pytestmark = pytest.mark.seconds(25)
+
 TARGETS = ("A-wallet", "A", "LSP_a-lsp", "LSP_a", "router", "LSP_b-lsp", "LSP_b", "B-wallet", "B", "push")
 """As harness.faults.targets names them; A and B are the phones' nodes."""
 

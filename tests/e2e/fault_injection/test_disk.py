@@ -9,6 +9,8 @@ from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
 from tests.support.payment_harness import PaymentCase, PaymentHarness
 
+pytestmark = pytest.mark.seconds(15)
+
 FILL = f"cat /dev/zero > {DATA_DIR}/filler; sync"
 EMPTY = f"rm {DATA_DIR}/filler"
 KEEP = f"cp {DATA_DIR}/lsp.sqlite* /tmp/"

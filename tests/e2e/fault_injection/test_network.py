@@ -18,6 +18,8 @@ from .half_way import HalfWay, from_payer, to_payee
 from .outcomes import assert_ended
 from .steps import PAUSE_POINTS
 
+pytestmark = pytest.mark.seconds(40)
+
 LINKS: dict[str, Callable[[Phone], None]] = {
     "blackhole": Phone.blackhole,
     "blackhole downstream": lambda phone: phone.blackhole(Direction.DOWNSTREAM),

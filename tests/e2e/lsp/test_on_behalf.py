@@ -30,6 +30,8 @@ from tests.support.component_crashes import ATTACH_SECONDS, crash_before, restar
 from tests.support.implementations import TOPOLOGIES
 from tests.support.scripted_peer import SLACK_BLOCKS, Hold, ScriptedPeer
 
+pytestmark = pytest.mark.seconds(10)
+
 AMOUNT_MSAT = 36_000_000
 """Three parts of it bring enough each (policy on_behalf_min_part_msat)."""
 

@@ -1,9 +1,13 @@
 """Payments between phones that are online when it suits them: together, in turn, or for seconds."""
 
+import pytest
+
 from harness.services.phone import Phone
 from harness.waits import Predicate, wait_for
 from tests.support.implementations import capabilities
 from tests.support.payment_harness import PaymentHarness
+
+pytestmark = pytest.mark.seconds(10)
 
 
 def test_all_online(payments: PaymentHarness) -> None:

@@ -7,6 +7,8 @@ from harness.services.lsp import interceptor_attached
 from harness.waits import wait_for
 from tests.support.payment_harness import PaymentHarness
 
+pytestmark = pytest.mark.seconds(12)
+
 
 @pytest.mark.parametrize(
     "effect",

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
+pytestmark = pytest.mark.seconds(40)
+
 CHECKOUT = Path(__file__).parents[3]
 UNRELATED = "def test_something_else():\n    assert 1 + 1 == 2\n"
 OWN = """

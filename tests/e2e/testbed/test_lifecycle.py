@@ -20,6 +20,8 @@ from harness.testbed import PROJECT_PREFIX, remove
 from harness.topology import Topology
 from harness.waits import Predicate, wait_for
 
+pytestmark = pytest.mark.seconds(15)
+
 COMMAND = str(Path(sys.executable).with_name("testbed"))
 
 

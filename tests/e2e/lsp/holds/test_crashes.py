@@ -17,6 +17,8 @@ from tests.support.component_log import resumed, resumed_since
 from tests.support.implementations import capabilities
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
+pytestmark = pytest.mark.seconds(8)
+
 AMOUNT_MSAT = 1_600_000
 
 
