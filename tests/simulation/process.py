@@ -6,7 +6,6 @@ little later and each for itself, as the tasks of the real performers are: so a 
 after any of them.
 """
 
-import math
 import shutil
 import tempfile
 from collections import defaultdict, deque
@@ -82,7 +81,7 @@ class Process:
 
     stored: the disk's content, from the changes that went into it. lost: where a restart found anything else.
     clock_read: what the engine was told of Unix time, last. started_in_jump: the system's clock showed another time at
-    the last start. clock_leapt_at: the last start at which it was ahead, so that the engine's time leapt.
+    the last start. clock_leaps: the starts at which it was ahead, so that the engine's time leapt.
     """
 
     def __init__(self, name: str, node: SimNode, disk: Disk, store: type[Store[Any]]) -> None:
@@ -93,7 +92,7 @@ class Process:
         self.clock = clock_beside(self, None)
         self.clock_read = ClockRead(0, 0)
         self.started_in_jump = False
-        self.clock_leapt_at = -math.inf
+        self.clock_leaps: list[float] = []
         self.lifetime = Lifetime()
         self.stirred_at = 0.0
         self.stored: dict[tuple[type, Any], Any] = {}
@@ -168,7 +167,7 @@ class Process:
         self.clock = clock_beside(self, self._engine.stored_time)
         self.clock_read, self.started_in_jump = ClockRead(0, 0), bool(self.clock_error)
         if self.clock_error > 0:
-            self.clock_leapt_at = self.kernel.now
+            self.clock_leaps.append(self.kernel.now)
         self._look_for_node()
 
     def kill(self) -> None:
