@@ -75,6 +75,11 @@ class SimHtlc:
         return self.channel.connection.other(self.offerer)
 
     @property
+    def failed(self) -> bool:
+        """Its offerer has its money back, or will. Otherwise it has paid, or may still have to."""
+        return self.preimage is None and (self.resolved or self.gone)
+
+    @property
     def key(self) -> HtlcKey:
         """Its name for the receiver."""
         return HtlcKey(ChannelId.from_name(self.channel.scid), self.number)

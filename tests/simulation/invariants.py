@@ -45,8 +45,8 @@ def no_lsp_pays_out_what_it_cannot_claim(sim: "Simulation") -> Iterator[str]:
         yield from forwarded_and_failed(lsp)
     on_behalf = sim.lsp_a.node.payments.known.get(sim.payment_hash)
     if on_behalf is not None:
-        spent = sum(htlc.amount_msat for htlc in on_behalf.htlcs if may_cost(htlc))
-        covered = sum(part.amount_msat - FEE_MSAT for part in sim.parts() if not failed(part))
+        spent = sum(htlc.amount_msat for htlc in on_behalf.htlcs if not htlc.failed)
+        covered = sum(part.amount_msat - FEE_MSAT for part in sim.parts() if not part.failed)
         if spent > covered:
             yield f"LSP_a pays {spent} msat on behalf, and can claim {covered} beyond its own fee"
 
@@ -64,7 +64,7 @@ def an_lsp_pays_on_behalf_with_time_to_spare(sim: "Simulation") -> Iterator[str]
 
 def the_payer_pays_at_most_once(sim: "Simulation") -> Iterator[str]:
     """What A may have to pay is never more than the payment and its fees."""
-    at_stake = sum(htlc.amount_msat for htlc in sim.sent() if may_cost(htlc))
+    at_stake = sum(htlc.amount_msat for htlc in sim.sent() if not htlc.failed)
     if at_stake > sim.most_msat:
         yield f"A has {at_stake} msat at stake for a payment of at most {sim.most_msat}"
 
@@ -210,7 +210,7 @@ def a_failed_payment_costs_nothing(sim: "Simulation") -> Iterator[str]:
     """While A's wallet calls the payment failed, A's node has no HTLC of it in flight, and none was taken."""
     payment = sim.phone_a.wallet.payment(sim.payment_hash)
     if payment is not None and payment.state is PaymentState.FAILED:
-        at_stake = sum(may_cost(htlc) for htlc in sim.sent())
+        at_stake = sum(not htlc.failed for htlc in sim.sent())
         if at_stake:
             yield f"A's wallet calls the payment failed, and {at_stake} of its HTLCs may still be taken"
 
@@ -341,18 +341,8 @@ def forwarded_and_failed(lsp: "LspProcess") -> Iterator[str]:
     for outgoing in lsp.node.circuits.values():
         incoming = outgoing.incoming
         assert incoming is not None
-        if may_cost(outgoing) and failed(incoming) and incoming not in lsp.node.lost_dust:
+        if not outgoing.failed and incoming.failed and incoming not in lsp.node.lost_dust:
             yield f"{lsp.name} forwarded HTLC {incoming.key}, and failed it back"
-
-
-def may_cost(htlc: SimHtlc) -> bool:
-    """Its offerer has paid it, or may still have to."""
-    return not failed(htlc)
-
-
-def failed(htlc: SimHtlc) -> bool:
-    """Its offerer has its money back, or will."""
-    return (htlc.resolved and htlc.preimage is None) or (htlc.gone and htlc.preimage is None)
 
 
 def _attentive(lsp: "LspProcess") -> bool:

@@ -71,6 +71,11 @@ class Connection:
         """Whether `node` believes to be connected."""
         return self._believed[node.name]
 
+    def channel_for(self, node: "SimNode", amount_msat: int) -> "Channel | None":
+        """A channel over which `node` can send this amount."""
+        able = (each for each in self.channels if each.usable_by(node) and each.balance_msat[node.name] >= amount_msat)
+        return next(able, None)
+
     def dial_soon(self, seconds: float = REDIAL_SECONDS) -> None:
         """The ends find each other again by themselves, as soon as nothing keeps them apart."""
         if self._dialling or self.up:

@@ -5,7 +5,7 @@ without waiting. What a real node writes to disk outlives `kill`; everything els
 """
 
 from hashlib import sha256
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from coincurve import PrivateKey
 
@@ -32,20 +32,13 @@ from .network import Connection, Network
 from .onions import Onions, Relay
 from .payments import Payments
 
+if TYPE_CHECKING:
+    from .process import Process
+
 FARTHEST_BLOCKS = 2016
 TOLD_SECONDS = 0.001
 ANSWERED_SECONDS = 0.004
 NETWORK_NAME = "regtest"
-
-
-class Component(Protocol):
-    """Who listens to a node: an LSP's component or a wallet."""
-
-    def hear(self, event: NodeEvent) -> None:
-        """Something happened in the node."""
-
-    def node_died(self) -> None:
-        """The stream of events has ended."""
 
 
 class SimNode:
@@ -83,7 +76,7 @@ class SimNode:
         self.payments = Payments(self)
         self.invoices = Invoices(self)
         self.relay = Relay(self)
-        self._component: Component | None = None
+        self._component: Process | None = None
         self._stream = Lifetime()
         self._answering = Lifetime()
         self._in_memory: dict[HtlcKey, None] = {}
@@ -137,7 +130,7 @@ class SimNode:
         for htlc in missed:
             self.outgoing_done(htlc)
 
-    def attach(self, component: Component) -> bool:
+    def attach(self, component: "Process") -> bool:
         """A component listens from now on; False if the node does not run."""
         if not self.running:
             return False
@@ -165,7 +158,7 @@ class SimNode:
         self.on_offer.clear()
 
     @property
-    def attached(self) -> Component | None:
+    def attached(self) -> "Process | None":
         """Who listens."""
         return self._component
 
@@ -376,14 +369,8 @@ class SimNode:
             return None
         if not rules.least_outgoing_blocks < step.expiry - self.height <= FARTHEST_BLOCKS:
             return None
-        return self.usable_channel(step.to, step.amount_msat)
-
-    def usable_channel(self, peer: NodeId, amount_msat: int) -> Channel | None:
-        """A channel with `peer` that can carry this amount."""
-        for channel in self.channels(peer):
-            if channel.usable_by(self) and channel.balance_msat[self.name] >= amount_msat:
-                return channel
-        return None
+        connection = self.connections.get(step.to)
+        return None if connection is None else connection.channel_for(self, step.amount_msat)
 
     def outgoing_done(self, htlc: SimHtlc) -> None:
         """An HTLC that this node offered was settled or failed further on."""
