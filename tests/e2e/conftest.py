@@ -59,7 +59,7 @@ def pair(pair_file: Path) -> Topology:
 
 @pytest.fixture
 def before(testbed: Testbed) -> Balances:
-    """What everybody has when the test begins."""
+    """All balances when the test begins."""
     return balances.count(testbed)
 
 

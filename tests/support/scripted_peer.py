@@ -147,7 +147,7 @@ class ScriptedPeer:
         via: Sequence[bytes] = (),
         back: BlindedPath | None = None,
     ) -> None:
-        """Send a peer, or somebody beyond the nodes `via`, a message, with a way `back`: all of it if `reply_to_me`."""
+        """Send a message to a peer, or beyond the nodes `via`, with a reply path `back`; made here if `reply_to_me`."""
         there = [*via, to]
         path = blinding.build(self.hops(*there), secrets.token_bytes(32))
         if reply_to_me:
@@ -184,7 +184,7 @@ class ScriptedPeer:
         return answers[0]
 
     def go_offline(self, lsp_name: str) -> None:
-        """Hang up, with the node running on. Nobody dials before `go_online`: whoever was dialled knows no address."""
+        """Disconnect; the node runs on. Neither end dials before `go_online`: the dialled end knows no address."""
         lsp = self.testbed[lsp_name].node_id
         was_dialled = any(peer["inbound"] for peer in self._lncli("listpeers")["peers"] if peer["pub_key"] == lsp)
         if was_dialled:
@@ -316,7 +316,7 @@ class Hold:
         return self
 
     def stage(self, stage: State, timeout_seconds: float = 30) -> Self:
-        """Wait until the LSP's block stands there."""
+        """Wait until the LSP's block is in this state."""
         lsp, name = self.payer.testbed.lsp(self.lsp_name), self.request.unblock_hash.hex()
 
         def missing() -> str | None:

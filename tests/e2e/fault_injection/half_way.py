@@ -1,4 +1,4 @@
-"""Where an HTLC stands if its channel's link lets messages through one way only: in the middle of the exchange of
+"""An HTLC on a link that passes messages in one direction only: it stops in the middle of the exchange of
 commitments, where the two ends do not know the same.
 
     giver    update_add_htlc, commitment_signed  -->             taker
@@ -23,8 +23,8 @@ class HalfWay:
     taker: Node
     given: Callable[[], bool]
 
-    def stands(self, arrives: bool) -> Predicate:
-        """The giver has signed for the HTLC, and that is as far as it goes.
+    def reached(self, arrives: bool) -> Predicate:
+        """The giver has signed for the HTLC, and nothing more has been exchanged.
 
         arrives: whether the taker gets it, so that it is the answer that is lost; else it has never heard of it.
         """

@@ -66,7 +66,7 @@ def scripted_payer(payments: PaymentHarness) -> Iterator[ScriptedPayer]:
 
 
 def announcement(payment_hash: bytes, amount_msat: int, payment_secret: bytes | None = None) -> PaymentPending:
-    """Of a payment that nobody makes; it proves to have the invoice only with the payment secret."""
+    """Make the announcement of a payment that does not exist; only the payment secret proves to have the invoice."""
     pid = secrets.token_bytes(32)
     proof = None if payment_secret is None else messages.invoice_proof(pid, (payment_hash,), (payment_secret,))
     return PaymentPending(

@@ -159,7 +159,7 @@ def part_of(payments: PaymentHarness, case: PaymentCase) -> dict[str, int]:
 
 
 def test_payer_away_until_its_deadline(payments: PaymentHarness) -> None:
-    """The LSP has the preimage and nobody to give it to: it takes the HTLC on chain, and its wallet has the money."""
+    """The LSP has the preimage and the payer is offline: it claims the HTLC on chain, and its wallet has the money."""
     case, chain = payments.new_case(AMOUNT_MSAT), payments.testbed.chain
     lsp_before, b_before = wealth_sat(payments, "LSP"), wealth_sat(payments, "B")
     with payments.b.disconnected():
@@ -239,7 +239,7 @@ def about_to_be_let_go(payments: PaymentHarness, case: PaymentCase) -> Iterator[
 
 @pytest.mark.full
 def test_payees_channel_closed_after_the_release(payments: PaymentHarness) -> None:
-    """The HTLC is on its way to a payee that stands still; with the channel it is gone, and the payer has it back."""
+    """The HTLC is on its way to a frozen payee; it ends with the channel, and the payer has it back."""
     case, testbed = payments.new_case(AMOUNT_MSAT), payments.testbed
     lsp_before, b_before = wealth_sat(payments, "LSP"), wealth_sat(payments, "B")
     with about_to_be_let_go(payments, case):

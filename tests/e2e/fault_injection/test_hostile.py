@@ -103,7 +103,7 @@ def held(payments: PaymentHarness) -> PaymentCase:
 
 
 def pay(payments: PaymentHarness, case: PaymentCase) -> None:
-    """With everybody online."""
+    """Pay while all phones are online."""
     payments.a.wallet.paying(case.invoice)
     case.wait_until_paid()
     payments.assert_paid(case)
@@ -288,7 +288,7 @@ def test_flooded_mailbox_keeps_room_for_the_payer(payments: PaymentHarness, stra
 
 
 def kept_for_b(payments: PaymentHarness) -> int:
-    """How many messages lie in the payee's mailbox. While any do, a payee who goes to sleep is woken at once."""
+    """Return the number of messages in the payee's mailbox. While there are any, a payee that sleeps is woken again."""
     mailbox = payments.testbed.lsp("LSP").status()["mailbox"].get(b_id(payments).hex())
     return 0 if mailbox is None else int(mailbox["messages"])
 
@@ -357,7 +357,7 @@ def test_false_announcements_by_who_has_the_invoice_cost_nobody_money(
 
 @pytest.mark.full
 def test_client_that_blocks_as_much_as_it_may_and_never_pays(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """Its own share is used up, and nobody else's."""
+    """It uses up its own share, and no other client's."""
     case = payments.new_case()
     invoice = read(stranger, case)
 

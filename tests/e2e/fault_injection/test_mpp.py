@@ -1,4 +1,4 @@
-"""Payments in parts: they are released together or returned together, whatever becomes of one of them."""
+"""Payments in parts: all parts are released together or returned together, also if one of them fails."""
 
 import time
 
@@ -167,7 +167,7 @@ def test_lsp_stands_still_between_two_answers(payments: PaymentHarness) -> None:
     with frozen_before(payments.testbed, lsp, "ResolveHtlc", 2) as store:
         payments.b.reconnect()
         wait_for(store.frozen, 60)
-        payments.record_fault("LSP component stands still")
+        payments.record_fault("LSP component frozen")
         payments.wait_for_htlcs(A=2, LSP=3, B=1)
         returned = Predicate("first_part_returned", lambda: "B has it" if payments.htlcs("B") else None)
         wait_for(returned, MPP_SECONDS + 60)

@@ -1,6 +1,6 @@
 """Bad links at every step of the protocol: a payment is paid once, or returned in full where outcomes.py says why.
 
-The link is the phone's to its LSP, and with it goes that from the push gateway.
+The link is the phone's to its LSP, together with its link to the push gateway.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ HALF_WAY: dict[Cell, Callable[[PaymentHarness, PaymentCase], HalfWay]] = {
     ("7-let-go", "B", "blackhole downstream"): to_payee,
     ("7-let-go", "B", "blackhole upstream"): to_payee,
 }
-"""Where the HTLC goes over this very link, so that this is seen."""
+"""Cells in which the HTLC crosses this very link: here the test checks the exchange of commitments."""
 
 SLOW = ("2 s latency", "1 kB a second")
 """Over such a link a payment gets through."""
@@ -78,7 +78,7 @@ def test_bad_link(payments: PaymentHarness, step: str, name: str, link: str) -> 
         LINKS[link](phone)
         paused.let_go()
         if half_way is not None:
-            wait_for(half_way.stands(arrives=(link == "blackhole downstream") == (half_way.giver is phone.node)), 60)
+            wait_for(half_way.reached(arrives=(link == "blackhole downstream") == (half_way.giver is phone.node)), 60)
         if link in SLOW and cell not in TOO_SLOW:
             paused.case.wait_until("settled", timeout_seconds=180)
         else:

@@ -112,7 +112,7 @@ def test_slack_that_only_the_node_finds_to_be_too_much(payments: PaymentHarness)
 
 @pytest.mark.full
 def test_invoice_expires_while_held(payments: PaymentHarness) -> None:
-    """A wallet holds no payment for so long; a payer that does is refused by the payee, and gets it back at once."""
+    """No wallet holds a payment for so long; a payer that does is refused by the payee, and the payment is returned."""
     with scripted_payer(payments) as scripted:
         invoice = scripted.invoice(PART_MSAT, "--expiry-days=0.0002")
         with payments.b.disconnected():
@@ -139,10 +139,10 @@ def test_hold_until_passes(payments: PaymentHarness) -> None:
 
 
 def test_block_without_any_htlc(payments: PaymentHarness) -> None:
-    """The payer's wallet stands still between block and payment, and goes on when the block is over."""
+    """The payer's wallet is frozen between block and payment, and continues when the block is over."""
     case = payments.new_case()
     with frozen_before(payments.testbed, payments.a, "Pay") as store:
-        payments.record_fault("wallet stands still")
+        payments.record_fault("wallet frozen")
         paying = payments.a.wallet.paying(case.invoice, "--slack-blocks=2")
         wait_for(store.frozen, 60)
         mine(payments, 3)
@@ -153,7 +153,7 @@ def test_block_without_any_htlc(payments: PaymentHarness) -> None:
 
 @pytest.mark.full
 def test_cancelled_before_the_parts(payments: PaymentHarness) -> None:
-    """The LSP is away: the payment ends at once, and the LSP is told once it can hear it."""
+    """The LSP is away: the payment ends immediately, and the LSP is told when it is back."""
     case, lsp = payments.new_case(), payments.testbed.lsp("LSP")
     lsp.kill()
     payments.record_fault("SIGKILL LSP component")
@@ -206,7 +206,7 @@ def test_nodes_own_cut_off_is_never_reached(payments: PaymentHarness) -> None:
 
 @pytest.mark.full
 def test_blocks_in_a_burst_past_both_margins(payments: PaymentHarness) -> None:
-    """Both want to fail the HTLC now, LSP and node. It is back once, and the LSP goes on serving."""
+    """LSP and node both decide to fail the HTLC. It is returned once, and the LSP continues to serve."""
     with scripted_payer(payments) as scripted:
         far = payments.testbed.chain.height_blocks + 1000
         hold = scripted.hold(scripted.invoice(PART_MSAT), release_by_height=far)

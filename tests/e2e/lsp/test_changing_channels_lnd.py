@@ -55,7 +55,7 @@ def call(testbed: Testbed, name: str, *arguments: str) -> Any:
 
 
 async def accept_zero_conf(testbed: Testbed) -> None:
-    """Say yes to every channel that somebody opens, without waiting for a block.
+    """Accept every channel that a peer opens, without a confirmation.
 
     The stubs of this project lack `ChannelAcceptor`. A request begins with node_pubkey (33 bytes), chain_hash and
     pending_chan_id (32 each); the answer is accept = 1, pending_chan_id = 2 and zero_conf = 11.

@@ -1,4 +1,4 @@
-"""The LSP's component beside a real node: payments that nobody asked to hold pass it, and it comes and goes."""
+"""The LSP's component on a real node: it forwards payments without a block, and it stops and starts."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 
 def pay_and_count(testbed: Testbed) -> None:
-    """A pays B across both components, and everybody has what an ordinary payment leaves them."""
+    """A pays B through both components, and all balances are those after an ordinary payment."""
     before = balances.count(testbed)
     resumed_before = {node: resumed(lsp) for node, lsp in testbed.lsps.items()}
 

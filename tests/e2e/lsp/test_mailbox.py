@@ -36,7 +36,7 @@ from tests.support.scripted_peer import Hold, ScriptedPeer
 
 AMOUNT_MSAT = 20_000_000
 NOWHERE = "https://127.0.0.1/"
-"""A webhook makes a client of a node; nobody needs to be there."""
+"""A webhook makes a client of a node; it need not answer."""
 
 
 @pytest.fixture(scope="module", params=CLN_IN_FULL)

@@ -65,7 +65,7 @@ def lncli(testbed: Testbed, node: str, *arguments: str) -> Any:
 
 
 def own_payment(testbed: Testbed, hold: Hold) -> str | None:
-    """How the one payment of this hash that the LSP's node ever made stands; None if it made none."""
+    """Return the status of the LSP's own payment of this hash, of which there is one at most; None if there is none."""
     payments = lncli(testbed, "LSP", "listpayments", "--include_incomplete")["payments"]
     found = [payment["status"] for payment in payments if payment["payment_hash"] == hold.invoice.payment_hash.hex()]
     assert len(found) <= 1
@@ -73,7 +73,7 @@ def own_payment(testbed: Testbed, hold: Hold) -> str | None:
 
 
 def own_payment_is(testbed: Testbed, hold: Hold, status: str) -> Predicate:
-    """The LSP's own payment stands there."""
+    """The LSP's own payment has this status."""
 
     def missing() -> str | None:
         seen = own_payment(testbed, hold)
@@ -116,7 +116,7 @@ def assert_paid_once(testbed: Testbed, before: Balances, hold: Hold) -> None:
 
 
 def assert_returned(testbed: Testbed, before: Balances, hold: Hold) -> None:
-    """Nobody has paid anything."""
+    """The payment failed, and all balances are as before."""
     assert hold.outcome().status is PaymentStatus.FAILED
     assert balances.count(testbed) == before
     hold.ask().update(BlockState.FAILED_BACK, hold.parts)

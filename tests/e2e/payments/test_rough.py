@@ -1,4 +1,4 @@
-"""Everything that goes wrong between two phones: freezing, flapping, dropping, and LSPs that are down."""
+"""Faults between two phones: frozen phones, flapping links, crashed wallets, and LSPs that are down."""
 
 import pytest
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.seconds(12)
     ids=["between block and pay", "between pay and held", "between held and handed over"],
 )
 def test_payer_frozen(payments: PaymentHarness, effect: str) -> None:
-    """The whole phone stands still for a while, its connection half open, and then goes on."""
+    """The whole phone is frozen for a while, its connection half open, and then continues."""
     case = payments.new_case()
     with frozen_before(payments.testbed, payments.a, effect) as store:
         paying = payments.a.wallet.paying(case.invoice)

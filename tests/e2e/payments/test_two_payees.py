@@ -1,4 +1,4 @@
-"""One payer, two payees, one LSP: who comes first is paid first, whoever was to be paid first."""
+"""One payer, two payees, one LSP: payments are released in the order in which the payees come online."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""One phone, its LSP, and somebody behind the LSP who sends it money."""
+"""One phone, its LSP, and a node behind the LSP that pays the phone."""
 
 from collections.abc import Iterator
 

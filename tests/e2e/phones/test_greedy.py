@@ -1,4 +1,4 @@
-"""A client that asks for all it can get of the LSP, beside one that asks for little: that one gets it."""
+"""A client that floods its LSP does not keep the LSP from serving another client."""
 
 import asyncio
 from collections.abc import Iterator

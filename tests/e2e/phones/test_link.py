@@ -18,7 +18,7 @@ AMOUNT_MSAT = 3_000_000
 
 
 def paying(testbed: Testbed, invoice: str) -> "Future[Payment]":
-    """The sender pays an invoice, and nobody waits for it."""
+    """Start a payment of the sender's, without waiting for it."""
     pool = ThreadPoolExecutor(max_workers=1)
     payment = pool.submit(testbed["sender"].pay, invoice, 60)
     pool.shutdown(wait=False)
@@ -68,9 +68,9 @@ def test_nothing_passes_a_black_hole_and_nobody_notices(testbed: Testbed, phone:
     before, resumed_before = balances.count(testbed), resumed(testbed.lsp("LSP"))
     with phone.blackholed():
         payment = paying(testbed, invoice)
-        # The LSP takes the phone for connected, so it does not hold the HTLC: it has sent it to where nobody hears it.
+        # The LSP takes the phone for connected, so it does not hold the HTLC: it has sent it, in vain.
         wait_for(resumed_since(testbed.lsp("LSP"), resumed_before))
-        wait_for(followed(testbed, testbed.chain.mine(1), "sender", "LSP"))  # whatever could pass has had time to
+        wait_for(followed(testbed, testbed.chain.mine(1), "sender", "LSP"))  # what could pass has had time to
         assert not payment.done()
         assert connections(testbed, phone) == (True, True)
         wait_for(in_flight(testbed, sender=1, A=0))

@@ -137,7 +137,7 @@ def testbed_from_wheels(wheels: dict[str, Path], environment: Environment) -> It
 
 @pytest.mark.full
 def test_a_testbed_from_wheels(testbed_from_wheels: Environment) -> None:
-    """`testbed up line` and somebody's own test, with images made from what is installed."""
+    """`testbed up line` and a user's own test, with images made from what is installed."""
     testbed_from_wheels.run("testbed", "up", "line")
     paid = testbed_from_wheels.run("testbed", "pay", "A", "B", "1000sat")
     assert "A paid B 1 000 sat" in " ".join(paid.split())

@@ -1,4 +1,4 @@
-"""Every shipped topology stands, and money crosses it in both directions, right to the millisatoshi on each hop."""
+"""Every shipped topology comes up, and a payment in each direction is exact to the millisatoshi on each hop."""
 
 from collections.abc import Iterator
 from itertools import accumulate, pairwise

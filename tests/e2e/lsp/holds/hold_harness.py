@@ -116,7 +116,7 @@ class HoldHarness:
         assert balances.count(self.testbed) == self.before
 
     def assert_turned_away(self, hold: Hold) -> None:
-        """Now that its block has ended, whatever A sends of this payment fails at the LSP."""
+        """Its block has ended, so every further part of this payment fails at the LSP."""
         earlier = len(self.logged("answer fail"))
         self.assert_returned(hold.pay(parts=2))
         noted = Predicate("answer_noted", lambda: None if len(self.logged("answer fail")) > earlier else "it is not")

@@ -1,4 +1,4 @@
-"""The payer cancels, or the payee refuses: everything goes back, unless it is on its way."""
+"""The payer cancels, or the payee refuses: all parts are returned, unless they are forwarded already."""
 
 from asyncpay.wire.messages import BlockState, BlockUpdate, ReleaseStatus
 from harness.services.lsp import htlcs_held

@@ -1,4 +1,4 @@
-"""Parts are held and released together; whatever is not blocked passes."""
+"""Parts are held and released together; an HTLC without a block is forwarded."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_pid_may_come_before_the_parts(payments: HoldHarness) -> None:
 
 
 def test_pid_between_the_parts_waits_for_the_last(payments: HoldHarness) -> None:
-    """One block for two payments: nothing goes before both are there."""
+    """One block for two payments: no part is forwarded before both are complete."""
     second = payments.b.invoice(AMOUNT_MSAT)
     first = payments.b.invoice(AMOUNT_MSAT)
     both = {"payment_hashes": (first.payment_hash, second.payment_hash), "amount_msat": 2 * AMOUNT_MSAT}
