@@ -13,3 +13,7 @@ class NodeError(TestbedError):
 
 class PaymentError(TestbedError):
     """A payment ended without the preimage; the message names payer, payee, amount and the node's reason."""
+
+
+class ImageUnavailableError(TestbedError):
+    """There is no way to an image on this machine; the message says what was tried and how to get it."""

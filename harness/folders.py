@@ -1,6 +1,7 @@
 """The testbeds on this machine, by their folders: in each are the compose file, node ids, sockets and a lock."""
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from harness.waits import Predicate, wait_for
 
 EXTENSION = "x-testbed"
 """The part of a compose file that is ours, and that no other compose file has."""
-COMPOSE_FILE, LOCK, NODE_IDS, SOCKETS = "compose.yaml", "lock", "node-ids.json", "sockets"
+COMPOSE_FILE, PARSED_FILE, LOCK, NODE_IDS, SOCKETS = "compose.yaml", "compose.json", "lock", "node-ids.json", "sockets"
 """What is in a testbed's folder."""
 PART = ".part"
 """Ends the name of a file that is not written whole yet."""
@@ -81,6 +82,17 @@ def choose(name: str | None) -> str:
     return name
 
 
+def summary(name: str) -> dict[str, list[str]]:
+    """The names of a testbed's services, nodes and phones; nothing if they cannot be read."""
+    try:
+        content = json.loads((folder_of(name) / PARSED_FILE).read_text(encoding="utf-8"))["content"]
+        nodes = content[EXTENSION]["topology"]["nodes"]
+        phones = [node for node, spec in nodes.items() if spec["component"] and spec["role"] in ("payer", "payee")]
+        return {"services": list(content["services"]), "nodes": list(nodes), "phones": phones}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {"services": [], "nodes": [], "phones": []}
+
+
 def refuse_foreign(folder: Path) -> None:
     """Raise TestbedError if a folder is there that is not a testbed's: its files are left alone."""
     if folder.exists() and not _is_testbed(folder):
@@ -94,7 +106,7 @@ def _is_testbed(folder: Path) -> bool:
     """Nothing is in it but what `create` and a testbed make."""
     if not folder.is_dir():
         return False
-    made = {COMPOSE_FILE, COMPOSE_FILE + PART, LOCK, NODE_IDS, NODE_IDS + PART, SOCKETS}
+    made = {COMPOSE_FILE, COMPOSE_FILE + PART, PARSED_FILE, LOCK, NODE_IDS, NODE_IDS + PART, SOCKETS}
     file = folder / COMPOSE_FILE
     ours = not file.exists() or f"{EXTENSION}:" in file.read_text(encoding="utf-8", errors="replace")
     return ours and {path.name for path in folder.iterdir()} <= made

@@ -17,23 +17,25 @@ import fcntl
 import os
 import re
 import shlex
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import bringup
-from harness.checks import artifacts, early_exits, scenario_table
-from harness.checks.scenario_table import Scenario
-from harness.images.store import ImageUnavailableError
-from harness.progress import Phases
-from harness.testbed import Testbed, remove_project
-from harness.topology import Topology, load
+from harness.errors import ImageUnavailableError
+
+if TYPE_CHECKING:
+    from harness.checks.scenario_table import Scenario
+    from harness.testbed import Testbed
+    from harness.topology import Topology
+
+# Every run of pytest where the testbed is installed loads this file: what a testbed takes is imported with the first.
 
 UNAVAILABLE = "UNAVAILABLE: "
 WORKER = "PYTEST_XDIST_WORKER"
@@ -65,31 +67,40 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def testbed_topology() -> Topology | Path | str:
+def testbed_topology() -> "Topology | Path | str":
     """The topology of the fixture `testbed`, or its name or path; override it in your tests."""
     return "line"
 
 
 @pytest.fixture(scope="session")
-def testbed(testbed_topology: Topology | Path | str, pytestconfig: pytest.Config) -> Iterator[Testbed]:
+def testbed(testbed_topology: "Topology | Path | str", pytestconfig: pytest.Config) -> "Iterator[Testbed]":
     """A running testbed: funded, channels open, graph complete."""
     with running_testbed(testbed_topology, pytestconfig) as running:
         yield running
 
 
 @contextmanager
-def running_testbed(topology: Topology | Path | str, config: pytest.Config) -> Iterator[Testbed]:
+def running_testbed(
+    topology: "Topology | Path | str", config: pytest.Config, supervised: bool = False
+) -> "Iterator[Testbed]":
     """Run a testbed of your own for the time of a `with` block, under a name that nobody else has.
 
     topology: its name, its path, or what `harness.topology.load` made of either.
+    supervised: what ends by itself is started again.
     Raises TopologyError for a file that cannot be used, TestbedError if it cannot be brought up.
     Skips the test, as UNAVAILABLE, if an image that the topology needs cannot be had on this machine.
     """
+    from harness import bringup
+    from harness.checks import artifacts, early_exits
+    from harness.progress import Phases
+    from harness.testbed import Testbed, remove_project
+    from harness.topology import Topology, load
+
     worker = os.environ.get(WORKER, "main")
     if not isinstance(topology, Topology):
         topology = load(topology)
     try:
-        testbed = Testbed.prepare(topology, f"test-{os.getpid()}-{worker}-{next(_numbers)}", print)
+        testbed = Testbed.prepare(topology, f"test-{os.getpid()}-{worker}-{next(_numbers)}", print, supervised)
     except ImageUnavailableError as error:
         pytest.skip(UNAVAILABLE + str(error))
     try:
@@ -123,7 +134,10 @@ def _turn() -> Iterator[None]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
     """Collect the evidence of a failed test while its testbeds still run."""
     report: pytest.TestReport = yield  # type: ignore[assignment]
-    if report.failed:
+    if report.failed and "harness.testbed" in sys.modules:
+        from harness.checks import artifacts
+        from harness.testbed import Testbed
+
         for value in getattr(item, "funcargs", {}).values():
             if isinstance(value, Testbed) and value.folder.exists():
                 folder = _artifacts(item.config) / re.sub(r"[^\w.-]+", "_", item.nodeid) / value.name
@@ -153,11 +167,15 @@ class _Scenarios:
         self._reports.setdefault(report.nodeid, []).append(report)
 
     def pytest_sessionfinish(self) -> None:
+        from harness.checks import scenario_table
+
         scenario_table.write(self._file, (found for reports in self._reports.values() for found in _scenario(reports)))
 
 
-def _scenario(reports: list[pytest.TestReport]) -> Iterator[Scenario]:
+def _scenario(reports: list[pytest.TestReport]) -> "Iterator[Scenario]":
     """One, or none if these are the reports of another kind of test."""
+    from harness.checks import scenario_table
+
     *_, last = reports  # the teardown's has all properties
     said = [(name, str(value)) for name, value in last.user_properties]
     families = [value for name, value in said if name == scenario_table.FAMILY]
@@ -168,7 +186,7 @@ def _scenario(reports: list[pytest.TestReport]) -> Iterator[Scenario]:
         outcomes = [scenario_table.FAILED]
     elif any(report.skipped for report in reports):
         outcomes = [scenario_table.NOT_RUN]
-    yield Scenario(
+    yield scenario_table.Scenario(
         family=families[0],
         name=last.nodeid.rpartition("::")[2].removeprefix("test_"),
         faults=dict(Counter(value for name, value in said if name == scenario_table.FAULT)),

@@ -1,7 +1,7 @@
 """A testbed: a running topology, found by its name.
 
 Everything that a testbed has on this machine is in one folder (the compose file, sockets, a lock) and in one
-compose project (engine, network, volumes, all labelled with its name). `down` removes both.
+compose project (containers, network, volumes, all labelled with its name). `down` removes both.
 """
 
 import json
@@ -10,29 +10,29 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from harness import compose, folders
+from harness import compose_file, folders
 from harness.engines import open_engine
 from harness.engines.base import Engine, ServiceState
 from harness.errors import NodeError, PaymentError, TestbedError
 from harness.folders import COMPOSE_FILE, NODE_IDS, PART, SOCKETS
-from harness.images import services
 from harness.nodes import node_class
 from harness.nodes.base import Node, Payment
 from harness.nodes.predicates import ready
-from harness.services.bitcoind import RPC_PORT, Chain
+from harness.services import toxiproxy
+from harness.services.bitcoind import MINER, RPC_PORT, SLOW_MINER, Chain, bitcoin_cli
 from harness.services.lsp import CLI as LSP_CLI
-from harness.services.lsp import Lsp
+from harness.services.lsp import Lsp, interceptor_attached
 from harness.services.phone import Phone
 from harness.services.phone_container import WALLET_CLI, wallet_name
 from harness.services.push_gateway import NAME as PUSH
 from harness.services.push_gateway import PushGateway
-from harness.services.tls import Authority
-from harness.services.toxiproxy import NAME as TOXIPROXY
 from harness.topology import ASYNCPAY, Role, Topology
 from harness.waits import Predicate, wait_for
 
 Report = Callable[[str], None]
 PROJECT_PREFIX = "testbed-"
+OWN_SERVICES = 2
+"""The miners: they have bitcoind's image."""
 STOP_SECONDS = 30
 """After this long a node that does not shut down is killed, as compose does it too."""
 START_SECONDS, USABLE_SECONDS = 90, 60
@@ -60,16 +60,28 @@ class Testbed:
         }
         self.phones: dict[str, Phone] = {
             name: Phone(self.nodes[name], self.nodes[proxies.lsp], proxies, self.engine)
-            for name, proxies in compose.proxies_of(topology).items()
+            for name, proxies in toxiproxy.of_topology(topology).items()
         }
         self._recall_node_ids()
 
     @classmethod
-    def prepare(cls, topology: Topology, name: str | None = None, report: Report = lambda _: None) -> "Testbed":
+    def prepare(
+        cls,
+        topology: Topology,
+        name: str | None = None,
+        report: Report = lambda _: None,
+        supervised: bool = False,
+    ) -> "Testbed":
         """Make the images and the compose file; nothing runs yet.
 
+        supervised: what ends by itself is started again, also after a reboot; tests want to see what has ended.
         Raises TestbedError if a testbed of this name is there already, ImageUnavailableError.
         """
+        from harness import compose
+        from harness.engines.subnets import free_subnet
+        from harness.images import services
+        from harness.services.tls import Authority
+
         name = name or topology.name
         folders.folder_of(name)  # its name is checked before anything that takes long
         folders.make_home()
@@ -84,8 +96,10 @@ class Testbed:
             secrets.token_hex(16),
             folder / SOCKETS,
             Authority.for_server(PUSH),
+            free_subnet(len(references) + OWN_SERVICES),
+            compose.KEPT_RUNNING if supervised else compose.LEFT_ENDED,
         )
-        compose.write(content, folder / COMPOSE_FILE)
+        compose_file.write(content, folder / COMPOSE_FILE)
         return cls(name, topology, folder)
 
     @classmethod
@@ -94,7 +108,7 @@ class Testbed:
         name = folders.choose(name)
         file = folders.folder_of(name) / COMPOSE_FILE
         try:
-            topology = compose.topology_of(file)
+            topology = compose_file.topology_of(file)
         except TestbedError as error:
             raise TestbedError(
                 f"testbed {name} cannot be used: {error}. Remove it with `testbed down --testbed {name}`"
@@ -142,19 +156,19 @@ class Testbed:
         """The push gateway. Raises TestbedError if there are no phones to push to."""
         if not self.phones:
             raise TestbedError(f"testbed {self.name} has no phones, and so no push gateway")
-        return PushGateway(self.engine, compose.ca_of(self.engine.compose_file))
+        return PushGateway(self.engine, compose_file.ca_of(self.engine.compose_file))
 
     @property
     def services(self) -> list[str]:
         """Every container's name: bitcoind, the miners, the nodes, the components, what phones need."""
-        for_phones = [TOXIPROXY, PUSH] if self.phones else []
-        slow_miner = [compose.SLOW_MINER] if self.topology.chain.keep_fresh else []
-        return ["bitcoind", "miner", *slow_miner, *self.nodes, *(lsp.name for lsp in self.lsps.values()), *for_phones]
+        for_phones = [toxiproxy.NAME, PUSH] if self.phones else []
+        slow_miner = [SLOW_MINER] if self.topology.chain.keep_fresh else []
+        return ["bitcoind", MINER, *slow_miner, *self.nodes, *(lsp.name for lsp in self.lsps.values()), *for_phones]
 
     @cached_property
     def chain(self) -> Chain:
         """The testbed's bitcoind."""
-        password = compose.password_of(self.engine.compose_file)
+        password = compose_file.password_of(self.engine.compose_file)
         return Chain(self.engine.address("bitcoind", RPC_PORT), password)
 
     def create(self) -> None:
@@ -215,17 +229,18 @@ class Testbed:
     def cli(self, name: str) -> tuple[str, ...]:
         """The own command line of a node, bitcoind, a component or a wallet in its container, ready for arguments."""
         if name == "bitcoind":
-            return compose.bitcoin_cli(compose.password_of(self.engine.compose_file))
+            return bitcoin_cli(compose_file.password_of(self.engine.compose_file))
         if name in (lsp.name for lsp in self.lsps.values()):
             return LSP_CLI
         return WALLET_CLI if name in self._wallets else self[name].cli
 
-    def logs(self, name: str) -> bytes:
-        """What a container printed; of a wallet the events that it and its phone's init wrote.
+    def logs(self, name: str, tail: int | None = None) -> bytes:
+        """What a container printed, each line with its time; of a wallet the events that it and its phone's init wrote.
 
-        Raises EngineError.
+        tail: only so many last lines. Raises EngineError.
         """
-        return self.engine.logs(self.service_of(name), timestamps=True, stderr=name not in self._wallets)
+        stderr = name not in self._wallets
+        return self.engine.logs(self.service_of(name), timestamps=True, stderr=stderr, tail=tail)
 
     def service_of(self, name: str) -> str:
         """The container in which that command line is: a wallet's is its phone's, all others have their own."""
@@ -262,14 +277,19 @@ class Testbed:
         folders.remove_folder(self.folder)
 
     def stop(self, name: str) -> None:
-        """Shut a node down in good order."""
+        """Shut a service down in good order."""
         self.engine.stop(name, STOP_SECONDS)
-        self[name].forget_connection()
+        self._forget_connection(name)
 
     def kill(self, name: str) -> None:
-        """Kill a node (SIGKILL)."""
+        """Kill a service (SIGKILL)."""
         self.engine.kill(name)
-        self[name].forget_connection()
+        self._forget_connection(name)
+
+    def _forget_connection(self, name: str) -> None:
+        """The port that a node is reached by changes when it is started."""
+        if name in self.nodes:
+            self.nodes[name].forget_connection()
 
     def freeze(self, name: str) -> None:
         """Suspend a node: its connections stay open, and nothing answers."""
@@ -280,15 +300,55 @@ class Testbed:
         self.engine.unfreeze(name)
 
     def start(self, name: str) -> None:
-        """Start a node that was stopped or killed; returns once it answers and follows the chain, peers or no peers."""
+        """Start a service that was stopped or killed. A node answers and follows the chain when this returns."""
         self.engine.start(name)
-        self[name].forget_connection()  # the port that it is reached by has changed
-        wait_for(ready(self[name]), START_SECONDS)
+        self._forget_connection(name)
+        if name == toxiproxy.NAME:
+            self._restore_links()
+        if name in self.nodes:
+            wait_for(ready(self.nodes[name]), START_SECONDS)
+
+    def _restore_links(self) -> None:
+        if self.phones:
+            links = toxiproxy.Toxiproxy(self.engine)
+            wait_for(links.answers(), START_SECONDS)
+            links.restore()
 
     def come_back(self, name: str) -> None:
-        """`start`, and wait until its channels to all running nodes are usable again."""
+        """`start`, and wait until all is as before: channels to running nodes usable, a component attached."""
         self.start(name)
-        wait_for(self.channels_usable(name), USABLE_SECONDS)
+        if name in self.nodes:
+            wait_for(self.channels_usable(name), USABLE_SECONDS)
+        for lsp in self.lsps.values():
+            if lsp.name == name:
+                wait_for(interceptor_attached(lsp), USABLE_SECONDS)
+
+    def forget_connections(self) -> None:
+        """Every port may have changed: something else has restarted the containers."""
+        for node in self.nodes.values():
+            node.forget_connection()
+        self.__dict__.pop("chain", None)
+
+    def stop_all(self) -> None:
+        """Shut all services down in good order: those first that need others."""
+        for name in reversed(self.services):
+            if self.engine.states().get(name) not in (None, ServiceState.EXITED):
+                self.engine.stop(name, STOP_SECONDS)
+        self.forget_connections()
+
+    def start_all(self) -> None:
+        """Start what is down; returns when every node that runs follows the chain and has its channels."""
+        for name in self.services:
+            if self.engine.states().get(name) is not ServiceState.RUNNING:
+                self.engine.start(name)
+        self.forget_connections()
+        self._restore_links()
+        for name, node in self.nodes.items():
+            if name not in self.phones or self.phones[name].node_runs():
+                wait_for(ready(node), START_SECONDS)
+                wait_for(self.channels_usable(name), USABLE_SECONDS)
+        for lsp in self.lsps.values():
+            wait_for(interceptor_attached(lsp), USABLE_SECONDS)
 
     def channels_usable(self, name: str) -> Predicate:
         """Every channel of this node to a running one is usable at both ends. The node dials each peer it misses."""

@@ -71,23 +71,31 @@ def bitcoind_watched(engine: Engine) -> Iterator[None]:
     Raises EndedError in place of any error if bitcoind has ended.
     """
     done = threading.Event()
-    watcher = threading.Thread(target=_stop_miner_if_bitcoind_ends, args=(engine, done), daemon=True)
+    seen: list[EndedError] = []
+    watcher = threading.Thread(target=_stop_miner_if_bitcoind_ends, args=(engine, done, seen), daemon=True)
     watcher.start()
     try:
         yield
     except Exception:
         with suppress(EngineError):
             _refuse_exited(engine, "bitcoind")
+        if seen:
+            raise seen[0] from None
         raise
     finally:
         done.set()
         watcher.join()
 
 
-def _stop_miner_if_bitcoind_ends(engine: Engine, done: threading.Event) -> None:
+def _stop_miner_if_bitcoind_ends(engine: Engine, done: threading.Event, seen: list[EndedError]) -> None:
+    """seen: takes the end of bitcoind, which may be started again before anything else looks."""
     while not done.wait(LOOK_SECONDS):
-        with suppress(TestbedError):
-            states = engine.states()
-            if states.get("bitcoind") is ServiceState.EXITED and states.get("miner") is ServiceState.RUNNING:
+        with suppress(EngineError):
+            if engine.states().get("miner") is not ServiceState.RUNNING:
+                continue
+            try:
+                _refuse_exited(engine, "bitcoind")
+            except EndedError as error:
+                seen.append(error)
                 engine.kill("miner")
                 return

@@ -1,4 +1,8 @@
-"""What all commands of `testbed` share: which testbed, how to print, and errors as sentences."""
+"""What all commands of `testbed` share: which testbed, how to print, errors as sentences, completion of names.
+
+A file of commands imports nothing else at its head: each command imports what it needs when it is called, so that
+none waits for the packages of another.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +12,7 @@ import typer
 
 from asyncpay.amounts import AmountError
 from asyncpay.terminal import SafeConsole, styled
-from harness.errors import TestbedError
-from harness.images.store import ImageUnavailableError
+from harness.errors import ImageUnavailableError, TestbedError
 
 UNAVAILABLE_EXIT = 3
 """What was asked for cannot be run on this machine, as opposed to: it failed."""
@@ -17,10 +20,58 @@ UNAVAILABLE_EXIT = 3
 out = SafeConsole()
 err = SafeConsole(stderr=True)
 
+
+def testbeds() -> list[str]:
+    """The names of the testbeds on this machine, for completion."""
+    from harness.folders import names
+
+    return names()
+
+
+def topologies() -> list[str]:
+    """The names of the shipped topologies, for completion."""
+    from harness.paths import TOPOLOGIES
+
+    return sorted(path.stem for path in TOPOLOGIES.glob("*.yaml"))
+
+
+def services(context: typer.Context) -> list[str]:
+    """The services of the testbed that is meant, for completion."""
+    return _of_testbed(context, "services")
+
+
+def nodes(context: typer.Context) -> list[str]:
+    """The nodes of the testbed that is meant, for completion."""
+    return _of_testbed(context, "nodes")
+
+
+def phones(context: typer.Context) -> list[str]:
+    """The phones of the testbed that is meant, for completion."""
+    return _of_testbed(context, "phones")
+
+
+def _of_testbed(context: typer.Context, kind: str) -> list[str]:
+    """Nothing where no testbed can be chosen: completion has no errors."""
+    from harness import folders
+
+    try:
+        return folders.summary(folders.choose(context.params.get("which")))[kind]
+    except TestbedError:
+        return []
+
+
 Which = Annotated[
     str | None,
-    typer.Option("--testbed", "-t", envvar="TESTBED", metavar="NAME", help="which testbed, if several are up"),
+    typer.Option(
+        "--testbed",
+        "-t",
+        envvar="TESTBED",
+        metavar="NAME",
+        help="which testbed, if several are up",
+        autocompletion=testbeds,
+    ),
 ]
+Node = Annotated[str, typer.Argument(help="the node's name", autocompletion=nodes)]
 AsJson = Annotated[bool, typer.Option("--json", help="machine-readable, on standard output")]
 
 

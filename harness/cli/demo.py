@@ -9,6 +9,7 @@ from asyncpay.amounts import show_sat
 from harness import bringup
 from harness.checks import status
 from harness.checks.timeline import Reached
+from harness.cli.tables import channels_table
 from harness.progress import Phases
 from harness.scenarios.async_payment import AsyncPayment
 from harness.testbed import Testbed
@@ -53,7 +54,7 @@ def _play(testbed: Testbed, console: Console) -> None:
     job = AsyncPayment(testbed, tell, lambda reached: console.print(_line(reached, testbed.chain.height_blocks)))
     moved = job.play()
     console.print(f"\nA's proof of payment: preimage {job.preimage}", soft_wrap=True)
-    console.print(status.channels_table(status.look(testbed)))
+    console.print(channels_table(status.look(testbed)))
     changes = ", ".join(f"{name} {_signed(msat)}" for name, msat in moved.items())
     console.print(f"\nCounted on the nodes: {changes}\n")
 

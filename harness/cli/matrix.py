@@ -2,21 +2,22 @@
 
 import fnmatch
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from asyncpay.terminal import styled
 from harness.cli.common import err, errors_as_sentences, out
 from harness.errors import TestbedError
-from harness.nodes import IMPLEMENTATIONS
-from harness.scenarios import matrix, matrix_report
-from harness.scenarios.matrix import Cell, Result
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from harness.scenarios.matrix import Cell
 
 DEFAULT = "lnd,cln"
-STYLES = {Result.PASSED: "green", Result.FAILED: "red", Result.UNAVAILABLE: "yellow"}
+STYLES = {"passed": "green", "failed": "red", "UNAVAILABLE": "yellow"}
+"""By the values of harness.scenarios.matrix.Result."""
 
 
 def run(
@@ -33,6 +34,9 @@ def run(
 
     Exit code 0 if all passed, 1 if one failed, 3 if one is UNAVAILABLE on this machine.
     """
+    from harness.nodes import IMPLEMENTATIONS
+    from harness.scenarios import matrix, matrix_report
+
     with errors_as_sentences():
         combined = tuple(implementations.split(","))
         if unknown := set(combined) - set(IMPLEMENTATIONS):
@@ -50,10 +54,17 @@ def run(
 
 
 def _name(implementations: dict[str, str]) -> str:
+    from harness.scenarios.matrix import Cell, Result
+
     return Cell(implementations=implementations, result=Result.PASSED).name
 
 
-def _run(chosen: list[dict[str, str]], folder: Path) -> list[Cell]:
+def _run(chosen: list[dict[str, str]], folder: Path) -> "list[Cell]":
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from harness.scenarios import matrix
+    from harness.scenarios.matrix import Result
+
     cells = []
     columns = (SpinnerColumn(), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as progress:
@@ -63,15 +74,19 @@ def _run(chosen: list[dict[str, str]], folder: Path) -> list[Cell]:
             cells.append(cell)
             progress.advance(task)
             seconds = "" if cell.result is Result.UNAVAILABLE else f" in {cell.seconds:g} s"
-            err.print(styled(f"{cell.name} ", (cell.result.value, STYLES[cell.result]), seconds))
+            err.print(styled(f"{cell.name} ", (cell.result.value, STYLES[cell.result.value]), seconds))
     return cells
 
 
-def _table(cells: list[Cell]) -> Table:
+def _table(cells: "list[Cell]") -> "Table":
+    from rich.table import Table
+
+    from harness.scenarios.matrix import ALL_STEPS
+
     table = Table("A-LSP_a-LSP_b-B", "router", "result", "seconds", "steps", "how, or why not")
     for cell in cells:
-        result = styled((cell.result.value, STYLES[cell.result]))
-        steps = "all" if cell.steps == matrix.ALL_STEPS else ",".join(map(str, cell.steps)) or "none"
+        result = styled((cell.result.value, STYLES[cell.result.value]))
+        steps = "all" if cell.steps == ALL_STEPS else ",".join(map(str, cell.steps)) or "none"
         table.add_row(
             cell.name,
             cell.implementations["router"],

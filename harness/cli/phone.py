@@ -1,67 +1,76 @@
 """`testbed phone A VERB`: what a phone goes through."""
 
-import inspect
 import json
 import re
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.checks import status
-from harness.cli.common import AsJson, Which, errors_as_sentences, out
+from harness.cli.common import AsJson, Which, errors_as_sentences, out, phones
 from harness.errors import TestbedError
-from harness.services.phone import Phone
-from harness.services.toxiproxy import Direction
-from harness.testbed import Testbed
+
+if TYPE_CHECKING:
+    from harness.services.phone import Phone
+
+VERBS = {
+    "sleep": "Stop node and wallet in good order. A push wakes the phone.",
+    "wake": "Start node and wallet.",
+    "freeze": "Suspend node and wallet: the LSP believes in the connection, and nothing answers it.",
+    "unfreeze": "Let a frozen phone continue.",
+    "disconnect": "Cut the link: both ends see it, and no push gets through either.",
+    "reconnect": "Restore a link that was cut.",
+    "reset": "Break the connection, and reset every later one (TCP RST) as soon as something is sent through it.",
+    "restore": "Undo everything: the phone is awake, all of its apps run, and its link is whole.",
+}
+"""The verbs that take no argument, with their help; each is a method of harness.services.phone.Phone."""
 
 app = typer.Typer(no_args_is_help=True, subcommand_metavar="VERB ...", help="Put a phone to sleep, cut its link, ...")
 
 
 @app.callback()
-def name_it(context: typer.Context, phone: Annotated[str, typer.Argument(help="the phone's name: A, B")]) -> None:
+def name_it(
+    context: typer.Context, phone: Annotated[str, typer.Argument(help="the phone's name: A, B", autocompletion=phones)]
+) -> None:
     """Put a phone to sleep, suspend it, cut or spoil its link. Each verb ends when its effect is there."""
     context.obj = phone
 
 
-def _verb(name: str, act: Callable[[Phone], None]) -> None:
-    """A command without arguments, with the method's own words as its help."""
-
+def _verb(name: str) -> None:
     def command(context: typer.Context, which: Which = None) -> None:
         with errors_as_sentences():
-            phone = Testbed.attach(which).phone(context.obj)
-            act(phone)
+            phone = _phone(context, which)
+            getattr(phone, name)()
             _show(phone)
 
-    app.command(name, help=inspect.getdoc(act))(command)
+    app.command(name, help=VERBS[name])(command)
 
 
-for _name, _act in {
-    "sleep": Phone.sleep,
-    "wake": Phone.wake,
-    "freeze": Phone.freeze,
-    "unfreeze": Phone.unfreeze,
-    "disconnect": Phone.disconnect,
-    "reconnect": Phone.reconnect,
-    "reset": Phone.reset,
-}.items():
-    _verb(_name, _act)
+def _phone(context: typer.Context, which: str | None) -> "Phone":
+    from harness.testbed import Testbed
+
+    return Testbed.attach(which).phone(context.obj)
+
+
+for _name in VERBS:
+    _verb(_name)
 
 
 @app.command()
 def blackhole(
     context: typer.Context,
     direction: Annotated[
-        Direction | None,
+        Literal["upstream", "downstream"] | None,
         typer.Option(help="this direction alone: upstream is from the phone to its LSP, downstream back"),
     ] = None,
     which: Which = None,
 ) -> None:
     """Let nothing pass any more, while both ends keep their connection."""
+    from harness.services.toxiproxy import Direction
+
     with errors_as_sentences():
-        phone = Testbed.attach(which).phone(context.obj)
-        phone.blackhole(*([direction] if direction else []))
+        phone = _phone(context, which)
+        phone.blackhole(*([Direction(direction)] if direction else []))
         _show(phone)
 
 
@@ -72,7 +81,7 @@ def latency(
     """Delay everything by so much each way: an answer takes twice as long."""
     with errors_as_sentences():
         milliseconds = _quantity(delay, {"ms": 1, "s": 1_000}, "a delay: write it like 300ms or 0.5s")
-        phone = Testbed.attach(which).phone(context.obj)
+        phone = _phone(context, which)
         phone.latency(milliseconds)
         _show(phone)
 
@@ -84,19 +93,16 @@ def bandwidth(
     """Let only so much pass each way."""
     with errors_as_sentences():
         kilobytes = _quantity(rate, {"kb": 1, "mb": 1_000}, "a rate: write it like 1kB or 1MB, for each second")
-        phone = Testbed.attach(which).phone(context.obj)
+        phone = _phone(context, which)
         phone.bandwidth(kilobytes)
         _show(phone)
-
-
-_verb("restore", Phone.restore)
 
 
 @app.command("status")
 def status_(context: typer.Context, which: Which = None, as_json: AsJson = False) -> None:
     """The phone's state, its link and its apps."""
     with errors_as_sentences():
-        phone = Testbed.attach(which).phone(context.obj)
+        phone = _phone(context, which)
         if as_json:
             link = phone.link()
             said = {"enabled": link.enabled, "toxics": [dict(type=kind, **values) for kind, values in link.by_kind()]}
@@ -105,7 +111,9 @@ def status_(context: typer.Context, which: Which = None, as_json: AsJson = False
             _show(phone)
 
 
-def _show(phone: Phone) -> None:
+def _show(phone: "Phone") -> None:
+    from harness.checks import status
+
     seen = status.look_at_phone(phone)
     apps = ", ".join(f"{app['name']} {_app(app)}" for app in phone.container.status()["apps"])
     out.print(f"{phone.name} is {seen.state}; link to {seen.lsp}: {seen.link}; {apps}", soft_wrap=True)

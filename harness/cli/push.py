@@ -2,24 +2,27 @@
 
 import json
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich import box
-from rich.table import Table
 
 from asyncpay.terminal import styled
-from harness.cli.common import AsJson, Which, errors_as_sentences, out
-from harness.inside.push_records import Behaviour, Push
-from harness.testbed import Testbed
+from harness.cli.common import AsJson, Which, errors_as_sentences, out, phones
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from harness.inside.push_records import Push
 
 
 def pushes(
-    phone: Annotated[str | None, typer.Argument(help="of this phone alone")] = None,
+    phone: Annotated[str | None, typer.Argument(help="of this phone alone", autocompletion=phones)] = None,
     which: Which = None,
     as_json: AsJson = False,
 ) -> None:
     """What LSPs notified phones of: when, of what, whether it was genuine, and when the phone had it."""
+    from harness.testbed import Testbed
+
     with errors_as_sentences():
         testbed = Testbed.attach(which)
         seen = testbed.push.pushes(testbed.phone(phone).name if phone else None)
@@ -30,15 +33,24 @@ def pushes(
 
 
 def push_gateway(
-    answer: Annotated[Behaviour, typer.Argument(help="normally, or as a broken gateway would: to every LSP, at once")],
+    answer: Annotated[
+        Literal["normally", "500", "hang", "redirect"],
+        typer.Argument(help="normally, or as a broken gateway would: to every LSP, at once"),
+    ],
     which: Which = None,
 ) -> None:
     """How the push gateway answers LSPs from now on."""
+    from harness.inside.push_records import Behaviour
+    from harness.testbed import Testbed
+
     with errors_as_sentences():
-        Testbed.attach(which).push.answer(answer)
+        Testbed.attach(which).push.answer(Behaviour(answer))
 
 
-def _table(seen: list[Push]) -> Table:
+def _table(seen: "list[Push]") -> "Table":
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("time", "phone", "method"):
         table.add_column(heading, no_wrap=True)

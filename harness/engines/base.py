@@ -94,7 +94,7 @@ class Engine(ABC):
 
     @abstractmethod
     def exit_code(self, service: str) -> int | None:
-        """The exit code of a service that has ended; None while it runs or waits for its start."""
+        """The exit code of a service that has ended, be it about to be started again; None while it runs."""
 
     @abstractmethod
     def output(self, service: str, command: Sequence[str]) -> Output:
@@ -114,6 +114,10 @@ class Engine(ABC):
     @abstractmethod
     def read(self, service: str, path: str) -> bytes:
         """The content of one file inside a service, which need not run."""
+
+    @abstractmethod
+    def write(self, service: str, path: str, content: bytes) -> None:
+        """Replace one file inside a service; it is kept when the service is started again."""
 
     @abstractmethod
     def address(self, service: str, port: int) -> str:

@@ -118,7 +118,8 @@ class DockerEngine(Engine):
     def exit_code(self, service: str) -> int | None:
         """See Engine.exit_code."""
         container = self._container(service)
-        return int(container.attrs["State"]["ExitCode"]) if _state(container) is ServiceState.EXITED else None
+        ended = _state(container) in (ServiceState.EXITED, ServiceState.RESTARTING)
+        return int(container.attrs["State"]["ExitCode"]) if ended else None
 
     def output(self, service: str, command: Sequence[str]) -> Output:
         """See Engine.output."""
@@ -155,6 +156,18 @@ class DockerEngine(Engine):
             if member is None:
                 raise EngineError(f"{service}: {path} is not a file")
             return member.read()
+
+    def write(self, service: str, path: str, content: bytes) -> None:
+        """See Engine.write."""
+        folder, _, name = path.rpartition("/")
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            member.mode = 0o644
+            archive.addfile(member, io.BytesIO(content))
+        with _refused(f"{path} of {service} cannot be written"):
+            self._container(service).put_archive(folder or "/", packed.getvalue())
 
     def address(self, service: str, port: int) -> str:
         """See Engine.address: the published port, whose number changes when the container is started again."""

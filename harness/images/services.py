@@ -4,11 +4,10 @@ import functools
 import sys
 from collections.abc import Mapping
 
-from harness.errors import TestbedError
+from harness.errors import ImageUnavailableError, TestbedError
 from harness.images import store
 from harness.images.kinds import kinds
 from harness.images.recipes import VERSIONS
-from harness.images.store import ImageUnavailableError
 from harness.nodes import IMPLEMENTATIONS, node_class
 from harness.progress import Report
 from harness.services import lsp, push_gateway, toxiproxy

@@ -22,17 +22,13 @@ import docker
 from docker.errors import ImageNotFound
 
 from harness.engines.docker_client import client
-from harness.errors import TestbedError
+from harness.errors import ImageUnavailableError
 from harness.images.install_tree import InstallTree
 from harness.images.kinds import facts, prefix_variable
 from harness.images.recipes import VERSIONS, Official, Recipe
 from harness.images.registries import Registries, RegistryError
 from harness.paths import cache_folder
 from harness.progress import Heartbeat, Report
-
-
-class ImageUnavailableError(TestbedError):
-    """There is no way to an image on this machine; the message says what was tried and how to get it."""
 
 
 def ways(kind: str) -> list[Official | Recipe]:

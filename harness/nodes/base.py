@@ -3,12 +3,14 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from asyncpay.lightning import Capabilities
 from harness.engines.base import Engine
-from harness.images.recipes import Recipe
 from harness.topology import ChannelSpec, NodeSpec
+
+if TYPE_CHECKING:
+    from harness.images.recipes import Recipe
 
 P2P_PORT = 9735
 
@@ -141,7 +143,7 @@ class Node(ABC):
 
     @classmethod
     @abstractmethod
-    def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:
+    def phone_recipe(cls, node: str, asyncpay: str) -> "Recipe":
         """What makes the image of a phone out of that of the node and that of asyncpay: both programs are in it."""
 
     @classmethod
@@ -162,7 +164,7 @@ class Node(ABC):
 
     @classmethod
     @abstractmethod
-    def recipe_beside_component(cls, node: str) -> Recipe | None:
+    def recipe_beside_component(cls, node: str) -> "Recipe | None":
         """What makes the image of a node that has a component out of the node's own; None if that one will do."""
 
     @abstractmethod

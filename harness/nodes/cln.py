@@ -3,15 +3,18 @@
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyln.client import LightningRpc, RpcError
 
 from asyncpay.nodes.cln.node import CAPABILITIES
 from harness.errors import NodeError, PaymentError
-from harness.images.recipes import Official, Recipe
 from harness.nodes.base import P2P_PORT, Channel, ChannelDirection, Info, Node, Payment, Policy, RenderContext, volume
 from harness.topology import ChannelSpec, NodeSpec
+
+if TYPE_CHECKING:
+    from harness.images.recipes import Recipe
+
 
 CLN_DIR = "/root/.lightning"
 SOCKET_DIR = "/run/cln"
@@ -95,13 +98,17 @@ class ClnNode(Node):
         }
 
     @classmethod
-    def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:
+    def phone_recipe(cls, node: str, asyncpay: str) -> "Recipe":
         """See Node.phone_recipe: lightningd needs libraries of its image, so asyncpay goes into that one."""
+        from harness.images.recipes import Official, Recipe
+
         return Recipe("asyncpay", official=Official(node))
 
     @classmethod
-    def recipe_beside_component(cls, node: str) -> Recipe | None:
+    def recipe_beside_component(cls, node: str) -> "Recipe | None":
         """See Node.recipe_beside_component: the plugin runs inside lightningd's container."""
+        from harness.images.recipes import Official, Recipe
+
         return Recipe("asyncpay", official=Official(node))
 
     @classmethod

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -17,9 +17,12 @@ from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
 from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
 from harness.engines.base import EngineError
 from harness.errors import NodeError, PaymentError
-from harness.images.recipes import Official, Recipe
 from harness.nodes.base import P2P_PORT, Channel, ChannelDirection, Info, Node, Payment, Policy, RenderContext, volume
 from harness.topology import ChannelSpec, ComponentSpec, NodeSpec
+
+if TYPE_CHECKING:
+    from harness.images.recipes import Recipe
+
 
 GRPC_PORT = 10009
 LND_DIR = "/root/.lnd"
@@ -89,8 +92,10 @@ class LndNode(Node):
         }
 
     @classmethod
-    def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:
+    def phone_recipe(cls, node: str, asyncpay: str) -> "Recipe":
         """See Node.phone_recipe: LND's programs are static, and go into asyncpay's image."""
+        from harness.images.recipes import Official, Recipe
+
         return Recipe("phone", official=Official(asyncpay), node=node, programs=("lnd", "lncli"))
 
     @classmethod
@@ -109,7 +114,7 @@ class LndNode(Node):
         return volume(name, folder) | {"read_only": True}
 
     @classmethod
-    def recipe_beside_component(cls, node: str) -> Recipe | None:
+    def recipe_beside_component(cls, node: str) -> "Recipe | None":
         """See Node.recipe_beside_component."""
         return None
 

@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from harness import bringup
 from harness.checks import artifacts
 from harness.checks.timeline import STEPS, Reached
-from harness.errors import TestbedError
-from harness.images.store import ImageUnavailableError
+from harness.errors import ImageUnavailableError, TestbedError
 from harness.nodes import IMPLEMENTATIONS
 from harness.progress import Phases
 from harness.scenarios.async_payment import ROLES, AsyncPayment

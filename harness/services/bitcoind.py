@@ -11,10 +11,13 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import requests
 
 from harness.errors import NodeError, TestbedError
+from harness.nodes.base import volume
 from harness.paths import cache_folder
+from harness.services import local_http
+from harness.topology import ChainSpec
 
 if TYPE_CHECKING:
     from bitcoinlib.keys import Key
@@ -30,6 +33,86 @@ MINER_ADDRESS = "bcrt1q6m9l3p500nxv4485sjhf44vyffewtx3dnetmd2"
 """Where every block of ours pays to: the address of `miner_key`."""
 RIVAL_ADDRESS = "bcrt1qlxv7ctvpy9v7agyae9fw9kf7m2jcl0qjs7msvx"
 """Where the blocks of a reorganisation pay to, which so differ from those that they replace."""
+
+
+BITCOIND_DIR = "/home/bitcoin/.bitcoin"
+MINER, SLOW_MINER = "miner", "slow-miner"
+FRESH_SECONDS = 3600
+LOOK_SECONDS = 60
+"""How old the slow miner lets the last block become, and how often it looks."""
+BLOCKS_AT_START = COINBASE_MATURITY_BLOCKS + 1
+
+
+def bitcoin_cli(password: str) -> tuple[str, ...]:
+    """bitcoind's own command line, ready for arguments."""
+    return ("bitcoin-cli", "-regtest", f"-rpcuser={RPC_USER}", f"-rpcpassword={password}")
+
+
+def bitcoind_service(chain: ChainSpec, image: str, password: str) -> dict[str, Any]:
+    """bitcoind's compose service. It writes all that it has to its disk after each block, so that SIGKILL loses none:
+    nodes do not come back to a chain that is shorter than the one they have seen.
+    """
+    flush = f"{' '.join(bitcoin_cli(password))} gettxoutsetinfo none"
+    # One flush runs and one waits at most, however many blocks come at once.
+    notify = f"[ -e /tmp/flush ] || {{ touch /tmp/flush; flock /tmp/flushing sh -c 'rm -f /tmp/flush; {flush}'; }}"
+    return {
+        "image": chain.image or image,
+        "entrypoint": ["bitcoind"],
+        "command": [
+            "-regtest",
+            f"-datadir={BITCOIND_DIR}",
+            "-printtoconsole",
+            "-server",
+            "-listen=0",
+            "-disablewallet",
+            "-txindex",
+            f"-rpcuser={RPC_USER}",
+            f"-rpcpassword={password}",
+            "-rpcbind=0.0.0.0",
+            "-rpcallowip=0.0.0.0/0",
+            "-rpcworkqueue=256",
+            f"-blocknotify={notify} >/dev/null 2>&1",
+            "-zmqpubrawblock=tcp://0.0.0.0:28332",
+            "-zmqpubrawtx=tcp://0.0.0.0:28333",
+            *chain.args,
+        ],
+        "volumes": [volume("bitcoind", BITCOIND_DIR)],
+        "ports": [f"127.0.0.1::{RPC_PORT}"],
+        "stop_grace_period": "30s",
+    }
+
+
+def slow_miner_service(image: str, password: str) -> dict[str, Any]:
+    """Mines a block when the last one is FRESH_SECONDS old, by this machine's clock."""
+    cli = " ".join([*bitcoin_cli(password), "-rpcconnect=bitcoind"])
+    return {
+        "image": image,
+        "entrypoint": ["sh", "-c"],
+        "command": [
+            f"""while sleep {LOOK_SECONDS}; do
+  mined=$({cli} getblockheader "$({cli} getbestblockhash)" | sed -n 's/.*"time": *\\([0-9]*\\).*/\\1/p')
+  if [ -n "$mined" ] && [ $(($(date +%s) - mined)) -ge {FRESH_SECONDS} ]; then
+    {cli} generatetoaddress 1 {MINER_ADDRESS}
+  fi
+done"""
+        ],
+        "depends_on": {"miner": {"condition": "service_completed_successfully"}},
+        "stop_grace_period": "0s",
+    }
+
+
+def miner_service(image: str, password: str) -> dict[str, Any]:
+    """Mines the first blocks and ends. Started again, it finds them and mines none."""
+    cli = " ".join([*bitcoin_cli(password), "-rpcconnect=bitcoind", "-rpcwait", "-rpcwaittimeout=60"])
+    return {
+        "image": image,
+        "entrypoint": ["sh", "-c"],
+        "command": [
+            f"""height=$({cli} getblockcount) || exit 1
+[ "$height" -ge {BLOCKS_AT_START} ] || exec {cli} generatetoaddress {BLOCKS_AT_START} {MINER_ADDRESS}"""
+        ],
+        "depends_on": ["bitcoind"],
+    }
 
 
 def miner_key() -> "Key":
@@ -57,16 +140,16 @@ class Chain:
 
     def __init__(self, address: str, password: str) -> None:
         self._url = f"http://{address}/"
-        self._authentication = httpx.BasicAuth(RPC_USER, password)
+        self._authentication = (RPC_USER, password)
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Any RPC of bitcoind; amounts in BTC are Decimal. Raises NodeError with its own words."""
         request = {"method": method, "params": arguments, "id": 1}
         try:
-            answer = httpx.post(self._url, json=request, auth=self._authentication, timeout=30, trust_env=False)
+            answer = local_http.call("POST", self._url, body=request, auth=self._authentication, timeout_seconds=30)
             said = json.loads(answer.text, parse_float=Decimal)
             error, result = said["error"], said["result"]
-        except (httpx.HTTPError, ValueError, LookupError, TypeError) as problem:
+        except (requests.RequestException, ValueError, LookupError, TypeError) as problem:
             raise NodeError(f"bitcoind does not answer {method}: {problem}") from None
         if error is not None:
             raise NodeError(f"bitcoind refused {method}: {error['message']}")

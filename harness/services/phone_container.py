@@ -1,11 +1,10 @@
 """A phone in the testbed: one container whose apps are a node and its wallet, run by harness/inside/phone.py."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
+import requests
 import tomli_w
 
 from asyncpay.service.common import failpoints
@@ -14,6 +13,7 @@ from harness.errors import NodeError
 from harness.inside.app import AppSpec
 from harness.inside.phone_config import CONFIG_VARIABLE, Config, State
 from harness.nodes.base import Node, volume
+from harness.services import local_http
 from harness.topology import WALLET_SUFFIX, WalletSpec
 from harness.waits import Predicate
 
@@ -114,11 +114,11 @@ class PhoneContainer:
     def _call(self, verb: str, path: str) -> dict[str, Any]:
         try:
             url = f"http://{self._engine.address(self.name, PORT)}/{path}"
-            answer = httpx.request(verb, url, timeout=CALL_SECONDS, trust_env=False)
+            answer = local_http.call(verb, url, timeout_seconds=CALL_SECONDS)
             said: dict[str, Any] = answer.json()
-        except (httpx.HTTPError, json.JSONDecodeError, EngineError) as error:
+        except (requests.RequestException, ValueError, EngineError) as error:
             raise NodeError(f"the phone {self.name} does not answer: {error}") from None
-        if answer.is_error:
+        if not answer.ok:
             raise NodeError(f"{self.name} cannot {path}: {said['error']}")
         return said
 

@@ -3,9 +3,7 @@
 import json
 import ssl
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from asyncpay.engine.lsp.records import Method
 from asyncpay.lsps.notifications import WEBHOOK_REGISTERED
@@ -13,7 +11,9 @@ from harness.engines.base import Engine, EngineError
 from harness.errors import NodeError, TestbedError
 from harness.inside.push_records import CONFIG_VARIABLE, Behaviour, Config, Push
 from harness.nodes.base import volume
-from harness.services.tls import Authority
+
+if TYPE_CHECKING:
+    from harness.services.tls import Authority
 
 NAME = "push"
 PORT = 443
@@ -49,7 +49,7 @@ def service(image: str) -> dict[str, Any]:
     }
 
 
-def files(phones: Mapping[str, str], authority: Authority) -> dict[str, str]:
+def files(phones: Mapping[str, str], authority: "Authority") -> dict[str, str]:
     """What the gateway is configured with, by the name of the compose config. phones: host:port of each."""
     urls = {name: f"http://{address}/push" for name, address in phones.items()}
     config = Config(port=PORT, certificate=CERTIFICATE, state=f"{DATA_DIR}/state.json", phones=urls)
@@ -61,7 +61,7 @@ class PushGateway:
 
     def __init__(self, engine: Engine, ca: str) -> None:
         self._engine = engine
-        self._tls = ssl.create_default_context(cadata=ca)
+        self._ca = ca
 
     def subscribe(self, phone: str, lsp_id: str) -> str:
         """A webhook's URL for this phone, which its LSP (node id in hex) is to be given. A phone may have several."""
@@ -77,9 +77,12 @@ class PushGateway:
         self._call("POST", "behaviour", {"answer": behaviour.value})
 
     def _call(self, verb: str, path: str, body: Any = None) -> Any:
+        import httpx  # requests takes no certificate but from a file
+
+        tls = ssl.create_default_context(cadata=self._ca)
         try:
             url = f"https://{self._engine.address(NAME, PORT)}/{path}"
-            answer = httpx.request(verb, url, json=body, verify=self._tls, timeout=CALL_SECONDS, trust_env=False)
+            answer = httpx.request(verb, url, json=body, verify=tls, timeout=CALL_SECONDS, trust_env=False)
             answer.raise_for_status()
             return answer.json()
         except httpx.HTTPStatusError as error:

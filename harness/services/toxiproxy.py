@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import httpx
+import requests
 
 from harness.engines.base import Engine, EngineError
 from harness.errors import NodeError
 from harness.nodes.base import P2P_PORT
+from harness.services import local_http
+from harness.topology import Topology
+from harness.waits import Predicate
 
 NAME = "toxiproxy"
 API_PORT = 8474
@@ -71,6 +74,11 @@ def of_phones(lsps: dict[str, str]) -> dict[str, PhoneProxies]:
         phone: PhoneProxies(phone, lsp, FIRST_LINK_PORT + index, FIRST_PUSH_PORT + index)
         for index, (phone, lsp) in enumerate(lsps.items())
     }
+
+
+def of_topology(topology: Topology) -> dict[str, PhoneProxies]:
+    """The proxies of each phone of a topology, by the phone's name."""
+    return of_phones({phone: topology.lsp_of(phone) for phone in topology.phones})
 
 
 def service(image: str) -> dict[str, Any]:
@@ -138,6 +146,15 @@ class Toxiproxy:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    def answers(self) -> Predicate:
+        """Toxiproxy answers calls."""
+
+        def missing() -> str | None:
+            self._call("GET", "/version")
+            return None
+
+        return Predicate("toxiproxy_answers", missing)
+
     def state(self, proxy: str) -> ProxyState:
         """Whether a proxy lets anything pass, and what it does to it."""
         seen = self._call("GET", f"/proxies/{proxy}")
@@ -147,6 +164,7 @@ class Toxiproxy:
     def enable(self, proxy: str, enabled: bool) -> None:
         """Enable or disable a proxy; the latter closes the connections through it."""
         self._call("POST", f"/proxies/{proxy}", {"enabled": enabled})
+        self._keep()
 
     def add(self, proxy: str, kind: str, *directions: Direction, **attributes: int) -> None:
         """Add a toxic, in both directions unless one is named, or change the one of this kind.
@@ -159,19 +177,38 @@ class Toxiproxy:
             name = f"{kind}_{stream}"
             body = {"name": name, "type": kind, "stream": stream, "attributes": attributes}
             self._call("POST", f"{toxics}/{name}" if name in present else toxics, body)
+        self._keep()
 
     def clear(self, proxy: str) -> None:
         """Remove every toxic."""
         for toxic in self._call("GET", f"/proxies/{proxy}")["toxics"]:
             self._call("DELETE", f"/proxies/{proxy}/toxics/{toxic['name']}")
+        self._keep()
+
+    def _keep(self) -> None:
+        """Write all links into the file that Toxiproxy starts with: a link that is cut stays cut when it is restarted.
+
+        Toxiproxy takes no toxics from there; `restore` does.
+        """
+        proxies = list(self._call("GET", "/proxies").values())
+        self._engine.write(NAME, CONFIG, json.dumps(proxies, indent=2).encode())
+
+    def restore(self) -> None:
+        """Add the toxics again that were there before Toxiproxy was started."""
+        for proxy in json.loads(self._engine.read(NAME, CONFIG)):
+            toxics = f"/proxies/{proxy['name']}/toxics"
+            present = {toxic["name"] for toxic in self._call("GET", toxics)}
+            for toxic in proxy.get("toxics", ()):
+                if toxic["name"] not in present:
+                    self._call("POST", toxics, toxic)
 
     def _call(self, verb: str, path: str, body: Any = None) -> Any:
         try:
             url = f"http://{self._engine.address(NAME, API_PORT)}{path}"
-            answer = httpx.request(verb, url, json=body, headers=AGENT, timeout=CALL_SECONDS, trust_env=False)
+            answer = local_http.call(verb, url, body=body, headers=AGENT, timeout_seconds=CALL_SECONDS)
             answer.raise_for_status()
-        except httpx.HTTPStatusError as error:
+        except requests.HTTPError as error:
             raise NodeError(f"toxiproxy refuses {verb} {path}: {error.response.text.strip()}") from None
-        except (httpx.HTTPError, EngineError) as error:
+        except (requests.RequestException, EngineError) as error:
             raise NodeError(f"toxiproxy does not answer: {error}") from None
         return answer.json() if answer.content else None

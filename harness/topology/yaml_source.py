@@ -1,10 +1,9 @@
 """YAML 1.2 with the line of each value, so that an error can name it. (In 1.2, 010 is ten and `no` is a word.)"""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+if TYPE_CHECKING:
+    from ruamel.yaml.nodes import Node
 
 Location = tuple[str | int, ...]
 """Keys and indexes from the document's root to a value, as in pydantic's `loc`."""
@@ -23,6 +22,9 @@ class YamlSource:
     """One parsed document: `data` as plain Python values, and the line of each of them."""
 
     def __init__(self, text: str) -> None:
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
         try:
             self._root: Node | None = YAML(typ="safe", pure=True).compose(text)
             if self._root is not None:
@@ -45,7 +47,9 @@ class YamlSource:
         return line
 
 
-def _child(node: Node | None, key: str | int) -> tuple[int, Node] | None:
+def _child(node: "Node | None", key: str | int) -> "tuple[int, Node] | None":
+    from ruamel.yaml.nodes import MappingNode, SequenceNode
+
     if isinstance(node, MappingNode):
         for name, value in node.value:
             if name.value == str(key):
@@ -56,8 +60,10 @@ def _child(node: Node | None, key: str | int) -> tuple[int, Node] | None:
     return None
 
 
-def _refuse_duplicates(node: Node) -> None:
+def _refuse_duplicates(node: "Node") -> None:
     """The first of two equal keys, in the words of a topology: a node that vanishes is hard to find."""
+    from ruamel.yaml.nodes import MappingNode, SequenceNode
+
     if isinstance(node, MappingNode):
         seen: set[str] = set()
         for name, value in node.value:

@@ -14,6 +14,7 @@ from asyncpay.terminal import SafeConsole, literal, styled
 from harness.checks import status
 from harness.cli import common as testbed_common
 from harness.cli import push as push_commands
+from harness.cli import tables as testbed_tables
 from harness.errors import TestbedError
 from harness.inside.push_records import Push
 
@@ -124,7 +125,7 @@ def test_the_testbed_s_tables(capsys: pytest.CaptureFixture[str], text: str) -> 
     assert literal(text).splitlines()[0] in seen
     node = status.NodeStatus(text, "payer", "lnd", "running", problem=text)
     look = status.Status("line", "line", 1, True, [node], [], [], [])
-    assert literal(text).splitlines()[0] in shown(status.nodes_table(look))
+    assert literal(text).splitlines()[0] in shown(testbed_tables.nodes_table(look))
     with pytest.raises(BaseException), testbed_common.errors_as_sentences():  # noqa: B017, PT011 - typer's Exit
         raise TestbedError(text)
     assert "\x1b]" not in capsys.readouterr().err

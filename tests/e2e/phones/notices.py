@@ -9,7 +9,7 @@ import httpx
 
 from asyncpay.lsps import notifications
 from asyncpay.lsps.notifications import SIGNATURE_HEADER, TIMESTAMP_HEADER, Notification
-from harness import compose
+from harness import compose_file
 from harness.services import push_gateway
 from harness.testbed import Testbed
 
@@ -36,5 +36,5 @@ def post(testbed: Testbed, webhook: str, notice: Notice) -> int:
     """Post it as an LSP does, by way of the port that the gateway has on this machine; the status of the answer."""
     address = testbed.engine.address(push_gateway.NAME, push_gateway.PORT)
     url = webhook.replace(f"https://{push_gateway.NAME}/", f"https://{address}/")
-    tls = ssl.create_default_context(cadata=compose.ca_of(testbed.engine.compose_file))
+    tls = ssl.create_default_context(cadata=compose_file.ca_of(testbed.engine.compose_file))
     return httpx.post(url, headers=notice.headers, content=notice.body, verify=tls, trust_env=False).status_code

@@ -58,7 +58,7 @@ class PlayedEngine(Engine):
         self._now(service, "unfreeze", ServiceState.RUNNING)
 
     def exit_code(self, service: str) -> int | None:
-        ended = self.services[service].state is ServiceState.EXITED
+        ended = self.services[service].state in (ServiceState.EXITED, ServiceState.RESTARTING)
         return self.services[service].exit_code if ended else None
 
     def output(self, service: str, command: Sequence[str]) -> Output:
@@ -73,6 +73,9 @@ class PlayedEngine(Engine):
 
     def read(self, service: str, path: str) -> bytes:
         raise EngineError(f"{service} has no file {path} (yet)")
+
+    def write(self, service: str, path: str, content: bytes) -> None:
+        self.done.append(f"write {path} of {service}")
 
     def address(self, service: str, port: int) -> str:
         raise EngineError(f"{service} does not run: no port {port}")

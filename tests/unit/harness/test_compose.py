@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import time
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from asyncpay import config
-from harness import compose
+from harness import compose, compose_file
 from harness.errors import TestbedError
 from harness.inside.phone_config import Config
+from harness.services import bitcoind
 from harness.services.tls import Authority
 from harness.topology import Topology, load
 
@@ -40,11 +42,29 @@ def rendered(topology: Topology) -> dict[str, Any]:
     return compose.render(topology, "testbed-x", images, "secret", Path("/sockets"), AUTHORITY)
 
 
-def test_no_fixed_ports_names_or_subnets(rendered: dict[str, Any]) -> None:
+def test_every_service_keeps_its_address_in_a_network_of_the_testbeds_own(rendered: dict[str, Any]) -> None:
+    """Nodes remember their peers' addresses: after a restart in any order each is where it was."""
+    network = IPv4Network(rendered["networks"]["default"]["ipam"]["config"][0]["subnet"])
+    addresses = [IPv4Address(each["networks"]["default"]["ipv4_address"]) for each in rendered["services"].values()]
+    assert len(set(addresses)) == len(addresses)
+    assert all(address in network for address in addresses)
+    assert next(network.hosts()) not in addresses  # the gateway's
+
+
+def test_a_testbed_that_is_to_last_is_started_again(topology: Topology) -> None:
+    images = dict.fromkeys(["bitcoind", *topology.nodes], "img")
+    content = compose.render(
+        topology, "x", images, "s", Path("/s"), AUTHORITY, compose.DOCUMENTATION, compose.KEPT_RUNNING
+    )
+    policies = {name: service["restart"] for name, service in content["services"].items()}
+    assert policies.pop("miner") == "no"  # the others wait for its end
+    assert set(policies.values()) == {"unless-stopped"}
+
+
+def test_no_fixed_ports_or_names(rendered: dict[str, Any]) -> None:
     for service in rendered["services"].values():
         assert "container_name" not in service
         assert all(port.startswith("127.0.0.1::") for port in service.get("ports", []))
-    assert "networks" not in rendered
 
 
 def test_one_definition_serves_official_and_home_made_images(rendered: dict[str, Any]) -> None:
@@ -73,11 +93,11 @@ def test_the_topologys_own_words_reach_the_node(topology: Topology) -> None:
 def test_the_chain_is_kept_fresh_unless_the_topology_says_otherwise(
     topology: Topology, rendered: dict[str, Any]
 ) -> None:
-    script = rendered["services"][compose.SLOW_MINER]["command"][0]
+    script = rendered["services"][bitcoind.SLOW_MINER]["command"][0]
     assert subprocess.run(["sh", "-n", "-c", script], check=False).returncode == 0
     stale = topology.model_copy(update={"chain": topology.chain.model_copy(update={"keep_fresh": False})})
     images = dict.fromkeys(["bitcoind", *stale.nodes], "i")
-    assert compose.SLOW_MINER not in compose.render(stale, "p", images, "s", Path("/s"), AUTHORITY)["services"]
+    assert bitcoind.SLOW_MINER not in compose.render(stale, "p", images, "s", Path("/s"), AUTHORITY)["services"]
 
 
 @pytest.mark.parametrize(("age_seconds", "mined"), [(3_700, True), (3_500, False), (None, False)])
@@ -103,7 +123,7 @@ esac
     cli.chmod(0o755)
     (tmp_path / "sleep").write_text(f"#!/bin/sh\n[ ! -e {tmp_path}/looked ] && touch {tmp_path}/looked\n")
     (tmp_path / "sleep").chmod(0o755)
-    script = rendered["services"][compose.SLOW_MINER]["command"][0]
+    script = rendered["services"][bitcoind.SLOW_MINER]["command"][0]
     path = f"{tmp_path}:{os.environ['PATH']}"
     subprocess.run(["sh", "-c", script], env={"PATH": path}, check=False, timeout=20)
     assert (tmp_path / "mined").exists() is mined
@@ -111,9 +131,9 @@ esac
 
 def test_a_testbed_is_found_again_by_its_file(topology: Topology, rendered: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "compose.yaml"
-    compose.write(rendered, file)
-    assert compose.topology_of(file) == topology
-    assert compose.password_of(file) == "secret"
+    compose_file.write(rendered, file)
+    assert compose_file.topology_of(file) == topology
+    assert compose_file.password_of(file) == "secret"
 
 
 DOLLARS = ["--alias=cash$money", "--alias=${HOME}", "--alias=$$two", "--alias=${", "--alias=$"]
@@ -125,12 +145,12 @@ def test_dollars_are_no_variables_of_compose(argument: str, topology: Topology, 
     changed = topology.model_copy(update={"nodes": topology.nodes | {"router": spec}})
     images = dict.fromkeys(["bitcoind", *changed.nodes], "i")
     file = tmp_path / "compose.yaml"
-    compose.write(compose.render(changed, "p", images, "s", Path("/s"), AUTHORITY), file)
+    compose_file.write(compose.render(changed, "p", images, "s", Path("/s"), AUTHORITY), file)
 
     written = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))["services"]["router"]["command"][-1]
     assert written == argument.replace("$", "$$")  # which Compose takes for one, literally
-    assert compose.topology_of(file) == changed
-    assert compose.read(file)["services"]["router"]["command"][-1] == argument
+    assert compose_file.topology_of(file) == changed
+    assert compose_file.read(file)["services"]["router"]["command"][-1] == argument
 
 
 @pytest.mark.parametrize("content", ["", "services: {}\n", "x-testbed: [\n", "x-testbed: {topology: {name: a}}\n"])
@@ -138,7 +158,7 @@ def test_a_file_that_is_no_testbed_s_is_a_sentence(content: str, tmp_path: Path)
     file = tmp_path / "compose.yaml"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(TestbedError, match=r"compose\.yaml "):
-        compose.topology_of(file)
+        compose_file.topology_of(file)
 
 
 def test_a_component_stands_beside_its_node_and_only_reads_its_keys(with_components: dict[str, Any]) -> None:
@@ -224,6 +244,41 @@ def test_core_lightning_has_the_plugin_only_beside_a_component() -> None:
 
 def test_a_configuration_stays_readable(with_components: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "compose.yaml"
-    compose.write(with_components, file)
+    compose_file.write(with_components, file)
     assert "    content: |\n      [node]\n" in file.read_text(encoding="utf-8")
-    assert compose.read(file) == with_components
+    assert compose_file.read(file) == with_components
+
+
+def test_a_file_that_was_changed_by_hand_is_read_as_it_is(with_components: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    compose_file.write(with_components, file)
+    file.write_text(file.read_text(encoding="utf-8").replace("name: testbed-x", "name: testbed-y", 1), encoding="utf-8")
+    assert compose_file.read(file)["name"] == "testbed-y"
+    (tmp_path / "compose.json").write_text("{")
+    assert compose_file.read(file) == with_components | {"name": "testbed-y"}
+
+
+def play(script: str, folder: Path, answers: str) -> list[str]:
+    """Run a script of the compose file with a bitcoin-cli that says this; what the latter was asked, in order."""
+    cli = folder / "bitcoin-cli"
+    cli.write_text(f'#!/bin/sh\nshift 3\necho "$*" >> {folder}/asked\ncase "$*" in\n{answers}\nesac\n')
+    cli.chmod(0o755)
+    subprocess.run(["sh", "-c", script], env={"PATH": f"{folder}:{os.environ['PATH']}"}, check=False, timeout=20)
+    return (folder / "asked").read_text().splitlines()
+
+
+@pytest.mark.parametrize(("height", "mines"), [(0, True), (100, True), (101, False), (250, False)])
+def test_the_miner_mines_once_however_often_it_is_started(
+    rendered: dict[str, Any], tmp_path: Path, height: int, mines: bool
+) -> None:
+    script = rendered["services"]["miner"]["command"][0]
+    asked = play(script, tmp_path, f"*getblockcount) echo {height} ;;")
+    assert any("generatetoaddress 101" in each for each in asked) is mines
+
+
+def test_every_block_is_on_the_disk_at_once(rendered: dict[str, Any], tmp_path: Path) -> None:
+    """So that SIGKILL loses none: bitcoind runs this for each block."""
+    (notify,) = [word for word in rendered["services"]["bitcoind"]["command"] if word.startswith("-blocknotify=")]
+    script = notify.partition("=")[2].replace("/tmp/", f"{tmp_path}/")
+    assert play(script, tmp_path, "*) ;;") == ["gettxoutsetinfo none"]
+    assert play(script, tmp_path, "*) ;;") == ["gettxoutsetinfo none"] * 2

@@ -14,7 +14,7 @@ def test_unavailable_is_counted_apart_and_never_passes(pytester: pytest.Pytester
         """
         import pytest
         from harness.images import store
-        from harness.images.store import ImageUnavailableError
+        from harness.errors import ImageUnavailableError
 
         @pytest.fixture(autouse=True, scope="session")
         def no_cln():
@@ -42,7 +42,7 @@ def test_a_topology_may_be_named(pytester: pytest.Pytester, returned: str) -> No
         from pathlib import Path
         import pytest
         from harness.images import store
-        from harness.images.store import ImageUnavailableError
+        from harness.errors import ImageUnavailableError
         from harness.topology import loading
         from harness.topology import load
 

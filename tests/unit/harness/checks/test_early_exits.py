@@ -36,9 +36,10 @@ def test_one_that_runs_is() -> None:
         wait(Service())
 
 
-def test_bitcoind_s_end_ends_the_start() -> None:
+@pytest.mark.parametrize("state", [ServiceState.EXITED, ServiceState.RESTARTING])
+def test_bitcoind_s_end_ends_the_start(state: ServiceState) -> None:
     """Compose waits for the miner, and the miner for bitcoind."""
-    engine = project(ServiceState.EXITED)
+    engine = project(state)
 
     def compose_up() -> None:
         wait_for(Predicate("miner_ended", lambda: None if engine.done else "the miner waits for bitcoind"), 10, 0.02)

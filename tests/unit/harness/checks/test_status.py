@@ -10,6 +10,7 @@ from rich.console import Console
 from harness.checks import status
 from harness.checks.status import ChannelStatus, ComponentStatus, NodeStatus, PhoneStatus, Status
 from harness.cli import push as push_commands
+from harness.cli import tables
 from harness.inside.push_records import Push
 from harness.nodes.base import Channel
 
@@ -50,14 +51,14 @@ def shown(*what: Any) -> str:
 
 
 def test_amounts_are_whole_at_80_columns() -> None:
-    said = shown(status.nodes_table(seen(NODE)))
+    said = shown(tables.nodes_table(seen(NODE)))
     for text in ("LSP_a", "lnd 0.21.2-beta", "12345", "4 999 999 999", "335 544 300.123"):
         assert text in said
     assert "…" not in said
 
 
 def test_so_are_channels() -> None:
-    said = shown(status.channels_table(seen(NODE)))
+    said = shown(tables.channels_table(seen(NODE)))
     for text in ("16 000 000.123", "777 214.877", "12345x12x1"):
         assert text in said
     assert "usable" in said
@@ -68,7 +69,7 @@ def test_so_are_channels() -> None:
 def test_a_problem_is_told_below_the_table() -> None:
     problem = "A (LND) did not tell who it is: failed to connect to all addresses [last error: timeout]"
     ill = replace(NODE, name="A", problem=problem)
-    said = shown(status.nodes_table(seen(ill, NODE)))
+    said = shown(tables.nodes_table(seen(ill, NODE)))
     assert f"A: {problem}" in " ".join(said.split())
     assert "4 999 999 999" in said
 

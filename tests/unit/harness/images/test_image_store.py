@@ -6,6 +6,7 @@ import tomllib
 import pytest
 
 from harness import paths
+from harness.errors import ImageUnavailableError
 from harness.images import recipes, services, store
 from harness.images.install_tree import InstallTree, InstallTreeError
 from harness.images.kinds import kinds
@@ -149,7 +150,7 @@ class TestAsyncpay:
 
     def test_without_either_it_is_unavailable(self, monkeypatch):
         monkeypatch.setattr(store.os, "getuid", lambda: 1000)
-        with pytest.raises(store.ImageUnavailableError, match=f"reach the registry of {PYTHON.reference}"):
+        with pytest.raises(ImageUnavailableError, match=f"reach the registry of {PYTHON.reference}"):
             ensure_one("asyncpay")
 
     def test_the_name_that_is_told_is_the_one_that_was_made(self, made, monkeypatch):
@@ -161,7 +162,7 @@ class TestAsyncpay:
 
 class TestNoWay:
     def test_core_lightning_s_message_says_how_to_get_it(self):
-        with pytest.raises(store.ImageUnavailableError) as error:
+        with pytest.raises(ImageUnavailableError) as error:
             ensure_one("cln")
         message = str(error.value)
         assert f"{OFFICIAL['cln']} cannot be pulled: no such host" in message
@@ -169,13 +170,13 @@ class TestNoWay:
         assert "CLN_PREFIX" in message
 
     def test_it_is_told_before_anything_is_made(self, made):
-        with pytest.raises(store.ImageUnavailableError):
+        with pytest.raises(ImageUnavailableError):
             store.ensure(["lnd", "cln"], lambda line: None)
         assert not made
 
     def test_others_than_root_cannot_make_the_base(self, monkeypatch):
         monkeypatch.setattr(store.os, "getuid", lambda: 1000)
-        with pytest.raises(store.ImageUnavailableError, match="by root"):
+        with pytest.raises(ImageUnavailableError, match="by root"):
             ensure_one("bitcoind")
 
     def test_but_they_can_build_upon_one_that_is_there(self, engine, monkeypatch):
@@ -202,7 +203,7 @@ class TestReference:
         assert "my/lsp:1" in engine.present
 
     def test_one_that_is_nowhere_is_unavailable(self):
-        with pytest.raises(store.ImageUnavailableError, match=r"my/lsp:1 cannot be pulled: no such host; build it"):
+        with pytest.raises(ImageUnavailableError, match=r"my/lsp:1 cannot be pulled: no such host; build it"):
             store.ensure_reference("my/lsp:1", lambda line: None)
 
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.images.store import ImageUnavailableError
+from harness.errors import ImageUnavailableError
 from harness.scenarios import matrix, matrix_report
 from harness.scenarios.matrix import Cell, Result
 

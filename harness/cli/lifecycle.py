@@ -1,0 +1,151 @@
+"""`testbed up`, `down`, `list`, `stop`, `start`, `restart`, `kill` and `demo`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from harness.cli.common import AsJson, Node, Which, err, errors_as_sentences, out, services, testbeds, topologies
+from harness.errors import TestbedError
+
+Service = Annotated[
+    str | None,
+    typer.Argument(
+        help="a node or phone, LSP_a-lsp, bitcoind, push or toxiproxy; all, if none is named", autocompletion=services
+    ),
+]
+
+
+def up(
+    topology: Annotated[
+        str,
+        typer.Argument(
+            help="a topology file, or a shipped one: line, line-cln, line-mixed, ...", autocompletion=topologies
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="the testbed's name; the topology's if not given")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NODE=...", help="LSP_a=cln, A.version=v0.21.1-beta, LSP_a.component=asyncpay"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a testbed: containers, coins, channels, until every node sees the whole graph."""
+    from harness import bringup
+    from harness.cli.tables import phases_table
+    from harness.progress import Phases
+    from harness.testbed import Testbed
+    from harness.topology import load
+
+    with errors_as_sentences():
+        testbed = Testbed.prepare(load(topology, _settings(settings or [])), name, report=_progress, supervised=True)
+        phases = Phases()
+        try:
+            with err.status("") as spinner:
+                phases.on_start = lambda phase: spinner.update(f"{testbed.name}: {phase}")
+                bringup.up(testbed, phases)
+        except KeyboardInterrupt:
+            err.print(f"stopped: removing what testbed {testbed.name} has so far")
+            testbed.down()
+            raise typer.Exit(130) from None
+        except TestbedError as error:
+            raise TestbedError(
+                f"{error}\ntestbed {testbed.name} is left as it is for a look: "
+                f"`testbed logs NODE -t {testbed.name}`; remove it with `testbed down -t {testbed.name}`"
+            ) from None
+    if as_json:
+        print(json.dumps({"testbed": testbed.name, "phases_seconds": phases.seconds}))
+    else:
+        out.print(phases_table(testbed.name, phases))
+
+
+def down(
+    name: Annotated[
+        str | None, typer.Argument(help="which testbed, as with --testbed", autocompletion=testbeds)
+    ] = None,
+    which: Which = None,
+    every: Annotated[bool, typer.Option("--all", help="every testbed of this user")] = False,
+) -> None:
+    """Remove a testbed: containers, network, volumes, folder; nothing else."""
+    from harness.folders import choose, names
+    from harness.testbed import remove
+
+    with errors_as_sentences():
+        for each in names() if every else [choose(name or which)]:
+            remove(each)
+            out.print(f"removed testbed {each}")
+
+
+def demo(which: Which = None) -> None:
+    """A pays B, never online together, in eight steps: on the testbed that is named, or on one of its own.
+
+    Its own is removed at the end: that is what `make demo` runs.
+    """
+    from harness.cli import demo as eight_steps
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        try:
+            eight_steps.run(out, Testbed.attach(which) if which else None)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+def list_(as_json: AsJson = False) -> None:
+    """The testbeds on this machine."""
+    from harness.folders import names
+
+    with errors_as_sentences():
+        there = names()
+    if as_json:
+        print(json.dumps(there))
+    else:
+        print(*there, sep="\n", end="\n" if there else "")
+
+
+def stop(service: Service = None, which: Which = None) -> None:
+    """Shut down a service in good order, or all of them: nothing is lost. `testbed start` continues."""
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        testbed = Testbed.attach(which)
+        testbed.stop(testbed.service_of(service)) if service else testbed.stop_all()
+
+
+def start(service: Service = None, which: Which = None) -> None:
+    """Start a service that was stopped or killed, or all of them; returns when all that runs is as before."""
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        testbed = Testbed.attach(which)
+        testbed.come_back(testbed.service_of(service)) if service else testbed.start_all()
+
+
+def restart(service: Service = None, which: Which = None) -> None:
+    """`stop` and `start`."""
+    stop(service, which)
+    start(service, which)
+
+
+def kill(service: Node, which: Which = None) -> None:
+    """Kill a service (SIGKILL). It stays down until `testbed start`."""
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        testbed = Testbed.attach(which)
+        testbed.kill(testbed.service_of(service))
+
+
+def _progress(line: str) -> None:
+    err.print(line, soft_wrap=True)
+
+
+def _settings(pairs: list[str]) -> dict[str, str]:
+    from harness.nodes import IMPLEMENTATIONS
+
+    for pair in pairs:
+        if "=" not in pair:
+            raise TestbedError(
+                f"--set {pair}: write it as NODE=IMPLEMENTATION ({', '.join(IMPLEMENTATIONS)}) or NODE.field=value"
+            )
+    return dict(pair.split("=", 1) for pair in pairs)

@@ -1,0 +1,110 @@
+"""`testbed status`, `pay`, `exec`, `logs` and `mine`."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from asyncpay.amounts import parse_msat, show_sat
+from harness.cli.common import AsJson, Node, Which, errors_as_sentences, out, services
+
+Service = Annotated[
+    str,
+    typer.Argument(help="a node, LSP_a-lsp for an LSP's component, A-wallet, or bitcoind", autocompletion=services),
+]
+Container = Annotated[
+    str,
+    typer.Argument(
+        help="a node or phone, LSP_a-lsp, A-wallet (its events alone), bitcoind, miner, push or toxiproxy",
+        autocompletion=services,
+    ),
+]
+
+
+def status(which: Which = None, as_json: AsJson = False) -> None:
+    """Nodes, heights, LSPs' components, phones, channels with balances."""
+    from harness.checks import status as checked
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        seen = checked.look(Testbed.attach(which))
+    if as_json:
+        print(json.dumps(seen.as_json(), indent=2))
+    else:
+        from harness.cli import tables
+
+        components = [tables.components_table(seen)] if seen.components else []
+        phones = [tables.phones_table(seen)] if seen.phones else []
+        out.print(tables.nodes_table(seen), *components, *phones, tables.channels_table(seen))
+
+
+def pay(
+    payer: Node,
+    payee: Node,
+    amount: Annotated[str, typer.Argument(help="with its unit: 1000sat, 1500msat, 0.01btc")],
+    which: Which = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pay an invoice of PAYEE from PAYER, and wait until no HTLC of it is left on the way."""
+    from harness.nodes.predicates import payment_gone
+    from harness.testbed import Testbed
+    from harness.waits import wait_for
+
+    with errors_as_sentences():
+        amount_msat = parse_msat(amount)
+        testbed = Testbed.attach(which)
+        payment = testbed.pay(payer, payee, amount_msat)
+        wait_for(payment_gone(testbed.running(), payment.payment_hash))
+    if as_json:
+        print(json.dumps(vars(payment)))
+    else:
+        out.print(
+            f"{payer} paid {payee} {show_sat(payment.amount_msat)}, fee {show_sat(payment.fee_msat)}, "
+            f"preimage {payment.preimage}",
+            soft_wrap=True,
+        )
+
+
+def exec_(
+    service: Service,
+    arguments: Annotated[list[str], typer.Argument(help="for its own CLI, after --: getinfo")],
+    which: Which = None,
+) -> None:
+    """Run the service's own CLI: lncli, lightning-cli, asyncpay lsp, asyncpay wallet or bitcoin-cli."""
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        testbed = Testbed.attach(which)
+        code = testbed.engine.run(testbed.service_of(service), [*testbed.cli(service), *arguments])
+    raise typer.Exit(code)
+
+
+def logs(
+    service: Container,
+    which: Which = None,
+    tail: Annotated[int | None, typer.Option(min=1, help="the last lines alone")] = None,
+) -> None:
+    """What a container printed since it was made, each line with its time."""
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        printed = Testbed.attach(which).logs(service, tail=tail)
+    if sys.stdout.isatty():
+        out.print(printed.decode(errors="replace"), end="", soft_wrap=True)
+    else:  # byte by byte, for programs
+        sys.stdout.buffer.write(printed)
+
+
+def mine(
+    blocks: Annotated[int, typer.Argument(min=1, max=2016)] = 1, which: Which = None, as_json: AsJson = False
+) -> None:
+    """Mine blocks and wait until all nodes have seen them."""
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        height_blocks = Testbed.attach(which).mine(blocks)
+    if as_json:
+        print(json.dumps({"height_blocks": height_blocks}))
+    else:
+        out.print(f"block {height_blocks}")
