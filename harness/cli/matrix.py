@@ -34,7 +34,7 @@ def run(
 
     Exit code 0 if all passed, 1 if one failed, 3 if one is UNAVAILABLE on this machine.
     """
-    from harness.nodes import IMPLEMENTATIONS
+    from harness.implementations import IMPLEMENTATIONS
     from harness.scenarios import matrix, matrix_report
 
     with errors_as_sentences():

@@ -8,7 +8,8 @@ from harness.errors import ImageUnavailableError, TestbedError
 from harness.images import store
 from harness.images.kinds import kinds
 from harness.images.recipes import VERSIONS
-from harness.nodes import IMPLEMENTATIONS, node_class
+from harness.implementations import IMPLEMENTATIONS
+from harness.nodes import node_class
 from harness.progress import Report
 from harness.services import lsp, push_gateway, toxiproxy
 from harness.topology import ASYNCPAY, NodeSpec, Topology

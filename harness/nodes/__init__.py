@@ -5,22 +5,10 @@ A file `X.py` with one subclass of Node makes the implementation `X`; nothing el
 
 import functools
 import importlib
-import pkgutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.nodes.base import Node
-
-DEFAULT = "lnd"
-"""The implementation of a node for which the topology names none."""
-_OTHER_FILES = ("base", "predicates")
-IMPLEMENTATIONS: tuple[str, ...] = tuple(
-    sorted(
-        (module.name for module in pkgutil.iter_modules(__path__) if module.name not in _OTHER_FILES),
-        key=lambda name: (name != DEFAULT, name),
-    )
-)
-"""The names of all implementations, the default first."""
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from harness import bringup
 from harness.checks import artifacts
 from harness.checks.timeline import STEPS, Reached
 from harness.errors import ImageUnavailableError, TestbedError
-from harness.nodes import IMPLEMENTATIONS
+from harness.implementations import IMPLEMENTATIONS
 from harness.progress import Phases
 from harness.scenarios.async_payment import ROLES, AsyncPayment
 from harness.testbed import Testbed

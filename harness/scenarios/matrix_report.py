@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from harness.nodes import IMPLEMENTATIONS
+from harness.implementations import IMPLEMENTATIONS
 from harness.scenarios.matrix import ALL_STEPS, COMBINED, Cell, Result
 
 COLOURS = {Result.PASSED: "#2e9d5b", Result.FAILED: "#c8412f", Result.UNAVAILABLE: "#b9a25a"}

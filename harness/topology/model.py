@@ -22,7 +22,7 @@ from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payer.policy import PayerPolicy
 from harness.errors import TestbedError
-from harness.nodes import DEFAULT, IMPLEMENTATIONS
+from harness.implementations import DEFAULT, IMPLEMENTATIONS
 
 FUNDS_SAT = 50 * 100_000_000
 """What the first regtest block pays: all channels of a topology are funded out of it."""
