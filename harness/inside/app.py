@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any, Literal
 
+import tenacity
 from pydantic import BaseModel, ConfigDict
 
 from asyncpay.service.common.event_log import EventLog
@@ -122,23 +123,27 @@ class App:
         return self._process if self._process and self._process.running else None
 
     async def _keep_running(self) -> None:
-        clock = asyncio.get_running_loop().time
-        pause_seconds = FIRST_RESTART_SECONDS
         while True:
-            began = clock()
-            process = self._process = self._reaper.start(
-                self.spec.command, STDOUT if self.spec.output == "stdout" else STDERR
+            retrying = tenacity.AsyncRetrying(
+                retry=tenacity.retry_if_result(lambda ran_seconds: ran_seconds < STEADY_SECONDS and not self._gave_up),
+                wait=tenacity.wait_exponential(multiplier=FIRST_RESTART_SECONDS, max=MOST_RESTART_SECONDS),
             )
-            self._starts += 1
-            self._event_log.write(f"{self.spec.name} started", pid=process.pid)
-            await asyncio.wait([process.exited])  # which leaves the future alone when this task is cancelled
-            if clock() - began >= STEADY_SECONDS:
-                pause_seconds = FIRST_RESTART_SECONDS
-            code = process.exited.result()
-            self._event_log.error(f"{self.spec.name} ended", f"exit code {code}")
-            if code in self.spec.final_exits:
-                self._gave_up = True
+            await retrying(self._run_once)
+            if self._gave_up:
                 return
-            await asyncio.sleep(pause_seconds)
-            await self._not_suspended.wait()
-            pause_seconds = min(2 * pause_seconds, MOST_RESTART_SECONDS)
+            await asyncio.sleep(FIRST_RESTART_SECONDS)
+
+    async def _run_once(self) -> float:
+        """Start the process and wait for its end; for how many seconds it ran."""
+        await self._not_suspended.wait()
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        output = STDOUT if self.spec.output == "stdout" else STDERR
+        process = self._process = self._reaper.start(self.spec.command, output)
+        self._starts += 1
+        self._event_log.write(f"{self.spec.name} started", pid=process.pid)
+        await asyncio.wait([process.exited])  # which leaves the future alone when this task is cancelled
+        code = process.exited.result()
+        self._event_log.error(f"{self.spec.name} ended", f"exit code {code}")
+        self._gave_up = code in self.spec.final_exits
+        return clock() - began

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import tenacity
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -102,18 +103,22 @@ class Gateway:
         return None
 
     async def _deliver_to(self, phone: str, url: str) -> None:
-        pause_seconds = FIRST_RETRY_SECONDS
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_result(lambda delivered: not delivered),
+            wait=tenacity.wait_exponential(multiplier=FIRST_RETRY_SECONDS, max=MOST_RETRY_SECONDS),
+        )
         async with httpx.AsyncClient(timeout=PHONE_SECONDS, trust_env=False) as client:
             while True:
-                push = self._next(phone)
-                if push is None:
+                if self._next(phone) is None:
                     self._news[phone].clear()
                     await self._news[phone].wait()
-                elif await self._deliver(client, url, push):
-                    pause_seconds = FIRST_RETRY_SECONDS
                 else:
-                    await asyncio.sleep(pause_seconds)
-                    pause_seconds = min(2 * pause_seconds, MOST_RETRY_SECONDS)
+                    await retrying.copy()(self._deliver_next, client, phone, url)
+
+    async def _deliver_next(self, client: httpx.AsyncClient, phone: str, url: str) -> bool:
+        """Try the oldest push that waits, once; whether nothing is left to try again. Pushes grow too old meanwhile."""
+        push = self._next(phone)
+        return push is None or await self._deliver(client, url, push)
 
     def _next(self, phone: str) -> Push | None:
         since = time.time() - KEPT_SECONDS
