@@ -351,11 +351,17 @@ class Testbed:
             wait_for(interceptor_attached(lsp), USABLE_SECONDS)
 
     def channels_usable(self, name: str) -> Predicate:
-        """Every channel of this node to a running one is usable at both ends. The node dials each peer it misses."""
+        """Every channel of this node to a running one is usable at both ends. The node dials each peer it misses.
+
+        Channels of a phone whose link is cut, or spoilt, do not count.
+        """
 
         def missing() -> str | None:
             node = self[name]
-            peers = {peer.node_id: peer for peer in self.running()}
+            cut_off = {phone for phone, it in self.phones.items() if not it.connects()}
+            if name in cut_off:
+                return None
+            peers = {peer.node_id: peer for peer in self.running() if peer.name not in cut_off}
             for channel in node.channels():
                 peer = peers.get(channel.peer_id)
                 if peer is not None and not (channel.active and _lists_as_active(peer, channel.funding)):

@@ -198,9 +198,13 @@ class Phone:
         for proxy in (self.proxies.link, self.proxies.push):
             self._toxiproxy.enable(proxy, enabled)
 
-    def _wait_until_connected(self) -> None:
+    def connects(self) -> bool:
+        """Whether a connection between the phone and its LSP survives on the link as it is."""
         link = self.link()
-        if self._both_run() and link.enabled and not BREAKING & {kind for kind, _ in link.toxics}:
+        return link.enabled and not BREAKING & {kind for kind, _ in link.toxics}
+
+    def _wait_until_connected(self) -> None:
+        if self._both_run() and self.connects():
             wait_for(peers_connected(self.node, self.lsp), 60)
 
     def _both_run(self) -> bool:
