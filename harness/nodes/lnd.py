@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
-from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
 
 from asyncpay.nodes.lnd import connection
 from asyncpay.nodes.lnd.invoices import hop_hint
 from asyncpay.nodes.lnd.node import CAPABILITIES
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
+from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
+from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
 from harness.engines.base import EngineError
 from harness.errors import NodeError, PaymentError
 from harness.nodes.base import P2P_PORT, Channel, ChannelDirection, Info, Node, Payment, Policy, RenderContext, volume

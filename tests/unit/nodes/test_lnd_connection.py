@@ -8,11 +8,11 @@ from typing import Any
 
 import grpc
 import pytest
-from asyncpay.nodes.proto.lightning_pb2_grpc import LightningServicer, add_LightningServicer_to_server
 
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.lnd.connection import Connection, LndRefusedError
 from asyncpay.nodes.proto import lightning_pb2 as ln
+from asyncpay.nodes.proto.lightning_pb2_grpc import LightningServicer, add_LightningServicer_to_server
 from harness.services.tls import Authority
 
 pytestmark = pytest.mark.anyio

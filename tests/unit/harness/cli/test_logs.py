@@ -6,7 +6,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from asyncpay.terminal import REPLACEMENT
+from asyncpay.terminal import REPLACEMENT, SafeConsole
 from harness.cli import nodes
 from harness.cli.main import app
 from harness.testbed import Testbed
@@ -27,7 +27,7 @@ def attached(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_on_a_terminal_nothing_is_acted_upon(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.StringIO()
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(nodes.out, "file", shown)
+    monkeypatch.setattr(nodes, "out", SafeConsole(file=shown))
     nodes.logs("A")
     assert "\x1b" not in shown.getvalue()
     assert f"{REPLACEMENT}[2J" in shown.getvalue()

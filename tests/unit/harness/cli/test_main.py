@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from harness import doctor
 from harness.cli.main import app
+from harness.errors import ImageUnavailableError
 from harness.images import store
-from harness.images.store import ImageUnavailableError
 
 runner = CliRunner()
 
