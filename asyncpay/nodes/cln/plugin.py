@@ -9,10 +9,14 @@ It decides nothing and keeps nothing: the asyncpay process does, which reaches i
     asyncpay-events SESSION AFTER       wait for events after this one: {events: [{number, topic, payload}], dropped}
     asyncpay-answer SCID ID RESULT [PAYMENT_KEY]   answer an HTLC: {answered}, false if it is not held (any more)
 
-Two rules only are its own: an HTLC that ends at this node continues at once, and one within the margin of its expiry
-is failed, for lightningd itself would hold it for ever. Without a process an HTLC waits ten seconds for one,
-then fails. What a process has taken notice of waits for that process to come back, however long it is away; and so does
-what lightningd asks about anew when it starts, for of that a process may have taken notice before.
+Three rules only are its own. An HTLC that ends at this node continues at once. One within the margin of its expiry is
+failed, for lightningd itself would hold it for ever. And so is one whose channel goes on chain: lightningd forgets the
+HTLCs of a closed channel after 100 confirmations (free_htlcs in lightningd/peer_htlcs.c), also those without an output,
+which may be held for longer. Its question to us does not end with them, and the answer would reach freed memory.
+
+Without a process an HTLC waits ten seconds for one, then fails. What a process has taken notice of waits for
+that process to come back, however long it is away; and so does what lightningd asks about anew when it starts, for of
+that a process may have taken notice before.
 
 lightningd names the channel of an HTLC by its short channel id of the moment. A confirmation or a splice changes that,
 and after a splice of a private channel nothing tells any more which one had it. So while it holds an HTLC the plugin
@@ -54,6 +58,9 @@ MAX_REPLY_EVENTS, MAX_REPLY_BYTES = 1_000, 8_000_000
 """Of one answer to the question for events; the process asks again at once."""
 MARGIN_BLOCKS = 6
 """An HTLC that expires in so many blocks is failed: before its payer has a reason to close the channel."""
+
+ON_CHAIN = {"CLOSINGD_COMPLETE", "AWAITING_UNILATERAL", "FUNDING_SPEND_SEEN", "ONCHAIN", "CLOSED"}
+"""The states of a channel whose HTLCs can be failed with no message any more."""
 
 CONTINUE = {"result": "continue"}
 FAIL = {"result": "fail", "failure_message": "10070000"}
@@ -172,6 +179,16 @@ class Exchange:
                     self._give_up(key)
             self.report("block_added", {"height": height})
 
+    def notify(self, topic: str, payload: Payload) -> None:
+        """lightningd tells something: of a channel that goes on chain, what is held is failed."""
+        with self._lock:
+            if topic == "channel_state_changed" and payload["new_state"] in ON_CHAIN:
+                names = (payload["channel_id"], payload.get("short_channel_id"))
+                for key, held in list(self._held.items()):
+                    if held.payload.get("channel_id") in names or key[0] in names:
+                        self._give_up(key)
+            self.report(topic, payload)
+
     def report(self, topic: str, payload: Payload) -> None:
         """Something has happened. It is not kept for a process that is not there."""
         with self._lock:
@@ -208,14 +225,16 @@ class Exchange:
         with self._lock:
             return {name for (name, _), held in self._held.items() if not held.looked_up}
 
-    def identify(self, name: str, channel_id: str | None) -> None:
-        """The channel of this name has this id, or is unknown."""
+    def identify(self, name: str, channel: Payload | None) -> None:
+        """The channel of this name is this entry of `listpeerchannels`, or unknown."""
         with self._lock:
-            for (called, _), held in self._held.items():
-                if called == name and not held.looked_up:
+            for key, held in list(self._held.items()):
+                if key[0] == name and not held.looked_up:
                     held.looked_up = True
-                    if channel_id is not None:
-                        held.payload["channel_id"] = channel_id
+                    if channel is not None:
+                        held.payload["channel_id"] = channel["channel_id"]
+                        if channel["state"] in ON_CHAIN:
+                            self._give_up(key)
 
     def _reply(self) -> None:
         """Answer the question for events, if there is one, with what there is."""
@@ -330,7 +349,7 @@ def register(plugin: Plugin, exchange: Exchange) -> None:
 
     def on_notification(topic: str) -> Callable[..., None]:
         def handler(request: Any, **_: Any) -> None:
-            exchange.report(topic, request.params[topic])
+            exchange.notify(topic, request.params[topic])
 
         return handler
 
@@ -371,7 +390,7 @@ def look_up_for_ever(plugin: Plugin, exchange: Exchange) -> None:
         try:
             for name in exchange.names():
                 channels = plugin.rpc.call("listpeerchannels", {"short_channel_id": name})["channels"]
-                exchange.identify(name, channels[0]["channel_id"] if channels else None)
+                exchange.identify(name, channels[0] if channels else None)
         except Exception as error:
             plugin.log(f"asyncpay: {error!r}", "warn")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from asyncpay.lightning import HtlcKey, PaymentResult, PaymentStatus, Resolution
-from asyncpay.node_events import HtlcGone, HtlcOffered, LinkClosed
+from asyncpay.node_events import BlockConnected, HtlcGone, HtlcOffered, LinkClosed
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
 from tests.support.implementations import CLN_IN_FULL
@@ -15,6 +15,10 @@ from .following import Following, following
 from .helpers import AMOUNT_MSAT, CLOSE_CONFIRMATIONS, adapter, hop, in_thread, invoice_of_b, order
 
 pytestmark = pytest.mark.anyio
+
+DUST_MSAT = 300_000
+FORGOTTEN_BLOCKS = 130
+"""CLN forgets a closed channel 100 blocks after its last output is spent."""
 
 
 @pytest.fixture(params=CLN_IN_FULL)
@@ -68,3 +72,25 @@ async def test_a_channel_closed_under_a_held_htlc(testbed: Testbed) -> None:
         await in_thread(wait_for, decided(testbed, paying), 60)
         result = await paying
     assert (result.status, result.preimage) == (PaymentStatus.SUCCEEDED, paid.preimage)
+
+
+@pytest.mark.parametrize("testbed", ["cln"], indirect=True)
+@pytest.mark.full
+async def test_dust_held_on_a_closed_channel_does_not_end_the_node(testbed: Testbed) -> None:
+    """It has no output on chain, so lightningd forgets it with the channel, long before it expires. Its question about
+    the HTLC would be answered after that.
+    """
+    [channel] = testbed["A"].channels()
+    async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        invoice = await invoice_of_b(testbed, a, DUST_MSAT)
+        paying = asyncio.create_task(a.pay(order(invoice, amount_msat=DUST_MSAT, slack_blocks=FORGOTTEN_BLOCKS + 60)))
+        offer = (await log.take(HtlcOffered)).htlc
+        await in_thread(testbed["A"].force_close, channel)
+        await in_thread(wait_for, decided(testbed, paying), 60)
+        assert (await paying).status is PaymentStatus.FAILED
+        left_blocks = offer.incoming_expiry - testbed.chain.height_blocks
+        assert left_blocks > FORGOTTEN_BLOCKS
+        await in_thread(testbed.mine, left_blocks)
+        height = testbed.chain.height_blocks
+        await log.take(BlockConnected, lambda block: block.height == height)
+        assert await lsp.pending_htlcs() == []

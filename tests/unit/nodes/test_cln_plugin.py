@@ -352,7 +352,7 @@ def test_a_hook_is_answered_whatever_goes_wrong() -> None:
 def test_a_process_that_attaches_later_is_told_the_id_of_the_channel(scenery: PluginHarness) -> None:
     scenery.offer()
     assert scenery.exchange.names() == {"1x2x3"}
-    scenery.exchange.identify("1x2x3", "cc" * 32)
+    scenery.exchange.identify("1x2x3", channel())
     assert scenery.exchange.names() == set()
     (event,) = scenery.ask(scenery.attach()).said["events"]
     assert event["payload"]["channel_id"] == "cc" * 32
@@ -364,3 +364,43 @@ def test_a_channel_that_is_not_to_be_found_is_not_looked_for_again(scenery: Plug
     scenery.exchange.identify("1x2x3", None)
     assert scenery.exchange.names() == set()
     assert "channel_id" not in scenery.ask(scenery.attach()).said["events"][0]["payload"]
+
+
+def channel(state: str = "CHANNELD_NORMAL", channel_id: str = "cc" * 32) -> dict[str, Any]:
+    """An entry of `listpeerchannels`."""
+    return {"channel_id": channel_id, "state": state}
+
+
+def change(state: str, channel_id: str = "cc" * 32, name: str | None = "1x2x3") -> dict[str, Any]:
+    """A `channel_state_changed`."""
+    return {"channel_id": channel_id, "short_channel_id": name, "old_state": "CHANNELD_NORMAL", "new_state": state}
+
+
+@pytest.mark.parametrize("state", ["AWAITING_UNILATERAL", "FUNDING_SPEND_SEEN", "ONCHAIN"])
+@pytest.mark.parametrize("known", [True, False], ids=["known by its id", "known by its name"])
+def test_what_is_held_of_a_channel_that_goes_on_chain_is_failed_while_lightningd_knows_it(
+    scenery: PluginHarness, state: str, known: bool
+) -> None:
+    session = scenery.attach()
+    scenery.offer()
+    if known:
+        scenery.exchange.identify("1x2x3", channel())
+    scenery.exchange.notify("channel_state_changed", change(state, name=None if known else "1x2x3"))
+    assert scenery.htlc.said == FAIL
+    assert topics(scenery.ask(session)) == ["htlc_accepted", "htlc_given_up", "channel_state_changed"]
+    assert scenery.exchange.answer(KEY, "continue") == {"answered": False}
+
+
+@pytest.mark.parametrize("state", ["CHANNELD_NORMAL", "CHANNELD_AWAITING_SPLICE", "CHANNELD_SHUTTING_DOWN"])
+def test_what_can_still_be_answered_is_held(scenery: PluginHarness, state: str) -> None:
+    scenery.offer()
+    scenery.exchange.notify("channel_state_changed", change(state))
+    scenery.exchange.notify("channel_state_changed", change("ONCHAIN", channel_id="dd" * 32, name="9x9x9"))
+    assert scenery.htlc.said is None
+
+
+def test_asked_at_its_start_about_a_channel_that_is_on_chain_it_fails_the_htlc() -> None:
+    scenery = PluginHarness()
+    scenery.offer()
+    scenery.exchange.identify("1x2x3", channel("ONCHAIN"))
+    assert scenery.htlc.said == FAIL
