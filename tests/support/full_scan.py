@@ -5,7 +5,8 @@ written plainly, and share nothing with asyncpay/engine/lsp/lookups.py and sched
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from asyncpay.engine.core import Deadlines
@@ -16,6 +17,7 @@ from asyncpay.engine.lsp.states import COLLECTING, FINISHED, PROPERTIES, UNDECID
 from asyncpay.lightning import HeldHtlc, NodeId, Resolution, ShortChannelId
 
 K = TypeVar("K")
+R = TypeVar("R")
 
 
 def differences(state: LspState, policy: LspPolicy) -> Iterator[str]:
@@ -36,12 +38,15 @@ class _Scan:
         self.htlcs = list(self.records.htlcs.values())
         self.peers: set[NodeId] = {block.client for block in self.blocks} | {each.htlc.peer for each in self.htlcs}
         self.peers |= {webhook.client for webhook in self.records.webhooks.values()}
+        self.blocks_of = _groups(self.blocks, lambda block: block.client)
+        self.htlcs_of = _groups(self.htlcs, lambda each: each.htlc.peer)
+        self.parts_of = _groups(self.htlcs, lambda each: each.block)
 
     # --- blocks ---
 
     def of_blocks(self) -> Iterator[Line]:
         for client in self.peers:
-            theirs = [block for block in self.blocks if block.client == client]
+            theirs = self.blocks_of[client]
             yield "blocks_of", _keys(self.records.blocks_of(client)), _keys(theirs)
             yield "number_of_blocks", self.records.number_of_blocks(client), len(theirs)
             yield "in_force", self.records.in_force(client), sum(each.state not in FINISHED for each in theirs)
@@ -61,7 +66,7 @@ class _Scan:
 
     def _schedule_of(self, block: Block) -> Iterator[Line]:
         schedule, key, undecided = self.schedule, block.key, block.state in UNDECIDED
-        parts = [each for each in self.htlcs if each.block == key]
+        parts = self.parts_of[key]
         yield "parts", _keys(self.records.parts(block)), _keys(parts)
         margins = [part.htlc.incoming_expiry - self.policy.min_margin_blocks for part in parts if not part.gone]
         over_at = min([block.release_by_height + 1, *margins])
@@ -85,14 +90,16 @@ class _Scan:
         yield "waiting", _keys(self.records.waiting()), _keys(waiting)
         targets = {to for each in going if (to := _target(each.htlc)) is not None}
         yield "all_targets", set(self.records.all_targets()), targets
+        by_target = _groups(going, lambda each: _target(each.htlc))
         for to in targets:
-            yield "outgoing", _keys(self.records.outgoing([to])), _keys(h for h in going if _target(h.htlc) == to)
-        results = [each for each in self.htlcs if _result(each)]
-        yield "peers_with_results", set(self.records.peers_with_results()), {each.htlc.peer for each in results}
+            yield "outgoing", _keys(self.records.outgoing([to])), _keys(by_target[to])
+        results = {each.htlc.peer for each in self.htlcs if _result(each)}
+        yield "peers_with_results", set(self.records.peers_with_results()), results
         for peer in self.peers:
-            theirs = [each for each in self.htlcs if each.htlc.peer == peer]
-            yield "waiting_from", _keys(self.records.waiting_from(peer)), _keys(h for h in theirs if h in waiting)
-            yield "has_result", self.records.has_result(peer), any(each in results for each in theirs)
+            theirs = self.htlcs_of[peer]
+            waits = (each for each in theirs if each.block is None and each.resolution is None)
+            yield "waiting_from", _keys(self.records.waiting_from(peer)), _keys(waits)
+            yield "has_result", self.records.has_result(peer), peer in results
             decided = any(each.resolution is not None and not each.gone for each in theirs)
             yield "has_decided", self.records.has_decided(peer), decided
             held = [h.htlc.incoming_amount_msat for h in theirs if h.block is not None and h.resolution is None]
@@ -101,9 +108,9 @@ class _Scan:
         yield "all claimed_msat", self.records.claimed_msat(), sum(map(_claimed_msat, self.htlcs))
         yield "size of claimed", len(self.schedule.claimed), sum(_claimed_msat(each) > 0 for each in self.htlcs)
         yield "size of wait_ends", len(self.schedule.wait_ends), len(waiting)
+        for channel_id, theirs in _groups(self.htlcs, lambda each: each.key.channel_id).items():
+            yield "on_channel", _keys(self.records.on_channel(channel_id)), _keys(theirs)
         for each in self.htlcs:
-            on_channel = {h.key for h in self.htlcs if h.key.channel_id == each.key.channel_id}
-            yield "on_channel", _keys(self.records.on_channel(each.key.channel_id)), on_channel
             expiry = each.htlc.incoming_expiry
             yield "claimed", self.schedule.claimed.get(each.key), expiry if _claimed_msat(each) else math.inf
         for each in waiting:
@@ -121,13 +128,14 @@ class _Scan:
         yield "clients", set(records.clients()), {each.client for each in records.webhooks.values()}
         with_messages = {each.client for each in records.messages.values()}
         yield "clients_with_messages", set(records.clients_with_messages()), with_messages
+        messages_of = _groups(records.messages.values(), lambda each: each.client)
+        delivered_to = _groups(records.delivered.values(), lambda each: each.client)
+        webhooks_of = _groups(records.webhooks.values(), lambda each: each.client)
         for client in self.peers:
-            messages = [each for each in records.messages.values() if each.client == client]
-            yield "messages_for", records.messages_for(client), sorted(messages, key=lambda each: each.number)
-            delivered = [each for each in records.delivered.values() if each.client == client]
-            yield "delivered_beyond", _keys(records.delivered_beyond(client, 0)), _keys(delivered)
-            webhooks = [each for each in records.webhooks.values() if each.client == client]
-            yield "webhooks_of", _keys(records.webhooks_of(client)), _keys(webhooks)
+            messages = sorted(messages_of[client], key=lambda each: each.number)
+            yield "messages_for", records.messages_for(client), messages
+            yield "delivered_beyond", _keys(records.delivered_beyond(client, 0)), _keys(delivered_to[client])
+            yield "webhooks_of", _keys(records.webhooks_of(client)), _keys(webhooks_of[client])
         dropped_at = {each.key: each.arrived_at + policy.mailbox_seconds for each in records.messages.values()}
         yield from _deadlines("messages", schedule.messages, dropped_at)
         dropped_at = {each.key: each.delivered_at + policy.delivered_seconds for each in records.delivered.values()}
@@ -143,11 +151,19 @@ class _Scan:
         for key in state.intercepted:
             known = self.records.htlcs.get(key)
             yield "stuck", key in state.stuck, known is not None and known.resolution is not None
+        with_messages = {each.client for each in self.records.messages.values()}
         for client, session in state.sessions.items():
-            waits = any(each.client == client for each in self.records.messages.values())
+            waits = client in with_messages
             something = session.delivering is None and (waits or bool(session.updates))
             yield "session_at", state.session_at.get(client), session.next_at if something else math.inf
         yield "size of session_at", len(state.session_at) <= len(state.sessions), True
+
+
+def _groups(records: Iterable[R], key: Callable[[R], K]) -> defaultdict[K, list[R]]:
+    groups: defaultdict[K, list[R]] = defaultdict(list)
+    for record in records:
+        groups[key(record)].append(record)
+    return groups
 
 
 def _deadlines(name: str, index: Deadlines[K], expected: dict[K, float]) -> Iterator[Line]:

@@ -76,6 +76,11 @@ def reconcile(ctx: Context, event: HtlcSnapshot) -> None:
     if event.number != ctx.state.snapshot_number or not ctx.state.snapshot_pending:
         return
     ctx.state.snapshot_pending = False
+    if ctx.state.first_start:
+        # Not in slices: after a crash between two of them the store would not be new any more.
+        ctx.state.first_start = False
+        for htlc in event.pending:
+            _adopt(ctx, htlc)
     ctx.state.reconciliation = _reconcile(event)
     next(ctx.state.reconciliation)
     _go_on(ctx, ctx.state.reconciliation)
@@ -121,14 +126,11 @@ def _reconcile(event: HtlcSnapshot) -> Work:
 
 
 def _read(ctx: Context, event: HtlcSnapshot, listed: _Listed) -> Generator[None, Context, Context]:
-    first_start, ctx.state.first_start = ctx.state.first_start, False
     for done, pending in enumerate(slices(event.pending, ctx.slice_size)):
         if done:
             ctx = yield
         for htlc in pending:
             listed.add(htlc)
-            if first_start:
-                _adopt(ctx, htlc)
     return ctx
 
 

@@ -122,3 +122,16 @@ def test_a_snapshot_that_is_wanted_while_a_list_is_gone_through_follows_it() -> 
     harness.sleep(1)
     assert len(asked(harness)) == 1
     assert harness.engine.state.reconciliation is None
+
+
+def test_at_the_very_first_start_no_crash_comes_between_two_slices() -> None:
+    """What passed without this LSP must never be held or failed: the whole list is stored in one transaction."""
+    harness = SlowNode()
+    for _ in range(5):
+        harness.pay()
+    harness.stored.clear()  # a new store, beside a node with HTLCs
+    harness.slow = True
+    harness.start()
+    harness.engine.slice_size = 2
+    harness.answer(asked(harness)[-1])
+    assert set(harness.engine.state.records.htlcs) == set(harness.htlcs)
