@@ -71,7 +71,7 @@ engine: ## a Docker engine with compose; one that answers is used as it is
 
 .PHONY: images
 images: setup engine ## the container images: pulled, or made here where no registry answers
-	@$(BIN)/python -m harness.images.services
+	@$(BIN)/python -m harness.service_images
 
 # --- what this project is for ---
 

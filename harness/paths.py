@@ -28,10 +28,10 @@ def state_home() -> Path:
     return _of_user(platformdirs.user_state_path, "TESTBED_STATE")
 
 
-def cache_folder() -> Path:
+def cache_folder(name: str = "") -> Path:
     """Where logs and fetched tools are kept: $TESTBED_CACHE, else .cache of the checkout, else the user's cache.
 
-    The folder is there when this returns. Raises TestbedError if it cannot be made.
+    name: a folder in it. The folder is there when this returns. Raises TestbedError if it cannot be made.
     """
     if named := os.environ.get("TESTBED_CACHE"):
         folder = Path(named).resolve()
@@ -39,6 +39,7 @@ def cache_folder() -> Path:
         folder = CHECKOUT / ".cache"
     else:
         folder = _of_user(platformdirs.user_cache_path, "TESTBED_CACHE")
+    folder /= name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

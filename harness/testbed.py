@@ -77,15 +77,14 @@ class Testbed:
         supervised: what ends by itself is started again, also after a reboot; tests want to see what has ended.
         Raises TestbedError if a testbed of this name is there already, ImageUnavailableError.
         """
-        from harness import compose
+        from harness import compose, service_images
         from harness.engines.subnets import free_subnet
-        from harness.images import services
         from harness.services.tls import Authority
 
         name = name or topology.name
         folders.folder_of(name)  # its name is checked before anything that takes long
         folders.make_home()
-        references = services.ensure(topology, report)
+        references = service_images.ensure(topology, report)
         folder = folders.create(name)
         for node in topology.nodes:
             (folder / SOCKETS / node).mkdir(parents=True)

@@ -9,9 +9,9 @@ from harness.cli.common import AsJson, errors_as_sentences, out
 
 def images() -> None:
     """Pull or make the container images, as far as this machine can."""
-    from harness.images import services
+    from harness import service_images
 
-    raise typer.Exit(services.main())
+    raise typer.Exit(service_images.main())
 
 
 def doctor(as_json: AsJson = False) -> None:

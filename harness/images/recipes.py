@@ -140,9 +140,7 @@ class Recipe:
 
 
 def _log_file(kind: str) -> Path:
-    folder = cache_folder() / "logs"
-    folder.mkdir(exist_ok=True)
-    return folder / f"{kind}.log"
+    return cache_folder("logs") / f"{kind}.log"
 
 
 def _run(kind: str, command: list[str], arguments: dict[str, str], report: Report) -> None:
@@ -179,9 +177,7 @@ def _home() -> Path:
     with suppress(RuntimeError):  # no home at all
         if os.access(Path.home(), os.W_OK):
             return Path.home()
-    folder = cache_folder() / "home"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return cache_folder("home")
 
 
 def _end_of(log: Path) -> str:

@@ -9,7 +9,7 @@ For each kind of image there is a list of ways to have it, the preferred one fir
 
 What is on the engine already, by whichever way, is used before anything is pulled or made. The image of
 asyncpay, the LSP's component, is always made, from this checkout; what it builds upon is official or made.
-Which of them a testbed needs, and those of phones, are in harness.images.services.
+Which of them a testbed needs, and those of phones, are in harness.service_images.
 """
 
 import contextlib

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from harness.errors import NodeError, TestbedError
+from harness.errors import NodeError
 from harness.nodes.base import volume
 from harness.paths import cache_folder
 from harness.services import local_http
@@ -125,14 +125,7 @@ def miner_key() -> "Key":
 
 def _prepare_bitcoinlib() -> None:
     """Have it write its settings and its log, which it does when it is imported, into our cache."""
-    folder = cache_folder() / "bitcoinlib"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TestbedError(
-            f"{folder} cannot be made: {error.strerror}. Set TESTBED_CACHE to a folder that you may write to"
-        ) from None
-    os.environ.setdefault("BCL_DATA_DIR", str(folder))
+    os.environ.setdefault("BCL_DATA_DIR", str(cache_folder("bitcoinlib")))
 
 
 class Chain:

@@ -44,10 +44,10 @@ def test_commands_without_a_testbed(arguments: list[str], tmp_path: Path) -> Non
 
 def test_a_testbed_is_found_again_without_what_made_it(tmp_path: Path) -> None:
     made = """import sys
-from harness.images import services
+from harness import service_images
 from harness.testbed import Testbed
 from harness.topology import load
-services.ensure = lambda topology, _: dict.fromkeys(
+service_images.ensure = lambda topology, _: dict.fromkeys(
     ["bitcoind", "push", "toxiproxy", "LSP_a-lsp", "LSP_b-lsp", *topology.nodes], "i")
 Testbed.prepare(load("line"), "x")"""
     assert {"ruamel", "trustme"} <= loaded(made, tmp_path)

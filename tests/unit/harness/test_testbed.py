@@ -7,11 +7,10 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from harness import testbed
+from harness import service_images, testbed
 from harness.cli.main import app
 from harness.errors import NodeError, PaymentError, TestbedError
 from harness.folders import folder_of, names
-from harness.images import services
 from harness.inside.phone_config import State
 from harness.testbed import Testbed
 from harness.topology import load
@@ -32,7 +31,7 @@ def removed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     projects: list[str] = []
     monkeypatch.setattr(testbed, "remove_project", lambda engine: projects.append(engine.project))
     monkeypatch.setattr(
-        services,
+        service_images,
         "ensure",
         lambda topology, _: dict.fromkeys(
             ["bitcoind", "push", "toxiproxy", "LSP_a-lsp", "LSP_b-lsp", *topology.nodes], "i"
@@ -109,7 +108,7 @@ def test_what_is_no_testbed_stays(left, home: Path, removed: list[str]) -> None:
 
 def test_a_place_that_cannot_be_written_to_is_told_before_images_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TESTBED_STATE", "/proc/nowhere/state")
-    monkeypatch.setattr(services, "ensure", lambda *_: pytest.fail("images are made"))
+    monkeypatch.setattr(service_images, "ensure", lambda *_: pytest.fail("images are made"))
     result = runner.invoke(app, ["up", "line"])
     assert result.exit_code == 2
     assert "/proc/nowhere cannot be made" in result.stderr

@@ -5,9 +5,9 @@ import tomllib
 
 import pytest
 
-from harness import paths
+from harness import paths, service_images
 from harness.errors import ImageUnavailableError
-from harness.images import recipes, services, store
+from harness.images import recipes, store
 from harness.images.install_tree import InstallTree, InstallTreeError
 from harness.images.kinds import kinds
 from harness.images.recipes import VERSIONS, Official, Recipe
@@ -212,7 +212,7 @@ class TestAll:
 
     def test_the_images_of_phones_are_made_too(self, made, tree, monkeypatch, capsys):
         monkeypatch.setenv("CLN_PREFIX", str(tree))
-        assert services.main() == 0
+        assert service_images.main() == 0
         nodes = [(LndNode, store.find("lnd")), (ClnNode, store.find("cln")), (LdkNode, store.find("ldk"))]
         phones = [node.phone_recipe(image, store.find("asyncpay")).reference for node, image in nodes]
         assert made[-3:] == phones
@@ -222,13 +222,13 @@ class TestAll:
 
     def test_the_second_time_nothing_is_made(self, made, tree, monkeypatch):
         monkeypatch.setenv("CLN_PREFIX", str(tree))
-        services.main()
+        service_images.main()
         made.clear()
-        assert services.main() == 0
+        assert service_images.main() == 0
         assert not made
 
     def test_an_implementation_without_an_image_has_no_phone_and_is_no_failure(self, capsys):
-        assert services.main() == 0
+        assert service_images.main() == 0
         lines = capsys.readouterr().out.splitlines()
         assert any(line.startswith("cln: UNAVAILABLE: ") for line in lines)
         joined = [line.partition(":")[0] for line in lines if " with asyncpay: async" in line]
@@ -238,7 +238,7 @@ class TestAll:
         monkeypatch.setattr(
             store.shutil, "which", lambda program: None if program == "cargo" else f"/usr/bin/{program}"
         )
-        assert services.main() == 0
+        assert service_images.main() == 0
         said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("ldk: "))
         assert said == (
             "ldk: UNAVAILABLE: there is no image for ldk (there is no cargo on PATH); "
@@ -247,7 +247,7 @@ class TestAll:
 
     def test_a_failure_is_one_sentence_and_exit_code_1(self, monkeypatch, tmp_path, capsys):
         monkeypatch.setenv("LND_PREFIX", str(tmp_path))
-        assert services.main() == 1
+        assert service_images.main() == 1
         assert capsys.readouterr().err.startswith("make images: LND_PREFIX")
 
 
