@@ -164,8 +164,6 @@ def claim_on_chain(ctx: Context) -> None:
         channel_id = part.key.channel_id
         if part.key in ctx.state.changed_since_snapshot or channel_id in own.force_closing:
             continue
-        if not conditions.can_be_claimed(ctx, part.htlc):
-            continue  # it is on chain already
         own.force_closing.add(channel_id)
         left_blocks = part.htlc.incoming_expiry - height
         block = None if part.block is None else ctx.records.blocks.get(part.block)

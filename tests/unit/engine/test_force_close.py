@@ -14,6 +14,7 @@ from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.schedule import Schedule
 from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Capability, ChannelId, HeldHtlc, HtlcKey, Resolution
+from asyncpay.node_events import HtlcOffered
 
 from .factories import CHANNEL_A, CHANNEL_A2, CUTOFF_BLOCKS, FINAL_EXPIRY, HASH, PREIMAGE, START, A, cln, lnd
 from .harness import LspHarness, payer_away, paying_on_behalf
@@ -75,17 +76,21 @@ def test_a_payer_that_is_back_in_time_takes_it_and_keeps_its_channel() -> None:
     assert (harness.force_closes, harness.fates(), harness.losses) == ([], ["settled"], [])
 
 
-def test_back_while_the_snapshot_is_taken_the_payer_is_taken_at_its_word() -> None:
-    """The list of HTLCs is older than the answer to the one that was offered anew."""
+def test_offered_again_while_the_snapshot_is_taken_it_gets_a_block_more() -> None:
+    """The payer is back: the list of HTLCs is older than the answer to the one that was offered anew."""
     harness = SlowNode()
     claimed(payer_away_and_paying(harness))
     harness.restart_node()
     harness.slow = True
     harness.mine_to(CLOSES_AT)
-    pending = tuple(harness._pending())
-    harness.connect(A)
-    harness.feed(HtlcSnapshot(harness.did(RequestHtlcSnapshot)[-1].number, pending))
+    [each] = harness.htlcs.values()
+    harness.feed(HtlcOffered(each.htlc))
+    snapshot = tuple(harness._pending())
+    harness.feed(HtlcSnapshot(harness.did(RequestHtlcSnapshot)[-1].number, snapshot))
     assert harness.force_closes == []
+    harness.slow = False
+    harness.mine()
+    assert harness.force_closes == [ID_A], "it is still there"
 
 
 def test_a_list_that_a_later_one_has_overtaken_closes_nothing() -> None:
