@@ -331,7 +331,7 @@ INVARIANTS: tuple[Callable[[Any], Iterator[str]], ...] = (
     a_part_counts_for_its_own_set,
     only_its_own_pid_releases,
     a_limit_is_its_own_clients,
-    invariants.a_verdict_is_for_ever,
+    invariants.a_resolution_is_final,
     invariants.a_crash_loses_nothing,
     invariants.nothing_is_held_past_its_margin,
     invariants.nothing_waits_without_a_reason,

@@ -115,7 +115,7 @@ def only_the_pid_releases(sim: "Simulation") -> Iterator[str]:
         yield "LSP_a pays on behalf before B showed the pid"
 
 
-def a_verdict_is_for_ever(sim: "Environment") -> Iterator[str]:
+def a_resolution_is_final(sim: "Environment") -> Iterator[str]:
     """The same HTLC offered again gets the same answer."""
     for lsp in sim.lsps:
         for key, answers in lsp.node.answers.items():
@@ -286,7 +286,7 @@ AFTER_CHANGES: tuple[Invariant, ...] = (
     an_lsp_pays_on_behalf_with_time_to_spare,
     a_set_is_released_whole_or_not_at_all,
     only_the_pid_releases,
-    a_verdict_is_for_ever,
+    a_resolution_is_final,
     nothing_is_released_too_late,
     no_deadline_is_early,
     a_promised_release_is_kept,

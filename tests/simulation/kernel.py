@@ -3,7 +3,7 @@
 Everything happens in an event of this queue, one after the other, and nothing else has a clock or a random number.
 So a run is a function of its schedule alone.
 
-A *failpoint* is a name and a number: "LSP_a does Answer" for the second time. A schedule says what disturbs
+A *failpoint* is a name and a number: "LSP_a does ResolveHtlc" for the second time. A schedule says what disturbs
 the simulation just before which failpoints. Names survive when other disturbances are taken away, where counts of
 events or times would shift; this is what lets a failing schedule shrink.
 """
