@@ -33,7 +33,7 @@ FEE_MSAT = 1000
 DELTA_BLOCKS = 40
 """What every simulated node takes for forwarding, in money and in time."""
 DUST_MSAT = 354_000
-"""Below this an HTLC has no output of its own on chain (BOLT 3, "Trimmed Outputs"), so nobody can claim it there."""
+"""Below this an HTLC has no output of its own on chain (BOLT 3, "Trimmed Outputs"), so it cannot be claimed there."""
 
 
 @dataclass(frozen=True, slots=True)

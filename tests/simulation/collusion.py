@@ -232,7 +232,7 @@ class Colluders:
 
 
 class WithholdingInvoices(Invoices):
-    """The payee takes an HTLC when the plan says so, whatever its invoice says."""
+    """The payee takes an HTLC when the plan says so, not when its invoice allows it."""
 
     def __init__(self, node: SimNode, plan: CollusionPlan, sim: "Simulation") -> None:
         super().__init__(node)

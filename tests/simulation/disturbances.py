@@ -153,7 +153,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class HandOverEarly:
-    """A payer of another make hands over before its parts are held (the sketch forbids it to nobody)."""
+    """A payer of another make hands over before its parts are held (the sketch does not forbid it)."""
 
     def apply(self, sim: "Simulation") -> None:
         sim.hands_over_early()

@@ -204,7 +204,7 @@ MUTANTS = (
         "    elif False:\n",
     ),
     Mutant(
-        "answer whoever knows the payment hash",
+        "answer every announcement of a known payment hash",
         f"{PAYEE}.claims",
         "    if not proven and not ctx.policy.accept_unproven and",
         "    if False and",

@@ -45,7 +45,7 @@ class SimNode:
     """One node. `intercepts`: HTLCs on their way through it wait for its component's answer.
 
     preimages: of its own payments, by payment hash.
-    lost_dust: HTLCs that were dust on a channel that was closed; not those that an LSP paid for somebody.
+    lost_dust: HTLCs that were dust on a channel that was closed; not those that an LSP paid on behalf.
     """
 
     def __init__(
