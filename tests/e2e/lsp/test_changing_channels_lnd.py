@@ -1,4 +1,4 @@
-"""The same on LND: a zero-conf channel is confirmed, or closed by agreement, while the LSP holds a payment on it.
+"""The same on LND: a zero-conf channel is confirmed while the LSP holds a payment on it.
 
 LND never changes the id of a channel: a zero-conf channel keeps its alias. That a channel is to be closed it does not
 tell before the last HTLC has left; so a hold goes on until something else ends it, and the close comes after that.
@@ -32,8 +32,6 @@ AMOUNT_MSAT = 200_000_000
 CONFIRMATIONS = 6
 PAYER_SAT = 10_000_000
 """What A has for its channels and payments in all of these tests."""
-CLOSE_FEES_SAT = 10_000
-"""More than what A pays for a close, and far less than what is at stake."""
 ZERO_CONF = ("--zero_conf", "--channel_type=anchors")
 
 
@@ -146,10 +144,8 @@ def channel(testbed: Testbed, a: ScriptedPeer, request: pytest.FixtureRequest) -
     wait_for(testbed.at_height(testbed.chain.height_blocks))
 
 
-def held(a: ScriptedPeer, b: ScriptedPeer, *, with_invoice: bool = False) -> Hold:
-    invoice = b.invoice(AMOUNT_MSAT)
-    hold = Hold(a, "LSP", invoice, invoice=invoice.text) if with_invoice else Hold(a, "LSP", invoice)
-    return hold.ask().pay().update(BlockState.HELD)
+def held(a: ScriptedPeer, b: ScriptedPeer) -> Hold:
+    return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay().update(BlockState.HELD)
 
 
 def balances_msat(testbed: Testbed) -> dict[str, int]:
@@ -189,42 +185,3 @@ def test_a_zero_conf_channel_is_confirmed_while_it_holds(
     assert result.status is PaymentStatus.SUCCEEDED
     moved = {name: msat - before[name] for name, msat in balances_msat(testbed).items()}
     assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
-
-
-def wealth_sat(testbed: Testbed) -> dict[str, int]:
-    """What each node has on chain and in its channels."""
-    in_channels = balances_msat(testbed)
-    return {name: node.onchain_sat() + in_channels[name] // 1_000 for name, node in testbed.nodes.items()}
-
-
-@pytest.mark.parametrize("end", ["paid on behalf", "cancelled"])
-def test_a_close_by_agreement_waits_for_what_is_held(
-    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, channel: ChangingChannel, end: str
-) -> None:
-    """LND lists such a channel as inactive, as if A was away. So it is not released over it; but with the invoice the
-    LSP pays and claims, and without one A may take it back. Either takes the HTLC off the channel, and it closes.
-    """
-    testbed.mine(CONFIRMATIONS)
-    channel.wait_until("confirmed", lambda each: each["zero_conf_confirmed_scid"] != "0")
-    before = wealth_sat(testbed)
-    hold = held(a, b, with_invoice=end == "paid on behalf")
-    channel.wait_until("carries_it", lambda each: len(each["pending_htlcs"]) == 1)
-    channel.close()
-    channel.wait_until("inactive", lambda each: not each["active"] and len(each["pending_htlcs"]) == 1)
-    wait_for(htlcs_held(lsp, 1))
-
-    if end == "paid on behalf":
-        hold.release(b)
-        paid_sat = AMOUNT_MSAT // 1_000
-    else:
-        hold.cancel()
-        paid_sat = 0
-    result = hold.result()
-    assert result.status is (PaymentStatus.SUCCEEDED if paid_sat else PaymentStatus.FAILED)
-    channel.wait_until_gone()
-    testbed.mine(CONFIRMATIONS)
-    wait_for(testbed.at_height(testbed.chain.height_blocks))
-    moved = {name: sat - before[name] for name, sat in wealth_sat(testbed).items()}
-    assert moved["B"] == paid_sat
-    assert 0 <= moved["LSP"] <= result.fee_msat // 1_000 + 1
-    assert -CLOSE_FEES_SAT <= moved["A"] + paid_sat + moved["LSP"] <= 0
