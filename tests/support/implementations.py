@@ -16,6 +16,8 @@ TOPOLOGIES = Path(__file__).parents[1] / "e2e" / "topologies"
 
 CLN_IN_FULL = ("lnd", pytest.param("cln", marks=pytest.mark.full))
 """The same where Core Lightning's row is for the full run only."""
+LDK_TOO = (*CLN_IN_FULL, pytest.param("ldk", marks=pytest.mark.full))
+"""The same with LDK, for the full run too. What has no such row was not tried on LDK."""
 
 
 def topology_on(implementation: str, name: str, *lsps: str, settings: Mapping[str, str] | None = None) -> Topology:

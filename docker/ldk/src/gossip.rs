@@ -1,9 +1,15 @@
-//! Gossip: LDK's, and answers to `query_short_channel_ids`, which LDK 0.3 does not give.
+//! Gossip: LDK's, and what LDK 0.3 leaves out.
 //!
 //! LDK says which channels it knows (`reply_channel_range`) and then ignores the question for them ("Not implemented",
 //! routing/gossip.rs). A peer that learns its graph by questions, as an LND phone does, would learn nothing.
+//!
+//! Of a new channel between two LDKs each sends its channel_update right behind its announcement_signatures. If both come
+//! in one read, LDK handles the update before it has made the announcement, does not know the channel, and drops the
+//! update, which is not repeated (peer_handler.rs does not send the announcement to the other end). So updates of unknown
+//! channels are kept for a while.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::*;
@@ -18,18 +24,25 @@ const CHANNEL_ANNOUNCEMENT: u16 = 256;
 const NODE_ANNOUNCEMENT: u16 = 257;
 const CHANNEL_UPDATE: u16 = 258;
 const REPLY_SHORT_CHANNEL_IDS_END: u16 = 262;
+/// Updates of unknown channels that are kept; the oldest goes first.
+const MAX_EARLY: usize = 200;
+/// Of a channel_update for the other end alone (BOLT 7, message_flags).
+const DONT_FORWARD: u8 = 2;
 
 /// LDK's gossip, with the answers that it lacks.
 pub struct GossipQueries {
     gossip: Arc<Gossip>,
     graph: Arc<Graph>,
     messages: Arc<CustomMessages>,
+    early: Mutex<VecDeque<ChannelUpdate>>,
+    /// Those whose channel has become known.
+    ready: Mutex<Vec<MessageSendEvent>>,
 }
 
 impl GossipQueries {
     /// Answers come from this graph; they are sent as custom messages, for LDK has no event for them.
     pub fn new(gossip: Arc<Gossip>, graph: Arc<Graph>, messages: Arc<CustomMessages>) -> Self {
-        GossipQueries { gossip, graph, messages }
+        GossipQueries { gossip, graph, messages, early: Mutex::default(), ready: Mutex::default() }
     }
 
     /// What BOLT 7 has a node send for one channel: its announcement, updates, and both nodes' announcements.
@@ -50,13 +63,44 @@ impl GossipQueries {
     }
 }
 
+impl GossipQueries {
+    /// An update that LDK did not take is kept, if that may be for want of its channel.
+    fn refused(&self, update: &ChannelUpdate) {
+        let private = update.contents.message_flags & DONT_FORWARD != 0;
+        if private || self.graph.read_only().channels().contains_key(&update.contents.short_channel_id) {
+            return;
+        }
+        let mut early = self.early.lock().unwrap();
+        if early.len() >= MAX_EARLY {
+            early.pop_front();
+        }
+        early.push_back(update.clone());
+    }
+
+    /// A channel is known now: LDK is given its updates once more, and passes them on if they are good.
+    fn announced(&self, channel: &UnsignedChannelAnnouncement) {
+        let mut early = self.early.lock().unwrap();
+        let mut ready = self.ready.lock().unwrap();
+        early.retain(|update| {
+            let of_this = update.contents.short_channel_id == channel.short_channel_id;
+            if of_this {
+                let (node_id_1, node_id_2) = (channel.node_id_1, channel.node_id_2);
+                ready.push(MessageSendEvent::BroadcastChannelUpdate { msg: update.clone(), node_id_1, node_id_2 });
+            }
+            !of_this
+        });
+    }
+}
+
 fn raw(kind: u16, message: &impl Writeable) -> CustomMessage {
     CustomMessage { kind, data: message.encode() }
 }
 
 impl BaseMessageHandler for GossipQueries {
     fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
-        self.gossip.get_and_clear_pending_msg_events()
+        let mut events = self.gossip.get_and_clear_pending_msg_events();
+        events.append(&mut self.ready.lock().unwrap());
+        events
     }
 
     fn peer_disconnected(&self, peer: PublicKey) {
@@ -107,7 +151,11 @@ impl RoutingMessageHandler for GossipQueries {
         peer: Option<PublicKey>,
         message: &ChannelAnnouncement,
     ) -> Result<bool, LightningError> {
-        self.gossip.handle_channel_announcement(peer, message)
+        let handled = self.gossip.handle_channel_announcement(peer, message);
+        if handled.is_ok() {
+            self.announced(&message.contents);
+        }
+        handled
     }
 
     fn handle_channel_update(
@@ -115,7 +163,11 @@ impl RoutingMessageHandler for GossipQueries {
         peer: Option<PublicKey>,
         message: &ChannelUpdate,
     ) -> Result<Option<(NodeId, NodeId)>, LightningError> {
-        self.gossip.handle_channel_update(peer, message)
+        let handled = self.gossip.handle_channel_update(peer, message);
+        if peer.is_some() && handled.is_err() {
+            self.refused(message);
+        }
+        handled
     }
 
     fn get_next_channel_announcement(

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::hex;
 use crate::records::{PaymentRecord, Records, Status};
-use crate::router::{Demands, PartsRouter};
+use crate::router::{Demands, PartsRouter, PADDING_BLOCKS};
 use crate::types::Manager;
 
 /// Fees and expiries are not this large; what is would overflow sums.
@@ -211,7 +211,7 @@ fn route_parameters(invoice: &Bolt11Invoice, order: &Order) -> Result<RouteParam
         return Err("the invoice has expired".into());
     }
     let mut params = PaymentParameters::from_bolt11_invoice(invoice)
-        .with_max_total_cltv_expiry_delta(order.cltv_limit_blocks)
+        .with_max_total_cltv_expiry_delta(order.cltv_limit_blocks.saturating_sub(PADDING_BLOCKS + 1))
         .with_max_path_count(order.max_parts)
         .with_max_channel_saturation_power_of_half(0);
     if let Payee::Clear { final_cltv_expiry_delta, .. } = &mut params.payee {

@@ -1,6 +1,8 @@
 //! Paths for payments: LDK's, within what a payment may additionally demand of its parts.
 //!
-//! LDK has no limit for the size of one part, and no first hop to insist on. With a limit, the parts are of equal size,
+//! LDK has no limit for the size of one part, and no first hop to insist on. It adds up to three days to the last hop's
+//! expiry, so that others know less about how far the payee is; a held payment would lock its money for as much longer.
+//! So that is taken off again, but for some blocks that may be mined on the way. With a limit, the parts are of equal size,
 //! and their paths are looked for one after the other, each with those before it counted as in flight.
 
 use std::collections::HashMap;
@@ -10,11 +12,14 @@ use bitcoin::secp256k1::{PublicKey, Secp256k1, Signing, Verification};
 use lightning::blinded_path::payment::{BlindedPaymentPath, ReceiveTlvs};
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::channelmanager::PaymentId;
-use lightning::routing::router::{InFlightHtlcs, Route, RouteParameters, Router};
+use lightning::routing::router::{InFlightHtlcs, Payee, Route, RouteParameters, Router};
 use lightning::sign::ReceiveAuthKey;
 use lightning::types::payment::PaymentHash;
 
 use crate::types::Paths;
+
+/// Blocks on the way. LDK itself counts from the next block.
+pub const PADDING_BLOCKS: u32 = 2;
 
 /// What one payment demands.
 #[derive(Clone, Debug, Default)]
@@ -125,10 +130,15 @@ impl Router for PartsRouter {
             hops.iter().filter(through).copied().collect()
         });
         let allowed = allowed.as_deref();
-        let route = match demands.max_part_msat {
+        let mut route = match demands.max_part_msat {
             Some(most) if most < params.final_value_msat => self.split(payer, params, allowed, in_flight, most),
             _ => self.find_route(payer, params, allowed, in_flight),
         }?;
+        if let Payee::Clear { final_cltv_expiry_delta, .. } = params.payment_params.payee {
+            for last in route.paths.iter_mut().filter_map(|path| path.hops.last_mut()) {
+                last.cltv_expiry_delta = final_cltv_expiry_delta + PADDING_BLOCKS;
+            }
+        }
         let parts = route.paths.iter().map(|path| (path.final_value_msat() + path.fee_msat(), path.final_value_msat()));
         self.parts.lock().unwrap().entry(payment).or_default().extend(parts);
         Ok(route)

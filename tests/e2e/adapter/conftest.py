@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from harness.testbed import Testbed
-from tests.support.implementations import CLN_IN_FULL
+from tests.support.implementations import LDK_TOO
 
 from .helpers import hop
 
 
-@pytest.fixture(scope="package", params=CLN_IN_FULL)
+@pytest.fixture(scope="package", params=LDK_TOO)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with hop(request.param, request.config) as running:
         yield running

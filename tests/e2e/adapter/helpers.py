@@ -21,7 +21,7 @@ CLOSE_CONFIRMATIONS = 3
 """Until then LND has a channel that its peer closes as open and its HTLCs as answerable, for it may yet be undone."""
 in_thread = asyncio.to_thread
 
-_HOPS = {"lnd": "hop.yaml", "cln": "hop-cln.yaml"}
+_HOPS = {"lnd": "hop.yaml", "cln": "hop-cln.yaml", "ldk": "hop-ldk.yaml"}
 """The same network, each node with what the adapter asks of it."""
 
 
