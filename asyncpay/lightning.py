@@ -272,6 +272,7 @@ class Capabilities:
     metadata_with_slack: it can send an invoice's payment metadata in a payment that has slack.
     keeps_settlements: it stores a SETTLE. Otherwise a restart loses what the payer's node has not taken yet, and as the
         HTLC expires the node may fail it: so the channel must be force-closed in time.
+    settles: it claims a held HTLC with the preimage (SETTLE).
     cutoff_blocks: from this many blocks before its incoming expiry on, the node itself fails a held HTLC, at the latest
         when it would offer it again, and an answer may be an error; None if it never does.
     """
@@ -283,3 +284,4 @@ class Capabilities:
     metadata_with_slack: Capability
     keeps_settlements: Capability
     cutoff_blocks: int | None
+    settles: Capability = Capability(True, "its interceptor takes a preimage")

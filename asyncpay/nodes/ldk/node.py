@@ -41,6 +41,7 @@ from asyncpay.wire.onion import Final, OnionMessage
 
 MAX_CUSTOM_BYTES = 65533
 
+_SETTLES = Capability(False, "LDK 0.3 can forward or fail an intercepted HTLC, but not claim it")
 CAPABILITIES = Capabilities(
     transit_release=Capability(True, "ldkd shows every onion message before LDK handles it"),
     forwards_with_payer_offline=Capability(
@@ -49,10 +50,11 @@ CAPABILITIES = Capabilities(
     reoffers_without_payer=Capability(
         True, "intercepted HTLCs are stored with the ChannelManager, which offers them again when it is loaded"
     ),
-    pays_on_behalf=Capability(False, "LDK 0.3 can forward or fail an intercepted HTLC, but not claim it"),
+    pays_on_behalf=_SETTLES,
     metadata_with_slack=Capability(True, "RecipientOnionFields takes payment_metadata beside any final CLTV delta"),
     keeps_settlements=Capability(True, "never needed, for it is never asked to settle"),
     cutoff_blocks=htlcs.CUTOFF_BLOCKS,
+    settles=_SETTLES,
 )
 
 

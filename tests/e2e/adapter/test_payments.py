@@ -53,7 +53,7 @@ async def test_what_is_no_invoice(testbed: Testbed) -> None:
         invoice = await invoice_of_b(testbed, a)
         last = "q" if invoice.text[-1] != "q" else "p"
         for text in (invoice.text[:-1] + last, "lnbcrt1qqqq"):
-            with pytest.raises(NodeError, match=r"(LND|CLN) at .+"):
+            with pytest.raises(NodeError, match=r"(LND|CLN|LDK) at .+"):
                 await a.decode_invoice(text)
 
 
