@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Attempt, Block, Delivered, Htlc, StoredMessage
 from asyncpay.engine.lsp.states import FINISHED as FINISHED_BLOCKS
 from asyncpay.engine.lsp.states import State, Trigger
@@ -39,6 +40,7 @@ MOST_BLOCKS = 400
 FORGOTTEN_BLOCKS = 320
 """After the last hold has ended: every deadline, and a day of blocks beyond every expiry."""
 BLOCK_SECONDS = 600.0
+DAY_SECONDS = 86_400.0
 KEPT = ("LspState.retransmitted_at",)
 """Thrown away when it is used next: at most one entry for each client whose retransmit was due the last time."""
 
@@ -207,6 +209,10 @@ def _nothing_is_left(crowd: Crowd) -> None:
     for _ in range(FORGOTTEN_BLOCKS):
         crowd.chain.mine()
         _advance(crowd, BLOCK_SECONDS, every=BLOCK_SECONDS)
+    messages = [message for lsp in crowd.lsps for message in lsp.records(StoredMessage)]
+    if messages:  # a retransmit after its phone's last visit: it is kept for two weeks
+        arrived_at = max(message.arrived_at for message in messages)
+        _advance(crowd, arrived_at + LspPolicy().mailbox_seconds + 1 - crowd.kernel.now, every=DAY_SECONDS)
     for lsp in crowd.lsps:
         for kind in (Block, Htlc, Attempt, StoredMessage, Delivered):
             if left := len(lsp.records(kind)):
