@@ -81,7 +81,8 @@ class Process:
 
     stored: the disk's content, from the changes that went into it. lost: where a restart found anything else.
     clock_read: what the engine was told of Unix time, last. started_in_jump: the system's clock showed another time at
-    the last start. clock_leaps: the starts at which it was ahead, so that the engine's time leapt.
+    the last start. has_read_clock: since the last start, and since the system's clock was set. clock_leaps: the starts
+    at which it was ahead, so that the engine's time leapt.
     """
 
     def __init__(self, name: str, node: SimNode, disk: Disk, store: type[Store[Any]]) -> None:
@@ -92,6 +93,7 @@ class Process:
         self.clock = clock_beside(self, None)
         self.clock_read = ClockRead(0, 0)
         self.started_in_jump = False
+        self.has_read_clock = False
         self.clock_leaps: list[float] = []
         self.lifetime = Lifetime()
         self.stirred_at = 0.0
@@ -166,6 +168,7 @@ class Process:
         self._begin(records)
         self.clock = clock_beside(self, self._engine.stored_time)
         self.clock_read, self.started_in_jump = ClockRead(0, 0), bool(self.clock_error)
+        self.has_read_clock = False
         if self.clock_error > 0:
             self.clock_leaps.append(self.kernel.now)
         self._look_for_node()
@@ -185,7 +188,7 @@ class Process:
 
     def set_clock(self, error: float) -> None:
         """The system's clock shows another time from now on."""
-        self.clock_error = error
+        self.clock_error, self.has_read_clock = error, False
         self.enqueue(Tick())
 
     def crash(self, down_seconds: float) -> None:
@@ -227,6 +230,7 @@ class Process:
             return
         batch = list(self._inbox)
         self._inbox.clear()
+        self.has_read_clock = True
         if (read := self.clock.read()) is not None:
             self.clock_read = read
             batch.insert(0, read)
