@@ -46,5 +46,12 @@ def test_every_make_target_in_the_readme_is_run_by_ci() -> None:
     assert named - run - {"help"} == set()
 
 
+def test_every_path_in_the_recipes_exists() -> None:
+    recipes = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:asyncpay|harness|docker|tests|docs)/[^`{ ]*)`", recipes)
+    assert paths
+    assert [path for path in paths if "X" not in path and not (CHECKOUT / path).exists()] == []
+
+
 def test_readme_is_short() -> None:
     assert len((CHECKOUT / "README.md").read_text(encoding="utf-8").splitlines()) <= README_LINES
