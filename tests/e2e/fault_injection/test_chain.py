@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 from bitcoinlib.transactions import Transaction
 
+from asyncpay.engine.lsp.policy import LspPolicy
 from harness.checks import balances
 from harness.checks.scenario_table import Recorder
 from harness.faults.failpoints import frozen_before
@@ -16,7 +17,7 @@ from harness.services.toxiproxy import Direction
 from harness.testbed import Testbed
 from harness.topology import ChainSpec, Topology
 from harness.waits import Predicate, WaitTimeoutError, wait_for
-from tests.support.implementations import CLN_IN_FULL, all_on
+from tests.support.implementations import CLN_IN_FULL, all_on, capabilities
 from tests.support.payment_harness import PaymentCase, PaymentHarness, restore
 
 pytestmark = pytest.mark.seconds(60)
@@ -25,7 +26,10 @@ AMOUNT_MSAT = 1_000_000_000
 FEES_SAT = 50_000
 """More than any of these closes costs, and far less than what is at stake."""
 NODE_CLOSES_BLOCKS = 16
-"""So long before its expiry LND goes on chain for an HTLC whose preimage it has; CLN does a block sooner."""
+"""So long before its expiry LND goes on chain for an HTLC whose preimage it has; CLN does a block sooner.
+
+The LSP's component force-closes earlier than that where its node may forget a SETTLE (settle_force_close_blocks).
+"""
 CLOSE_CONFIRMATIONS = 3
 """Until then LND takes a channel that was closed for open: the close may yet be undone."""
 BETWEEN_BLOCKS_SECONDS = 3
@@ -170,7 +174,10 @@ def test_payer_away_until_its_deadline(payments: PaymentHarness) -> None:
     case.wait_until_paid()
     part = part_of(payments, case)
 
-    payments.testbed.mine(part["incoming_expiry"] - NODE_CLOSES_BLOCKS - chain.height_blocks)
+    # Not a block more before the commitment is seen: LND raises the fees of its claim with every one.
+    kept = capabilities(payments.testbed, "LSP").keeps_settlements
+    closes_blocks = NODE_CLOSES_BLOCKS if kept else LspPolicy().settle_force_close_blocks
+    payments.testbed.mine(part["incoming_expiry"] - closes_blocks - chain.height_blocks)
     commitment = closing(payments, channel, height)
     output = htlc_output(commitment, part["amount_msat"])
     claim = spending(payments, commitment.txid, output, height)
