@@ -254,6 +254,8 @@ class WithholdingInvoices(Invoices):
         for htlc in list(self._withheld):
             if before is not None and htlc.expiry - height <= before:
                 self._withheld.remove(htlc)
+                if htlc.gone:  # its offerer's claim after the expiry came first
+                    continue
                 self._node.kernel.log("B", "takes what it withheld, %d blocks before its expiry", htlc.expiry - height)
                 self._sim.invoice.times_paid += 1
                 self._sim.invoice.paid_msat += htlc.amount_msat
