@@ -7,7 +7,7 @@ from pathlib import Path
 
 TEST = """
 import pytest
-from harness import money
+from harness.checks import balances
 from harness.topology import load
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,7 @@ def testbed_topology():
 
 def test_that_fails(testbed):
     testbed.pay("A", "B", 1_000_000)
-    money.count(testbed)  # waits until both ends have settled it
+    balances.count(testbed)  # waits until both ends have settled it
     assert False, "on purpose"
 """
 
