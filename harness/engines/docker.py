@@ -237,3 +237,5 @@ def _refused(what: str) -> Iterator[None]:
         yield
     except APIError as error:
         raise EngineError(f"{what}: {error.explanation}") from None
+    except TimeoutError as error:
+        raise EngineError(f"{what}: {error}") from None

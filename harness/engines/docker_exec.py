@@ -17,16 +17,26 @@ from harness.engines.base import Output
 _HEADER = struct.Struct(">BxxxI")
 """Before each piece of output: which stream, and how many bytes."""
 STDOUT, STDERR = 1, 2
+MAX_SILENT_SECONDS = 600
+"""A command that prints nothing for so long is given up: what it waits for may stand still for ever."""
 
 
 def run(engine: docker.DockerClient, container_id: str, command: Sequence[str]) -> Output:
-    """Run a command to its end, whatever its exit code. Raises docker's APIError if nothing can run there."""
+    """Run a command to its end, whatever its exit code.
+
+    Raises docker's APIError if nothing can run there, TimeoutError if it prints nothing for MAX_SILENT_SECONDS.
+    """
     api = engine.api
     execution = api.exec_create(container_id, list(command))["Id"]
     url = f"{api.base_url}/v{api.api_version}/exec/{execution}/start"
-    answer = api.post(url, json={"Detach": False, "Tty": False})
     try:
+        answer = api.post(url, json={"Detach": False, "Tty": False}, timeout=MAX_SILENT_SECONDS)
         answer.raise_for_status()
+    except (requests.Timeout, requests.ConnectionError) as error:
+        # While the body is read, requests tells a timeout as a broken connection.
+        if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
+            raise TimeoutError(f"it has printed nothing for {MAX_SILENT_SECONDS} s") from None
+        raise
     except requests.HTTPError as error:
         raise create_api_error_from_http_exception(error) from None
     printed = {STDOUT: b"", STDERR: b""}

@@ -17,6 +17,8 @@ from harness.engines import docker_exec
 from harness.engines.base import Output
 from harness.engines.docker_exec import STDERR, STDOUT
 
+GIVEN_UP = threading.Event()
+
 
 def piece(stream: int, text: str) -> bytes:
     return struct.pack(">BxxxI", stream, len(text)) + text.encode()
@@ -29,6 +31,12 @@ class Engine(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path.endswith("/containers/running/exec"):
             self.answer(201, json.dumps({"Id": "e1"}).encode())
+        elif self.path.endswith("/containers/silent/exec"):
+            self.answer(201, json.dumps({"Id": "silent"}).encode())
+        elif self.path.endswith("/exec/silent/start"):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n")
+            self.wfile.flush()
+            GIVEN_UP.wait(10)
         elif self.path.endswith("/containers/stopped/exec"):
             self.answer(409, b'{"message": "it is not running"}')
         else:
@@ -61,3 +69,12 @@ def test_nothing_is_lost_of_what_comes_with_the_answers_head(engine: docker.Dock
 def test_a_container_that_runs_nothing_is_an_error_in_the_engines_words(engine: docker.DockerClient) -> None:
     with pytest.raises(APIError, match="it is not running"):
         docker_exec.run(engine, "stopped", ["greet"])
+
+
+def test_a_command_that_stands_still_is_given_up(engine: docker.DockerClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_exec, "MAX_SILENT_SECONDS", 0.1)
+    try:
+        with pytest.raises(TimeoutError, match="printed nothing for"):
+            docker_exec.run(engine, "silent", ["wait"])
+    finally:
+        GIVEN_UP.set()
