@@ -100,13 +100,16 @@ class Wallet:
 
         return Predicate(f"payment_{'_or_'.join(states).replace(' ', '_')}", missing)
 
-    def asks_no_longer(self, payment_hash: str) -> Predicate:
-        """The wallet has no claim for this payment whose release it may still send."""
+    def asks_no_longer(self, unblock_hash: str) -> Predicate:
+        """The wallet has no claim for this block whose release it may still send.
+
+        Claims of others for the same invoice do not count: false ones are asked for until their own time is over.
+        """
 
         def missing() -> str | None:
-            claims = [each for each in self.announced() if payment_hash in each["payment_hashes"]]
+            claims = [each for each in self.announced() if each["unblock_hash"] == unblock_hash]
             open_claims = [each for each in claims if each["state"] == "releasing"]
-            return f"{self.phone} still asks for {payment_hash}: {open_claims}" if open_claims else None
+            return f"{self.phone} still asks for {unblock_hash}: {open_claims}" if open_claims else None
 
         return Predicate("wallet_asks_no_longer", missing)
 

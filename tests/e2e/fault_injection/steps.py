@@ -132,5 +132,5 @@ def assert_paid_once_or_returned(payments: PaymentHarness, case: PaymentCase, ti
         return PAID
     payments.assert_nobody_paid(case)
     # Or it would send this payment's release again in the next test, and stand still before that one.
-    wait_for(case.payee.wallet.asks_no_longer(case.payment_hash), STAND_SECONDS)
+    wait_for(case.payee.wallet.asks_no_longer(payment["unblock_hash"]), STAND_SECONDS)
     return RETURNED
