@@ -12,7 +12,7 @@ from harness.folders import EXTENSION
 from harness.nodes import node_class
 from harness.nodes.base import RenderContext
 from harness.services import bitcoind, lsp, phone_container, push_gateway, toxiproxy
-from harness.services.tls import Authority
+from harness.services.push_gateway import Authority
 from harness.topology import Topology, WalletSpec
 
 KEPT_RUNNING, LEFT_ENDED = "unless-stopped", "no"

@@ -8,11 +8,10 @@ from harness.errors import ImageUnavailableError, TestbedError
 from harness.images import store
 from harness.images.kinds import kinds
 from harness.images.recipes import VERSIONS
-from harness.implementations import IMPLEMENTATIONS
 from harness.nodes import node_class
 from harness.progress import Report
 from harness.services import lsp, push_gateway, toxiproxy
-from harness.topology import ASYNCPAY, NodeSpec, Topology
+from harness.topology import ASYNCPAY, IMPLEMENTATIONS, NodeSpec, Topology
 
 
 def ensure(topology: Topology, report: Report) -> dict[str, str]:

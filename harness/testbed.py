@@ -25,7 +25,7 @@ from harness.services.lsp import Lsp, interceptor_attached
 from harness.services.phone import Phone
 from harness.services.phone_container import WALLET_CLI, wallet_name
 from harness.services.push_gateway import NAME as PUSH
-from harness.services.push_gateway import PushGateway
+from harness.services.push_gateway import Authority, PushGateway
 from harness.topology import ASYNCPAY, Role, Topology
 from harness.waits import Predicate, wait_for
 
@@ -79,7 +79,6 @@ class Testbed:
         """
         from harness import compose, service_images
         from harness.engines.subnets import free_subnet
-        from harness.services.tls import Authority
 
         name = name or topology.name
         folders.folder_of(name)  # its name is checked before anything that takes long

@@ -141,7 +141,7 @@ def _progress(line: str) -> None:
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:
-    from harness.implementations import IMPLEMENTATIONS
+    from harness.topology import IMPLEMENTATIONS
 
     for pair in pairs:
         if "=" not in pair:

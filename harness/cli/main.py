@@ -1,12 +1,13 @@
 """`testbed`: real Lightning nodes on regtest, in containers, from a topology file."""
 
+import json
 import signal
 from typing import Annotated
 
 import typer
 
-from harness.cli import lifecycle, machine, matrix, nodes, phone, push
-from harness.cli.common import errors_as_sentences
+from harness.cli import lifecycle, matrix, nodes, phone, push
+from harness.cli.common import AsJson, errors_as_sentences, out
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +34,28 @@ def options(
     """What `testbed` takes before any command."""
 
 
+def images() -> None:
+    """Pull or make the container images, as far as this machine can."""
+    from harness import service_images
+
+    raise typer.Exit(service_images.main())
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """What this machine has and lacks. Exit code 1 if something is missing that everything needs."""
+    from harness import doctor as checked
+
+    with errors_as_sentences():
+        checks = checked.checks()
+    if as_json:
+        print(json.dumps([vars(check) for check in checks], indent=2))
+    else:
+        from harness.cli.tables import doctor_table
+
+        out.print(doctor_table(checks))
+    raise typer.Exit(int(any(check.state is checked.State.MISSING for check in checks)))
+
+
 app.command("up")(lifecycle.up)
 app.command("status")(nodes.status)
 app.command("pay")(nodes.pay)
@@ -50,8 +73,8 @@ app.command("down")(lifecycle.down)
 app.command("demo")(lifecycle.demo)
 app.command("matrix")(matrix.run)
 app.command("list")(lifecycle.list_)
-app.command("images")(machine.images)
-app.command("doctor")(machine.doctor)
+app.command("images")(images)
+app.command("doctor")(doctor)
 
 
 def main() -> None:

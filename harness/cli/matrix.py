@@ -34,8 +34,8 @@ def run(
 
     Exit code 0 if all passed, 1 if one failed, 3 if one is UNAVAILABLE on this machine.
     """
-    from harness.implementations import IMPLEMENTATIONS
     from harness.scenarios import matrix, matrix_report
+    from harness.topology import IMPLEMENTATIONS
 
     with errors_as_sentences():
         combined = tuple(implementations.split(","))

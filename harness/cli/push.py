@@ -12,7 +12,7 @@ from harness.cli.common import AsJson, Which, errors_as_sentences, out, phones
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from harness.inside.push_records import Push
+    from harness.inside.interface import Push
 
 
 def pushes(
@@ -40,7 +40,7 @@ def push_gateway(
     which: Which = None,
 ) -> None:
     """How the push gateway answers LSPs from now on."""
-    from harness.inside.push_records import Behaviour
+    from harness.inside.interface import Behaviour
     from harness.testbed import Testbed
 
     with errors_as_sentences():

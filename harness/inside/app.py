@@ -2,37 +2,17 @@
 
 import asyncio
 import signal
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tenacity
-from pydantic import BaseModel, ConfigDict
 
 from asyncpay.service.common.event_log import EventLog
+from harness.inside.interface import AppSpec
 from harness.inside.processes import STDERR, STDOUT, Process, Reaper
 
 FIRST_RESTART_SECONDS, MOST_RESTART_SECONDS = 0.2, 5.0
 STEADY_SECONDS = 10
 """An app that has run for so long is restarted quickly again when it crashes."""
-
-
-class AppSpec(BaseModel):
-    """How to run an app."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    command: tuple[str, ...]
-    stop_command: tuple[str, ...] = ()
-    """What makes it shut down in good order; SIGTERM if there is none."""
-    stop_seconds: float = 30
-    """After this long it is killed."""
-    final_exits: tuple[int, ...] = ()
-    """Exit codes after which it is not started again: what it was told is wrong, and stays so."""
-    control: Path | None = None
-    """Where it answers questions (asyncpay.service.common.control), if it does."""
-    output: Literal["stdout", "stderr"] = "stderr"
-    """Where its standard output goes: `stdout` is for JSON lines alone."""
 
 
 class App:

@@ -29,7 +29,7 @@ from starlette.routing import Route
 from asyncpay.service.common import control
 from asyncpay.service.common.event_log import EventLog
 from harness.inside.app import App
-from harness.inside.phone_config import CONFIG_VARIABLE, Config, State
+from harness.inside.interface import PHONE_CONFIG_VARIABLE, PhoneConfig, PhoneState
 from harness.inside.processes import Reaper
 
 APP_VERBS = ("stop", "kill", "start", "crash")
@@ -43,7 +43,7 @@ class Phone:
     """The apps, and what was decided about them. One thing is done at a time."""
 
     def __init__(self, apps: list[App], event_log: EventLog) -> None:
-        self.state = State.ASLEEP
+        self.state = PhoneState.ASLEEP
         self._apps = {app.spec.name: app for app in apps}
         self._event_log = event_log
         self._turn = asyncio.Lock()
@@ -58,38 +58,38 @@ class Phone:
             self._wake()
 
     def _wake(self) -> None:
-        if self.state is State.FROZEN:
+        if self.state is PhoneState.FROZEN:
             raise RefusedError("the phone is frozen: unfreeze it first")
         for app in self._apps.values():
             if not app.stays_down:
                 app.start()
-        self._now(State.AWAKE)
+        self._now(PhoneState.AWAKE)
 
     async def sleep(self) -> None:
         """Stop the apps in good order."""
         async with self._turn:
             for app in reversed(self._apps.values()):
                 await app.stop()
-            self._now(State.ASLEEP)
+            self._now(PhoneState.ASLEEP)
 
     async def freeze(self) -> None:
         """Suspend the apps where they stand. Their connections stay open."""
         async with self._turn:
-            if self.state is State.ASLEEP:
+            if self.state is PhoneState.ASLEEP:
                 raise RefusedError("the phone is asleep: nothing runs that could be frozen")
             for app in self._apps.values():
                 app.suspend()
-            self._now(State.FROZEN)
+            self._now(PhoneState.FROZEN)
 
     async def unfreeze(self) -> None:
         """Let frozen apps go on; nothing if they run."""
         async with self._turn:
-            if self.state is State.ASLEEP:
+            if self.state is PhoneState.ASLEEP:
                 raise RefusedError("the phone is asleep and not frozen: wake it")
             for app in self._apps.values():
                 app.resume()
-            if self.state is State.FROZEN:
-                self._now(State.AWAKE)
+            if self.state is PhoneState.FROZEN:
+                self._now(PhoneState.AWAKE)
 
     async def push(self, method: str) -> None:
         """Take a push: it wakes a sleeping phone."""
@@ -103,7 +103,7 @@ class Phone:
             raise RefusedError(f"there is no app {name} (apps: {', '.join(self._apps)})")
         app = self._apps[name]
         async with self._turn:
-            if self.state is State.FROZEN and verb in ("start", "crash"):
+            if self.state is PhoneState.FROZEN and verb in ("start", "crash"):
                 raise RefusedError("the phone is frozen: unfreeze it first")
             match verb:
                 case "stop":
@@ -112,7 +112,7 @@ class Phone:
                     await app.kill()
                 case "crash":
                     await app.crash()
-                case "start" if self.state is State.AWAKE:
+                case "start" if self.state is PhoneState.AWAKE:
                     app.start()
             app.stays_down = verb in ("stop", "kill") or (app.stays_down and verb == "crash")
             self._event_log.write(f"{verb} {name}")
@@ -122,20 +122,20 @@ class Phone:
         app = self._apps.get(name)
         if app is None or app.spec.control is None:
             raise RefusedError(f"no app {name} answers questions")
-        if self.state is State.FROZEN:
+        if self.state is PhoneState.FROZEN:
             raise RefusedError("the phone is frozen: unfreeze it first")
         try:
             return await asyncio.to_thread(control.ask, app.spec.control, verb)
         except (control.RefusedError, control.NotRunningError) as error:
             raise RefusedError(str(error)) from None
 
-    def _now(self, state: State) -> None:
+    def _now(self, state: PhoneState) -> None:
         if self.state is not state:
             self.state = state
             self._event_log.write(state.value)
 
 
-def web(config: Config, event_log: EventLog) -> Starlette:
+def web(config: PhoneConfig, event_log: EventLog) -> Starlette:
     """The phone as a web application; its apps live as long as it does."""
     phone: Phone
 
@@ -189,7 +189,7 @@ def web(config: Config, event_log: EventLog) -> Starlette:
 
 def main() -> None:
     """Run a phone until SIGTERM."""
-    config = Config.model_validate_json(Path(os.environ[CONFIG_VARIABLE]).read_text(encoding="utf-8"))
+    config = PhoneConfig.model_validate_json(Path(os.environ[PHONE_CONFIG_VARIABLE]).read_text(encoding="utf-8"))
     everywhere = "0.0.0.0"  # noqa: S104 - of its container
     uvicorn.run(
         web(config, EventLog()), host=everywhere, port=config.port, log_level="warning", timeout_graceful_shutdown=1

@@ -31,7 +31,7 @@ from starlette.routing import Route
 
 from asyncpay.lsps.notifications import Receiver, RefusedNotificationError
 from asyncpay.service.common.event_log import EventLog
-from harness.inside.push_records import CONFIG_VARIABLE, Behaviour, Config, Push, Records, Subscription
+from harness.inside.interface import PUSH_CONFIG_VARIABLE, Behaviour, Push, PushConfig, Records, Subscription
 
 MAX_BODY_BYTES = 4_096
 MAX_PUSHES = 1_000
@@ -45,7 +45,7 @@ PHONE_SECONDS = 5
 class Gateway:
     """Subscriptions, pushes, and their delivery: one after the other and in order for each phone."""
 
-    def __init__(self, config: Config, event_log: EventLog) -> None:
+    def __init__(self, config: PushConfig, event_log: EventLog) -> None:
         self.behaviour = Behaviour.NORMALLY
         self._config = config
         self._event_log = event_log
@@ -207,7 +207,7 @@ def _method(body: bytes) -> str | None:
 
 def main() -> None:
     """Run the gateway until SIGTERM."""
-    config = Config.model_validate_json(Path(os.environ[CONFIG_VARIABLE]).read_text(encoding="utf-8"))
+    config = PushConfig.model_validate_json(Path(os.environ[PUSH_CONFIG_VARIABLE]).read_text(encoding="utf-8"))
     everywhere = "0.0.0.0"  # noqa: S104 - of its container
     uvicorn.run(
         Web(Gateway(config, EventLog())).application,

@@ -12,11 +12,10 @@ from harness import bringup
 from harness.checks import artifacts
 from harness.checks.timeline import STEPS, Reached
 from harness.errors import ImageUnavailableError, TestbedError
-from harness.implementations import IMPLEMENTATIONS
 from harness.progress import Phases
 from harness.scenarios.async_payment import ROLES, AsyncPayment
 from harness.testbed import Testbed
-from harness.topology import load
+from harness.topology import IMPLEMENTATIONS, load
 
 COMBINED = (ROLES.payer, ROLES.payer_lsp, ROLES.payee_lsp, ROLES.payee)
 """Whose implementations are combined; the router's alternates."""

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from harness.implementations import IMPLEMENTATIONS
 from harness.scenarios.matrix import ALL_STEPS, COMBINED, Cell, Result
+from harness.topology import IMPLEMENTATIONS
 
 COLOURS = {Result.PASSED: "#2e9d5b", Result.FAILED: "#c8412f", Result.UNAVAILABLE: "#b9a25a"}
 CELL_WIDTH, CELL_HEIGHT, MARGIN_LEFT, MARGIN_TOP = 190, 74, 150, 70

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from harness.engines.base import Engine, ServiceState, json_lines
-from harness.inside.phone_config import State
+from harness.inside.interface import PhoneState
 from harness.nodes.base import Node
 from harness.nodes.predicates import peer_gone, peers_connected, ready
 from harness.services.phone_container import (
@@ -46,14 +46,14 @@ class Phone:
         self._toxiproxy = Toxiproxy(engine)
         self._engine = engine
 
-    def state(self) -> State:
+    def state(self) -> PhoneState:
         """Awake, asleep or frozen."""
-        return State(self.container.status()["state"])
+        return PhoneState(self.container.status()["state"])
 
     def node_runs(self) -> bool:
         """The node can answer: the phone is awake, and its node was not told to stay down."""
         status = self.container.status()
-        return status["state"] == State.AWAKE and any(app["name"] == NODE and app["pid"] for app in status["apps"])
+        return status["state"] == PhoneState.AWAKE and any(app["name"] == NODE and app["pid"] for app in status["apps"])
 
     def link(self) -> ProxyState:
         """Whether anything passes between the phone and its LSP, and what is done to it."""
@@ -138,7 +138,7 @@ class Phone:
 
     def restore(self) -> None:
         """Undo everything: the phone is awake, all of its apps run, and its link is whole."""
-        if self.state() is State.FROZEN:
+        if self.state() is PhoneState.FROZEN:
             self.unfreeze()
         for app in (NODE, WALLET):
             self.container.do_to_app(app, "start")
@@ -208,7 +208,7 @@ class Phone:
             wait_for(peers_connected(self.node, self.lsp), 60)
 
     def _both_run(self) -> bool:
-        return self._lsp_runs() and self.state() is State.AWAKE
+        return self._lsp_runs() and self.state() is PhoneState.AWAKE
 
     def _lsp_runs(self) -> bool:
         return self._engine.states().get(self.lsp.name) is ServiceState.RUNNING

@@ -10,8 +10,7 @@ import tomli_w
 from asyncpay.service.common import failpoints
 from harness.engines.base import Engine, EngineError
 from harness.errors import NodeError
-from harness.inside.app import AppSpec
-from harness.inside.phone_config import CONFIG_VARIABLE, Config, State
+from harness.inside.interface import PHONE_CONFIG_VARIABLE, AppSpec, PhoneConfig, PhoneState
 from harness.nodes.base import Node, volume
 from harness.services import local_http
 from harness.topology import WALLET_SUFFIX, WalletSpec
@@ -49,7 +48,7 @@ def service(name: str, node: dict[str, Any], image: str) -> dict[str, Any]:
             {"source": f"{name}-phone", "target": CONFIG},
             {"source": wallet_name(name), "target": WALLET_CONFIG},
         ],
-        "environment": {CONFIG_VARIABLE: CONFIG, WALLET_VARIABLE: WALLET_CONFIG, failpoints.VARIABLE: "1"},
+        "environment": {PHONE_CONFIG_VARIABLE: CONFIG, WALLET_VARIABLE: WALLET_CONFIG, failpoints.VARIABLE: "1"},
         "volumes": [*node["volumes"], volume(wallet_name(name), DATA_DIR)],
         "ports": [*node.get("ports", []), f"127.0.0.1::{PORT}"],
         "stop_grace_period": f"{NODE_STOP_SECONDS + WALLET_STOP_SECONDS + 5}s",
@@ -58,7 +57,7 @@ def service(name: str, node: dict[str, Any], image: str) -> dict[str, Any]:
 
 def files(name: str, spec: WalletSpec, of_node: type[Node], node: dict[str, Any]) -> dict[str, str]:
     """What the phone is configured with, by the name of the compose config; node: the node's own compose service."""
-    apps = Config(
+    apps = PhoneConfig(
         port=PORT,
         apps=(
             AppSpec(
@@ -96,7 +95,7 @@ class PhoneContainer:
         self._engine = engine
 
     def status(self) -> dict[str, Any]:
-        """state: see `State`; apps: name, pid, process_states, starts, last_exit, stays_down, gave_up of each."""
+        """state: see `PhoneState`; apps: name, pid, process_states, starts, last_exit, stays_down, gave_up of each."""
         return self._call("GET", "status")
 
     def do(self, verb: str) -> None:
@@ -125,20 +124,24 @@ class PhoneContainer:
 
 def apps_running(phone: PhoneContainer) -> Predicate:
     """The phone is awake, and every app that is not told to stay down has a process that is not suspended."""
-    return _apps("apps_running", phone, State.AWAKE, lambda app: bool(app["pid"]) and "T" not in app["process_states"])
+    return _apps(
+        "apps_running", phone, PhoneState.AWAKE, lambda app: bool(app["pid"]) and "T" not in app["process_states"]
+    )
 
 
 def apps_stopped(phone: PhoneContainer) -> Predicate:
     """The phone sleeps, and no app has a process."""
-    return _apps("apps_stopped", phone, State.ASLEEP, lambda app: not app["pid"])
+    return _apps("apps_stopped", phone, PhoneState.ASLEEP, lambda app: not app["pid"])
 
 
 def apps_suspended(phone: PhoneContainer) -> Predicate:
     """The phone is frozen, and every process of its apps is suspended."""
-    return _apps("apps_suspended", phone, State.FROZEN, lambda app: app["process_states"] in ("T", ""))
+    return _apps("apps_suspended", phone, PhoneState.FROZEN, lambda app: app["process_states"] in ("T", ""))
 
 
-def _apps(name: str, phone: PhoneContainer, state: State, as_wanted: Callable[[dict[str, Any]], bool]) -> Predicate:
+def _apps(
+    name: str, phone: PhoneContainer, state: PhoneState, as_wanted: Callable[[dict[str, Any]], bool]
+) -> Predicate:
     def missing() -> str | None:
         seen = phone.status()
         others = [app for app in seen["apps"] if not (as_wanted(app) or app["stays_down"])]

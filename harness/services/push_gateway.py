@@ -1,19 +1,20 @@
-"""The push gateway of a testbed: a container that LSPs post notifications to, and that pushes them to phones."""
+"""The push gateway of a testbed: a container that LSPs post notifications to, and that pushes them to phones.
+
+Its certificate comes from an authority of the testbed's own, which the LSPs' components trust.
+"""
 
 import json
 import ssl
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from asyncpay.engine.lsp.records import Method
 from asyncpay.lsps.notifications import WEBHOOK_REGISTERED
 from harness.engines.base import Engine, EngineError
 from harness.errors import NodeError, TestbedError
-from harness.inside.push_records import CONFIG_VARIABLE, Behaviour, Config, Push
+from harness.inside.interface import PUSH_CONFIG_VARIABLE, Behaviour, Push, PushConfig
 from harness.nodes.base import volume
-
-if TYPE_CHECKING:
-    from harness.services.tls import Authority
 
 NAME = "push"
 PORT = 443
@@ -26,10 +27,31 @@ MAY_BE_SAID: dict[str, set[str]] = {WEBHOOK_REGISTERED: set()} | {
 
 MOST_BLOCKS = 10_000_000
 """A height beyond this is no height."""
+ON_THIS_MACHINE = "127.0.0.1"
 
 
 class PrivacyError(TestbedError):
     """A push told more than why the phone is called; the message quotes it."""
+
+
+@dataclass(frozen=True)
+class Authority:
+    """ca: its certificate; server: certificate and key of the one server that it vouches for. Both PEM."""
+
+    ca: str
+    server: str
+
+    @classmethod
+    def for_server(cls, host: str) -> "Authority":
+        """A new authority and a server that has this name, and answers on this machine's 127.0.0.1.
+
+        The authority's own key is not kept, so there is never a second certificate.
+        """
+        import trustme  # needed only where a testbed is made
+
+        authority = trustme.CA(organization_name="a testbed", path_length=0)
+        certificate = authority.issue_cert(host, ON_THIS_MACHINE, common_name=host)
+        return cls(authority.cert_pem.bytes().decode(), certificate.private_key_and_cert_chain_pem.bytes().decode())
 
 
 def service(image: str) -> dict[str, Any]:
@@ -42,17 +64,17 @@ def service(image: str) -> dict[str, Any]:
             {"source": NAME, "target": CONFIG},
             {"source": f"{NAME}-certificate", "target": CERTIFICATE},
         ],
-        "environment": {CONFIG_VARIABLE: CONFIG},
+        "environment": {PUSH_CONFIG_VARIABLE: CONFIG},
         "volumes": [volume(NAME, DATA_DIR)],
-        "ports": [f"127.0.0.1::{PORT}"],
+        "ports": [f"{ON_THIS_MACHINE}::{PORT}"],
         "stop_grace_period": "5s",
     }
 
 
-def files(phones: Mapping[str, str], authority: "Authority") -> dict[str, str]:
+def files(phones: Mapping[str, str], authority: Authority) -> dict[str, str]:
     """What the gateway is configured with, by the name of the compose config. phones: host:port of each."""
     urls = {name: f"http://{address}/push" for name, address in phones.items()}
-    config = Config(port=PORT, certificate=CERTIFICATE, state=f"{DATA_DIR}/state.json", phones=urls)
+    config = PushConfig(port=PORT, certificate=CERTIFICATE, state=f"{DATA_DIR}/state.json", phones=urls)
     return {NAME: config.model_dump_json(indent=2), f"{NAME}-certificate": authority.server}
 
 

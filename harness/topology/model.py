@@ -1,5 +1,6 @@
 """What a topology is made of: nodes, channels, the chain, each with the limits of its values."""
 
+import pkgutil
 from dataclasses import fields
 from enum import StrEnum
 from typing import Annotated, Any
@@ -22,8 +23,18 @@ from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payer.policy import PayerPolicy
 from harness.errors import TestbedError
-from harness.implementations import DEFAULT, IMPLEMENTATIONS
+from harness.paths import PACKAGE
 
+DEFAULT_IMPLEMENTATION = "lnd"
+"""The implementation of a node for which the topology names none."""
+_OTHER_FILES = ("base", "predicates")
+IMPLEMENTATIONS: tuple[str, ...] = tuple(
+    sorted(
+        (module.name for module in pkgutil.iter_modules([str(PACKAGE / "nodes")]) if module.name not in _OTHER_FILES),
+        key=lambda name: (name != DEFAULT_IMPLEMENTATION, name),
+    )
+)
+"""The node software that a testbed can run, the default first: a file of harness/nodes each. None is imported."""
 FUNDS_SAT = 50 * 100_000_000
 """What the first regtest block pays: all channels of a topology are funded out of it."""
 MAX_CAPACITY_SAT = 16_777_215
@@ -127,7 +138,7 @@ class NodeSpec(_Strict):
     """One Lightning node."""
 
     role: Role = Field(strict=False)
-    implementation: ImplementationName = DEFAULT
+    implementation: ImplementationName = DEFAULT_IMPLEMENTATION
     image: str | None = Field(default=None, description="an image of your own instead of the pinned one")
     version: str | None = Field(default=None, description="another tag of the official image")
     args: tuple[str, ...] = Field(default=(), strict=False, description="more arguments for the node")

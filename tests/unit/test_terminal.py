@@ -16,7 +16,7 @@ from harness.cli import common as testbed_common
 from harness.cli import push as push_commands
 from harness.cli import tables as testbed_tables
 from harness.errors import TestbedError
-from harness.inside.push_records import Push
+from harness.inside.interface import Push
 
 HOSTILE = ["[/x]", "[/large]", "[bold]", "[link=https://evil.test]x[/link]", ":smile:", "a\\", "[red", "1234 None True"]
 ESCAPES = "\x1b[2J\x1b]0;title\x07\x9b2J\u202e\u2028\r\x00\x7f\u200b\ud800"

@@ -28,7 +28,7 @@ from asyncpay.wire.messages import (
 )
 from asyncpay.wire.onion import Payload
 from harness.checks import balances
-from harness.inside.push_records import Behaviour
+from harness.inside.interface import Behaviour
 from harness.nodes import node_class
 from harness.services.phone_container import WALLET
 from harness.topology import ASYNCPAY, Topology

@@ -19,7 +19,7 @@ from asyncpay.lsps.server import DEFAULT_MAX_WEBHOOKS
 from asyncpay.node_events import CustomMessage
 from asyncpay.wire.messages import BlockState, PaymentPending, PaymentRelease
 from harness.checks import balances
-from harness.inside.push_records import Push
+from harness.inside.interface import Push
 from harness.pytest_plugin import running_testbed
 from harness.services import push_gateway
 from harness.services.lsp import Lsp, interceptor_attached

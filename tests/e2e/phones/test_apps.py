@@ -6,7 +6,7 @@ import pytest
 
 from harness.checks import balances
 from harness.errors import NodeError
-from harness.inside.phone_config import State
+from harness.inside.interface import PhoneState
 from harness.nodes.predicates import peers_connected, ready
 from harness.services.phone import Phone
 from harness.services.phone_container import NODE, WALLET, apps_running
@@ -32,7 +32,7 @@ def test_a_sleeping_phone_runs_nothing_and_its_lsp_knows(testbed: Testbed, phone
     before = balances.count(testbed)
     said = len(phone.events())
     with phone.asleep():
-        assert phone.state() is State.ASLEEP
+        assert phone.state() is PhoneState.ASLEEP
         assert [app["pid"] for app in apps(phone).values()] == [None, None]
         assert phone.node.node_id not in testbed["LSP"].peers()
         assert testbed.running() == [testbed["LSP"], testbed["sender"]]
@@ -53,7 +53,7 @@ def test_a_sleeping_phone_runs_nothing_and_its_lsp_knows(testbed: Testbed, phone
 
 def test_a_frozen_phone_leaves_its_connection_half_open(testbed: Testbed, phone: Phone) -> None:
     with phone.frozen():
-        assert phone.state() is State.FROZEN
+        assert phone.state() is PhoneState.FROZEN
         assert [app["process_states"] for app in apps(phone).values()] == ["T", "T"]
         assert phone.node.node_id in testbed["LSP"].peers()
         with pytest.raises(NodeError, match="the phone is frozen"):

@@ -8,8 +8,7 @@ import pytest
 from asyncpay.engine.lsp.records import Method
 from asyncpay.lsps.notifications import MAX_AGE_SECONDS, WEBHOOK_REGISTERED
 from harness.checks import balances
-from harness.inside.phone_config import State
-from harness.inside.push_records import Behaviour, Push
+from harness.inside.interface import Behaviour, PhoneState, Push
 from harness.services.phone import Phone
 from harness.services.push_gateway import check_privacy
 from harness.testbed import Testbed
@@ -36,7 +35,7 @@ def webhook(testbed: Testbed, phone: Phone) -> str:
     return testbed.push.subscribe("A", testbed["LSP"].node_id)
 
 
-def is_(phone: Phone, state: State) -> Predicate:
+def is_(phone: Phone, state: PhoneState) -> Predicate:
     def missing() -> str | None:
         seen = phone.state()
         return None if seen is state else f"it is {seen}"
@@ -85,7 +84,7 @@ def test_a_sleeping_phone_is_woken_and_paid(testbed: Testbed, phone: Phone, push
     phone.sleep()
     paying(testbed, invoice).result(90)
     wait_for(pushes.delivered(Method.PAYMENT_INCOMING))
-    assert phone.state() is State.AWAKE
+    assert phone.state() is PhoneState.AWAKE
     assert balances.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
 
 
@@ -96,9 +95,9 @@ def test_a_disconnected_phone_has_its_push_when_it_is_back(testbed: Testbed, pho
     phone.sleep()
     payment = paying(testbed, invoice)
     wait_for(pushes.tried(2))
-    assert phone.state() is State.ASLEEP
+    assert phone.state() is PhoneState.ASLEEP
     phone.reconnect()
-    wait_for(is_(phone, State.AWAKE))
+    wait_for(is_(phone, PhoneState.AWAKE))
     payment.result(90)
     wait_for(pushes.delivered(Method.PAYMENT_INCOMING))
     assert balances.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
@@ -110,7 +109,7 @@ def test_a_frozen_phone_has_its_push_when_it_is_unfrozen(
     with phone.frozen():
         assert post(testbed, webhook, notice(testbed, Method.ONION_MESSAGE)) == 200
         wait_for(pushes.tried(2))
-        assert phone.state() is State.FROZEN
+        assert phone.state() is PhoneState.FROZEN
     wait_for(pushes.delivered(Method.ONION_MESSAGE))
 
 
@@ -135,10 +134,10 @@ def test_forged_old_and_repeated_notifications_wake_nobody(
     assert post(testbed, "https://push/nobody", notice(testbed, Method.PAYMENT_INCOMING)) == 404
 
     # One that is genuine comes after them, and is the only one that the phone has had.
-    assert phone.state() is State.ASLEEP
+    assert phone.state() is PhoneState.ASLEEP
     assert post(testbed, webhook, notice(testbed, Method.EXPIRY_SOON)) == 200
     wait_for(pushes.delivered(Method.ONION_MESSAGE, Method.EXPIRY_SOON))
-    assert phone.state() is State.AWAKE
+    assert phone.state() is PhoneState.AWAKE
 
 
 @pytest.mark.parametrize("broken", [Behaviour.ERROR, Behaviour.HANG, Behaviour.REDIRECT])
@@ -150,7 +149,7 @@ def test_an_lsp_tries_a_broken_gateway_again(testbed: Testbed, phone: Phone, pus
     payment = paying(testbed, invoice)
     wait_for(Predicate("posted", lambda: None if pushes.seen() else "no post yet"))
     assert all(push.refused == f"the gateway was told to answer: {broken}" for push in pushes.seen())
-    assert phone.state() is State.ASLEEP
+    assert phone.state() is PhoneState.ASLEEP
     testbed.push.answer(Behaviour.NORMALLY)
     payment.result(90)
     wait_for(pushes.delivered(Method.PAYMENT_INCOMING))
@@ -168,6 +167,6 @@ def test_a_gateway_that_dies_remembers_phones_and_pushes(
     wait_for(Predicate("gateway_answers", lambda: None if pushes.seen() else "it forgot the push"))
     phone.reconnect()
     wait_for(pushes.delivered(Method.ONION_MESSAGE))
-    assert phone.state() is State.AWAKE
+    assert phone.state() is PhoneState.AWAKE
     assert post(testbed, webhook, notice(testbed, Method.EXPIRY_SOON)) == 200
     wait_for(pushes.delivered(Method.ONION_MESSAGE, Method.EXPIRY_SOON))

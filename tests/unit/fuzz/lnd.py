@@ -22,7 +22,7 @@ from asyncpay.wire import onion, signature
 from asyncpay.wire.blinding import HopData
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.onion import Payload
-from harness.services.tls import Authority
+from harness.services.push_gateway import Authority
 
 from .identities import CHANNELS, CLIENT, HASH, NODE, PEERS, Heard, onion_to, sign
 

@@ -1,10 +1,10 @@
-"""A Docker engine and registries as far as harness/images.py uses them."""
+"""A Docker engine and registries as far as harness/images/store.py uses them."""
 
 from dataclasses import dataclass, field
 
 from docker.errors import ImageNotFound
 
-from harness.images.registries import RegistryError
+from harness.images.store import RegistryError
 
 
 @dataclass

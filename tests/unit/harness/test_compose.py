@@ -14,9 +14,9 @@ from ruamel.yaml import YAML
 from asyncpay import config
 from harness import compose, compose_file
 from harness.errors import TestbedError
-from harness.inside.phone_config import Config
+from harness.inside.interface import PhoneConfig
 from harness.services import bitcoind
-from harness.services.tls import Authority
+from harness.services.push_gateway import Authority
 from harness.topology import Topology, load
 
 AUTHORITY = Authority(ca="a certificate", server="another, and its key")
@@ -199,7 +199,7 @@ def test_a_phone_is_one_container_with_two_apps(with_components: dict[str, Any],
     phone, configs = with_components["services"]["B"], with_components["configs"]
     assert phone["image"] == "image of B"
     files = {file["target"]: configs[file["source"]]["content"] for file in phone["configs"]}
-    node, wallet = Config.model_validate_json(files[phone["environment"]["PHONE_CONFIG"]]).apps
+    node, wallet = PhoneConfig.model_validate_json(files[phone["environment"]["PHONE_CONFIG"]]).apps
     assert node.command[:1] == ("lnd",)
     assert "--nolisten" in node.command
     assert wallet.command == ("asyncpay", "wallet", "run")

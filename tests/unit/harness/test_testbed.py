@@ -11,7 +11,7 @@ from harness import service_images, testbed
 from harness.cli.main import app
 from harness.errors import NodeError, PaymentError, TestbedError
 from harness.folders import folder_of, names
-from harness.inside.phone_config import State
+from harness.inside.interface import PhoneState
 from harness.testbed import Testbed
 from harness.topology import load
 
@@ -176,7 +176,7 @@ def with_phone(monkeypatch: pytest.MonkeyPatch) -> Testbed:
     """A testbed in which the phone A is disconnected, and a payment of A fails."""
     made = Testbed.prepare(load("line"))
     made.nodes = cast(Any, {"A": ScriptedNode(active=False), "B": ScriptedNode(active=True)})
-    phone = SimpleNamespace(state=lambda: State.AWAKE, link=lambda: SimpleNamespace(words="disconnected"))
+    phone = SimpleNamespace(state=lambda: PhoneState.AWAKE, link=lambda: SimpleNamespace(words="disconnected"))
     made.phones = cast(Any, {"A": phone})
     monkeypatch.setattr(Testbed, "running", lambda made: list(made.nodes.values()))
     return made

@@ -13,7 +13,7 @@ from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.lnd.connection import Connection, LndRefusedError
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto.lightning_pb2_grpc import LightningServicer, add_LightningServicer_to_server
-from harness.services.tls import Authority
+from harness.services.push_gateway import Authority
 
 pytestmark = pytest.mark.anyio
 

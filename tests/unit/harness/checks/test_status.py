@@ -11,7 +11,7 @@ from harness.checks import status
 from harness.checks.status import ChannelStatus, ComponentStatus, NodeStatus, PhoneStatus, Status
 from harness.cli import push as push_commands
 from harness.cli import tables
-from harness.inside.push_records import Push
+from harness.inside.interface import Push
 from harness.nodes.base import Channel
 
 NODE = NodeStatus(

@@ -4,8 +4,8 @@ import pytest
 import requests
 from docker.errors import APIError, NotFound
 
-from harness.images import registries
-from harness.images.registries import Registries, RegistryError
+from harness.images import store
+from harness.images.store import Registries, RegistryError
 
 
 class FakeClient:
@@ -27,7 +27,7 @@ class FakeClient:
 
 
 def registries_of(client, monkeypatch):
-    monkeypatch.setattr(registries.docker_client, "client", lambda timeout_seconds: client)
+    monkeypatch.setattr(store, "client", lambda timeout_seconds: client)
     return Registries(client)
 
 

@@ -12,8 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.inside.app import AppSpec
-from harness.inside.phone_config import CONFIG_VARIABLE, Config
+from harness.inside.interface import PHONE_CONFIG_VARIABLE, AppSpec, PhoneConfig
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 
 SLEEPER = ("sleep", "1000")
@@ -27,12 +26,12 @@ class Init:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         file = folder / "phone.json"
-        file.write_text(Config(port=port, apps=apps).model_dump_json())
+        file.write_text(PhoneConfig(port=port, apps=apps).model_dump_json())
         self._url = f"http://127.0.0.1:{port}"
         with (folder / "stdout").open("w") as stdout, (folder / "stderr").open("w") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "harness.inside.phone"],
-                env=os.environ | {CONFIG_VARIABLE: str(file)},
+                env=os.environ | {PHONE_CONFIG_VARIABLE: str(file)},
                 stdout=stdout,
                 stderr=stderr,
             )

@@ -15,8 +15,8 @@ from asyncpay.lsps import notifications
 from asyncpay.lsps.notifications import MAX_AGE_SECONDS, Notification
 from asyncpay.service.common.event_log import EventLog
 from harness.inside import push_gateway
+from harness.inside.interface import Behaviour, Push, PushConfig
 from harness.inside.push_gateway import KEPT_SECONDS, MAX_BODY_BYTES, MAX_PUSHES, Gateway, Web
-from harness.inside.push_records import Behaviour, Config, Push
 from tests.support.keys import key_of, signmessage
 
 LSP, STRANGER = key_of("LSP"), key_of("stranger")
@@ -45,7 +45,7 @@ class ScriptedPhone:
 class GatewayHarness:
     """A gateway whose phone is A, and somebody who posts to it."""
 
-    def __init__(self, config: Config, phone: ScriptedPhone) -> None:
+    def __init__(self, config: PushConfig, phone: ScriptedPhone) -> None:
         self.gateway = Gateway(config, EventLog())
         self.phone = phone
         transport = httpx.ASGITransport(app=Web(self.gateway).application, raise_app_exceptions=False)
@@ -88,7 +88,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
             there = phone or ScriptedPhone()
             server = await asyncio.start_server(there.serve, "127.0.0.1", 0)
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/push"
-            config = Config(port=0, certificate="", state=str(tmp_path / "state.json"), phones={"A": url})
+            config = PushConfig(port=0, certificate="", state=str(tmp_path / "state.json"), phones={"A": url})
             async with server:
                 gateway_harness = GatewayHarness(config, there)
                 async with gateway_harness.gateway.delivering():

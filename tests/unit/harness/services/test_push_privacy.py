@@ -4,7 +4,7 @@ import pytest
 
 from asyncpay.engine.lsp.records import Method
 from asyncpay.lsps.notifications import WEBHOOK_REGISTERED, Notification
-from harness.inside.push_records import Push
+from harness.inside.interface import Push
 from harness.services.push_gateway import PrivacyError, check_privacy
 
 HEX = "02" + "ab" * 32

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.services.tls import Authority
+from harness.services.push_gateway import Authority
 
 
 async def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> None:
