@@ -94,6 +94,7 @@ class Environment:
         """The component beside an LSP's node."""
         node.intercepts = True
         lsp = LspProcess(node, self.disks.disk(node.name), policy, self.messenger, self.decode, self._push)
+        lsp.on_notify = self._notified
         self.processes[node.name] = lsp
         return lsp
 
@@ -114,6 +115,11 @@ class Environment:
             connection.dial_soon(0)
         for process in self.processes.values():
             process.start()
+
+    def _notified(self, client: NodeId, method: str, connected_at: float) -> None:
+        phone = self.phones.get(client)
+        if phone is not None:
+            phone.notified(method, connected_at)
 
     def _push(self, client: NodeId, method: str, report: Callable[[bool], None]) -> None:
         phone = self.phones.get(client)

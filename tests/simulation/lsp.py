@@ -1,5 +1,6 @@
 """An LSP's component in a simulation: the real engine and the real store beside a simulated node."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -12,7 +13,15 @@ from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.state import LspState
 from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus, Resolution
-from asyncpay.node_events import Attached, BlockConnected, CustomMessage, NodeEvent, OnionInTransit, OnionReceived
+from asyncpay.node_events import (
+    Attached,
+    BlockConnected,
+    CustomMessage,
+    NodeEvent,
+    OnionInTransit,
+    OnionReceived,
+    PeerConnected,
+)
 from asyncpay.nodes.base import Payment
 from asyncpay.store import LspStore
 from asyncpay.wire.errors import WireError
@@ -29,6 +38,8 @@ NOTHING = "nothing yet"
 
 Push = Callable[[NodeId, str, Callable[[bool], None]], None]
 """Push to a client's phone; tells whether the push service took it."""
+Notified = Callable[[NodeId, str, float], None]
+"""It was decided to push to a client's phone, which this process last heard to be there at this time."""
 
 
 SLICE_SIZE = 2
@@ -40,7 +51,8 @@ class LspProcess(Process):
 
     For onlookers: joined: HTLCs that were ever held for a block. heard_height: the last that the engine was told.
     replies: the statuses of block_replies, by client. ended_because: what the log said when a block was failed back.
-    attached_at: when its node answered, last. on_answer: told of every answer to an HTLC.
+    attached_at: when its node answered, last. connected_at: when its engine last heard that a peer is there.
+    on_answer: told of every answer to an HTLC. on_notify: of every decision to notify a client.
     promised: blocks that a release_reply called released or about to be.
     """
 
@@ -61,7 +73,9 @@ class LspProcess(Process):
         self.ended_because: dict[bytes, str] = {}
         self.promised: set[bytes] = set()
         self.attached_at = 0.0
+        self.connected_at: dict[NodeId, float] = {}
         self.on_answer: Callable[[LspProcess, HtlcKey, Resolution], None] = lambda *_: None
+        self.on_notify: Notified = lambda *_: None
         self._engine: Lsp
         self._messenger, self._decode, self._push = messenger, decode, push
 
@@ -109,6 +123,13 @@ class LspProcess(Process):
             case _:
                 self.enqueue(event)
 
+    def _seen(self, events: Iterable[Any]) -> Iterator[Any]:
+        for event in super()._seen(events):
+            online = event.online if isinstance(event, Attached) else ()
+            for peer in (event.peer,) if isinstance(event, PeerConnected) else online:
+                self.connected_at[peer] = self.kernel.now
+            yield event
+
     def _read(self, onion: OnionReceived) -> None:
         try:
             asked = requests.parse_onion(onion, self.node.id)
@@ -121,6 +142,12 @@ class LspProcess(Process):
             self.enqueue(asked)
 
     # --- out ---
+
+    def _do(self, effect: do.Effect) -> None:
+        if isinstance(effect, do.Notify):
+            connected_at = self.connected_at.get(effect.client, -math.inf)
+            self.on_notify(effect.client, effect.method.value, connected_at)
+        super()._do(effect)
 
     def _perform(self, effect: do.Effect) -> None:  # noqa: C901 - one case for each effect
         match effect:

@@ -144,6 +144,12 @@ MUTANTS = (
         "ctx.policy.push_retry_seconds * 2 ** (tries - 1)",
     ),
     Mutant(
+        "notify without a cooldown when something new happens",
+        f"{LSP}.notifications",
+        "earliest = ctx.now if attempt.last_at is None else attempt.last_at + ctx.policy.push_cooldown_seconds",
+        "earliest = ctx.now",
+    ),
+    Mutant(
         "let an HTLC wait for its client too long",
         f"{LSP}.engine",
         "ctx.due(schedule.wait_ends, ctx.now)",

@@ -9,7 +9,7 @@ from .wallet import WalletProcess
 
 PUSH_SECONDS = 1.0
 COOLDOWN_SECONDS = 60.0
-"""What an LSP promises between two pushes of one kind, unless the phone has connected meanwhile."""
+"""What an LSP promises between two notifications of one kind, unless it was told meanwhile that the phone is there."""
 
 
 class Phone:
@@ -20,7 +20,7 @@ class Phone:
         self.name = node.name
         self.wakes_after, self.stays = wakes_after, stays
         self.notified_too_soon: list[tuple[str, float, float]] = []
-        self._pushed_at: dict[str, float] = {}
+        self._notified_at: dict[str, float] = {}
         self._kernel: Kernel = node.kernel
         self._visit = Lifetime()
         self._until = 0.0
@@ -64,15 +64,20 @@ class Phone:
             self.node.start()
             self.wallet.start()
 
+    def notified(self, method: str, connected_at: float) -> None:
+        """An LSP has decided to call the webhook of this phone. connected_at: when it last heard that it is there.
+
+        The push itself leaves later: the phone may be there by then, which the LSP could not know.
+        """
+        before = self._notified_at.get(method, -COOLDOWN_SECONDS)
+        if self._kernel.now < before + COOLDOWN_SECONDS - 0.1 and connected_at < before:
+            self.notified_too_soon.append((method, before, self._kernel.now))
+            self._kernel.changed()
+        self._notified_at[method] = self._kernel.now
+
     def push(self, method: str, report: Callable[[bool], None]) -> None:
         """An LSP calls the webhook of this phone."""
         self._kernel.log(self.name, "is called: %s", method)
-        before = self._pushed_at.get(method, -COOLDOWN_SECONDS)
-        seen_since = any(each.changed_at >= before for each in self.node.connections.values())
-        if self._kernel.now < before + COOLDOWN_SECONDS - 0.1 and not seen_since:
-            self.notified_too_soon.append((method, before, self._kernel.now))
-            self._kernel.changed()
-        self._pushed_at[method] = self._kernel.now
         self._kernel.call_later(PUSH_SECONDS, lambda: self._arrive(method, report))
 
     def _arrive(self, method: str, report: Callable[[bool], None]) -> None:
@@ -80,7 +85,7 @@ class Phone:
         for fault in self._kernel.failpoint(f"push to {self.name}"):
             match fault:
                 case Rejected():
-                    self._pushed_at.pop(method, None)
+                    self._notified_at.pop(method, None)
                     report(False)
                     return
                 case Lost():
