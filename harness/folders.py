@@ -83,14 +83,15 @@ def choose(name: str | None) -> str:
 
 
 def summary(name: str) -> dict[str, list[str]]:
-    """The names of a testbed's services, nodes and phones; nothing if they cannot be read."""
+    """The names of a testbed's services, nodes, phones, and nodes with an LSP's component; nothing if unreadable."""
     try:
         content = json.loads((folder_of(name) / PARSED_FILE).read_text(encoding="utf-8"))["content"]
         nodes = content[EXTENSION]["topology"]["nodes"]
         phones = [node for node, spec in nodes.items() if spec["component"] and spec["role"] in ("payer", "payee")]
-        return {"services": list(content["services"]), "nodes": list(nodes), "phones": phones}
+        lsps = [node for node, spec in nodes.items() if spec["component"] and node not in phones]
+        return {"services": list(content["services"]), "nodes": list(nodes), "phones": phones, "lsps": lsps}
     except (OSError, ValueError, LookupError, TypeError):
-        return {"services": [], "nodes": [], "phones": []}
+        return {"services": [], "nodes": [], "phones": [], "lsps": []}
 
 
 def refuse_foreign(folder: Path) -> None:

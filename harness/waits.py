@@ -17,6 +17,10 @@ from harness.errors import NodeError, TestbedError
 class WaitTimeoutError(TestbedError):
     """A predicate was not reached within its bound; the message ends with what was last seen."""
 
+    def __init__(self, name: str, timeout_seconds: float, last_seen: str) -> None:
+        super().__init__(f"{name} not reached in {timeout_seconds:g} s; last seen: {last_seen}")
+        self.last_seen = last_seen
+
 
 @dataclass(frozen=True)
 class Predicate:
@@ -47,5 +51,4 @@ def wait_for(predicate: Predicate, timeout_seconds: float = 30, interval_seconds
     try:
         retrying(missing)
     except tenacity.RetryError as error:
-        seen = error.last_attempt.result()
-        raise WaitTimeoutError(f"{predicate.name} not reached in {timeout_seconds:g} s; last seen: {seen}") from None
+        raise WaitTimeoutError(predicate.name, timeout_seconds, error.last_attempt.result()) from None

@@ -50,6 +50,11 @@ def phones(context: typer.Context) -> list[str]:
     return _of_testbed(context, "phones")
 
 
+def lsps(context: typer.Context) -> list[str]:
+    """The nodes of the testbed that is meant which have an LSP's component beside them, for completion."""
+    return _of_testbed(context, "lsps")
+
+
 def _of_testbed(context: typer.Context, kind: str) -> list[str]:
     """Nothing where no testbed can be chosen: completion has no errors."""
     from harness import folders

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import lifecycle, matrix, nodes, phone, push
+from harness.cli import channels, lifecycle, matrix, nodes, phone, push, wait
 from harness.cli.common import AsJson, errors_as_sentences, out
 
 app = typer.Typer(
@@ -62,6 +62,10 @@ app.command("pay")(nodes.pay)
 app.command("exec", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(nodes.exec_)
 app.command("logs")(nodes.logs)
 app.command("mine")(nodes.mine)
+app.command("fund")(channels.fund)
+app.command("open-channel")(channels.open_channel)
+app.command("close-channel")(channels.close_channel)
+app.add_typer(wait.app, name="wait")
 app.add_typer(phone.app, name="phone")
 app.command("pushes")(push.pushes)
 app.command("push-gateway")(push.push_gateway)

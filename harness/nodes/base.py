@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harness.images.recipes import Recipe
 
 P2P_PORT = 9735
+CLOSE_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,13 @@ class Node(ABC):
     @abstractmethod
     def open_channel(self, peer: "Node", channel: ChannelSpec) -> str:
         """Open and fund a channel from confirmed coins; returns its funding output as soon as it is in the mempool."""
+
+    @abstractmethod
+    def close_channel(self, channel: Channel) -> None:
+        """Close a channel by agreement with its peer; returns once the closing transaction is published.
+
+        Raises NodeError if the peer does not agree within CLOSE_SECONDS.
+        """
 
     @abstractmethod
     def force_close(self, channel: Channel) -> None:

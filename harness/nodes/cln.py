@@ -9,7 +9,18 @@ from pyln.client import LightningRpc, RpcError
 
 from asyncpay.nodes.cln.node import CAPABILITIES
 from harness.errors import NodeError, PaymentError
-from harness.nodes.base import P2P_PORT, Channel, ChannelDirection, Info, Node, Payment, Policy, RenderContext, volume
+from harness.nodes.base import (
+    CLOSE_SECONDS,
+    P2P_PORT,
+    Channel,
+    ChannelDirection,
+    Info,
+    Node,
+    Payment,
+    Policy,
+    RenderContext,
+    volume,
+)
 from harness.topology import ChannelSpec, NodeSpec
 
 if TYPE_CHECKING:
@@ -176,6 +187,14 @@ class ClnNode(Node):
             announce=not channel.private,
         )
         return f"{opened['txid']}:{opened['outnum']}"
+
+    def close_channel(self, channel: Channel) -> None:
+        """See Node.close_channel. `close` itself waits without end, or force-closes when its own time is over."""
+        close = (*self.cli, "close", "-k", f"id={channel.short_channel_id}", "unilateraltimeout=0")
+        said = self.engine.output(self.name, ["timeout", str(CLOSE_SECONDS), *close])
+        if said.exit_code:
+            why = (said.stdout + said.stderr).strip() or f"the peer has not agreed within {CLOSE_SECONDS} s"
+            raise NodeError(f"{self.name} (CLN) did not close {channel.short_channel_id}: {why}")
 
     def force_close(self, channel: Channel) -> None:
         """See Node.force_close: the peer is given one second to agree, which it is not asked to."""

@@ -139,6 +139,10 @@ class LdkNode(Node):
         )
         return str(opened["funding"])
 
+    def close_channel(self, channel: Channel) -> None:
+        """See Node.close_channel."""
+        raise NodeError(f"{self.name} (LDK) cannot close by agreement: ldkd has no such call. Use --force")
+
     def force_close(self, channel: Channel) -> None:
         """See Node.force_close."""
         for each in self._channels():

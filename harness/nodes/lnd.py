@@ -17,7 +17,18 @@ from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
 from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
 from harness.engines.base import EngineError
 from harness.errors import NodeError, PaymentError
-from harness.nodes.base import P2P_PORT, Channel, ChannelDirection, Info, Node, Payment, Policy, RenderContext, volume
+from harness.nodes.base import (
+    CLOSE_SECONDS,
+    P2P_PORT,
+    Channel,
+    ChannelDirection,
+    Info,
+    Node,
+    Payment,
+    Policy,
+    RenderContext,
+    volume,
+)
 from harness.topology import ChannelSpec, ComponentSpec, NodeSpec
 
 if TYPE_CHECKING:
@@ -212,6 +223,15 @@ class LndNode(Node):
         with self._calling(f"open a channel to {peer.name}"):
             point = self._lightning.OpenChannelSync(request, timeout=CALL_SECONDS)
         return f"{point.funding_txid_bytes[::-1].hex()}:{point.output_index}"
+
+    def close_channel(self, channel: Channel) -> None:
+        """See Node.close_channel: LND reports first that the closing transaction is published."""
+        txid, _, index = channel.funding.partition(":")
+        point = ln.ChannelPoint(funding_txid_str=txid, output_index=int(index))
+        with self._calling(f"close {channel.short_channel_id}"):
+            reports = self._lightning.CloseChannel(ln.CloseChannelRequest(channel_point=point), timeout=CLOSE_SECONDS)
+            next(reports)
+            reports.cancel()
 
     def force_close(self, channel: Channel) -> None:
         """See Node.force_close."""

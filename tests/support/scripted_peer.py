@@ -337,9 +337,7 @@ class Hold:
             return self._checked(self.payment.result(timeout_seconds))
         except TimeoutError:
             name, payment_hash = self.payer.name, self.invoice.payment_hash.hex()
-            raise WaitTimeoutError(
-                f"payment_decided not reached in {timeout_seconds:g} s; last seen: {name} still pays {payment_hash}"
-            ) from None
+            raise WaitTimeoutError("payment_decided", timeout_seconds, f"{name} still pays {payment_hash}") from None
 
     def outcome(self) -> PaymentResult:
         """The same after the payer was away: its node still knows."""

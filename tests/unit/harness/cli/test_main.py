@@ -31,6 +31,9 @@ def no_testbeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["status"], "no testbed is up; start one with `testbed up line`"),
         (["down", "--testbed", "x"], "there is no testbed named x (up: none)"),
         (["pay", "A", "B", "a lot"], "'a lot' is no amount"),
+        (["fund", "A", "10"], "'10' is no amount"),
+        (["open-channel", "A", "B", "100000500msat"], "it has 500 msat beyond a whole satoshi"),
+        (["close-channel", "A", "B"], "no testbed is up"),
     ],
 )
 def test_a_users_mistake_is_a_sentence_and_exit_code_2(arguments: list[str], said: str) -> None:
@@ -81,6 +84,7 @@ def test_doctors_exit_code(monkeypatch: pytest.MonkeyPatch, state: str, code: in
 
 
 COMMANDS = ["up", "status", "pay", "exec", "logs", "mine", "down", "doctor", "demo", "images", "pushes", "push-gateway"]
+COMMANDS += ["stop", "start", "restart", "kill", "fund", "open-channel", "close-channel"]
 PHONE_VERBS = [
     "sleep",
     "wake",

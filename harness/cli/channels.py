@@ -1,0 +1,99 @@
+"""`testbed fund`, `open-channel` and `close-channel`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from asyncpay.amounts import in_sat, parse_msat
+from harness.cli.common import AsJson, Node, Which, errors_as_sentences, out
+from harness.errors import TestbedError
+
+Amount = Annotated[str, typer.Argument(help="with its unit: 1000000sat, 0.01btc")]
+
+
+def fund(node: Node, amount: Amount, which: Which = None, as_json: AsJson = False) -> None:
+    """Send a node coins of the testbed's; ends when they have one confirmation, in a block that this mines."""
+    from harness import channels
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        amount_sat = _sat(amount)
+        funded = channels.fund(Testbed.attach(which), node, amount_sat)
+    if as_json:
+        print(json.dumps(vars(funded)))
+    else:
+        out.print(
+            f"{node} got {in_sat(funded.amount_sat * 1_000)} sat in {funded.txid}; "
+            f"it has {in_sat(funded.onchain_sat * 1_000)} sat on-chain",
+            soft_wrap=True,
+        )
+
+
+def open_channel(
+    opener: Node,
+    peer: Node,
+    capacity: Annotated[str, typer.Argument(help="with its unit: 1000000sat, 0.01btc")],
+    push: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="what PEER has of it from the start: 400000sat")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="do not announce it")] = False,
+    which: Which = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open a channel from OPENER to PEER; ends when both can use it and, if it is announced, all nodes know of it.
+
+    Gives OPENER the coins if it has too few, connects the two, and mines the blocks that it takes.
+    """
+    from harness import channels
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        capacity_sat, push_sat = _sat(capacity), 0 if push is None else _sat(push)
+        opened = channels.open_channel(Testbed.attach(which), opener, peer, capacity_sat, push_sat, private)
+    if as_json:
+        print(json.dumps(opened.as_json()))
+    else:
+        kind = "private" if private else "announced"
+        out.print(
+            f"opened {opened.short_channel_id}: {opener} {in_sat((capacity_sat - push_sat) * 1_000)} sat, "
+            f"{peer} {in_sat(push_sat * 1_000)} sat, {kind}",
+            soft_wrap=True,
+        )
+
+
+def close_channel(
+    closer: Node,
+    peer: Node,
+    channel: Annotated[
+        str | None, typer.Option(metavar="ID", help="which, if the two have several: 110x1x0, as `status` shows it")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="CLOSER publishes its commitment transaction; PEER need not answer")
+    ] = False,
+    which: Which = None,
+    as_json: AsJson = False,
+) -> None:
+    """Close the channel of CLOSER and PEER; ends when its closing transaction is buried under blocks that this mines.
+
+    By agreement, both have their coins then. After --force each sweeps its own, CLOSER when its delay is over: mine
+    some blocks more.
+    """
+    from harness import channels
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        closed = channels.close_channel(Testbed.attach(which), closer, peer, channel, force)
+    if as_json:
+        print(json.dumps(closed.as_json()))
+    else:
+        how = "force-closed" if force else "closed"
+        out.print(f"{how} {closed.short_channel_id} in {closed.closing_txid}", soft_wrap=True)
+
+
+def _sat(text: str) -> int:
+    """Whole satoshis. Raises AmountError, TestbedError."""
+    sat, rest_msat = divmod(parse_msat(text), 1_000)
+    if rest_msat:
+        raise TestbedError(f"{text!r} is no amount on-chain: it has {rest_msat} msat beyond a whole satoshi. Round it")
+    return sat
