@@ -19,7 +19,7 @@ path = "/var/lib/asyncpay/lsp.sqlite"
 ca_file = "/etc/ssl/our-ca.pem"         # trusted beside the usual authorities
 allowed_networks = ["172.16.0.0/12"]    # private networks that webhooks may point into; none by default
 
-[policy]                                # optional: any field of asyncpay.engine.lsp.policy.LspPolicy
+[policy]                                # optional: any field of asyncpay.engine.policy.LspPolicy
 max_holds = 100
 
 The wallet's has [node] and [store] likewise, and
@@ -41,9 +41,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from asyncpay.engine.lsp.policy import LspPolicy
-from asyncpay.engine.payee.policy import PayeePolicy
-from asyncpay.engine.payer.policy import PayerPolicy
+from asyncpay.engine.policy import LspPolicy, PayeePolicy, PayerPolicy
 from asyncpay.lightning import NodeId
 
 MAX_SOCKET_PATH_BYTES = 107

@@ -1,6 +1,6 @@
 """`async_payments.get_info`: the one schema of what an LSP offers, for LSPs that tell it and wallets that read it.
 
-asyncpay.engine.lsp.policy.describe fills it in, asyncpay.lsps.info reads it, and
+asyncpay.engine.policy.describe fills it in, asyncpay.lsps.info reads it, and
 asyncpay.engine.payer.planning plans within it.
 """
 
@@ -19,7 +19,7 @@ Versions: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**16)], ...
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LspInfo:
-    """What an LSP offers. The limits are those of asyncpay.engine.lsp.policy.LspPolicy, for one client.
+    """What an LSP offers. The limits are those of asyncpay.engine.policy.LspPolicy, for one client.
 
     transit_release: it sees a release that passes through. forwards_with_payer_offline: a payer may be away
     when its payment is released. pays_on_behalf: otherwise it pays the invoice itself, if it has it.

@@ -1,15 +1,23 @@
-"""What the three engines share: what goes in, what comes out, and the two measures of time.
+"""What the three engines share: what goes in, what comes out, how they are driven, and the two measures of time.
 
-An engine takes one event at a time and returns a `Transition`: changes to its records, then effects. `driver` stores
-the first and carries out the second.
+An engine takes one event at a time and returns a `Transition`: changes to its records, then effects. First the changes
+are stored, then the effects are carried out. That order is written here once, in `drive`; the service, the simulator
+and the unit tests carry it out, and may be killed between any two of its actions:
+
+    for action in drive(engine, clock, events):
+        match action:
+            case Commit():          store `action.changes` in one transaction
+            case Perform(effect):   do it, and report what it asks to be reported as new events
+
+If a Commit fails, nothing was decided: throw the engine away and start another one from the store. A failed write is a
+crash, and a crash is harmless. For the same reason several events may be decided on together and stored in one
+transaction, as long as no effect is performed before.
 """
 
 import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
-
-from sortedcontainers import SortedList
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 R = TypeVar("R", covariant=True)
 """A record: a frozen dataclass with a `key`."""
@@ -17,7 +25,6 @@ F = TypeVar("F", covariant=True)
 """An effect: something to be done outside."""
 E = TypeVar("E", contravariant=True)
 """An event."""
-K = TypeVar("K")
 
 # --- in ---
 
@@ -89,6 +96,62 @@ class Engine(Protocol[E, R, F]):
         ...
 
 
+# --- driving ---
+
+
+@dataclass(frozen=True, slots=True)
+class Commit(Generic[E, R]):
+    """Store the changes of these decisions in one transaction; there may be none. decisions: events, in their order."""
+
+    decisions: tuple[tuple[E, Transition[R, Any]], ...]
+
+    @property
+    def changes(self) -> tuple[Change[R], ...]:
+        """All changes, in the order in which they were made."""
+        return tuple(change for _, transition in self.decisions for change in transition.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Perform(Generic[F]):
+    """Carry out this effect. Everything that it rests on is stored."""
+
+    effect: F
+
+
+Action: TypeAlias = Commit[E, R] | Perform[F]
+
+
+class EngineError(Exception):
+    """The engine has failed on `event`, and cannot be trusted any more: throw it away. The cause is chained."""
+
+    def __init__(self, event: object) -> None:
+        super().__init__(f"the engine has failed on {type(event).__name__}")
+        self.event = event
+
+
+def drive(engine: Engine[E, R, F], clock: Callable[[], float], events: Iterable[E]) -> Iterator[Action[E, R, F]]:
+    """Decide on `events` together, and yield what to do about them, in the order in which it must be done.
+
+    clock: the engine's time, read for each event. EngineError if the engine fails on an event: after all that was
+    decided before that event has been yielded.
+    """
+    decisions: list[tuple[E, Transition[R, F]]] = []
+    failure: EngineError | None = None
+    for event in events:
+        try:
+            decisions.append((event, engine.handle(clock(), event)))
+        except Exception as error:  # whatever it is, the events before it were decided on well
+            failure = EngineError(event)
+            failure.__cause__ = error
+            break
+    yield Commit(tuple(decisions))
+    for _, transition in decisions:
+        for effect in transition.effects:
+            yield Perform(effect)
+    if failure is not None:
+        raise failure
+
+
 # --- time ---
 
 
@@ -132,63 +195,6 @@ class UnixTime:
     def past_at(self, unix_seconds: float) -> float:
         """When, in the engine's own time, `surely_past` becomes true."""
         return unix_seconds + 1.0 - self.earliest_offset_seconds
-
-
-class Deadlines(Generic[K]):
-    """Keys ordered by what each waits for: a time, or a height. A key waits for one number, or for none.
-
-    An operation costs O(log n), so an event costs the same however much is remembered.
-    """
-
-    def __init__(self) -> None:
-        # The second number is another one in each entry, so keys are never compared: they need no order.
-        self._entries: dict[K, tuple[float, int, K]] = {}
-        self._order: SortedList[Any] = SortedList()
-        self._entered = 0
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def set(self, key: K, deadline: float) -> None:
-        """Let `key` wait for this, and for nothing else any more; infinity: for nothing."""
-        entry = self._entries.get(key)
-        if entry is not None and entry[0] == deadline:
-            return
-        self.discard(key)
-        if deadline < math.inf:
-            self._entered += 1
-            entry = self._entries[key] = deadline, self._entered, key
-            self._order.add(entry)
-
-    def get(self, key: K) -> float:
-        """What `key` waits for; infinity for nothing."""
-        entry = self._entries.get(key)
-        return math.inf if entry is None else entry[0]
-
-    def clear(self) -> None:
-        """Let no key wait any more."""
-        self._entries.clear()
-        self._order.clear()
-
-    def discard(self, key: K) -> None:
-        """Let `key` wait for nothing."""
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._order.remove(entry)
-
-    @property
-    def earliest(self) -> K | None:
-        """The key that waits for the earliest of all, if there is one."""
-        return cast(K, self._order[0][2]) if self._order else None
-
-    @property
-    def first(self) -> float:
-        """The earliest of all; infinity if there is none."""
-        return cast(float, self._order[0][0]) if self._order else math.inf
-
-    def due(self, reached: float, most: int | None = None) -> list[K]:
-        """The keys that wait for this or something earlier, earliest first; `most`: no more of them than that."""
-        return [key for _, _, key in islice(self._order.irange(maximum=(reached, math.inf)), most)]
 
 
 _MOST_DOUBLINGS = 60  # by then any pause is longer than any wait, and still far from a float's limit

@@ -7,15 +7,13 @@ decisions of both on one event are stored in one transaction.
 from typing import TypeAlias
 
 from asyncpay.engine.core import Tick, Transition
-from asyncpay.engine.payee import effects as payee_effects
-from asyncpay.engine.payee import events as payee_on
+from asyncpay.engine.payee import interface as payee_io
 from asyncpay.engine.payee.engine import Payee
-from asyncpay.engine.payee.events import Announced, PayeeEvent
+from asyncpay.engine.payee.interface import Announced, PayeeEvent
 from asyncpay.engine.payee.records import Claim
-from asyncpay.engine.payer import effects as payer_effects
-from asyncpay.engine.payer import events as payer_on
+from asyncpay.engine.payer import interface as payer_io
 from asyncpay.engine.payer.engine import Payer
-from asyncpay.engine.payer.events import PayerEvent
+from asyncpay.engine.payer.interface import PayerEvent
 from asyncpay.engine.payer.records import OutgoingPayment, PaymentRecords
 from asyncpay.node_events import OnionReceived
 from asyncpay.wire import messages
@@ -32,7 +30,7 @@ from asyncpay.wire.messages import (
 
 WalletRecord: TypeAlias = OutgoingPayment | Claim
 WalletEvent: TypeAlias = PayerEvent | PayeeEvent
-WalletEffect: TypeAlias = payer_effects.Effect | payee_effects.Effect
+WalletEffect: TypeAlias = payer_io.Effect | payee_io.Effect
 
 
 class Wallet:
@@ -71,27 +69,27 @@ def read_message(onion: OnionReceived, payments: PaymentRecords) -> WalletEvent 
     message = messages.decode(onion.async_payment)
     match message:
         case BlockReply():
-            return payer_on.Replied(message)
+            return payer_io.Replied(message)
         case BlockUpdate():
-            return payer_on.Updated(message)
+            return payer_io.Updated(message)
         case PaymentPending():
             _check_numbers(message)
             return Announced(message, onion.reply_path, ())
         case PaymentRelease():
             if onion.path_id is not None and onion.path_id != release_path_id(message.pid):
                 raise WireError("a release whose pid is not that of the path it came on")
-            return payer_on.ReleaseSeen(message.pid, onion.reply_path)
+            return payer_io.ReleaseSeen(message.pid, onion.reply_path)
         case PaymentRefused():
-            return payer_on.RefusalSeen(message.pid, message.reason)
+            return payer_io.RefusalSeen(message.pid, message.reason)
         case ReleaseReply():
-            return payee_on.ReleaseAnswered(message)
+            return payee_io.ReleaseAnswered(message)
     return None
 
 
-def _bare_release(onion: OnionReceived, payments: PaymentRecords) -> payer_on.ReleaseSeen | None:
+def _bare_release(onion: OnionReceived, payments: PaymentRecords) -> payer_io.ReleaseSeen | None:
     """Return the release that a message without content on the payer's own path is: the first form of the protocol."""
     payment = None if onion.path_id is None else payments.of_release_path(onion.path_id)
-    return None if payment is None else payer_on.ReleaseSeen(payment.pid, onion.reply_path)
+    return None if payment is None else payer_io.ReleaseSeen(payment.pid, onion.reply_path)
 
 
 def _check_numbers(message: PaymentPending) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from asyncpay.engine.lsp.events import WebhookRemoved, WebhookSet
+from asyncpay.engine.lsp.interface import WebhookRemoved, WebhookSet
 from asyncpay.engine.lsp.records import Webhook
 from asyncpay.lightning import NodeId
 from asyncpay.lsps.addresses import UrlError, parse_url

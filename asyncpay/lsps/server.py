@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from asyncpay.engine.lsp.events import WebhookRemoved, WebhookSet
+from asyncpay.engine.lsp.interface import WebhookRemoved, WebhookSet
 from asyncpay.lsp_info import LspInfo
 from asyncpay.lsps import jsonrpc, lsps5
 from asyncpay.lsps.info import GET_INFO

@@ -7,7 +7,7 @@ from typing import Any
 
 import tomli_w
 
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.service.common import failpoints
 from harness.engines.base import Engine, EngineError, json_lines
 from harness.errors import NodeError

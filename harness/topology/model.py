@@ -19,9 +19,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from asyncpay.engine.lsp.policy import LspPolicy
-from asyncpay.engine.payee.policy import PayeePolicy
-from asyncpay.engine.payer.policy import PayerPolicy
+from asyncpay.engine.policy import LspPolicy, PayeePolicy, PayerPolicy
 from harness.errors import TestbedError
 from harness.paths import PACKAGE
 

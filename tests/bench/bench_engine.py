@@ -23,7 +23,7 @@ from rich.table import Table
 
 from asyncpay.engine.core import ClockRead, Tick
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.events import (
+from asyncpay.engine.lsp.interface import (
     BlockRequested,
     CancelRequested,
     Delivery,

@@ -23,8 +23,8 @@ from rich.table import Table
 from asyncpay.config import LspConfig
 from asyncpay.engine.core import Put
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Block, Htlc
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, Link, NodeId, Resolution, ShortChannelId
 from asyncpay.node_events import Attached, HtlcOffered, NodeEvent
 from asyncpay.nodes.cln.node import CAPABILITIES

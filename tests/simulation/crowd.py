@@ -13,11 +13,10 @@ from hashlib import sha256
 from random import Random
 from typing import Any
 
-from asyncpay.engine.lsp.policy import LspPolicy, describe
 from asyncpay.engine.payer.planning import PayOptions
-from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.states import FINISHED, State
+from asyncpay.engine.policy import LspPolicy, PayerPolicy, describe
 from asyncpay.lightning import Invoice
 
 from .channels import SimHtlc

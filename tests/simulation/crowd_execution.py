@@ -15,12 +15,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Attempt, Block, Delivered, Htlc, StoredMessage
 from asyncpay.engine.lsp.states import FINISHED as FINISHED_BLOCKS
 from asyncpay.engine.lsp.states import State, Trigger
 from asyncpay.engine.payer.states import FINISHED
 from asyncpay.engine.payer.states import State as PaymentState
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Resolution
 from asyncpay.wire.messages import BlockStatus
 

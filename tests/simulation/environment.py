@@ -3,9 +3,8 @@
 from collections import deque
 from collections.abc import Callable
 
-from asyncpay.engine.lsp import events as on
-from asyncpay.engine.lsp.policy import LspPolicy
-from asyncpay.engine.payer.policy import PayerPolicy
+from asyncpay.engine.lsp import interface as lsp_io
+from asyncpay.engine.policy import LspPolicy, PayerPolicy
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, ShortChannelId
 
 from .channels import Chain, Channel
@@ -159,4 +158,4 @@ class Environment:
 
 def register(lsp: LspProcess, client: SimNode) -> None:
     """The client's device is to be notified."""
-    lsp.enqueue(on.WebhookSet(client.id, "phone", f"https://push.example/{client.name}"))
+    lsp.enqueue(lsp_io.WebhookSet(client.id, "phone", f"https://push.example/{client.name}"))

@@ -7,14 +7,14 @@ from pathlib import Path
 from random import Random
 from typing import Any, get_args
 
-from asyncpay.engine.lsp.events import LspEvent
+from asyncpay.engine.lsp.interface import LspEvent
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.lsp.states import FINISHED, State
 from asyncpay.engine.lsp.states import State as LspState
-from asyncpay.engine.payee.events import PayeeEvent
+from asyncpay.engine.payee.interface import PayeeEvent
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.states import State as ClaimState
-from asyncpay.engine.payer.events import PayerEvent
+from asyncpay.engine.payer.interface import PayerEvent
 from asyncpay.engine.payer.states import State as PaymentState
 
 from .channels import SimHtlc

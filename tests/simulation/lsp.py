@@ -4,14 +4,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from asyncpay.engine.lsp import effects as do
-from asyncpay.engine.lsp import events as on
+from asyncpay.engine.lsp import interface as lsp_io
 from asyncpay.engine.lsp import requests
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.state import LspState
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import HtlcKey, Invoice, NodeId, PaymentResult, PaymentStatus, Resolution
 from asyncpay.node_events import (
     Attached,
@@ -136,68 +135,68 @@ class LspProcess(Process):
         except WireError as error:
             self.kernel.log(self.name, "drops a message: %s", error)
             return
-        if isinstance(asked, on.BlockRequested) and asked.request.invoice is not None:
-            asked = on.BlockRequested(asked.client, asked.request, self._decode.get(asked.request.invoice))
+        if isinstance(asked, lsp_io.BlockRequested) and asked.request.invoice is not None:
+            asked = lsp_io.BlockRequested(asked.client, asked.request, self._decode.get(asked.request.invoice))
         if asked is not None:
             self.enqueue(asked)
 
     # --- out ---
 
-    def _do(self, effect: do.Effect) -> None:
-        if isinstance(effect, do.Notify):
+    def _do(self, effect: lsp_io.Effect) -> None:
+        if isinstance(effect, lsp_io.Notify):
             connected_at = self.connected_at.get(effect.client, -math.inf)
             self.on_notify(effect.client, effect.method.value, connected_at)
         super()._do(effect)
 
-    def _perform(self, effect: do.Effect) -> None:  # noqa: C901 - one case for each effect
+    def _perform(self, effect: lsp_io.Effect) -> None:  # noqa: C901 - one case for each effect
         match effect:
-            case do.ResolveHtlc():
+            case lsp_io.ResolveHtlc():
                 self.kernel.log(self.name, "answers HTLC %s: %s", effect.key, effect.resolution.value)
                 self.on_answer(self, effect.key, effect.resolution)
                 if not self.node.answer(effect.key, effect.resolution, effect.preimage):
-                    self.enqueue(on.ResolutionUndelivered(effect.key))
-            case do.Log():
+                    self.enqueue(lsp_io.ResolutionUndelivered(effect.key))
+            case lsp_io.Log():
                 self.kernel.log(self.name, "%s (%s)", effect.what, effect.because)
                 if effect.what == State.FAILED_BACK.value and effect.block is not None:
                     self.ended_because[effect.block] = effect.because
-            case do.SendToClient():
+            case lsp_io.SendToClient():
                 if isinstance(effect.message, BlockReply):
                     self.kernel.changed()
                     self.replies.setdefault(effect.client, set()).add(effect.message.status)
                 sent = self._messenger.send_to_peer(self.node, effect.client, effect.message)
                 if sent and isinstance(effect.message, BlockUpdate):
-                    self.enqueue(on.UpdateSent(effect.message.unblock_hash, effect.message.state))
-            case do.SendAlong():
+                    self.enqueue(lsp_io.UpdateSent(effect.message.unblock_hash, effect.message.state))
+            case lsp_io.SendAlong():
                 if effect.message.status is ReleaseStatus.RELEASED:
                     self.promised.add(effect.message.unblock_hash)
                     self.kernel.changed()
                 self._messenger.send_along(self.node, effect.path, effect.message)
-            case do.Deliver():
+            case lsp_io.Deliver():
                 self._deliver(effect)
-            case do.Relay():
+            case lsp_io.Relay():
                 self._relay(effect)
-            case do.Notify():
+            case lsp_io.Notify():
                 self._notify(effect)
-            case do.QueryTerms():
+            case lsp_io.QueryTerms():
                 self._tell_terms(effect)
-            case do.PayOnBehalf():
+            case lsp_io.PayOnBehalf():
                 self._pay(effect)
-            case do.TrackPayment(payment_hash):
+            case lsp_io.TrackPayment(payment_hash):
                 self._track(payment_hash)
-            case do.ForceClose(channel_id):
+            case lsp_io.ForceClose(channel_id):
                 if self.node.running:
                     self.node.force_close(channel_id)
-                self.enqueue(on.ForceCloseReported(channel_id))
-            case do.RequestHtlcSnapshot(number):
+                self.enqueue(lsp_io.ForceCloseReported(channel_id))
+            case lsp_io.RequestHtlcSnapshot(number):
                 if self.node.running:
-                    self.enqueue(on.HtlcSnapshot(number, self.node.pending_htlcs()))
+                    self.enqueue(lsp_io.HtlcSnapshot(number, self.node.pending_htlcs()))
 
-    def _deliver(self, effect: do.Deliver) -> None:
+    def _deliver(self, effect: lsp_io.Deliver) -> None:
         there = self.node.running and self.node.relay.handle(self.node.id, effect.message) is None
-        delivery = on.Delivery.DONE if there else on.Delivery.NOT_CONNECTED
-        self.enqueue(on.DeliveryReported(effect.client, effect.message_id, delivery))
+        delivery = lsp_io.Delivery.DONE if there else lsp_io.Delivery.NOT_CONNECTED
+        self.enqueue(lsp_io.DeliveryReported(effect.client, effect.message_id, delivery))
 
-    def _relay(self, effect: do.Relay) -> None:
+    def _relay(self, effect: lsp_io.Relay) -> None:
         if not self.node.running:
             return
         absent = self.node.relay.handle(self.node.id, effect.message)
@@ -206,25 +205,25 @@ class LspProcess(Process):
                 OnionInTransit(source=effect.client, message=effect.message, next_node_id=absent, undelivered=True)
             )
 
-    def _notify(self, effect: do.Notify) -> None:
+    def _notify(self, effect: lsp_io.Notify) -> None:
         lifetime = self.lifetime
 
         def report(delivered: bool) -> None:
             if not lifetime.over:
-                self.enqueue(on.NotificationReported(effect.client, effect.method, delivered))
+                self.enqueue(lsp_io.NotificationReported(effect.client, effect.method, delivered))
 
         self._push(effect.client, effect.method.value, report)
 
-    def _tell_terms(self, effect: do.QueryTerms) -> None:
+    def _tell_terms(self, effect: lsp_io.QueryTerms) -> None:
         channels = terms_view(self.node, effect.peers) if self.node.running else None
         known = self.node.payments.look_up(effect.payment_hash).status
-        self.enqueue(on.TermsReported(effect.block, channels, known))
+        self.enqueue(lsp_io.TermsReported(effect.block, channels, known))
 
-    def _pay(self, effect: do.PayOnBehalf) -> None:
+    def _pay(self, effect: lsp_io.PayOnBehalf) -> None:
         self.kernel.log(self.name, "pays on behalf, for at most %d msat of fees", effect.fee_limit_msat)
         if not self.node.running:
             lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
-            self.enqueue(on.PaymentReported(effect.payment_hash, lost, of_order=True))
+            self.enqueue(lsp_io.PaymentReported(effect.payment_hash, lost, of_order=True))
             return
         order = Payment(
             invoice=self._decode[effect.invoice],
@@ -241,10 +240,10 @@ class LspProcess(Process):
 
     def _track(self, payment_hash: bytes) -> None:
         if not self.node.running:
-            self.enqueue(on.PaymentReported(payment_hash, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
+            self.enqueue(lsp_io.PaymentReported(payment_hash, PaymentResult(status=PaymentStatus.IN_FLIGHT)))
             return
         self.node.payments.track(payment_hash, self.lifetime, lambda result: self._paid(payment_hash, result))
 
     def _paid(self, payment_hash: bytes, result: PaymentResult, *, of_order: bool = False) -> None:
         self.kernel.log(self.name, "its own payment: %s", result.status.value)
-        self.enqueue(on.PaymentReported(payment_hash, result, of_order))
+        self.enqueue(lsp_io.PaymentReported(payment_hash, result, of_order))

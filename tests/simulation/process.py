@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from asyncpay.engine.core import ClockRead, Detached, Engine, Put, Tick
-from asyncpay.engine.driver import Commit, EngineError, Perform, drive
+from asyncpay.engine.core import ClockRead, Commit, Detached, Engine, EngineError, Perform, Put, Tick, drive
 from asyncpay.node_events import NodeEvent
 from asyncpay.service.common.clock import SteadyClock
 from asyncpay.store import Store

@@ -11,12 +11,11 @@ is in node.py, what the engines' processes do in lsp.py and wallet.py; this file
 from collections.abc import Callable
 from hashlib import sha256
 
-from asyncpay.engine.lsp.policy import LspPolicy, describe
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.payer.planning import PayOptions
-from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.states import State
+from asyncpay.engine.policy import LspPolicy, PayerPolicy, describe
 from asyncpay.lightning import Invoice
 from asyncpay.wire.messages import unblock_hash
 

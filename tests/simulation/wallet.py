@@ -4,18 +4,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from asyncpay.engine.payee import effects as payee_do
-from asyncpay.engine.payee import events as payee_on
+from asyncpay.engine.payee import interface as payee_io
 from asyncpay.engine.payee.engine import Payee
-from asyncpay.engine.payee.policy import PayeePolicy
 from asyncpay.engine.payee.records import Claim
-from asyncpay.engine.payer import effects as payer_do
-from asyncpay.engine.payer import events as payer_on
+from asyncpay.engine.payer import interface as payer_io
 from asyncpay.engine.payer import planning
 from asyncpay.engine.payer.engine import Payer
 from asyncpay.engine.payer.planning import PayOptions
-from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.policy import PayeePolicy, PayerPolicy
 from asyncpay.engine.wallet import Wallet, read_message
 from asyncpay.lightning import Invoice, NodeId, OwnInvoice, PaymentResult, PaymentStatus
 from asyncpay.lsp_info import LspInfo
@@ -125,10 +122,10 @@ class WalletProcess(Process):
 
     def _cells(self, event: Any) -> Iterable[Cell]:
         name = type(event).__name__
-        if isinstance(event, payer_on.PayerEvent):
+        if isinstance(event, payer_io.PayerEvent):
             payments = [payment.state.value for payment in self._engine.payer.state.payments]
             yield from ((PAYER, stage, name) for stage in payments or [NOTHING])
-        if isinstance(event, payee_on.PayeeEvent):
+        if isinstance(event, payee_io.PayeeEvent):
             claims = [claim.state.value for claim in self._engine.payee.state.claims]
             yield from ((PAYEE, stage, name) for stage in claims or [NOTHING])
 
@@ -140,11 +137,11 @@ class WalletProcess(Process):
 
     def pay(self, order: Order) -> None:
         """Prepare everything, then leave it to the engine."""
-        self.enqueue(payer_on.Ordered(self._prepared(order)))
+        self.enqueue(payer_io.Ordered(self._prepared(order)))
 
     def cancel(self, payment_hash: bytes) -> None:
         """The user wants the payment back."""
-        self.enqueue(payer_on.CancelOrdered(payment_hash))
+        self.enqueue(payer_io.CancelOrdered(payment_hash))
 
     def _prepared(self, order: Order) -> OutgoingPayment:
         """As asyncpay.service.wallet.orders: all that will ever be sent is made and signed now."""
@@ -224,7 +221,7 @@ class WalletProcess(Process):
         except WireError as error:
             self.kernel.log(self.name, "drops a message: %s", error)
             return
-        if isinstance(asked, payee_on.Announced):
+        if isinstance(asked, payee_io.Announced):
             asked = replace(asked, invoices=self._look_up(asked.message.payment_hashes))
         if asked is not None:
             self.enqueue(asked)
@@ -237,33 +234,33 @@ class WalletProcess(Process):
     def _perform(self, effect: Any) -> None:  # noqa: C901 - one case for each effect
         node = self.node
         match effect:
-            case payer_do.Log() | payee_do.Log():
+            case payer_io.Log() | payee_io.Log():
                 self.kernel.log(self.name, "%s (%s)", effect.what, effect.because)
-            case payer_do.SendToLsp():
+            case payer_io.SendToLsp():
                 self.cancels_sent += isinstance(effect.message, CancelRequest)
                 self._messenger.send_to_peer(node, effect.lsp, effect.message)
-            case payer_do.SendPending():
+            case payer_io.SendPending():
                 if self._messenger.send(node, effect.lsp, effect.message):
-                    self.enqueue(payer_on.PendingSent(effect.payment_hash))
-            case payer_do.SendAlong():
+                    self.enqueue(payer_io.PendingSent(effect.payment_hash))
+            case payer_io.SendAlong():
                 self._messenger.send_along(node, effect.path, effect.message)
-            case payer_do.Pay():
+            case payer_io.Pay():
                 self._pay(effect)
-            case payer_do.Track(payment_hash):
+            case payer_io.Track(payment_hash):
                 self._track(payment_hash)
-            case payer_do.LookUp(payment_hash) if node.running:
+            case payer_io.LookUp(payment_hash) if node.running:
                 result = node.payments.look_up(payment_hash)
-                self.enqueue(payer_on.PaymentSeen(payment_hash, result))
-            case payee_do.SendRelease(claim):
+                self.enqueue(payer_io.PaymentSeen(payment_hash, result))
+            case payee_io.SendRelease(claim):
                 self._show(claim)
-            case payee_do.SendRefusal(claim, reason):
+            case payee_io.SendRefusal(claim, reason):
                 self.refused.add(claim.pid)
                 refusal = PaymentRefused(pid=claim.pid, reason=reason)
                 self._messenger.send_to(node, self._lsp_of(claim), refusal)
-            case payee_do.LookUpInvoices() if node.running:
-                self.enqueue(payee_on.InvoicesSeen(effect.pid, self._look_up(effect.payment_hashes)))
+            case payee_io.LookUpInvoices() if node.running:
+                self.enqueue(payee_io.InvoicesSeen(effect.pid, self._look_up(effect.payment_hashes)))
 
-    def _pay(self, effect: payer_do.Pay) -> None:
+    def _pay(self, effect: payer_io.Pay) -> None:
         if not self.node.running:
             self._paid(effect.payment_hash, PaymentResult(status=PaymentStatus.IN_FLIGHT))
             return
@@ -288,7 +285,7 @@ class WalletProcess(Process):
 
     def _paid(self, payment_hash: bytes, result: PaymentResult) -> None:
         self.kernel.log(self.name, "its node's payment: %s", result.status.value)
-        self.enqueue(payer_on.PaymentReported(payment_hash, result))
+        self.enqueue(payer_io.PaymentReported(payment_hash, result))
 
     def _show(self, claim: Any) -> None:
         """Show the pid, if the node has followed the chain."""

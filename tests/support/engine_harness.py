@@ -4,8 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from asyncpay.engine.core import Engine, Put, Tick
-from asyncpay.engine.driver import Commit, Perform, drive
+from asyncpay.engine.core import Commit, Engine, Perform, Put, Tick, drive
 
 E = TypeVar("E")
 R = TypeVar("R")

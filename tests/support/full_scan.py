@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from asyncpay.engine.core import Deadlines
-from asyncpay.engine.lsp.policy import DAY_SECONDS, LspPolicy
+from asyncpay.engine.indexes import Deadlines
 from asyncpay.engine.lsp.records import AttemptState, Block, Htlc
 from asyncpay.engine.lsp.state import LspState
 from asyncpay.engine.lsp.states import COLLECTING, FINISHED, PROPERTIES, UNDECIDED, State
+from asyncpay.engine.policy import DAY_SECONDS, LspPolicy
 from asyncpay.lightning import HeldHtlc, NodeId, Resolution, ShortChannelId
 
 K = TypeVar("K")

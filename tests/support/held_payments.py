@@ -9,12 +9,11 @@ from dataclasses import replace
 from hashlib import sha256
 
 from asyncpay.engine.core import Tick
-from asyncpay.engine.lsp.effects import Notify, RequestHtlcSnapshot
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.events import HtlcSnapshot, LspEvent
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.lsp.interface import HtlcSnapshot, LspEvent, Notify, RequestHtlcSnapshot
 from asyncpay.engine.lsp.records import Block, Htlc, Outcome, Record, StoredMessage, Webhook
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capabilities, ChannelId, HeldHtlc, HtlcKey, Link, NodeId, PendingHtlc, Resolution
 from asyncpay.lightning import ShortChannelId as Scid
 from asyncpay.node_events import Attached, HtlcOffered

@@ -12,21 +12,17 @@ from typing import Any
 import pytest
 
 import asyncpay
-from asyncpay.engine.lsp.policy import LspPolicy
-from asyncpay.engine.payee.policy import PayeePolicy
-from asyncpay.engine.payer.policy import PayerPolicy
+from asyncpay.engine.policy import LspPolicy, PayeePolicy, PayerPolicy
 
 PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
 POLICIES: dict[str, type] = {
-    "asyncpay.engine.lsp.policy": LspPolicy,
-    "asyncpay.engine.payer.policy": PayerPolicy,
-    "asyncpay.engine.payee.policy": PayeePolicy,
+    f"{policy.__module__}.{policy.__name__}": policy for policy in (LspPolicy, PayerPolicy, PayeePolicy)
 }
 NAMED_LIKE_A_LIMIT = re.compile(r"^_?(MAX|MOST)_[A-Z_]+ *(?:: *\w+ *)?=", re.MULTILINE)
 
 
 def on_the_page() -> Iterator[tuple[str, str, Any]]:
-    """Module, name and default of each row."""
+    """Module or policy, name and default of each row."""
     module = ""
     for line in PAGE.read_text().splitlines():
         if heading := re.match(r"`(asyncpay[\w.]+)`:", line):
@@ -36,8 +32,7 @@ def on_the_page() -> Iterator[tuple[str, str, Any]]:
 
 
 def limits_of(module: str) -> dict[str, Any]:
-    loaded = importlib.import_module(module)
-    return dataclasses.asdict(POLICIES[module]()) if module in POLICIES else vars(loaded)
+    return dataclasses.asdict(POLICIES[module]()) if module in POLICIES else vars(importlib.import_module(module))
 
 
 @pytest.mark.parametrize(("module", "name", "default"), list(on_the_page()))
@@ -45,10 +40,10 @@ def test_what_is_on_the_page_is_so(module: str, name: str, default: object) -> N
     assert limits_of(module).get(name) == default
 
 
-@pytest.mark.parametrize("module", POLICIES)
-def test_every_number_that_can_be_set_is_on_the_page(module: str) -> None:
-    rows = {name for where, name, _ in on_the_page() if where == module}
-    assert rows == limits_of(module).keys()
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_number_that_can_be_set_is_on_the_page(policy: str) -> None:
+    rows = {name for where, name, _ in on_the_page() if where == policy}
+    assert rows == limits_of(policy).keys()
 
 
 def test_every_constant_named_like_a_limit_is_on_the_page() -> None:

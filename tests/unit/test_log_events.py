@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import asyncpay
-from asyncpay.engine.lsp.events import Delivery, WebhookRemoved, WebhookSet
+from asyncpay.engine.lsp.interface import Delivery, WebhookRemoved, WebhookSet
 from asyncpay.engine.lsp.records import Method
 from asyncpay.engine.lsp.states import State as LspBlockState
 from asyncpay.engine.payee.states import State as ClaimState

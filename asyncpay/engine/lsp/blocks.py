@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from asyncpay.engine.lsp import conditions, notifications, retransmit
-from asyncpay.engine.lsp.effects import ResolveHtlc, SendToClient
-from asyncpay.engine.lsp.events import UpdateSent
+from asyncpay.engine.lsp.interface import ResolveHtlc, SendToClient, UpdateSent
 from asyncpay.engine.lsp.records import Htlc, Method
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import FINISHED, PROPERTIES, TRANSITIONS, Trigger

@@ -3,8 +3,8 @@
 Theory of operation
 ===================
 
-`Lsp.handle(now, event)` is the only way in, and its `Transition` the only way out. The shell around it (see
-`asyncpay.engine.driver`)
+`Lsp.handle(now, event)` is the only way in, and its `Transition` the only way out. The shell around it (see `drive` in
+asyncpay.engine.core)
 
 1. stores all changes of the transition in one transaction,
 2. then carries out the effects in their order, and reports what they ask to be reported as new events,
@@ -22,7 +22,7 @@ Each file is one subject, and can be read alone:
     release        the pid comes by, or a refusal         records    what is stored; lookups finds it
     on_behalf      pay in the payer's place               state      what is known; the handling of one event
     exposure       what that may cost, and for how long   conditions channels and deadlines: pure questions
-    reconcile      compare with the node's HTLCs          events, effects, policy
+    reconcile      compare with the node's HTLCs          interface  events and effects
     mailbox        messages for offline clients
     retransmit     the payer's message, repeated
     notifications  when and how often an offline client is notified; its webhooks
@@ -39,17 +39,16 @@ from asyncpay.engine.lsp import (
     mailbox,
     notifications,
     on_behalf,
-    policy,
     reconcile,
     release,
     requests,
     retransmit,
 )
-from asyncpay.engine.lsp.effects import Effect
-from asyncpay.engine.lsp.events import (
+from asyncpay.engine.lsp.interface import (
     BlockRequested,
     CancelRequested,
     DeliveryReported,
+    Effect,
     ForceCloseReported,
     HtlcSnapshot,
     LspEvent,
@@ -64,11 +63,11 @@ from asyncpay.engine.lsp.events import (
     WebhookSet,
 )
 from asyncpay.engine.lsp.lookups import LspRecords
-from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Method, Record
 from asyncpay.engine.lsp.schedule import PAUSE_SECONDS, SLICE, Schedule
 from asyncpay.engine.lsp.state import Context, LspState
 from asyncpay.engine.lsp.states import UNDECIDED
+from asyncpay.engine.policy import LspPolicy, check_policy
 from asyncpay.lightning import Capabilities, Link, NodeId
 from asyncpay.node_events import (
     Attached,
@@ -93,13 +92,13 @@ class Lsp:
     ValueError, saying what to set, if the policy cannot work with a node of these capabilities.
     """
 
-    def __init__(self, policy_: LspPolicy, capabilities: Capabilities, records: Iterable[Record] = ()) -> None:
-        policy.check(policy_, capabilities)
-        self._policy = policy_
+    def __init__(self, policy: LspPolicy, capabilities: Capabilities, records: Iterable[Record] = ()) -> None:
+        check_policy(policy, capabilities)
+        self._policy = policy
         self._capabilities = capabilities
         known = LspRecords.load(records)
         last_number = max((message.number for message in known.messages.values()), default=-1)
-        schedule = Schedule(policy_, known)
+        schedule = Schedule(policy, known)
         self.state = LspState(known, schedule, first_start=known.empty, next_message_number=last_number + 1)
         self.next_deadline = -math.inf
         self.slice_size = SLICE

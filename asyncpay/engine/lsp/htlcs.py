@@ -16,7 +16,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from asyncpay.engine.lsp import blocks, conditions, notifications, release
-from asyncpay.engine.lsp.events import ResolutionUndelivered
+from asyncpay.engine.lsp.interface import ResolutionUndelivered
 from asyncpay.engine.lsp.records import Block, Htlc, Method, Outcome
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import PROPERTIES, State, Trigger

@@ -8,10 +8,10 @@ when these are loaded; tests/support/full_scan.py compares them with what a look
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from asyncpay.engine.core import Change, Put
+from asyncpay.engine.indexes import Index
 from asyncpay.engine.lsp.records import (
     Attempt,
     AttemptState,
@@ -27,64 +27,8 @@ from asyncpay.engine.lsp.records import (
 from asyncpay.engine.lsp.states import FINISHED, PROPERTIES, State
 from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, NodeId, Resolution, ShortChannelId
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-FEW = 8
-"""A group of so many keys is a tuple: almost all groups are that small, and a dict takes four times the memory."""
-
 Target: TypeAlias = NodeId | ShortChannelId
 """What an HTLC's onion names: the next node, or the channel to it."""
-
-
-class Index(Generic[K, V]):
-    """Keys of records, grouped by something they share, in the order in which they came. Empty groups are not kept."""
-
-    def __init__(self) -> None:
-        self._groups: dict[K, tuple[V, ...] | dict[V, None]] = {}
-
-    def __contains__(self, group: K) -> bool:
-        return group in self._groups
-
-    def add(self, group: K, key: V) -> None:
-        """Put `key` into `group`."""
-        members = self._groups.get(group, ())
-        if isinstance(members, dict):
-            members[key] = None
-        elif key not in members:
-            more = (*members, key)
-            self._groups[group] = more if len(more) <= FEW else dict.fromkeys(more)
-
-    def discard(self, group: K, key: V) -> None:
-        """Take `key` out of `group`."""
-        members = self._groups.get(group, ())
-        if isinstance(members, dict):
-            members.pop(key, None)
-        elif key in members:
-            members = self._groups[group] = tuple(each for each in members if each != key)
-        if not members:
-            self._groups.pop(group, None)
-
-    def clear(self) -> None:
-        """Empty all groups."""
-        self._groups.clear()
-
-    def of(self, group: K) -> tuple[V, ...]:
-        """The members of `group`, oldest first."""
-        return tuple(self._groups.get(group, ()))
-
-    def first(self, group: K, most: int) -> list[V]:
-        """The oldest members of `group`, `most` at most."""
-        return list(islice(self._groups.get(group, ()), most))
-
-    def size(self, group: K) -> int:
-        """How many members `group` has."""
-        return len(self._groups.get(group, ()))
-
-    def groups(self) -> list[K]:
-        """The groups that have members."""
-        return list(self._groups)
 
 
 def target(htlc: HeldHtlc) -> Target | None:

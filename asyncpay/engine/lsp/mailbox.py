@@ -10,8 +10,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from asyncpay.engine.lsp import blocks, notifications
-from asyncpay.engine.lsp.effects import Deliver
-from asyncpay.engine.lsp.events import Delivery, DeliveryReported
+from asyncpay.engine.lsp.interface import Deliver, Delivery, DeliveryReported
 from asyncpay.engine.lsp.records import Delivered, Method, StoredMessage
 from asyncpay.engine.lsp.state import Context, DeliverySession
 from asyncpay.lightning import NodeId

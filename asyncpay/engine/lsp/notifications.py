@@ -14,14 +14,13 @@ from dataclasses import replace
 from itertools import chain
 
 from asyncpay.engine.lsp import conditions
-from asyncpay.engine.lsp.effects import Notify
-from asyncpay.engine.lsp.events import NotificationReported, WebhookRemoved, WebhookSet
+from asyncpay.engine.lsp.interface import NotificationReported, Notify, WebhookRemoved, WebhookSet
 from asyncpay.engine.lsp.lookups import Target
-from asyncpay.engine.lsp.policy import DAY_SECONDS
 from asyncpay.engine.lsp.records import Htlc, Method, PushAttempt, Webhook
 from asyncpay.engine.lsp.schedule import slices
 from asyncpay.engine.lsp.state import Context, Work
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import DAY_SECONDS
 from asyncpay.lightning import NodeId
 
 

@@ -24,8 +24,15 @@ from hashlib import sha256
 from itertools import islice
 
 from asyncpay.engine.lsp import blocks, conditions, exposure
-from asyncpay.engine.lsp.effects import ForceClose, PayOnBehalf, QueryTerms, TrackPayment
-from asyncpay.engine.lsp.events import ForceCloseReported, PaymentReported, TermsReported
+from asyncpay.engine.lsp.interface import (
+    ForceClose,
+    ForceCloseReported,
+    PaymentReported,
+    PayOnBehalf,
+    QueryTerms,
+    TermsReported,
+    TrackPayment,
+)
 from asyncpay.engine.lsp.records import Attempt, AttemptState, Block, Htlc
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import State, Trigger

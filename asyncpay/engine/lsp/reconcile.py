@@ -13,8 +13,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from asyncpay.engine.lsp import blocks, conditions, htlcs, notifications, on_behalf
-from asyncpay.engine.lsp.effects import RequestHtlcSnapshot
-from asyncpay.engine.lsp.events import HtlcSnapshot
+from asyncpay.engine.lsp.interface import HtlcSnapshot, RequestHtlcSnapshot
 from asyncpay.engine.lsp.records import Htlc, Method
 from asyncpay.engine.lsp.schedule import slices
 from asyncpay.engine.lsp.state import Context, Work

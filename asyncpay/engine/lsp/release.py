@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from asyncpay.engine.lsp import blocks, conditions, notifications, on_behalf
-from asyncpay.engine.lsp.effects import SendAlong
-from asyncpay.engine.lsp.events import RefusalSeen, ReleaseSeen
+from asyncpay.engine.lsp.interface import RefusalSeen, ReleaseSeen, SendAlong
 from asyncpay.engine.lsp.records import Block, Htlc, Method
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import PROPERTIES, State, Trigger

@@ -3,8 +3,7 @@
 from typing import TypeAlias
 
 from asyncpay.engine.lsp import blocks
-from asyncpay.engine.lsp.effects import SendToClient
-from asyncpay.engine.lsp.events import BlockRequested, CancelRequested, RefusalSeen, ReleaseSeen
+from asyncpay.engine.lsp.interface import BlockRequested, CancelRequested, RefusalSeen, ReleaseSeen, SendToClient
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import Trigger

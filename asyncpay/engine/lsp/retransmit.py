@@ -13,7 +13,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from asyncpay.engine.core import backoff_seconds
-from asyncpay.engine.lsp.effects import Relay
+from asyncpay.engine.lsp.interface import Relay
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import State

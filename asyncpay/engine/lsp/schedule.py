@@ -8,11 +8,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from asyncpay.engine.core import Deadlines
-from asyncpay.engine.lsp.lookups import Index, LspRecords, Target, target
-from asyncpay.engine.lsp.policy import DAY_SECONDS, LspPolicy
+from asyncpay.engine.indexes import Deadlines, Index
+from asyncpay.engine.lsp.lookups import LspRecords, Target, target
 from asyncpay.engine.lsp.records import Block, Delivered, Htlc, Method, PushAttempt, Record, StoredMessage, Webhook
 from asyncpay.engine.lsp.states import COLLECTING, UNDECIDED, State
+from asyncpay.engine.policy import DAY_SECONDS, LspPolicy
 from asyncpay.lightning import HtlcKey, NodeId, Resolution
 
 T = TypeVar("T")

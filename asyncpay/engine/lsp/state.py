@@ -6,13 +6,14 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
-from asyncpay.engine.core import Change, Deadlines, Drop, Put, UnixTime
-from asyncpay.engine.lsp.effects import Effect, Log, ResolveHtlc
+from asyncpay.engine.context import NodeView
+from asyncpay.engine.core import Change, Drop, Put, UnixTime
+from asyncpay.engine.indexes import Deadlines
+from asyncpay.engine.lsp.interface import Effect, Log, ResolveHtlc
 from asyncpay.engine.lsp.lookups import LspRecords, Target
-from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Block, Record
 from asyncpay.engine.lsp.schedule import SLICE, Schedule, StuckHtlcs
-from asyncpay.engine.node_view import NodeView
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, Link, NodeId
 
 K = TypeVar("K")

@@ -18,8 +18,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from asyncpay.engine.core import backoff_seconds
-from asyncpay.engine.payee.effects import LookUpInvoices, SendRefusal, SendRelease
-from asyncpay.engine.payee.events import Announced, InvoicesSeen, ReleaseAnswered, ReleaseHeldBack
+from asyncpay.engine.payee.interface import (
+    Announced,
+    InvoicesSeen,
+    LookUpInvoices,
+    ReleaseAnswered,
+    ReleaseHeldBack,
+    SendRefusal,
+    SendRelease,
+)
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.state import Context
 from asyncpay.engine.payee.states import UNPAID, State, Trigger

@@ -4,7 +4,7 @@ Theory of operation
 ===================
 
 `Payee.handle(now, event)` is the only way in, and its `Transition` the only way out, on the same terms as
-`asyncpay.engine.lsp.engine`: the shell (see `asyncpay.engine.driver`) stores the changes in one transaction, then
+`asyncpay.engine.lsp.engine`: the shell (`asyncpay.engine.core.drive`) stores the changes in one transaction, then
 carries out the effects in their order, calls `handle(now, Tick())` at `next_deadline`, and throws the engine away if it
 cannot store. Then a crash anywhere is harmless: what was not sent is sent again, and a release may be repeated at will.
 
@@ -14,7 +14,7 @@ and from no other source.
 
     claims    announced, released, settled     records                   what is stored, and how it is found
     states    the life of a claim, as a table  state                     what is known, and the handling of one event
-                                               events, effects, policy
+                                               interface                 events and effects
 """
 
 import math
@@ -23,11 +23,17 @@ from typing import Any
 
 from asyncpay.engine.core import ClockRead, Detached, Tick, Transition
 from asyncpay.engine.payee import claims
-from asyncpay.engine.payee.effects import Effect
-from asyncpay.engine.payee.events import Announced, InvoicesSeen, PayeeEvent, ReleaseAnswered, ReleaseHeldBack
-from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.payee.interface import (
+    Announced,
+    Effect,
+    InvoicesSeen,
+    PayeeEvent,
+    ReleaseAnswered,
+    ReleaseHeldBack,
+)
 from asyncpay.engine.payee.records import Claim, ClaimRecords
 from asyncpay.engine.payee.state import Context, PayeeState
+from asyncpay.engine.policy import PayeePolicy
 from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChanged, LinkClosed
 
 

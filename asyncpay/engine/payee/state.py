@@ -4,11 +4,12 @@ import math
 from dataclasses import dataclass, field, replace
 
 from asyncpay.engine.context import EngineState, EventContext
-from asyncpay.engine.core import Deadlines, Drop, Put
-from asyncpay.engine.payee.effects import Effect, Log
-from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.core import Drop, Put
+from asyncpay.engine.indexes import Deadlines
+from asyncpay.engine.payee.interface import Effect, Log
 from asyncpay.engine.payee.records import Claim, ClaimRecords
 from asyncpay.engine.payee.states import TRANSITIONS, Trigger
+from asyncpay.engine.policy import PayeePolicy
 from asyncpay.wire import messages
 
 

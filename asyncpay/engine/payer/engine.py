@@ -4,7 +4,7 @@ Theory of operation
 ===================
 
 `Payer.handle(now, event)` is the only way in, and its `Transition` the only way out, on the same terms as
-`asyncpay.engine.lsp.engine`: the shell (see `asyncpay.engine.driver`) stores the changes in one transaction, then
+`asyncpay.engine.lsp.engine`: the shell (`asyncpay.engine.core.drive`) stores the changes in one transaction, then
 carries out the effects in their order, calls `handle(now, Tick())` at `next_deadline`, and throws the engine away if it
 cannot store. Then a crash anywhere is harmless, because of four rules:
 
@@ -21,7 +21,7 @@ A payment comes by these files in this order; each can be read alone:
     planning      what is refused before it begins      states    the life of a payment, as a table
     lsp_requests  the LSP is to hold, or return, it     records   what is stored, and how it is found
     payments      the node pays                         state     what is known, and the handling of one event
-    handover      the payee is told, and answers        events, effects, policy
+    handover      the payee is told, and answers        interface events and effects
 """
 
 import math
@@ -30,9 +30,9 @@ from typing import Any
 
 from asyncpay.engine.core import ClockRead, Detached, Tick, Transition
 from asyncpay.engine.payer import handover, lsp_requests, payments
-from asyncpay.engine.payer.effects import Effect
-from asyncpay.engine.payer.events import (
+from asyncpay.engine.payer.interface import (
     CancelOrdered,
+    Effect,
     Ordered,
     PayerEvent,
     PaymentReported,
@@ -43,9 +43,9 @@ from asyncpay.engine.payer.events import (
     Replied,
     Updated,
 )
-from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment, PaymentRecords
 from asyncpay.engine.payer.state import Context, PayerState
+from asyncpay.engine.policy import PayerPolicy
 from asyncpay.node_events import (
     Attached,
     BlockConnected,

@@ -10,8 +10,15 @@ without one the wallet does, for as long as it is online itself.
 import math
 
 from asyncpay.engine.core import backoff_seconds
-from asyncpay.engine.payer.effects import LookUp, SendAlong, SendPending, SendToLsp
-from asyncpay.engine.payer.events import PaymentSeen, PendingSent, ReleaseSeen
+from asyncpay.engine.payer.interface import (
+    LookUp,
+    PaymentSeen,
+    PendingSent,
+    ReleaseSeen,
+    SendAlong,
+    SendPending,
+    SendToLsp,
+)
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.state import Context
 from asyncpay.engine.payer.states import UNPAID, State, Trigger

@@ -17,8 +17,7 @@ from dataclasses import replace
 
 from asyncpay.engine.core import backoff_seconds
 from asyncpay.engine.payer import handover
-from asyncpay.engine.payer.effects import SendToLsp
-from asyncpay.engine.payer.events import CancelOrdered, Ordered, RefusalSeen, Replied, Updated
+from asyncpay.engine.payer.interface import CancelOrdered, Ordered, RefusalSeen, Replied, SendToLsp, Updated
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.state import Context
 from asyncpay.engine.payer.states import ENDS_BLOCK, UNPAID, WITH_NODE, State, Trigger

@@ -14,8 +14,7 @@ import math
 from dataclasses import replace
 from hashlib import sha256
 
-from asyncpay.engine.payer.effects import Pay, Track
-from asyncpay.engine.payer.events import PaymentReported
+from asyncpay.engine.payer.interface import Pay, PaymentReported, Track
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.state import Context
 from asyncpay.engine.payer.states import WITH_NODE, State, Trigger

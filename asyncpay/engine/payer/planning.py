@@ -7,7 +7,7 @@ release (S); and what the payer then has left to come back, before its own chann
 
 from dataclasses import dataclass
 
-from asyncpay.engine.payer.policy import PayerPolicy
+from asyncpay.engine.policy import PayerPolicy
 from asyncpay.lightning import Invoice
 from asyncpay.lsp_info import LspInfo
 

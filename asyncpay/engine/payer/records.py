@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from asyncpay.engine.core import Deadlines
+from asyncpay.engine.indexes import Deadlines
 from asyncpay.engine.payer.states import FINISHED, UNPAID, State
 from asyncpay.lightning import NodeId
 from asyncpay.wire import messages

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from asyncpay.engine.context import EngineState, EventContext
-from asyncpay.engine.core import Deadlines, Put
-from asyncpay.engine.payer.effects import Effect, Log
-from asyncpay.engine.payer.policy import PayerPolicy
+from asyncpay.engine.core import Put
+from asyncpay.engine.indexes import Deadlines
+from asyncpay.engine.payer.interface import Effect, Log
 from asyncpay.engine.payer.records import OutgoingPayment, PaymentRecords
 from asyncpay.engine.payer.states import CANCELS_BLOCK, ENDS_BLOCK, FINISHED, TRANSITIONS, State, Trigger
+from asyncpay.engine.policy import PayerPolicy
 
 
 @dataclass

@@ -15,8 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from asyncpay.engine.core import ClockRead, Engine, Tick
-from asyncpay.engine.driver import Commit, EngineError, Perform, drive
+from asyncpay.engine.core import ClockRead, Commit, Engine, EngineError, Perform, Tick, drive
 from asyncpay.log_events import LogEvent
 from asyncpay.service.common.clock import READ_SECONDS, SteadyClock
 from asyncpay.service.common.event_log import EventLog, guarded

@@ -8,9 +8,9 @@ from typing import Self
 
 from asyncpay.config import LspConfig
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.events import LspEvent, WebhookSet
-from asyncpay.engine.lsp.policy import describe, suited
+from asyncpay.engine.lsp.interface import LspEvent, WebhookSet
 from asyncpay.engine.lsp.records import Method, Webhook
+from asyncpay.engine.policy import describe, suited
 from asyncpay.fair_shares import FairSemaphore, RateLimit, Slot, TooManyError
 from asyncpay.lightning import NodeId
 from asyncpay.log_events import LogEvent

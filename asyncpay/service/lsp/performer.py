@@ -7,9 +7,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any, Protocol
 
-from asyncpay.engine.lsp import effects as do
-from asyncpay.engine.lsp import events as on
-from asyncpay.engine.lsp.events import LspEvent
+from asyncpay.engine.lsp import interface as lsp_io
+from asyncpay.engine.lsp.interface import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.fair_shares import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus, Resolution
@@ -78,17 +77,17 @@ class Performer:
         self._answering: set[asyncio.Task[None]] = set()
         self._replies = FairSemaphore(each=1, waiting=MAX_WAITING_REPLIES, at_once=MAX_REPLIES_AT_ONCE)
 
-    async def perform(self, effect: do.Effect) -> None:
+    async def perform(self, effect: lsp_io.Effect) -> None:
         """Begin it. Answers begin in their order, and none waits for those to other HTLCs, up to MAX_ANSWERS_AT_ONCE:
         the parts of a payment follow each other closely, and a node that is slow with one is not slow with all.
         """
         match effect:
-            case do.ResolveHtlc():
+            case lsp_io.ResolveHtlc():
                 work = partial(self._answer_in_turn, effect, self._answers.slot(effect.key))
                 task = self._tasks.create_task(guarded(self._event_log, f"answer to {effect.key}", work))
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
-            case do.Log():
+            case lsp_io.Log():
                 write = self._event_log.write_often if effect.block is None else self._event_log.write
                 write(
                     effect.what,
@@ -104,7 +103,7 @@ class Performer:
         while self._answering:
             await asyncio.wait(self._answering)
 
-    def _begin(self, effect: do.Effect) -> None:
+    def _begin(self, effect: lsp_io.Effect) -> None:
         try:
             slot = self._slot(effect)
         except TooManyError as error:
@@ -113,22 +112,22 @@ class Performer:
         work, failed = partial(self._on_the_side, effect, slot), partial(self._report_failure, effect)
         self._tasks.create_task(guarded(self._event_log, type(effect).__name__, work, failed))
 
-    def _slot(self, effect: do.Effect) -> AbstractAsyncContextManager[object]:
+    def _slot(self, effect: lsp_io.Effect) -> AbstractAsyncContextManager[object]:
         """A client's messages, and its replies, wait for each other only. Strangers are one party."""
         match effect:
-            case do.SendAlong():
+            case lsp_io.SendAlong():
                 return self._replies.slot(effect.client)
-            case do.SendToClient() | do.Deliver() | do.Relay():
+            case lsp_io.SendToClient() | lsp_io.Deliver() | lsp_io.Relay():
                 return self._messages.slot((type(effect), effect.client))
-            case do.QueryTerms():
+            case lsp_io.QueryTerms():
                 return self._queries.slot(effect.block)
         return nullcontext()
 
-    def _too_many(self, effect: do.Effect, error: TooManyError) -> None:
+    def _too_many(self, effect: lsp_io.Effect, error: TooManyError) -> None:
         self._event_log.write_often(LogEvent.EFFECT_DROPPED, effect=type(effect).__name__, because=error)
         self._report_failure(effect)
 
-    async def _on_the_side(self, effect: do.Effect, slot: AbstractAsyncContextManager[object]) -> None:
+    async def _on_the_side(self, effect: lsp_io.Effect, slot: AbstractAsyncContextManager[object]) -> None:
         try:
             async with slot:
                 await self._work(effect)
@@ -138,58 +137,58 @@ class Performer:
             self._event_log.error(LogEvent.EFFECT_FAILED, error, effect=type(effect).__name__)
             self._report_failure(effect)
 
-    def _report_failure(self, effect: do.Effect) -> None:
+    def _report_failure(self, effect: lsp_io.Effect) -> None:
         """What must be reported even if the node did not do it: as nothing known, so that the engine asks again."""
         match effect:
-            case do.QueryTerms():
-                self._report(on.TermsReported(effect.block, None))
-            case do.PayOnBehalf() | do.TrackPayment():
+            case lsp_io.QueryTerms():
+                self._report(lsp_io.TermsReported(effect.block, None))
+            case lsp_io.PayOnBehalf() | lsp_io.TrackPayment():
                 lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
-                of_order = isinstance(effect, do.PayOnBehalf)
-                self._report(on.PaymentReported(effect.payment_hash, lost, of_order))
-            case do.ForceClose():
-                self._report(on.ForceCloseReported(effect.channel_id))
-            case do.Deliver():
-                self._report(on.DeliveryReported(effect.client, effect.message_id, on.Delivery.NOT_CONNECTED))
+                of_order = isinstance(effect, lsp_io.PayOnBehalf)
+                self._report(lsp_io.PaymentReported(effect.payment_hash, lost, of_order))
+            case lsp_io.ForceClose():
+                self._report(lsp_io.ForceCloseReported(effect.channel_id))
+            case lsp_io.Deliver():
+                self._report(lsp_io.DeliveryReported(effect.client, effect.message_id, lsp_io.Delivery.NOT_CONNECTED))
 
-    def _work(self, effect: do.Effect) -> Coroutine[Any, Any, None]:  # noqa: C901 - one case for each effect
+    def _work(self, effect: lsp_io.Effect) -> Coroutine[Any, Any, None]:  # noqa: C901 - one case for each effect
         match effect:
-            case do.SendToClient():
+            case lsp_io.SendToClient():
                 return self._send_to_client(effect)
-            case do.SendAlong():
+            case lsp_io.SendAlong():
                 return self._send_along(effect)
-            case do.Deliver():
+            case lsp_io.Deliver():
                 return self._deliver(effect)
-            case do.Relay():
+            case lsp_io.Relay():
                 return self._relay(effect)
-            case do.Notify():
+            case lsp_io.Notify():
                 return self._notify(effect)
-            case do.QueryTerms():
+            case lsp_io.QueryTerms():
                 return self._query_terms(effect)
-            case do.PayOnBehalf():
+            case lsp_io.PayOnBehalf():
                 return self._pay_on_behalf(effect)
-            case do.TrackPayment():
+            case lsp_io.TrackPayment():
                 return self._track(effect)
-            case do.ForceClose():
+            case lsp_io.ForceClose():
                 return self._force_close(effect)
-            case do.RequestHtlcSnapshot():
+            case lsp_io.RequestHtlcSnapshot():
                 return self._request_htlc_snapshot(effect)
         raise TypeError(f"no way to perform {effect}")
 
-    async def _answer_in_turn(self, effect: do.ResolveHtlc, slot: Slot) -> None:
+    async def _answer_in_turn(self, effect: lsp_io.ResolveHtlc, slot: Slot) -> None:
         async with slot:
             await self._answer(effect)
 
-    async def _answer(self, effect: do.ResolveHtlc) -> None:
+    async def _answer(self, effect: lsp_io.ResolveHtlc) -> None:
         self._event_log.write(LogEvent(f"answer {effect.resolution.value}"), htlc=effect.key)
         preimage = effect.preimage if effect.resolution is Resolution.SETTLE else None
         try:
             await self._node.answer(effect.key, effect.resolution, preimage)
         except NodeError as error:
             self._event_log.error(LogEvent.ANSWER_NOT_DELIVERED, error, htlc=effect.key)
-            self._report(on.ResolutionUndelivered(effect.key))
+            self._report(lsp_io.ResolutionUndelivered(effect.key))
 
-    async def _send_to_client(self, effect: do.SendToClient) -> None:
+    async def _send_to_client(self, effect: lsp_io.SendToClient) -> None:
         event = LogEvent(f"send {type(effect.message).__name__}")
         self._event_log.write(event, to=effect.client, block=effect.message.unblock_hash)
         try:
@@ -200,28 +199,28 @@ class Performer:
             self._event_log.write_often(LogEvent.NOT_SENT, because=error)
             return
         if isinstance(effect.message, BlockUpdate):
-            self._report(on.UpdateSent(effect.message.unblock_hash, effect.message.state))
+            self._report(lsp_io.UpdateSent(effect.message.unblock_hash, effect.message.state))
 
-    async def _send_along(self, effect: do.SendAlong) -> None:
+    async def _send_along(self, effect: lsp_io.SendAlong) -> None:
         self._event_log.write_often(LogEvent.SEND_RELEASE_REPLY, status=effect.message.status.name)
         max_lookups = MAX_STRANGERS_LOOKUPS if effect.client is None else MAX_LOOKUPS
         await onions.send_along(self._node, self.node_id, effect.path, effect.message, max_lookups=max_lookups)
 
-    async def _deliver(self, effect: do.Deliver) -> None:
+    async def _deliver(self, effect: lsp_io.Deliver) -> None:
         try:
             await self._node.forward_onion(effect.message)
-            delivery = on.Delivery.DONE
+            delivery = lsp_io.Delivery.DONE
         except PeerNotConnectedError:
-            delivery = on.Delivery.NOT_CONNECTED
+            delivery = lsp_io.Delivery.NOT_CONNECTED
         except OnionUnreadableError as error:
             self._event_log.error(LogEvent.MESSAGE_IMPOSSIBLE, error)
-            delivery = on.Delivery.IMPOSSIBLE
+            delivery = lsp_io.Delivery.IMPOSSIBLE
         self._event_log.write(
             LogEvent(f"stored message: {delivery.value}"), to=effect.client, message=effect.message_id
         )
-        self._report(on.DeliveryReported(effect.client, effect.message_id, delivery))
+        self._report(lsp_io.DeliveryReported(effect.client, effect.message_id, delivery))
 
-    async def _relay(self, effect: do.Relay) -> None:
+    async def _relay(self, effect: lsp_io.Relay) -> None:
         try:
             await self._node.forward_onion(effect.message)
             self._event_log.write(LogEvent.COURIER_SENT, client=effect.client)
@@ -232,18 +231,18 @@ class Performer:
         except OnionUnreadableError as error:
             self._event_log.error(LogEvent.COURIER_UNREADABLE, error)
 
-    async def _notify(self, effect: do.Notify) -> None:
+    async def _notify(self, effect: lsp_io.Notify) -> None:
         delivered = await self._notifier.notify(self._webhooks_of(effect.client), effect.method, effect.timeout)
         event = LogEvent(f"notify {effect.method.value}")
         self._event_log.write(event, client=effect.client, delivered=str(delivered).lower())
-        self._report(on.NotificationReported(effect.client, effect.method, delivered))
+        self._report(lsp_io.NotificationReported(effect.client, effect.method, delivered))
 
-    async def _query_terms(self, effect: do.QueryTerms) -> None:
+    async def _query_terms(self, effect: lsp_io.QueryTerms) -> None:
         known = await self._node.look_up_payment(effect.payment_hash)
         channels = await self._node.channel_terms(effect.peers)
-        self._report(on.TermsReported(effect.block, tuple(channels), known.status))
+        self._report(lsp_io.TermsReported(effect.block, tuple(channels), known.status))
 
-    async def _pay_on_behalf(self, effect: do.PayOnBehalf) -> None:
+    async def _pay_on_behalf(self, effect: lsp_io.PayOnBehalf) -> None:
         hashes = [effect.payment_hash]
         self._event_log.write(LogEvent.PAY_ON_BEHALF, payment_hashes=hashes, fee_limit_msat=effect.fee_limit_msat)
         try:
@@ -252,7 +251,7 @@ class Performer:
             raise
         except NodeError as error:
             failed = PaymentResult(status=PaymentStatus.FAILED, failure=str(error))  # nothing was begun
-            self._report(on.PaymentReported(effect.payment_hash, failed, of_order=True))
+            self._report(lsp_io.PaymentReported(effect.payment_hash, failed, of_order=True))
             return
         payment = Payment(
             invoice=invoice,
@@ -265,18 +264,18 @@ class Performer:
         )
         result = await self._node.pay(payment)
         self._event_log.write(LogEvent(f"payment on behalf {result.status.value}"), payment_hashes=hashes)
-        self._report(on.PaymentReported(effect.payment_hash, result, of_order=True))
+        self._report(lsp_io.PaymentReported(effect.payment_hash, result, of_order=True))
 
-    async def _track(self, effect: do.TrackPayment) -> None:
+    async def _track(self, effect: lsp_io.TrackPayment) -> None:
         result = await self._node.track_payment(effect.payment_hash)
         self._event_log.write(LogEvent(f"tracked payment {result.status.value}"), payment_hashes=[effect.payment_hash])
-        self._report(on.PaymentReported(effect.payment_hash, result))
+        self._report(lsp_io.PaymentReported(effect.payment_hash, result))
 
-    async def _force_close(self, effect: do.ForceClose) -> None:
+    async def _force_close(self, effect: lsp_io.ForceClose) -> None:
         self._event_log.write(LogEvent.FORCE_CLOSE_BEGINS, channel=effect.channel_id)
         await self._node.force_close(effect.channel_id)
         self._event_log.write(LogEvent.FORCE_CLOSE_BROADCAST, channel=effect.channel_id)
-        self._report(on.ForceCloseReported(effect.channel_id))
+        self._report(lsp_io.ForceCloseReported(effect.channel_id))
 
-    async def _request_htlc_snapshot(self, effect: do.RequestHtlcSnapshot) -> None:
-        self._report(on.HtlcSnapshot(effect.number, tuple(await self._node.pending_htlcs())))
+    async def _request_htlc_snapshot(self, effect: lsp_io.RequestHtlcSnapshot) -> None:
+        self._report(lsp_io.HtlcSnapshot(effect.number, tuple(await self._node.pending_htlcs())))

@@ -6,12 +6,11 @@ from functools import partial
 
 from asyncpay.config import LspConfig
 from asyncpay.engine.core import Detached, Tick
-from asyncpay.engine.lsp import events as on
+from asyncpay.engine.lsp import interface as lsp_io
 from asyncpay.engine.lsp import requests
-from asyncpay.engine.lsp.effects import Effect
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.events import LspEvent
-from asyncpay.engine.lsp.policy import suited
+from asyncpay.engine.lsp.interface import Effect, LspEvent
+from asyncpay.engine.policy import suited
 from asyncpay.fair_shares import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import Resolution
 from asyncpay.log_events import LogEvent
@@ -49,12 +48,12 @@ async def run(config: LspConfig, event_log: EventLog) -> None:
     refused = RefusedEvents(
         HtlcOffered,
         OnionInTransit,
-        on.BlockRequested,
-        on.CancelRequested,
-        on.ReleaseSeen,
-        on.RefusalSeen,
-        on.WebhookSet,
-        on.WebhookRemoved,
+        lsp_io.BlockRequested,
+        lsp_io.CancelRequested,
+        lsp_io.ReleaseSeen,
+        lsp_io.RefusalSeen,
+        lsp_io.WebhookSet,
+        lsp_io.WebhookRemoved,
     )
     await run_forever(partial(_session, refused), config, event_log)
 
@@ -122,7 +121,7 @@ class _Session:
                 known = self._lsp.state.records.htlcs.get(event.htlc.key)
                 if known is None or known.resolution is None:
                     await self._node.answer(event.htlc.key, Resolution.FAIL)
-            case on.BlockRequested() if self._lsp.state.node.channels.has(event.client):
+            case lsp_io.BlockRequested() if self._lsp.state.node.channels.has(event.client):
                 unblock_hash, status = event.request.unblock_hash, BlockStatus.BAD_VALUE
                 reply = BlockReply(unblock_hash=unblock_hash, status=status, reason="a value cannot be stored")
                 sending = partial(onions.send_to_peer, self._node, event.client, reply)
@@ -155,14 +154,14 @@ class _Session:
             self._event_log.write_often(LogEvent.MESSAGE_DROPPED, because=error)
             return
         match asked:
-            case on.BlockRequested(_, request) if request.invoice is not None:
+            case lsp_io.BlockRequested(_, request) if request.invoice is not None:
                 self._read_invoice(asked, request.invoice)
             case None:
                 pass
             case _:
                 self._loop.enqueue(asked)
 
-    def _read_invoice(self, asked: on.BlockRequested, text: str) -> None:
+    def _read_invoice(self, asked: lsp_io.BlockRequested, text: str) -> None:
         """Peers without a channel have one share, and their invoices are not read: any peer can sign a request."""
         try:
             slot = self._invoices.slot(asked.client if self._lsp.state.node.channels.has(asked.client) else None)
@@ -172,7 +171,7 @@ class _Session:
         work = partial(self._with_invoice, asked, text, slot)
         self._tasks.create_task(guarded(self._event_log, "block_request", work))
 
-    async def _with_invoice(self, asked: on.BlockRequested, text: str, slot: Slot) -> None:
+    async def _with_invoice(self, asked: lsp_io.BlockRequested, text: str, slot: Slot) -> None:
         """Only the node can read the invoice; the engine refuses one that it could not."""
         async with slot:
             if not self._lsp.state.node.channels.has(asked.client):
@@ -185,4 +184,4 @@ class _Session:
             except NodeError as error:
                 self._event_log.write_often(LogEvent.INVOICE_NOT_READ, because=error)
                 invoice = None
-        self._loop.enqueue(on.BlockRequested(asked.client, asked.request, invoice))
+        self._loop.enqueue(lsp_io.BlockRequested(asked.client, asked.request, invoice))

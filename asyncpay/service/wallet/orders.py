@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from asyncpay.engine.payer import planning
 from asyncpay.engine.payer.planning import OrderRefused, PaymentPlan, PayOptions
-from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.policy import PayerPolicy
 from asyncpay.lightning import Invoice, NodeId, bolt11_text
 from asyncpay.lsp_info import LspInfo
 from asyncpay.lsps.info import UnsuitableLspError

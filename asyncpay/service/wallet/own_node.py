@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from asyncpay.engine.context import NodeView
 from asyncpay.engine.core import Detached
-from asyncpay.engine.node_view import NodeView
 from asyncpay.lightning import NodeId, SyncState
 from asyncpay.node_events import Attached
 from asyncpay.nodes.base import NodeUnreachableError

@@ -5,11 +5,9 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from asyncpay.engine.payee import effects as payee_do
-from asyncpay.engine.payee import events as payee_on
+from asyncpay.engine.payee import interface as payee_io
 from asyncpay.engine.payee.records import Claim
-from asyncpay.engine.payer import effects as payer_do
-from asyncpay.engine.payer import events as payer_on
+from asyncpay.engine.payer import interface as payer_io
 from asyncpay.engine.wallet import WalletEffect
 from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus
 from asyncpay.log_events import LogEvent
@@ -47,9 +45,9 @@ class Performer:
     async def perform(self, effect: WalletEffect) -> None:
         """Lines for the log are written before this returns; all else goes on the side."""
         match effect:
-            case payer_do.Log():
+            case payer_io.Log():
                 self._event_log.write(effect.what, payment_hash=effect.payment_hash, because=effect.because or None)
-            case payee_do.Log():
+            case payee_io.Log():
                 self._event_log.write(
                     effect.what,
                     block=effect.pid_hash,
@@ -71,42 +69,42 @@ class Performer:
 
     def _report_failure(self, effect: WalletEffect) -> None:
         """What must be reported even if the node did not do it: nothing is known, and the engine asks again."""
-        if isinstance(effect, (payer_do.Pay, payer_do.Track)):
+        if isinstance(effect, (payer_io.Pay, payer_io.Track)):
             lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
-            self._report(payer_on.PaymentReported(effect.payment_hash, lost))
+            self._report(payer_io.PaymentReported(effect.payment_hash, lost))
 
     def _work(self, effect: WalletEffect) -> Coroutine[Any, Any, None]:
         match effect:
-            case payer_do.SendToLsp():
+            case payer_io.SendToLsp():
                 return self._send_to_lsp(effect)
-            case payer_do.SendPending():
+            case payer_io.SendPending():
                 return self._send_pending(effect)
-            case payer_do.SendAlong():
+            case payer_io.SendAlong():
                 return onions.send_along(self._node, self.node_id, effect.path, effect.message)
-            case payer_do.Pay():
+            case payer_io.Pay():
                 return self._pay(effect)
-            case payer_do.Track():
+            case payer_io.Track():
                 return self._track(effect)
-            case payer_do.LookUp():
+            case payer_io.LookUp():
                 return self._look_up(effect)
-            case payee_do.SendRelease():
+            case payee_io.SendRelease():
                 return self._send_release(effect.claim)
-            case payee_do.SendRefusal():
+            case payee_io.SendRefusal():
                 return self._send_refusal(effect.claim, effect.reason)
-            case payee_do.LookUpInvoices():
+            case payee_io.LookUpInvoices():
                 return self._look_up_invoices(effect)
         raise TypeError(f"no way to perform {effect}")
 
-    async def _send_to_lsp(self, effect: payer_do.SendToLsp) -> None:
+    async def _send_to_lsp(self, effect: payer_io.SendToLsp) -> None:
         await onions.send_to_peer(self._node, effect.lsp, effect.message)
         self._event_log.write(LogEvent(f"sent {type(effect.message).__name__}"), to=effect.lsp)
 
-    async def _send_pending(self, effect: payer_do.SendPending) -> None:
+    async def _send_pending(self, effect: payer_io.SendPending) -> None:
         await self._node.send_onion(effect.lsp, effect.message)
         self._event_log.write(LogEvent.SENT_PENDING, payment_hash=effect.payment_hash)
-        self._report(payer_on.PendingSent(effect.payment_hash))
+        self._report(payer_io.PendingSent(effect.payment_hash))
 
-    async def _pay(self, effect: payer_do.Pay) -> None:
+    async def _pay(self, effect: payer_io.Pay) -> None:
         self._event_log.write(LogEvent.PAY, payment_hash=effect.payment_hash, amount_msat=effect.amount_msat)
         try:
             invoice = await self._node.decode_invoice(effect.invoice)
@@ -128,22 +126,22 @@ class Performer:
         )
         self._tell(effect.payment_hash, await self._node.pay(payment))
 
-    async def _track(self, effect: payer_do.Track) -> None:
+    async def _track(self, effect: payer_io.Track) -> None:
         self._tell(effect.payment_hash, await self._node.track_payment(effect.payment_hash))
 
     def _tell(self, payment_hash: bytes, result: PaymentResult) -> None:
         event = LogEvent(f"payment {result.status.value}")
         self._event_log.write(event, payment_hash=payment_hash, because=result.failure or None)
-        self._report(payer_on.PaymentReported(payment_hash, result))
+        self._report(payer_io.PaymentReported(payment_hash, result))
 
-    async def _look_up(self, effect: payer_do.LookUp) -> None:
+    async def _look_up(self, effect: payer_io.LookUp) -> None:
         result = await self._node.look_up_payment(effect.payment_hash)
-        self._report(payer_on.PaymentSeen(effect.payment_hash, result))
+        self._report(payer_io.PaymentSeen(effect.payment_hash, result))
 
     async def _send_release(self, claim: Claim) -> None:
         if (objection := self._chain_watch.objection(await self._node.sync_state())) is not None:
             self._event_log.error(LogEvent.RELEASE_NOT_SENT, objection)
-            self._report(payee_on.ReleaseHeldBack(claim.pid))
+            self._report(payee_io.ReleaseHeldBack(claim.pid))
             return
         answer = answer_path(self._link.node_id, self.node_id, claim.pid)
         message = PaymentRelease(pid=claim.pid)
@@ -167,9 +165,9 @@ class Performer:
         await self._node.send_onion(route[0], onions.wrap(onions.path_through(route), message))
         self._event_log.write(LogEvent.SENT_REFUSAL, block=unblock_hash(claim.pid), because=claim.failure)
 
-    async def _look_up_invoices(self, effect: payee_do.LookUpInvoices) -> None:
+    async def _look_up_invoices(self, effect: payee_io.LookUpInvoices) -> None:
         invoices = [await self._node.look_up_invoice(payment_hash) for payment_hash in effect.payment_hashes]
-        self._report(payee_on.InvoicesSeen(effect.pid, tuple(invoices)))
+        self._report(payee_io.InvoicesSeen(effect.pid, tuple(invoices)))
 
 
 def _told(node_id: NodeId | None) -> NodeId:

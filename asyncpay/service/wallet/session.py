@@ -14,10 +14,10 @@ from typing import Any
 from asyncpay.config import WalletConfig
 from asyncpay.engine.core import Detached
 from asyncpay.engine.payee.engine import Payee
-from asyncpay.engine.payee.events import Announced, ReleaseAnswered
+from asyncpay.engine.payee.interface import Announced, ReleaseAnswered
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payer.engine import Payer
-from asyncpay.engine.payer.events import Ordered, RefusalSeen, ReleaseSeen, Replied, Updated
+from asyncpay.engine.payer.interface import Ordered, RefusalSeen, ReleaseSeen, Replied, Updated
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.wallet import Wallet, WalletEffect, WalletEvent, WalletRecord, read_message
 from asyncpay.log_events import LogEvent

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
-from asyncpay.engine.payer import events as on
+from asyncpay.engine.payer import interface as payer_io
 from asyncpay.engine.payer.planning import OrderRefused, PayOptions
-from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.states import FINISHED, State
+from asyncpay.engine.policy import PayerPolicy
 from asyncpay.lsps import lsps5
 from asyncpay.lsps.info import UnsuitableLspError
 from asyncpay.lsps.jsonrpc import RpcError
@@ -23,7 +23,7 @@ from asyncpay.service.wallet.orders import PayRequest
 from asyncpay.service.wallet.own_node import WalletNodeView
 from asyncpay.service.wallet.view import View
 
-Stored = Callable[[on.PayerEvent], Awaitable[None]]
+Stored = Callable[[payer_io.PayerEvent], Awaitable[None]]
 
 HANDED_OVER = frozenset({State.HANDED_OVER, *FINISHED})
 """The phone may go offline."""
@@ -131,7 +131,7 @@ class WalletApi:
                 f"this invoice was paid before: payment {order.payment_hash.hex()} is {known.state.value}. "
                 "An invoice is good for one payment; ask the payee for another"
             )
-        await self._stored(on.Ordered(order))
+        await self._stored(payer_io.Ordered(order))
         async for payment in self._view.follow(order.payment_hash):
             if payment == known:  # the earlier order, from which nothing came
                 continue
@@ -158,7 +158,7 @@ class WalletApi:
         payment_hash = known.payment_hash
         if known.state in FINISHED:
             raise RefusedError(f"payment {payment_hash.hex()} is {known.state.value}: there is nothing to cancel")
-        await self._stored(on.CancelOrdered(payment_hash))
+        await self._stored(payer_io.CancelOrdered(payment_hash))
         return view.payment(self._view.payments[payment_hash])
 
 

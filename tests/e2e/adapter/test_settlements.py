@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 OFFERED_BLOCKS = 22
 """An HTLC that comes back so long before its expiry LND still offers; CLN asks its plugin about any."""
 CLOSES_BLOCKS = 40
-"""asyncpay.engine.lsp.policy: settle_force_close_blocks."""
+"""asyncpay.engine.policy: settle_force_close_blocks."""
 FEES_MSAT = 50_000_000
 """More than any of these closes costs, and far less than what is at stake."""
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 from bitcoinlib.transactions import Transaction
 
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.policy import LspPolicy
 from harness.checks import balances
 from harness.checks.scenario_table import Recorder
 from harness.faults.failpoints import frozen_before

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import PaymentStatus
 from harness.nodes.predicates import no_htlcs
 from harness.pytest_plugin import running_testbed

@@ -5,36 +5,34 @@ from hashlib import sha256
 from typing import Any
 
 from asyncpay.engine.core import Detached, Put, Tick
-from asyncpay.engine.lsp.effects import (
+from asyncpay.engine.lsp.engine import Lsp
+from asyncpay.engine.lsp.interface import (
+    BlockRequested,
+    CancelRequested,
     Deliver,
+    Delivery,
+    DeliveryReported,
     Effect,
     ForceClose,
+    HtlcSnapshot,
+    LspEvent,
+    NotificationReported,
     Notify,
     PayOnBehalf,
     QueryTerms,
+    RefusalSeen,
     Relay,
+    ReleaseSeen,
     RequestHtlcSnapshot,
     ResolveHtlc,
     SendToClient,
     TrackPayment,
-)
-from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.events import (
-    BlockRequested,
-    CancelRequested,
-    Delivery,
-    DeliveryReported,
-    HtlcSnapshot,
-    LspEvent,
-    NotificationReported,
-    RefusalSeen,
-    ReleaseSeen,
     UpdateSent,
     WebhookSet,
 )
-from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Block, Delivered, Record, StoredMessage
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import (
     Capabilities,
     HtlcKey,

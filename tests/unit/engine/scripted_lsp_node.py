@@ -7,8 +7,15 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.engine.lsp.effects import PayOnBehalf, QueryTerms, ResolveHtlc
-from asyncpay.engine.lsp.events import ForceCloseReported, LspEvent, PaymentReported, TermsReported
+from asyncpay.engine.lsp.interface import (
+    ForceCloseReported,
+    LspEvent,
+    PaymentReported,
+    PayOnBehalf,
+    QueryTerms,
+    ResolveHtlc,
+    TermsReported,
+)
 from asyncpay.lightning import (
     Capabilities,
     ChannelId,

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from asyncpay.engine.context import Channels
 from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.states import State
-from asyncpay.engine.node_view import Channels
 from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, Resolution, ShortChannelId
 from asyncpay.wire.messages import BlockState
 

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from asyncpay.engine.core import Tick, Transition
-from asyncpay.engine.lsp.effects import Effect, Relay
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.events import LspEvent
+from asyncpay.engine.lsp.interface import Effect, LspEvent, Relay
 from asyncpay.engine.lsp.records import Record, StoredMessage, Webhook
 from asyncpay.engine.lsp.states import State
 from asyncpay.node_events import OnionInTransit

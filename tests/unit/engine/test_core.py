@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncpay.engine.core import ClockRead, Deadlines, Tick, UnixTime, backoff_seconds
+from asyncpay.engine.core import ClockRead, Tick, UnixTime, backoff_seconds
+from asyncpay.engine.indexes import Deadlines
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,11 @@ import pytest
 
 from asyncpay.engine.core import ClockRead, Tick
 from asyncpay.engine.payee.engine import Payee
-from asyncpay.engine.payee.events import Announced, InvoicesSeen, ReleaseAnswered, ReleaseHeldBack
-from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.payee.interface import Announced, InvoicesSeen, ReleaseAnswered, ReleaseHeldBack
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.states import State as ClaimState
 from asyncpay.engine.payer.engine import Payer
-from asyncpay.engine.payer.events import (
+from asyncpay.engine.payer.interface import (
     CancelOrdered,
     Ordered,
     PaymentReported,
@@ -31,8 +30,8 @@ from asyncpay.engine.payer.events import (
     Replied,
     Updated,
 )
-from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.states import State as PaymentState
+from asyncpay.engine.policy import PayeePolicy, PayerPolicy
 from asyncpay.engine.wallet import read_message
 from asyncpay.lightning import OwnInvoice, PaymentResult, PaymentStatus
 from asyncpay.node_events import (

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from asyncpay.engine.core import ClockRead, Detached, Tick
-from asyncpay.engine.lsp.effects import ResolveHtlc
-from asyncpay.engine.lsp.events import (
+from asyncpay.engine.lsp.interface import (
     BlockRequested,
     CancelRequested,
     Delivery,
@@ -21,6 +20,7 @@ from asyncpay.engine.lsp.events import (
     RefusalSeen,
     ReleaseSeen,
     ResolutionUndelivered,
+    ResolveHtlc,
     TermsReported,
     UpdateSent,
     WebhookRemoved,

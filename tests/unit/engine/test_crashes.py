@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp.effects import Deliver, Relay
+from asyncpay.engine.lsp.interface import Deliver, Relay
 from asyncpay.engine.lsp.records import StoredMessage
 from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Capabilities

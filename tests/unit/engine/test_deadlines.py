@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.policy import LspPolicy, suited
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy, suited
 from asyncpay.lightning import Capabilities, Resolution
 from asyncpay.wire.messages import BlockState
 

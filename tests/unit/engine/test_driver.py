@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from asyncpay.engine.core import Put, Transition
-from asyncpay.engine.driver import Commit, EngineError, Perform, drive
+from asyncpay.engine.core import Commit, EngineError, Perform, Put, Transition, drive
 
 
 @dataclass(frozen=True)

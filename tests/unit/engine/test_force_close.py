@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp.effects import ForceClose, Log, RequestHtlcSnapshot
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.events import ForceCloseReported, HtlcSnapshot
+from asyncpay.engine.lsp.interface import ForceClose, ForceCloseReported, HtlcSnapshot, Log, RequestHtlcSnapshot
 from asyncpay.engine.lsp.lookups import LspRecords
-from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.schedule import Schedule
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capability, ChannelId, HeldHtlc, HtlcKey, Resolution
 from asyncpay.node_events import HtlcOffered
 

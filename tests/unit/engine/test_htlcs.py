@@ -2,11 +2,10 @@
 
 import pytest
 
-from asyncpay.engine.lsp.effects import ResolveHtlc
-from asyncpay.engine.lsp.events import HtlcSnapshot, ResolutionUndelivered, WebhookSet
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.lsp.interface import HtlcSnapshot, ResolutionUndelivered, ResolveHtlc, WebhookSet
 from asyncpay.engine.lsp.records import Htlc
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import ChannelId, HtlcKey, Resolution
 from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcOffered, HtlcSettled
 from asyncpay.wire.messages import BlockState

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp.effects import Deliver, SendToClient
-from asyncpay.engine.lsp.events import Delivery, DeliveryReported, WebhookSet
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.lsp.interface import Deliver, Delivery, DeliveryReported, SendToClient, WebhookSet
 from asyncpay.engine.lsp.records import Delivered, StoredMessage
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.node_events import OnionInTransit
 from asyncpay.wire.messages import BlockState, BlockUpdate
 from asyncpay.wire.onion import OnionMessage

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from asyncpay.engine.context import NodeView
 from asyncpay.engine.core import Detached, Tick
-from asyncpay.engine.node_view import NodeView
 from asyncpay.node_events import Attached, BlockConnected, LinkChanged, LinkClosed, PeerConnected, PeerDisconnected
 from tests.support.keys import node_id
 

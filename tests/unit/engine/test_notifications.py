@@ -4,8 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from asyncpay.engine.lsp.effects import Notify
-from asyncpay.engine.lsp.events import WebhookRemoved, WebhookSet
+from asyncpay.engine.lsp.interface import Notify, WebhookRemoved, WebhookSet
 from asyncpay.engine.lsp.notifications import KEPT_WITHOUT_CHANNEL_SECONDS
 from asyncpay.engine.lsp.records import PushAttempt, Webhook
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from asyncpay.engine.lsp.effects import QueryTerms
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.lsp.interface import QueryTerms
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capability, ForwardingPolicy, NodeId, PaymentResult, PaymentStatus, Resolution
 from asyncpay.wire.messages import BlockState, unblock_hash
 

@@ -4,11 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from asyncpay.engine.lsp.effects import Log, PayOnBehalf, TrackPayment
-from asyncpay.engine.lsp.events import PaymentReported
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.lsp.interface import Log, PaymentReported, PayOnBehalf, TrackPayment
 from asyncpay.engine.lsp.records import Attempt
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import ChannelId, PaymentResult, PaymentStatus, Resolution
 
 from .factories import CHANNEL_A, CHANNEL_A2, CUTOFF_BLOCKS, FINAL_EXPIRY, HASH, HEIGHT, PREIMAGE, A, B

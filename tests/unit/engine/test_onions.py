@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import pytest
 
-from asyncpay.engine.lsp.events import BlockRequested, CancelRequested, RefusalSeen, ReleaseSeen
+from asyncpay.engine.lsp.interface import BlockRequested, CancelRequested, RefusalSeen, ReleaseSeen
 from asyncpay.engine.lsp.requests import parse_onion
 from asyncpay.node_events import OnionReceived
 from asyncpay.wire.blinding import BlindedHop, BlindedPath

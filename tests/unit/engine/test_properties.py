@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from asyncpay.engine.lsp.lookups import LspRecords
-from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.records import Attempt, AttemptState, Block, Htlc
 from asyncpay.engine.lsp.states import FINISHED, State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import HtlcKey, NodeId, PaymentStatus, Resolution, ShortChannelId
 from asyncpay.wire.messages import unblock_hash
 from tests.support.full_scan import differences

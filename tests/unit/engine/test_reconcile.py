@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from asyncpay.engine.lsp.effects import RequestHtlcSnapshot
-from asyncpay.engine.lsp.events import HtlcSnapshot
+from asyncpay.engine.lsp.interface import HtlcSnapshot, RequestHtlcSnapshot
 from asyncpay.node_events import PeerConnected, PeerDisconnected
 
 from .factories import CHANNEL_B, A, B

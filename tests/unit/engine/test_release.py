@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp.effects import ResolveHtlc, SendAlong
-from asyncpay.engine.lsp.events import RefusalSeen, ReleaseSeen
+from asyncpay.engine.lsp.interface import RefusalSeen, ReleaseSeen, ResolveHtlc, SendAlong
 from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Capability, Resolution
 from asyncpay.node_events import HtlcOffered, OnionInTransit

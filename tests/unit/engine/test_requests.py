@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp.effects import SendToClient
-from asyncpay.engine.lsp.events import BlockRequested
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.lsp.interface import BlockRequested, SendToClient
 from asyncpay.engine.lsp.records import BLOCK_BYTES
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.wire.messages import BlockReply, BlockState, BlockStatus, Courier, unblock_hash
 
 from .factories import HASH, HEIGHT, PID, PREIMAGE, START, STRANGER, A, B, cln, courier, invoice, request

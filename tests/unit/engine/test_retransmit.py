@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from asyncpay.engine.core import Tick
-from asyncpay.engine.lsp.effects import Relay
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.lsp.interface import Relay
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.wire.messages import Courier
 
 from .factories import CHANNEL_A, CHANNEL_B, ROUTER, START, A, B, cln, courier

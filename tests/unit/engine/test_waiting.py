@@ -4,8 +4,8 @@ import secrets
 
 import pytest
 
-from asyncpay.engine.lsp.policy import LspPolicy
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import HtlcKey, Resolution, ShortChannelId
 
 from .factories import CHANNEL_A, CHANNEL_B, CHANNEL_ROUTER, HEIGHT, ROUTER, A, B, cln

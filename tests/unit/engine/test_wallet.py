@@ -1,16 +1,13 @@
 """Both sides of a wallet as one engine."""
 
 from asyncpay.engine.core import Detached, Put, Tick
-from asyncpay.engine.payee.effects import LookUpInvoices, SendRelease
 from asyncpay.engine.payee.engine import Payee
-from asyncpay.engine.payee.events import Announced
-from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.payee.interface import Announced, LookUpInvoices, SendRelease
 from asyncpay.engine.payee.records import Claim
-from asyncpay.engine.payer.effects import SendToLsp
 from asyncpay.engine.payer.engine import Payer
-from asyncpay.engine.payer.events import Ordered
-from asyncpay.engine.payer.policy import PayerPolicy
+from asyncpay.engine.payer.interface import Ordered, SendToLsp
 from asyncpay.engine.payer.records import OutgoingPayment
+from asyncpay.engine.policy import PayeePolicy, PayerPolicy
 from asyncpay.engine.wallet import Wallet
 from asyncpay.lightning import ChannelId, Link
 from asyncpay.node_events import Attached, InvoicePaid

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.payee import events as payee_on
-from asyncpay.engine.payer import events as payer_on
+from asyncpay.engine.payee import interface as payee_io
+from asyncpay.engine.payer import interface as payer_io
 from asyncpay.engine.payer.records import PaymentRecords
 from asyncpay.engine.wallet import read_message
 from asyncpay.node_events import OnionReceived
@@ -41,12 +41,12 @@ def received(message: Message, path_id: bytes | None = None) -> OnionReceived:
 @pytest.mark.parametrize(
     ("message", "event"),
     [
-        (REPLY, payer_on.Replied(REPLY)),
-        (UPDATE, payer_on.Updated(UPDATE)),
-        (PaymentRelease(pid=PID), payer_on.ReleaseSeen(PID)),
-        (PaymentRefused(pid=PID, reason="no"), payer_on.RefusalSeen(PID, "no")),
-        (PENDING, payee_on.Announced(PENDING, None, ())),
-        (ANSWER, payee_on.ReleaseAnswered(ANSWER)),
+        (REPLY, payer_io.Replied(REPLY)),
+        (UPDATE, payer_io.Updated(UPDATE)),
+        (PaymentRelease(pid=PID), payer_io.ReleaseSeen(PID)),
+        (PaymentRefused(pid=PID, reason="no"), payer_io.RefusalSeen(PID, "no")),
+        (PENDING, payee_io.Announced(PENDING, None, ())),
+        (ANSWER, payee_io.ReleaseAnswered(ANSWER)),
     ],
 )
 def test_each_goes_where_it_belongs(message: Message, event: object) -> None:
@@ -55,7 +55,7 @@ def test_each_goes_where_it_belongs(message: Message, event: object) -> None:
 
 def test_a_release_on_the_payer_s_own_path() -> None:
     on_its_path = received(PaymentRelease(pid=PID), release_path_id(PID))
-    assert read_message(on_its_path, NONE) == payer_on.ReleaseSeen(PID)
+    assert read_message(on_its_path, NONE) == payer_io.ReleaseSeen(PID)
 
 
 def test_a_release_on_another_payment_s_path_is_dropped() -> None:
@@ -66,7 +66,7 @@ def test_a_release_on_another_payment_s_path_is_dropped() -> None:
 def test_a_release_that_says_nothing_is_known_by_its_path() -> None:
     silent = OnionReceived(path_id=release_path_id(PID))
     other = order(pid=OTHER_PID, payment_hash=b"i" * 32)
-    assert read_message(silent, PaymentRecords([other, order(pid=PID)])) == payer_on.ReleaseSeen(PID)
+    assert read_message(silent, PaymentRecords([other, order(pid=PID)])) == payer_io.ReleaseSeen(PID)
     assert read_message(silent, PaymentRecords([other])) is None
     assert read_message(OnionReceived(), PaymentRecords([order(pid=PID)])) is None
 
@@ -75,7 +75,7 @@ def test_a_payment_that_was_ordered_again_is_not_known_by_its_first_path() -> No
     payments = PaymentRecords([order(pid=OTHER_PID)])
     payments.put(order(pid=PID))
     assert read_message(OnionReceived(path_id=release_path_id(OTHER_PID)), payments) is None
-    assert read_message(OnionReceived(path_id=release_path_id(PID)), payments) == payer_on.ReleaseSeen(PID)
+    assert read_message(OnionReceived(path_id=release_path_id(PID)), payments) == payer_io.ReleaseSeen(PID)
 
 
 @pytest.mark.parametrize("field", ["amount_msat", "hold_until"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncpay.config import LspConfig, WalletConfig
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.lsp import session as lsp_session
 from asyncpay.service.wallet import session as wallet_session

@@ -5,8 +5,8 @@ from typing import Any
 
 from coincurve import PrivateKey
 
-from asyncpay.engine.lsp.policy import LspPolicy, describe
 from asyncpay.engine.lsp.records import Webhook
+from asyncpay.engine.policy import LspPolicy, describe
 from asyncpay.lsps.lsps5 import Client
 from asyncpay.lsps.server import Server
 from asyncpay.nodes.lnd.node import CAPABILITIES

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp.policy import LspPolicy, describe
+from asyncpay.engine.policy import LspPolicy, describe
 from asyncpay.lightning import Capability
 from asyncpay.lsp_info import LspInfo
 from asyncpay.lsps import info, jsonrpc

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncpay.engine.lsp.events import WebhookRemoved, WebhookSet
+from asyncpay.engine.lsp.interface import WebhookRemoved, WebhookSet
 from asyncpay.lsps.lsps5 import Client
 
 from .support import PHONE, ask, webhook

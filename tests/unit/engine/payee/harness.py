@@ -5,12 +5,20 @@ from hashlib import sha256
 from typing import Any
 
 from asyncpay.engine.core import Detached
-from asyncpay.engine.payee.effects import Effect, LookUpInvoices, SendRefusal, SendRelease
 from asyncpay.engine.payee.engine import Payee
-from asyncpay.engine.payee.events import Announced, InvoicesSeen, PayeeEvent, ReleaseAnswered
-from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.payee.interface import (
+    Announced,
+    Effect,
+    InvoicesSeen,
+    LookUpInvoices,
+    PayeeEvent,
+    ReleaseAnswered,
+    SendRefusal,
+    SendRelease,
+)
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.states import State
+from asyncpay.engine.policy import PayeePolicy
 from asyncpay.lightning import ChannelId, Link, OwnInvoice, ShortChannelId
 from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChanged
 from asyncpay.wire.blinding import BlindedHop, BlindedPath

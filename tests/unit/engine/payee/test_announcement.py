@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.payee.effects import Log, SendRefusal, SendRelease
 from asyncpay.engine.payee.engine import Payee
-from asyncpay.engine.payee.events import Announced
-from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.payee.interface import Announced, Log, SendRefusal, SendRelease
 from asyncpay.engine.payee.states import State
+from asyncpay.engine.policy import PayeePolicy
 from asyncpay.wire.messages import ReleaseStatus
 
 from .harness import (

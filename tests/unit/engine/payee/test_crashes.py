@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from asyncpay.engine.payee.effects import SendRefusal, SendRelease
-from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.payee.interface import SendRefusal, SendRelease
 from asyncpay.engine.payee.states import FINISHED, State
+from asyncpay.engine.policy import PayeePolicy
 from asyncpay.wire.messages import ReleaseStatus
 
 from .harness import HASH, HASH2, PID, NodeInvoice, PayeeHarness

@@ -3,10 +3,9 @@
 import pytest
 
 from asyncpay.engine.core import ClockRead
-from asyncpay.engine.payee.effects import LookUpInvoices
-from asyncpay.engine.payee.events import ReleaseHeldBack
-from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.payee.interface import LookUpInvoices, ReleaseHeldBack
 from asyncpay.engine.payee.states import State
+from asyncpay.engine.policy import PayeePolicy
 from asyncpay.lightning import ChannelId
 from asyncpay.node_events import InvoicePaid, LinkClosed
 from asyncpay.wire.messages import ReleaseStatus

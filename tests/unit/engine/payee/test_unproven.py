@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.payee.effects import Log, SendRefusal, SendRelease
-from asyncpay.engine.payee.policy import PayeePolicy
+from asyncpay.engine.payee.interface import Log, SendRefusal, SendRelease
 from asyncpay.engine.payee.states import State
+from asyncpay.engine.policy import PayeePolicy
 from asyncpay.wire.messages import ReleaseStatus, invoice_proof
 
 from .harness import AMOUNT, HASH, HASH2, HEIGHT, PID, PID2, SECRET, START, NodeInvoice, PayeeHarness

@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from asyncpay.engine.core import Detached, Put
-from asyncpay.engine.payer.effects import Effect, LookUp, Pay, SendAlong, SendPending, SendToLsp, Track
 from asyncpay.engine.payer.engine import Payer
-from asyncpay.engine.payer.events import (
+from asyncpay.engine.payer.interface import (
     CancelOrdered,
+    Effect,
+    LookUp,
     Ordered,
+    Pay,
     PayerEvent,
     PaymentReported,
     PaymentSeen,
@@ -17,11 +19,15 @@ from asyncpay.engine.payer.events import (
     RefusalSeen,
     ReleaseSeen,
     Replied,
+    SendAlong,
+    SendPending,
+    SendToLsp,
+    Track,
     Updated,
 )
-from asyncpay.engine.payer.policy import PayerPolicy
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.states import State
+from asyncpay.engine.policy import PayerPolicy
 from asyncpay.lightning import ChannelId, Link, PaymentResult
 from asyncpay.node_events import (
     Attached,

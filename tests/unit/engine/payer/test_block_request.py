@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from asyncpay.engine.core import ClockRead
-from asyncpay.engine.payer.effects import Log, Pay
+from asyncpay.engine.payer.interface import Log, Pay
 from asyncpay.engine.payer.states import State
 from asyncpay.node_events import BlockConnected, PeerConnected
 from asyncpay.wire.messages import BlockRequest, BlockState, BlockStatus, CancelRequest

@@ -2,9 +2,9 @@
 
 import pytest
 
-from asyncpay.engine.payer.events import CancelOrdered
-from asyncpay.engine.payer.policy import PayerPolicy
+from asyncpay.engine.payer.interface import CancelOrdered
 from asyncpay.engine.payer.states import State
+from asyncpay.engine.policy import PayerPolicy
 from asyncpay.wire.messages import BlockState, CancelRequest
 
 from .factories import BLOCK, HASH, HEIGHT, START, order

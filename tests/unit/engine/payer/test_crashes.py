@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from asyncpay.engine.payer.effects import Pay
+from asyncpay.engine.payer.interface import Pay
 from asyncpay.engine.payer.states import State
 from asyncpay.wire.messages import BlockStatus
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from asyncpay.engine.payer.effects import LookUp, SendPending
-from asyncpay.engine.payer.events import PaymentSeen
+from asyncpay.engine.payer.interface import LookUp, PaymentSeen, SendPending
 from asyncpay.engine.payer.states import State
 from asyncpay.lightning import PaymentResult
 from asyncpay.wire.messages import BlockState, Courier

@@ -2,8 +2,8 @@
 
 import pytest
 
-from asyncpay.engine.payer.effects import Pay, Track
 from asyncpay.engine.payer.engine import Payer
+from asyncpay.engine.payer.interface import Pay, Track
 from asyncpay.engine.payer.states import State
 from asyncpay.wire.messages import ReleaseStatus
 

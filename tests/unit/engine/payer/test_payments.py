@@ -2,10 +2,9 @@
 
 import pytest
 
-from asyncpay.engine.payer.effects import Pay, Track
-from asyncpay.engine.payer.events import PaymentReported
-from asyncpay.engine.payer.policy import PayerPolicy
+from asyncpay.engine.payer.interface import Pay, PaymentReported, Track
 from asyncpay.engine.payer.states import State
+from asyncpay.engine.policy import PayerPolicy
 from asyncpay.lightning import PaymentResult
 from asyncpay.wire.messages import BlockState, CancelRequest
 

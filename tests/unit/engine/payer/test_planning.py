@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncpay.engine.payer.planning import MAX_ROUTE_BLOCKS, OrderRefused, PaymentPlan, PayOptions, plan
-from asyncpay.engine.payer.policy import PayerPolicy
+from asyncpay.engine.policy import PayerPolicy
 from asyncpay.lightning import Invoice
 from asyncpay.lsp_info import LspInfo
 

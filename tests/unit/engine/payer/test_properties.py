@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from asyncpay.engine.payer.effects import Pay, SendPending
+from asyncpay.engine.payer.interface import Pay, SendPending
 from asyncpay.engine.payer.records import PaymentRecords
 from asyncpay.engine.payer.states import FINISHED, UNPAID, State
 from asyncpay.wire.messages import BlockState, BlockStatus

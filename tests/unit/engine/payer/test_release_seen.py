@@ -2,8 +2,7 @@
 
 import pytest
 
-from asyncpay.engine.payer.effects import SendAlong
-from asyncpay.engine.payer.events import ReleaseSeen
+from asyncpay.engine.payer.interface import ReleaseSeen, SendAlong
 from asyncpay.engine.payer.states import State
 from asyncpay.wire.messages import BlockState, PaymentRelease, ReleaseReply, ReleaseStatus
 

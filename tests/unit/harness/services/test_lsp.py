@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asyncpay import config
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.policy import LspPolicy
 from harness.engines.base import EngineError, Output
 from harness.errors import NodeError
 from harness.nodes.cln import ClnNode

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.policy import LspPolicy
 from harness.topology import Role, Topology, TopologyError, load, shipped
 
 GOOD = """\

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncpay.engine.lsp.effects import Effect, Log, ResolveHtlc
+from asyncpay.engine.lsp.interface import Effect, Log, ResolveHtlc
 from asyncpay.lightning import ChannelId, HtlcKey, Resolution
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.failpoints import Failpoints

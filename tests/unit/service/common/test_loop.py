@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from asyncpay.engine.core import Change, Put, Transition
-from asyncpay.engine.lsp.events import WebhookSet
+from asyncpay.engine.lsp.interface import WebhookSet
 from asyncpay.engine.lsp.records import Webhook
 from asyncpay.node_events import BlockConnected, NodeEvent
 from asyncpay.service.common import loop

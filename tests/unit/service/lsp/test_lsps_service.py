@@ -13,9 +13,9 @@ from coincurve import PrivateKey
 
 from asyncpay.config import LspConfig
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.events import LspEvent
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.lsp.interface import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capabilities, Capability, NodeId
 from asyncpay.lsps import webhooks as notifier_module
 from asyncpay.lsps.jsonrpc import CLIENT_REJECTED, MESSAGE_TYPE

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.lsp import effects as do
-from asyncpay.engine.lsp import events as on
-from asyncpay.engine.lsp.events import LspEvent
+from asyncpay.engine.lsp import interface as lsp_io
+from asyncpay.engine.lsp.interface import LspEvent
 from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.lightning import ChannelId, HtlcKey, PaymentResult, PaymentStatus, Resolution
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
@@ -29,7 +28,7 @@ NODE_ID = bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f28
 PEER = bytes.fromhex("02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5")
 KEY = HtlcKey(ChannelId.from_name(1), 2)
 MESSAGE = OnionMessage(PEER, bytes(1366))
-ORDER = do.PayOnBehalf(
+ORDER = lsp_io.PayOnBehalf(
     payment_hash=HASH,
     invoice="lnbcrt1",
     amount_msat=1,
@@ -64,7 +63,7 @@ class SilentNotifier:
         return False
 
 
-def perform(effect: do.Effect, error: Exception, **answers: Any) -> list[LspEvent]:
+def perform(effect: lsp_io.Effect, error: Exception, **answers: Any) -> list[LspEvent]:
     """What is reported when this effect meets a node that fails like this."""
     reports: list[LspEvent] = []
 
@@ -80,7 +79,7 @@ def perform(effect: do.Effect, error: Exception, **answers: Any) -> list[LspEven
 
 
 def in_flight(*, of_order: bool) -> LspEvent:
-    return on.PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT), of_order)
+    return lsp_io.PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT), of_order)
 
 
 AWAY = NodeUnreachableError("LND at x is away")
@@ -88,28 +87,28 @@ REFUSED = NodeError("LND at x refused")
 
 
 def test_an_answer_that_never_left_is_told() -> None:
-    assert perform(do.ResolveHtlc(KEY, Resolution.FAIL), AWAY) == [on.ResolutionUndelivered(KEY)]
+    assert perform(lsp_io.ResolveHtlc(KEY, Resolution.FAIL), AWAY) == [lsp_io.ResolutionUndelivered(KEY)]
 
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED])
 def test_a_payment_whose_fate_is_not_known_counts_as_under_way(error: Exception) -> None:
     assert perform(ORDER, error, decode_invoice=object()) == [in_flight(of_order=True)]
-    assert perform(do.TrackPayment(HASH), error) == [in_flight(of_order=False)]
+    assert perform(lsp_io.TrackPayment(HASH), error) == [in_flight(of_order=False)]
 
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED])
 def test_terms_that_the_node_does_not_tell(error: Exception) -> None:
-    query = do.QueryTerms(block=HASH, payment_hash=HASH, peers=frozenset({PEER}))
+    query = lsp_io.QueryTerms(block=HASH, payment_hash=HASH, peers=frozenset({PEER}))
     known = PaymentResult(status=PaymentStatus.SUCCEEDED)
-    assert perform(query, error) == [on.TermsReported(HASH, None)]
-    assert perform(query, error, look_up_payment=known) == [on.TermsReported(HASH, None)]
+    assert perform(query, error) == [lsp_io.TermsReported(HASH, None)]
+    assert perform(query, error, look_up_payment=known) == [lsp_io.TermsReported(HASH, None)]
     answers = {"look_up_payment": known, "channel_terms": []}
-    assert perform(query, error, **answers) == [on.TermsReported(HASH, (), PaymentStatus.SUCCEEDED)]
+    assert perform(query, error, **answers) == [lsp_io.TermsReported(HASH, (), PaymentStatus.SUCCEEDED)]
 
 
 def test_a_payment_that_cannot_begin_has_failed() -> None:
     (report,) = perform(ORDER, REFUSED)
-    assert isinstance(report, on.PaymentReported)
+    assert isinstance(report, lsp_io.PaymentReported)
     assert (report.result.status, report.of_order) == (PaymentStatus.FAILED, True)
 
 
@@ -119,36 +118,36 @@ def test_an_invoice_that_could_not_be_read_because_the_node_is_away_has_not_fail
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED])
 def test_a_force_close_has_ended_whether_the_node_did_it_or_not(error: Exception) -> None:
-    effect = do.ForceClose(KEY.channel_id)
-    assert perform(effect, error) == [on.ForceCloseReported(KEY.channel_id)]
-    assert perform(effect, error, force_close=None) == [on.ForceCloseReported(KEY.channel_id)]
+    effect = lsp_io.ForceClose(KEY.channel_id)
+    assert perform(effect, error) == [lsp_io.ForceCloseReported(KEY.channel_id)]
+    assert perform(effect, error, force_close=None) == [lsp_io.ForceCloseReported(KEY.channel_id)]
 
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED, PeerNotConnectedError(PEER)])
 def test_a_message_that_did_not_go_is_not_delivered(error: Exception) -> None:
-    effect = do.Deliver(PEER, HASH, MESSAGE)
-    assert perform(effect, error) == [on.DeliveryReported(PEER, HASH, on.Delivery.NOT_CONNECTED)]
+    effect = lsp_io.Deliver(PEER, HASH, MESSAGE)
+    assert perform(effect, error) == [lsp_io.DeliveryReported(PEER, HASH, lsp_io.Delivery.NOT_CONNECTED)]
 
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED, PeerNotConnectedError(PEER)])
 def test_messages_that_cannot_be_sent_break_nothing(error: Exception) -> None:
     path = blinding.build(blinding.hops_through([PEER], HopData()), b"\1" * 32)
-    perform(do.SendAlong(path, RELEASED, PEER), error)
-    perform(do.SendToClient(PEER, ACCEPTED), error)
+    perform(lsp_io.SendAlong(path, RELEASED, PEER), error)
+    perform(lsp_io.SendToClient(PEER, ACCEPTED), error)
 
 
 def test_a_reply_path_made_to_be_too_long_breaks_nothing() -> None:
     hops = (BlindedHop(PEER, bytes(60_000)),)
-    assert perform(do.SendAlong(BlindedPath(PEER, PEER, hops), RELEASED, PEER), AWAY, onion_route=(PEER,)) == []
+    assert perform(lsp_io.SendAlong(BlindedPath(PEER, PEER, hops), RELEASED, PEER), AWAY, onion_route=(PEER,)) == []
 
 
-@pytest.mark.parametrize("effect", [ORDER, do.TrackPayment(HASH), do.Deliver(PEER, HASH, MESSAGE)])
-def test_an_error_that_nobody_foresaw_ends_that_effect_only(effect: do.Effect) -> None:
+@pytest.mark.parametrize("effect", [ORDER, lsp_io.TrackPayment(HASH), lsp_io.Deliver(PEER, HASH, MESSAGE)])
+def test_an_error_that_nobody_foresaw_ends_that_effect_only(effect: lsp_io.Effect) -> None:
     assert len(perform(effect, OverflowError("Python int too large to convert to SQLite INTEGER"))) == 1
 
 
 def test_an_answer_that_fails_in_an_unknown_way_may_have_got_through() -> None:
-    assert perform(do.ResolveHtlc(KEY, Resolution.RESUME), RuntimeError("no idea")) == []
+    assert perform(lsp_io.ResolveHtlc(KEY, Resolution.RESUME), RuntimeError("no idea")) == []
 
 
 def test_a_task_that_is_cancelled_before_it_begins_leaves_nothing_that_was_never_awaited() -> None:
@@ -156,7 +155,7 @@ def test_a_task_that_is_cancelled_before_it_begins_leaves_nothing_that_was_never
         async with asyncio.TaskGroup() as tasks:
             node: Any = FailingNode(NodeError("not asked"))
             performer = Performer(node, EventLog(io.StringIO()), SilentNotifier(), lambda _: [], lambda _: None, tasks)
-            await performer.perform(do.RequestHtlcSnapshot(1))
+            await performer.perform(lsp_io.RequestHtlcSnapshot(1))
             raise KeyError("the session ends")
 
     with warnings.catch_warnings(record=True) as caught:
@@ -183,7 +182,7 @@ class SlowNode:
         self.done.append(key)
 
 
-def answers_to(played: SlowNode, *effects: do.ResolveHtlc, then: Callable[[Performer], Awaitable[None]]) -> None:
+def answers_to(played: SlowNode, *effects: lsp_io.ResolveHtlc, then: Callable[[Performer], Awaitable[None]]) -> None:
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
             node: Any = played
@@ -207,7 +206,7 @@ def key_of(number: int) -> HtlcKey:
 
 def test_an_answer_that_the_node_is_slow_with_holds_up_no_other() -> None:
     node = SlowNode(key_of(0))
-    effects = [do.ResolveHtlc(key_of(number), Resolution.RESUME) for number in range(5)]
+    effects = [lsp_io.ResolveHtlc(key_of(number), Resolution.RESUME) for number in range(5)]
 
     async def then(performer: Performer) -> None:
         await turns()
@@ -230,7 +229,7 @@ def test_answers_to_one_htlc_are_given_in_their_order() -> None:
         await performer.settle()
         assert [resolution for _, resolution in node.begun] == list(answers)
 
-    answers_to(node, *(do.ResolveHtlc(key_of(0), each) for each in answers), then=then)
+    answers_to(node, *(lsp_io.ResolveHtlc(key_of(0), each) for each in answers), then=then)
 
 
 def test_no_more_answers_are_given_at_a_time_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,4 +243,4 @@ def test_no_more_answers_are_given_at_a_time_than_the_limit(monkeypatch: pytest.
         await performer.settle()
         assert len(node.done) == 10
 
-    answers_to(node, *(do.ResolveHtlc(key_of(number), Resolution.RESUME) for number in range(10)), then=then)
+    answers_to(node, *(lsp_io.ResolveHtlc(key_of(number), Resolution.RESUME) for number in range(10)), then=then)

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from coincurve import PrivateKey
 
-from asyncpay.engine.lsp import effects as do
-from asyncpay.engine.lsp import events as on
-from asyncpay.engine.lsp.events import LspEvent
+from asyncpay.engine.lsp import interface as lsp_io
+from asyncpay.engine.lsp.interface import LspEvent
 from asyncpay.lightning import NodeId
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.lsp import performer as performer_module
@@ -68,7 +67,7 @@ class Played:
         self.performer = Performer(node, EventLog(self.log), silent, lambda _: [], self.reports.append, tasks)
         self.performer.node_id = US
 
-    async def perform(self, effect: do.Effect, times: int = 1) -> None:
+    async def perform(self, effect: lsp_io.Effect, times: int = 1) -> None:
         for _ in range(times):
             await self.performer.perform(effect)
         for _ in range(20):
@@ -79,9 +78,9 @@ class Played:
         return self.log.getvalue().count("dropped")
 
 
-def reply(to: NodeId, client: NodeId | None) -> do.SendAlong:
+def reply(to: NodeId, client: NodeId | None) -> lsp_io.SendAlong:
     path = blinding.build(blinding.hops_through([to], HopData()), bytes([1]) * 32)
-    return do.SendAlong(path, UNKNOWN if client is None else RELEASED, client)
+    return lsp_io.SendAlong(path, UNKNOWN if client is None else RELEASED, client)
 
 
 @pytest.mark.usefixtures("whole_log")
@@ -109,18 +108,18 @@ async def test_one_clients_payees_do_not_delay_anothers() -> None:
 @pytest.mark.parametrize(
     "flood",
     [
-        do.SendToClient(GREEDY, ACCEPTED),
-        do.Relay(GREEDY, OnionMessage(GREEDY, bytes(1366))),
+        lsp_io.SendToClient(GREEDY, ACCEPTED),
+        lsp_io.Relay(GREEDY, OnionMessage(GREEDY, bytes(1366))),
     ],
 )
 @pytest.mark.usefixtures("whole_log")
-async def test_a_client_that_does_not_read_delays_nobody_elses_messages(flood: do.Effect) -> None:
+async def test_a_client_that_does_not_read_delays_nobody_elses_messages(flood: lsp_io.Effect) -> None:
     async with asyncio.TaskGroup() as tasks:
         played = Played(tasks)
         await played.perform(flood, times=500)
         assert played.node.stuck == 1
         assert played.dropped == 500 - 1 - performer_module.MAX_WAITING_MESSAGES
-        await played.perform(do.SendToClient(A, ACCEPTED))
+        await played.perform(lsp_io.SendToClient(A, ACCEPTED))
         assert played.node.sent == [A]
         played.node.let_go.set()
 
@@ -128,9 +127,9 @@ async def test_a_client_that_does_not_read_delays_nobody_elses_messages(flood: d
 async def test_a_delivery_too_many_is_reported_as_not_made() -> None:
     async with asyncio.TaskGroup() as tasks:
         played = Played(tasks)
-        deliver = do.Deliver(GREEDY, bytes(32), OnionMessage(GREEDY, bytes(1366)))
+        deliver = lsp_io.Deliver(GREEDY, bytes(32), OnionMessage(GREEDY, bytes(1366)))
         await played.perform(deliver, times=performer_module.MAX_WAITING_MESSAGES + 2)
-        assert played.reports == [on.DeliveryReported(GREEDY, bytes(32), on.Delivery.NOT_CONNECTED)]
+        assert played.reports == [lsp_io.DeliveryReported(GREEDY, bytes(32), lsp_io.Delivery.NOT_CONNECTED)]
         played.node.let_go.set()
 
 
@@ -140,10 +139,10 @@ async def test_after_an_outage_the_node_is_given_a_bounded_number_of_messages(mo
         played = Played(tasks)
         clients = [bytes([2]) + number.to_bytes(32, "big") for number in range(10)]
         for client in clients:
-            await played.perform(do.Deliver(client, bytes(32), OnionMessage(GREEDY, bytes(1366))))
+            await played.perform(lsp_io.Deliver(client, bytes(32), OnionMessage(GREEDY, bytes(1366))))
         assert played.node.stuck == 3
         played.node.let_go.set()
     assert len(played.node.sent) == 10
-    assert [each.delivery for each in played.reports if isinstance(each, on.DeliveryReported)] == [
-        on.Delivery.DONE
+    assert [each.delivery for each in played.reports if isinstance(each, lsp_io.DeliveryReported)] == [
+        lsp_io.Delivery.DONE
     ] * 10

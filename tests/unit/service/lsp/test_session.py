@@ -14,7 +14,7 @@ from coincurve import PrivateKey
 
 from asyncpay.config import LspConfig
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.policy import LspPolicy
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capabilities, Capability, ChannelId, Invoice, Link, NodeId, ShortChannelId
 from asyncpay.node_events import Attached, NodeEvent, OnionReceived
 from asyncpay.nodes.base import NodeError

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.payee import effects as payee_do
-from asyncpay.engine.payee import events as payee_on
+from asyncpay.engine.payee import interface as payee_io
 from asyncpay.engine.payee.records import Claim
-from asyncpay.engine.payer import effects as payer_do
-from asyncpay.engine.payer import events as payer_on
+from asyncpay.engine.payer import interface as payer_io
 from asyncpay.engine.wallet import WalletEffect
 from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
@@ -28,7 +26,7 @@ from asyncpay.wire.onion import OnionMessage
 from .scripted_node import HASH, INVOICE, LSP, ME, OTHER, PID, THEIR_LSP, ScriptedNode
 
 PATH = path_through([THEIR_LSP, OTHER])
-PAY = payer_do.Pay(
+PAY = payer_io.Pay(
     payment_hash=HASH,
     lsp=LSP,
     invoice=INVOICE.text,
@@ -40,11 +38,11 @@ PAY = payer_do.Pay(
     timeout_seconds=60,
 )
 SENDS = [
-    payer_do.SendToLsp(LSP, PaymentRelease(pid=PID)),
-    payer_do.SendPending(HASH, LSP, OnionMessage(LSP, bytes(1366))),
-    payer_do.SendAlong(PATH, ReleaseReply(unblock_hash=HASH, status=ReleaseStatus.RELEASED)),
+    payer_io.SendToLsp(LSP, PaymentRelease(pid=PID)),
+    payer_io.SendPending(HASH, LSP, OnionMessage(LSP, bytes(1366))),
+    payer_io.SendAlong(PATH, ReleaseReply(unblock_hash=HASH, status=ReleaseStatus.RELEASED)),
 ]
-LOST = payer_on.PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT))
+LOST = payer_io.PaymentReported(HASH, PaymentResult(status=PaymentStatus.IN_FLIGHT))
 AWAY = NodeUnreachableError("LND at x is away")
 REFUSED = NodeError("LND at x refuses")
 NOT_THERE = PeerNotConnectedError(LSP)
@@ -93,7 +91,7 @@ def test_what_could_not_be_sent_is_noted_and_not_reported_as_sent(effect: Wallet
 
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED])
-@pytest.mark.parametrize(("effect", "verb"), [(PAY, "pay"), (payer_do.Track(HASH), "track_payment")])
+@pytest.mark.parametrize(("effect", "verb"), [(PAY, "pay"), (payer_io.Track(HASH), "track_payment")])
 def test_a_payment_whose_fate_is_not_known_is_asked_about_again(
     effect: WalletEffect, verb: str, error: Exception
 ) -> None:
@@ -110,12 +108,12 @@ def test_an_invoice_that_the_node_will_not_read_has_failed_before_anything_left(
     node = ScriptedNode()
     reports, _ = perform(PAY, node, {"decode_invoice": REFUSED})
     assert reports == [
-        payer_on.PaymentReported(HASH, PaymentResult(status=PaymentStatus.FAILED, failure="LND at x refuses"))
+        payer_io.PaymentReported(HASH, PaymentResult(status=PaymentStatus.FAILED, failure="LND at x refuses"))
     ]
     assert node.begun == []
 
 
-@pytest.mark.parametrize("effect", [payer_do.LookUp(HASH), payee_do.LookUpInvoices(PID, (HASH,))])
+@pytest.mark.parametrize("effect", [payer_io.LookUp(HASH), payee_io.LookUpInvoices(PID, (HASH,))])
 def test_a_question_that_the_node_does_not_answer_reports_nothing(effect: WalletEffect) -> None:
     reports, (line,) = perform(effect, failing={"look_up_payment": REFUSED, "look_up_invoice": REFUSED})
     assert reports == []
@@ -125,18 +123,18 @@ def test_a_question_that_the_node_does_not_answer_reports_nothing(effect: Wallet
 def test_invoices_are_reported_in_their_order_and_foreign_ones_as_none() -> None:
     node, other = ScriptedNode(), b"o" * 32
     node.make_invoice(HASH)
-    reports, _ = perform(payee_do.LookUpInvoices(PID, (other, HASH)), node)
-    assert reports == [payee_on.InvoicesSeen(PID, (None, node.own[HASH]))]
+    reports, _ = perform(payee_io.LookUpInvoices(PID, (other, HASH)), node)
+    assert reports == [payee_io.InvoicesSeen(PID, (None, node.own[HASH]))]
 
 
-@pytest.mark.parametrize("effect", [payee_do.SendRelease(claim()), payee_do.SendRefusal(claim(failure="no"), "no")])
+@pytest.mark.parametrize("effect", [payee_io.SendRelease(claim()), payee_io.SendRefusal(claim(failure="no"), "no")])
 @pytest.mark.parametrize("verb", ["onion_route", "send_onion"])
 def test_an_answer_to_a_payer_that_cannot_be_sent_breaks_nothing(effect: WalletEffect, verb: str) -> None:
     reports, (line,) = perform(effect, failing={verb: REFUSED})
     assert (reports, line["error"]) == ([], "LND at x refuses")
 
 
-@pytest.mark.parametrize("effect", [payee_do.SendRelease, lambda claim: payee_do.SendRefusal(claim, "no")])
+@pytest.mark.parametrize("effect", [payee_io.SendRelease, lambda claim: payee_io.SendRefusal(claim, "no")])
 def test_a_payer_s_path_that_begins_at_a_channel_breaks_nothing(effect: Any) -> None:
     by_channel = BlindedPath(ChannelEnd(0, 5), PATH.first_path_key, PATH.hops)
     _, (line,) = perform(effect(claim(release_path=by_channel.encode())))
@@ -149,13 +147,13 @@ def test_a_release_waits_for_a_node_that_is_behind_and_the_engine_hears_of_it(
 ) -> None:
     node = ScriptedNode()
     node.in_sync, node.old_tip = False, old_tip
-    reports, (line,) = perform(payee_do.SendRelease(claim()), node)
-    assert reports == ([] if sent else [payee_on.ReleaseHeldBack(PID)])
+    reports, (line,) = perform(payee_io.SendRelease(claim()), node)
+    assert reports == ([] if sent else [payee_io.ReleaseHeldBack(PID)])
     assert line["what"] == ("sent PaymentRelease" if sent else "release not sent")
 
 
 def test_the_engines_lines_are_written_in_their_order_and_hide_the_pid() -> None:
-    _, (line,) = perform(payer_do.Log("handed over", HASH))
+    _, (line,) = perform(payer_io.Log("handed over", HASH))
     assert (line["what"], line["payment_hash"]) == ("handed over", HASH.hex())
-    _, (line,) = perform(payee_do.Log("releasing", b"n" * 32, (HASH,), "it is owed"))
+    _, (line,) = perform(payee_io.Log("releasing", b"n" * 32, (HASH,), "it is owed"))
     assert (line["block"], line["payment_hashes"], line["because"]) == ((b"n" * 32).hex(), [HASH.hex()], "it is owed")

@@ -1,4 +1,4 @@
-"""How much an LSP promises: every limit that its operator may set, with the protocol's defaults."""
+"""Every number that the operator of an LSP or the user of a wallet may set, with the protocol's defaults."""
 
 from dataclasses import dataclass, replace
 
@@ -134,7 +134,7 @@ def _least_margin_blocks(node: Capabilities) -> int:
     return 1 if node.cutoff_blocks is None else node.cutoff_blocks + 4
 
 
-def check(policy: LspPolicy, node: Capabilities) -> None:
+def check_policy(policy: LspPolicy, node: Capabilities) -> None:
     """ValueError, saying what to set, if the policy leaves too little time on a node of these capabilities."""
     least = _least_margin_blocks(node)
     if policy.min_margin_blocks < least:
@@ -167,3 +167,64 @@ def _check_force_close(policy: LspPolicy, cutoff_blocks: int) -> None:
             f"beyond that and on_behalf_margin_blocks = {policy.on_behalf_margin_blocks} "
             "a channel would be closed as soon as the LSP claims"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayerPolicy:
+    """slack_blocks: how long the payee may take to release. return_blocks: what is left after that for the payer
+    to come back before its own channel is in danger.
+    invoice_margin_seconds: a payment is not held any longer than this before its invoice expires.
+    request_seconds, request_repeats: between two requests that are not answered, and how many follow the first.
+    request_most_seconds: while the node pays the pauses between requests double up to this; so do those between copies
+    of the message for the payee, where the wallet repeats it and not its LSP.
+    cancel_seconds: between two cancels that are not answered; doubles up to cancel_most_seconds.
+    pay_timeout_seconds: the node begins no new attempt after this; less than the LSP's patience for a set.
+    max_parts: of one payment.
+    fee_base_msat, fee_per_million: the most that a payment may cost, together.
+    track_again_seconds: before the node is asked again for a payment that was lost sight of.
+    quiet_seconds: an order to pay that was on its way when wallet or node stopped may reach the node for this long.
+    Linux sends what a dead process left in a socket for minutes (tcp_orphan_retries), but not for ten.
+    """
+
+    slack_blocks: int = 432
+    return_blocks: int = 144
+    invoice_margin_seconds: int = 600
+    request_seconds: float = 10
+    request_repeats: int = 3
+    request_most_seconds: float = 600
+    cancel_seconds: float = 10
+    cancel_most_seconds: float = 600
+    pay_timeout_seconds: int = 60
+    max_parts: int = 16
+    fee_base_msat: int = 10_000
+    fee_per_million: int = 10_000
+    track_again_seconds: float = 5
+    quiet_seconds: float = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayeePolicy:
+    """release_seconds: between two releases of one claim; doubles up to release_most_seconds.
+    max_releases: of one claim, until it is announced again.
+    max_claims: live ones for one payment hash.
+    unsynced_seconds: before a release that the node was not ready for is tried again, unless a block comes before.
+    old_tip_seconds: how long a node that takes its best block for too old must stay connected and without another,
+    until it is believed to have followed the chain: by then bitcoind drops a dead connection (TIMEOUT_INTERVAL).
+    max_remembered: finished claims that are kept, so that strangers cannot fill the disk; the oldest go first, and
+    those that were not proven before all others.
+    accept_unproven: whether a payment is also released if its announcement does not prove to come from a holder of the
+    invoice, as payers of other implementations may send it. Then everyone who knows a payment hash can find out
+    whether this node waits for it.
+    max_unproven_claims, max_unproven: live ones that were not proven, for one payment hash and in all.
+    """
+
+    release_seconds: float = 10
+    release_most_seconds: float = 600
+    max_releases: int = 20
+    max_claims: int = 3
+    unsynced_seconds: float = 60
+    old_tip_seconds: float = 1200
+    max_remembered: int = 1000
+    accept_unproven: bool = False
+    max_unproven_claims: int = 3
+    max_unproven: int = 30

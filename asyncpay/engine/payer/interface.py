@@ -1,11 +1,14 @@
-"""What the payer's engine takes in besides the events of the node (asyncpay.node_events)."""
+"""What goes into the payer's engine and what comes out of it, besides the events of the node (asyncpay.node_events).
+
+Effects are carried out once the changes of the same transition are stored.
+"""
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from asyncpay.engine.core import ClockRead, Detached, Tick
 from asyncpay.engine.payer.records import OutgoingPayment
-from asyncpay.lightning import PaymentResult
+from asyncpay.lightning import NodeId, PaymentResult
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -15,7 +18,10 @@ from asyncpay.node_events import (
     PeerDisconnected,
 )
 from asyncpay.wire.blinding import BlindedPath
-from asyncpay.wire.messages import BlockReply, BlockUpdate
+from asyncpay.wire.messages import BlockReply, BlockRequest, BlockUpdate, CancelRequest, PaymentRelease, ReleaseReply
+from asyncpay.wire.onion import OnionMessage
+
+# --- events ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +118,76 @@ PayerEvent: TypeAlias = (
     | PaymentSeen
     | PendingSent
 )
+
+
+# --- effects ---
+
+
+@dataclass(frozen=True, slots=True)
+class SendToLsp:
+    """Send the LSP this message over a path of one hop. If it is not connected, nothing is to be done."""
+
+    lsp: NodeId
+    message: BlockRequest | CancelRequest | PaymentRelease
+
+
+@dataclass(frozen=True, slots=True)
+class SendPending:
+    """Hand the LSP the message for the payee; when it has left: PendingSent. Otherwise nothing is to be done."""
+
+    payment_hash: bytes
+    lsp: NodeId
+    message: OnionMessage
+
+
+@dataclass(frozen=True, slots=True)
+class SendAlong:
+    """Send this message along the path that came with the question. If that fails, nothing is to be done."""
+
+    path: BlindedPath
+    message: ReleaseReply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pay:
+    """Let the node pay, unless it knows a payment of that hash; then report as PaymentReported.
+
+    All parts leave through channels with `lsp`.
+    """
+
+    payment_hash: bytes
+    lsp: NodeId
+    invoice: str
+    amount_msat: int
+    fee_limit_msat: int
+    cltv_limit_blocks: int
+    slack_blocks: int
+    max_parts: int
+    max_part_msat: int | None = None
+    timeout_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Find out what became of a payment that may have been started, then report as PaymentReported."""
+
+    payment_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Ask the node for the progress of a payment at this moment, then report as PaymentSeen."""
+
+    payment_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A line for the log."""
+
+    what: str
+    payment_hash: bytes
+    because: str = ""
+
+
+Effect: TypeAlias = SendToLsp | SendPending | SendAlong | Pay | Track | LookUp | Log
