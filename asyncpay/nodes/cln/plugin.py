@@ -43,9 +43,8 @@ ATTACH_SECONDS = 10.0
 """A process that has not asked for events for so long is away; and so long an HTLC waits for one."""
 POLL_SECONDS = 2.0
 """A question for events is answered after this time, events or not: the asking process may be dead."""
-TICK_SECONDS = 0.25
-LOOK_UP_SECONDS = 0.25
-"""How often the channels of HTLCs are looked up that are held: most are not for so long."""
+TICK_SECONDS = LOOK_UP_SECONDS = 0.25
+"""How often deadlines are checked, and the channels of held HTLCs looked up: most are not held for so long."""
 MAX_EVENTS = 10_000
 """A process that falls behind by more must attach anew. Offers of HTLCs do not count: those are held in any case."""
 MAX_MESSAGE_BYTES = 16_000_000
@@ -353,9 +352,6 @@ def register(plugin: Plugin, exchange: Exchange) -> None:
 
         return handler
 
-    def on_block(block_added: Payload, **_: Any) -> None:
-        exchange.block(block_added["height"])
-
     def answer(short_channel_id: str, htlc_id: int, result: str, payment_key: str | None = None) -> Payload:
         return exchange.answer((short_channel_id, int(htlc_id)), result, payment_key)
 
@@ -367,32 +363,27 @@ def register(plugin: Plugin, exchange: Exchange) -> None:
         plugin.add_hook(hook, safely(plugin, on_onion, CONTINUE), background=True)
     for topic in NOTIFICATIONS:
         plugin.add_subscription(topic, on_notification(topic))
-    plugin.add_subscription("block_added", on_block)
+    plugin.add_subscription("block_added", lambda block_added, **_: exchange.block(block_added["height"]))
     plugin.add_method("asyncpay-attach", exchange.attach)
     plugin.add_method("asyncpay-events", ask, background=True)
     plugin.add_method("asyncpay-answer", answer)
 
 
-def tick_for_ever(plugin: Plugin, exchange: Exchange) -> None:
-    """The plugin's clock, in a thread of its own."""
+def repeat(plugin: Plugin, seconds: float, work: Callable[[], None]) -> None:
+    """Do this again and again, in a thread of its own. lightningd may be slow to answer, or not be ready to."""
     while True:
-        time.sleep(TICK_SECONDS)
+        time.sleep(seconds)
         try:
-            exchange.tick()
+            work()
         except Exception as error:
             plugin.log(f"asyncpay: {error!r}", "warn")
 
 
-def look_up_for_ever(plugin: Plugin, exchange: Exchange) -> None:
-    """Find the ids of channels, in a thread of its own: lightningd may be slow to answer, or not be ready to."""
-    while True:
-        time.sleep(LOOK_UP_SECONDS)
-        try:
-            for name in exchange.names():
-                channels = plugin.rpc.call("listpeerchannels", {"short_channel_id": name})["channels"]
-                exchange.identify(name, channels[0] if channels else None)
-        except Exception as error:
-            plugin.log(f"asyncpay: {error!r}", "warn")
+def look_up(plugin: Plugin, exchange: Exchange) -> None:
+    """Find the ids of the channels of held HTLCs."""
+    for name in exchange.names():
+        channels = plugin.rpc.call("listpeerchannels", {"short_channel_id": name})["channels"]
+        exchange.identify(name, channels[0] if channels else None)
 
 
 def main() -> None:
@@ -400,8 +391,8 @@ def main() -> None:
     plugin = Plugin(dynamic=False)  # `plugin stop` would let go of everything held
     exchange = Exchange()
     register(plugin, exchange)
-    for work in (tick_for_ever, look_up_for_ever):
-        threading.Thread(target=functools.partial(work, plugin, exchange), daemon=True).start()
+    for work in ((TICK_SECONDS, exchange.tick), (LOOK_UP_SECONDS, functools.partial(look_up, plugin, exchange))):
+        threading.Thread(target=repeat, args=(plugin, *work), daemon=True).start()
     plugin.run()
 
 

@@ -4,7 +4,6 @@ What phones do to their own LSP, and pids at the LSP alone, are in tests/e2e/lsp
 """
 
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -12,19 +11,15 @@ from hashlib import sha256
 import pytest
 
 from asyncpay.engine.lsp.states import State
-from asyncpay.lightning import Invoice
-from asyncpay.wire import blinding, messages, onion, tlv
-from asyncpay.wire.blinding import Hop, HopData
+from asyncpay.wire import blinding, messages, onion
+from asyncpay.wire.blinding import HopData
 from asyncpay.wire.messages import (
     BlockReply,
     BlockState,
     BlockStatus,
     BlockUpdate,
-    PaymentPending,
     PaymentRefused,
     PaymentRelease,
-    ReleaseReply,
-    ReleaseStatus,
 )
 from asyncpay.wire.onion import Payload
 from harness.checks import balances
@@ -39,13 +34,9 @@ from tests.support.scripted_peer import Hold, ScriptedPeer
 
 from .scripted_payer import announcement, scripted_payer, send_raw, wait_until_read
 from .steps import assert_paid_once_or_returned
+from .stranger import announce, ask_all, b_id, flood, kept_for_b, lsp_id, read, request_for, wait_until_dealt_with
 
 MOST_HOLDS = 483
-HASHES, SIGNATURE = 2, 10
-"""Records of a block_request."""
-MAILBOX_MESSAGES = 50
-FLOOD = 60
-"""More than a mailbox takes, and than LND lets wait: of these it may lose some."""
 
 
 @pytest.fixture(scope="module", params=CLN_IN_FULL)
@@ -62,35 +53,6 @@ def stranger(payments: PaymentHarness) -> Iterator[ScriptedPeer]:
         payments.testbed.phone("M").container.do_to_app(WALLET, "stop")
     with ScriptedPeer(payments.testbed, "M") as phone:
         yield phone
-
-
-def lsp_id(payments: PaymentHarness) -> bytes:
-    return bytes.fromhex(payments.testbed["LSP"].node_id)
-
-
-def b_id(payments: PaymentHarness) -> bytes:
-    return bytes.fromhex(payments.b.node.node_id)
-
-
-def read(stranger: ScriptedPeer, case: PaymentCase) -> Invoice:
-    return stranger.run(stranger.node.decode_invoice(case.invoice))
-
-
-def wait_until_dealt_with(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """The LSP has dealt with all that the stranger sent: it answers a question asked after it.
-
-    When many messages wait LND throws new ones away, this one too: so it is asked until it is answered.
-    """
-    pid = secrets.token_bytes(32)
-    answer = ReleaseReply(unblock_hash=messages.unblock_hash(pid), status=ReleaseStatus.UNKNOWN)
-
-    def missing() -> str | None:
-        if answer in stranger.inbox:
-            return None
-        stranger.send(lsp_id(payments), PaymentRelease(pid=pid), reply_to_me=True)
-        return f"got {stranger.inbox}"
-
-    wait_for(Predicate("stranger_answered", missing), 60, interval_seconds=1)
 
 
 def held(payments: PaymentHarness) -> PaymentCase:
@@ -196,25 +158,6 @@ def test_request_for_more_payments_than_a_request_may_name(payments: PaymentHarn
     pay(payments, payments.new_case())
 
 
-def request_for(
-    payments: PaymentHarness, sender: ScriptedPeer, payment_hashes: int
-) -> tuple[messages.BlockRequest, bytes]:
-    """A request of one payment, and what it would be on the wire for so many, with its signature."""
-    request = messages.BlockRequest(
-        unblock_hash=secrets.token_bytes(32),
-        payment_hashes=(secrets.token_bytes(32),),
-        amount_msat=AMOUNT_MSAT,
-        release_by_height=payments.testbed.chain.height_blocks + 10,
-        hold_until=int(time.time()) + 600,
-        signature=messages.UNSIGNED,
-    )
-    records = request.to_records(without=SIGNATURE) | {HASHES: secrets.token_bytes(32 * payment_hashes)}
-    digest = sha256(tlv.encode(records)).hexdigest()
-    text = f"async-payments:block_request:{lsp_id(payments).hex()}:{digest}"
-    records[SIGNATURE] = sender.run(sender.node.sign(text))
-    return request, bytes([request.kind]) + tlv.encode(records)
-
-
 def test_foreign_block_of_the_same_payment_changes_nothing(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
     """Accepted, as the stranger's own; its pid releases what came from the stranger, and that is nothing."""
     case = held(payments)
@@ -287,36 +230,6 @@ def test_flooded_mailbox_keeps_room_for_the_payer(payments: PaymentHarness, stra
     wait_for(Predicate("mailbox_empty", lambda: f"{kept} messages" if (kept := kept_for_b(payments)) else None), 60)
 
 
-def kept_for_b(payments: PaymentHarness) -> int:
-    """Return the number of messages in the payee's mailbox. While there are any, a payee that sleeps is woken again."""
-    mailbox = payments.testbed.lsp("LSP").status()["mailbox"].get(b_id(payments).hex())
-    return 0 if mailbox is None else int(mailbox["messages"])
-
-
-def flood(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """More than the payee's mailbox takes: it is full, and no fuller."""
-    payments.record_fault("mailbox flood")
-
-    def missing() -> str | None:
-        stranger.send(b_id(payments), announcement(secrets.token_bytes(32), 1), via=[lsp_id(payments)])
-        kept = kept_for_b(payments)
-        assert kept <= MAILBOX_MESSAGES
-        return None if kept == MAILBOX_MESSAGES else f"{kept} messages"
-
-    for _ in range(FLOOD):
-        stranger.send(b_id(payments), announcement(secrets.token_bytes(32), 1), via=[lsp_id(payments)])
-    wait_until_dealt_with(payments, stranger)
-    wait_for(Predicate("mailbox_full", missing), 60)
-
-
-def announce(payments: PaymentHarness, stranger: ScriptedPeer, message: PaymentPending) -> None:
-    """Tell B, with a way back to the stranger itself: it would see a release or a refusal."""
-    back = blinding.build([Hop(stranger.node_id, HopData(path_id=bytes(32)))], secrets.token_bytes(32))
-    path = blinding.build(stranger.hops(lsp_id(payments), b_id(payments)), secrets.token_bytes(32))
-    payload = Payload(async_payment=message.encode(), reply_path=back)
-    stranger.send_onion(lsp_id(payments), onion.build(path, payload, secrets.token_bytes(32)))
-
-
 def test_stranger_with_the_payment_hash_alone_gets_no_answer(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
     """Not for an invoice of B's, a paid one, or none at all; and three false announcements stop no payment."""
     paid, case = payments.new_case(), payments.new_case()
@@ -369,23 +282,6 @@ def test_client_that_blocks_as_much_as_it_may_and_never_pays(payments: PaymentHa
     block().ask(BlockStatus.TOO_MANY_HOLDS)
 
     pay(payments, case)
-
-
-def ask_all(stranger: ScriptedPeer, holds: list[Hold]) -> None:
-    """All are accepted but those that would be more than it may have, with what it had blocked before.
-
-    LND throws away what comes too fast: so a few are asked at a time, and again until they are answered.
-    """
-
-    def missing() -> str | None:
-        replies = {each.unblock_hash: each.status for each in stranger.inbox if isinstance(each, BlockReply)}
-        assert set(replies.values()) <= {BlockStatus.ACCEPTED, BlockStatus.TOO_MANY_HOLDS}
-        unanswered = [hold for hold in holds if hold.request.unblock_hash not in replies]
-        for hold in unanswered[:20]:
-            stranger.send(hold.lsp_id, hold.request)
-        return f"{len(unanswered)} of {len(holds)} not answered" if unanswered else None
-
-    wait_for(Predicate("all_answered", missing), 180)
 
 
 def test_webhook_that_is_slow_to_answer(payments: PaymentHarness) -> None:
