@@ -73,6 +73,10 @@ engine: ## a Docker engine with compose; one that answers is used as it is
 images: setup engine ## the container images: pulled, or made here where no registry answers
 	@$(BIN)/python -m harness.service_images
 
+.PHONY: component-image
+component-image: images ## the image asyncpay:VERSION for operators: `asyncpay lsp` and `asyncpay wallet`, docs/operating.md
+	@docker/component/build.sh $(CURDIR)/$(BIN)/python
+
 # --- what this project is for ---
 
 .PHONY: demo

@@ -19,6 +19,10 @@ path = "/var/lib/asyncpay/lsp.sqlite"
 ca_file = "/etc/ssl/our-ca.pem"         # trusted beside the usual authorities
 allowed_networks = ["172.16.0.0/12"]    # private networks that webhooks may point into; none by default
 
+[metrics]                               # optional: for Prometheus, at http://HOST:PORT/metrics
+port = 9464
+host = "127.0.0.1"                      # as it is by default
+
 [policy]                                # optional: any field of asyncpay.engine.policy.LspPolicy
 max_holds = 100
 
@@ -35,7 +39,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -126,12 +130,20 @@ class WebhooksConfig(_Section):
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
+class MetricsConfig(_Section):
+    """Where Prometheus reads from the LSP. Everyone who reaches the port can read how much is held."""
+
+    port: int = Field(ge=1, le=65535)
+    host: IPv4Address | IPv6Address = IPv4Address("127.0.0.1")
+
+
 class LspConfig(_Section):
     """The whole file."""
 
     node: NodeConfig
     store: StoreConfig
     webhooks: WebhooksConfig = WebhooksConfig()
+    metrics: MetricsConfig | None = None
     policy: LspPolicy = LspPolicy()
 
     @field_validator("policy", mode="before")

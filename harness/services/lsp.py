@@ -35,6 +35,12 @@ ASK_STATUS = ("python3", "-I", "-S", "-c", _ASK, f"{STORE}.sock")
 """What `status --json` does, in our own image. Waits ask for it all the time, and the command line takes half a second
 of a processor to start.
 """
+METRICS_PORT = 9464
+"""Where it answers Prometheus, on the loopback interface of its container."""
+_ASK_METRICS = f"""
+import urllib.request
+print(urllib.request.urlopen("http://127.0.0.1:{METRICS_PORT}/metrics", timeout=10).read().decode())
+"""
 CONFIG_VARIABLE = "ASYNCPAY_LSP_CONFIG"
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 """Where Docker may have put the testbed, and so the webhooks of its phones."""
@@ -79,6 +85,8 @@ def configuration(node: str, spec: ComponentSpec, of_node: type[Node]) -> str:
         "webhooks": {"allowed_networks": PRIVATE_NETWORKS, **trusted},
         "policy": {name: value for name, value in asdict(spec.policy).items() if value != defaults[name]},
     }
+    if spec.image == ASYNCPAY:
+        sections["metrics"] = {"port": METRICS_PORT}
     return tomli_w.dumps(sections)
 
 
@@ -106,6 +114,13 @@ class Lsp:
         except ValueError:
             raise NodeError(f"{self.name} does not tell its status: {said.stderr.strip() or said.stdout!r}") from None
         return status
+
+    def metrics(self) -> str:
+        """What Prometheus would read from it, in Prometheus' text format."""
+        try:
+            return self._engine.output(self.name, ("python3", "-I", "-S", "-c", _ASK_METRICS)).stdout
+        except EngineError as error:
+            raise NodeError(str(error)) from None
 
     def missing_to_be_attached(self) -> str | None:
         """None once it has its node, otherwise its last error. Until then the node forwards no HTLC."""

@@ -5,7 +5,7 @@ written plainly, and share nothing with asyncpay/engine/lsp/lookups.py and sched
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -63,6 +63,8 @@ class _Scan:
         undecided = [block for block in self.blocks if block.state in UNDECIDED]
         yield "size of by_height", len(self.schedule.by_height), len(undecided)
         yield "size of by_hold_until", len(self.schedule.by_hold_until), len(undecided)
+        by_state = Counter(block.state for block in self.blocks)
+        yield "totals.blocks", +self.records.totals.blocks, by_state
 
     def _schedule_of(self, block: Block) -> Iterator[Line]:
         schedule, key, undecided = self.schedule, block.key, block.state in UNDECIDED
@@ -102,12 +104,19 @@ class _Scan:
             yield "has_result", self.records.has_result(peer), peer in results
             decided = any(each.resolution is not None and not each.gone for each in theirs)
             yield "has_decided", self.records.has_decided(peer), decided
-            held = [h.htlc.incoming_amount_msat for h in theirs if h.block is not None and h.resolution is None]
-            yield "held", self.records.held(peer), (len(held), sum(held))
+            held_msat = [h.htlc.incoming_amount_msat for h in theirs if h.block is not None and h.resolution is None]
+            yield "held", self.records.held(peer), (len(held_msat), sum(held_msat))
             yield "claimed_msat", self.records.claimed_msat(peer), sum(map(_claimed_msat, theirs))
         yield "all claimed_msat", self.records.claimed_msat(), sum(map(_claimed_msat, self.htlcs))
         yield "size of claimed", len(self.schedule.claimed), sum(_claimed_msat(each) > 0 for each in self.htlcs)
         yield "size of wait_ends", len(self.schedule.wait_ends), len(waiting)
+        totals = self.records.totals
+        held = {each.key: each for each in self.htlcs if each.block is not None and each.resolution is None}
+        sum_msat = sum(each.htlc.incoming_amount_msat for each in held.values())
+        yield "totals of held parts", (totals.held_parts, totals.held_msat), (len(held), sum_msat)
+        yield from _deadlines("totals.held_since", totals.held_since, {k: each.offered_at for k, each in held.items()})
+        waiting_msat = sum(each.htlc.incoming_amount_msat for each in waiting)
+        yield "totals of waiting", (totals.waiting_htlcs, totals.waiting_msat), (len(waiting), waiting_msat)
         for channel_id, theirs in _groups(self.htlcs, lambda each: each.key.channel_id).items():
             yield "on_channel", _keys(self.records.on_channel(channel_id)), _keys(theirs)
         for each in self.htlcs:
@@ -128,6 +137,8 @@ class _Scan:
         yield "clients", set(records.clients()), {each.client for each in records.webhooks.values()}
         with_messages = {each.client for each in records.messages.values()}
         yield "clients_with_messages", set(records.clients_with_messages()), with_messages
+        sizes = [each.size for each in records.messages.values()]
+        yield "totals of messages", (records.totals.messages, records.totals.message_bytes), (len(sizes), sum(sizes))
         messages_of = _groups(records.messages.values(), lambda each: each.client)
         delivered_to = _groups(records.delivered.values(), lambda each: each.client)
         webhooks_of = _groups(records.webhooks.values(), lambda each: each.client)

@@ -25,6 +25,7 @@ from asyncpay.engine.lsp.records import (
     Webhook,
 )
 from asyncpay.engine.lsp.states import FINISHED, PROPERTIES, State
+from asyncpay.engine.lsp.totals import Totals
 from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, NodeId, Resolution, ShortChannelId
 
 Target: TypeAlias = NodeId | ShortChannelId
@@ -47,6 +48,7 @@ class LspRecords:
     delivered: dict[tuple[NodeId, bytes], Delivered] = field(default_factory=dict)
     push_attempts: dict[tuple[NodeId, Method], PushAttempt] = field(default_factory=dict)
     webhooks: dict[tuple[NodeId, str], Webhook] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
 
     _in_flight: dict[bytes, None] = field(default_factory=dict)
     _by_payment: dict[tuple[NodeId, bytes], bytes] = field(default_factory=dict)
@@ -91,9 +93,11 @@ class LspRecords:
         old = table.pop(record.key, None) if not isinstance(change, Put) else table.get(record.key)
         if old is not None:
             self._unlist(old)
+            self.totals.remove(old)
         if isinstance(change, Put):
             table[record.key] = record
             self._list(record)
+            self.totals.add(record)
         return old
 
     def block_for(self, client: NodeId, payment_hash: bytes) -> Block | None:

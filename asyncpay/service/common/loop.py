@@ -12,8 +12,9 @@ that was not foreseen, or that the store cannot keep: then too all begins again,
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from asyncpay.engine.core import ClockRead, Commit, Engine, EngineError, Perform, Tick, drive
 from asyncpay.log_events import LogEvent
@@ -31,8 +32,20 @@ Reports of effects are always taken: there is one for each effect that the loop 
 
 E = TypeVar("E")
 
-_Waiting: TypeAlias = tuple[Any, asyncio.Future[None] | None]
-"""An event, and who waits for its decision to be on disk."""
+_Waiting: TypeAlias = tuple[Any, asyncio.Future[None] | None, float]
+"""An event, who waits for its decision to be on disk, and since when (time.monotonic)."""
+
+
+class Measure(Protocol):
+    """Who measures a loop."""
+
+    def decided(self, event: object, seconds: float) -> None:
+        """The decision on an event is on disk, so long after the event came in."""
+        ...
+
+    def stored(self, seconds: float) -> None:
+        """A transaction took so long."""
+        ...
 
 
 class NotStoredError(Exception):
@@ -70,6 +83,7 @@ class Loop(Generic[E]):
     perform: begins an effect. settle: returns when the effects that were begun in a certain order are done, so that a
     failpoint before the n-th finds the ones before it carried out.
     refuse: what to do about an event that is among `refused`: answer it, as far as it wants an answer, with a refusal.
+    measure: is told how long it takes.
     """
 
     def __init__(
@@ -82,7 +96,9 @@ class Loop(Generic[E]):
         event_log: EventLog,
         refused: RefusedEvents,
         refuse: Callable[[Any], Awaitable[None]],
+        measure: Measure | None = None,
     ) -> None:
+        self._measure = measure
         self._refused = refused
         self._refuse = refuse
         self._engine = engine
@@ -92,7 +108,7 @@ class Loop(Generic[E]):
         self._failpoints = failpoints
         self._event_log = event_log
         self.clock = SteadyClock(engine.stored_time)
-        self._events: asyncio.Queue[tuple[E, asyncio.Future[None] | None]] = asyncio.Queue()
+        self._events: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._has_room = asyncio.Event()
         self._has_room.set()
 
@@ -112,20 +128,20 @@ class Loop(Generic[E]):
         await stored
 
     def _put(self, event: E, stored: asyncio.Future[None] | None) -> None:
-        self._events.put_nowait((event, stored))
+        self._events.put_nowait((event, stored, time.monotonic()))
         if self._events.qsize() >= MAX_WAITING_EVENTS:
             self._has_room.clear()
 
     async def run(self) -> None:
         """Decide on events in their order: store first, then act. StoreError, EngineFailedError."""
         while True:
-            batch = [each for each in await self._next_events() if not await self._is_refused(*each)]
+            batch = [each for each in await self._next_events() if not await self._is_refused(each[0], each[1])]
             try:
-                for action in drive(self._engine, self.clock.now, [event for event, _ in batch]):
+                for action in drive(self._engine, self.clock.now, [event for event, _, _ in batch]):
                     match action:
                         case Commit():
                             await self._store(action)
-                            self._tell_who_waits(batch[: len(action.decisions)])
+                            self._decided(batch[: len(action.decisions)])
                         case Perform(effect):
                             if self._failpoints.reached(effect):
                                 await self._settle()
@@ -139,6 +155,7 @@ class Loop(Generic[E]):
     async def _store(self, commit: Commit[Any, Any]) -> None:
         if not (changes := commit.changes):
             return
+        began = time.monotonic()
         try:
             await asyncio.to_thread(self._commit, changes)
         except UnstorableError as error:
@@ -146,12 +163,16 @@ class Loop(Generic[E]):
                 if any(change.record is error.record for change in transition.changes):
                     raise self._failure(event, error) from error
             raise
+        if self._measure is not None:
+            self._measure.stored(time.monotonic() - began)
 
-    @staticmethod
-    def _tell_who_waits(decided: Sequence[_Waiting]) -> None:
-        for _, stored in decided:
+    def _decided(self, decided: Sequence[_Waiting]) -> None:
+        now = time.monotonic()
+        for event, stored, since in decided:
             if stored is not None and not stored.done():
                 stored.set_result(None)
+            if self._measure is not None:
+                self._measure.decided(event, now - since)
 
     def _failure(self, event: object, error: BaseException) -> EngineFailedError:
         self._refused.add(event)
@@ -165,16 +186,16 @@ class Loop(Generic[E]):
         await guarded(self._event_log, f"refusal of {type(event).__name__}", lambda: self._refuse(event))
         return True
 
-    async def _next_events(self) -> list[tuple[E | Tick | ClockRead, asyncio.Future[None] | None]]:
+    async def _next_events(self) -> list[_Waiting]:
         """What has come in, at least one event; a tick when the engine's next deadline is there first, or when it is
         time to read the clock.
         """
-        events: list[tuple[E | Tick | ClockRead, asyncio.Future[None] | None]] = []
+        events: list[_Waiting] = []
         try:
             async with asyncio.timeout(max(0, min(self._engine.next_deadline - self.clock.now(), READ_SECONDS))):
                 events.append(await self._events.get())
         except TimeoutError:
-            events.append((Tick(), None))
+            events.append((Tick(), None, time.monotonic()))
         while not self._events.empty() and len(events) < MAX_BATCH:
             events.append(self._events.get_nowait())
         if self._events.qsize() < MAX_WAITING_EVENTS:
@@ -182,7 +203,7 @@ class Loop(Generic[E]):
         if (read := self.clock.read()) is not None:
             event = LogEvent.CLOCK_IN_DOUBT if self.clock.in_doubt else LogEvent.CLOCK_BELIEVED
             self._event_log.write(event, **_offsets(read))
-            events.insert(0, (read, None))
+            events.insert(0, (read, None, time.monotonic()))
         return events
 
 

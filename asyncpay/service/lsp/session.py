@@ -2,7 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from asyncpay.config import LspConfig
 from asyncpay.engine.core import Detached, Tick
@@ -37,12 +41,17 @@ from asyncpay.store import LspStore
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockReply, BlockStatus
 
+if TYPE_CHECKING:
+    from asyncpay.service.lsp.metrics import LspMetrics
+
 MAX_WAITING_INVOICES = 20
 """Requests of one client with an invoice that the node is still to read."""
 
 
 async def run(config: LspConfig, event_log: EventLog) -> None:
-    """Run until cancelled. StoreError if the store cannot be used from the start, ValueError for bad limits."""
+    """Run until cancelled. StoreError if the store cannot be used from the start, ValueError for bad limits, and for an
+    address for metrics that cannot be listened at.
+    """
     LspStore(config.store.path).close()  # a file that cannot be used is the operator's to mend, before anything runs
     event_log.write(LogEvent.STARTED, store=config.store.path, node=str(config.node))
     refused = RefusedEvents(
@@ -55,15 +64,40 @@ async def run(config: LspConfig, event_log: EventLog) -> None:
         lsp_io.WebhookSet,
         lsp_io.WebhookRemoved,
     )
-    await run_forever(partial(_session, refused), config, event_log)
+    with _serving_metrics(config) as metrics:
+        await run_forever(partial(_session, refused, metrics), config, event_log)
 
 
-async def _session(refused: RefusedEvents, config: LspConfig, event_log: EventLog) -> None:
+@contextmanager
+def _serving_metrics(config: LspConfig) -> Iterator["LspMetrics | None"]:
+    """For as long as the process runs, if the operator wants them."""
+    if config.metrics is None:
+        yield None
+        return
+    from asyncpay.service.lsp.metrics import LspMetrics, serving  # here, because most LSPs start without them
+
+    metrics = LspMetrics(_version(), config.node.implementation)
+    with serving(config.metrics, metrics):
+        yield metrics
+
+
+def _version() -> str:
+    try:
+        return version("asyncpay")
+    except PackageNotFoundError:  # a copy of the source, as in the testbed's image
+        return "unknown"
+
+
+async def _session(
+    refused: RefusedEvents, metrics: "LspMetrics | None", config: LspConfig, event_log: EventLog
+) -> None:
     """One life of the engine: from what the store has until something cannot be stored."""
     async with open_node(config.node) as node:
         with LspStore(config.store.path) as store:
             lsp = Lsp(suited(config.policy, node.capabilities), node.capabilities, store.load())
-            await _Session(config, event_log, node, store, lsp, refused).run()
+            session = _Session(config, event_log, node, store, lsp, refused, metrics)
+            with nullcontext() if metrics is None else metrics.following(lsp, session.now):
+                await session.run()
 
 
 class _Session:
@@ -75,7 +109,9 @@ class _Session:
         store: LspStore,
         lsp: Lsp,
         refused: RefusedEvents,
+        metrics: "LspMetrics | None" = None,
     ) -> None:
+        self._metrics = metrics
         self._config = config
         self._event_log = event_log
         self._node = node
@@ -83,10 +119,14 @@ class _Session:
         self._attached_at: float | None = None
         failpoints = Failpoints(config.store.path, event_log)
         self._loop: Loop[LspEvent] = Loop(
-            lsp, store.commit, self._perform, self._settle, failpoints, event_log, refused, self._refuse
+            lsp, store.commit, self._perform, self._settle, failpoints, event_log, refused, self._refuse, metrics
         )
         self._invoices = FairSemaphore(each=1, waiting=MAX_WAITING_INVOICES)
         self._lsps = LspsService(config, node, lsp, event_log, self._loop.stored)
+
+    def now(self) -> float:
+        """The engine's time."""
+        return self._loop.clock.now()
 
     async def run(self) -> None:
         serving = control.serving(self._config.store.socket, {"status": self._status}, "LSP")
@@ -97,7 +137,7 @@ class _Session:
                 self._event_log,
                 self._lsps,
                 self._lsp.state.records.webhooks_of,
-                self._loop.enqueue,
+                self._report,
                 tasks,
             )
             tasks.create_task(follow_node(self._node, self._take, self._away, self._loop.room, self._event_log))
@@ -108,7 +148,14 @@ class _Session:
         return status.snapshot(self._lsp, self._event_log, self._loop.clock.now(), self._attached_at)
 
     async def _perform(self, effect: Effect) -> None:
+        if self._metrics is not None:
+            self._metrics.performed(effect)
         await self._performer.perform(effect)
+
+    def _report(self, event: LspEvent) -> None:
+        if self._metrics is not None:
+            self._metrics.reported(event)
+        self._loop.enqueue(event)
 
     async def _settle(self) -> None:
         await self._performer.settle()
@@ -129,6 +176,8 @@ class _Session:
 
     def _away(self) -> None:
         self._attached_at = None
+        if self._metrics is not None:
+            self._metrics.detached()
         self._loop.enqueue(Detached())
 
     def _take(self, event: NodeEvent) -> None:

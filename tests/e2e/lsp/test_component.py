@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from harness.checks import balances, status
 from harness.errors import PaymentError
@@ -48,6 +49,22 @@ def pay_and_count(testbed: Testbed) -> None:
 def test_an_unblocked_payment_crosses_both_components_untouched(testbed: Testbed) -> None:
     pay_and_count(testbed)
     assert [lsp.status()["blocks"] for lsp in testbed.lsps.values()] == [[], []]
+
+
+def test_prometheus_reads_what_a_payment_did(testbed: Testbed) -> None:
+    def resumed_of(lsp: Lsp) -> float:
+        samples = (each for family in text_string_to_metric_families(lsp.metrics()) for each in family.samples)
+        found = {sample.name: sample.value for sample in samples if sample.labels in ({}, {"resolution": "resume"})}
+        assert found["asyncpay_lsp_node_attached"] == 1
+        assert found["asyncpay_lsp_held_parts"] == 0
+        assert found["asyncpay_lsp_node_height_blocks"] == testbed.chain.height_blocks
+        return found["asyncpay_lsp_resolutions_total"]
+
+    before = {name: resumed_of(lsp) for name, lsp in testbed.lsps.items()}
+    pay_and_count(testbed)
+    assert {name: resumed_of(lsp) for name, lsp in testbed.lsps.items()} == {
+        name: number + 1 for name, number in before.items()
+    }
 
 
 @pytest.mark.parametrize("end", [Lsp.kill, Lsp.stop], ids=["killed", "stopped"])

@@ -1,0 +1,178 @@
+"""What Prometheus reads from a running LSP: held payments, deadlines, mailbox, pushes, decisions, times.
+
+Off unless the configuration has a section [metrics]. Gauges are read from the engine when Prometheus asks, counters and
+histograms are kept from the start of the process. docs/operating.md says what each means and when to worry.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, disable_created_metrics, start_http_server
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from asyncpay.config import MetricsConfig
+from asyncpay.engine.core import Tick
+from asyncpay.engine.lsp import interface as lsp_io
+from asyncpay.engine.lsp.engine import Lsp
+from asyncpay.engine.lsp.states import State, Trigger
+from asyncpay.lightning import Resolution
+from asyncpay.wire.messages import BlockReply, BlockStatus
+
+READ_SECONDS = 5
+"""How long Prometheus waits for a turn of the LSP's event loop."""
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STATES = {state.value: state for state in State}
+_REASONS = {trigger.value for trigger in Trigger}
+
+
+class MetricsError(ValueError):
+    """The address for metrics cannot be listened at; the text says why and what to do."""
+
+
+class LspMetrics:
+    """Counts what happens, for the life of the process; engines come and go meanwhile (`following`).
+
+    It is a Measure of asyncpay.service.common.loop. version: of asyncpay. implementation: of the node.
+    """
+
+    def __init__(self, version: str, implementation: str) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self._lsp: Lsp | None = None
+        self._now: Callable[[], float] = lambda: 0
+        self._event_seconds = self._histogram("event", "From an event's arrival until its decision is stored")
+        self._store_seconds = self._histogram("store", "For one transaction of the store")
+        self._decisions = self._counter("decisions", "Blocks that came into a state", ["state", "reason"])
+        self._resolutions = self._counter("resolutions", "HTLCs resolved at the node", ["resolution"])
+        self._replies = self._counter("block_replies", "block_requests answered", ["status"])
+        self._pushes = self._counter("pushes", "Notifications to webhooks", ["method", "result"])
+        self._force_closes = self._counter("force_closes", "Channels closed to claim an HTLC on chain", [])
+        self._detachments = self._counter("detachments", "Times that the node's events ended", [])
+        about = {"version": version, "implementation": implementation}
+        Info("asyncpay_lsp_build", "This LSP", registry=self.registry).info(about)
+        for resolution in Resolution:
+            self._resolutions.labels(resolution.value)
+        for status in BlockStatus:
+            self._replies.labels(status.name)
+
+    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
+        return Counter(f"asyncpay_lsp_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(f"asyncpay_lsp_{name}_seconds", text, registry=self.registry, buckets=_SECONDS)
+
+    # --- what the LSP tells ---
+
+    @contextmanager
+    def following(self, lsp: Lsp, now: Callable[[], float]) -> Iterator[None]:
+        """Read gauges from this engine while in this context. now: the engine's time."""
+        self._lsp, self._now = lsp, now
+        try:
+            yield
+        finally:
+            self._lsp = None
+
+    def stored(self, seconds: float) -> None:
+        """A transaction took so long."""
+        self._store_seconds.observe(seconds)
+
+    def decided(self, event: object, seconds: float) -> None:
+        """The decision on an event is stored, so long after it arrived."""
+        if not isinstance(event, Tick):
+            self._event_seconds.observe(seconds)
+
+    def performed(self, effect: lsp_io.Effect) -> None:
+        """An effect begins."""
+        match effect:
+            case lsp_io.Log(what) if what in _STATES:
+                reason = effect.because if effect.because in _REASONS else "request"
+                self._decisions.labels(what, reason).inc()
+            case lsp_io.ResolveHtlc():
+                self._resolutions.labels(effect.resolution.value).inc()
+            case lsp_io.ForceClose():
+                self._force_closes.inc()
+            case lsp_io.SendToClient(message=BlockReply(status=status)):
+                self._replies.labels(status.name).inc()
+
+    def reported(self, event: lsp_io.LspEvent) -> None:
+        """An effect has ended so."""
+        if isinstance(event, lsp_io.NotificationReported):
+            self._pushes.labels(event.method.value, "delivered" if event.delivered else "failed").inc()
+
+    def detached(self) -> None:
+        """The node's events have ended."""
+        self._detachments.inc()
+
+    # --- what Prometheus reads ---
+
+    def gauges(self) -> Iterator[Metric]:
+        """What is the case now, from the engine, on the LSP's event loop."""
+        lsp = self._lsp
+        attached = lsp is not None and lsp.state.node.attached
+        yield _gauge("node_attached", "1 while the node's events are received", float(attached))
+        if lsp is None:
+            return
+        state, totals = lsp.state, lsp.state.records.totals
+        blocks = GaugeMetricFamily("asyncpay_lsp_blocks", "Payers' requests by state", labels=["state"])
+        for each in State:
+            blocks.add_metric([each.value], totals.blocks[each])
+        yield blocks
+        yield _gauge("held_parts", "HTLCs of blocks that are not resolved", totals.held_parts)
+        yield _gauge("held_msat", "What they are worth, in millisatoshi", totals.held_msat)
+        oldest = totals.held_since.first
+        age = 0 if math.isinf(oldest) else max(0.0, self._now() - oldest)
+        yield _gauge("oldest_held_seconds", "Since when the oldest of them is held", age)
+        yield _gauge("waiting_htlcs", "HTLCs without a block that wait for an offline client", totals.waiting_htlcs)
+        yield _gauge("waiting_msat", "What they are worth, in millisatoshi", totals.waiting_msat)
+        yield _gauge("claimed_msat", "Claimed parts that payers have not let go of", state.records.claimed_msat())
+        yield _gauge("mailbox_messages", "Onion messages stored for clients", totals.messages)
+        yield _gauge("mailbox_bytes", "What they take up", totals.message_bytes)
+        yield _gauge("clients", "Nodes that have registered a webhook", len(state.records.clients()))
+        if (height := state.node.height) is not None:
+            yield _gauge("node_height_blocks", "The node's best block", height)
+            if not math.isinf(first := state.schedule.by_height.first):
+                yield _gauge(
+                    "nearest_deadline_blocks", "Blocks until the first held payment is returned", first - height
+                )
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"asyncpay_lsp_{name}", text, value)
+
+
+class _Gauges(Collector):
+    """Called in a thread of the HTTP server; the engine belongs to the event loop."""
+
+    def __init__(self, metrics: LspMetrics, loop: asyncio.AbstractEventLoop) -> None:
+        self._metrics, self._loop = metrics, loop
+
+    def collect(self) -> list[Metric]:
+        return asyncio.run_coroutine_threadsafe(self._read(), self._loop).result(READ_SECONDS)
+
+    async def _read(self) -> list[Metric]:
+        return list(self._metrics.gauges())
+
+
+@contextmanager
+def serving(config: MetricsConfig, metrics: LspMetrics) -> Iterator[None]:
+    """Answer Prometheus at http://HOST:PORT/metrics while in this context. MetricsError.
+
+    Must be entered on the event loop that the engine runs on.
+    """
+    metrics.registry.register(_Gauges(metrics, asyncio.get_running_loop()))
+    try:
+        server, thread = start_http_server(config.port, str(config.host), metrics.registry)
+    except OSError as error:
+        raise MetricsError(
+            f"metrics cannot be served at {config.host}:{config.port}: {error.strerror or error}. "
+            "Choose another host or port in the section [metrics]."
+        ) from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# build.sh PYTHON: the image asyncpay:VERSION, out of the testbed's image of asyncpay, which `make images` has made.
+set -euo pipefail
+cd "$(dirname "$0")"
+read -r made base version < <("$1" - <<'PYTHON'
+from importlib.metadata import version
+from harness.images import store
+
+made = store.find("asyncpay")
+if made is None:
+    raise SystemExit("there is no image of asyncpay on the Docker engine; run `make images` first")
+recipe = next(way for way in store.ways("asyncpay") if way.reference == made)
+print(made, recipe.base.reference, version("asyncpay"))
+PYTHON
+)
+DOCKER_BUILDKIT=0 docker build --quiet --tag "asyncpay:$version" --build-arg MADE="$made" --build-arg BASE="$base" - <Dockerfile >/dev/null 2>&1
+echo "asyncpay:$version"
