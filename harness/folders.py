@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.actions import ACTIONS
 from harness.errors import TestbedError
 from harness.paths import state_home
 from harness.waits import Predicate, wait_for
@@ -107,7 +108,7 @@ def _is_testbed(folder: Path) -> bool:
     """Nothing is in it but what `create` and a testbed make."""
     if not folder.is_dir():
         return False
-    made = {COMPOSE_FILE, COMPOSE_FILE + PART, PARSED_FILE, LOCK, NODE_IDS, NODE_IDS + PART, SOCKETS}
+    made = {COMPOSE_FILE, COMPOSE_FILE + PART, PARSED_FILE, LOCK, NODE_IDS, NODE_IDS + PART, SOCKETS, ACTIONS}
     file = folder / COMPOSE_FILE
     ours = not file.exists() or f"{EXTENSION}:" in file.read_text(encoding="utf-8", errors="replace")
     return ours and {path.name for path in folder.iterdir()} <= made

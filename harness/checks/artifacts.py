@@ -1,4 +1,4 @@
-"""What a failure leaves behind: the compose file, every container's log, the state of nodes and channels."""
+"""What a failure leaves behind: the compose file, every container's log, nodes and channels, and the timeline."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,10 @@ from pathlib import Path
 from harness.checks import status
 from harness.errors import TestbedError
 from harness.testbed import Testbed
+from harness.timeline import recording, story
+from harness.timeline.recording import Recording
+
+TIMELINE = "timeline.json"
 
 
 def collect(testbed: Testbed, folder: Path) -> None:
@@ -17,10 +21,18 @@ def collect(testbed: Testbed, folder: Path) -> None:
         (folder / "status.json").write_text(json.dumps(status.look(testbed).as_json(), indent=2), encoding="utf-8")
     except TestbedError as error:
         problems.append(f"status: {error}")
-    for service in testbed.services:
-        try:
-            (folder / f"{service}.log").write_bytes(testbed.engine.logs(service, timestamps=True))
-        except TestbedError as error:
-            problems.append(f"{service}: {error}")
+    recorded = recording.gather(testbed)
+    recorded.write(folder)
+    problems += [*recorded.problems, *_write_timeline(recorded, folder)]
     if problems:
         (folder / "missing.txt").write_text("\n".join(problems) + "\n", encoding="utf-8")
+
+
+def _write_timeline(recorded: Recording, folder: Path) -> list[str]:
+    """Write the story; the reason if it cannot be told."""
+    try:
+        told = story.tell(recorded)
+        (folder / TIMELINE).write_text(json.dumps(told.as_json()), encoding="utf-8")
+    except Exception as error:  # the last resort: the logs are there, and a failure must not hide behind ours
+        return [f"{TIMELINE}: unexpected error {error!r}"]
+    return []

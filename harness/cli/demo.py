@@ -8,11 +8,11 @@ from rich.table import Table
 from asyncpay.amounts import show_sat
 from harness import bringup
 from harness.checks import status
-from harness.checks.timeline import Reached
 from harness.cli.tables import channels_table
 from harness.progress import Phases
 from harness.scenarios.async_payment import AsyncPayment
 from harness.testbed import Testbed
+from harness.timeline.steps import Reached
 from harness.topology import load
 
 NAME = "demo"

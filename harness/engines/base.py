@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from harness.actions import ActionLog
 from harness.errors import TestbedError
 
 LAST_LINES = 8
@@ -52,6 +53,11 @@ class Engine(ABC):
     def __init__(self, project: str, compose_file: Path) -> None:
         self.project = project
         self.compose_file = compose_file
+
+    @property
+    def actions(self) -> ActionLog:
+        """What is done to the services is written down here."""
+        return ActionLog(self.compose_file)
 
     @abstractmethod
     def up(self, inherit: Sequence[int] = ()) -> None:

@@ -12,6 +12,7 @@ import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
+from harness.actions import recorded_of_service
 from harness.engines import docker_exec
 from harness.engines.base import Engine, EngineError, Output, ServiceState
 from harness.engines.docker_client import client
@@ -87,17 +88,20 @@ class DockerEngine(Engine):
         """See Engine.states."""
         return {container.labels[SERVICE_LABEL]: _state(container) for container in self._all()}
 
+    @recorded_of_service
     def start(self, service: str) -> None:
         """See Engine.start."""
         with _refused(f"{service} cannot be started"):
             self._container(service).start()
 
+    @recorded_of_service
     def stop(self, service: str, timeout_seconds: int | None = None) -> None:
         """See Engine.stop."""
         limit = {} if timeout_seconds is None else {"timeout": timeout_seconds}
         with _refused(f"{service} cannot be stopped"):
             self._container(service).stop(**limit)
 
+    @recorded_of_service
     def kill(self, service: str) -> None:
         """See Engine.kill."""
         with _refused(f"{service} cannot be killed"):
@@ -105,11 +109,13 @@ class DockerEngine(Engine):
             container.kill()
             container.wait()
 
+    @recorded_of_service
     def freeze(self, service: str) -> None:
         """See Engine.freeze: the freezer of the container's control group."""
         with _refused(f"{service} cannot be frozen"):
             self._container(service).pause()
 
+    @recorded_of_service
     def unfreeze(self, service: str) -> None:
         """See Engine.unfreeze."""
         with _refused(f"{service} cannot be unfrozen"):

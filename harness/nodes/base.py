@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from asyncpay.lightning import Capabilities
 from harness.engines.base import Engine
+from harness.nodes.wire_log import HtlcRecord, LogEntry
 from harness.topology import ChannelSpec, NodeSpec
 
 if TYPE_CHECKING:
@@ -247,6 +248,18 @@ class Node(ABC):
     @abstractmethod
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
         """A BOLT 11 invoice, with hints for the private channels that are up; 0 leaves the amount to the payer."""
+
+    @classmethod
+    def read_log_line(cls, line: str) -> LogEntry | None:
+        """What a line of the node's log tells of messages to and from its peers; None: nothing.
+
+        An implementation whose log tells nothing is seen in the timeline by the logs of its peers alone.
+        """
+        return None
+
+    def htlc_records(self) -> list[HtlcRecord]:
+        """The HTLCs of all of the node's channels, past ones too, where its log names no payment hashes."""
+        return []
 
     def forget_failures(self) -> None:  # noqa: B027 - most nodes remember none
         """Forget which channels failed earlier payments, so that the next one is not led around them."""

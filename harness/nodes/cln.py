@@ -21,6 +21,7 @@ from harness.nodes.base import (
     RenderContext,
     volume,
 )
+from harness.nodes.wire_log import ClnLog, HtlcRecord, LogEntry
 from harness.topology import ChannelSpec, NodeSpec
 
 if TYPE_CHECKING:
@@ -44,9 +45,12 @@ REGTEST = (
     "--rescan=1",
     "--cltv-delta=34",
     "--cltv-final=18",
+    "--log-level=info",
+    "--log-level=debug:chan#",
+    "--log-level=debug:connectd",
 )
-"""What makes Core Lightning quick on regtest, and its CLTV deltas on mainnet: those on regtest, 6 and 10, leave an HTLC
-for an offline phone no time to wait."""
+"""What makes Core Lightning quick on regtest, its log of HTLCs and messages, which the timeline reads, and its CLTV
+deltas on mainnet: those on regtest, 6 and 10, leave an HTLC for an offline phone no time to wait."""
 PUBLISHED_FEE_BASE_MSAT = 1_000
 """What announced channels charge for each HTLC, as LND's do; lightningd's own default on regtest is 1 msat."""
 BESIDE_A_COMPONENT = ("--important-plugin=/opt/asyncpay/asyncpay/nodes/cln/plugin.py",)
@@ -107,6 +111,27 @@ class ClnNode(Node):
             "volumes": [volume(name, CLN_DIR), cls.shared(name, CLN_DIR, around.sockets)],
             "stop_grace_period": "10s",
         }
+
+    @classmethod
+    def read_log_line(cls, line: str) -> LogEntry | None:
+        """See Node.read_log_line."""
+        return ClnLog.read(line)
+
+    def htlc_records(self) -> list[HtlcRecord]:
+        """See Node.htlc_records: the log names an HTLC by its number in the channel alone."""
+        peers = {_name(channel): channel["peer_id"] for channel in self._channels()}
+        return [
+            HtlcRecord(
+                htlc["short_channel_id"],
+                htlc["id"],
+                htlc["direction"] == "in",
+                htlc["payment_hash"],
+                int(htlc["amount_msat"]),
+                htlc["expiry"],
+                peers.get(htlc["short_channel_id"], ""),
+            )
+            for htlc in self._call("listhtlcs")["htlcs"]
+        ]
 
     @classmethod
     def phone_recipe(cls, node: str, asyncpay: str) -> "Recipe":

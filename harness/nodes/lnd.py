@@ -29,6 +29,7 @@ from harness.nodes.base import (
     RenderContext,
     volume,
 )
+from harness.nodes.wire_log import LndLog, LogEntry
 from harness.topology import ChannelSpec, ComponentSpec, NodeSpec
 
 if TYPE_CHECKING:
@@ -58,8 +59,10 @@ REGTEST = (
     "--minbackoff=500ms",
     "--maxbackoff=2s",
     "--maxpendingchannels=20",
+    "--debuglevel=info,PEER=debug",
 )
-"""What makes LND quick on regtest, and nothing that changes how it treats HTLCs."""
+"""What makes LND quick on regtest, and nothing that changes how it treats HTLCs. At PEER=debug it logs each message of
+its peers, which the timeline reads."""
 BESIDE_AN_LSP = ("--requireinterceptor",)
 """Without it LND forwards every held HTLC as soon as the component goes away."""
 
@@ -101,6 +104,11 @@ class LndNode(Node):
             "ports": [f"127.0.0.1::{GRPC_PORT}"],
             "stop_grace_period": "30s",
         }
+
+    @classmethod
+    def read_log_line(cls, line: str) -> LogEntry | None:
+        """See Node.read_log_line."""
+        return LndLog.read(line)
 
     @classmethod
     def phone_recipe(cls, node: str, asyncpay: str) -> "Recipe":

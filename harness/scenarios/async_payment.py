@@ -8,12 +8,13 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from asyncpay.amounts import show_sat
-from harness.checks import balances, timeline
+from harness.checks import balances
 from harness.checks.balances import Balances
-from harness.checks.timeline import Reached, Roles
 from harness.errors import TestbedError
 from harness.services.wallet import HANDED_OVER, SETTLED, Plain
 from harness.testbed import Testbed
+from harness.timeline import steps
+from harness.timeline.steps import Reached, Roles
 from harness.waits import Predicate, wait_for
 
 AMOUNT_MSAT = 25_000_000
@@ -104,7 +105,7 @@ class AsyncPayment:
         """Take note of the steps that were reached since the last look, in their order."""
         known = {reached.step.number for reached in self.reached}
         names = self._payment["payment_hash"], self._payment["unblock_hash"]
-        for reached in timeline.of_payment(self._testbed, ROLES, *names):
+        for reached in steps.of_payment(self._testbed, ROLES, *names):
             if reached.step.number not in known:
                 self.reached.append(reached)
                 self._show(reached)

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict
 
 from harness import bringup
 from harness.checks import artifacts
-from harness.checks.timeline import STEPS, Reached
 from harness.errors import ImageUnavailableError, TestbedError
 from harness.progress import Phases
 from harness.scenarios.async_payment import ROLES, AsyncPayment
 from harness.testbed import Testbed
+from harness.timeline.steps import STEPS, Reached
 from harness.topology import IMPLEMENTATIONS, load
 
 COMBINED = (ROLES.payer, ROLES.payer_lsp, ROLES.payee_lsp, ROLES.payee)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from harness.actions import ActionLog, recorded_verb
 from harness.engines.base import Engine, ServiceState, json_lines
 from harness.inside.interface import PhoneState
 from harness.nodes.base import Node
@@ -46,6 +47,11 @@ class Phone:
         self._toxiproxy = Toxiproxy(engine)
         self._engine = engine
 
+    @property
+    def actions(self) -> ActionLog:
+        """What is done to the phone is written down here."""
+        return self._engine.actions
+
     def state(self) -> PhoneState:
         """Awake, asleep or frozen."""
         return PhoneState(self.container.status()["state"])
@@ -63,6 +69,7 @@ class Phone:
         """What init and wallet have written since the container was made, oldest first."""
         return json_lines(self._engine.logs(self.name, stderr=False))
 
+    @recorded_verb
     def sleep(self) -> None:
         """Stop node and wallet in good order. A push wakes the phone."""
         self.container.do("sleep")
@@ -70,6 +77,7 @@ class Phone:
         if self._lsp_runs():
             wait_for(peer_gone(self.lsp, self.node))
 
+    @recorded_verb
     def wake(self) -> None:
         """Start node and wallet; returns when the node is back, and connected to its LSP if the link is whole."""
         self.container.do("wake")
@@ -78,22 +86,26 @@ class Phone:
         wait_for(ready(self.node), 90)
         self._wait_until_connected()
 
+    @recorded_verb
     def freeze(self) -> None:
         """Suspend node and wallet where they stand: the LSP believes in the connection, and nobody answers it."""
         connected = self._lsp_runs() and self.node.node_id in self.lsp.peers()
         self.container.do("freeze")
         wait_for(half_open(self.container, self.lsp, self.node) if connected else apps_suspended(self.container))
 
+    @recorded_verb
     def unfreeze(self) -> None:
         """Let a frozen phone continue."""
         self.container.do("unfreeze")
         wait_for(apps_running(self.container))
 
+    @recorded_verb
     def signal_app(self, app: str, signal: str) -> None:
         """Send the process of one app alone a signal, by its name: STOP, CONT."""
         pid = next(each["pid"] for each in self.container.status()["apps"] if each["name"] == app)
         self._engine.output(self.name, ["sh", "-c", f"kill -{signal} {pid}"])
 
+    @recorded_verb
     def disconnect(self) -> None:
         """Cut the link, so that no push gets through either; returns when both ends have seen it."""
         self._enable(False)
@@ -102,6 +114,7 @@ class Phone:
         if self.node_runs():
             wait_for(peer_gone(self.node, self.lsp))
 
+    @recorded_verb
     def reconnect(self, wait: bool = True) -> None:
         """Restore a link that was cut; returns when phone and LSP are connected again, unless the phone sleeps.
 
@@ -111,20 +124,24 @@ class Phone:
         if wait:
             self._wait_until_connected()
 
+    @recorded_verb
     def blackhole(self, *directions: Direction) -> None:
         """Let nothing pass any more, while both ends keep their connection; in one direction alone if it is named."""
         self._afflict("timeout", *directions, timeout=0)
         if self._both_run() and self.link().enabled:
             wait_for(peers_connected(self.node, self.lsp))
 
+    @recorded_verb
     def latency(self, milliseconds: int, *directions: Direction) -> None:
         """Delay everything by so much each way (an answer takes twice as long), or in one direction alone."""
         self._afflict("latency", *directions, latency=milliseconds)
 
+    @recorded_verb
     def bandwidth(self, kilobytes_per_second: int, *directions: Direction) -> None:
         """Let only so much pass each way; in one direction alone if it is named. Who sends more has to wait."""
         self._afflict("bandwidth", *directions, rate=kilobytes_per_second)
 
+    @recorded_verb
     def reset(self) -> None:
         """Break the connection, and reset every later one (TCP RST) as soon as something is sent through it.
 
@@ -136,6 +153,7 @@ class Phone:
         self._afflict("reset_peer", timeout=0)
         self._enable(True)
 
+    @recorded_verb
     def restore(self) -> None:
         """Undo everything: the phone is awake, all of its apps run, and its link is whole."""
         if self.state() is PhoneState.FROZEN:
@@ -145,6 +163,7 @@ class Phone:
         self.restore_link()
         self.wake()
 
+    @recorded_verb
     def restore_link(self, wait: bool = True) -> None:
         """Make the link whole, whatever was done to it; returns as `reconnect` does."""
         if BREAKING & {kind for kind, _ in self.link().toxics}:

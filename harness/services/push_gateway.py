@@ -96,7 +96,8 @@ class PushGateway:
 
     def answer(self, behaviour: Behaviour) -> None:
         """How LSPs are answered from now on: normally, or as a broken gateway would."""
-        self._call("POST", "behaviour", {"answer": behaviour.value})
+        with self._engine.actions.recording("answer", NAME, arguments=[behaviour.value]):
+            self._call("POST", "behaviour", {"answer": behaviour.value})
 
     def _call(self, verb: str, path: str, body: Any = None) -> Any:
         import httpx  # requests takes no certificate but from a file

@@ -38,6 +38,9 @@ def test_a_failing_test_leaves_its_evidence(pair_file: Path, tmp_path: Path) -> 
         "slow-miner.log",
         "A.log",
         "B.log",
+        "testbed.log",
+        "recording.json",
+        "timeline.json",
     }
     (channel,) = json.loads((folder / "status.json").read_text())["channels"]
     assert channel["balances_msat"] == [499_000_000, 501_000_000]

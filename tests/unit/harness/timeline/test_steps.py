@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
-from harness.checks import timeline
-from harness.checks.timeline import Roles
 from harness.testbed import Testbed
+from harness.timeline import steps
+from harness.timeline.steps import Roles
 
 HASH, BLOCK, OTHER = "aa" * 32, "bb" * 32, "cc" * 32
 
@@ -37,7 +37,7 @@ def test_steps_are_those_of_this_payment_each_when_it_was_first_reached() -> Non
         "LSP_b": journal({"time": 5.0, "what": "notify lsps5.onion_message_incoming"}),
     }
     testbed = cast("Testbed", SimpleNamespace(phone=phones.__getitem__, lsp=lsps.__getitem__))
-    found = timeline.of_payment(testbed, Roles("A", "LSP_a", "LSP_b", "B"), HASH, BLOCK)
+    found = steps.of_payment(testbed, Roles("A", "LSP_a", "LSP_b", "B"), HASH, BLOCK)
     assert [(each.step.number, each.node, each.time) for each in found] == [
         (1, "A", 1.0),
         (2, "LSP_a", 2.0),

@@ -1,0 +1,114 @@
+"""What the testbed itself does to its services and phones, one JSON object a line in a file of its folder.
+
+No log of a container has it: a service that is killed cannot say so, and a link that is cut says nothing. The timeline
+reads it (harness.timeline). Nothing depends on it: where it cannot be written, the action is carried out all the same.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+ACTIONS = "actions.jsonl"
+"""The file's name in the folder of a testbed."""
+MOST_BYTES = 32 * 1024 * 1024
+"""A file that has grown to this takes no more lines."""
+MOST_REASON_CHARACTERS = 500
+
+_within: ContextVar[bool] = ContextVar("within_an_action", default=False)
+
+
+class ActionLog:
+    """Appends to the file beside a testbed's compose file, from any number of processes; nothing if there is none."""
+
+    def __init__(self, compose_file: Path) -> None:
+        self._compose_file = compose_file
+
+    def write(self, what: str, target: str, **details: object) -> None:
+        """Write one line: the time (Unix seconds), what was done, to what, and details."""
+        line = json.dumps({"time": round(time.time(), 3), "what": what, "target": target} | details, default=str)
+        with contextlib.suppress(OSError):
+            if self._compose_file.exists():
+                self._append(line.encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        descriptor = os.open(self._compose_file.with_name(ACTIONS), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            if os.fstat(descriptor).st_size < MOST_BYTES:
+                os.write(descriptor, line)  # one call: lines of several processes do not mix
+        finally:
+            os.close(descriptor)
+
+    def read(self) -> bytes:
+        """All lines; none if there is no file."""
+        try:
+            return self._compose_file.with_name(ACTIONS).read_bytes()
+        except OSError:
+            return b""
+
+    @contextmanager
+    def recording(self, what: str, target: str, **details: object) -> Iterator[None]:
+        """Write a line at the start of a `with` block, and one if it fails; nothing of actions that are part of it."""
+        if _within.get():
+            yield
+            return
+        token = _within.set(True)
+        self.write(what, target, **details)
+        try:
+            yield
+        except Exception as error:
+            self.write(f"{what} failed", target, because=str(error)[:MOST_REASON_CHARACTERS])
+            raise
+        finally:
+            _within.reset(token)
+
+
+class Acting(Protocol):
+    """What has actions that are written down."""
+
+    @property
+    def actions(self) -> ActionLog:
+        """Where to."""
+
+
+class Named(Acting, Protocol):
+    """The same with a name of its own."""
+
+    @property
+    def name(self) -> str:
+        """As it is called in the testbed."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+A = TypeVar("A", bound=Acting)
+N = TypeVar("N", bound=Named)
+
+
+def recorded_verb(method: Callable[Concatenate[N, P], R]) -> Callable[Concatenate[N, P], R]:
+    """A method that is written down with the name of what it belongs to: `disconnect`, of `A`."""
+
+    @functools.wraps(method)
+    def wrapper(self: N, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        said = [str(each) for each in (*args, *kwargs.values())]
+        with self.actions.recording(method.__name__, self.name, **({"arguments": said} if said else {})):
+            return method(self, *args, **kwargs)
+
+    return wrapper
+
+
+def recorded_of_service(method: Callable[Concatenate[A, str, P], R]) -> Callable[Concatenate[A, str, P], R]:
+    """A method that is written down with its first argument, the name of a service: `kill`, of `LSP_a-lsp`."""
+
+    @functools.wraps(method)
+    def wrapper(self: A, service: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.actions.recording(method.__name__, service):
+            return method(self, service, *args, **kwargs)
+
+    return wrapper

@@ -1,0 +1,91 @@
+"""`testbed timeline`: what happened, merged over all nodes and components."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.common import AsJson, Which, errors_as_sentences, out
+from harness.errors import TestbedError
+
+if TYPE_CHECKING:
+    from harness.timeline.model import Kind, Story
+
+Nodes = Annotated[
+    list[str] | None, typer.Option("--node", metavar="NAME", help="what happened there alone; repeatable")
+]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option("--kind", metavar="KIND", help="events of this kind alone: htlc, decision, push, ...; repeatable"),
+]
+
+
+def timeline(
+    payment: Annotated[
+        str | None,
+        typer.Argument(metavar="[PAYMENT]", help="a payment hash or its first digits; the last payment if not given"),
+    ] = None,
+    which: Which = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="a timeline's JSON, or a folder of artifacts, instead of a running testbed"),
+    ] = None,
+    whole: Annotated[bool, typer.Option("--all", help="everything, and not one payment alone")] = False,
+    nodes: Nodes = None,
+    kinds: Kinds = None,
+    as_json: AsJson = False,
+) -> None:
+    """The story of a payment over all nodes and components: HTLCs, messages, decisions, pushes, blocks, faults."""
+    with errors_as_sentences():
+        story = _story(source, which)
+        if not whole and (payment or story.payments):
+            from harness.timeline import select
+
+            story = select.of_payment(story, select.payment_of(story, payment))
+        story = _narrowed(story, nodes, kinds)
+        if as_json:
+            print(json.dumps(story.as_json(), indent=1))
+        else:
+            from harness.timeline import text
+
+            out.print(text.rendered(story), soft_wrap=True)
+
+
+def _narrowed(story: "Story", nodes: list[str] | None, kinds: list[str] | None) -> "Story":
+    from harness.timeline import select
+
+    return select.narrowed(story, nodes or (), kinds_of(kinds)) if nodes or kinds else story
+
+
+def kinds_of(names: list[str] | None) -> "set[Kind]":
+    """The kinds of these names. Raises TestbedError."""
+    from harness.timeline.model import Kind
+
+    known = {kind.value: kind for kind in Kind}
+    if unknown := set(names or ()) - known.keys():
+        raise TestbedError(f"--kind {', '.join(sorted(unknown))}: there are {', '.join(known)}")
+    return {known[name] for name in names or ()}
+
+
+def _story(source: Path | None, which: str | None) -> "Story":
+    """Raises TestbedError."""
+    if source is None:
+        from harness.testbed import Testbed
+        from harness.timeline import recording, story
+
+        return story.tell(recording.gather(Testbed.attach(which)))
+    return read(source)
+
+
+def read(source: Path) -> "Story":
+    """The story in a JSON file, or of the recording in a folder. Raises TestbedError."""
+    from harness.timeline import recording, story
+    from harness.timeline.model import read_story
+
+    if source.is_dir():
+        return story.tell(recording.read(source))
+    try:
+        return read_story(source.read_bytes(), str(source))
+    except OSError as error:
+        raise TestbedError(f"{source} cannot be read: {error.strerror}. Name a timeline's JSON, or a folder") from None

@@ -1,0 +1,55 @@
+"""Blocks, from bitcoind's log: `UpdateTip: new best=HASH height=N ..`."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.timeline.lines import Lines
+from harness.timeline.model import Event, Kind
+
+LANE = "bitcoind"
+TOGETHER_SECONDS = 1.0
+"""Blocks that follow each other as quickly as this are one event: a test mines hundreds."""
+_TIP = re.compile(r".{0,40}UpdateTip: new best=[0-9a-f]{64} height=(\d{1,9}) ")
+
+
+@dataclass
+class _Run:
+    first: int
+    height: int
+    began: float
+    last: float
+    because: str
+
+    def event(self) -> Event:
+        text = f"block {self.height}" if self.first == self.height else f"blocks {self.first} to {self.height}"
+        return Event(
+            time=self.began,
+            lane=LANE,
+            kind=Kind.BLOCK,
+            what="block",
+            text=text,
+            because=self.because,
+            source=LANE,
+            height_blocks=self.height,
+        )
+
+
+def events(log: bytes) -> Iterator[Event]:
+    """One event for each block, or for a run of them."""
+    run: _Run | None = None
+    highest = -1
+    for line in Lines(log):
+        if (found := _TIP.match(line.text)) is None:
+            continue
+        height = int(found[1])
+        if run and height == run.height + 1 and line.stamp - run.last < TOGETHER_SECONDS:
+            run.height, run.last = height, line.stamp
+        else:
+            if run:
+                yield run.event()
+            because = "reorganisation: this height had another block before" if height <= highest else ""
+            run = _Run(height, height, line.stamp, line.stamp, because)
+        highest = max(highest, height)
+    if run:
+        yield run.event()

@@ -1,0 +1,165 @@
+"""What a story consists of, and its JSON: see docs/timeline.md, which has the same names."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import TestbedError
+
+SCHEMA_VERSION = 1
+"""Raised whenever a field changes its meaning or goes; new fields do not raise it."""
+MOST_TEXT = 500
+"""A longer text is cut off, wherever it came from."""
+MOST_EVENTS = 1_000_000
+
+
+class Kind(StrEnum):
+    """What an event is about."""
+
+    DECISION = "decision"
+    HTLC = "htlc"
+    ONION = "onion message"
+    CUSTOM = "custom message"
+    PUSH = "push"
+    BLOCK = "block"
+    CHAIN = "on chain"
+    FAULT = "fault"
+    PHONE = "phone"
+    PEER = "connection"
+    COMPONENT = "component"
+
+
+def shortened(text: object) -> str:
+    """A text no longer than MOST_TEXT."""
+    said = str(text)
+    return said if len(said) <= MOST_TEXT else said[: MOST_TEXT - 1] + "…"
+
+
+Text = Annotated[str, Field(max_length=MOST_TEXT)]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Seconds = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Event(_Record):
+    """One thing that happened. Times are Unix seconds by the clock of the machine that the testbed runs on.
+
+    lane: the node where it happened, a phone or an LSP with its component included; or bitcoind, push, testbed.
+    what: its name, as BOLTs, components or the testbed's commands have it. text: a sentence. because: the reason that
+    the component has given. source: whose log tells it.
+    to, arrived: of a message, the lane that received it, and when; `arrived` is None if no log says so.
+    channel, htlc_id: name an HTLC, with `lane` and `to` being the ends of its channel.
+    step: the number of the protocol's step that is reached by it; 0: none.
+    clock_offset_seconds: by how much the source's own clock differed from the machine's, if its time was not used.
+    """
+
+    time: Seconds
+    lane: Text
+    kind: Kind
+    what: Text
+    text: Text = ""
+    because: Text = ""
+    source: Text = ""
+    to: Text = ""
+    arrived: Seconds | None = None
+    payment_hashes: tuple[Hash, ...] = Field(default=(), max_length=500)
+    block: Hash | None = None
+    channel: Text = ""
+    htlc_id: int | None = None
+    amount_msat: int | None = None
+    expiry_blocks: int | None = None
+    height_blocks: int | None = None
+    step: int = Field(default=0, ge=0, le=8)
+    clock_offset_seconds: float | None = None
+
+
+class Htlc(_Record):
+    """The life of one HTLC on one hop; a time is None if it has not come to that, or no log says so.
+
+    from_lane offers it to `to`. held, answered, answer: by the component beside the node that received it.
+    end: `settled`, `failed`, `claimed on chain`, `timed out on chain`; empty while it is in flight.
+    """
+
+    from_lane: Text
+    to: Text
+    channel: Text
+    htlc_id: int
+    payment_hash: Hash | None = None
+    amount_msat: int | None = None
+    expiry_blocks: int | None = None
+    offered: Seconds | None = None
+    held: Seconds | None = None
+    answered: Seconds | None = None
+    answer: Text = ""
+    ended: Seconds | None = None
+    end: Text = ""
+
+
+class Step(_Record):
+    """A step of the protocol that a payment has reached: where, when, and what it is."""
+
+    number: int
+    lane: Text
+    time: Seconds
+    sentence: Text
+
+
+class Payment(_Record):
+    """A payment that some component or some node's log has named. unblock_hash: of its block, if it has one.
+
+    first, last: the times of the first and the last event that name it.
+    """
+
+    payment_hash: Hash
+    unblock_hash: Hash | None = None
+    amount_msat: int | None = None
+    first: Seconds
+    last: Seconds
+    steps: tuple[Step, ...] = ()
+
+
+class Lane(_Record):
+    """One row of the story. kind: payer, lsp, router, payee, or service. runs: as `lnd` or `cln`."""
+
+    name: Text
+    kind: Text
+    runs: Text = ""
+
+
+class Story(_Record):
+    """All of it. problems: what could not be read, and what that means for the story."""
+
+    version: int = SCHEMA_VERSION
+    testbed: Text
+    topology: Text = ""
+    lanes: tuple[Lane, ...] = ()
+    payments: tuple[Payment, ...] = ()
+    htlcs: tuple[Htlc, ...] = ()
+    events: tuple[Event, ...] = Field(default=(), max_length=MOST_EVENTS)
+    problems: tuple[Text, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """What `--json` prints: fields that have their default are left out, except the version."""
+        return {"version": self.version, **self.model_dump(mode="json", exclude_defaults=True)}
+
+
+def read_story(content: bytes, name: str) -> Story:
+    """A story from its JSON. Raises TestbedError; name: of the file, for its message."""
+    try:
+        story = Story.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise TestbedError(
+            f"{name} is not a timeline: {place}: {first['msg']}. Make one with `testbed timeline --json`"
+        ) from None
+    if story.version != SCHEMA_VERSION:
+        raise TestbedError(
+            f"{name} cannot be read: it has version {story.version} of the format, and this release reads "
+            f"{SCHEMA_VERSION}. Read it with the release that wrote it"
+        )
+    return story

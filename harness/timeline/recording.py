@@ -1,0 +1,132 @@
+"""What is known of a testbed's run before it is made a story: logs by service, and what reading them takes.
+
+A recording is gathered from a testbed that runs, or read from a folder in which a failure has left one.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import TestbedError
+from harness.nodes.wire_log import HtlcRecord
+from harness.testbed import Testbed
+
+CONTEXT_FILE = "recording.json"
+ACTIONS_FILE = "testbed.log"
+MOST_LOG_BYTES = 512 * 1024 * 1024
+
+
+class NodeContext(BaseModel):
+    """What a node is. is_phone: it is in one container with its wallet, whose events are in the same log."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    role: str
+    implementation: str
+    is_phone: bool = False
+
+
+class Context(BaseModel):
+    """Who is who. nodes: by name, in the topology's order. node_ids: node id by name.
+
+    channels: short_channel_id by LND's channel_id in hex. htlcs: of each node whose log names no payment hashes.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    testbed: str
+    topology: str = ""
+    nodes: dict[str, NodeContext] = {}
+    node_ids: dict[str, str] = {}
+    channels: dict[str, str] = {}
+    htlcs: dict[str, list[HtlcRecord]] = {}
+
+
+@dataclass
+class Recording:
+    """logs: by service, each line with the engine's time; actions: the testbed's own log (harness.actions)."""
+
+    context: Context
+    logs: dict[str, bytes] = field(default_factory=dict)
+    actions: bytes = b""
+    problems: list[str] = field(default_factory=list)
+
+    def write(self, folder: Path) -> None:
+        """Write it into a folder, from which `read` has it again."""
+        for service, log in self.logs.items():
+            (folder / f"{service}.log").write_bytes(log)
+        (folder / ACTIONS_FILE).write_bytes(self.actions)
+        (folder / CONTEXT_FILE).write_text(self.context.model_dump_json(indent=1), encoding="utf-8")
+
+
+def gather(testbed: Testbed) -> Recording:
+    """What a testbed has written so far. What cannot be had is named in `problems`; nothing is raised."""
+    problems: list[str] = []
+    nodes = {
+        name: NodeContext(role=spec.role.value, implementation=spec.implementation, is_phone=spec.is_phone)
+        for name, spec in testbed.topology.nodes.items()
+    }
+    context = Context(testbed=testbed.name, topology=testbed.topology.name, nodes=nodes)
+    try:
+        running = testbed.running()
+    except TestbedError as error:
+        running = []
+        problems.append(f"which nodes run is not known: {error}")
+    for name, node in testbed.nodes.items():
+        try:
+            if node in running or node.known_node_id:
+                context.node_ids[name] = node.node_id
+            if node in running:
+                for channel in node.channels():
+                    context.channels[channel_id(channel.funding)] = channel.short_channel_id
+                context.htlcs[name] = node.htlc_records()
+            else:
+                problems.append(f"{name} does not run: nothing was asked of it, and its log ends where it ended")
+        except (TestbedError, ValueError) as error:
+            problems.append(f"{name} did not say all that the story needs: {error}")
+    recording = Recording(context, actions=testbed.engine.actions.read(), problems=problems)
+    for service in testbed.services:
+        try:
+            recording.logs[service] = testbed.engine.logs(service, timestamps=True)
+        except TestbedError as error:
+            problems.append(f"the log of {service} cannot be read: {error}")
+    return recording
+
+
+def read(folder: Path) -> Recording:
+    """A recording that `write` has left in a folder. Raises TestbedError."""
+    file = folder / CONTEXT_FILE
+    try:
+        context = Context.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise TestbedError(
+            f"{folder} holds no recording: {file.name} cannot be read ({error.strerror}). Name a folder of artifacts"
+        ) from None
+    except (ValidationError, json.JSONDecodeError):
+        raise TestbedError(f"{file} cannot be used: another release wrote it, or it is damaged") from None
+    recording = Recording(context)
+    for path in sorted(folder.glob("*.log")):
+        try:
+            if path.stat().st_size > MOST_LOG_BYTES:
+                recording.problems.append(f"{path.name} is left out: it has over {MOST_LOG_BYTES} bytes")
+            elif path.name == ACTIONS_FILE:
+                recording.actions = path.read_bytes()
+            else:
+                recording.logs[path.stem] = path.read_bytes()
+        except OSError as error:
+            recording.problems.append(f"{path.name} cannot be read: {error.strerror}")
+    return recording
+
+
+def channel_id(funding: str) -> str:
+    """BOLT 2's channel_id of a funding output (`txid:index`), 32 bytes in hex, in the byte order that LND logs.
+
+    Raises ValueError if that is no output.
+    """
+    txid, _, index = funding.partition(":")
+    reversed_txid = bytearray(bytes.fromhex(txid)[::-1])
+    last = int.from_bytes(reversed_txid[-2:], "big") ^ int(index)
+    reversed_txid[-2:] = last.to_bytes(2, "big")
+    return reversed_txid.hex()

@@ -1,0 +1,38 @@
+"""What the testbed has done to services and phones (harness.actions), as events."""
+
+from collections.abc import Collection, Iterator
+
+from harness.timeline.lines import json_object, number
+from harness.timeline.model import Event, Kind, shortened
+from harness.topology import COMPONENT_SUFFIX
+
+SOURCE = "testbed"
+OF_SERVICES = frozenset({"kill", "stop", "start", "answer"})
+"""What is done to services, be the service a phone or not; `freeze` and `unfreeze` are verbs of phones as well."""
+
+
+def events(actions: bytes, lanes: Collection[str], phones: Collection[str], problems: list[str]) -> Iterator[Event]:
+    """One event for each line. lanes: those that there are; of another service it is in the testbed's own."""
+    torn = 0
+    for line in actions.splitlines():
+        said = json_object(line.decode(errors="replace"))
+        time = number(said.get("time")) if said else None
+        if said is None or time is None:
+            torn += 1
+            continue
+        what, target = shortened(said.get("what", "")), shortened(said.get("target", ""))
+        arguments = said.get("arguments")
+        words = [what, target, *map(str, arguments if isinstance(arguments, list) else [])]
+        lane = target.removesuffix(COMPONENT_SUFFIX)
+        is_verb = target in phones and what.removesuffix(" failed") not in OF_SERVICES
+        yield Event(
+            time=time,
+            lane=lane if lane in lanes else SOURCE,
+            kind=Kind.PHONE if is_verb else Kind.FAULT,
+            what=what,
+            text=shortened(" ".join(words)),
+            because=shortened(said.get("because", "")),
+            source=SOURCE,
+        )
+    if torn:
+        problems.append(f"{torn} lines of what the testbed did are torn or damaged, and left out")
