@@ -57,8 +57,7 @@ def establish(testbed: Testbed, phases: Phases) -> None:
         _open_channels(testbed, last)
         wait_for(channels_active(testbed))
     with phases.phase("graph complete"):
-        _see_graph(testbed)
-        wait_for(nodes_announced(list(testbed.nodes.values()), _announced(testbed)), 90)
+        wait_for_graph(testbed)
     if testbed.lsps:  # last, because only payments need them
         with phases.phase("components attached"):
             attached = [unless_ended(testbed, lsp.name, interceptor_attached(lsp)) for lsp in testbed.lsps.values()]
@@ -187,6 +186,12 @@ def _announced(testbed: Testbed) -> list[Node]:
         end for channel in testbed.topology.channels if not channel.private for end in (channel.opener, channel.peer)
     }
     return [node for node in testbed.nodes.values() if node.name in ends]
+
+
+def wait_for_graph(testbed: Testbed) -> None:
+    """Wait until every node knows every channel with its policies, and the announcement of every other node."""
+    _see_graph(testbed)
+    wait_for(nodes_announced(list(testbed.nodes.values()), _announced(testbed)), 90)
 
 
 def _see_graph(testbed: Testbed) -> None:

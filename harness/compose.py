@@ -3,6 +3,8 @@
 The file also carries the topology (`x-testbed`), so that whoever finds a running testbed knows what it is.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -19,6 +21,13 @@ KEPT_RUNNING, LEFT_ENDED = "unless-stopped", "no"
 """Restart policies: a testbed that is to last, and one in which tests look at what has ended."""
 
 
+PEER_ADDRESSES = IPv4Network("169.254.64.0/20")
+"""Link-local addresses (RFC 3927), by which nodes dial each other. LND remembers the addresses of its peers, and these
+are the same in every testbed of a topology: so a node's data can be restored in the network of another testbed.
+"""
+SNAPSHOT_FORMAT = 1
+"""Counts up when earlier snapshots can no longer be restored, or bring-up leaves another state."""
+SNAPSHOT_NAME_DIGITS = 16
 DOCUMENTATION = IPv4Network("192.0.2.0/24")
 """Addresses that nothing has (RFC 5737), for files that are only looked at."""
 
@@ -44,11 +53,12 @@ def render(
     """
     services: dict[str, Any] = {
         "bitcoind": bitcoind.bitcoind_service(topology.chain, images["bitcoind"], password),
-        bitcoind.MINER: bitcoind.miner_service(images["bitcoind"], password),
+        bitcoind.MINER: bitcoind.miner_service(images["bitcoind"], password, topology.chain.keep_fresh),
     }
     if topology.chain.keep_fresh:
         services[bitcoind.SLOW_MINER] = bitcoind.slow_miner_service(images["bitcoind"], password)
     volumes: dict[str, dict[str, Any]] = {name: {} for name in ("bitcoind", *topology.nodes)}
+    peers = _peer_addresses(topology)
     configs = dict[str, str]()
     for name, spec in topology.nodes.items():
         around = RenderContext(images[name], bitcoind.RPC_USER, password, bitcoind.RPC_PORT, sockets / name)
@@ -59,7 +69,10 @@ def render(
             volumes[phone_container.wallet_name(name)] = {}
             service = phone_container.service(name, service, images[name])
         # LND and CLN sync at once, and stay synced, only when the first blocks are there already.
-        services[name] = service | {"depends_on": {"miner": {"condition": "service_completed_successfully"}}}
+        services[name] = service | {
+            "depends_on": {"miner": {"condition": "service_completed_successfully"}},
+            "extra_hosts": [f"{peer}:{address}" for peer, address in peers.items() if peer != name],
+        }
     for node, component in topology.components.items():
         if topology.phones:
             component = component.model_copy(update={"ca": (component.ca or "") + authority.ca})
@@ -78,7 +91,8 @@ def render(
     for (name, service), address in zip(services.items(), addresses, strict=False):
         # Official images differ in user and home; so every one runs alike.
         service |= {"user": "0:0", "environment": {"HOME": "/root"} | service.get("environment", {})}
-        service["networks"] = {"default": {"ipv4_address": str(address)}}
+        linked = {"link_local_ips": [peers[name]]} if name in peers else {}
+        service["networks"] = {"default": {"ipv4_address": str(address), **linked}}
         service.setdefault("restart", LEFT_ENDED if name == bitcoind.MINER else restart)
     return {
         "name": project,
@@ -88,6 +102,29 @@ def render(
         "volumes": volumes,
         "configs": {source: {"content": content} for source, content in configs.items()},
     }
+
+
+def snapshot_name(topology: Topology, references: Mapping[str, str], identities: Mapping[str, str]) -> str | None:
+    """A digest of all that decides what the nodes of a testbed hold after `up`: the services, how they are configured,
+    the channels, and the very images. None if the state cannot be kept: a disk in memory is empty after a restart, and
+    nodes do not follow a chain that is old and stays so.
+
+    references: the image of each service; identities: what of an image reference changes with its content.
+    """
+    if not topology.chain.keep_fresh or any(each.disk_mb for each in topology.components.values()):
+        return None
+    content = render(topology, "any", references, "any", Path("/any"), Authority("any", "any"))
+    content[EXTENSION]["topology"].pop("name")
+    decisive = {"format": SNAPSHOT_FORMAT, "content": content, "images": dict(identities)}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:SNAPSHOT_NAME_DIGITS]
+
+
+def _peer_addresses(topology: Topology) -> dict[str, str]:
+    """The link-local address of each node, and of Toxiproxy between phones and their LSPs: only who has one can dial
+    another.
+    """
+    services = [*topology.nodes, *([toxiproxy.NAME] if topology.phones else [])]
+    return {name: str(address) for name, address in zip(services, PEER_ADDRESSES.hosts(), strict=False)}
 
 
 def _in_memory(size_mb: int) -> dict[str, Any]:

@@ -103,6 +103,12 @@ def topology_of(path: Path) -> Topology:
         raise TestbedError(f"{path} was written by another release of the testbed") from None
 
 
+def snapshot_of(path: Path) -> str | None:
+    """The name of the snapshot that such a testbed is restored from; None if there can be none."""
+    name = read(path)[EXTENSION].get("snapshot")
+    return None if name is None else str(name)
+
+
 def ca_of(path: Path) -> str:
     """The certificate of the testbed's own authority (PEM) in a rendered compose file."""
     return str(read(path)[EXTENSION]["ca"])

@@ -49,6 +49,11 @@ def ensure(topology: Topology, report: Report) -> dict[str, str]:
     }
 
 
+def identities(references: Mapping[str, str]) -> dict[str, str]:
+    """The content digest of each of these images, which are on the engine, by its reference."""
+    return {reference: store.identity(reference) for reference in sorted(set(references.values()))}
+
+
 def _kinds(topology: Topology) -> list[str]:
     """The kinds of image that the services need, beside those that the topology names itself."""
     needed = {spec.implementation for spec in topology.nodes.values() if not (spec.image or spec.version)}

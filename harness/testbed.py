@@ -14,7 +14,7 @@ from harness import compose_file, folders
 from harness.engines import open_engine
 from harness.engines.base import Engine, ServiceState
 from harness.errors import NodeError, PaymentError, TestbedError
-from harness.folders import COMPOSE_FILE, NODE_IDS, PART, SOCKETS
+from harness.folders import COMPOSE_FILE, EXTENSION, NODE_IDS, PART, SOCKETS
 from harness.nodes import node_class
 from harness.nodes.base import Node, Payment
 from harness.nodes.predicates import ready
@@ -87,6 +87,7 @@ class Testbed:
         folder = folders.create(name)
         for node in topology.nodes:
             (folder / SOCKETS / node).mkdir(parents=True)
+        snapshot = compose.snapshot_name(topology, references, service_images.identities(references))
         content = compose.render(
             topology,
             PROJECT_PREFIX + name,
@@ -97,6 +98,7 @@ class Testbed:
             free_subnet(len(references) + OWN_SERVICES),
             compose.KEPT_RUNNING if supervised else compose.LEFT_ENDED,
         )
+        content[EXTENSION]["snapshot"] = snapshot
         compose_file.write(content, folder / COMPOSE_FILE)
         return cls(name, topology, folder)
 
@@ -157,6 +159,11 @@ class Testbed:
         return PushGateway(self.engine, compose_file.ca_of(self.engine.compose_file))
 
     @property
+    def snapshot(self) -> str | None:
+        """The name of the snapshot that is of the state of such a testbed after `up`; None if there can be none."""
+        return compose_file.snapshot_of(self.engine.compose_file)
+
+    @property
     def services(self) -> list[str]:
         """Every container's name: bitcoind, the miners, the nodes, the components, what phones need."""
         for_phones = [toxiproxy.NAME, PUSH] if self.phones else []
@@ -204,7 +211,7 @@ class Testbed:
         self[one].connect(self[other], address)
 
     def remember_node_ids(self) -> None:
-        """Write down who each node is, so that it is known while the node sleeps."""
+        """Write down the id of each node, so that it is known while the node sleeps."""
         part = self._node_ids_file.with_name(NODE_IDS + PART)
         part.write_text(json.dumps({name: node.node_id for name, node in self.nodes.items()}))
         part.replace(self._node_ids_file)
@@ -269,6 +276,18 @@ class Testbed:
     def down(self) -> None:
         """Remove everything of this testbed, whatever state it is in: see `remove`."""
         remove(self.name)
+
+    def clear(self) -> None:
+        """Remove all that the engine has of this testbed; its folder stays, and `create` makes the services anew."""
+        with folders.locked(self.name, self.folder):
+            self.engine.down()
+        self._forget_nodes()
+
+    def _forget_nodes(self) -> None:
+        self._node_ids_file.unlink(missing_ok=True)
+        for node in self.nodes.values():
+            node.forget_id()
+        self.forget_connections()
 
     def forget(self) -> None:
         """Remove the testbed's folder, once its containers are gone. Raises TestbedError."""

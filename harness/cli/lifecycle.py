@@ -28,10 +28,14 @@ def up(
         list[str] | None,
         typer.Option("--set", metavar="NODE=...", help="LSP_a=cln, A.version=v0.21.1-beta, LSP_a.component=asyncpay"),
     ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="neither restore a snapshot nor save one")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start a testbed: containers, coins, channels, until every node sees the whole graph."""
-    from harness import bringup
+    """Start a testbed: containers, coins, channels, until every node sees the whole graph.
+
+    The first of a topology leaves a snapshot, which later ones are restored from.
+    """
+    from harness import snapshots
     from harness.cli.tables import phases_table
     from harness.progress import Phases
     from harness.testbed import Testbed
@@ -43,7 +47,7 @@ def up(
         try:
             with err.status("") as spinner:
                 phases.on_start = lambda phase: spinner.update(f"{testbed.name}: {phase}")
-                bringup.up(testbed, phases)
+                snapshots.up(testbed, phases, _progress, fresh=fresh)
         except KeyboardInterrupt:
             err.print(f"stopped: removing what testbed {testbed.name} has so far")
             testbed.down()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from harness.engines.base import Engine
+from harness.engines.base import Engine, VolumeStore
 
 
 def open_engine(project: str, compose_file: Path, sockets: Path) -> Engine:
@@ -13,3 +13,10 @@ def open_engine(project: str, compose_file: Path, sockets: Path) -> Engine:
     from harness.engines.docker import DockerEngine  # only when it is used: the Docker SDK takes long to import
 
     return DockerEngine(project, compose_file, sockets)
+
+
+def open_volume_store() -> VolumeStore:
+    """What the engine of this machine keeps of testbeds' volumes."""
+    from harness.engines.docker_volumes import DockerVolumeStore
+
+    return DockerVolumeStore()

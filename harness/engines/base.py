@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,19 @@ class Output:
     stdout: str
     stderr: str
     exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class SavedVolumes:
+    """What the volumes of a testbed held at one moment, as the engine keeps it.
+
+    facts: text that was given with it; a stranger may have written it.
+    """
+
+    name: str
+    facts: str
+    size_bytes: int
+    saved_at: datetime
 
 
 class Engine(ABC):
@@ -141,6 +155,17 @@ class Engine(ABC):
     def beside(self, service: str) -> AbstractContextManager[str]:
         """Run an idle service on the volumes of another one, be that running or not; its name, for `output`."""
 
+    @abstractmethod
+    def save_volumes(self, name: str, facts: str) -> None:
+        """Keep what all volumes hold under this name, in place of what was kept under it.
+
+        Every service that runs is frozen meanwhile. So the content is that of one moment, as if all had been killed.
+        """
+
+    @abstractmethod
+    def fill_volumes(self, name: str) -> None:
+        """Make the volumes with what is kept under this name, before `up` makes the services that use them."""
+
     def last_lines(self, service: str, before: str = "") -> str:
         """The end of what a service printed, indented.
 
@@ -159,6 +184,18 @@ class Engine(ABC):
             yield
         finally:
             self.unfreeze(service)
+
+
+class VolumeStore(ABC):
+    """What an engine keeps by `Engine.save_volumes`. Every verb raises EngineError if it cannot be carried out."""
+
+    @abstractmethod
+    def saved(self) -> list[SavedVolumes]:
+        """All that is kept, oldest first."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove what is kept under this name, if there is any. Volumes that were filled from it stay as they are."""
 
 
 def json_lines(log: bytes) -> list[dict[str, Any]]:

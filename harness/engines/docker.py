@@ -13,15 +13,13 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from harness.actions import recorded_of_service
-from harness.engines import docker_exec
+from harness.engines import docker_exec, docker_volumes
 from harness.engines.base import Engine, EngineError, Output, ServiceState
-from harness.engines.docker_client import client
+from harness.engines.docker_client import PROJECT_LABEL, SERVICE_LABEL, client
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 
 COMPOSE = ("docker", "compose", "--env-file", os.devnull)
 """`docker compose` that reads no `.env` of the folder it is called in; see `environment`."""
-PROJECT_LABEL = "com.docker.compose.project"
-SERVICE_LABEL = "com.docker.compose.service"
 BESIDE_PREFIX = "beside-"
 """Makes a service's name that of the container that `beside` runs."""
 REMOVED_SECONDS = 20
@@ -57,6 +55,8 @@ class DockerEngine(Engine):
 
     def down(self) -> None:
         """See Engine.down: by the labels of containers, networks and volumes."""
+        for container in self._all(docker_volumes.IDLE):  # compose does not know it: left by a process that was killed
+            container.remove(force=True, v=True)
         self._compose("down", "--volumes", "--remove-orphans", "--timeout", "0")
         try:
             wait_for(Predicate("all_removed", lambda: ", ".join(self.leftovers()) or None), REMOVED_SECONDS)
@@ -209,6 +209,29 @@ class DockerEngine(Engine):
             yield name
         finally:
             other.remove(force=True)
+
+    def save_volumes(self, name: str, facts: str) -> None:
+        """See Engine.save_volumes."""
+        with _refused(f"what {self.project} holds cannot be saved"), self._all_frozen():
+            docker_volumes.save(self._docker, self.project, name, facts)
+
+    @contextmanager
+    def _all_frozen(self) -> Iterator[None]:
+        frozen: list[Container] = []
+        try:
+            for container in self._all():
+                if _state(container) is ServiceState.RUNNING:
+                    container.pause()
+                    frozen.append(container)
+            yield
+        finally:
+            for container in frozen:
+                container.unpause()
+
+    def fill_volumes(self, name: str) -> None:
+        """See Engine.fill_volumes."""
+        with _refused(f"snapshot {name} cannot be restored"):
+            docker_volumes.fill(self._docker, self.project, name)
 
     def _container(self, service: str) -> Container:
         found = self._all(service)

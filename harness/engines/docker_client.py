@@ -13,6 +13,10 @@ from docker.errors import DockerException
 from harness import paths
 from harness.errors import TestbedError
 
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+"""What compose knows containers, networks and volumes by."""
+
 
 class EngineMissingError(TestbedError):
     """No Docker engine can be used; the message says which one was asked, and why not."""

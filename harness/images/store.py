@@ -157,6 +157,14 @@ def ensure_reference(reference: str, report: Report) -> str:
     return reference
 
 
+def identity(reference: str) -> str:
+    """The digest of an image on the engine: another one when the image is another. Raises ImageUnavailableError."""
+    try:
+        return str(client().images.get(reference).id)
+    except ImageNotFound:
+        raise ImageUnavailableError(f"the image {reference} is no longer on the Docker engine. Run it again") from None
+
+
 def _those_there(engine: docker.DockerClient, kinds: Iterable[str]) -> dict[str, str]:
     return {kind: reference for kind in kinds if (reference := _find(engine, kind))}
 

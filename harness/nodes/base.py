@@ -133,6 +133,10 @@ class Node(ABC):
     def node_id(self, known: str) -> None:
         self._node_id = known
 
+    def forget_id(self) -> None:
+        """Forget it: the container is made anew, perhaps with another node."""
+        self._node_id = None
+
     @property
     def known_node_id(self) -> str | None:
         """The same if it was asked before, by this process or at bring-up; the node need not answer."""

@@ -90,10 +90,7 @@ def slow_miner_service(image: str, password: str) -> dict[str, Any]:
         "entrypoint": ["sh", "-c"],
         "command": [
             f"""while sleep {LOOK_SECONDS}; do
-  mined=$({cli} getblockheader "$({cli} getbestblockhash)" | sed -n 's/.*"time": *\\([0-9]*\\).*/\\1/p')
-  if [ -n "$mined" ] && [ $(($(date +%s) - mined)) -ge {FRESH_SECONDS} ]; then
-    {cli} generatetoaddress 1 {MINER_ADDRESS}
-  fi
+  {_mine_if_stale(cli)}
 done"""
         ],
         "depends_on": {"miner": {"condition": "service_completed_successfully"}},
@@ -101,8 +98,10 @@ done"""
     }
 
 
-def miner_service(image: str, password: str) -> dict[str, Any]:
-    """Mines the first blocks and ends. Started again, it finds them and mines none."""
+def miner_service(image: str, password: str, keep_fresh: bool) -> dict[str, Any]:
+    """Mines the first blocks and ends. Started again, or on the chain of a snapshot, it finds them, and mines no more
+    than one: if the chain is to be kept fresh and the last block is FRESH_SECONDS old.
+    """
     cli = " ".join([*bitcoin_cli(password), "-rpcconnect=bitcoind", "-rpcwait", "-rpcwaittimeout=60"])
     return {
         "image": image,
@@ -110,9 +109,18 @@ def miner_service(image: str, password: str) -> dict[str, Any]:
         "command": [
             f"""height=$({cli} getblockcount) || exit 1
 [ "$height" -ge {BLOCKS_AT_START} ] || exec {cli} generatetoaddress {BLOCKS_AT_START} {MINER_ADDRESS}"""
+            + (f"\n{_mine_if_stale(cli)}" if keep_fresh else "")
         ],
         "depends_on": ["bitcoind"],
     }
+
+
+def _mine_if_stale(cli: str) -> str:
+    """Shell script: mine a block if the last one is FRESH_SECONDS old, and bitcoind answers."""
+    return f"""mined=$({cli} getblockheader "$({cli} getbestblockhash)" | sed -n 's/.*"time": *\\([0-9]*\\).*/\\1/p')
+  if [ -n "$mined" ] && [ $(($(date +%s) - mined)) -ge {FRESH_SECONDS} ]; then
+    {cli} generatetoaddress 1 {MINER_ADDRESS}
+  fi"""
 
 
 def miner_key() -> "Key":

@@ -12,7 +12,7 @@ import pytest
 
 from harness.checks import balances
 from harness.engines.base import ServiceState
-from harness.engines.docker import PROJECT_LABEL
+from harness.engines.docker_client import PROJECT_LABEL
 from harness.pytest_plugin import running_testbed
 from harness.services.bitcoind import MINER
 from harness.testbed import Testbed

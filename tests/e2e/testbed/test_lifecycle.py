@@ -1,7 +1,6 @@
-"""Testbeds come and go without a trace, side by side, and also when somebody pulls the plug on `up`."""
+"""Testbeds come and go without a trace, also when `up` is killed. Two side by side are in test_snapshots.py."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,13 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.checks import balances
 from harness.engines import open_engine
-from harness.engines.docker_client import client
 from harness.paths import state_home
-from harness.pytest_plugin import running_testbed
 from harness.testbed import PROJECT_PREFIX, remove
-from harness.topology import Topology
 from harness.waits import Predicate, wait_for
 
 pytestmark = pytest.mark.seconds(15)
@@ -43,25 +38,6 @@ def name() -> Iterator[str]:
     yield name
     if (state_home() / name).exists():
         remove(name)
-
-
-def test_two_testbeds_side_by_side(pair: Topology, pytestconfig: pytest.Config) -> None:
-    bystander = client().networks.create(f"bystander-{os.getpid()}")
-    try:
-        with running_testbed(pair, pytestconfig) as first:
-            with running_testbed(pair, pytestconfig) as second:
-                assert first["A"].node_id != second["A"].node_id
-                first.pay("A", "B", 1_000_000)
-                second.pay("A", "B", 2_000_000)
-                assert balances.count(first).channels_msat == {"A": 499_000_000, "B": 501_000_000}
-                assert balances.count(second).channels_msat == {"A": 498_000_000, "B": 502_000_000}
-            assert leftovers(second.name) == []
-            first.pay("B", "A", 1_000_000)
-            assert balances.count(first).channels_msat == {"A": 500_000_000, "B": 500_000_000}
-        assert leftovers(first.name) == []
-        bystander.reload()  # NotFound if a testbed's end had taken it along
-    finally:
-        bystander.remove()
 
 
 @pytest.mark.parametrize("moment", ["containers are being made", "nodes start"])

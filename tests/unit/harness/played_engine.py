@@ -89,3 +89,9 @@ class PlayedEngine(Engine):
     @contextmanager
     def beside(self, service: str) -> Iterator[str]:
         yield f"beside-{service}"
+
+    def save_volumes(self, name: str, facts: str) -> None:
+        self.done.append(f"save {name}")
+
+    def fill_volumes(self, name: str) -> None:
+        self.done.append(f"fill {name}")

@@ -51,6 +51,22 @@ def test_every_service_keeps_its_address_in_a_network_of_the_testbeds_own(render
     assert next(network.hosts()) not in addresses  # the gateway's
 
 
+def test_nodes_dial_each_other_by_addresses_that_are_the_same_in_every_testbed(with_components: dict[str, Any]) -> None:
+    """LND stores them, and a snapshot of it is restored in another network. The phone's LSP is behind Toxiproxy."""
+    services = with_components["services"]
+    linked = {
+        name: service["networks"]["default"]["link_local_ips"][0]
+        for name, service in services.items()
+        if "link_local_ips" in service["networks"]["default"]
+    }
+    assert linked.keys() == {"A", "LSP_a", "router", "LSP_b", "B", "toxiproxy"}
+    assert len(set(linked.values())) == len(linked)
+    assert all(IPv4Address(address).is_link_local for address in linked.values())
+    for node in ("A", "LSP_a", "router", "LSP_b", "B"):
+        known = dict(each.split(":") for each in services[node]["extra_hosts"])
+        assert known == {name: address for name, address in linked.items() if name != node}
+
+
 def test_a_testbed_that_is_to_last_is_started_again(topology: Topology) -> None:
     images = dict.fromkeys(["bitcoind", *topology.nodes], "img")
     content = compose.render(
@@ -100,11 +116,12 @@ def test_the_chain_is_kept_fresh_unless_the_topology_says_otherwise(
     assert bitcoind.SLOW_MINER not in compose.render(stale, "p", images, "s", Path("/s"), AUTHORITY)["services"]
 
 
+@pytest.mark.parametrize("miner", [bitcoind.SLOW_MINER, bitcoind.MINER])
 @pytest.mark.parametrize(("age_seconds", "mined"), [(3_700, True), (3_500, False), (None, False)])
 def test_a_block_is_mined_when_the_last_is_an_hour_old_and_not_when_bitcoind_is_away(
-    rendered: dict[str, Any], tmp_path: Path, age_seconds: int | None, mined: bool
+    rendered: dict[str, Any], tmp_path: Path, age_seconds: int | None, mined: bool, miner: str
 ) -> None:
-    """The very script, with a bitcoin-cli of ours, and one look."""
+    """The very script, with a bitcoin-cli of ours, and one look. The miner looks when a snapshot is restored."""
     tip = (
         "exit 1"
         if age_seconds is None
@@ -116,6 +133,7 @@ def test_a_block_is_mined_when_the_last_is_an_hour_old_and_not_when_bitcoind_is_
 case "$*" in
   *generatetoaddress*) echo mined >> {tmp_path}/mined ;;
   *getblockheader*) {tip} ;;
+  *getblockcount*) echo 108 ;;
   *) echo 00ff ;;
 esac
 """
@@ -123,7 +141,7 @@ esac
     cli.chmod(0o755)
     (tmp_path / "sleep").write_text(f"#!/bin/sh\n[ ! -e {tmp_path}/looked ] && touch {tmp_path}/looked\n")
     (tmp_path / "sleep").chmod(0o755)
-    script = rendered["services"][bitcoind.SLOW_MINER]["command"][0]
+    script = rendered["services"][miner]["command"][0]
     path = f"{tmp_path}:{os.environ['PATH']}"
     subprocess.run(["sh", "-c", script], env={"PATH": path}, check=False, timeout=20)
     assert (tmp_path / "mined").exists() is mined

@@ -49,6 +49,7 @@ from harness.testbed import Testbed
 from harness.topology import load
 service_images.ensure = lambda topology, _: dict.fromkeys(
     ["bitcoind", "push", "toxiproxy", "LSP_a-lsp", "LSP_b-lsp", *topology.nodes], "i")
+service_images.identities = lambda references: {}
 Testbed.prepare(load("line"), "x")"""
     assert {"ruamel", "trustme"} <= loaded(made, tmp_path)
     assert loaded(ATTACH, tmp_path) == {"docker", "grpc", "requests"}

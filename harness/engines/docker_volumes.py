@@ -1,0 +1,148 @@
+"""The content of a testbed's volumes as a Docker image: copied into volumes without anything being started.
+
+The image has no programs. It holds a folder for each volume. When Docker creates a container in which an empty volume
+is mounted over a folder of its image, it copies the folder into the volume: so one container, which never runs, fills
+all volumes at a time, and another one shows all of them as one archive.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import docker
+import requests
+from docker.errors import APIError, ImageNotFound
+from docker.models.containers import Container
+from docker.models.images import Image
+
+from harness.engines.base import EngineError, SavedVolumes, VolumeStore
+from harness.engines.docker_client import PROJECT_LABEL, SERVICE_LABEL, client
+
+VOLUME_LABEL = "com.docker.compose.volume"
+REPOSITORY = "lightning-testbed/snapshot"
+"""The images' name; their tag is the name of what is kept."""
+FACTS_LABEL, VOLUMES_LABEL = "lightning-testbed.snapshot.facts", "lightning-testbed.snapshot.volumes"
+"""Both in Base64: Docker gives quotes and dollars in labels a meaning."""
+FOLDER = "/volumes"
+IDLE = "never-run"
+"""The service that containers count as which are made for their mounts alone."""
+
+
+def save(engine: docker.DockerClient, project: str, name: str, facts: str) -> None:
+    """Make the image of this name from the volumes of a project. Raises EngineError, APIError."""
+    volumes = {
+        str(volume.attrs["Labels"][VOLUME_LABEL]): str(volume.name)
+        for volume in engine.volumes.list(filters={"label": f"{PROJECT_LABEL}={project}"})
+    }
+    others = engine.containers.list(all=True, filters={"label": f"{PROJECT_LABEL}={project}"}, ignore_removed=True)
+    if not others:
+        raise EngineError(f"testbed {project} has no containers; is it up?")
+    changes = [_label(FACTS_LABEL, facts), _label(VOLUMES_LABEL, json.dumps(sorted(volumes)))]
+    with _mounted(engine, project, str(others[0].attrs["Image"]), volumes) as container:
+        archive, _ = container.get_archive(FOLDER)
+        said = engine.api.import_image_from_stream(archive, REPOSITORY, name, changes)
+    for line in filter(None, said.splitlines()):
+        if problem := json.loads(line).get("error"):
+            raise EngineError(f"snapshot {name} cannot be saved: {problem}")
+    _remove_replaced(engine)
+
+
+def fill(engine: docker.DockerClient, project: str, name: str) -> None:
+    """Make the volumes of a project that has none yet. Raises EngineError, APIError."""
+    try:
+        image = engine.images.get(f"{REPOSITORY}:{name}")
+        names = json.loads(_text(image, VOLUMES_LABEL))
+    except ImageNotFound:
+        raise EngineError(f"there is no snapshot {name}") from None
+    except ValueError as error:
+        raise EngineError(f"snapshot {name} is damaged: {error}") from None
+    if not (isinstance(names, list) and all(isinstance(each, str) and re.fullmatch(r"[\w-]+", each) for each in names)):
+        raise EngineError(f"snapshot {name} is damaged: it does not name its volumes")
+    volumes = {each: f"{project}_{each}" for each in names}
+    for each, volume in volumes.items():
+        engine.volumes.create(volume, labels={PROJECT_LABEL: project, VOLUME_LABEL: each})
+    with _mounted(engine, project, str(image.id), volumes):
+        pass  # that it was created is all
+
+
+@contextmanager
+def _mounted(engine: docker.DockerClient, project: str, image: str, volumes: dict[str, str]) -> Iterator[Container]:
+    container = engine.containers.create(
+        image,
+        ["nothing"],
+        volumes={volume: {"bind": f"{FOLDER}/{name}", "mode": "rw"} for name, volume in volumes.items()},
+        labels={PROJECT_LABEL: project, SERVICE_LABEL: IDLE},
+        network_mode="none",
+    )
+    try:
+        yield container
+    finally:
+        container.remove(v=True, force=True)
+
+
+def _label(name: str, text: str) -> str:
+    return f'LABEL {name}="{base64.b64encode(text.encode()).decode()}"'
+
+
+def _text(image: Image, label: str) -> str:
+    """Raises ValueError if the label is not there, or is not ours."""
+    try:
+        return base64.b64decode(image.labels[label], validate=True).decode()
+    except (LookupError, TypeError, binascii.Error, UnicodeDecodeError):
+        raise ValueError(f"its label {label} cannot be read") from None
+
+
+def _remove_replaced(engine: docker.DockerClient) -> None:
+    """Images that lost their name to a newer one of it."""
+    for image in engine.images.list(filters={"label": FACTS_LABEL, "dangling": True}):
+        engine.images.remove(str(image.id), force=True)
+
+
+class DockerVolumeStore(VolumeStore):
+    """The images of REPOSITORY."""
+
+    def __init__(self) -> None:
+        self._engine = client()
+
+    def saved(self) -> list[SavedVolumes]:
+        """See VolumeStore.saved."""
+        found = []
+        with _as_engine_error("the snapshots cannot be listed"):
+            for image in self._engine.images.list(REPOSITORY):
+                for tag in image.tags:
+                    repository, _, name = tag.rpartition(":")
+                    if repository == REPOSITORY:
+                        found.append(_saved(image, name))
+        return sorted(found, key=lambda each: each.saved_at)
+
+    def remove(self, name: str) -> None:
+        """See VolumeStore.remove."""
+        with _as_engine_error(f"snapshot {name} cannot be removed"):
+            try:
+                self._engine.images.remove(f"{REPOSITORY}:{name}", force=True)
+            except ImageNotFound:
+                return
+
+
+def _saved(image: Image, name: str) -> SavedVolumes:
+    try:
+        facts = _text(image, FACTS_LABEL)
+    except ValueError:
+        facts = ""
+    # Docker's nanoseconds are more digits than Python reads.
+    saved_at = datetime.fromisoformat(re.sub(r"\.\d+", "", str(image.attrs["Created"])).replace("Z", "+00:00"))
+    return SavedVolumes(name, facts, int(image.attrs["Size"]), saved_at)
+
+
+@contextmanager
+def _as_engine_error(what: str) -> Iterator[None]:
+    try:
+        yield
+    except APIError as error:
+        raise EngineError(f"{what}: {error.explanation}") from None
+    except requests.RequestException as error:
+        raise EngineError(f"{what}: {error}") from None

@@ -1,0 +1,173 @@
+"""`up` from a snapshot: the first testbed of a topology leaves its funded state, and later ones begin with it.
+
+A snapshot is what all volumes of a testbed held at one moment after bring-up. Its name is a digest of what decides that
+state (harness.compose.snapshot_name), so none is ever used for another topology, other images or other arguments.
+"""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness import bringup
+from harness.checks import balances
+from harness.checks.early_exits import bitcoind_watched, unless_ended
+from harness.engines import open_volume_store
+from harness.engines.base import EngineError, SavedVolumes, VolumeStore
+from harness.errors import NodeError, TestbedError
+from harness.progress import Phases, Report, each
+from harness.services.lsp import interceptor_attached
+from harness.testbed import Testbed
+from harness.waits import WaitTimeoutError, wait_for
+
+MOST_BYTES = 2_000_000_000
+"""What all snapshots together may take on the engine's disk unless something else is asked for."""
+UNAIDED_SECONDS = 10
+"""How long nodes may take to dial their peers by themselves."""
+
+
+class SnapshotError(TestbedError):
+    """A testbed that was restored is not what the snapshot says; the message says what differs."""
+
+
+class Facts(BaseModel):
+    """What is known of the state that a snapshot holds. Node ids in hex, balances as `balances.count` has them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    topology: str
+    node_ids: dict[str, str]
+    channels_msat: dict[str, int]
+    height_blocks: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot that can be restored."""
+
+    name: str
+    facts: Facts
+    volumes: SavedVolumes
+
+
+def found(name: str | None, store: VolumeStore) -> Snapshot | None:
+    """The snapshot of this name, unless it cannot be read."""
+    return next((snapshot for snapshot in all_of(store) if snapshot.name == name), None)
+
+
+def all_of(store: VolumeStore) -> list[Snapshot]:
+    """Every snapshot that can be read, oldest first."""
+    readable = []
+    for saved in store.saved():
+        try:
+            readable.append(Snapshot(saved.name, Facts.model_validate_json(saved.facts), saved))
+        except ValidationError:
+            continue
+    return readable
+
+
+def up(testbed: Testbed, phases: Phases, report: Report = lambda _: None, *, fresh: bool = False) -> None:
+    """Start a prepared testbed from the snapshot of its topology; if there is none, bring it up and save one.
+
+    fresh: neither use nor save one. A snapshot that does not restore what it says is removed. Raises what
+    `bringup.up` raises.
+    """
+    if fresh or testbed.snapshot is None:
+        return bringup.up(testbed, phases)
+    store = open_volume_store()
+    snapshot = found(testbed.snapshot, store)
+    if snapshot is not None:
+        try:
+            return restore(testbed, snapshot, phases)
+        except (EngineError, NodeError, SnapshotError, WaitTimeoutError, balances.BalanceError) as error:
+            report(f"snapshot {snapshot.name} cannot be used and is removed: {error}")
+            store.remove(snapshot.name)
+            testbed.clear()
+            phases.seconds.clear()
+    bringup.up(testbed, phases)
+    with phases.phase("snapshot saved"):
+        try:
+            save(testbed, store)
+        except EngineError as error:
+            report(f"no snapshot was saved: {error}")
+    return None
+
+
+def restore(testbed: Testbed, snapshot: Snapshot, phases: Phases) -> None:
+    """Start a prepared testbed, of which nothing is on the engine, with the state of a snapshot.
+
+    Returns when it is as after `bringup.up`. Raises SnapshotError if it is not what the snapshot says, and what
+    `bringup.up` raises.
+    """
+    with phases.phase("volumes filled"):
+        testbed.engine.fill_volumes(snapshot.name)
+    with phases.phase("containers"), bitcoind_watched(testbed.engine):
+        testbed.create()
+    with phases.phase("nodes ready"):
+        bringup.reach_chain(testbed)
+        wait_for(bringup.nodes_ready(testbed), 90)
+        _check(
+            testbed,
+            "node ids",
+            {name: node.info().node_id for name, node in testbed.nodes.items()},
+            snapshot.facts.node_ids,
+        )
+        testbed.remember_node_ids()
+    with phases.phase("channels usable"):
+        _use_channels(testbed)
+        _check(testbed, "balances", balances.count(testbed).channels_msat, snapshot.facts.channels_msat)
+    with phases.phase("graph complete"):
+        bringup.wait_for_graph(testbed)
+    if testbed.lsps:
+        with phases.phase("components attached"):
+            attached = [unless_ended(testbed, lsp.name, interceptor_attached(lsp)) for lsp in testbed.lsps.values()]
+            each(wait_for, attached)
+    if testbed.phones:
+        with phases.phase("wallets ready"):
+            each(
+                lambda phone: wait_for(unless_ended(testbed, phone.name, phone.wallet.ready())), testbed.phones.values()
+            )
+
+
+def _use_channels(testbed: Testbed) -> None:
+    """Wait until every channel is usable. Nodes dial their peers by themselves; one that does not is told to."""
+    try:
+        wait_for(bringup.channels_active(testbed), UNAIDED_SECONDS)
+    except WaitTimeoutError:
+        each(lambda name: wait_for(testbed.channels_usable(name), 60), testbed.nodes)
+        wait_for(bringup.channels_active(testbed))
+
+
+def _check(testbed: Testbed, what: str, there: object, wanted: object) -> None:
+    if there != wanted:
+        raise SnapshotError(f"testbed {testbed.name} has other {what} than its snapshot: {there}, not {wanted}")
+
+
+def save(testbed: Testbed, store: VolumeStore, most_bytes: int = MOST_BYTES) -> None:
+    """Save the state of a running testbed as the snapshot of its topology, and remove the oldest snapshots if all take
+    too much room. Raises EngineError, SnapshotError if its topology can have no snapshot, BalanceError.
+    """
+    if testbed.snapshot is None:
+        raise SnapshotError(f"testbed {testbed.name} cannot be saved: a disk in memory, or an old chain, is not kept")
+    facts = Facts(
+        topology=testbed.topology.name,
+        node_ids={name: node.node_id for name, node in testbed.nodes.items()},
+        channels_msat=balances.count(testbed).channels_msat,
+        height_blocks=testbed.chain.height_blocks,
+    )
+    testbed.engine.save_volumes(testbed.snapshot, facts.model_dump_json())
+    prune(store, most_bytes)
+
+
+def prune(store: VolumeStore, most_bytes: int = MOST_BYTES) -> list[str]:
+    """Remove the oldest snapshots, and those that cannot be read, until all take no more than this; their names."""
+    readable = {snapshot.name for snapshot in all_of(store)}
+    kept = store.saved()
+    size = sum(each.size_bytes for each in kept)
+    removed = []
+    for saved in sorted(kept, key=lambda each: (each.name in readable, each.saved_at)):
+        if saved.name in readable and size <= most_bytes:
+            break
+        store.remove(saved.name)
+        removed.append(saved.name)
+        size -= saved.size_bytes
+    return removed

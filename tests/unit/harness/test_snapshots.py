@@ -1,0 +1,229 @@
+"""When a testbed is restored, when it is brought up anew, and which snapshots stay; on an engine that runs nothing."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness import bringup, compose, snapshots
+from harness.checks import balances
+from harness.engines.base import EngineError, SavedVolumes, VolumeStore
+from harness.errors import NodeError
+from harness.progress import Phases
+from harness.snapshots import Snapshot, SnapshotError
+from harness.testbed import Testbed
+from harness.topology import Topology, load
+from harness.waits import WaitTimeoutError
+
+FACTS = {"topology": "line", "node_ids": {"A": "02aa"}, "channels_msat": {"A": 1}, "height_blocks": 108}
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class PlayedStore(VolumeStore):
+    kept: list[SavedVolumes] = field(default_factory=list)
+
+    def saved(self) -> list[SavedVolumes]:
+        return sorted(self.kept, key=lambda each: each.saved_at)
+
+    def remove(self, name: str) -> None:
+        self.kept = [each for each in self.kept if each.name != name]
+
+
+def kept(name: str, *, facts: Any = FACTS, size_bytes: int = 10, day: int = 0) -> SavedVolumes:
+    text = facts if isinstance(facts, str) else json.dumps(facts)
+    return SavedVolumes(name, text, size_bytes, EPOCH + timedelta(days=day))
+
+
+@dataclass
+class PlayedTestbed:
+    """`done` is what was done to it, in order."""
+
+    snapshot: str | None = "of-line"
+    name: str = "x"
+    done: list[str] = field(default_factory=list)
+    save_error: Exception | None = None
+
+    @property
+    def topology(self) -> Topology:
+        return load("line")
+
+    @property
+    def nodes(self) -> dict[str, Any]:
+        return {"A": SimpleNamespace(node_id="02aa")}
+
+    @property
+    def chain(self) -> Any:
+        return SimpleNamespace(height_blocks=108)
+
+    @property
+    def engine(self) -> Any:
+        return SimpleNamespace(save_volumes=self._save)
+
+    def _save(self, name: str, facts: str) -> None:
+        if self.save_error:
+            raise self.save_error
+        self.done.append(f"saved {name}: {json.loads(facts)['channels_msat']}")
+
+    def clear(self) -> None:
+        self.done.append("cleared")
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> PlayedStore:
+    played = PlayedStore()
+    monkeypatch.setattr(snapshots, "open_volume_store", lambda: played)
+    return played
+
+
+@pytest.fixture(autouse=True)
+def played(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bringup, "up", lambda testbed, _: testbed.done.append("brought up"))
+    monkeypatch.setattr(
+        snapshots, "restore", lambda testbed, snapshot, _: testbed.done.append(f"restored {snapshot.name}")
+    )
+    monkeypatch.setattr(balances, "count", lambda _: balances.Balances({"A": 1}))
+
+
+def up(testbed: PlayedTestbed, *, fresh: bool = False) -> list[str]:
+    said: list[str] = []
+    snapshots.up(cast(Testbed, testbed), Phases(), said.append, fresh=fresh)
+    return said
+
+
+def test_the_first_of_a_topology_leaves_a_snapshot(store: PlayedStore) -> None:
+    testbed = PlayedTestbed()
+    assert up(testbed) == []
+    assert testbed.done == ["brought up", "saved of-line: {'A': 1}"]
+
+
+def test_the_next_begins_with_it(store: PlayedStore) -> None:
+    store.kept = [kept("of-another"), kept("of-line")]
+    testbed = PlayedTestbed()
+    up(testbed)
+    assert testbed.done == ["restored of-line"]
+
+
+def test_on_demand_none_is_used_or_saved(store: PlayedStore) -> None:
+    store.kept = [kept("of-line")]
+    testbed = PlayedTestbed()
+    up(testbed, fresh=True)
+    assert testbed.done == ["brought up"]
+
+
+def test_a_topology_whose_state_cannot_be_kept_has_none(store: PlayedStore) -> None:
+    testbed = PlayedTestbed(snapshot=None)
+    up(testbed)
+    assert testbed.done == ["brought up"]
+    with pytest.raises(SnapshotError, match="a disk in memory"):
+        snapshots.save(cast(Testbed, testbed), store)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EngineError("snapshot of-line is damaged"),
+        NodeError("A does not answer"),
+        SnapshotError("other node ids"),
+        WaitTimeoutError("nodes_ready", 90, "A is away"),
+        balances.BalanceError("the channels hold less"),
+    ],
+)
+def test_one_that_does_not_restore_is_removed_and_made_anew(
+    error: Exception, store: PlayedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(snapshots, "restore", fail)
+    store.kept = [kept("of-line"), kept("of-another")]
+    testbed = PlayedTestbed()
+
+    (said,) = up(testbed)
+
+    assert str(error) in said
+    assert [each.name for each in store.kept] == ["of-another"]
+    assert testbed.done == ["cleared", "brought up", "saved of-line: {'A': 1}"]
+
+
+def test_a_snapshot_that_cannot_be_saved_does_not_end_up(store: PlayedStore) -> None:
+    (said,) = up(PlayedTestbed(save_error=EngineError("no space left on device")))
+    assert said == "no snapshot was saved: no space left on device"
+
+
+HOSTILE = [
+    "",
+    "no JSON",
+    "[]",
+    "{}",
+    {**FACTS, "more": 1},
+    {**FACTS, "node_ids": ["A"]},
+    {**FACTS, "height_blocks": "1"},
+]
+
+
+@pytest.mark.parametrize("facts", HOSTILE)
+def test_one_whose_facts_cannot_be_read_is_none(facts: Any, store: PlayedStore) -> None:
+    store.kept = [kept("of-line", facts=facts)]
+    testbed = PlayedTestbed()
+    up(testbed)
+    assert testbed.done[0] == "brought up"
+
+
+def test_the_oldest_are_removed_until_there_is_room() -> None:
+    store = PlayedStore([kept(str(day), size_bytes=40, day=day) for day in (3, 1, 2)])
+    assert snapshots.prune(store, most_bytes=80) == ["1"]
+    assert snapshots.prune(store, most_bytes=80) == []
+    assert snapshots.prune(store, most_bytes=0) == ["2", "3"]
+
+
+def test_what_cannot_be_read_is_removed_whatever_room_there_is() -> None:
+    store = PlayedStore([kept("good", day=1), kept("bad", facts="?", day=2)])
+    assert snapshots.prune(store, most_bytes=80) == ["bad"]
+
+
+def test_saving_one_makes_room(store: PlayedStore) -> None:
+    store.kept = [kept("old", size_bytes=60, day=1), kept("of-line", size_bytes=60, day=2)]
+    snapshots.save(cast(Testbed, PlayedTestbed()), store, most_bytes=100)
+    assert [each.name for each in store.kept] == ["of-line"]
+
+
+def test_a_restored_testbed_is_held_against_its_facts() -> None:
+    snapshot = Snapshot("of-line", snapshots.Facts.model_validate(FACTS), kept("of-line"))
+    with pytest.raises(SnapshotError, match="other node ids than its snapshot"):
+        snapshots._check(cast(Testbed, PlayedTestbed()), "node ids", {"A": "02bb"}, snapshot.facts.node_ids)
+
+
+IMAGES = ["bitcoind", "A", "LSP_a", "router", "LSP_b", "B", "LSP_a-lsp", "LSP_b-lsp", "push", "toxiproxy"]
+
+
+def name_of(topology: Topology, **identities: str) -> str | None:
+    references = {service: f"image of {service}" for service in IMAGES}
+    return compose.snapshot_name(topology, references, {"image of A": "sha256:1", **identities})
+
+
+def test_a_snapshots_name_tells_all_that_decides_the_state() -> None:
+    line = load("line")
+    (first, *others) = line.channels
+    pushed = line.model_copy(update={"channels": (first.model_copy(update={"push_sat": 1}), *others)})
+    router = line.nodes["router"].model_copy(update={"args": ("--color=#ff0000",)})
+    names = [
+        name_of(line),
+        name_of(line, **{"image of A": "sha256:2"}),
+        name_of(pushed),
+        name_of(line.model_copy(update={"nodes": line.nodes | {"router": router}})),
+        name_of(load("line", {"LSP_a.component": {"policy": {"max_blocks": 7}}})),  # type: ignore[dict-item]
+    ]
+    assert None not in names
+    assert len(set(names)) == len(names)
+    assert name_of(line.model_copy(update={"name": "another"})) == names[0]
+
+
+def test_what_is_lost_with_its_container_cannot_be_kept() -> None:
+    assert name_of(load("line", {"LSP_a.component": {"disk_mb": 8}})) is None  # type: ignore[dict-item]
+    line = load("line")
+    stale = line.model_copy(update={"chain": line.chain.model_copy(update={"keep_fresh": False})})
+    assert name_of(stale) is None
