@@ -49,10 +49,10 @@ class LogEvent(StrEnum):
     EXPIRED = "expired"
 
     # --- the LSP ---
-    ANSWER_RESUME = "answer resume"
-    ANSWER_FAIL = "answer fail"
-    ANSWER_SETTLE = "answer settle"
-    ANSWER_NOT_DELIVERED = "answer not delivered"
+    RESOLVE_RESUME = "resolve resume"
+    RESOLVE_FAIL = "resolve fail"
+    RESOLVE_SETTLE = "resolve settle"
+    RESOLUTION_NOT_DELIVERED = "resolution not delivered"
     PART = "part"
     WAITING_HTLC_DISPLACED = "waiting HTLC displaced"
     SETTLEMENT_IGNORED = "settlement ignored"

@@ -75,7 +75,7 @@ def tables(status: common.Status) -> Iterator[Table]:
             block["unblock_hash"][:SHOWN_DIGITS],
             "\n".join(payment_hash[:SHOWN_DIGITS] for payment_hash in block["payment_hashes"]),
             block["client"][:SHOWN_DIGITS],
-            block["stage"],
+            block["state"],
             f"{block['amount_msat']} msat",
             f"{len(block['parts'])}, oldest {max((part['age_seconds'] for part in block['parts']), default=0):.0f} s",
             f"block {block['release_by_height']}",
@@ -85,7 +85,7 @@ def tables(status: common.Status) -> Iterator[Table]:
     if blocks:
         yield _table(
             "held payments",
-            ["unblock hash", "payment hash", "client", "stage", "amount", "parts", "release by"],
+            ["unblock hash", "payment hash", "client", "state", "amount", "parts", "release by"],
             blocks,
         )
     if waiting := status["waiting_for_a_client"]:

@@ -121,10 +121,10 @@ class Node(Protocol):
         """
         ...
 
-    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None = None) -> None:
-        """Answer an HTLC that the current stream has offered; preimage only with SETTLE.
+    async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None = None) -> None:
+        """Resolve an HTLC that the current stream has offered; preimage only with SETTLE.
 
-        Failing back tells the payer a temporary failure. Returns when the answer was handed over, which is
+        Failing back tells the payer a temporary failure. Returns when the resolution was handed over, which is
         not yet its effect. NodeUnreachableError only if it certainly was not.
         """
         ...

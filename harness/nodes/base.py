@@ -71,7 +71,7 @@ ChannelDirection = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Policy:
+class ChannelPolicy:
     """What a node charges to forward an HTLC (BOLT 7, channel_update)."""
 
     fee_base_msat: int
@@ -239,7 +239,7 @@ class Node(ABC):
         """What is ours in all open channels, to the millisatoshi, HTLCs in flight left out."""
 
     @abstractmethod
-    def policies(self) -> dict[ChannelDirection, Policy]:
+    def policies(self) -> dict[ChannelDirection, ChannelPolicy]:
         """The channel directions that the node could route over, and what they charge.
 
         Own private channels count; a direction whose policy is unknown or disabled does not.

@@ -14,10 +14,10 @@ from harness.nodes.base import (
     P2P_PORT,
     Channel,
     ChannelDirection,
+    ChannelPolicy,
     Info,
     Node,
     Payment,
-    Policy,
     RenderContext,
     volume,
 )
@@ -267,17 +267,17 @@ class ClnNode(Node):
         """See Node.channel_balance_msat."""
         return sum(channel.local_msat for channel in self.channels())
 
-    def policies(self) -> dict[ChannelDirection, Policy]:
+    def policies(self) -> dict[ChannelDirection, ChannelPolicy]:
         """See Node.policies. Announced ones are in `listchannels`, own private ones only in `listpeerchannels`."""
         found = {
-            (c["short_channel_id"], c["source"]): Policy(int(c["base_fee_millisatoshi"]), c["fee_per_millionth"])
+            (c["short_channel_id"], c["source"]): ChannelPolicy(int(c["base_fee_millisatoshi"]), c["fee_per_millionth"])
             for c in self._call("listchannels")["channels"]
             if c["active"]
         }
         for channel in self._channels():
             for side, node_id in (("local", self.node_id), ("remote", channel["peer_id"])):
                 if channel["peer_connected"] and (update := channel.get("updates", {}).get(side)):
-                    policy = Policy(int(update["fee_base_msat"]), update["fee_proportional_millionths"])
+                    policy = ChannelPolicy(int(update["fee_base_msat"]), update["fee_proportional_millionths"])
                     found[_name(channel), node_id] = policy
         return found
 

@@ -9,7 +9,17 @@ from asyncpay.lightning import ShortChannelId
 from asyncpay.nodes.ldk.node import CAPABILITIES
 from harness.errors import NodeError, PaymentError
 from harness.images.recipes import Official, Recipe
-from harness.nodes.base import P2P_PORT, Channel, ChannelDirection, Info, Node, Payment, Policy, RenderContext, volume
+from harness.nodes.base import (
+    P2P_PORT,
+    Channel,
+    ChannelDirection,
+    ChannelPolicy,
+    Info,
+    Node,
+    Payment,
+    RenderContext,
+    volume,
+)
 from harness.topology import ChannelSpec, ComponentSpec, NodeSpec
 
 LDK_DIR = "/root/.ldk"
@@ -181,17 +191,17 @@ class LdkNode(Node):
         """See Node.channel_balance_msat."""
         return sum(channel.local_msat for channel in self.channels())
 
-    def policies(self) -> dict[ChannelDirection, Policy]:
+    def policies(self) -> dict[ChannelDirection, ChannelPolicy]:
         """See Node.policies. Announced ones are in the graph, own private ones only in the list of channels."""
         found = {
-            (_name(one["short_channel_id"]), one["source"]): Policy(one["fee_base_msat"], one["fee_ppm"])
+            (_name(one["short_channel_id"]), one["source"]): ChannelPolicy(one["fee_base_msat"], one["fee_ppm"])
             for one in self._call("listgraph")["directions"]
         }
         for channel in self._channels():
             for side, node_id in (("local_policy", self.node_id), ("remote_policy", channel["peer"])):
                 if channel["usable"] and channel["short_channel_id"] and (policy := channel[side]):
                     direction = _name(channel["short_channel_id"]), node_id
-                    found[direction] = Policy(policy["fee_base_msat"], policy["fee_ppm"])
+                    found[direction] = ChannelPolicy(policy["fee_base_msat"], policy["fee_ppm"])
         return found
 
     def announced_nodes(self) -> set[str]:

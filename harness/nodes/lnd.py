@@ -22,10 +22,10 @@ from harness.nodes.base import (
     P2P_PORT,
     Channel,
     ChannelDirection,
+    ChannelPolicy,
     Info,
     Node,
     Payment,
-    Policy,
     RenderContext,
     volume,
 )
@@ -280,7 +280,7 @@ class LndNode(Node):
             balance = self._lightning.ChannelBalance(ln.ChannelBalanceRequest(), timeout=CALL_SECONDS)
         return balance.local_balance.msat + 1_000 * sum(map(_opener_costs_sat, self._channels()))
 
-    def policies(self) -> dict[ChannelDirection, Policy]:
+    def policies(self) -> dict[ChannelDirection, ChannelPolicy]:
         """See Node.policies."""
         request = ln.ChannelGraphRequest(include_unannounced=True)
         with self._calling("show its graph"):
@@ -366,8 +366,8 @@ def _opener_costs_sat(channel: ln.Channel) -> int:
     return channel.fee_per_kw * weight // 1_000 + ANCHORS_SAT
 
 
-def _policy(policy: ln.RoutingPolicy) -> Policy:
-    return Policy(policy.fee_base_msat, policy.fee_rate_milli_msat)
+def _policy(policy: ln.RoutingPolicy) -> ChannelPolicy:
+    return ChannelPolicy(policy.fee_base_msat, policy.fee_rate_milli_msat)
 
 
 def _short_channel_id(number: int) -> str:

@@ -157,7 +157,9 @@ def htlcs_held(lsp: Lsp, parts: int) -> Predicate:
 
     def missing() -> str | None:
         held = sum(
-            part["on_offer"] and part["verdict"] is None for block in lsp.status()["blocks"] for part in block["parts"]
+            part["intercepted"] and part["resolution"] is None
+            for block in lsp.status()["blocks"]
+            for part in block["parts"]
         )
         return None if held == parts else f"{lsp.name} holds {held} of {parts} HTLCs"
 

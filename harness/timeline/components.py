@@ -17,7 +17,7 @@ _DECISIONS = frozenset(
         *(LogEvent.FAILED_BACK, LogEvent.REQUESTED, LogEvent.BLOCKED, LogEvent.HANDED_OVER, LogEvent.FAILED),
         *(LogEvent.RELEASING, LogEvent.UNLOCKED, LogEvent.DUE, LogEvent.CLAIMED, LogEvent.RETURNED, LogEvent.PAID),
         *(LogEvent.TOO_LATE, LogEvent.EXPIRED, LogEvent.PART, LogEvent.WAITING_HTLC_DISPLACED),
-        *(LogEvent.ANSWER_RESUME, LogEvent.ANSWER_FAIL, LogEvent.ANSWER_SETTLE, LogEvent.REQUEST_REFUSED),
+        *(LogEvent.RESOLVE_RESUME, LogEvent.RESOLVE_FAIL, LogEvent.RESOLVE_SETTLE, LogEvent.REQUEST_REFUSED),
         *(LogEvent.PAYEE_REFUSES, LogEvent.FORCE_CLOSE, LogEvent.NOT_PAID_ON_BEHALF, LogEvent.PAY_ON_BEHALF),
         *(LogEvent.ON_BEHALF_SUCCEEDED, LogEvent.ON_BEHALF_FAILED, LogEvent.PAY, LogEvent.PAYMENT_SUCCEEDED),
         *(LogEvent.PAYMENT_FAILED, LogEvent.CANCELLING, LogEvent.CANCEL_IGNORED, LogEvent.TOO_LATE_TO_CANCEL),

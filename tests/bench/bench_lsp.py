@@ -99,7 +99,7 @@ def single_releases(a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp, rounds: int) -> 
         hold = Hold(a, "LSP", b.invoice(PART_MSAT)).ask().pay().update(BlockState.HELD)
         began = release(b, [hold])
         hold.update(BlockState.SETTLED)
-        forwarded.append(last(lsp, "answer resume", began) - began)
+        forwarded.append(last(lsp, "resolve resume", began) - began)
         settled.append(last(lsp, "settled", began) - began)
     return {
         "release to forwarded, ms": 1_000 * median(forwarded),
@@ -135,7 +135,7 @@ def many_held(a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp) -> Figures:
     began = release(b, holds)
     for hold in holds:
         hold.update(BlockState.SETTLED, PARTS, timeout_seconds=300)
-    figures["all released to forwarded, s"] = last(lsp, "answer resume", began) - began
+    figures["all released to forwarded, s"] = last(lsp, "resolve resume", began) - began
     figures["all released to settled, s"] = last(lsp, "settled", began) - began
     memory.append(memory_mb(a.testbed, lsp))
     return figures | {"memory, MB": max(memory)}

@@ -111,7 +111,7 @@ class ScriptedNode:
     async def sign(self, _: str) -> bytes:
         return bytes(65)
 
-    async def answer(self, _key: HtlcKey, _resolution: Resolution, _preimage: bytes | None = None) -> None:
+    async def resolve_htlc(self, _key: HtlcKey, _resolution: Resolution, _preimage: bytes | None = None) -> None:
         await asyncio.sleep(NODE_SECONDS)
         self.answered += 1
         if self.answered == HTLCS:

@@ -48,9 +48,9 @@ TABLES: dict[str, tuple[Any, Any]] = {
 
 def all_cells(engine: str) -> list[Cell]:
     """Every cell of an engine's table, whether it can be entered or not."""
-    stages, events = TABLES[engine]
-    names = [NOTHING, *(stage.value for stage in stages)]
-    return [(engine, stage, event.__name__) for stage in names for event in get_args(events)]
+    states, events = TABLES[engine]
+    names = [NOTHING, *(state.value for state in states)]
+    return [(engine, state, event.__name__) for state in names for event in get_args(events)]
 
 
 @dataclass

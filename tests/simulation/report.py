@@ -80,11 +80,11 @@ def _nested(coverage: Coverage, engine: str) -> dict[str, dict[str, int]]:
 
 
 def _coverage_table(coverage: Coverage, engine: str) -> Table:
-    stages, events = TABLES[engine]
+    states, events = TABLES[engine]
     entered, cells = coverage.entered(engine), len(all_cells(engine))
-    table = Table(title=f"{engine}: {entered} of {cells} cells of stage and event entered", title_justify="left")
+    table = Table(title=f"{engine}: {entered} of {cells} cells of state and event entered", title_justify="left")
     table.add_column("event", no_wrap=True)
-    names = [NOTHING, *(stage.value for stage in stages)]
+    names = [NOTHING, *(state.value for state in states)]
     for name in names:
         table.add_column(name, justify="right")
     for event in get_args(events):

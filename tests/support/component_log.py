@@ -3,7 +3,7 @@
 from harness.services.lsp import Lsp
 from harness.waits import Predicate
 
-RESUMED = "answer resume"
+RESUMED = "resolve resume"
 
 
 def resumed(lsp: Lsp) -> int:

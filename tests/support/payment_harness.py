@@ -101,15 +101,15 @@ class PaymentHarness:
         blocks = self.testbed.lsp(case.payer.lsp.name).status()["blocks"]
         return next((block for block in blocks if case.payment_hash in block["payment_hashes"]), None)
 
-    def wait_for_block(self, case: PaymentCase, *stages: str, timeout_seconds: float = SETTLE_SECONDS) -> None:
-        """The payer's LSP has the payment's block in one of these stages."""
+    def wait_for_block(self, case: PaymentCase, *states: str, timeout_seconds: float = SETTLE_SECONDS) -> None:
+        """The payer's LSP has the payment's block in one of these states."""
 
         def missing() -> str | None:
             block = self.block(case)
-            stage = "unknown" if block is None else block["stage"]
-            return None if stage in stages else f"the block is {stage}"
+            state = "unknown" if block is None else block["state"]
+            return None if state in states else f"the block is {state}"
 
-        wait_for(Predicate(f"block_{'_or_'.join(stages).replace(' ', '_')}", missing), timeout_seconds)
+        wait_for(Predicate(f"block_{'_or_'.join(states).replace(' ', '_')}", missing), timeout_seconds)
 
     def htlcs(self, node: str) -> int:
         """Return the number of HTLCs on the channels of a node, as the node lists them."""

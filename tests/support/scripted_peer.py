@@ -315,15 +315,15 @@ class Hold:
         payee.expect(ReleaseReply(unblock_hash=self.request.unblock_hash, status=ReleaseStatus.RELEASED))
         return self
 
-    def stage(self, stage: State, timeout_seconds: float = 30) -> Self:
+    def wait_for_state(self, state: State, timeout_seconds: float = 30) -> Self:
         """Wait until the LSP's block is in this state."""
         lsp, name = self.payer.testbed.lsp(self.lsp_name), self.request.unblock_hash.hex()
 
         def missing() -> str | None:
-            stages = [block["stage"] for block in lsp.status()["blocks"] if block["unblock_hash"] == name]
-            return None if stages == [stage.value] else f"it is {stages}"
+            states = [block["state"] for block in lsp.status()["blocks"] if block["unblock_hash"] == name]
+            return None if states == [state.value] else f"it is {states}"
 
-        wait_for(Predicate(f"block_is_{stage.value}", missing), timeout_seconds)
+        wait_for(Predicate(f"block_is_{state.value}", missing), timeout_seconds)
         return self
 
     def cancel(self) -> None:

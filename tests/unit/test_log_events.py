@@ -20,7 +20,7 @@ from asyncpay.wire.messages import BlockReply, BlockRequest, BlockState, BlockUp
 ROOT = Path(asyncpay.__path__[0])
 NAMED_BY_A_VALUE: list[tuple[str, list[str]]] = [
     ("{}", [each.value for enum in (LspBlockState, PaymentState, ClaimState) for each in enum]),
-    ("answer {}", [each.value for each in Resolution]),
+    ("resolve {}", [each.value for each in Resolution]),
     ("payment {}", [each.value for each in PaymentStatus]),
     ("payment on behalf {}", [each.value for each in PaymentStatus]),
     ("tracked payment {}", [each.value for each in PaymentStatus]),
@@ -50,20 +50,22 @@ def calls(folder: str, *names: str) -> Iterator[tuple[str, ast.expr]]:
                     yield f"{file.relative_to(ROOT)}:{node.lineno}", node.args[0]
 
 
-def test_what_engines_log_is_there() -> None:
-    written = [(place, event) for place, event in calls("engine", "log") if isinstance(event, ast.Constant)]
-    assert len(written) > 20, "they are found"
-    known: set[object] = {event.value for event in LogEvent}
-    assert [place for place, event in written if event.value not in known] == []
-    patterns = {pattern.partition("{")[0] for pattern, _ in NAMED_BY_A_VALUE}
-    composed = [event for _, event in calls("engine", "log") if isinstance(event, ast.JoinedStr)]
-    assert [ast.unparse(each) for each in composed if ast.literal_eval(each.values[0]) not in patterns] == []
+WRITERS = [("engine", ("log",), 20), ("service", ("write", "write_often", "error"), 40)]
 
 
-def test_the_shell_writes_by_the_enum_alone() -> None:
-    written = list(calls("service", "write", "write_often", "error"))
-    assert len(written) > 40, "they are found"
+@pytest.mark.parametrize(("folder", "methods", "least"), WRITERS)
+def test_what_is_written_is_named_by_the_enum(folder: str, methods: tuple[str, ...], least: int) -> None:
+    written = list(calls(folder, *methods))
+    assert len(written) > least, "they are found"
     assert [place for place, event in written if isinstance(event, ast.Constant | ast.JoinedStr)] == []
+
+
+def test_engines_compose_names_as_listed_above() -> None:
+    named = [event for _, event in calls("engine", "log") if isinstance(event, ast.Call) and event.args]
+    composed = [event.args[0] for event in named if isinstance(event.args[0], ast.JoinedStr)]
+    patterns = {pattern.partition("{")[0] for pattern, _ in NAMED_BY_A_VALUE}
+    assert composed, "they are found"
+    assert [ast.unparse(each) for each in composed if ast.literal_eval(each.values[0]) not in patterns] == []
 
 
 def test_no_name_is_there_twice() -> None:

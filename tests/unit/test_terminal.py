@@ -54,7 +54,7 @@ def test_what_people_write_stays() -> None:
 
 def lsp_status(text: str) -> dict[str, Any]:
     part = {"htlc": text, "short_channel_id": text, "amount_msat": 1, "age_seconds": 1.0}
-    block = {"unblock_hash": "00", "client": "02", "stage": text, "amount_msat": 1, "parts": [], "release_by_height": 1}
+    block = {"unblock_hash": "00", "client": "02", "state": text, "amount_msat": 1, "parts": [], "release_by_height": 1}
     block |= {"payment_hashes": ["00"]}
     return {
         "node": {"attached": True, "attached_at": 1.0, "network": text, "height_blocks": 1, "peers_online": []},

@@ -12,6 +12,7 @@ from asyncpay.engine.lsp.records import Htlc, Method
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import FINISHED, PROPERTIES, TRANSITIONS, Trigger
 from asyncpay.lightning import HtlcKey, Resolution
+from asyncpay.log_events import LogEvent
 from asyncpay.wire.messages import BlockUpdate
 
 
@@ -22,7 +23,7 @@ def advance(ctx: Context, unblock_hash: bytes, trigger: Trigger) -> bool:
     if to is None:
         return False
     ctx.put(retransmit.rescheduled(ctx, replace(block, state=to.state)))
-    ctx.log(to.state.value, block, because=trigger.value)
+    ctx.log(LogEvent(to.state.value), block, because=trigger.value)
     if to.resolution is not None:
         for part in ctx.records.parts(block):
             resolve_htlc(ctx, part, to.resolution)

@@ -21,6 +21,7 @@ from asyncpay.engine.lsp.records import Block, Htlc, Method, Outcome
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import PROPERTIES, State, Trigger
 from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, Resolution
+from asyncpay.log_events import LogEvent
 from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcOffered, HtlcSettled
 
 
@@ -47,7 +48,7 @@ def settled(ctx: Context, event: HtlcSettled) -> None:
     if known is None or known.outcome is not None:
         return
     if sha256(event.preimage).digest() != known.htlc.payment_hash:
-        ctx.log("settlement ignored", because=f"wrong preimage for HTLC {event.key}")
+        ctx.log(LogEvent.SETTLEMENT_IGNORED, because=f"wrong preimage for HTLC {event.key}")
         return
     ctx.put(replace(known, outcome=Outcome.SETTLED, preimage=event.preimage))
     _conclude(ctx, event.key)
@@ -134,7 +135,7 @@ def _join_block(ctx: Context, htlc: HeldHtlc, block: Block) -> None:
     ctx.put(Htlc(htlc=htlc, block=block.key, offered_at=ctx.now, resolution=None))
     if block.first_part_at is None:
         ctx.put(replace(block, first_part_at=ctx.now))
-    ctx.log("part", block, because=str(htlc.key))
+    ctx.log(LogEvent.PART, block, because=str(htlc.key))
     if _over_limit(ctx, block.client):
         blocks.advance(ctx, block.key, Trigger.OVER_LIMIT)
     elif not blocks.end_if_over(ctx, block.key):
@@ -207,7 +208,7 @@ def admit_waiting(ctx: Context, new: Htlc, client: NodeId) -> bool:
     if new in displaced:
         return False
     for each in displaced:
-        ctx.log("waiting HTLC displaced", because=f"{each.key} makes room for {new.key}")
+        ctx.log(LogEvent.WAITING_HTLC_DISPLACED, because=f"{each.key} makes room for {new.key}")
         blocks.resolve_htlc(ctx, each, Resolution.FAIL)
     return True
 

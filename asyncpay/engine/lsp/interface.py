@@ -21,6 +21,7 @@ from asyncpay.lightning import (
     PendingHtlc,
     Resolution,
 )
+from asyncpay.log_events import LogEvent
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -326,7 +327,7 @@ class RequestHtlcSnapshot:
 class Log:
     """A line for the log: something that an operator may want to follow. block: its unblock_hash."""
 
-    what: str
+    what: LogEvent
     block: bytes | None = None
     payment_hashes: tuple[bytes, ...] = ()
     because: str = ""

@@ -37,6 +37,7 @@ from asyncpay.engine.lsp.records import Attempt, AttemptState, Block, Htlc
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import State, Trigger
 from asyncpay.lightning import PaymentStatus
+from asyncpay.log_events import LogEvent
 
 MOST_FOR_SLOT = 10
 """How many blocks are tried when a payment has ended and so left a slot to one of them."""
@@ -75,7 +76,7 @@ def terms_reported(ctx: Context, event: TermsReported) -> None:
     if exposure.full(ctx, block) is not None:
         _wait_for_slot(ctx, block)
     if refusal is not None:
-        ctx.log("not paid on behalf", block, because=refusal)
+        ctx.log(LogEvent.NOT_PAID_ON_BEHALF, block, because=refusal)
         return
     attempt = Attempt(
         payment_hash=block.payment_hashes[0],
@@ -174,7 +175,7 @@ def claim_on_chain(ctx: Context) -> None:
         own.force_closing.add(channel_id)
         left_blocks = part.htlc.incoming_expiry - height
         block = None if part.block is None else ctx.records.blocks.get(part.block)
-        ctx.log("force-close", block, because=f"HTLC {part.key} is claimed and expires in {left_blocks} blocks")
+        ctx.log(LogEvent.FORCE_CLOSE, block, because=f"HTLC {part.key} is claimed and expires in {left_blocks} blocks")
         ctx.emit(ForceClose(channel_id))
 
 
@@ -266,7 +267,7 @@ def _pay(ctx: Context, block: Block, attempt: Attempt) -> None:
 
 def _paid(ctx: Context, block: Block, attempt: Attempt, preimage: bytes | None) -> None:
     if preimage is None or sha256(preimage).digest() != attempt.payment_hash:
-        ctx.log("payment on behalf", block, because="the node reports success without the right preimage")
+        ctx.log(LogEvent.ON_BEHALF, block, because="the node reports success without the right preimage")
         return
     ctx.state.own.decided(attempt.payment_hash)
     ctx.put(replace(attempt, state=AttemptState.PAID))
@@ -278,6 +279,6 @@ def _paid(ctx: Context, block: Block, attempt: Attempt, preimage: bytes | None) 
 def _not_paid(ctx: Context, block: Block, attempt: Attempt, failure: str) -> None:
     ctx.state.own.decided(attempt.payment_hash)
     ctx.put(replace(attempt, state=AttemptState.FAILED))
-    ctx.log("payment on behalf failed", block, because=failure)
+    ctx.log(LogEvent.ON_BEHALF_FAILED, block, because=failure)
     if block.state is State.PAYING:
         blocks.advance(ctx, block.key, Trigger.NOT_PAID)

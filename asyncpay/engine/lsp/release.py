@@ -7,6 +7,7 @@ from asyncpay.engine.lsp.interface import RefusalSeen, ReleaseSeen, SendAlong
 from asyncpay.engine.lsp.records import Block, Htlc, Method
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import PROPERTIES, State, Trigger
+from asyncpay.log_events import LogEvent
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.messages import ReleaseReply, ReleaseStatus, unblock_hash
 
@@ -25,7 +26,7 @@ def refusal_seen(ctx: Context, event: RefusalSeen) -> None:
     """The payee will not release: the parts go back, unless they are already on their way."""
     name = unblock_hash(event.pid)
     if name in ctx.records.blocks:
-        ctx.log("payee refuses", ctx.records.blocks[name], because=event.reason or "no reason given")
+        ctx.log(LogEvent.PAYEE_REFUSES, ctx.records.blocks[name], because=event.reason or "no reason given")
         blocks.advance(ctx, name, Trigger.REFUSAL)
     _reply(ctx, name, event.reply_path)
 

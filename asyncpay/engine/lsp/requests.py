@@ -8,6 +8,7 @@ from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import Trigger
 from asyncpay.lightning import NodeId
+from asyncpay.log_events import LogEvent
 from asyncpay.node_events import OnionReceived
 from asyncpay.wire import ecdh, messages, signature
 from asyncpay.wire.errors import WireError
@@ -90,14 +91,14 @@ def block_requested(ctx: Context, event: BlockRequested) -> None:
     """A block_request. Nobody but a peer with a channel is answered; a repeated request is answered alike."""
     client, request = event.client, event.request
     if not ctx.node.channels.has(client):
-        ctx.log("block_request ignored", because=f"{client.hex()} has no channel with this node")
+        ctx.log(LogEvent.REQUEST_IGNORED, because=f"{client.hex()} has no channel with this node")
         return
     try:
         if not _is_repeated(ctx, event):
             _check(ctx, event)
             _accept(ctx, event)
     except _Refused as refusal:
-        ctx.log("block_request refused", because=f"{refusal.status.name} for {client.hex()}: {refusal.reason}")
+        ctx.log(LogEvent.REQUEST_REFUSED, because=f"{refusal.status.name} for {client.hex()}: {refusal.reason}")
         reply = BlockReply(unblock_hash=request.unblock_hash, status=refusal.status, reason=refusal.reason)
         ctx.emit(SendToClient(client, reply))
         return
@@ -224,4 +225,4 @@ def _block(event: BlockRequested) -> Block:
 def _accept(ctx: Context, event: BlockRequested) -> None:
     accepted = _block(event)
     ctx.put(accepted)
-    ctx.log("accepted", accepted, because="block_request")
+    ctx.log(LogEvent.ACCEPTED, accepted, because="block_request")

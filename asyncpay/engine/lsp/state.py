@@ -15,6 +15,7 @@ from asyncpay.engine.lsp.records import Block, Record
 from asyncpay.engine.lsp.schedule import SLICE, Schedule, StuckHtlcs
 from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, Link, NodeId
+from asyncpay.log_events import LogEvent
 
 K = TypeVar("K")
 Work: TypeAlias = Generator[None, "Context", None]
@@ -211,7 +212,7 @@ class Context:
         else:
             self.effects.append(effect)
 
-    def log(self, what: str, block: Block | None = None, because: str = "") -> None:
+    def log(self, what: LogEvent, block: Block | None = None, because: str = "") -> None:
         """Write a line for the operator."""
         if block is None:
             self.emit(Log(what, because=because))

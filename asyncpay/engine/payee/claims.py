@@ -31,6 +31,7 @@ from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.state import Context
 from asyncpay.engine.payee.states import UNPAID, State, Trigger
 from asyncpay.lightning import OwnInvoice
+from asyncpay.log_events import LogEvent
 from asyncpay.node_events import InvoicePaid
 from asyncpay.wire.messages import ReleaseStatus
 
@@ -48,7 +49,10 @@ def announced(ctx: Context, event: Announced) -> None:
     proven = event.message.is_proven_by([None if each is None else each.payment_secret for each in event.invoices])
     if not proven and not ctx.policy.accept_unproven and (known is None or known.proven):
         ctx.log(
-            "announcement dropped", pid, payment_hashes, because="it does not prove to come from who has the invoice"
+            LogEvent.ANNOUNCEMENT_DROPPED,
+            pid,
+            payment_hashes,
+            because="it does not prove to come from who has the invoice",
         )
         return
     if known is not None:
@@ -57,17 +61,21 @@ def announced(ctx: Context, event: Announced) -> None:
         return
     claim = _claim(ctx, event, proven)
     if claim.release_path is None and (claim.payer_lsp is None or claim.payer is None):
-        ctx.log("announcement dropped", pid, payment_hashes, because="it does not say how to reach the payer's LSP")
+        ctx.log(
+            LogEvent.ANNOUNCEMENT_DROPPED, pid, payment_hashes, because="it does not say how to reach the payer's LSP"
+        )
     elif ctx.node.height is None:
-        ctx.log("announcement dropped", pid, payment_hashes, because="the node is not there yet; it will be repeated")
+        ctx.log(
+            LogEvent.ANNOUNCEMENT_DROPPED, pid, payment_hashes, because="the node is not there yet; it will be repeated"
+        )
     elif (objection := next(_objections(ctx, claim, event.invoices), None) or _make_room(ctx, claim)) is not None:
         if proven:
             _refuse(ctx, claim, objection)
         else:
-            ctx.log("announcement dropped", pid, payment_hashes, because=f"unproven, and {objection}")
+            ctx.log(LogEvent.ANNOUNCEMENT_DROPPED, pid, payment_hashes, because=f"unproven, and {objection}")
     else:
         ctx.put(claim)
-        ctx.log(claim.state.value, pid, payment_hashes, because=f"{claim.amount_msat} msat are held for it")
+        ctx.log(LogEvent(claim.state.value), pid, payment_hashes, because=f"{claim.amount_msat} msat are held for it")
 
 
 def _claim(ctx: Context, event: Announced, proven: bool) -> Claim:
@@ -136,7 +144,7 @@ def _refuse(ctx: Context, claim: Claim, objection: str) -> None:
     """Refuse the payment. With several invoices the payer is not told which one is wrong, nor how."""
     refused = replace(claim, state=State.REFUSED, failure=objection, next_at=None)
     ctx.put(refused)
-    ctx.log(refused.state.value, claim.pid, claim.payment_hashes, because=objection)
+    ctx.log(LogEvent(refused.state.value), claim.pid, claim.payment_hashes, because=objection)
     ctx.emit(SendRefusal(refused, objection if len(claim.payment_hashes) == 1 else _NOT_OWED))
     ctx.forget_oldest()
 
@@ -203,7 +211,7 @@ def release_answered(ctx: Context, event: ReleaseAnswered) -> None:
     claim = ctx.claims.by_pid_hash(reply.unblock_hash)
     if claim is None:
         return
-    ctx.log("release answered", claim.pid, claim.payment_hashes, because=reply.status.name)
+    ctx.log(LogEvent.RELEASE_ANSWERED, claim.pid, claim.payment_hashes, because=reply.status.name)
     if reply.status is ReleaseStatus.TOO_LATE:
         ctx.advance(claim, Trigger.TOO_LATE)
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from asyncpay.engine.core import ClockRead, Detached, Tick
 from asyncpay.engine.payee.records import Claim
 from asyncpay.lightning import OwnInvoice
+from asyncpay.log_events import LogEvent
 from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChanged, LinkClosed
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.messages import PaymentPending, ReleaseReply
@@ -101,7 +102,7 @@ class LookUpInvoices:
 class Log:
     """A line for the log."""
 
-    what: str
+    what: LogEvent
     pid_hash: bytes
     payment_hashes: tuple[bytes, ...] = ()
     because: str = ""

@@ -10,6 +10,7 @@ from asyncpay.engine.payee.interface import Effect, Log
 from asyncpay.engine.payee.records import Claim, ClaimRecords
 from asyncpay.engine.payee.states import TRANSITIONS, Trigger
 from asyncpay.engine.policy import PayeePolicy
+from asyncpay.log_events import LogEvent
 from asyncpay.wire import messages
 
 
@@ -56,7 +57,7 @@ class Context(EventContext[PayeeState, PayeePolicy, Claim, Effect]):
         self.reschedule(claim)
         self.changes.append(Put(claim))
 
-    def log(self, what: str, pid: bytes, payment_hashes: tuple[bytes, ...], because: str = "") -> None:
+    def log(self, what: LogEvent, pid: bytes, payment_hashes: tuple[bytes, ...], because: str = "") -> None:
         """Write a line for those who follow the claim. A pid is a secret: the log has its hash."""
         self.emit(Log(what, messages.unblock_hash(pid), payment_hashes, because))
 
@@ -66,7 +67,7 @@ class Context(EventContext[PayeeState, PayeePolicy, Claim, Effect]):
         if state is None:
             return False
         self.put(replace(claim, state=state, next_at=None))
-        self.log(state.value, claim.pid, claim.payment_hashes, because=trigger.value)
+        self.log(LogEvent(state.value), claim.pid, claim.payment_hashes, because=trigger.value)
         self.state.released_at.pop(claim.pid, None)
         self.state.held_back.pop(claim.pid, None)
         self.forget_oldest()

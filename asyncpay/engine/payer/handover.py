@@ -22,6 +22,7 @@ from asyncpay.engine.payer.interface import (
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.state import Context
 from asyncpay.engine.payer.states import UNPAID, State, Trigger
+from asyncpay.log_events import LogEvent
 from asyncpay.wire import messages
 from asyncpay.wire.messages import BlockRequest, BlockState, PaymentRelease, ReleaseReply, ReleaseStatus
 
@@ -93,7 +94,7 @@ def release_seen(ctx: Context, event: ReleaseSeen) -> None:
     if payment is None or payment.state in UNPAID:
         return
     status = _release_status(payment)
-    ctx.log("release seen", payment.key, because=status.name)
+    ctx.log(LogEvent.RELEASE_SEEN, payment.key, because=status.name)
     if status is ReleaseStatus.RELEASED and payment.state is not State.SETTLED:
         ctx.emit(SendToLsp(payment.lsp, PaymentRelease(pid=event.pid)))
     if event.reply_path is not None and payment.state is not State.PAYING:

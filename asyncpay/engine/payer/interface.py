@@ -9,6 +9,7 @@ from typing import TypeAlias
 from asyncpay.engine.core import ClockRead, Detached, Tick
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.lightning import NodeId, PaymentResult
+from asyncpay.log_events import LogEvent
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -185,7 +186,7 @@ class LookUp:
 class Log:
     """A line for the log."""
 
-    what: str
+    what: LogEvent
     payment_hash: bytes
     because: str = ""
 

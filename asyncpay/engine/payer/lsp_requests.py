@@ -21,6 +21,7 @@ from asyncpay.engine.payer.interface import CancelOrdered, Ordered, RefusalSeen,
 from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.state import Context
 from asyncpay.engine.payer.states import ENDS_BLOCK, UNPAID, WITH_NODE, State, Trigger
+from asyncpay.log_events import LogEvent
 from asyncpay.wire import messages
 from asyncpay.wire.messages import BlockRequest, BlockState, BlockStatus, CancelRequest
 
@@ -55,10 +56,10 @@ def ordered(ctx: Context, event: Ordered) -> None:
     payment = event.payment
     known = ctx.payments.get(payment.key)
     if known is not None and not known.may_be_ordered_again:
-        ctx.log("order ignored", payment.key, because="this payment is known already")
+        ctx.log(LogEvent.ORDER_IGNORED, payment.key, because="this payment is known already")
         return
     ctx.put(replace(payment, request_next_at=ctx.now))
-    ctx.log(payment.state.value, payment.key, because=f"{payment.amount_msat} msat to {payment.payee.hex()}")
+    ctx.log(LogEvent(payment.state.value), payment.key, because=f"{payment.amount_msat} msat to {payment.payee.hex()}")
 
 
 def request_block(ctx: Context, payment: OutgoingPayment) -> None:
@@ -119,7 +120,7 @@ def updated(ctx: Context, event: Updated) -> None:
         return
     if (payment.told, payment.told_parts) != (update.state, update.parts):
         ctx.put(replace(payment, told=update.state, told_parts=update.parts))
-        ctx.log(f"the LSP says {update.state.name}", payment.key, because=f"{update.parts} parts")
+        ctx.log(LogEvent(f"the LSP says {update.state.name}"), payment.key, because=f"{update.parts} parts")
     if update.state in ENDS_BLOCK:
         _stop_cancelling(ctx, ctx.payments[payment.key])
     else:
@@ -146,7 +147,7 @@ def cancel_ordered(ctx: Context, event: CancelOrdered) -> None:
     """The user wants a payment back."""
     payment = ctx.payments.get(event.payment_hash)
     if payment is None:
-        ctx.log("cancel ignored", event.payment_hash, because="no such payment was ordered here")
+        ctx.log(LogEvent.CANCEL_IGNORED, event.payment_hash, because="no such payment was ordered here")
     elif payment.state in UNPAID:
         ctx.advance(payment, Trigger.CANCEL, "cancelled before anything was paid")
     else:
@@ -181,21 +182,21 @@ def cancel_at(payment: OutgoingPayment) -> float:
 
 def _begin_cancelling(ctx: Context, payment: OutgoingPayment, failure: str) -> None:
     if payment.state not in WITH_NODE:
-        ctx.log("cancel ignored", payment.key, because=f"it is {payment.state.value} already")
+        ctx.log(LogEvent.CANCEL_IGNORED, payment.key, because=f"it is {payment.state.value} already")
     elif not ctx.block_in_force(payment):
         why = "the LSP has let go of the parts already; the node tells what becomes of them"
-        ctx.log("cancel ignored", payment.key, because=why)
+        ctx.log(LogEvent.CANCEL_IGNORED, payment.key, because=why)
     else:
         why = payment.failure or failure
         ctx.put(replace(payment, cancelled=True, failure=why, cancels_sent=0, cancel_next_at=ctx.now))
-        ctx.log("cancelling", payment.key, because=why)
+        ctx.log(LogEvent.CANCELLING, payment.key, because=why)
 
 
 def _stop_cancelling(ctx: Context, payment: OutgoingPayment) -> None:
     """The LSP says, asked or unasked, how the block has ended: nothing is left to cancel."""
     stopped = replace(payment, cancel_next_at=None)
     if payment.cancelled and payment.state in WITH_NODE and payment.told is not BlockState.FAILED_BACK:
-        ctx.log("too late to cancel", payment.key, because="the parts were on their way already")
+        ctx.log(LogEvent.TOO_LATE_TO_CANCEL, payment.key, because="the parts were on their way already")
         stopped = replace(stopped, cancelled=False, failure="")
     if stopped != payment:
         ctx.put(stopped)

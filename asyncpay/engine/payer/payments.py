@@ -19,6 +19,7 @@ from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.engine.payer.state import Context
 from asyncpay.engine.payer.states import WITH_NODE, State, Trigger
 from asyncpay.lightning import PaymentResult, PaymentStatus
+from asyncpay.log_events import LogEvent
 from asyncpay.wire.messages import BlockState
 
 
@@ -85,7 +86,7 @@ def _lost_sight(ctx: Context, payment: OutgoingPayment) -> None:
     """Record that the order to pay may not have reached the node. Of what was HELD it had."""
     if payment.state is State.PAYING and payment.unsure_until is None:
         ctx.put(replace(payment, unsure_until=ctx.now + ctx.policy.quiet_seconds))
-        ctx.log("outcome not known yet", payment.key, because="the order to pay may still be on its way to the node")
+        ctx.log(LogEvent.OUTCOME_NOT_KNOWN, payment.key, because="the order to pay may still be on its way to the node")
 
 
 def _may_order_again(ctx: Context, payment: OutgoingPayment) -> bool:
@@ -120,7 +121,7 @@ def _pay(ctx: Context, payment: OutgoingPayment) -> None:
 
 def _paid(ctx: Context, payment: OutgoingPayment, result: PaymentResult) -> None:
     if result.preimage is None or sha256(result.preimage).digest() != payment.payment_hash:
-        ctx.log("report ignored", payment.key, because="the node reports success without the right preimage")
+        ctx.log(LogEvent.REPORT_IGNORED, payment.key, because="the node reports success without the right preimage")
         return
     proof = replace(
         payment,

@@ -15,6 +15,7 @@ from asyncpay.engine.payer.interface import Effect, Log
 from asyncpay.engine.payer.records import OutgoingPayment, PaymentRecords
 from asyncpay.engine.payer.states import CANCELS_BLOCK, ENDS_BLOCK, FINISHED, TRANSITIONS, State, Trigger
 from asyncpay.engine.policy import PayerPolicy
+from asyncpay.log_events import LogEvent
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Context(EventContext[PayerState, PayerPolicy, OutgoingPayment, Effect]):
         self.changes.append(Put(payment))
         self.touch([payment.key])
 
-    def log(self, what: str, payment_hash: bytes, because: str = "") -> None:
+    def log(self, what: LogEvent, payment_hash: bytes, because: str = "") -> None:
         """Write a line for those who follow the payment."""
         self.emit(Log(what, payment_hash, because))
 
@@ -124,7 +125,7 @@ class Context(EventContext[PayerState, PayerPolicy, OutgoingPayment, Effect]):
         self.put(advanced)
         if state in FINISHED:
             self.state.forget(payment.key)
-        self.log(state.value, payment.key, because=failure or trigger.value)
+        self.log(LogEvent(state.value), payment.key, because=failure or trigger.value)
         return True
 
     def block_in_force(self, payment: OutgoingPayment) -> bool:

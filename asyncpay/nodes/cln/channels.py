@@ -120,7 +120,7 @@ def is_moving(channel: Json) -> bool:
 
 
 RESULTS = {Resolution.RESUME: "continue", Resolution.FAIL: "fail", Resolution.SETTLE: "resolve"}
-"""The hook's words for our verdicts."""
+"""The hook's words for our resolutions."""
 
 
 def incoming_channel(payload: Json) -> ShortChannelId:

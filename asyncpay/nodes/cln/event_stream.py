@@ -64,23 +64,23 @@ class EventStream:
             return None
         return Surroundings(self._node_id, self._tracker.online, self._tracker.first_hops)
 
-    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None) -> None:
-        """See Node.answer."""
+    async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None) -> None:
+        """See Node.resolve_htlc."""
         name = self.offered.pop(key, None)
         if name is None:
-            raise self._not_held(key, verdict)
+            raise self._not_held(key, resolution)
         try:
             answer = await self._rpc.call(
                 "asyncpay-answer",
                 short_channel_id=str(name),
                 htlc_id=key.htlc_id,
-                result=channels.RESULTS[verdict],
+                result=channels.RESULTS[resolution],
                 payment_key=None if preimage is None else preimage.hex(),
             )
         except ClnLostError:
             return  # it may have got through: that must not be called undelivered
         if not answer["answered"]:
-            raise self._not_held(key, verdict)
+            raise self._not_held(key, resolution)
         self._tracker.mark_stale()
 
     async def close(self) -> None:
@@ -88,9 +88,9 @@ class EventStream:
         self._node_id = None
         await self._events.close()
 
-    def _not_held(self, key: HtlcKey, verdict: Resolution) -> NodeUnreachableError:
+    def _not_held(self, key: HtlcKey, resolution: Resolution) -> NodeUnreachableError:
         return NodeUnreachableError(
-            f"CLN at {self._rpc.socket} was not told to {verdict.value} HTLC {key}: it does not hold it (any more)"
+            f"CLN at {self._rpc.socket} was not told to {resolution.value} HTLC {key}: it does not hold it (any more)"
         )
 
     async def _attach(self) -> Attached:

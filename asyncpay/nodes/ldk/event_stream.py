@@ -66,17 +66,17 @@ class EventStream:
         """The other end of a channel, by any of its names."""
         return self._tracker.peer_named(name)
 
-    async def answer(self, key: HtlcKey, verdict: Resolution) -> None:
-        """See Node.answer; no verdict but those in htlcs.RESULTS."""
+    async def resolve_htlc(self, key: HtlcKey, resolution: Resolution) -> None:
+        """See Node.resolve_htlc; no resolution but those in htlcs.RESULTS."""
         if key not in self._offered:
-            raise self._not_held(key, verdict)
+            raise self._not_held(key, resolution)
         self._offered.discard(key)
         try:
-            answered = await self._answer(key, htlcs.RESULTS[verdict])
+            answered = await self._answer(key, htlcs.RESULTS[resolution])
         except LdkLostError:
             return  # it may have got through: that must not be called undelivered
         if not answered:
-            raise self._not_held(key, verdict)
+            raise self._not_held(key, resolution)
         self._tracker.mark_stale()
 
     async def close(self) -> None:
@@ -88,9 +88,9 @@ class EventStream:
         answer = await self._rpc.call("answer", channel_id=key.channel_id.hex(), htlc_id=key.htlc_id, result=result)
         return bool(answer["answered"])
 
-    def _not_held(self, key: HtlcKey, verdict: Resolution) -> NodeUnreachableError:
+    def _not_held(self, key: HtlcKey, resolution: Resolution) -> NodeUnreachableError:
         return NodeUnreachableError(
-            f"LDK at {self._rpc.socket} was not told to {verdict.value} HTLC {key}: it does not hold it (any more)"
+            f"LDK at {self._rpc.socket} was not told to {resolution.value} HTLC {key}: it does not hold it (any more)"
         )
 
     async def _attach(self) -> Attached:

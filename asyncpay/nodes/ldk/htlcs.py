@@ -16,7 +16,7 @@ CUTOFF_BLOCKS = FORWARDING_DELTA_BLOCKS + FAIL_BACK_BLOCKS
 """The same before the incoming expiry, of a payer who asks for as many blocks between the two as is wanted."""
 
 RESULTS = {Resolution.RESUME: "continue", Resolution.FAIL: "fail"}
-"""ldkd's words for our verdicts."""
+"""ldkd's words for our resolutions."""
 
 
 def key_of(payload: Json) -> HtlcKey:

@@ -81,15 +81,15 @@ class LdkNode(Node):
         finally:
             await stream.close()
 
-    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None = None) -> None:
-        """See Node.answer. LDK fails with unknown_next_peer, which is permanent (BOLT 4), and offers no other code."""
-        if verdict not in htlcs.RESULTS:
+    async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None = None) -> None:
+        """See Node.resolve_htlc. LDK fails with unknown_next_peer, which is permanent (BOLT 4): it has no other."""
+        if resolution not in htlcs.RESULTS:
             raise NodeError(
                 f"LDK at {self._rpc.socket} is not asked for this: {self.capabilities.pays_on_behalf.because}"
             )
         if self._stream is None:
             raise NodeUnreachableError(f"LDK at {self._rpc.socket} has offered no HTLC {key}: attach first")
-        await self._stream.answer(key, verdict)
+        await self._stream.resolve_htlc(key, resolution)
 
     async def pending_htlcs(self) -> Sequence[PendingHtlc]:
         """See Node.pending_htlcs."""

@@ -85,9 +85,9 @@ class EventStream:
         async for event in self._events.events():
             yield event
 
-    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None) -> None:
-        """See Node.answer."""
-        await self._interceptor.answer(key, verdict, preimage)
+    async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None) -> None:
+        """See Node.resolve_htlc."""
+        await self._interceptor.resolve_htlc(key, resolution, preimage)
 
     def expect_change(self) -> None:
         """A channel has changed of which LND tells nothing, such as one that it force-closes while its peer is away."""
@@ -219,6 +219,6 @@ class EventStream:
                 offered = HtlcOffered(htlcs.held_htlc(offer, peer))
             except OutOfRangeError as error:
                 log.warning("LND at %s: HTLC %s is failed: %s", self._lnd.address, key, error)
-                await self._interceptor.answer(key, Resolution.FAIL, None)
+                await self._interceptor.resolve_htlc(key, Resolution.FAIL, None)
             else:
                 await self._events.put(offered)

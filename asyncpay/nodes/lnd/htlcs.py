@@ -42,23 +42,23 @@ class Interceptor:
             self._on_offer[key_of(offer.incoming_circuit_key)] = is_on_chain(offer)
             yield offer
 
-    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None) -> None:
-        """See Node.answer."""
+    async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None) -> None:
+        """See Node.resolve_htlc."""
         async with self._writing:
             on_chain = self._on_offer.get(key)
             if on_chain is None or self._call.done():
                 raise NodeUnreachableError(
-                    f"LND at {self._lnd.address} was not told to {verdict.value} HTLC {key}: "
+                    f"LND at {self._lnd.address} was not told to {resolution.value} HTLC {key}: "
                     "it does not offer it (any more) on this stream"
                 )
-            if on_chain and verdict is not Resolution.SETTLE:
+            if on_chain and resolution is not Resolution.SETTLE:
                 return  # there LND accepts a preimage only; the chain does the rest
             self.forget(key)
             answer = router.ForwardHtlcInterceptResponse(
                 incoming_circuit_key=router.CircuitKey(
                     chan_id=int.from_bytes(key.channel_id, "big"), htlc_id=key.htlc_id
                 ),
-                action=_ACTIONS[verdict],
+                action=_ACTIONS[resolution],
                 preimage=preimage or b"",
             )
             # If the stream breaks here, the answer may have got through: that must not be called undelivered.

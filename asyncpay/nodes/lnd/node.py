@@ -99,11 +99,11 @@ class LndNode(Node):
         finally:
             await stream.close()
 
-    async def answer(self, key: HtlcKey, verdict: Resolution, preimage: bytes | None = None) -> None:
-        """See Node.answer."""
+    async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None = None) -> None:
+        """See Node.resolve_htlc."""
         if self._stream is None:
             raise NodeUnreachableError(f"LND at {self._lnd.address} has offered no HTLC {key}: attach first")
-        await self._stream.answer(key, verdict, preimage)
+        await self._stream.resolve_htlc(key, resolution, preimage)
 
     async def pending_htlcs(self) -> Sequence[PendingHtlc]:
         """See Node.pending_htlcs."""

@@ -180,12 +180,12 @@ class Performer:
             await self._answer(effect)
 
     async def _answer(self, effect: lsp_io.ResolveHtlc) -> None:
-        self._event_log.write(LogEvent(f"answer {effect.resolution.value}"), htlc=effect.key)
+        self._event_log.write(LogEvent(f"resolve {effect.resolution.value}"), htlc=effect.key)
         preimage = effect.preimage if effect.resolution is Resolution.SETTLE else None
         try:
-            await self._node.answer(effect.key, effect.resolution, preimage)
+            await self._node.resolve_htlc(effect.key, effect.resolution, preimage)
         except NodeError as error:
-            self._event_log.error(LogEvent.ANSWER_NOT_DELIVERED, error, htlc=effect.key)
+            self._event_log.error(LogEvent.RESOLUTION_NOT_DELIVERED, error, htlc=effect.key)
             self._report(lsp_io.ResolutionUndelivered(effect.key))
 
     async def _send_to_client(self, effect: lsp_io.SendToClient) -> None:

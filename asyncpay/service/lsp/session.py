@@ -167,7 +167,7 @@ class _Session:
             case HtlcOffered():
                 known = self._lsp.state.records.htlcs.get(event.htlc.key)
                 if known is None or known.resolution is None:
-                    await self._node.answer(event.htlc.key, Resolution.FAIL)
+                    await self._node.resolve_htlc(event.htlc.key, Resolution.FAIL)
             case lsp_io.BlockRequested() if self._lsp.state.node.channels.has(event.client):
                 unblock_hash, status = event.request.unblock_hash, BlockStatus.BAD_VALUE
                 reply = BlockReply(unblock_hash=unblock_hash, status=status, reason="a value cannot be stored")

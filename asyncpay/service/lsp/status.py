@@ -46,7 +46,7 @@ def _block(block: Block, parts: Iterable[Htlc], state: LspState, now: float) -> 
     return {
         "unblock_hash": block.unblock_hash.hex(),
         "client": block.client.hex(),
-        "stage": block.state.value,
+        "state": block.state.value,
         "finished": block.state in FINISHED,
         "payment_hashes": [payment_hash.hex() for payment_hash in block.payment_hashes],
         "amount_msat": block.amount_msat,
@@ -66,8 +66,8 @@ def _htlc(part: Htlc, state: LspState, now: float) -> Status:
         "amount_msat": part.htlc.incoming_amount_msat,
         "incoming_expiry": part.htlc.incoming_expiry,
         "age_seconds": round(now - part.offered_at, 3),
-        "on_offer": part.key in state.intercepted,
-        "verdict": part.resolution.value if part.resolution else None,
+        "intercepted": part.key in state.intercepted,
+        "resolution": part.resolution.value if part.resolution else None,
         "outcome": part.outcome.value if part.outcome else None,
         "gone": part.gone,
     }

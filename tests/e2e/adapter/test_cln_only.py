@@ -65,7 +65,7 @@ async def test_hints_that_lead_nowhere_do_not_end_a_payment(testbed: Testbed) ->
             f"dev-routes={json.dumps(hints)}",
         )
         paying = asyncio.create_task(a.pay(order(await a.decode_invoice(made["bolt11"]))))
-        await lsp.answer((await at_lsp.take(HtlcOffered)).htlc.key, Resolution.RESUME)
+        await lsp.resolve_htlc((await at_lsp.take(HtlcOffered)).htlc.key, Resolution.RESUME)
         assert (await paying).status is PaymentStatus.SUCCEEDED
 
 

@@ -45,7 +45,7 @@ async def test_a_new_adapter_is_offered_what_is_held(testbed: Testbed) -> None:
         invoice, offer = await held_from_a(testbed, log)
     async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
         assert (await log.take(HtlcOffered)).htlc == offer
-        await lsp.answer(offer.key, Resolution.RESUME)
+        await lsp.resolve_htlc(offer.key, Resolution.RESUME)
         await log.take(HtlcSettled)
     assert await has_paid(testbed, invoice)
 
@@ -59,7 +59,7 @@ async def test_a_restarted_node_offers_again(testbed: Testbed) -> None:
         await in_thread(testbed.kill, "LSP")
         assert " at " in str(await log.end())
         with pytest.raises(NodeUnreachableError):
-            await lsp.answer(offer.key, Resolution.RESUME)
+            await lsp.resolve_htlc(offer.key, Resolution.RESUME)
         with pytest.raises(NodeUnreachableError):
             await lsp.pending_htlcs()
     await in_thread(testbed.come_back, "LSP")
@@ -77,7 +77,7 @@ async def test_a_restarted_node_offers_again(testbed: Testbed) -> None:
             await in_thread(testbed.come_back, "A")
             assert (await log.take(HtlcOffered)).htlc == offer
         await log.take(LinkChanged, lambda event: event.link.peer == a_id and event.link.usable)
-        await lsp.answer(offer.key, Resolution.RESUME)
+        await lsp.resolve_htlc(offer.key, Resolution.RESUME)
         await log.take(HtlcGone)
     assert await has_paid(testbed, invoice)
 

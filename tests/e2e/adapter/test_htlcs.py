@@ -56,7 +56,7 @@ async def test_hold_and_resume(testbed: Testbed) -> None:
         assert (pending.payment_hash, pending.expiry) == (offer.payment_hash, offer.incoming_expiry)
         assert 0 <= offer.incoming_amount_msat - pending.amount_msat < 1_000
 
-        await lsp.answer(offer.key, Resolution.RESUME)
+        await lsp.resolve_htlc(offer.key, Resolution.RESUME)
         settled = await log.take(HtlcSettled)
         gone = await log.take(HtlcGone)
         result = await paying
@@ -73,7 +73,7 @@ async def test_hold_and_fail(testbed: Testbed) -> None:
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         paying = asyncio.create_task(a.pay(order(await invoice_of_b(testbed, a))))
         offer = (await log.take(HtlcOffered)).htlc
-        await lsp.answer(offer.key, Resolution.FAIL)
+        await lsp.resolve_htlc(offer.key, Resolution.FAIL)
         assert (await log.take(HtlcGone)).key == offer.key
         result = await paying
     assert (result.status, result.preimage) == (PaymentStatus.FAILED, None)
@@ -86,10 +86,10 @@ async def test_an_answer_that_would_end_the_stream_is_not_sent(testbed: Testbed)
         paying = asyncio.create_task(a.pay(order(await invoice_of_b(testbed, a))))
         key = (await log.take(HtlcOffered)).htlc.key
         with pytest.raises(NodeUnreachableError, match=r"does not (offer|hold) it"):
-            await lsp.answer(HtlcKey(ChannelId.from_name(1), 7), Resolution.FAIL)
-        await lsp.answer(key, Resolution.RESUME)
+            await lsp.resolve_htlc(HtlcKey(ChannelId.from_name(1), 7), Resolution.FAIL)
+        await lsp.resolve_htlc(key, Resolution.RESUME)
         with pytest.raises(NodeUnreachableError, match=r"does not (offer|hold) it"):
-            await lsp.answer(key, Resolution.RESUME)
+            await lsp.resolve_htlc(key, Resolution.RESUME)
         await log.take(HtlcGone)
         height = await in_thread(testbed.mine)
         await log.take(BlockConnected, lambda block: block.height == height)
@@ -104,7 +104,7 @@ async def test_resumed_while_the_payer_is_away(testbed: Testbed) -> None:
         await in_thread(testbed.kill, "A")
         await asyncio.gather(paying, return_exceptions=True)
         await log.take(LinkChanged, lambda event: not event.link.usable)
-        await lsp.answer(key, Resolution.RESUME)
+        await lsp.resolve_htlc(key, Resolution.RESUME)
         forwarded = bool(lsp.capabilities.forwards_with_payer_offline)
         if forwarded:
             assert (await log.take(HtlcSettled)).key == key  # the payer is still away
@@ -138,7 +138,7 @@ async def test_claimed_from_a_payer_who_is_away(testbed: Testbed) -> None:
             )
         )
         assert (paid.status, paid.fee_msat) == (PaymentStatus.SUCCEEDED, 0)
-        await lsp.answer(offer.key, Resolution.SETTLE, paid.preimage)
+        await lsp.resolve_htlc(offer.key, Resolution.SETTLE, paid.preimage)
         height = await in_thread(testbed.mine)
         await log.take(BlockConnected, lambda block: block.height == height)  # the stream has outlived the answer
         await in_thread(testbed.come_back, "A")

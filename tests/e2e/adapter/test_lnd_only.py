@@ -42,7 +42,7 @@ async def test_what_was_failed_back_is_reported_as_failed_too(testbed: Testbed) 
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         paying = asyncio.create_task(a.pay(order(await invoice_of_b(testbed, a))))
         key = (await log.take(HtlcOffered)).htlc.key
-        await lsp.answer(key, Resolution.FAIL)
+        await lsp.resolve_htlc(key, Resolution.FAIL)
         assert (await log.take(HtlcFailed)).key == key
         assert (await paying).failure == "no route"
 
@@ -55,7 +55,7 @@ async def test_a_settlement_is_told_only_once_the_payer_is_back(testbed: Testbed
             offer = (await log.take(HtlcOffered)).htlc
             paying.cancel()
         await in_thread(testbed.freeze, "B")
-        await lsp.answer(offer.key, Resolution.RESUME)
+        await lsp.resolve_htlc(offer.key, Resolution.RESUME)
         await in_thread(testbed.kill, "A")
         await log.take(PeerDisconnected)
         await in_thread(testbed.unfreeze, "B")

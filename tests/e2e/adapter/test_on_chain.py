@@ -68,7 +68,7 @@ async def test_a_channel_closed_under_a_held_htlc(testbed: Testbed) -> None:
         await closed_under(log, offer.key)
 
         paid = await lsp.pay(order(invoice, fee_limit_msat=offer.outgoing_amount_msat - AMOUNT_MSAT))
-        await lsp.answer(offer.key, Resolution.SETTLE, paid.preimage)
+        await lsp.resolve_htlc(offer.key, Resolution.SETTLE, paid.preimage)
         await in_thread(wait_for, decided(testbed, paying), 60)
         result = await paying
     assert (result.status, result.preimage) == (PaymentStatus.SUCCEEDED, paid.preimage)

@@ -39,7 +39,7 @@ async def test_an_invoice_is_made_read_and_paid(testbed: Testbed) -> None:
         )
 
         paying = asyncio.create_task(a.pay(order(invoice)))
-        await lsp.answer((await at_lsp.take(HtlcOffered)).htlc.key, Resolution.RESUME)
+        await lsp.resolve_htlc((await at_lsp.take(HtlcOffered)).htlc.key, Resolution.RESUME)
         assert await at_b.take(InvoicePaid) == InvoicePaid(invoice.payment_hash, AMOUNT_MSAT)
         assert (await paying).status is PaymentStatus.SUCCEEDED
         own = await b.look_up_invoice(invoice.payment_hash)
@@ -73,7 +73,7 @@ async def test_a_payment_is_made_once(testbed: Testbed) -> None:
             asyncio.create_task(a.pay(payment)),
             asyncio.create_task(a.track_payment(invoice.payment_hash)),
         ]
-        await lsp.answer(offer.key, Resolution.RESUME)
+        await lsp.resolve_htlc(offer.key, Resolution.RESUME)
         await log.take(HtlcGone)
         results = [
             *await asyncio.gather(*paying),
@@ -107,7 +107,7 @@ async def test_no_part_brings_more_than_it_may(testbed: Testbed, parts: int, max
         assert (seen.parts_in_flight, seen.in_flight_msat) == (parts, AMOUNT_MSAT)
 
         for offer in offers:
-            await lsp.answer(offer.key, Resolution.RESUME)
+            await lsp.resolve_htlc(offer.key, Resolution.RESUME)
         assert {(await log.take(HtlcGone)).key for _ in offers} == {offer.key for offer in offers}
         result = await paying
         assert not [event for event in log.untaken if isinstance(event, HtlcOffered)]
@@ -129,7 +129,7 @@ async def test_failed_back_it_is_not_tried_again(testbed: Testbed) -> None:
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         invoice = await invoice_of_b(testbed, a)
         paying = asyncio.create_task(a.pay(order(invoice)))
-        await lsp.answer((await log.take(HtlcOffered)).htlc.key, Resolution.FAIL)
+        await lsp.resolve_htlc((await log.take(HtlcOffered)).htlc.key, Resolution.FAIL)
         assert (await paying).status is PaymentStatus.FAILED
         async with asyncio.timeout(BOUND_SECONDS):  # an attempt would be held for ever
             assert (await a.pay(order(invoice))).status is PaymentStatus.FAILED
@@ -162,7 +162,7 @@ async def test_the_payer_names_the_amount_that_the_invoice_leaves_open(testbed: 
         invoice = await invoice_of_b(testbed, a, amount_msat=0)
         assert invoice.amount_msat is None
         paying = asyncio.create_task(a.pay(order(invoice, slack_blocks=slack_blocks)))
-        await lsp.answer((await log.take(HtlcOffered)).htlc.key, Resolution.RESUME)
+        await lsp.resolve_htlc((await log.take(HtlcOffered)).htlc.key, Resolution.RESUME)
         assert (await paying).status is PaymentStatus.SUCCEEDED
         await log.take(HtlcGone)
     assert (await in_thread(balances.count, testbed)).moved_since(before)["B"] == AMOUNT_MSAT
@@ -182,7 +182,7 @@ async def test_a_payer_killed_while_its_payment_is_held_pays_once(testbed: Testb
         await in_thread(testbed.come_back, "A")
         async with adapter(testbed, "A") as a:
             paying = asyncio.create_task(a.pay(order(invoice)))
-            await lsp.answer(offer.key, Resolution.RESUME)
+            await lsp.resolve_htlc(offer.key, Resolution.RESUME)
             settled = await log.take(HtlcSettled)
             result = await paying
         await log.take(HtlcGone)

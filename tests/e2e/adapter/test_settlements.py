@@ -52,7 +52,7 @@ async def claimed_and_restarted(testbed: Testbed) -> tuple[Invoice, HeldHtlc, by
         paid = await lsp.pay(order(invoice, fee_limit_msat=offer.outgoing_amount_msat - AMOUNT_MSAT))
         assert paid.preimage is not None
         await in_thread(wait_for, no_htlcs([testbed["B"]]))  # else B would claim on chain while the LSP is away
-        await lsp.answer(offer.key, Resolution.SETTLE, paid.preimage)
+        await lsp.resolve_htlc(offer.key, Resolution.SETTLE, paid.preimage)
         await in_thread(testbed.kill, "LSP")
         await log.end()
     await in_thread(testbed.come_back, "LSP")

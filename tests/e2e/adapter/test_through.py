@@ -49,7 +49,7 @@ async def test_through_the_peer_that_holds(testbed: Testbed, parts: int) -> None
         for _ in range(parts):
             offer = (await log.take(HtlcOffered)).htlc
             assert (offer.peer, offer.outgoing_amount_msat) == (node_id(testbed, "A"), AMOUNT_MSAT // parts)
-            await lsp.answer(offer.key, Resolution.RESUME)
+            await lsp.resolve_htlc(offer.key, Resolution.RESUME)
         for _ in range(parts):
             await log.take(HtlcGone)
         assert (await paying).status is PaymentStatus.SUCCEEDED

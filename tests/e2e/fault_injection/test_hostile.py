@@ -132,13 +132,13 @@ def test_payers_own_request_replayed_by_somebody_else(payments: PaymentHarness, 
         replay(stranger)
         hold.ask().pay().update(BlockState.HELD)
         replay(stranger)
-        hold.stage(State.HELD)
+        hold.wait_for_state(State.HELD)
         payments.wait_for_htlcs(A=1, LSP=1)
 
         hold.announce(scripted.payee).update(BlockState.SETTLED)
         for sender in (stranger, scripted.a):
             replay(sender)
-            hold.stage(State.SETTLED)
+            hold.wait_for_state(State.SETTLED)
         assert not [each for each in stranger.inbox if isinstance(each, BlockReply | BlockUpdate)]
         scripted.assert_paid(hold)
 

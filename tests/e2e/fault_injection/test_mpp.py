@@ -37,7 +37,7 @@ def in_parts(payments: PaymentHarness, number: int) -> tuple[PaymentCase, tuple[
 
 def answers(lsp: Lsp, since: float) -> list[float]:
     """When the LSP let an HTLC go."""
-    return [event["time"] for event in lsp.events() if event["what"] == "answer resume" and event["time"] > since]
+    return [event["time"] for event in lsp.events() if event["what"] == "resolve resume" and event["time"] > since]
 
 
 def parts(payments: PaymentHarness, case: PaymentCase) -> list[dict[str, int]]:
@@ -134,7 +134,7 @@ def test_a_part_after_the_release_passes(payments: PaymentHarness) -> None:
     with scripted_payer(payments) as scripted:
         hold = scripted.hold(scripted.invoice(2 * PART_MSAT), amount_msat=PART_MSAT).ask()
         hold.announce(scripted.payee, amount_msat=2 * PART_MSAT)
-        hold.stage(State.UNLOCKED)
+        hold.wait_for_state(State.UNLOCKED)
         hold.pay(parts=2).update(BlockState.SETTLED, 1)
         scripted.assert_paid(hold)
 

@@ -155,7 +155,7 @@ def assert_held_once(lsp: Lsp, hold: Hold) -> None:
     """The one part is held and on offer, and nothing else is counted."""
     wait_for(htlcs_held(lsp, 1), 60)
     (block,) = (each for each in lsp.status()["blocks"] if each["unblock_hash"] == hold.request.unblock_hash.hex())
-    assert (block["stage"], len(block["parts"])) == ("held", 1)
+    assert (block["state"], len(block["parts"])) == ("held", 1)
 
 
 @RESTARTS

@@ -179,7 +179,7 @@ def test_a_zero_conf_channel_is_confirmed_while_it_holds(
 
     wait_for(htlcs_held(lsp, 1), 60)
     (block,) = (each for each in lsp.status()["blocks"] if each["unblock_hash"] == hold.request.unblock_hash.hex())
-    assert (block["stage"], len(block["parts"])) == ("held", 1)
+    assert (block["state"], len(block["parts"])) == ("held", 1)
     hold.release(b)
     result = hold.result()
     assert result.status is PaymentStatus.SUCCEEDED

@@ -285,7 +285,7 @@ def test_an_htlc_for_nobody_s_phone_does_not_wait(a: ScriptedPeer, b: ScriptedPe
         return None if len(lsp.events()) > so_far else "it has written nothing"
 
     wait_for(Predicate("noted", missing))
-    assert {event["what"] for event in lsp.events()[so_far:]} == {"answer resume"}
+    assert {event["what"] for event in lsp.events()[so_far:]} == {"resolve resume"}
 
     b.go_online("LSP")
 

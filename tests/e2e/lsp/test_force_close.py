@@ -90,7 +90,7 @@ def test_a_claim_that_its_node_forgot_is_taken_on_chain(
     via = [bytes.fromhex(testbed["router"].node_id)]
     hold = held(a, b.invoice(AMOUNT_SAT * 1_000))
     with a.away():
-        hold.release(b, via).stage(State.CLAIMED)
+        hold.release(b, via).wait_for_state(State.CLAIMED)
         wait_for(no_htlcs([testbed["router"], testbed["B"]]))
         testbed.kill("LSP")
         testbed.come_back("LSP")

@@ -221,12 +221,12 @@ class PaymentWithCourier:
         path = next(e.reply_path for e in b.events if isinstance(e, OnionReceived) and e.reply_path)
         b.run(onions.send_along(b.node, b.node_id, path, PaymentRelease(pid=self.pending.pid)))
 
-    def stage(self, lsp: Lsp, stage: str) -> Predicate:
+    def in_state(self, lsp: Lsp, state: str) -> Predicate:
         def missing() -> str | None:
-            seen = self.block(lsp)["stage"]
-            return None if seen == stage else f"the block is {seen}"
+            seen = self.block(lsp)["state"]
+            return None if seen == state else f"the block is {seen}"
 
-        return Predicate(f"block_{stage}", missing)
+        return Predicate(f"block_{state}", missing)
 
     def sent(self, lsp: Lsp, times: int) -> Predicate:
         def missing() -> str | None:
@@ -261,7 +261,7 @@ def test_the_courier_goes_for_a_payer_that_is_gone_and_the_payee_is_paid(
         payment.release(b)
         wait_for(Predicate("paid", lambda: None if is_paid(b, invoice) else "B is not paid"))
         forwarded = capabilities(a.testbed, "LSP").forwards_with_payer_offline
-        wait_for(payment.stage(lsp, "settled" if forwarded else "claimed"))
+        wait_for(payment.in_state(lsp, "settled" if forwarded else "claimed"))
     payment.hold.ask().update(BlockState.SETTLED)  # it may have been told before its wallet listened
     result = payment.hold.outcome()
     assert_paid_once(a.testbed, before, result, AMOUNT_MSAT)
@@ -281,7 +281,7 @@ def test_the_courier_reaches_a_payee_that_was_switched_off_and_the_parts_wait_fo
         a.go_offline("LSP")
     payment.release(b)
     forwarded = bool(capabilities(a.testbed, "LSP").forwards_with_payer_offline)
-    wait_for(payment.stage(lsp, "settled" if forwarded else "due"))
+    wait_for(payment.in_state(lsp, "settled" if forwarded else "due"))
     assert is_paid(b, invoice) == forwarded
 
     a.go_online("LSP")

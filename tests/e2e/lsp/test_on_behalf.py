@@ -20,7 +20,7 @@ from asyncpay.wire.messages import BlockState, BlockStatus
 from harness.checks import balances
 from harness.checks.balances import Balances
 from harness.errors import NodeError
-from harness.nodes.base import Policy
+from harness.nodes.base import ChannelPolicy
 from harness.pytest_plugin import running_testbed
 from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.testbed import Testbed
@@ -93,7 +93,7 @@ def logged(lsp: Lsp, hold: Hold, what: str) -> Predicate:
     return Predicate(f"noted_{what.replace(' ', '_')}", missing)
 
 
-def router_policy(testbed: Testbed) -> Policy:
+def router_policy(testbed: Testbed) -> ChannelPolicy:
     """What the router takes for a payment to B, as the LSP knows it."""
     (channel,) = testbed["B"].channels()
     return testbed["LSP"].policies()[channel.short_channel_id, testbed["router"].node_id]
@@ -128,7 +128,7 @@ def test_b_is_paid_while_a_is_away(
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT), parts)
     with a.away():
-        hold.release(b, via).stage(State.CLAIMED)
+        hold.release(b, via).wait_for_state(State.CLAIMED)
         assert own_payment(testbed, hold) == "SUCCEEDED"
 
     assert_paid_once(testbed, before, hold)
@@ -144,7 +144,7 @@ def test_killed_before_it_pays(
         wait_for_death(testbed, lsp)
         assert own_payment(testbed, hold) is None
         restart(lsp)
-        hold.stage(State.CLAIMED)
+        hold.wait_for_state(State.CLAIMED)
 
     assert_paid_once(testbed, before, hold)
 
@@ -161,7 +161,7 @@ def test_killed_while_it_pays(
         slow.settle()
         wait_for(own_payment_is(testbed, hold, "SUCCEEDED"))
         restart(lsp)
-        hold.stage(State.CLAIMED)
+        hold.wait_for_state(State.CLAIMED)
 
     assert_paid_once(testbed, before, hold)
 
@@ -178,7 +178,7 @@ def test_its_node_is_killed_while_it_pays(
         slow.settle()
         testbed.come_back("LSP")
         wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
-        hold.stage(State.CLAIMED)
+        hold.wait_for_state(State.CLAIMED)
         wait_for(htlcs_held(lsp, 0))  # LND offers them again only when A is back
 
     assert_paid_once(testbed, before, hold)
@@ -204,7 +204,7 @@ def test_its_node_is_killed_after_it_claimed(
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT))
     with a.away():
-        hold.release(b, via).stage(State.CLAIMED)
+        hold.release(b, via).wait_for_state(State.CLAIMED)
         testbed.kill("LSP")
         testbed.come_back("LSP")
         wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
@@ -221,10 +221,10 @@ def test_nothing_goes_back_while_its_own_payment_may_succeed(
         hold.release(b, via)
         slow.wait_until_accepted()
         mine(testbed, lsp, 2)
-        hold.stage(State.PAYING)
+        hold.wait_for_state(State.PAYING)
         wait_for(htlcs_held(lsp, 1))
         slow.cancel()
-        hold.stage(State.FAILED_BACK)
+        hold.wait_for_state(State.FAILED_BACK)
         assert own_payment(testbed, hold) == "FAILED"
 
     assert_returned(testbed, before, hold)
@@ -239,11 +239,11 @@ def test_its_own_payment_fails_and_a_does_not_come_in_time(
     with a.away():
         hold.release(b, via)
         wait_for(own_payment_is(testbed, hold, "FAILED"))
-        hold.stage(State.DUE)
+        hold.wait_for_state(State.DUE)
         mine(testbed, lsp)
         wait_for(htlcs_held(lsp, 1))
         mine(testbed, lsp)
-        hold.stage(State.FAILED_BACK)
+        hold.wait_for_state(State.FAILED_BACK)
 
     assert_returned(testbed, before, hold)
 
@@ -257,10 +257,10 @@ def test_its_own_payment_fails_and_a_comes_back(
     with a.away():
         hold.release(b, via)
         wait_for(own_payment_is(testbed, hold, "FAILED"))
-        hold.stage(State.DUE)
+        hold.wait_for_state(State.DUE)
         wait_for(htlcs_held(lsp, 1))
 
-    hold.stage(State.RETURNED)  # B itself has refused it
+    hold.wait_for_state(State.RETURNED)  # B itself has refused it
     assert_returned(testbed, before, hold)
 
 
@@ -270,10 +270,10 @@ def test_too_dear_a_way_is_not_taken_and_the_payment_waits_for_a(
     hold = held(a, b.invoice(AMOUNT_MSAT))
     usual = router_policy(testbed)
     with a.away():  # if A heard of the fee, it would go on paying it: nobody tells A that it was taken back
-        set_router_fee(testbed, Policy(usual.fee_base_msat + 1, usual.fee_ppm))
+        set_router_fee(testbed, ChannelPolicy(usual.fee_base_msat + 1, usual.fee_ppm))
         hold.release(b, via)
         wait_for(logged(lsp, hold, "payment on behalf failed"))
-        hold.stage(State.DUE)
+        hold.wait_for_state(State.DUE)
         wait_for(htlcs_held(lsp, 1))
         assert own_payment(testbed, hold) is None
         set_router_fee(testbed, usual)
@@ -286,10 +286,10 @@ def test_without_the_invoice_the_payment_waits_for_a(
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT), parts=2, invoice=None)
     with a.away():
-        hold.release(b, via).stage(State.DUE)
+        hold.release(b, via).wait_for_state(State.DUE)
         mine(testbed, lsp)
         wait_for(htlcs_held(lsp, 2))
-        hold.stage(State.DUE)
+        hold.wait_for_state(State.DUE)
         assert own_payment(testbed, hold) is None
 
     assert hold.outcome().status is PaymentStatus.SUCCEEDED
@@ -331,7 +331,7 @@ def test_a_route_that_locks_too_long_is_not_sent(
     with a.away():
         hold.release(b, via)
         wait_for(logged(lsp, hold, "payment on behalf failed"))
-        hold.stage(State.DUE)
+        hold.wait_for_state(State.DUE)
         assert own_payment(testbed, hold) is None
 
     assert_paid_once(testbed, before, hold)
@@ -372,7 +372,7 @@ def mine(testbed: Testbed, lsp: Lsp, blocks: int = 1) -> None:
     wait_for(Predicate("lsp_has_seen_blocks", missing))
 
 
-def set_router_fee(testbed: Testbed, policy: Policy) -> None:
+def set_router_fee(testbed: Testbed, policy: ChannelPolicy) -> None:
     """Return when the LSP knows it."""
     fees = [f"--base_fee_msat={policy.fee_base_msat}", f"--fee_rate_ppm={policy.fee_ppm}", "--time_lock_delta=80"]
     lncli(testbed, "router", "updatechanpolicy", *fees)

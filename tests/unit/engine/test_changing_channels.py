@@ -129,19 +129,19 @@ def shut_down(harness: LspHarness, channel: ShortChannelId = CHANNEL_A) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("stage", [State.ACCEPTED, State.UNLOCKED, State.HELD, State.DUE])
+@pytest.mark.parametrize("state", [State.ACCEPTED, State.UNLOCKED, State.HELD, State.DUE])
 def test_parts_go_back_at_once_when_a_channel_of_theirs_is_to_be_closed(
-    capabilities: Capabilities, stage: State
+    capabilities: Capabilities, state: State
 ) -> None:
     harness = LspHarness(capabilities)
     harness.disconnect(ROUTER)
     harness.block(amount_msat=1000)
     keys = [harness.pay(600, channel=CHANNEL_A2)]
-    if stage in (State.HELD, State.DUE):
+    if state in (State.HELD, State.DUE):
         keys.append(harness.pay(600))
-    if stage in (State.UNLOCKED, State.DUE):
+    if state in (State.UNLOCKED, State.DUE):
         harness.release()
-    assert harness.state() is stage
+    assert harness.state() is state
     shut_down(harness, CHANNEL_A2)
     assert harness.state() is State.FAILED_BACK
     assert harness.answered(*keys) == [[Resolution.FAIL]] * len(keys)

@@ -157,8 +157,8 @@ def outcome(harness: LspHarness) -> object:
     """What people see in the end. A settlement that fell into the crash is known to the node alone."""
     assert harness.losses == []
     assert "held" not in harness.fates()
-    stage = State.SETTLED if harness.state() is State.RELEASED else harness.state()
-    return stage, harness.fates()
+    state = State.SETTLED if harness.state() is State.RELEASED else harness.state()
+    return state, harness.fates()
 
 
 @pytest.mark.parametrize("capabilities", [lnd, cln])

@@ -1,4 +1,4 @@
-"""Each deadline at its exact block or second, alone and in every stage that it can end."""
+"""Each deadline at its exact block or second, alone and in every state that it can end."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,21 +38,21 @@ def due(harness: LspHarness) -> None:
     harness.release()
 
 
-STAGES = [accepted, unlocked, held, due]
+STATES = [accepted, unlocked, held, due]
 
 
-def prepared(stage: Callable[[LspHarness], None], **changes: Any) -> LspHarness:
+def prepared(state: Callable[[LspHarness], None], **changes: Any) -> LspHarness:
     harness = LspHarness(policy=LspPolicy(incomplete_seconds=10**9, min_margin_blocks=30))
     harness.block(amount_msat=5000, **changes)
-    stage(harness)
-    assert harness.state() is State[stage.__name__.upper()]
+    state(harness)
+    assert harness.state() is State[state.__name__.upper()]
     return harness
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("slack", [0, 10, 144])
-def test_release_by_height_is_the_last_height(stage: Callable[[LspHarness], None], slack: int) -> None:
-    harness = prepared(stage, release_by_height=HEIGHT + slack)
+def test_release_by_height_is_the_last_height(state: Callable[[LspHarness], None], slack: int) -> None:
+    harness = prepared(state, release_by_height=HEIGHT + slack)
     harness.mine(slack)
     assert harness.fates() == ["held"]
     harness.mine()
@@ -60,9 +60,9 @@ def test_release_by_height_is_the_last_height(stage: Callable[[LspHarness], None
     assert harness.updates()[-1] == (BlockState.FAILED_BACK, 1)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_hold_until_is_the_last_second(stage: Callable[[LspHarness], None]) -> None:
-    harness = prepared(stage, hold_until=SOON)
+@pytest.mark.parametrize("state", STATES)
+def test_hold_until_is_the_last_second(state: Callable[[LspHarness], None]) -> None:
+    harness = prepared(state, hold_until=SOON)
     harness.sleep(1000.999)
     assert harness.fates() == ["held"]
     harness.sleep(0.001)
@@ -78,9 +78,9 @@ def test_a_release_within_the_last_second_is_in_time() -> None:
     assert harness.fates() == ["forwarded"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_part_in_its_margin_fails_the_whole_set(stage: Callable[[LspHarness], None]) -> None:
-    harness = prepared(stage, release_by_height=HEIGHT + 1000)
+@pytest.mark.parametrize("state", STATES)
+def test_a_part_in_its_margin_fails_the_whole_set(state: Callable[[LspHarness], None]) -> None:
+    harness = prepared(state, release_by_height=HEIGHT + 1000)
     other = harness.pay(channel=CHANNEL_A2, incoming_expiry=FAR + 100)
     harness.mine_to(FAR - 31)
     assert harness.fates() == ["held", "held"]
@@ -90,12 +90,12 @@ def test_a_part_in_its_margin_fails_the_whole_set(stage: Callable[[LspHarness], 
     assert harness.losses == []
 
 
-@pytest.mark.parametrize("stage", [accepted, unlocked])
-def test_an_incomplete_set_has_120_seconds_from_its_first_part(stage: Callable[[LspHarness], None]) -> None:
+@pytest.mark.parametrize("state", [accepted, unlocked])
+def test_an_incomplete_set_has_120_seconds_from_its_first_part(state: Callable[[LspHarness], None]) -> None:
     harness = LspHarness()
     harness.block(amount_msat=5000)
     harness.sleep(50)
-    stage(harness)
+    state(harness)
     harness.sleep(60)
     harness.pay()
     harness.sleep(59.9)

@@ -42,12 +42,12 @@ def test_parts_over_two_channels_of_the_payer_are_one_set() -> None:
     assert harness.fates() == ["held", "held"]
 
 
-@pytest.mark.parametrize(("amount", "stage"), [(999, State.ACCEPTED), (1000, State.HELD), (1001, State.HELD)])
-def test_the_sum_of_outgoing_amounts_must_be_reached(amount: int, stage: State) -> None:
+@pytest.mark.parametrize(("amount", "state"), [(999, State.ACCEPTED), (1000, State.HELD), (1001, State.HELD)])
+def test_the_sum_of_outgoing_amounts_must_be_reached(amount: int, state: State) -> None:
     harness = LspHarness()
     harness.block(amount_msat=1000)
     harness.pay(amount)
-    assert harness.state() is stage
+    assert harness.state() is state
 
 
 def test_a_part_counts_for_no_more_than_it_brings() -> None:
@@ -158,15 +158,15 @@ def test_a_part_offered_again_is_held_again_and_not_counted_twice() -> None:
     assert harness.answered(key) == [[]]
 
 
-@pytest.mark.parametrize("stage", [State.ACCEPTED, State.UNLOCKED, State.HELD, State.DUE])
-def test_a_lost_part_fails_the_others_back(stage: State) -> None:
+@pytest.mark.parametrize("state", [State.ACCEPTED, State.UNLOCKED, State.HELD, State.DUE])
+def test_a_lost_part_fails_the_others_back(state: State) -> None:
     harness = LspHarness()
     harness.disconnect(ROUTER)
-    harness.block(amount_msat=1000 if stage in (State.HELD, State.DUE) else 5000)
+    harness.block(amount_msat=1000 if state in (State.HELD, State.DUE) else 5000)
     lost, other = harness.pay(channel=CHANNEL_A2), harness.pay()
-    if stage in (State.UNLOCKED, State.DUE):
+    if state in (State.UNLOCKED, State.DUE):
         harness.release()
-    assert harness.state() is stage
+    assert harness.state() is state
     harness.close_channel(CHANNEL_A2)
     assert harness.state() is State.FAILED_BACK
     assert harness.answered(lost, other) == [[], [Resolution.FAIL]]
@@ -201,13 +201,13 @@ def test_more_than_the_client_may_hold_fails_its_set_back() -> None:
     assert harness.answered(*keys) == [[Resolution.FAIL]] * 3
 
 
-@pytest.mark.parametrize(("limit", "stage"), [(2020, State.HELD), (2019, State.FAILED_BACK)])
-def test_the_value_really_held_is_limited(limit: int, stage: State) -> None:
+@pytest.mark.parametrize(("limit", "state"), [(2020, State.HELD), (2019, State.FAILED_BACK)])
+def test_the_value_really_held_is_limited(limit: int, state: State) -> None:
     harness = LspHarness(policy=LspPolicy(max_held_msat=limit))
     harness.block(amount_msat=2000)
     harness.pay()
     harness.pay()  # each brings 1010 in
-    assert harness.state() is stage
+    assert harness.state() is state
 
 
 def test_the_payee_takes_the_parts() -> None:

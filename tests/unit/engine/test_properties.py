@@ -181,7 +181,7 @@ class OnePayment(RuleBasedStateMachine):
                     assert record.htlc.incoming_expiry - self.harness.height > SHORT.min_margin_blocks
 
     @invariant()
-    def a_verdict_is_for_ever(self) -> None:
+    def a_resolution_is_for_ever(self) -> None:
         for each in self.harness.htlcs.values():
             assert len(set(each.answers)) <= 1
 

@@ -1,11 +1,11 @@
-"""The table of a block's life, spelled out: every stage and every trigger."""
+"""The table of a block's life, spelled out: every state and every trigger."""
 
 import pytest
 
 from asyncpay.engine.lsp.states import COLLECTING, FINISHED, PROPERTIES, TRANSITIONS, UNDECIDED, State, Trigger
 from asyncpay.lightning import Resolution
 
-# Rows: states. Columns: triggers. A letter is the stage that follows, a dot: nothing happens.
+# Rows: states. Columns: triggers. A letter is the state that follows, a dot: nothing happens.
 PICTURE = """
              complete release usable behalf paid not_paid taken returned | deadline incomplete expiry cancel refusal lost closing limit
 accepted     H        U       .      .      .    .        .     .        | F        F          F      F      F       F    F       F
@@ -42,24 +42,24 @@ def rows() -> list[tuple[State, Trigger, State | None]]:
 
 
 def test_the_picture_shows_every_stage_and_trigger() -> None:
-    assert {(stage, trigger) for stage, trigger, _ in rows()} == {(s, t) for s in State for t in Trigger}
+    assert {(state, trigger) for state, trigger, _ in rows()} == {(s, t) for s in State for t in Trigger}
 
 
-@pytest.mark.parametrize(("stage", "trigger", "follows"), rows())
-def test_what_follows(stage: State, trigger: Trigger, follows: State | None) -> None:
-    to = TRANSITIONS[stage].get(trigger)
+@pytest.mark.parametrize(("state", "trigger", "follows"), rows())
+def test_what_follows(state: State, trigger: Trigger, follows: State | None) -> None:
+    to = TRANSITIONS[state].get(trigger)
     assert (to.state if to else None) is follows
 
 
 def test_parts_are_forwarded_claimed_or_failed_in_these_transitions_only() -> None:
     resolutions = {
-        (stage, to.state, to.resolution) for stage, row in TRANSITIONS.items() for to in row.values() if to.resolution
+        (state, to.state, to.resolution) for state, row in TRANSITIONS.items() for to in row.values() if to.resolution
     }
     undecided = (State.ACCEPTED, State.UNLOCKED, State.HELD, State.DUE)
     assert resolutions == {
         (State.DUE, State.RELEASED, Resolution.RESUME),
         (State.PAYING, State.CLAIMED, Resolution.SETTLE),
-        *((stage, State.FAILED_BACK, Resolution.FAIL) for stage in undecided),
+        *((state, State.FAILED_BACK, Resolution.FAIL) for state in undecided),
     }
 
 
@@ -70,8 +70,8 @@ def test_the_sets_of_stages() -> None:
 
 
 def test_a_part_more_is_never_taken_once_the_outcome_of_the_set_is_fixed() -> None:
-    assert {stage for stage, facts in PROPERTIES.items() if facts.late_part is None} == UNDECIDED
-    assert {stage for stage, facts in PROPERTIES.items() if facts.late_part is Resolution.FAIL} == {
+    assert {state for state, facts in PROPERTIES.items() if facts.late_part is None} == UNDECIDED
+    assert {state for state, facts in PROPERTIES.items() if facts.late_part is Resolution.FAIL} == {
         State.PAYING,
         State.CLAIMED,
         State.FAILED_BACK,

@@ -119,7 +119,7 @@ async def test_an_htlc_is_the_same_after_confirmation_and_splice(node: Lightning
         node.tell("block_added", height=101)
         changed = await stream.next(LinkChanged, HtlcGone)
         assert (changed.link.channel_id, str(changed.link.short_channel_id)) == (ID, name)
-    await stream.stream.answer(key, Resolution.FAIL, None)
+    await stream.stream.resolve_htlc(key, Resolution.FAIL, None)
     assert [(each["short_channel_id"], each["htlc_id"], each["result"]) for each in node.answers] == [
         (ALIAS, 7, "fail")
     ]
@@ -142,14 +142,14 @@ async def test_what_is_offered_by_a_name_of_the_past_is_on_the_channel_that_the_
     node.ask(CONFIRMED, channel_id=ID.hex())
     key = (await stream.next(HtlcOffered)).htlc.key
     assert key == HtlcKey(ID, 7)
-    await stream.stream.answer(key, Resolution.RESUME, None)
+    await stream.stream.resolve_htlc(key, Resolution.RESUME, None)
     assert node.answers[0]["short_channel_id"] == CONFIRMED
 
 
 async def test_what_is_offered_by_an_unknown_name_can_be_answered(node: Lightningd, stream: Stream) -> None:
     node.ask(CONFIRMED)
     key = (await stream.next(HtlcOffered)).htlc.key
-    await stream.stream.answer(key, Resolution.FAIL, None)
+    await stream.stream.resolve_htlc(key, Resolution.FAIL, None)
     assert node.answers[0]["short_channel_id"] == CONFIRMED
 
 
@@ -160,7 +160,7 @@ async def test_an_htlc_on_a_channel_that_is_to_be_closed_is_not_gone(node: Light
     node.tell("channel_state_changed")
     changed = (await stream.next(LinkChanged, HtlcGone)).link
     assert (changed.closing, changed.usable) == (True, False)
-    await stream.stream.answer(key, Resolution.FAIL, None)
+    await stream.stream.resolve_htlc(key, Resolution.FAIL, None)
     node.channel = node.channel | {"htlcs": []}
     assert await stream.next(HtlcGone) == HtlcGone(key)
 

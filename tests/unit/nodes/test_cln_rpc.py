@@ -86,14 +86,14 @@ async def test_an_answer_that_may_have_got_through_is_not_called_undelivered(tmp
     async with lightningd(tmp_path, lambda _: None) as socket:
         stream = EventStream(Rpc(socket))
         stream.offered[key] = ShortChannelId(1)
-        await stream.answer(key, Resolution.RESUME, None)
+        await stream.resolve_htlc(key, Resolution.RESUME, None)
     async with lightningd(tmp_path, lambda _: {"result": {"answered": False}}) as socket:
         stream = EventStream(Rpc(socket))
         with pytest.raises(NodeUnreachableError, match="does not hold it"):
-            await stream.answer(key, Resolution.RESUME, None)
+            await stream.resolve_htlc(key, Resolution.RESUME, None)
         stream.offered[key] = ShortChannelId(1)
         with pytest.raises(NodeUnreachableError, match="does not hold it"):
-            await stream.answer(key, Resolution.RESUME, None)
+            await stream.resolve_htlc(key, Resolution.RESUME, None)
 
 
 async def test_without_the_plugin_the_way_to_it_is_told(tmp_path: Path) -> None:

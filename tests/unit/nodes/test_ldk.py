@@ -189,11 +189,11 @@ async def test_what_happens_is_told_in_order(tmp_path: Path) -> None:
 async def test_an_offer_is_answered_in_ldkd_s_words_and_once(tmp_path: Path) -> None:
     async def resume(node: LdkNode, event: NodeEvent) -> None:
         if isinstance(event, HtlcOffered):
-            await node.answer(KEY, Resolution.RESUME)
+            await node.resolve_htlc(KEY, Resolution.RESUME)
             with pytest.raises(NodeUnreachableError, match="does not hold it"):
-                await node.answer(KEY, Resolution.FAIL)
+                await node.resolve_htlc(KEY, Resolution.FAIL)
             with pytest.raises(NodeError, match="not claim it"):
-                await node.answer(KEY, Resolution.SETTLE, bytes(32))
+                await node.resolve_htlc(KEY, Resolution.SETTLE, bytes(32))
 
     daemon = Daemon(("htlc_intercepted", OFFER))
     await stream(tmp_path, daemon, resume)

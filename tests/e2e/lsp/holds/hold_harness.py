@@ -96,7 +96,7 @@ class HoldHarness:
             if htlcs != in_flight:
                 return f"HTLCs {htlcs}, not {in_flight}"
             seen = self.block(hold)["parts"]
-            undecided = [part for part in seen if part["on_offer"] and part["verdict"] is None]
+            undecided = [part for part in seen if part["intercepted"] and part["resolution"] is None]
             return None if len(seen) == len(undecided) == parts else f"the LSP has {seen}"
 
         wait_for(Predicate("held_and_nothing_else_in_flight", missing))
@@ -117,9 +117,9 @@ class HoldHarness:
 
     def assert_turned_away(self, hold: Hold) -> None:
         """Its block has ended, so every further part of this payment fails at the LSP."""
-        earlier = len(self.logged("answer fail"))
+        earlier = len(self.logged("resolve fail"))
         self.assert_returned(hold.pay(parts=2))
-        noted = Predicate("answer_noted", lambda: None if len(self.logged("answer fail")) > earlier else "it is not")
+        noted = Predicate("answer_noted", lambda: None if len(self.logged("resolve fail")) > earlier else "it is not")
         wait_for(noted)
 
     def clear(self) -> None:

@@ -79,7 +79,7 @@ def test_killed_after_a_request_was_accepted_and_before_it_said_so(
     a.send(hold.lsp_id, hold.request)
     wait_for_death(testbed, lsp)
     restart(lsp)
-    hold.stage(State.ACCEPTED)
+    hold.wait_for_state(State.ACCEPTED)
 
     hold.ask().pay().update(BlockState.HELD)
     hold.release(b)
@@ -146,7 +146,7 @@ def test_its_node_is_killed_and_the_release_comes_before_the_payer_is_back(
         offered_again = bool(capabilities(testbed, "LSP").reoffers_without_payer)
         wait_for(htlcs_held(lsp, int(offered_again)))
         hold.release(b)
-        hold.stage(State.SETTLED if offered_again else State.DUE)
+        hold.wait_for_state(State.SETTLED if offered_again else State.DUE)
 
     assert_paid_once(testbed, before, hold.outcome(), AMOUNT_MSAT)
     hold.ask().update(BlockState.SETTLED)
@@ -160,7 +160,7 @@ def test_a_release_that_it_was_not_there_to_hear_is_repeated(
     hold.show_pid(b)
     restart(lsp)
     wait_for(htlcs_held(lsp, 1))
-    hold.stage(State.HELD)
+    hold.wait_for_state(State.HELD)
 
     hold.release(b)
 

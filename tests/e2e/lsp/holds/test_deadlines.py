@@ -28,7 +28,7 @@ def test_failed_at_the_block_after_it(payments: HoldHarness) -> None:
 
     payments.mine_to(last + 1)
 
-    assert payments.block(hold)["stage"] == "failed back"
+    assert payments.block(hold)["state"] == "failed back"
     hold.update(BlockState.FAILED_BACK, 2)
     assert payments.failed_back(hold)["because"] == "a deadline of the block"
     assert payments.release(hold) is ReleaseStatus.TOO_LATE
@@ -39,7 +39,7 @@ def test_hold_without_parts_ends_there_too(payments: HoldHarness) -> None:
     last = payments.testbed.chain.height_blocks + 1
     hold = payments.hold(release_by_height=last).ask()
     payments.mine_to(last)
-    assert payments.block(hold)["stage"] == "accepted"
+    assert payments.block(hold)["state"] == "accepted"
 
     payments.mine_to(last + 1)
 
@@ -69,7 +69,7 @@ def test_failed_when_a_part_comes_near_its_expiry(payments: HoldHarness) -> None
     payments.assert_held(hold, 2)
     payments.mine_to(too_near)
 
-    assert payments.block(hold)["stage"] == "failed back"
+    assert payments.block(hold)["state"] == "failed back"
     hold.update(BlockState.FAILED_BACK, 2)
     assert payments.failed_back(hold)["because"] == "a part near its expiry"
     payments.assert_returned(hold)

@@ -19,7 +19,7 @@ def test_cancelled_before_the_parts_come(payments: HoldHarness) -> None:
 def test_cancelled_while_parts_are_missing(payments: HoldHarness) -> None:
     hold = payments.hold(amount_msat=AMOUNT_MSAT + 1).ask().pay(parts=2)
     wait_for(htlcs_held(payments.lsp, 2))
-    assert payments.block(hold)["stage"] == "accepted"
+    assert payments.block(hold)["state"] == "accepted"
 
     hold.cancel()
 
@@ -71,7 +71,7 @@ def test_nothing_ends_what_is_on_its_way(payments: HoldHarness) -> None:
         released = BlockUpdate(unblock_hash=hold.request.unblock_hash, state=BlockState.RELEASED, parts=2)
         wait_until_got(payments.a, 2, released)
         payments.mine_to(last + 1)
-        assert payments.block(hold)["stage"] == "released"
+        assert payments.block(hold)["state"] == "released"
 
     hold.update(BlockState.SETTLED, 2)
     payments.assert_paid(hold)

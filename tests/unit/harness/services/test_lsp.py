@@ -43,7 +43,7 @@ def telling(**status: Any) -> Lsp:
 
 
 def part(**differences: Any) -> dict[str, Any]:
-    return {"on_offer": True, "verdict": None} | differences
+    return {"intercepted": True, "resolution": None} | differences
 
 
 def missing(predicate: Any) -> str:
@@ -142,7 +142,7 @@ def test_attached() -> None:
 
 
 def test_held_are_those_on_offer_without_an_answer() -> None:
-    answered, away = part(verdict="resume"), part(on_offer=False)
+    answered, away = part(resolution="resume"), part(intercepted=False)
     component = telling(blocks=[{"parts": [part(), answered]}, {"parts": [part(), away]}, {"parts": []}])
     wait_for(htlcs_held(component, 2))
     assert "LSP-lsp holds 2 of 3 HTLCs" in missing(htlcs_held(component, 3))

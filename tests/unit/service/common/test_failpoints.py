@@ -10,6 +10,7 @@ import pytest
 
 from asyncpay.engine.lsp.interface import Effect, Log, ResolveHtlc
 from asyncpay.lightning import ChannelId, HtlcKey, Resolution
+from asyncpay.log_events import LogEvent
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.failpoints import Failpoints
 
@@ -43,12 +44,12 @@ def survivors(store: Path, effects: list[Effect]) -> int:
 
 
 def test_never_without_a_file(tmp_path: Path) -> None:
-    assert survivors(tmp_path / "lsp.sqlite", [ANSWER, Log("x")]) == 2
+    assert survivors(tmp_path / "lsp.sqlite", [ANSWER, Log(LogEvent.PART)]) == 2
 
 
 def test_before_the_effect_that_is_asked_for_and_only_once(tmp_path: Path) -> None:
     store = tmp_path / "lsp.sqlite"
-    effects: list[Effect] = [Log("x"), ANSWER, Log("x"), ANSWER, ANSWER]
+    effects: list[Effect] = [Log(LogEvent.PART), ANSWER, Log(LogEvent.PART), ANSWER, ANSWER]
     (tmp_path / "lsp.sqlite.crash-before").write_text("ResolveHtlc 2\n")
     assert survivors(store, effects) == 3
     assert survivors(store, effects) == 5
@@ -69,7 +70,7 @@ def test_stands_still_until_it_is_let_go(tmp_path: Path) -> None:
     store, frozen = tmp_path / "lsp.sqlite", tmp_path / "lsp.sqlite.frozen"
     (tmp_path / "lsp.sqlite.crash-before").write_text("ResolveHtlc 1 freeze\n")
     done: list[int] = []
-    process = threading.Thread(target=lambda: done.append(survivors(store, [Log("x"), ANSWER])))
+    process = threading.Thread(target=lambda: done.append(survivors(store, [Log(LogEvent.PART), ANSWER])))
     process.start()
     deadline = time.monotonic() + 10
     while not frozen.exists() and time.monotonic() < deadline:

@@ -15,8 +15,9 @@ from asyncpay.engine.core import Tick
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.interface import Log, NotificationReported, ResolveHtlc, SendToClient
 from asyncpay.engine.lsp.records import Method
-from asyncpay.engine.lsp.states import State, Trigger
+from asyncpay.engine.lsp.states import Trigger
 from asyncpay.lightning import Resolution
+from asyncpay.log_events import LogEvent
 from asyncpay.node_events import Attached, BlockConnected
 from asyncpay.service.lsp.metrics import LspMetrics, MetricsError, serving
 from asyncpay.wire.messages import BlockReply, BlockStatus
@@ -96,9 +97,9 @@ async def test_held_payments_and_their_deadlines_are_read_from_the_engine(port: 
 
 async def test_what_happens_is_counted(port: int) -> None:
     metrics, client = LspMetrics("1", "cln"), held_payments.client(1)
-    metrics.performed(Log(State.FAILED_BACK.value, because=Trigger.NEAR_EXPIRY.value))
-    metrics.performed(Log(State.ACCEPTED.value, because="block_request"))
-    metrics.performed(Log("payee refuses", because="text of a stranger"))
+    metrics.performed(Log(LogEvent.FAILED_BACK, because=Trigger.NEAR_EXPIRY.value))
+    metrics.performed(Log(LogEvent.ACCEPTED, because="block_request"))
+    metrics.performed(Log(LogEvent.PAYEE_REFUSES, because="text of a stranger"))
     metrics.performed(ResolveHtlc(htlc(1).key, Resolution.FAIL))
     reply = BlockReply(unblock_hash=bytes(32), status=BlockStatus.TOO_MANY_HOLDS)
     metrics.performed(SendToClient(client, reply))

@@ -175,7 +175,7 @@ class SlowNode:
         self.done: list[HtlcKey] = []
         self.let_go = asyncio.Event()
 
-    async def answer(self, key: HtlcKey, resolution: Resolution, _: bytes | None = None) -> None:
+    async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, _: bytes | None = None) -> None:
         self.begun.append((key, resolution))
         if key in self.slow:
             await self.let_go.wait()

@@ -13,6 +13,7 @@ from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payer import interface as payer_io
 from asyncpay.engine.wallet import WalletEffect
 from asyncpay.lightning import PaymentResult, PaymentStatus
+from asyncpay.log_events import LogEvent
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.onions import path_through
@@ -153,7 +154,7 @@ def test_a_release_waits_for_a_node_that_is_behind_and_the_engine_hears_of_it(
 
 
 def test_the_engines_lines_are_written_in_their_order_and_hide_the_pid() -> None:
-    _, (line,) = perform(payer_io.Log("handed over", HASH))
+    _, (line,) = perform(payer_io.Log(LogEvent.HANDED_OVER, HASH))
     assert (line["what"], line["payment_hash"]) == ("handed over", HASH.hex())
-    _, (line,) = perform(payee_io.Log("releasing", b"n" * 32, (HASH,), "it is owed"))
+    _, (line,) = perform(payee_io.Log(LogEvent.RELEASING, b"n" * 32, (HASH,), "it is owed"))
     assert (line["block"], line["payment_hashes"], line["because"]) == ((b"n" * 32).hex(), [HASH.hex()], "it is owed")
