@@ -1,15 +1,12 @@
 """What the plugin reports as one stream of events. It ends when lightningd does, or when another process attaches."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from asyncpay.lightning import ChannelId, HtlcKey, NodeId, Resolution, ShortChannelId
+from asyncpay.lightning import ChannelId, HtlcKey, Resolution, ShortChannelId
 from asyncpay.node_events import (
-    Attached,
     BlockConnected,
     CustomMessage,
     HtlcFailed,
@@ -19,50 +16,29 @@ from asyncpay.node_events import (
 )
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.cln import channels, onions
-from asyncpay.nodes.cln.rpc import ClnLostError, ClnRefusedError, Rpc
-from asyncpay.nodes.event_stream import MergedStream, PeerTracker
+from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 from asyncpay.nodes.numbers import AMOUNT_MSAT, HEIGHT, HTLC_ID, UNREADABLE
-from asyncpay.nodes.onion_routes import Surroundings
+from asyncpay.nodes.polled_stream import PolledStream
+from asyncpay.nodes.unix_rpc import LostError
 from asyncpay.wire.errors import WireError
 
-ANSWER_SECONDS = 12
-"""The plugin answers a question for events within two seconds; a lightningd that takes so much longer is frozen."""
 UNKNOWN_METHOD = -32601
 """JSON-RPC's code; lightningd's when no plugin has registered a method."""
 
 log = logging.getLogger(__name__)
 
 
-class EventStream:
+class EventStream(PolledStream):
     """One life of the event stream. Must be closed."""
 
+    implementation = "CLN"
+    attach_method, events_method, height_field = "asyncpay-attach", "asyncpay-events", "blockheight"
+
     def __init__(self, rpc: Rpc) -> None:
+        super().__init__(rpc.call, rpc.socket, lambda: channels.snapshot(rpc))
         self._rpc = rpc
-        self._events = MergedStream()
-        self._tracker = PeerTracker(lambda: channels.snapshot(rpc), self._events.put)
-        self._session = 0
-        self._node_id: NodeId | None = None
         self.offered: dict[HtlcKey, ShortChannelId] = {}
         """What its channel was called when lightningd asked about an HTLC: the plugin has it by that name."""
-
-    async def events(self) -> AsyncIterator[NodeEvent]:
-        """See Node.events."""
-        try:
-            attached = await self._attach()
-        except NodeError as error:
-            raise _absence(error) from None
-        yield attached
-        for follow in (self._follow_plugin, self._tracker.watch):
-            self._events.follow(partial(self._until_it_ends, follow))
-        async for event in self._events.events():
-            yield event
-
-    @property
-    def surroundings(self) -> Surroundings | None:
-        """Where onion messages may go from here, as the stream told; None if it has not begun, or has ended."""
-        if self._node_id is None:
-            return None
-        return Surroundings(self._node_id, self._tracker.online, self._tracker.first_hops)
 
     async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None) -> None:
         """See Node.resolve_htlc."""
@@ -77,53 +53,11 @@ class EventStream:
                 result=channels.RESULTS[resolution],
                 payment_key=None if preimage is None else preimage.hex(),
             )
-        except ClnLostError:
+        except LostError:
             return  # it may have got through: that must not be called undelivered
         if not answer["answered"]:
             raise self._not_held(key, resolution)
         self._tracker.mark_stale()
-
-    async def close(self) -> None:
-        """End the stream; what is held stays held."""
-        self._node_id = None
-        await self._events.close()
-
-    def _not_held(self, key: HtlcKey, resolution: Resolution) -> NodeUnreachableError:
-        return NodeUnreachableError(
-            f"CLN at {self._rpc.socket} was not told to {resolution.value} HTLC {key}: it does not hold it (any more)"
-        )
-
-    async def _attach(self) -> Attached:
-        """The plugin collects events from the first call on, so what happens after this look is reported."""
-        self._session = (await self._rpc.call("asyncpay-attach"))["session"]
-        info = await self._rpc.call("getinfo")
-        await self._tracker.begin()
-        self._node_id = bytes.fromhex(info["id"])
-        return Attached(
-            node_id=self._node_id,
-            network=info["network"],
-            height=HEIGHT(info["blockheight"]),
-            links=tuple(self._tracker.links.values()),
-            online=frozenset(self._tracker.online),
-        )
-
-    async def _until_it_ends(self, follow: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await follow()
-        except NodeError as error:
-            raise _absence(error) from None
-
-    async def _follow_plugin(self) -> None:
-        """Ask for events; with the next question the plugin knows that the last ones have arrived."""
-        after = 0
-        while True:
-            told = await self._rpc.call("asyncpay-events", ANSWER_SECONDS, session=self._session, after=after)
-            for event in told["events"]:
-                try:
-                    await self._take(event["topic"], event["payload"])
-                except UNREADABLE as error:
-                    await self._refuse(event["topic"], event["payload"], error)
-                after = event["number"]
 
     async def _take(self, topic: str, payload: dict[str, Any]) -> None:
         """Translate one event of the plugin."""
@@ -161,9 +95,7 @@ class EventStream:
             case _:
                 await self._take_onion(topic, payload)
 
-    async def _refuse(self, topic: str, payload: dict[str, Any], error: Exception) -> None:
-        """Fail an HTLC with numbers that there cannot be, and drop any other event that cannot be read."""
-        log.warning("CLN at %s: %s cannot be read and is refused: %r", self._rpc.socket, topic, error)
+    async def _refuse(self, topic: str, payload: dict[str, Any]) -> None:
         if topic == "htlc_accepted":
             with suppress(ClnRefusedError, *UNREADABLE):
                 name, number = payload["htlc"]["short_channel_id"], payload["htlc"]["id"]
@@ -193,9 +125,10 @@ class EventStream:
         if event is not None:
             await self._events.put(event)
 
-
-def _absence(error: NodeError) -> NodeUnreachableError:
-    """A plugin that is not there, or has another process, is as good as no node: the only way on is to attach again."""
-    if isinstance(error, ClnRefusedError) and error.code == UNKNOWN_METHOD:
-        return NodeUnreachableError(f"{error}. Start lightningd with important-plugin=.../asyncpay/nodes/cln/plugin.py")
-    return error if isinstance(error, NodeUnreachableError) else NodeUnreachableError(str(error))
+    def _absence(self, error: NodeError) -> NodeUnreachableError:
+        """A plugin that is not there is as good as no node."""
+        if isinstance(error, ClnRefusedError) and error.code == UNKNOWN_METHOD:
+            return NodeUnreachableError(
+                f"{error}. Start lightningd with important-plugin=.../asyncpay/nodes/cln/plugin.py"
+            )
+        return super()._absence(error)

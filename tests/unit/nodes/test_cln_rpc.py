@@ -13,7 +13,8 @@ from asyncpay.lightning import ChannelId, HtlcKey, Resolution, ShortChannelId
 from asyncpay.nodes.base import NodeUnreachableError, OnionUnreadableError, PeerNotConnectedError
 from asyncpay.nodes.cln import ClnNode
 from asyncpay.nodes.cln.event_stream import EventStream
-from asyncpay.nodes.cln.rpc import ClnLostError, ClnRefusedError, Rpc
+from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
+from asyncpay.nodes.unix_rpc import LostError
 from asyncpay.wire.onion import OnionMessage
 
 pytestmark = pytest.mark.anyio
@@ -75,9 +76,9 @@ async def test_a_refusal(tmp_path: Path) -> None:
 async def test_nobody_there_is_certain_and_a_broken_line_is_not(tmp_path: Path) -> None:
     with pytest.raises(NodeUnreachableError, match="cannot be reached") as absent:
         await Rpc(tmp_path / "rpc").call("getinfo")
-    assert not isinstance(absent.value, ClnLostError)
+    assert not isinstance(absent.value, LostError)
     async with lightningd(tmp_path, lambda _: None) as socket:
-        with pytest.raises(ClnLostError):
+        with pytest.raises(LostError):
             await Rpc(socket).call("getinfo")
 
 

@@ -23,8 +23,9 @@ from asyncpay.node_events import (
 )
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, PeerNotConnectedError
 from asyncpay.nodes.ldk import LdkNode, channels, payments
-from asyncpay.nodes.ldk.rpc import PEER_NOT_CONNECTED, LdkLostError, LdkRefusedError, Rpc
+from asyncpay.nodes.ldk.rpc import PEER_NOT_CONNECTED, LdkRefusedError, Rpc
 from asyncpay.nodes.numbers import OutOfRangeError
+from asyncpay.nodes.unix_rpc import LostError
 
 pytestmark = pytest.mark.anyio
 
@@ -160,7 +161,7 @@ async def test_no_socket_is_absence_and_no_answer_is_perhaps_done(tmp_path: Path
     with pytest.raises(NodeUnreachableError, match="cannot be reached"):
         await Rpc(tmp_path / "none").call("getinfo")
     async with ldkd(tmp_path, lambda *_: None) as socket:
-        with pytest.raises(LdkLostError):
+        with pytest.raises(LostError):
             await Rpc(socket).call("getinfo")
 
 
