@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -141,3 +141,16 @@ def _lock(descriptor: int, name: str) -> str | None:
     except BlockingIOError:
         return f"another command still starts or removes containers of {name}"
     return None
+
+
+def write_node_ids(folder: Path, node_ids: Mapping[str, str]) -> None:
+    """Write down the id of each node of a testbed, by the node's name; the file is there as a whole or not at all."""
+    part = folder / (NODE_IDS + PART)
+    part.write_text(json.dumps(dict(node_ids)))
+    part.replace(folder / NODE_IDS)
+
+
+def read_node_ids(folder: Path) -> dict[str, str]:
+    """What was last written down; nothing if nothing was."""
+    file = folder / NODE_IDS
+    return dict(json.loads(file.read_text())) if file.exists() else {}

@@ -4,7 +4,6 @@ Everything that a testbed has on this machine is in one folder (the compose file
 compose project (containers, network, volumes, all labelled with its name). `down` removes both.
 """
 
-import json
 import secrets
 from collections.abc import Callable
 from functools import cached_property
@@ -14,10 +13,10 @@ from harness import compose_file, folders
 from harness.engines import open_engine
 from harness.engines.base import Engine, ServiceState
 from harness.errors import NodeError, PaymentError, TestbedError
-from harness.folders import COMPOSE_FILE, EXTENSION, NODE_IDS, PART, SOCKETS
+from harness.folders import COMPOSE_FILE, EXTENSION, SOCKETS
 from harness.nodes import node_class
 from harness.nodes.base import Node, Payment
-from harness.nodes.predicates import ready
+from harness.nodes.predicates import lists_as_active, ready
 from harness.services import toxiproxy
 from harness.services.bitcoind import MINER, RPC_PORT, SLOW_MINER, Chain, bitcoin_cli
 from harness.services.lsp import CLI as LSP_CLI
@@ -212,18 +211,11 @@ class Testbed:
 
     def remember_node_ids(self) -> None:
         """Write down the id of each node, so that it is known while the node sleeps."""
-        part = self._node_ids_file.with_name(NODE_IDS + PART)
-        part.write_text(json.dumps({name: node.node_id for name, node in self.nodes.items()}))
-        part.replace(self._node_ids_file)
+        folders.write_node_ids(self.folder, {name: node.node_id for name, node in self.nodes.items()})
 
     def _recall_node_ids(self) -> None:
-        if self._node_ids_file.exists():
-            for name, node_id in json.loads(self._node_ids_file.read_text()).items():
-                self.nodes[name].node_id = node_id
-
-    @property
-    def _node_ids_file(self) -> Path:
-        return self.folder / NODE_IDS
+        for name, node_id in folders.read_node_ids(self.folder).items():
+            self.nodes[name].node_id = node_id
 
     def mine(self, blocks: int = 1) -> int:
         """Mine blocks and wait until every running node has followed; the new height."""
@@ -284,7 +276,7 @@ class Testbed:
         self._forget_nodes()
 
     def _forget_nodes(self) -> None:
-        self._node_ids_file.unlink(missing_ok=True)
+        folders.write_node_ids(self.folder, {})
         for node in self.nodes.values():
             node.forget_id()
         self.forget_connections()
@@ -381,7 +373,7 @@ class Testbed:
             peers = {peer.node_id: peer for peer in self.running() if peer.name not in cut_off}
             for channel in node.channels():
                 peer = peers.get(channel.peer_id)
-                if peer is not None and not (channel.active and _lists_as_active(peer, channel.funding)):
+                if peer is not None and not (channel.active and lists_as_active(peer, channel.funding)):
                     self.connect(name, peer.name)
                     return f"channel {channel.short_channel_id} of {name} and {peer.name} is not usable yet"
             return None
@@ -407,7 +399,3 @@ def remove_project(engine: Engine) -> None:
 
 def _engine(name: str, folder: Path) -> Engine:
     return open_engine(PROJECT_PREFIX + name, folder / COMPOSE_FILE, folder / SOCKETS)
-
-
-def _lists_as_active(node: Node, funding: str) -> bool:
-    return any(channel.active for channel in node.channels() if channel.funding == funding)

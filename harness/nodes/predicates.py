@@ -68,3 +68,8 @@ def payment_gone(nodes: Sequence[Node], payment_hash: str) -> Predicate:
         return None
 
     return Predicate("payment_gone", missing)
+
+
+def lists_as_active(node: Node, funding: str) -> bool:
+    """Whether the node says that its channel with this funding output (`txid:index`) is usable."""
+    return any(channel.active for channel in node.channels() if channel.funding == funding)
