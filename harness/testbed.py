@@ -118,8 +118,7 @@ class Testbed:
         try:
             return self.nodes[node]
         except KeyError:
-            known = ", ".join(self.nodes)
-            raise TestbedError(f"testbed {self.name} has no node {node} (nodes: {known})") from None
+            raise TestbedError(f"testbed {self.name} has no node {node} (nodes: {', '.join(self.nodes)})") from None
 
     def lsp(self, node: str) -> Lsp:
         """The component beside this node. Raises TestbedError if there is none."""
@@ -165,9 +164,9 @@ class Testbed:
     @property
     def services(self) -> list[str]:
         """Every container's name: bitcoind, the miners, the nodes, the components, what phones need."""
+        own = ["bitcoind", MINER, *([SLOW_MINER] if self.topology.chain.keep_fresh else [])]
         for_phones = [toxiproxy.NAME, PUSH] if self.phones else []
-        slow_miner = [SLOW_MINER] if self.topology.chain.keep_fresh else []
-        return ["bitcoind", MINER, *slow_miner, *self.nodes, *(lsp.name for lsp in self.lsps.values()), *for_phones]
+        return [*own, *self.nodes, *(lsp.name for lsp in self.lsps.values()), *for_phones]
 
     @cached_property
     def chain(self) -> Chain:
