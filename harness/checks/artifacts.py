@@ -7,9 +7,10 @@ from harness.checks import status
 from harness.errors import TestbedError
 from harness.testbed import Testbed
 from harness.timeline import recording, story
-from harness.timeline.recording import Recording
+from harness.timeline.page import page
 
-TIMELINE = "timeline.json"
+TIMELINE, TIMELINE_PAGE = "timeline.json", "timeline.html"
+"""The story for programs, and for people."""
 
 
 def collect(testbed: Testbed, folder: Path) -> None:
@@ -21,18 +22,20 @@ def collect(testbed: Testbed, folder: Path) -> None:
         (folder / "status.json").write_text(json.dumps(status.look(testbed).as_json(), indent=2), encoding="utf-8")
     except TestbedError as error:
         problems.append(f"status: {error}")
-    recorded = recording.gather(testbed)
-    recorded.write(folder)
-    problems += [*recorded.problems, *_write_timeline(recorded, folder)]
+    problems += write_timeline(testbed, folder)
     if problems:
         (folder / "missing.txt").write_text("\n".join(problems) + "\n", encoding="utf-8")
 
 
-def _write_timeline(recorded: Recording, folder: Path) -> list[str]:
-    """Write the story; the reason if it cannot be told."""
+def write_timeline(testbed: Testbed, folder: Path) -> list[str]:
+    """Write the story into a folder, as JSON and as a page, with the logs that it is told from; what it lacks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    recorded = recording.gather(testbed)
+    recorded.write(folder)
     try:
         told = story.tell(recorded)
         (folder / TIMELINE).write_text(json.dumps(told.as_json()), encoding="utf-8")
+        (folder / TIMELINE_PAGE).write_text(page(told), encoding="utf-8")
     except Exception as error:  # the last resort: the logs are there, and a failure must not hide behind ours
-        return [f"{TIMELINE}: unexpected error {error!r}"]
-    return []
+        return [*recorded.problems, f"{TIMELINE}: unexpected error {error!r}"]
+    return list(recorded.problems)

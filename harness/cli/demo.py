@@ -1,13 +1,14 @@
 """The demo: the main job of the protocol on real nodes, told on the screen as it happens."""
 
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from asyncpay.amounts import show_sat
 from harness import bringup
-from harness.checks import status
+from harness.checks import artifacts, status
 from harness.cli.tables import channels_table
 from harness.progress import Phases
 from harness.scenarios.async_payment import AsyncPayment
@@ -16,6 +17,7 @@ from harness.timeline.steps import Reached
 from harness.topology import load
 
 NAME = "demo"
+FOLDER = Path("artifacts/demo")
 
 
 NEXT = """Next:
@@ -56,7 +58,21 @@ def _play(testbed: Testbed, console: Console) -> None:
     console.print(f"\nA's proof of payment: preimage {job.preimage}", soft_wrap=True)
     console.print(channels_table(status.look(testbed)))
     changes = ", ".join(f"{name} {_signed(msat)}" for name, msat in moved.items())
-    console.print(f"\nCounted on the nodes: {changes}\n")
+    console.print(f"\nCounted on the nodes: {changes}")
+    _write_timeline(testbed, console)
+    console.print()
+
+
+def _write_timeline(testbed: Testbed, console: Console) -> None:
+    """Leave the story of it as a page, and name that. A folder that cannot be written does not fail the demo."""
+    try:
+        problems = artifacts.write_timeline(testbed, FOLDER)
+    except OSError as error:
+        console.print(f"\nThe timeline cannot be written: {error}. Run the demo in a folder that you may write to.")
+        return
+    console.print(f"\nAll of it as a page for a browser: {FOLDER / artifacts.TIMELINE_PAGE}", soft_wrap=True)
+    for problem in problems:
+        console.print(f"  incomplete: {problem}", soft_wrap=True)
 
 
 def _line(reached: Reached, height_blocks: int) -> Table:

@@ -34,22 +34,41 @@ def timeline(
     whole: Annotated[bool, typer.Option("--all", help="everything, and not one payment alone")] = False,
     nodes: Nodes = None,
     kinds: Kinds = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="write it as a page that needs no other file, to be opened by a browser"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The story of a payment over all nodes and components: HTLCs, messages, decisions, pushes, blocks, faults."""
     with errors_as_sentences():
         story = _story(source, which)
-        if not whole and (payment or story.payments):
+        if not whole and (payment or (story.payments and not html)):
             from harness.timeline import select
 
             story = select.of_payment(story, select.payment_of(story, payment))
         story = _narrowed(story, nodes, kinds)
+        if html:
+            _write(story, html)
         if as_json:
             print(json.dumps(story.as_json(), indent=1))
+        elif html:
+            out.print(f"the story of testbed {story.testbed}: {html}", soft_wrap=True)
         else:
             from harness.timeline import text
 
             out.print(text.rendered(story), soft_wrap=True)
+
+
+def _write(story: "Story", file: Path) -> None:
+    """Write the page. Raises TestbedError."""
+    from harness.timeline.page import page
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(page(story), encoding="utf-8")
+    except OSError as error:
+        raise TestbedError(f"{file} cannot be written: {error.strerror}. Name another file") from None
 
 
 def _narrowed(story: "Story", nodes: list[str] | None, kinds: list[str] | None) -> "Story":

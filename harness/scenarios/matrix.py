@@ -33,6 +33,7 @@ class Result(Enum):
 class Cell(BaseModel):
     """One combination. steps: those of the protocol that were reached. how: how LSP_a let the payment go while A was
     away, which differs by what its node can do. seconds: of the payment alone, from the invoice to the counted money.
+    timeline: the page with its story, as a path below the matrix's folder.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +44,7 @@ class Cell(BaseModel):
     steps: tuple[int, ...] = ()
     how: str = ""
     failure: str = ""
+    timeline: str = ""
 
     @property
     def name(self) -> str:
@@ -60,7 +62,9 @@ def combinations(implementations: tuple[str, ...] = IMPLEMENTATIONS) -> Iterator
 
 
 def run_cell(implementations: dict[str, str], folder: Path, report: Callable[[str], None]) -> Cell:
-    """Play the main job on a testbed of this combination, which is removed again. A failure leaves evidence."""
+    """Play the main job on a testbed of this combination, which is removed again. It leaves its timeline, a failure all
+    evidence.
+    """
     topology = load("line", implementations)
     cell = Cell(implementations=implementations, result=Result.PASSED)
     try:
@@ -76,11 +80,14 @@ def run_cell(implementations: dict[str, str], folder: Path, report: Callable[[st
         job = AsyncPayment(testbed)
         job.play()
         seen = {"seconds": round(time.monotonic() - began, 1), "how": _how(testbed, job.reached)}
+        artifacts.write_timeline(testbed, folder / cell.name)
     except (TestbedError, AssertionError) as error:
         artifacts.collect(testbed, folder / cell.name)
         seen = {"result": Result.FAILED, "seconds": round(time.monotonic() - began, 1), "failure": str(error)}
     finally:
         testbed.down()
+    if (folder / cell.name / artifacts.TIMELINE_PAGE).exists():
+        seen["timeline"] = f"{cell.name}/{artifacts.TIMELINE_PAGE}"
     reached = () if job is None else tuple(sorted(each.step.number for each in job.reached))
     return cell.model_copy(update=seen | {"steps": reached})
 

@@ -31,8 +31,8 @@ class Kind(StrEnum):
 
 
 def shortened(text: object) -> str:
-    """A text no longer than MOST_TEXT."""
-    said = str(text)
+    """A text no longer than MOST_TEXT, without half surrogate pairs, which JSON can say and UTF-8 cannot."""
+    said = str(text)[: MOST_TEXT + 1].encode(errors="replace").decode()
     return said if len(said) <= MOST_TEXT else said[: MOST_TEXT - 1] + "…"
 
 
@@ -122,12 +122,24 @@ class Payment(_Record):
     steps: tuple[Step, ...] = ()
 
 
+class Span(_Record):
+    """A stretch of time; end is None if it lasts. why: what it was then, such as `disconnected`."""
+
+    begin: Seconds
+    end: Seconds | None = None
+    why: Text = ""
+
+
 class Lane(_Record):
-    """One row of the story. kind: payer, lsp, router, payee, or service. runs: as `lnd` or `cln`."""
+    """One row of the story. kind: payer, lsp, router, payee, or service. runs: as `lnd` or `cln`.
+
+    away: of a phone, when nothing reached it.
+    """
 
     name: Text
     kind: Text
     runs: Text = ""
+    away: tuple[Span, ...] = ()
 
 
 class Story(_Record):

@@ -10,6 +10,7 @@ from harness.timeline.htlcs import ADD, ENDS, Htlcs, Life
 from harness.timeline.model import MOST_EVENTS, Event, Kind, Lane, Story
 from harness.timeline.node_logs import Passed
 from harness.timeline.payments import Payments
+from harness.timeline.presence import with_absences
 from harness.timeline.recording import Context, Recording
 from harness.topology import COMPONENT_SUFFIX, IMPLEMENTATIONS
 
@@ -51,7 +52,7 @@ def tell(recording: Recording) -> Story:
     return Story(
         testbed=context.testbed,
         topology=context.topology,
-        lanes=tuple(lanes),
+        lanes=tuple(with_absences(lanes, events, phones)),
         payments=tuple(payments.all()),
         htlcs=tuple(htlcs.all()),
         events=tuple(events),

@@ -41,6 +41,7 @@ def test_a_failing_test_leaves_its_evidence(pair_file: Path, tmp_path: Path) -> 
         "testbed.log",
         "recording.json",
         "timeline.json",
+        "timeline.html",
     }
     (channel,) = json.loads((folder / "status.json").read_text())["channels"]
     assert channel["balances_msat"] == [499_000_000, 501_000_000]

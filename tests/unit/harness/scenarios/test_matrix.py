@@ -17,6 +17,13 @@ def cell(result: Result, number: int = 0, **more: object) -> Cell:
     return Cell.model_validate({"implementations": COMBINATIONS[number], "result": result, **more})
 
 
+def test_the_page_leads_to_the_timelines_of_its_cells() -> None:
+    cells = [cell(Result.PASSED, 0, timeline="lnd-lnd-lnd-lnd/timeline.html"), cell(Result.UNAVAILABLE, 1)]
+    page = matrix_report.page(cells)
+    assert page.count("<a href") == 1
+    assert '<a href="lnd-lnd-lnd-lnd/timeline.html">lnd-lnd-lnd-lnd</a>' in page
+
+
 def test_every_combination_once_and_both_routers() -> None:
     names = [Cell(implementations=each, result=Result.PASSED).name for each in COMBINATIONS]
     assert len(set(names)) == 16

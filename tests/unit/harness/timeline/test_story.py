@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.timeline import recording, select
@@ -133,6 +133,7 @@ def test_a_process_with_a_clock_of_its_own_is_put_where_it_belongs(name: str) ->
     assert times == sorted(times)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_no_log_whatever_is_in_it_makes_an_error(data: st.DataObject) -> None:
     recording = recorded("mixed")
@@ -157,6 +158,7 @@ def test_numbers_and_texts_of_a_log_stay_within_bounds() -> None:
             b'{"time": -5, "what": "held", "amount_msat": 99999999999999999999999}',
             b'{"time": true, "what": "held", "payment_hash": ["x"], "payment_hashes": "no list", "block": 7}',
             b'{"time": 1795806640.0, "what": "' + b"x" * 50_000 + b'", "because": {"a": [1, 2]}}',
+            b'{"time": 1795806640.0, "what": "held", "because": "\\ud800 half", "app_name": "\\udfff"}',
             b'{"what": 7}',
             b"[" * 5_000,
             b'{"a": ' + b"[" * 50_000,
@@ -166,7 +168,8 @@ def test_numbers_and_texts_of_a_log_stay_within_bounds() -> None:
     )
     story = tell(recording)
     added = [event for event in story.events if event.source == "LSP_a-lsp" and event.time >= 1795806640 - 0.1]
-    assert len([event for event in added if event.what == "held"]) == 3
+    assert len([event for event in added if event.what == "held"]) == 4
+    assert [event.because for event in added if event.because.endswith("half")] == ["? half"]
     assert max(len(event.what) for event in added) <= 500
     assert "3 lines of LSP_a-lsp are torn or damaged, and left out" in story.problems
 
