@@ -273,6 +273,7 @@ class Capabilities:
     keeps_settlements: it stores a SETTLE. Otherwise a restart loses what the payer's node has not taken yet, and as the
         HTLC expires the node may fail it: so the channel must be force-closed in time.
     settles: it claims a held HTLC with the preimage (SETTLE).
+    tells_next_hop: asked to forward an onion message with its own layer on, it tells to which peer that went.
     cutoff_blocks: from this many blocks before its incoming expiry on, the node itself fails a held HTLC, at the latest
         when it would offer it again, and an answer may be an error; None if it never does.
     """
@@ -283,5 +284,6 @@ class Capabilities:
     pays_on_behalf: Capability
     metadata_with_slack: Capability
     keeps_settlements: Capability
+    tells_next_hop: Capability
     cutoff_blocks: int | None
     settles: Capability = Capability(True, "its interceptor takes a preimage")

@@ -46,7 +46,9 @@ class LspPolicy:
     redeliver_seconds: before a message that its connected client did not take is tried again.
 
     courier_first_seconds, courier_most_seconds: the interval doubles from one to the other.
-    courier_pace_seconds: between any two couriers of this LSP. CLN takes 4 messages a second of a peer.
+    courier_pace_seconds: between two couriers to one next hop; those whose next hop the node has not told count as for
+        one. CLN takes 4 messages a second of a peer.
+    all_couriers_pace_seconds: between any two couriers of this LSP.
 
     push_cooldown_seconds: between two notifications of a client by the same method; doubles.
     push_retry_seconds: before a notification that failed is sent again; doubles.
@@ -93,6 +95,7 @@ class LspPolicy:
     courier_first_seconds: float = 5
     courier_most_seconds: float = 600
     courier_pace_seconds: float = 0.5
+    all_couriers_pace_seconds: float = 0.02
 
     push_cooldown_seconds: float = 60
     push_retry_seconds: float = 2

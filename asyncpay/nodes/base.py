@@ -133,10 +133,11 @@ class Node(Protocol):
         """All HTLCs that can be answered, both ways. Those of a channel that goes on chain are absent."""
         ...
 
-    async def forward_onion(self, message: OnionMessage) -> None:
+    async def forward_onion(self, message: OnionMessage) -> NodeId | None:
         """Deliver a message that has this node's layer still on, to the hop that the layer names.
 
-        PeerNotConnectedError; OnionUnreadableError.
+        Returns this hop; None if the node does not tell it (capabilities). PeerNotConnectedError, which names it;
+        OnionUnreadableError.
         """
         ...
 

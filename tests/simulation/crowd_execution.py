@@ -41,8 +41,8 @@ FORGOTTEN_BLOCKS = 320
 """After the last hold has ended: every deadline, and a day of blocks beyond every expiry."""
 BLOCK_SECONDS = 600.0
 DAY_SECONDS = 86_400.0
-KEPT = ("LspState.retransmitted_at",)
-"""Thrown away when it is used next: at most one entry for each client whose retransmit was due the last time."""
+KEPT = "LspState.schedule.couriers._paused_until."
+"""Thrown away when the next courier is sent: the next hops to which the last ones went."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,8 @@ def _nothing_is_left(crowd: Crowd) -> None:
     _advance(crowd, BLOCK_SECONDS)
     for lsp, old in zip(crowd.lsps, before, strict=True):
         new = sizes(lsp.engine_state)
-        grown = {place: (size, new[place]) for place, size in old.items() if size > new[place] and place not in KEPT}
+        more = (place for place in old if old[place] > new[place] and not place.startswith(KEPT))
+        grown = {place: (old[place], new[place]) for place in more}
         if grown:
             raise Violation("nothing_is_left", f"{lsp.name} had more in memory than after a restart: {grown}")
 
@@ -331,6 +332,22 @@ def a_limit_is_its_own_clients(crowd: Crowd) -> Iterator[str]:
             yield f"{lsp.name} failed a block back because its client was said to have more held than allowed"
 
 
+def a_courier_waits_for_its_own_next_hop_only(crowd: Crowd) -> Iterator[str]:
+    """It leaves when it is due, unless one was sent to its next hop just before."""
+    for lsp in crowd.lsps:
+        if not lsp.running or lsp.node.attached is not lsp:
+            continue
+        turn = lsp.policy.courier_pace_seconds + len(crowd.phones) * lsp.policy.all_couriers_pace_seconds
+        early = crowd.kernel.now - turn - invariants.GRACE_SECONDS
+        for block in lsp.records(Block):
+            next_hop, due_at = lsp.next_hops.get(block.key), block.courier_next_at
+            if next_hop is None or due_at is None or max(due_at, lsp.attached_at) > early:
+                continue
+            if not (times := lsp.couriers_to[next_hop]) or times[-1] < early:
+                late = crowd.kernel.now - due_at
+                yield f"a courier to {next_hop.hex()} is {late:g} s late, and nothing is sent there"
+
+
 INVARIANTS: tuple[Callable[[Any], Iterator[str]], ...] = (
     no_lsp_pays_out_what_it_cannot_claim,
     every_payment_is_made_once,
@@ -342,4 +359,6 @@ INVARIANTS: tuple[Callable[[Any], Iterator[str]], ...] = (
     invariants.nothing_is_held_past_its_margin,
     invariants.nothing_waits_without_a_reason,
     invariants.all_is_bounded,
+    invariants.no_next_hop_is_flooded,
+    a_courier_waits_for_its_own_next_hop_only,
 )

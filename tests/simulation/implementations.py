@@ -71,6 +71,7 @@ class Lnd(Implementation):
     # reoffers_without_payer: tests/e2e/adapter/test_comings_and_goings.py::test_a_restarted_node_offers_again
     # pays_on_behalf: tests/e2e/adapter/test_htlcs.py::test_claimed_from_a_payer_who_is_away
     # keeps_settlements: tests/e2e/adapter/test_settlements.py::test_a_restart_forgets_a_claim_or_keeps_it_as_declared
+    # tells_next_hop: tests/e2e/adapter/test_messages.py::test_a_kept_message_is_delivered_when_its_receiver_is_back
     capabilities = OF_LND
     # tests/e2e/adapter/test_htlcs.py::test_an_answer_that_would_end_the_stream_is_not_sent
     fails_held_blocks = 19
@@ -110,6 +111,7 @@ class Cln(Implementation):
     # forwards_with_payer_offline: tests/e2e/adapter/test_htlcs.py::test_resumed_while_the_payer_is_away
     # reoffers_without_payer: tests/e2e/adapter/test_comings_and_goings.py::test_a_restarted_node_offers_again
     # keeps_settlements: tests/e2e/adapter/test_settlements.py::test_a_restart_forgets_a_claim_or_keeps_it_as_declared
+    # tells_next_hop: tests/e2e/adapter/test_messages.py::test_a_kept_message_is_delivered_when_its_receiver_is_back
     capabilities = OF_CLN
     # tests/e2e/lsp/test_cln_plugin.py::test_near_its_expiry_an_htlc_is_failed_though_the_process_is_dead
     fails_held_blocks = 6

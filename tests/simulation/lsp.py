@@ -1,7 +1,9 @@
 """An LSP's component in a simulation: the real engine and the real store beside a simulated node."""
 
 import math
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from asyncpay.engine.lsp import interface as lsp_io
@@ -53,6 +55,8 @@ class LspProcess(Process):
     attached_at: when its node answered, last. connected_at: when its engine last heard that a peer is there.
     on_answer: told of every answer to an HTLC. on_notify: of every decision to notify a client.
     promised: blocks that a release_reply called released or about to be.
+    couriers_to: by next hop, when the last couriers were sent there, three at most, since the process runs.
+    next_hops: what the engine was told of its blocks' couriers since then.
     """
 
     def __init__(
@@ -72,6 +76,8 @@ class LspProcess(Process):
         self.ended_because: dict[bytes, str] = {}
         self.promised: set[bytes] = set()
         self.attached_at = 0.0
+        self.couriers_to: defaultdict[NodeId, deque[float]] = defaultdict(partial(deque, maxlen=3))
+        self.next_hops: dict[bytes, NodeId] = {}
         self.connected_at: dict[NodeId, float] = {}
         self.on_answer: Callable[[LspProcess, HtlcKey, Resolution], None] = lambda *_: None
         self.on_notify: Notified = lambda *_: None
@@ -86,6 +92,8 @@ class LspProcess(Process):
     def _begin(self, records: list[Any]) -> None:
         self._engine = Lsp(self.policy, self.node.implementation.capabilities, records)
         self._engine.slice_size = SLICE_SIZE
+        self.couriers_to.clear()
+        self.next_hops.clear()
 
     def _known(self) -> Iterable[Any]:
         records = self._engine.state.records
@@ -199,7 +207,14 @@ class LspProcess(Process):
     def _relay(self, effect: lsp_io.Relay) -> None:
         if not self.node.running:
             return
+        next_hop = self.node.relay.next_hop(effect.message)
         absent = self.node.relay.handle(self.node.id, effect.message)
+        if next_hop is not None:
+            self.kernel.changed()
+            self.couriers_to[next_hop].append(self.kernel.now)
+            if absent or self.node.implementation.capabilities.tells_next_hop:
+                self.next_hops[effect.block] = next_hop
+                self.enqueue(lsp_io.CourierSent(effect.block, next_hop))
         if absent is not None:
             self.enqueue(
                 OnionInTransit(source=effect.client, message=effect.message, next_node_id=absent, undelivered=True)

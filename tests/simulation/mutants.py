@@ -339,6 +339,21 @@ MUTANTS = (
         crowd_payments=30,
     ),
     Mutant(
+        "send couriers to one next hop without a pause",
+        f"{LSP}.schedule",
+        "            self._ready_at.set(next_hop, now + self._pace_seconds)\n",
+        "            self._ready_at.set(next_hop, now)\n",
+        also=(("self._paused_until.set(next_hop, now + self._pace_seconds)", "self._paused_until.set(next_hop, now)"),),
+        crowd_payments=80,
+    ),
+    Mutant(
+        "let couriers wait for those to other next hops",
+        f"{LSP}.schedule",
+        "        return self._next_hops.get(block.key, UNKNOWN_HOP)\n",
+        "        return UNKNOWN_HOP\n",
+        crowd_payments=80,
+    ),
+    Mutant(
         "count the blocks of all clients for the limit of one",
         f"{LSP}.requests",
         "ctx.records.in_force(event.client), ctx.records.number_of_blocks(event.client)",

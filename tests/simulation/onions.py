@@ -120,6 +120,11 @@ class Relay:
         if self._node.running and self._within_rate(source):
             self.handle(source, message)
 
+    def next_hop(self, message: OnionMessage) -> NodeId | None:
+        """Where a message that has this node's layer still on is to go; None if it ends here, or is not its own."""
+        peeled = self._node.onions.peel(message, self._node.id)
+        return peeled.next_node_id if isinstance(peeled, Onward) else None
+
     def handle(self, source: NodeId, message: OnionMessage) -> NodeId | None:
         """Take one's own layer off and do what it says. Returns the next peer if that is not there."""
         node = self._node

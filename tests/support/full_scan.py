@@ -60,6 +60,8 @@ class _Scan:
             for payment_hash in block.payment_hashes:
                 yield "block_for", self.records.block_for(block.client, payment_hash), block
             yield from self._schedule_of(block)
+        running = {block.key for block in self.blocks if block.courier_next_at is not None}
+        yield "known next hops", set(self.schedule.couriers.known - running), set()
         undecided = [block for block in self.blocks if block.state in UNDECIDED]
         yield "size of by_height", len(self.schedule.by_height), len(undecided)
         yield "size of by_hold_until", len(self.schedule.by_hold_until), len(undecided)

@@ -47,6 +47,7 @@ from asyncpay.engine.lsp import (
 from asyncpay.engine.lsp.interface import (
     BlockRequested,
     CancelRequested,
+    CourierSent,
     DeliveryReported,
     Effect,
     ForceCloseReported,
@@ -260,6 +261,7 @@ _HANDLERS: dict[type[LspEvent], Callable[[Context, Any], None]] = {
     PaymentReported: _payment_reported,
     ForceCloseReported: on_behalf.force_close_reported,
     DeliveryReported: mailbox.delivery_reported,
+    CourierSent: retransmit.sent,
     UpdateSent: blocks.update_sent,
     NotificationReported: notifications.reported,
     WebhookSet: notifications.webhook_set,

@@ -139,6 +139,14 @@ class DeliveryReported:
 
 
 @dataclass(frozen=True, slots=True)
+class CourierSent:
+    """The answer to a Relay of a node that tells it: the courier of this block (unblock_hash) goes to this node."""
+
+    block: bytes
+    next_hop: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateSent:
     """A BlockUpdate has left for its client: the answer to a SendToClient of one."""
 
@@ -197,6 +205,7 @@ LspEvent: TypeAlias = (
     | PaymentReported
     | ForceCloseReported
     | DeliveryReported
+    | CourierSent
     | UpdateSent
     | NotificationReported
     | WebhookSet
@@ -252,11 +261,14 @@ class Deliver:
 class Relay:
     """Forward the courier of a client's block, as if it had just come in from that client.
 
-    If its next hop is not connected: OnionInTransit with source=client and undelivered=True.
+    If the node tells where it went: CourierSent. If its next hop is not connected: that, and OnionInTransit with
+    source=client and undelivered=True. block: its unblock_hash. next_hop: None if the node has not told it yet.
     """
 
     client: NodeId
     message: OnionMessage
+    block: bytes
+    next_hop: NodeId | None = None
 
 
 @dataclass(frozen=True, slots=True)

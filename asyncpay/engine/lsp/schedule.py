@@ -28,24 +28,32 @@ def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-class CourierQueue:
-    """Couriers by when they are due; those that are due take turns by client, the client served longest ago first."""
+class ClientTurns:
+    """Couriers that are due for one next hop. Their clients take turns, the client served longest ago first."""
 
     def __init__(self) -> None:
-        self._later: Deadlines[bytes] = Deadlines()
         self._due_of: dict[NodeId, Deadlines[bytes]] = {}
         self._turns: Deadlines[NodeId] = Deadlines()
         self._served: tuple[NodeId, float] = (b"", -math.inf)
 
-    def set(self, block: Block) -> None:
-        """Note when the block's courier is due next, if it is."""
-        self.discard(block)
-        if block.courier is not None and block.courier_next_at is not None:
-            self._later.set(block.key, block.courier_next_at)
+    def __len__(self) -> int:
+        return len(self._due_of)
+
+    def set(self, block: Block, due_at: float) -> None:
+        """The block's courier is due since then."""
+        if block.client not in self._due_of:
+            client, served_at = self._served
+            self._due_of[block.client] = Deadlines()
+            self._turns.set(block.client, served_at if client == block.client else -math.inf)
+        self._due_of[block.client].set(block.key, due_at)
+
+    def get(self, block: Block) -> float:
+        """Since when the block's courier is due; infinity if it is not."""
+        theirs = self._due_of.get(block.client)
+        return math.inf if theirs is None else theirs.get(block.key)
 
     def discard(self, block: Block) -> None:
-        """The block's courier rests."""
-        self._later.discard(block.key)
+        """The block's courier is not due any more."""
         theirs = self._due_of.get(block.client)
         if theirs is not None:
             theirs.discard(block.key)
@@ -53,36 +61,119 @@ class CourierQueue:
                 del self._due_of[block.client]
                 self._turns.discard(block.client)
 
-    def next(self, records: LspRecords, now: float) -> Block | None:
-        """The block whose courier is to be sent now, if one is due."""
-        for key in self._later.due(now, SLICE):
-            block, due_at = records.blocks[key], self._later.get(key)
-            self._later.discard(key)
-            if block.client not in self._due_of:
-                client, served_at = self._served
-                self._due_of[block.client] = Deadlines()
-                self._turns.set(block.client, served_at if client == block.client else -math.inf)
-            self._due_of[block.client].set(key, due_at)
-        turn = self._turns.earliest
-        if turn is None:
-            return None
-        first = self._due_of[turn].earliest
-        return None if first is None else records.blocks[first]
-
-    def sent(self, client: NodeId, now: float) -> None:
+    def served(self, client: NodeId, now: float) -> None:
         """A courier of this client was sent."""
         self._served = client, now
         if client in self._due_of:
             self._turns.set(client, now)
 
     @property
-    def first(self) -> float:
-        """When a courier is due; -infinity if one waits for its turn."""
-        return -math.inf if self._due_of else self._later.first
+    def first(self) -> bytes | None:
+        """The block whose courier is next."""
+        turn = self._turns.earliest
+        return None if turn is None else self._due_of[turn].earliest
+
+
+UNKNOWN_HOP: NodeId = b""
+"""In place of a next hop, for couriers of which the node has not told it: they are paced as if it were one."""
+
+
+class CourierQueue:
+    """Couriers by when they are due. Each next hop has a pace of its own, and next hops take turns.
+
+    What is known of a next hop is forgotten with its last courier, or with the next one sent once its pause is over:
+    so there are never more of them than couriers.
+    """
+
+    def __init__(self, pace_seconds: float) -> None:
+        self._pace_seconds = pace_seconds
+        self.later: Deadlines[bytes] = Deadlines()
+        self._due: dict[NodeId, ClientTurns] = {}
+        self._next_hops: dict[bytes, NodeId] = {}
+        self._ready_at: Deadlines[NodeId] = Deadlines()
+        self._paused_until: Deadlines[NodeId] = Deadlines()
+        self._now = -math.inf
+
+    def set(self, block: Block) -> None:
+        """Note when the block's courier is due next, if it is."""
+        if block.courier is None or block.courier_next_at is None:
+            self.discard(block)
+        else:
+            self._unlist(block)
+            self.later.set(block.key, block.courier_next_at)
+
+    def discard(self, block: Block) -> None:
+        """The block's courier rests."""
+        self._unlist(block)
+        self._next_hops.pop(block.key, None)
+
+    def next_hop(self, block: Block) -> NodeId:
+        """Where the block's courier goes, as far as the node has told; else UNKNOWN_HOP."""
+        return self._next_hops.get(block.key, UNKNOWN_HOP)
+
+    def learn_next_hop(self, block: Block, next_hop: NodeId) -> None:
+        """The node tells where the block's courier went."""
+        if block in self and self.next_hop(block) != next_hop:
+            due_at = min(self.later.get(block.key), self._due_since(block))
+            self._unlist(block)
+            self._next_hops[block.key] = next_hop
+            self.later.set(block.key, due_at)
+
+    def collect(self, blocks: Iterable[Block], now: float) -> None:
+        """These have become due: they wait for their next hops."""
+        if now < self._now:  # the clock was set back, and what waits for a time that was read before has waited enough
+            self._paused_until.clear()
+            for each in self._due:
+                self._ready_at.set(each, now)
+        self._now = now
+        for block in blocks:
+            next_hop, due_at = self.next_hop(block), self.later.get(block.key)
+            self.later.discard(block.key)
+            if next_hop not in self._due:
+                paused_until = self._paused_until.get(next_hop)
+                self._due[next_hop] = ClientTurns()
+                self._ready_at.set(next_hop, now if paused_until == math.inf else max(now, paused_until))
+            self._due[next_hop].set(block, due_at)
+
+    def next(self, now: float) -> bytes | None:
+        """The block whose courier is to be sent now: of the next hop that has waited longest. None: there is none."""
+        next_hop = self._ready_at.earliest
+        return None if next_hop is None or self._ready_at.first > now else self._due[next_hop].first
+
+    def sent(self, next_hop: NodeId, client: NodeId, now: float) -> None:
+        """A courier of this client was sent there."""
+        for each in self._paused_until.due(now):
+            self._paused_until.discard(each)
+        self._paused_until.set(next_hop, now + self._pace_seconds)
+        if next_hop in self._due:
+            self._due[next_hop].served(client, now)
+            self._ready_at.set(next_hop, now + self._pace_seconds)
+
+    def first(self, now: float) -> float:
+        """When one is due, or may be sent. A clock that was set back makes none wait for longer than the pace."""
+        return min(self.later.first, self._ready_at.first if now >= self._now else now + self._pace_seconds)
+
+    @property
+    def known(self) -> frozenset[bytes]:
+        """The blocks whose couriers' next hop is known."""
+        return frozenset(self._next_hops)
 
     def __contains__(self, block: Block) -> bool:
-        due = self._due_of.get(block.client)
-        return self._later.get(block.key) < math.inf or (due is not None and due.get(block.key) < math.inf)
+        return min(self.later.get(block.key), self._due_since(block)) < math.inf
+
+    def _due_since(self, block: Block) -> float:
+        turns = self._due.get(self.next_hop(block))
+        return math.inf if turns is None else turns.get(block)
+
+    def _unlist(self, block: Block) -> None:
+        self.later.discard(block.key)
+        next_hop = self.next_hop(block)
+        turns = self._due.get(next_hop)
+        if turns is not None:
+            turns.discard(block)
+            if not len(turns):
+                del self._due[next_hop]
+                self._ready_at.discard(next_hop)
 
 
 class StuckHtlcs:
@@ -167,7 +258,7 @@ class Schedule:
         self.forget_after: Deadlines[bytes] = Deadlines()
         self.forget_at_height: Deadlines[bytes] = Deadlines()
         self.claimed: Deadlines[HtlcKey] = Deadlines()
-        self.couriers = CourierQueue()
+        self.couriers = CourierQueue(policy.courier_pace_seconds)
         self.messages: Deadlines[tuple[NodeId, bytes]] = Deadlines()
         self.delivered: Deadlines[tuple[NodeId, bytes]] = Deadlines()
         self.pushes: Deadlines[tuple[NodeId, Method]] = Deadlines()

@@ -56,6 +56,9 @@ CAPABILITIES = Capabilities(
         "a fulfilled HTLC is in the database before its peer hears of it (lightningd/peer_htlcs.c: fulfill_htlc), and "
         "lightningd goes on chain for it in time (htlcs_notify_new_block)",
     ),
+    tells_next_hop=Capability(
+        False, "injectonionmessage names the next peer only if it is not connected, and no RPC lends the node's key"
+    ),
     cutoff_blocks=MARGIN_BLOCKS,
 )
 

@@ -53,6 +53,7 @@ CAPABILITIES = Capabilities(
     pays_on_behalf=_SETTLES,
     metadata_with_slack=Capability(True, "RecipientOnionFields takes payment_metadata beside any final CLTV delta"),
     keeps_settlements=Capability(True, "never needed, for it is never asked to settle"),
+    tells_next_hop=Capability(True, "ldkd's `ecdh` lets this adapter take the node's layer off"),
     cutoff_blocks=htlcs.CUTOFF_BLOCKS,
     settles=_SETTLES,
 )
@@ -96,7 +97,7 @@ class LdkNode(Node):
         listed = await channels.open_channels(self._rpc)
         return [htlc for channel in listed for htlc in channels.pending_htlcs(channel)]
 
-    async def forward_onion(self, message: OnionMessage) -> None:
+    async def forward_onion(self, message: OnionMessage) -> NodeId:
         """See Node.forward_onion."""
         peeled = await onions.peel(self._rpc, message)
         if isinstance(peeled, Final):
@@ -104,7 +105,9 @@ class LdkNode(Node):
                 f"an onion message ends at LDK at {self._rpc.socket}, and cannot go on from there"
             )
         peer_named = await channels.peer_named(self._rpc) if self._stream is None else self._stream.peer_named
-        await self.send_onion(onions.next_node(self._rpc, peeled.data, peer_named), peeled.message)
+        next_hop = onions.next_node(self._rpc, peeled.data, peer_named)
+        await self.send_onion(next_hop, peeled.message)
+        return next_hop
 
     async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
         """See Node.send_onion."""

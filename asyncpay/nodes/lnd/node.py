@@ -51,6 +51,7 @@ CAPABILITIES = Capabilities(
     pays_on_behalf=Capability(True, "own payments and intercepted HTLCs of one hash do not meet in LND"),
     metadata_with_slack=Capability(False, "SendPaymentV2 takes it only from a payment_request, which excludes slack"),
     keeps_settlements=closing.KEEPS_SETTLEMENTS,
+    tells_next_hop=Capability(True, "DeriveSharedKey lets this adapter take the node's layer off"),
     cutoff_blocks=htlcs.CUTOFF_BLOCKS,
 )
 
@@ -110,7 +111,7 @@ class LndNode(Node):
         listed = await channels.open_channels(self._lnd)
         return [htlcs.pending_htlc(channel, htlc) for channel in listed for htlc in channel.pending_htlcs]
 
-    async def forward_onion(self, message: OnionMessage) -> None:
+    async def forward_onion(self, message: OnionMessage) -> NodeId:
         """See Node.forward_onion."""
         peeled = await onions.peel(self._lnd, message)
         if isinstance(peeled, Final):
@@ -118,7 +119,9 @@ class LndNode(Node):
                 f"an onion message ends at LND at {self._lnd.address}, and cannot go on from there"
             )
         peer_named = await channels.peer_named(self._lnd) if self._stream is None else self._stream.peer_named
-        await self.send_onion(onions.next_node(self._lnd, peeled.data, peer_named), peeled.message)
+        next_hop = onions.next_node(self._lnd, peeled.data, peer_named)
+        await self.send_onion(next_hop, peeled.message)
+        return next_hop
 
     async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
         """See Node.send_onion."""

@@ -29,7 +29,9 @@ from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockUpdate
 
 MAX_WAITING_MESSAGES = 100
-"""Of one client and one kind: answers to its requests, messages stored for it, its couriers. One is sent at a time."""
+"""Of one client and one kind: answers to its requests, messages stored for it, its couriers; of couriers of which the
+next hop is known: for this hop. One is sent at a time.
+"""
 MAX_MESSAGES_AT_ONCE = 256
 """Messages to clients that the node is given at the same time, one a client: after an outage all clients connect."""
 MAX_QUERIES_AT_ONCE = 8
@@ -113,10 +115,14 @@ class Performer:
         self._tasks.create_task(guarded(self._event_log, type(effect).__name__, work, failed))
 
     def _slot(self, effect: lsp_io.Effect) -> AbstractAsyncContextManager[object]:
-        """A client's messages, and its replies, wait for each other only. Strangers are one party."""
+        """A client's messages, and its replies, wait for each other only; couriers for those with the same next hop,
+        where that is known. Strangers are one party.
+        """
         match effect:
             case lsp_io.SendAlong():
                 return self._replies.slot(effect.client)
+            case lsp_io.Relay(next_hop=bytes() as next_hop):
+                return self._messages.slot((lsp_io.Relay, next_hop))
             case lsp_io.SendToClient() | lsp_io.Deliver() | lsp_io.Relay():
                 return self._messages.slot((type(effect), effect.client))
             case lsp_io.QueryTerms():
@@ -222,9 +228,12 @@ class Performer:
 
     async def _relay(self, effect: lsp_io.Relay) -> None:
         try:
-            await self._node.forward_onion(effect.message)
+            next_hop = await self._node.forward_onion(effect.message)
             self._event_log.write(LogEvent.COURIER_SENT, client=effect.client)
+            if next_hop is not None:
+                self._report(lsp_io.CourierSent(effect.block, next_hop))
         except PeerNotConnectedError as error:
+            self._report(lsp_io.CourierSent(effect.block, error.peer))
             self._report(
                 OnionInTransit(source=effect.client, message=effect.message, next_node_id=error.peer, undelivered=True)
             )

@@ -84,7 +84,7 @@ async def test_a_kept_message_is_delivered_when_its_receiver_is_back(testbed: Te
         await in_thread(testbed.come_back, "B")
         assert (await at_lsp.take(PeerConnected)).peer == b_id
         async with adapter(testbed, "B") as b, following(b) as at_b:
-            await lsp.forward_onion(kept.message)
+            assert await lsp.forward_onion(kept.message) == (b_id if lsp.capabilities.tells_next_hop else None)
             assert (await at_b.take(OnionReceived)).path_id == PATH_ID
 
 

@@ -9,6 +9,7 @@ from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.interface import (
     BlockRequested,
     CancelRequested,
+    CourierSent,
     Deliver,
     Delivery,
     DeliveryReported,
@@ -70,6 +71,7 @@ class LspHarness(EngineHarness[LspEvent, Record, Effect], ScriptedLspNode):
         self.pushes_work = True
         self.deliveries_work = True
         self.deliveries_hang = False
+        self.next_hop_of: Callable[[Relay], NodeId | None] = lambda _: None
         self.crash_before: type[Effect] | None = None
         self.on_crash: Callable[[], object] = lambda: None
         self.start()
@@ -147,7 +149,10 @@ class LspHarness(EngineHarness[LspEvent, Record, Effect], ScriptedLspNode):
                 self._queue.append(UpdateSent(update.unblock_hash, update.state))
             case Notify(client, method):
                 self._queue.append(NotificationReported(client, method, self.pushes_work))
-            case Relay() | _:
+            case Relay():
+                if (next_hop := self.next_hop_of(effect)) is not None:
+                    self._queue.append(CourierSent(effect.block, next_hop))
+            case _:
                 pass
 
     # --- time ---

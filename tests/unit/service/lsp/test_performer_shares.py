@@ -10,6 +10,8 @@ from coincurve import PrivateKey
 from asyncpay.engine.lsp import interface as lsp_io
 from asyncpay.engine.lsp.interface import LspEvent
 from asyncpay.lightning import NodeId
+from asyncpay.node_events import OnionInTransit
+from asyncpay.nodes.base import PeerNotConnectedError
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.lsp import performer as performer_module
 from asyncpay.service.lsp.performer import Performer
@@ -23,6 +25,7 @@ pytestmark = pytest.mark.anyio
 A, B, US, FAR_AWAY, GREEDY = (PrivateKey(bytes([number]) * 32).public_key.format() for number in range(1, 6))
 UNKNOWN = ReleaseReply(unblock_hash=bytes(32), status=ReleaseStatus.UNKNOWN)
 RELEASED = ReleaseReply(unblock_hash=bytes(32), status=ReleaseStatus.RELEASED)
+PID_HASH = bytes(range(32))
 ACCEPTED = BlockReply(unblock_hash=bytes(32), status=BlockStatus.ACCEPTED)
 
 
@@ -37,6 +40,7 @@ class SlowNode:
     def __init__(self) -> None:
         self.searches: list[int] = []
         self.sent: list[NodeId] = []
+        self.away: set[NodeId] = set()
         self.stuck = 0
         self.let_go = asyncio.Event()
 
@@ -47,14 +51,17 @@ class SlowNode:
         return (destination,)
 
     async def send_onion(self, first_hop: NodeId, _: OnionMessage) -> None:
+        if first_hop in self.away:
+            raise PeerNotConnectedError(first_hop)
         if first_hop == GREEDY:
             self.stuck += 1
             await self.let_go.wait()
             self.stuck -= 1
         self.sent.append(first_hop)
 
-    async def forward_onion(self, message: OnionMessage) -> None:
+    async def forward_onion(self, message: OnionMessage) -> NodeId:
         await self.send_onion(message.path_key, message)
+        return message.path_key
 
 
 class Played:
@@ -109,7 +116,8 @@ async def test_one_clients_payees_do_not_delay_anothers() -> None:
     "flood",
     [
         lsp_io.SendToClient(GREEDY, ACCEPTED),
-        lsp_io.Relay(GREEDY, OnionMessage(GREEDY, bytes(1366))),
+        lsp_io.Relay(GREEDY, OnionMessage(GREEDY, bytes(1366)), bytes(32)),
+        lsp_io.Relay(GREEDY, OnionMessage(GREEDY, bytes(1366)), bytes(32), next_hop=GREEDY),
     ],
 )
 @pytest.mark.usefixtures("whole_log")
@@ -122,6 +130,33 @@ async def test_a_client_that_does_not_read_delays_nobody_elses_messages(flood: l
         await played.perform(lsp_io.SendToClient(A, ACCEPTED))
         assert played.node.sent == [A]
         played.node.let_go.set()
+
+
+async def test_a_slow_next_hop_delays_no_courier_of_the_same_client_to_another() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        played = Played(tasks)
+        await played.perform(lsp_io.Relay(A, OnionMessage(GREEDY, bytes(1366)), bytes(32), next_hop=GREEDY), times=3)
+        assert played.node.stuck == 1
+        await played.perform(lsp_io.Relay(A, OnionMessage(B, bytes(1366)), bytes(32), next_hop=B))
+        assert played.node.sent == [B]
+        played.node.let_go.set()
+
+
+async def test_the_next_hop_of_a_courier_is_reported() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        played = Played(tasks)
+        await played.perform(lsp_io.Relay(A, OnionMessage(B, bytes(1366)), PID_HASH))
+        assert played.reports == [lsp_io.CourierSent(PID_HASH, B)]
+
+
+async def test_the_next_hop_of_a_courier_is_reported_if_it_is_away() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        played = Played(tasks)
+        played.node.away.add(B)
+        message = OnionMessage(B, bytes(1366))
+        await played.perform(lsp_io.Relay(A, message, PID_HASH))
+        stored = OnionInTransit(source=A, message=message, next_node_id=B, undelivered=True)
+        assert played.reports == [lsp_io.CourierSent(PID_HASH, B), stored]
 
 
 async def test_a_delivery_too_many_is_reported_as_not_made() -> None:
