@@ -259,14 +259,6 @@ def all_is_bounded(sim: "Environment") -> Iterator[str]:
                 yield f"{phone.name} was notified of {method} twice within its cooldown, after {now - before:g} s"
 
 
-def no_next_hop_is_flooded(sim: "Environment") -> Iterator[str]:
-    """Within the pace a next hop gets two couriers at most: one that is known to go there, and one that is not yet."""
-    for lsp in sim.lsps:
-        for next_hop, times in lsp.couriers_to.items():
-            if len(times) > 2 and times[-1] - times[-3] < lsp.policy.courier_pace_seconds - INEXACT_SECONDS:
-                yield f"{lsp.name} sent 3 couriers to {next_hop.hex()} within {times[-1] - times[-3]:g} s"
-
-
 def the_honest_get_their_share(sim: "Simulation") -> Iterator[str]:
     """What strangers use up is not A's: see greedy.py."""
     yield from sim.fair_share.turned_away
@@ -300,7 +292,6 @@ AFTER_CHANGES: tuple[Invariant, ...] = (
     a_promised_release_is_kept,
     a_crash_loses_nothing,
     all_is_bounded,
-    no_next_hop_is_flooded,
     every_index_agrees_with_the_records,
 )
 """What can be broken only by something that is stored, said to the node, or moves an HTLC."""
