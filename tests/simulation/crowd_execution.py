@@ -41,8 +41,12 @@ FORGOTTEN_BLOCKS = 320
 """After the last hold has ended: every deadline, and a day of blocks beyond every expiry."""
 BLOCK_SECONDS = 600.0
 DAY_SECONDS = 86_400.0
-KEPT = "LspState.schedule.couriers._paused_until."
-"""Thrown away when the next courier is sent: the next hops to which the last ones went."""
+KEPT = (
+    "LspState.schedule.couriers._paused_until.",  # thrown away with the next courier: where the last ones went
+    "LspState.records.totals.",  # a number for each state of a block
+    "LspState.schedule._records.totals.",
+)
+"""What does not grow with what has ended, although a restart frees some of it."""
 
 
 @dataclass(frozen=True)
