@@ -121,6 +121,12 @@ test-unit: setup ## pure code, no container
 test-sim: setup ## the engines in the simulator: 2,000 schedules, and the regressions
 	@$(BIN)/pytest -q -n auto tests/simulation
 
+.PHONY: test-browser
+test-browser: setup ## pages in a real browser (Debian's chromium): artifacts/browser has pictures
+	@tests/browser/install.sh
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r tests/browser/requirements.lock
+	@$(BIN)/pytest -q tests/browser
+
 # Tests that share a testbed stay with one worker (tests/support/grouping.py). Testbeds mostly wait: one worker a core, or
 # two for all tests.
 E2E = $(BIN)/pytest -v -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 20 tests/e2e

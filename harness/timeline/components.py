@@ -8,7 +8,12 @@ from asyncpay.log_events import LogEvent
 from harness.timeline.lines import Lines, moment, number
 from harness.timeline.model import Event, Kind, shortened
 
-HELD, ANSWERS = str(LogEvent.PART), tuple(str(event) for event in LogEvent if event.startswith("answer "))
+HELD = str(LogEvent.PART)
+RESOLUTIONS = {
+    str(LogEvent.RESOLVE_RESUME): "resume",
+    str(LogEvent.RESOLVE_FAIL): "fail",
+    str(LogEvent.RESOLVE_SETTLE): "settle",
+}
 
 _DECISIONS = frozenset(
     str(event)

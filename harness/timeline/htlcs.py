@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.nodes.wire_log import HtlcRecord
-from harness.timeline.components import ANSWERS, HELD
+from harness.timeline.components import HELD, RESOLUTIONS
 from harness.timeline.model import Event, Htlc
 from harness.timeline.node_logs import Passed
 
@@ -26,8 +26,8 @@ class Life:
     expiry_blocks: int | None = None
     offered: float | None = None
     held: float | None = None
-    answered: float | None = None
-    answer: str = ""
+    resolved: float | None = None
+    resolution: str = ""
     ended: float | None = None
     end: str = ""
 
@@ -115,8 +115,8 @@ class Htlcs:
         life.channel = life.channel or channel
         if event.what == HELD:
             life.held = event.time if life.held is None else life.held
-        elif event.what in ANSWERS:
-            life.answered, life.answer = event.time, event.what.removeprefix("answer ")
+        elif event.what in RESOLUTIONS:
+            life.resolved, life.resolution = event.time, RESOLUTIONS[event.what]
         return life
 
     def all(self) -> list[Htlc]:

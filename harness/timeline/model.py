@@ -80,7 +80,7 @@ class Event(_Record):
 class Htlc(_Record):
     """The life of one HTLC on one hop; a time is None if it has not come to that, or no log says so.
 
-    from_lane offers it to `to`. held, answered, answer: by the component beside the node that received it.
+    from_lane offers it to `to`. held, resolved, resolution: by the component beside the node that received it.
     end: `settled`, `failed`, `claimed on chain`, `timed out on chain`; empty while it is in flight.
     """
 
@@ -93,8 +93,8 @@ class Htlc(_Record):
     expiry_blocks: int | None = None
     offered: Seconds | None = None
     held: Seconds | None = None
-    answered: Seconds | None = None
-    answer: Text = ""
+    resolved: Seconds | None = None
+    resolution: Text = ""
     ended: Seconds | None = None
     end: Text = ""
 

@@ -66,7 +66,7 @@ def _life(htlc: Htlc) -> Text:
     moments = [
         ("offered", htlc.offered),
         ("held", htlc.held),
-        (f"answered {htlc.answer}", htlc.answered),
+        (f"resolved ({htlc.resolution})", htlc.resolved),
         (htlc.end, htlc.ended),
     ]
     lived = [f"{what} {moment(time)}" for what, time in moments if time is not None]

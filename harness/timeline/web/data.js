@@ -3,9 +3,9 @@
 
 const KINDS = {
   "decision": "circle", "htlc": "arrow", "onion message": "dashed", "custom message": "dotted", "push": "triangle",
-  "block": "bar", "fault": "cross", "phone": "diamond", "connection": "ring", "component": "dot",
+  "block": "bar", "on chain": "bar", "fault": "cross", "phone": "diamond", "connection": "ring", "component": "dot",
 };
-const COLOUR_OF = {"onion message": "onion", "custom message": "custom"};
+const COLOUR_OF = {"onion message": "onion", "custom message": "custom", "on chain": "block"};
 const AROUND_SECONDS = 1.0;
 const OF_OTHERS = new Set(["decision", "htlc"]);
 const IDLE_SECONDS = 0.8;
@@ -15,6 +15,8 @@ const events = story.events || [];
 const htlcs = story.htlcs || [];
 const payments = story.payments || [];
 const byHash = new Map(payments.map((payment) => [payment.payment_hash, payment]));
+
+for (const event of events) if (!KINDS[event.kind]) { KINDS[event.kind] = "dot"; COLOUR_OF[event.kind] = "component"; }
 
 const state = {
   payment: "", kinds: new Set(Object.keys(KINDS)), search: "", scale: "even",

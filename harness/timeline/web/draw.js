@@ -213,7 +213,7 @@ function drawHtlcs() {
     pen.fillStyle = colour;
     bar(left, y, Math.max(3, right - left), height);
     if (htlc.held !== undefined) {
-      const held = xOf(placeOf(htlc.held)), until = htlc.answered ?? htlc.ended;
+      const held = xOf(placeOf(htlc.held)), until = htlc.resolved ?? htlc.ended;
       pen.globalAlpha = 0.85;
       pen.fillStyle = colours.held;
       bar(Math.max(held, size.gutter - 20), y, Math.max(3, (until === undefined ? size.width : Math.min(xOf(placeOf(until)), size.width + 20)) - held), height);

@@ -95,10 +95,11 @@ function listenToKeys() {
     const target = event.target, typing = target.matches("input, select, textarea");
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape") {
+      const searched = state.search !== "";
       byId("search").value = "";
       state.search = "";
       state.selected = -1;
-      refilter(false);
+      refilter(searched);
     } else if (event.key === "/" && !typing) {
       event.preventDefault();
       byId("search").focus();

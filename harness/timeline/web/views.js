@@ -200,7 +200,7 @@ function fillHtlcs() {
     return;
   }
   const table = element("table"), head = element("tr"), body = element("tbody"), top = element("thead");
-  for (const name of ["hop", "HTLC", "amount, sat", "expires", "offered", "held", "answered", "ended"]) {
+  for (const name of ["hop", "HTLC", "amount, sat", "expires", "offered", "held", "resolved", "ended"]) {
     const cell = element("th", name === "amount, sat" || name === "expires" ? "number" : "", name);
     cell.scope = "col";
     head.append(cell);
@@ -210,7 +210,7 @@ function fillHtlcs() {
     const line = element("tr");
     line.append(element("td", "", `${htlc.from_lane} → ${htlc.to}`), element("td", "mono", `${htlc.channel || "?"}/${htlc.htlc_id}`),
       element("td", "number", sat(htlc.amount_msat)), element("td", "number", htlc.expiry_blocks ?? "?"), element("td", "", when(htlc.offered)),
-      element("td", "", when(htlc.held)), element("td", "", htlc.answered === undefined ? "–" : `${clock(htlc.answered)} ${htlc.answer || ""}`),
+      element("td", "", when(htlc.held)), element("td", "", htlc.resolved === undefined ? "–" : `${clock(htlc.resolved)} ${htlc.resolution || ""}`),
       element("td", "", htlc.end ? `${clock(htlc.ended)} ${htlc.end}` : "in flight"));
     body.append(line);
   }

@@ -52,6 +52,9 @@ def test_each_hop_has_its_htlc_with_its_whole_life(name: str) -> None:
     assert htlcs[0].held is not None
     assert htlcs[0].ended is not None
     assert htlcs[0].offered < htlcs[0].held < htlcs[0].ended
+    assert htlcs[0].resolved is not None
+    assert htlcs[0].held < htlcs[0].resolved <= htlcs[0].ended
+    assert htlcs[0].resolution == {"lnd": "settle", "mixed": "resume"}[name], "LND's LSP pays in the payer's place"
     assert htlcs[0].ended - htlcs[0].held > 1, "it was held while A and B were away"
     amounts = [htlc.amount_msat or 0 for htlc in htlcs]
     assert amounts == sorted(amounts, reverse=True), "each hop keeps its fee"
