@@ -3,7 +3,7 @@
 
 const canvas = document.getElementById("canvas");
 const pen = canvas.getContext("2d");
-const AXIS = 30, FOOT = 8, MOST_SHAPES = 3000;
+const AXIS = 30, FOOT = 8, MOST_SHAPES = 1500;
 const size = {width: 0, height: 0, gutter: 100, lane: 60, ratio: 0};
 let colours = {};
 
@@ -193,7 +193,12 @@ function drawDensity(first, last) {
       pen.fillRect(size.gutter + column, y - height / 2, 1, height);
     }
   }
-  text(`${(last - first).toLocaleString("en")} events in view: zoom in to see each`, size.width - 10, AXIS - 12, colours.ink, "12px", undefined, "right");
+  const said = `${(last - first).toLocaleString("en")} events in view: zoom in to see each`;
+  pen.font = '12px system-ui, "DejaVu Sans", sans-serif';
+  const width = pen.measureText(said).width + 16;
+  pen.fillStyle = colours.panel;
+  pen.fillRect(size.width - width - 6, 2, width + 6, AXIS - 6);
+  text(said, size.width - 10, AXIS - 12, colours.ink, "12px", undefined, "right");
 }
 
 // Each HTLC lies between the lanes of its ends, from its offer to its end; darker while it is held.
