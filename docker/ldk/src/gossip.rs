@@ -7,13 +7,19 @@
 //! in one read, LDK handles the update before it has made the announcement, does not know the channel, and drops the
 //! update, which is not repeated (peer_handler.rs does not send the announcement to the other end). So updates of unknown
 //! channels are kept for a while.
+//!
+//! The timestamp of LDK's own node_announcement is the second in which the process began, plus one for each announcement
+//! (PeerManager::last_node_announcement_serial). A peer passes on nothing older than the gossip_timestamp_filter that it
+//! was sent (BOLT 7), and an LND asks with the second in which it connected. So an own announcement is renewed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::*;
 use lightning::routing::gossip::NodeId;
+use lightning::sign::{KeysManager, NodeSigner};
 use lightning::types::features::{InitFeatures, NodeFeatures};
 use lightning::util::ser::Writeable;
 
@@ -34,15 +40,26 @@ pub struct GossipQueries {
     gossip: Arc<Gossip>,
     graph: Arc<Graph>,
     messages: Arc<CustomMessages>,
+    keys: Arc<KeysManager>,
+    /// The timestamp of the last own announcement that was renewed here.
+    renewed_at: Mutex<u32>,
     early: Mutex<VecDeque<ChannelUpdate>>,
-    /// Those whose channel has become known.
+    /// Updates whose channel has become known, and own announcements that were renewed.
     ready: Mutex<Vec<MessageSendEvent>>,
 }
 
 impl GossipQueries {
     /// Answers come from this graph; they are sent as custom messages, for LDK has no event for them.
-    pub fn new(gossip: Arc<Gossip>, graph: Arc<Graph>, messages: Arc<CustomMessages>) -> Self {
-        GossipQueries { gossip, graph, messages, early: Mutex::default(), ready: Mutex::default() }
+    pub fn new(gossip: Arc<Gossip>, graph: Arc<Graph>, messages: Arc<CustomMessages>, keys: Arc<KeysManager>) -> Self {
+        GossipQueries {
+            gossip,
+            graph,
+            messages,
+            keys,
+            renewed_at: Mutex::default(),
+            early: Mutex::default(),
+            ready: Mutex::default(),
+        }
     }
 
     /// What BOLT 7 has a node send for one channel: its announcement, updates, and both nodes' announcements.
@@ -77,6 +94,18 @@ impl GossipQueries {
         early.push_back(update.clone());
     }
 
+    /// An own announcement that is older than `now` (Unix seconds) is followed by a newer one. That comes here again.
+    fn renew(&self, message: &NodeAnnouncement, now: u32) {
+        let mut renewed_at = self.renewed_at.lock().unwrap();
+        if message.contents.timestamp == *renewed_at {
+            return;
+        }
+        if let Some(newer) = renewed(message, now, &*self.keys) {
+            *renewed_at = now;
+            self.ready.lock().unwrap().push(MessageSendEvent::BroadcastNodeAnnouncement { msg: newer });
+        }
+    }
+
     /// A channel is known now: LDK is given its updates once more, and passes them on if they are good.
     fn announced(&self, channel: &UnsignedChannelAnnouncement) {
         let mut early = self.early.lock().unwrap();
@@ -90,6 +119,20 @@ impl GossipQueries {
             !of_this
         });
     }
+}
+
+/// The same announcement, as of `now` (Unix seconds), if it is older than that.
+fn renewed(message: &NodeAnnouncement, now: u32, keys: &impl NodeSigner) -> Option<NodeAnnouncement> {
+    if message.contents.timestamp >= now {
+        return None;
+    }
+    let contents = UnsignedNodeAnnouncement { timestamp: now, ..message.contents.clone() };
+    let signature = keys.sign_gossip_message(UnsignedGossipMessage::NodeAnnouncement(&contents)).ok()?;
+    Some(NodeAnnouncement { signature, contents })
+}
+
+fn unix_seconds() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as u32)
 }
 
 fn raw(kind: u16, message: &impl Writeable) -> CustomMessage {
@@ -143,6 +186,9 @@ impl RoutingMessageHandler for GossipQueries {
         peer: Option<PublicKey>,
         message: &NodeAnnouncement,
     ) -> Result<bool, LightningError> {
+        if peer.is_none() {
+            self.renew(message, unix_seconds());
+        }
         self.gossip.handle_node_announcement(peer, message)
     }
 
@@ -199,5 +245,44 @@ impl RoutingMessageHandler for GossipQueries {
 
     fn processing_queue_high(&self) -> bool {
         self.gossip.processing_queue_high()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitcoin::secp256k1::Secp256k1;
+    use lightning::routing::gossip::NodeAlias;
+    use lightning::sign::Recipient;
+
+    fn announcement(keys: &KeysManager, timestamp: u32) -> NodeAnnouncement {
+        let contents = UnsignedNodeAnnouncement {
+            features: NodeFeatures::empty(),
+            timestamp,
+            node_id: NodeId::from_pubkey(&keys.get_node_id(Recipient::Node).unwrap()),
+            rgb: [0; 3],
+            alias: NodeAlias([7; 32]),
+            addresses: Vec::new(),
+            excess_address_data: Vec::new(),
+            excess_data: Vec::new(),
+        };
+        let signature = keys.sign_gossip_message(UnsignedGossipMessage::NodeAnnouncement(&contents)).unwrap();
+        NodeAnnouncement { signature, contents }
+    }
+
+    #[test]
+    fn an_old_announcement_is_signed_anew_with_the_present_time() {
+        let keys = KeysManager::new(&[1; 32], 0, 0, true);
+        let newer = renewed(&announcement(&keys, 1_000), 2_000, &keys).unwrap();
+        assert_eq!(newer.contents.timestamp, 2_000);
+        assert_eq!(newer.contents.alias, NodeAlias([7; 32]));
+        lightning::routing::gossip::verify_node_announcement(&newer, &Secp256k1::verification_only()).unwrap();
+    }
+
+    #[test]
+    fn one_that_is_new_enough_is_left_as_it_is() {
+        let keys = KeysManager::new(&[1; 32], 0, 0, true);
+        assert!(renewed(&announcement(&keys, 2_000), 2_000, &keys).is_none());
+        assert!(renewed(&announcement(&keys, 2_001), 2_000, &keys).is_none());
     }
 }

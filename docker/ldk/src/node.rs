@@ -98,7 +98,7 @@ impl Node {
             IgnoringMessageHandler {},
         ));
         let onions = Arc::new(Onions::new(messenger.clone(), exchange.clone()));
-        let queries = GossipQueries::new(gossip.clone(), parts.graph.clone(), messages.clone());
+        let queries = GossipQueries::new(gossip.clone(), parts.graph.clone(), messages.clone(), parts.keys.clone());
         let handler = MessageHandler {
             chan_handler: Arc::new(ChannelMessages::new(parts.manager.clone(), htlcs.clone())),
             route_handler: Arc::new(queries),
