@@ -1,5 +1,6 @@
 """What both command lines do alike: read their file, show times, and say what went wrong."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import typer
+from rich.text import Text
 
 from asyncpay import config as configuration
 from asyncpay.config import LspConfig, WalletConfig
@@ -59,6 +61,27 @@ def error_name(error: Status) -> str:
     """One of the status's last errors: what happened, and to what."""
     details = [str(value) for name, value in error.items() if name not in ("time", "times", "what", "because")]
     return " ".join([error["what"], *details])
+
+
+def log_line(line: Status) -> Text:
+    """A line of the event log for people: when, what, and everything else that it says, in one line."""
+    time_, what = line.get("time"), str(line.get("what", ""))
+    because = line.get("because", line.get("error"))
+    details = [f"{name} {_short(value)}" for name, value in line.items() if name not in _NAMED]
+    at = show_time(time_) if isinstance(time_, (int, float)) else ""
+    said = "; ".join(details)
+    words = [f"  {said}" if said else "", "" if because is None else f"  because: {because}"]
+    return styled((f"{at}  ", "dim"), (what, "bold"), *(word.replace("\n", " ").replace("\t", " ") for word in words))
+
+
+_NAMED = frozenset({"time", "what", "because", "error"})
+
+
+def _short(value: object) -> str:
+    """Hashes and node ids by their first digits; the JSON has them whole."""
+    if isinstance(value, list):
+        return ", ".join(map(_short, value))
+    return f"{value[:8]}…" if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64,66}", value) else str(value)
 
 
 def show_time(unix_seconds: float) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from asyncpay.cli import common
 from asyncpay.config import LspConfig
+from asyncpay.log_events import LogEvent
 from asyncpay.service.common import control
 
 app = typer.Typer(invoke_without_command=True, help="The LSP: holds HTLCs, keeps onion messages, wakes phones.")
@@ -54,6 +55,48 @@ def status(
 def health(context: typer.Context, config: ConfigOfCommand = None) -> None:
     """Exit code 0 if the LSP runs and its node is attached, otherwise 1: for a container's health check."""
     raise typer.Exit(0 if _ask(config or context.obj)["healthy"] else 1)
+
+
+@app.command()
+def follow(
+    context: typer.Context,
+    config: ConfigOfCommand = None,
+    events: Annotated[
+        list[str] | None, typer.Option("--event", metavar="NAME", help="lines of this name alone: held; repeatable")
+    ] = None,
+    payment: Annotated[
+        str | None,
+        typer.Option(metavar="HASH", help="lines that name this payment or unblock hash, or its first digits"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the lines as they are logged")] = False,
+) -> None:
+    """Show what happens as it happens, one line each, until Ctrl-C."""
+    known = {str(event) for event in LogEvent}
+    if unknown := set(events or ()) - known:
+        common.fail(
+            f"--event {', '.join(sorted(unknown))}: no line has this name. asyncpay/log_events.py has them all", 2
+        )
+
+    def show(line: common.Status | None) -> None:
+        if line is None or (events and line.get("what") not in events) or (payment and not _names(line, payment)):
+            return
+        if as_json:
+            print(json.dumps(line), flush=True)
+        else:
+            common.out.print(common.log_line(line), soft_wrap=True)
+
+    socket = common.load(config or context.obj, LspConfig).store.socket
+    with common.asking():
+        try:
+            control.ask(socket, "follow", show, "LSP")
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+def _names(line: common.Status, prefix: str) -> bool:
+    """Whether a line is about this payment."""
+    hashes = [line.get("payment_hash"), line.get("block"), *line.get("payment_hashes", ())]
+    return any(isinstance(each, str) and each.startswith(prefix.lower()) for each in hashes)
 
 
 def _ask(config: Path) -> common.Status:

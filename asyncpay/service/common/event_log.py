@@ -16,6 +16,7 @@ from typing import TextIO
 
 from asyncpay.fair_shares import RateLimit
 from asyncpay.log_events import LogEvent
+from asyncpay.service.common.followers import Followers
 
 LAST_ERRORS = 20
 PATIENCE_SECONDS = 1.0
@@ -66,6 +67,7 @@ class EventLog:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._output = _standard_output() if stream is None else None
+        self.followers = Followers()
         self._lost = 0
         self._often = RateLimit(MAX_OFTEN, OFTEN_SECONDS)
         self._left_out: Counter[str] = Counter()
@@ -105,7 +107,9 @@ class EventLog:
         self.error(LogEvent.UNEXPECTED_ERROR, f"{error!r}{place}", during=during)
 
     def _write(self, line: dict[str, object]) -> bool:
-        text = json.dumps({"time": round(time.time(), 3)} | line) + "\n"
+        line = {"time": round(time.time(), 3)} | line
+        text = json.dumps(line) + "\n"
+        self.followers.put(line)
         try:
             if self._stream is not None:
                 self._stream.write(text)

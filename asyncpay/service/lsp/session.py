@@ -129,7 +129,8 @@ class _Session:
         return self._loop.clock.now()
 
     async def run(self) -> None:
-        serving = control.serving(self._config.store.socket, {"status": self._status}, "LSP")
+        verbs: dict[str, control.Verb] = {"status": self._status, "follow": self._event_log.followers.follow}
+        serving = control.serving(self._config.store.socket, verbs, "LSP")
         async with serving, self._lsps, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._performer = Performer(
