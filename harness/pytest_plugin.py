@@ -31,13 +31,18 @@ import pytest
 from harness.errors import ImageUnavailableError
 
 if TYPE_CHECKING:
+    from asyncpay.lightning import Capability
     from harness.checks.scenario_table import Scenario
+    from harness.nodes.base import Node
     from harness.testbed import Testbed
     from harness.topology import Topology
 
 # Every run of pytest where the testbed is installed loads this file: what a testbed takes is imported with the first.
 
 UNAVAILABLE = "UNAVAILABLE: "
+"""Begins the reason of a skip for want of an image on this machine."""
+DECLARED = "UNAVAILABLE by declaration: "
+"""Begins the reason of a skip because an implementation declares that it cannot do what is tested."""
 WORKER = "PYTEST_XDIST_WORKER"
 _numbers = count(1)
 
@@ -118,6 +123,15 @@ def running_testbed(
         testbed.forget()
 
 
+def require(node: "Node", capability: "Capability") -> None:
+    """Skip the test, as UNAVAILABLE by declaration, unless the node's implementation declares that it can do this.
+
+    capability: one of `node.capabilities`.
+    """
+    if not capability:
+        pytest.skip(f"{DECLARED}{node.implementation}: {capability.because}")
+
+
 @contextmanager
 def _turn() -> Iterator[None]:
     """Bringing testbeds up keeps the processor busy, which running them does not: so of many workers of pytest-xdist
@@ -140,20 +154,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
 
         for value in getattr(item, "funcargs", {}).values():
             if isinstance(value, Testbed) and value.folder.exists():
-                folder = _artifacts(item.config) / re.sub(r"[^\w.-]+", "_", item.nodeid) / value.name
+                folder = evidence_folder(item, value.name)
                 artifacts.collect(value, folder)
                 report.sections.append(("testbed", f"evidence: {shlex.quote(str(folder))}"))
     return report  # type: ignore[return-value]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Name what could not be run on this machine, apart from all other skips."""
+    """Name what could not be run, on this machine or on an implementation, apart from all other skips."""
     reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
-    unavailable = [reason.removeprefix("Skipped: ") for reason in reasons if UNAVAILABLE in reason]
-    if unavailable:
-        terminalreporter.section(f"UNAVAILABLE on this machine, not run: {len(unavailable)}", yellow=True)
-        for reason in sorted(set(unavailable)):
-            terminalreporter.line(reason)
+    for prefix, title in ((UNAVAILABLE, "UNAVAILABLE on this machine"), (DECLARED, "UNAVAILABLE by declaration")):
+        unavailable = [reason.removeprefix("Skipped: ") for reason in reasons if prefix in reason]
+        if unavailable:
+            terminalreporter.section(f"{title}, not run: {len(unavailable)}", yellow=True)
+            for reason in sorted(set(unavailable)):
+                terminalreporter.line(reason)
 
 
 class _Scenarios:
@@ -193,6 +208,11 @@ def _scenario(reports: list[pytest.TestReport]) -> "Iterator[Scenario]":
         outcomes=outcomes,
         seconds=round(sum(report.duration for report in reports if report.when == "call"), 1),
     )
+
+
+def evidence_folder(item: pytest.Item, testbed: str) -> Path:
+    """Where that goes which a test leaves behind of the testbed of this name."""
+    return _artifacts(item.config) / re.sub(r"[^\w.-]+", "_", item.nodeid) / testbed
 
 
 def _artifacts(config: pytest.Config) -> Path:

@@ -1,13 +1,14 @@
 """`testbed matrix`."""
 
 import fnmatch
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncpay.terminal import styled
-from harness.cli.common import err, errors_as_sentences, out
+from asyncpay.terminal import SafeConsole, styled
+from harness.cli.common import errors_as_sentences, out
 from harness.errors import TestbedError
 
 if TYPE_CHECKING:
@@ -43,20 +44,14 @@ def run(
             raise TestbedError(
                 f"--implementations: {', '.join(sorted(unknown))} is none of {', '.join(IMPLEMENTATIONS)}"
             )
-        chosen = [each for each in matrix.combinations(combined) if fnmatch.fnmatch(_name(each), only)]
+        chosen = [each for each in matrix.combinations(combined) if fnmatch.fnmatch(matrix.name_of(each), only)]
         if not chosen:
             raise TestbedError(f"no combination is called {only!r}; they are like lnd-cln-lnd-cln")
         cells = _run(chosen, folder)
-        files = matrix_report.write_all(cells, folder)
+        files = [*matrix_report.write_all(cells, folder), folder / "matrix.xml"]
     out.print(_table(cells))
     out.print("pictures and records: " + ", ".join(map(str, files)), soft_wrap=True)
     raise typer.Exit(matrix.exit_code(cells, allow_unavailable))
-
-
-def _name(implementations: dict[str, str]) -> str:
-    from harness.scenarios.matrix import Cell, Result
-
-    return Cell(implementations=implementations, result=Result.PASSED).name
 
 
 def _run(chosen: list[dict[str, str]], folder: Path) -> "list[Cell]":
@@ -65,17 +60,17 @@ def _run(chosen: list[dict[str, str]], folder: Path) -> "list[Cell]":
     from harness.scenarios import matrix
     from harness.scenarios.matrix import Result
 
-    cells = []
+    console = SafeConsole(file=sys.stderr)  # pytest captures what goes to sys.stderr meanwhile
     columns = (SpinnerColumn(), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
         task = progress.add_task("", total=len(chosen))
-        for implementations in chosen:
-            cell = matrix.run_cell(implementations, folder, lambda what: progress.update(task, description=what))
-            cells.append(cell)
+
+        def ended(cell: "Cell") -> None:
             progress.advance(task)
             seconds = "" if cell.result is Result.UNAVAILABLE else f" in {cell.seconds:g} s"
-            err.print(styled(f"{cell.name} ", (cell.result.value, STYLES[cell.result.value]), seconds))
-    return cells
+            console.print(styled(f"{cell.name} ", (cell.result.value, STYLES[cell.result.value]), seconds))
+
+        return matrix.run(chosen, folder, lambda name: progress.update(task, description=name), ended)
 
 
 def _table(cells: "list[Cell]") -> "Table":

@@ -1,21 +1,22 @@
-"""The interop matrix: the main job of the protocol for every combination of implementations."""
+"""The interop matrix: the async payment for every combination of implementations (interop.py), and what came of it."""
 
 import itertools
-import time
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
+from typing import Any, cast
 
+import pytest
 from pydantic import BaseModel, ConfigDict
 
-from harness import bringup
 from harness.checks import artifacts
-from harness.errors import ImageUnavailableError, TestbedError
-from harness.progress import Phases
-from harness.scenarios.async_payment import ROLES, AsyncPayment
+from harness.errors import TestbedError
+from harness.pytest_plugin import UNAVAILABLE, evidence_folder
+from harness.scenarios.async_payment import ROLES
 from harness.testbed import Testbed
-from harness.timeline.steps import STEPS, Reached
-from harness.topology import IMPLEMENTATIONS, load
+from harness.timeline.steps import STEPS
+from harness.topology import IMPLEMENTATIONS
 
 COMBINED = (ROLES.payer, ROLES.payer_lsp, ROLES.payee_lsp, ROLES.payee)
 """Whose implementations are combined; the router's alternates."""
@@ -49,7 +50,7 @@ class Cell(BaseModel):
     @property
     def name(self) -> str:
         """Like `lnd-cln-lnd-lnd`: A, LSP_a, LSP_b, B."""
-        return "-".join(self.implementations[role] for role in COMBINED)
+        return name_of(self.implementations)
 
 
 def combinations(implementations: tuple[str, ...] = IMPLEMENTATIONS) -> Iterator[dict[str, str]]:
@@ -61,45 +62,92 @@ def combinations(implementations: tuple[str, ...] = IMPLEMENTATIONS) -> Iterator
         yield dict(zip(COMBINED, chosen, strict=True)) | {"router": router}
 
 
-def run_cell(implementations: dict[str, str], folder: Path, report: Callable[[str], None]) -> Cell:
-    """Play the main job on a testbed of this combination, which is removed again. It leaves its timeline, a failure all
-    evidence.
+def name_of(combination: dict[str, str]) -> str:
+    """Like `lnd-cln-lnd-lnd`: A, LSP_a, LSP_b, B."""
+    return "-".join(combination[role] for role in COMBINED)
+
+
+def run(
+    chosen: Sequence[dict[str, str]],
+    folder: Path,
+    begins: Callable[[str], None] = lambda _: None,
+    ended: Callable[[Cell], None] = lambda _: None,
+) -> list[Cell]:
+    """Run these combinations one after the other, each on a testbed that is removed again.
+
+    pytest runs interop.py, with the testbed's plugin as in any other suite: timelines and what a failed cell leaves
+    behind go into `folder`, and so does matrix.xml (JUnit). begins: is told a cell's name. ended: is given the cell.
+    Both run while pytest captures what is printed to sys.stdout and sys.stderr.
     """
-    topology = load("line", implementations)
-    cell = Cell(implementations=implementations, result=Result.PASSED)
-    try:
-        testbed = Testbed.prepare(topology, f"matrix-{cell.name}", report)
-    except ImageUnavailableError as error:
-        return cell.model_copy(update={"result": Result.UNAVAILABLE, "failure": str(error)})
-    job: AsyncPayment | None = None
-    began = time.monotonic()
-    try:
-        bringup.up(testbed, Phases(lambda phase: report(f"{cell.name}: {phase}")))
-        report(f"{cell.name}: paying")
-        began = time.monotonic()
-        job = AsyncPayment(testbed)
-        job.play()
-        seen = {"seconds": round(time.monotonic() - began, 1), "how": _how(testbed, job.reached)}
-        artifacts.write_timeline(testbed, folder / cell.name)
-    except (TestbedError, AssertionError) as error:
-        artifacts.collect(testbed, folder / cell.name)
-        seen = {"result": Result.FAILED, "seconds": round(time.monotonic() - began, 1), "failure": str(error)}
-    finally:
-        testbed.down()
-    if (folder / cell.name / artifacts.TIMELINE_PAGE).exists():
-        seen["timeline"] = f"{cell.name}/{artifacts.TIMELINE_PAGE}"
-    reached = () if job is None else tuple(sorted(each.step.number for each in job.reached))
-    return cell.model_copy(update=seen | {"steps": reached})
+    folder = folder.resolve()
+    cells = _Cells(chosen, folder, begins, ended)
+    here = Path(__file__).parent
+    arguments = [
+        str(here / "interop.py"),
+        *(f"--rootdir={here}", f"-c={os.devnull}"),  # no settings of the folder in which the user happens to be
+        *("-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:xdist", "--capture=sys"),
+        *(f"--junitxml={folder / 'matrix.xml'}", "-o", "junit_suite_name=interop matrix"),
+        f"--testbed-artifacts={folder}",
+    ]
+    code = pytest.main(arguments, plugins=[cells])
+    if code == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    if len(cells.ended) < len(chosen):
+        raise TestbedError(f"the matrix was not run: pytest ended with {pytest.ExitCode(code).name}")
+    return cells.ended
 
 
-def _how(testbed: Testbed, reached: list[Reached]) -> str:
-    """How LSP_a let the payment go while A was away, from its own journal."""
-    done = {event["what"] for event in testbed.lsp(ROLES.payer_lsp).events()}
-    if "claimed" in done:
-        return "LSP_a paid in A's place"
-    if any(push.method == "async_payments.settlement_pending" for push in testbed.push.pushes(ROLES.payer)):
-        return "forwarded, A called for its preimage"
-    return "forwarded while A was away"
+class _Cells:
+    """Gives interop.py its combinations, and makes a cell of the reports of each."""
+
+    def __init__(
+        self,
+        chosen: Sequence[dict[str, str]],
+        folder: Path,
+        begins: Callable[[str], None],
+        ended: Callable[[Cell], None],
+    ) -> None:
+        self.ended: list[Cell] = []
+        self._folder = folder
+        self._chosen = {name_of(each): each for each in chosen}
+        self._begins = begins
+        self._tell_ended = ended
+        self._seen: dict[str, Any] = {}
+        self._evidence: Path | None = None
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        metafunc.parametrize("combination", self._chosen.values(), ids=self._chosen.keys())
+
+    def pytest_runtest_protocol(self, item: pytest.Function) -> None:
+        name = item.callspec.id
+        self._seen = {"implementations": self._chosen[name], "result": Result.PASSED}
+        self._evidence = None
+        self._begins(name)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Function, call: pytest.CallInfo[Any]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        self._seen |= dict(item.user_properties)  # see interop.py: seconds, steps, how
+        reason = "" if call.excinfo is None else str(call.excinfo.value)
+        if report.skipped:
+            self._seen |= {"result": Result.UNAVAILABLE, "failure": reason.removeprefix(UNAVAILABLE)}
+        elif report.failed and self._seen["result"] is not Result.FAILED:
+            self._seen |= {"result": Result.FAILED, "failure": reason}
+        if report.when == "call":
+            testbed = cast(Testbed, item.funcargs["testbed"])
+            self._evidence = evidence_folder(item, testbed.name)
+            if report.passed:  # of what failed the plugin keeps all evidence, this too
+                artifacts.write_timeline(testbed, self._evidence)
+        return report
+
+    def pytest_runtest_logfinish(self) -> None:
+        page = None if self._evidence is None else self._evidence / artifacts.TIMELINE_PAGE
+        if page is not None and page.exists():
+            self._seen["timeline"] = str(page.relative_to(self._folder))
+        self.ended.append(Cell.model_validate(self._seen))
+        self._tell_ended(self.ended[-1])
 
 
 def exit_code(cells: list[Cell], allow_unavailable: bool) -> int:

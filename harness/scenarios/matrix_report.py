@@ -1,4 +1,4 @@
-"""The matrix for people (SVG, HTML) and for machines (JSON, JUnit)."""
+"""The matrix for people (SVG, HTML) and for machines (JSON)."""
 
 import html
 import json
@@ -14,14 +14,13 @@ _PAYER_SIDE, _PAYEE_SIDE = COMBINED[:2], COMBINED[2:]
 
 
 def write_all(cells: list[Cell], folder: Path) -> list[Path]:
-    """Write matrix.svg, matrix.html, matrix.json and matrix.xml; the paths."""
+    """Write matrix.svg, matrix.html and matrix.json; the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
         "matrix.svg": svg(cells),
         "matrix.html": page(cells),
         "matrix.json": json.dumps([cell.model_dump(mode="json") | {"name": cell.name} for cell in cells], indent=2)
         + "\n",
-        "matrix.xml": junit(cells),
     }
     for name, content in contents.items():
         (folder / name).write_text(content, encoding="utf-8")
@@ -101,17 +100,3 @@ def _linked(cell: Cell) -> str:
     """The name, which leads to the cell's timeline if it has one."""
     name = html.escape(cell.name)
     return f'<a href="{html.escape(cell.timeline)}">{name}</a>' if cell.timeline else name
-
-
-def junit(cells: list[Cell]) -> str:
-    """A test case for each cell; UNAVAILABLE is skipped."""
-    suite = ET.Element("testsuite", name="interop matrix", tests=str(len(cells)))
-    suite.set("failures", str(sum(cell.result is Result.FAILED for cell in cells)))
-    suite.set("skipped", str(sum(cell.result is Result.UNAVAILABLE for cell in cells)))
-    for cell in cells:
-        case = ET.SubElement(suite, "testcase", classname="matrix", name=cell.name, time=str(cell.seconds))
-        if cell.result is Result.FAILED:
-            ET.SubElement(case, "failure", message=cell.failure)
-        elif cell.result is Result.UNAVAILABLE:
-            ET.SubElement(case, "skipped", message=f"UNAVAILABLE: {cell.failure}")
-    return ET.tostring(suite, encoding="unicode") + "\n"

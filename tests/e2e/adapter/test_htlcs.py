@@ -17,6 +17,7 @@ from asyncpay.node_events import (
 )
 from asyncpay.nodes.base import NodeUnreachableError
 from harness.checks import balances
+from harness.pytest_plugin import require
 from harness.testbed import Testbed
 
 from .following import following
@@ -119,9 +120,8 @@ async def test_resumed_while_the_payer_is_away(testbed: Testbed) -> None:
 
 async def test_claimed_from_a_payer_who_is_away(testbed: Testbed) -> None:
     """With a preimage that came another way: the LSP has paid the invoice itself, over other HTLCs of the same hash."""
+    require(testbed["LSP"], testbed["LSP"].capabilities.settles)
     before = await in_thread(balances.count, testbed)
-    if not (settles := testbed["LSP"].capabilities.settles):
-        pytest.skip(settles.because)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         invoice = await invoice_of_b(testbed, a)
         paying = asyncio.create_task(a.pay(order(invoice, slack_blocks=100)))

@@ -34,6 +34,33 @@ def test_unavailable_is_counted_apart_and_never_passes(pytester: pytest.Pytester
     result.stdout.fnmatch_lines(["*UNAVAILABLE on this machine, not run: 1*", "UNAVAILABLE: there is no image for cln"])
 
 
+def test_what_an_implementation_declares_that_it_cannot_is_counted_apart(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from types import SimpleNamespace
+        from asyncpay.lightning import Capability
+        from harness.pytest_plugin import require
+
+        LDK = SimpleNamespace(implementation="ldk")
+
+        def test_claim():
+            require(LDK, Capability(False, "it cannot claim what it intercepts"))
+
+        def test_forward():
+            require(LDK, Capability(True, "it forwards"))
+        """
+    )
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*UNAVAILABLE by declaration, not run: 1*",
+            "UNAVAILABLE by declaration: ldk: it cannot claim what it intercepts",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*UNAVAILABLE on this machine*")
+
+
 @pytest.mark.parametrize("returned", ['"tiny"', 'Path("mine/tiny.yaml")', '"mine/tiny.yaml"', 'load("mine/tiny.yaml")'])
 def test_a_topology_may_be_named(pytester: pytest.Pytester, returned: str) -> None:
     pytester.mkdir("mine").joinpath("tiny.yaml").write_text("nodes: {A: {role: router}}\n")
