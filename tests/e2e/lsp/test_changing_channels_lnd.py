@@ -1,10 +1,12 @@
-"""The same on LND: a zero-conf channel is confirmed while the LSP holds a payment on it.
+"""The same on LND: a zero-conf channel is confirmed, or closed by agreement, while the LSP holds a payment on it.
 
 LND never changes the id of a channel: a zero-conf channel keeps its alias. That a channel is to be closed it does not
 tell before the last HTLC has left; so a hold goes on until something else ends it, and the close comes after that.
 """
 
 import json
+import shlex
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -32,6 +34,10 @@ AMOUNT_MSAT = 200_000_000
 CONFIRMATIONS = 6
 PAYER_SAT = 10_000_000
 """What A has for its channels and payments in all of these tests."""
+CLOSE_FEES_SAT = 10_000
+"""More than what A pays for a close, and far less than what is at stake."""
+HOLD_SECONDS = 25
+CLOSING_LOG = "/tmp/closechannel.log"
 ZERO_CONF = ("--zero_conf", "--channel_type=anchors")
 
 
@@ -101,10 +107,22 @@ class ChangingChannel:
         return f"{name} lists it" if self.listed(name) else None
 
     def close(self) -> None:
-        """Ask A's node to close it by agreement, whatever is on it, and do not wait."""
+        """Ask A's node to close it by agreement, whatever is on it, and return when it has taken that up.
+
+        `lncli closechannel` itself ends once the closing transaction is broadcast, so it is left to run.
+        """
         point = (self.listed("A") or {})["channel_point"]
-        said = self.testbed.engine.output("A", [*self.testbed.cli("A"), "closechannel", f"--chan_point={point}"])
-        assert said.exit_code == 0, said.stdout + said.stderr
+        command = shlex.join([*self.testbed.cli("A"), "closechannel", f"--chan_point={point}"])
+        self.testbed.engine.output("A", ["sh", "-c", f"{command} > {CLOSING_LOG} 2>&1 &"])
+        wait_for(Predicate("close_initiated", partial(self._not_said, "successfully initiated")), 30)
+
+    def wait_until_it_waits(self, htlcs: int) -> None:
+        """A's node has said that the close waits for so many HTLCs."""
+        wait_for(Predicate("close_waits", partial(self._not_said, f"close waiting for {htlcs} HTLCs")), 30)
+
+    def _not_said(self, text: str) -> str | None:
+        said = self.testbed.engine.output("A", ["cat", CLOSING_LOG])
+        return None if text in said.stdout else f"lncli has said: {said.stdout or said.stderr}"
 
 
 def in_the_graph_of_a(testbed: Testbed) -> Predicate:
@@ -144,8 +162,10 @@ def channel(testbed: Testbed, a: ScriptedPeer, request: pytest.FixtureRequest) -
     wait_for(testbed.at_height(testbed.chain.height_blocks))
 
 
-def held(a: ScriptedPeer, b: ScriptedPeer) -> Hold:
-    return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay().update(BlockState.HELD)
+def held(a: ScriptedPeer, b: ScriptedPeer, *, with_invoice: bool = False, **terms: Any) -> Hold:
+    invoice = b.invoice(AMOUNT_MSAT)
+    terms |= {"invoice": invoice.text} if with_invoice else {}
+    return Hold(a, "LSP", invoice, **terms).ask().pay().update(BlockState.HELD)
 
 
 def balances_msat(testbed: Testbed) -> dict[str, int]:
@@ -185,3 +205,45 @@ def test_a_zero_conf_channel_is_confirmed_while_it_holds(
     assert result.status is PaymentStatus.SUCCEEDED
     moved = {name: msat - before[name] for name, msat in balances_msat(testbed).items()}
     assert moved == {"A": -AMOUNT_MSAT - result.fee_msat, "LSP": result.fee_msat, "B": AMOUNT_MSAT}
+
+
+def wealth_sat(testbed: Testbed) -> dict[str, int]:
+    """What each node has on chain and in its channels."""
+    in_channels = balances_msat(testbed)
+    return {name: node.onchain_sat() + in_channels[name] // 1_000 for name, node in testbed.nodes.items()}
+
+
+@pytest.mark.parametrize("end", ["paid on behalf", "cancelled", "deadline"])
+def test_a_close_by_agreement_waits_for_what_is_held(
+    testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, channel: ChangingChannel, end: str
+) -> None:
+    """LND defers the close until no HTLC is left, and lists the channel as inactive, as if A was away: nothing is
+    released over it. With the invoice the LSP pays and claims; without one A may take the payment back, or a deadline
+    returns it. Each takes the HTLC off the channel, which then closes.
+    """
+    testbed.mine(CONFIRMATIONS)
+    channel.wait_until("confirmed", lambda each: each["zero_conf_confirmed_scid"] != "0")
+    before = wealth_sat(testbed)
+    terms = {"hold_until": int(time.time()) + HOLD_SECONDS} if end == "deadline" else {}
+    hold = held(a, b, with_invoice=end == "paid on behalf", **terms)
+    channel.wait_until("carries_it", lambda each: len(each["pending_htlcs"]) == 1)
+    channel.close()
+    channel.wait_until_it_waits(1)
+    channel.wait_until("inactive", lambda each: not each["active"] and len(each["pending_htlcs"]) == 1)
+    wait_for(htlcs_held(lsp, 1))
+
+    paid_sat = 0
+    if end == "paid on behalf":
+        hold.release(b)
+        paid_sat = AMOUNT_MSAT // 1_000
+    elif end == "cancelled":
+        hold.cancel()
+    result = hold.result()
+    assert result.status is (PaymentStatus.SUCCEEDED if paid_sat else PaymentStatus.FAILED)
+    channel.wait_until_gone()
+    testbed.mine(CONFIRMATIONS)
+    wait_for(testbed.at_height(testbed.chain.height_blocks))
+    moved = {name: sat - before[name] for name, sat in wealth_sat(testbed).items()}
+    assert moved["B"] == paid_sat
+    assert 0 <= moved["LSP"] <= result.fee_msat // 1_000 + 1
+    assert -CLOSE_FEES_SAT <= moved["A"] + paid_sat + moved["LSP"] <= 0
