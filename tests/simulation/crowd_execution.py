@@ -43,8 +43,8 @@ BLOCK_SECONDS = 600.0
 DAY_SECONDS = 86_400.0
 KEPT = (
     "LspState.schedule.couriers._paused_until.",  # thrown away with the next courier: where the last ones went
-    "LspState.records.totals.",  # a number for each state of a block
-    "LspState.schedule._records.totals.",
+    "LspState.records.totals.blocks",  # a number for each state
+    "LspState.schedule._records.totals.blocks",
 )
 """What does not grow with what has ended, although a restart frees some of it."""
 
@@ -344,6 +344,15 @@ def no_next_hop_is_flooded(crowd: Crowd) -> Iterator[str]:
                 yield f"{lsp.name} sent 3 couriers to {next_hop.hex()} within {times[-1] - times[-3]:g} s"
 
 
+def no_client_is_flooded(crowd: Crowd) -> Iterator[str]:
+    """Answers and stored messages leave at a pace that Core Lightning takes, a few answers earlier."""
+    for lsp in crowd.lsps:
+        least = lsp.policy.pace_seconds - invariants.INEXACT_SECONDS
+        for client, times in lsp.sent_to.items():
+            if len(times) == times.maxlen and times[-1] - times[0] < least:
+                yield f"{lsp.name} sent {crowd.phones[client].name} {len(times)} messages at once"
+
+
 def a_courier_waits_for_its_own_next_hop_only(crowd: Crowd) -> Iterator[str]:
     """It leaves when it is due, unless one was sent to its next hop just before."""
     for lsp in crowd.lsps:
@@ -372,5 +381,6 @@ INVARIANTS: tuple[Callable[[Any], Iterator[str]], ...] = (
     invariants.nothing_waits_without_a_reason,
     invariants.all_is_bounded,
     no_next_hop_is_flooded,
+    no_client_is_flooded,
     a_courier_waits_for_its_own_next_hop_only,
 )

@@ -10,6 +10,7 @@ from asyncpay.engine.lsp import interface as lsp_io
 from asyncpay.engine.lsp import requests
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.records import Htlc
+from asyncpay.engine.lsp.sessions import EARLY_PAUSES
 from asyncpay.engine.lsp.state import LspState
 from asyncpay.engine.lsp.states import State
 from asyncpay.engine.policy import LspPolicy
@@ -57,6 +58,7 @@ class LspProcess(Process):
     promised: blocks that a release_reply called released or about to be.
     couriers_to: by next hop, when the last couriers were sent there, three at most, since the process runs.
     next_hops: what the engine was told of its blocks' couriers since then.
+    sent_to: by client, when it was last sent an answer or a stored message; as many as may never leave at once.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class LspProcess(Process):
         self.attached_at = 0.0
         self.couriers_to: defaultdict[NodeId, deque[float]] = defaultdict(partial(deque, maxlen=3))
         self.next_hops: dict[bytes, NodeId] = {}
+        self.sent_to: defaultdict[NodeId, deque[float]] = defaultdict(partial(deque, maxlen=EARLY_PAUSES + 2))
         self.connected_at: dict[NodeId, float] = {}
         self.on_answer: Callable[[LspProcess, HtlcKey, Resolution], None] = lambda *_: None
         self.on_notify: Notified = lambda *_: None
@@ -94,6 +97,7 @@ class LspProcess(Process):
         self._engine.slice_size = SLICE_SIZE
         self.couriers_to.clear()
         self.next_hops.clear()
+        self.sent_to.clear()
 
     def _known(self) -> Iterable[Any]:
         records = self._engine.state.records
@@ -154,7 +158,20 @@ class LspProcess(Process):
         if isinstance(effect, lsp_io.Notify):
             connected_at = self.connected_at.get(effect.client, -math.inf)
             self.on_notify(effect.client, effect.method.value, connected_at)
+        elif isinstance(effect, lsp_io.SendToClient | lsp_io.Deliver):
+            self._count(effect.client)
         super()._do(effect)
+
+    def _count(self, client: NodeId) -> None:
+        """A message is on its way to a client. One that has just connected begins anew."""
+        connected_at = self.connected_at.get(client, self.kernel.now)
+        if connected_at == self.kernel.now or client not in self._engine.state.sessions:
+            return
+        sent = self.sent_to[client]
+        while sent and sent[0] <= connected_at:
+            sent.popleft()
+        sent.append(self.kernel.now)
+        self.kernel.changed()
 
     def _perform(self, effect: lsp_io.Effect) -> None:  # noqa: C901 - one case for each effect
         match effect:

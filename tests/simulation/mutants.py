@@ -347,6 +347,13 @@ MUTANTS = (
         crowd_payments=80,
     ),
     Mutant(
+        "answer a client without a pace",
+        f"{LSP}.sessions",
+        "    while session.answers and ctx.now >= _answers_at(ctx, session):\n",
+        "    while session.answers:\n",
+        crowd_payments=80,
+    ),
+    Mutant(
         "let couriers wait for those to other next hops",
         f"{LSP}.schedule",
         "        return self._next_hops.get(block.key, UNKNOWN_HOP)\n",

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from asyncpay.engine.indexes import Deadlines
 from asyncpay.engine.lsp.records import AttemptState, Block, Htlc
+from asyncpay.engine.lsp.sessions import EARLY_PAUSES
 from asyncpay.engine.lsp.state import LspState
 from asyncpay.engine.lsp.states import COLLECTING, FINISHED, PROPERTIES, UNDECIDED, State
 from asyncpay.engine.policy import DAY_SECONDS, LspPolicy
@@ -166,9 +167,12 @@ class _Scan:
             yield "stuck", key in state.stuck, known is not None and known.resolution is not None
         with_messages = {each.client for each in self.records.messages.values()}
         for client, session in state.sessions.items():
-            waits = client in with_messages
-            something = session.delivering is None and (waits or bool(session.updates))
-            yield "session_at", state.session_at.get(client), session.next_at if something else math.inf
+            expected = math.inf
+            if session.answers:
+                expected = session.free_at - EARLY_PAUSES * self.policy.pace_seconds - 1e-6
+            elif session.delivering is None and client in with_messages:
+                expected = max(session.next_at, session.free_at)
+            yield "session_at", state.session_at.get(client), expected
         yield "size of session_at", len(state.session_at) <= len(state.sessions), True
 
 

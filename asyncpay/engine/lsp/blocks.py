@@ -6,14 +6,13 @@ The resolution of an HTLC is decided once, stored, and sent as often as the node
 from collections.abc import Iterable
 from dataclasses import replace
 
-from asyncpay.engine.lsp import conditions, notifications, retransmit
-from asyncpay.engine.lsp.interface import ResolveHtlc, SendToClient, UpdateSent
+from asyncpay.engine.lsp import conditions, notifications, retransmit, sessions
+from asyncpay.engine.lsp.interface import ResolveHtlc, UpdateSent
 from asyncpay.engine.lsp.records import Htlc, Method
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import FINISHED, PROPERTIES, TRANSITIONS, Trigger
 from asyncpay.lightning import HtlcKey, Resolution
 from asyncpay.log_events import LogEvent
-from asyncpay.wire.messages import BlockUpdate
 
 
 def advance(ctx: Context, unblock_hash: bytes, trigger: Trigger) -> bool:
@@ -113,12 +112,7 @@ def _may_send(ctx: Context, decided: Htlc) -> bool:
 
 def send_update(ctx: Context, unblock_hash: bytes) -> None:
     """Send the payer the current state of its block, if there is anything to tell and it is connected."""
-    block = ctx.records.blocks[unblock_hash]
-    state = PROPERTIES[block.state].update
-    if state is None or block.client not in ctx.node.online:
-        return
-    parts = len(ctx.records.parts(block))
-    ctx.emit(SendToClient(block.client, BlockUpdate(unblock_hash=unblock_hash, state=state, parts=parts)))
+    sessions.update(ctx, ctx.records.blocks[unblock_hash].client, unblock_hash)
 
 
 def update_sent(ctx: Context, event: UpdateSent) -> None:

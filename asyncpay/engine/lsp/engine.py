@@ -24,6 +24,7 @@ Each file is one subject, and can be read alone:
     exposure       what that may cost, and for how long   conditions channels and deadlines: pure questions
     reconcile      compare with the node's HTLCs          interface  events and effects
     mailbox        messages for offline clients
+    sessions       what is sent to a client that is connected, and how fast
     retransmit     the payer's message, repeated
     notifications  when and how often an offline client is notified; its webhooks
 """
@@ -43,6 +44,7 @@ from asyncpay.engine.lsp import (
     release,
     requests,
     retransmit,
+    sessions,
 )
 from asyncpay.engine.lsp.interface import (
     BlockRequested,
@@ -168,11 +170,11 @@ def _block_connected(ctx: Context, _: BlockConnected) -> None:
 
 def _connected(ctx: Context, event: PeerConnected) -> None:
     notifications.end(ctx, event.peer)
-    mailbox.begin_session(ctx, event.peer)
+    sessions.begin(ctx, event.peer)
 
 
 def _disconnected(ctx: Context, event: PeerDisconnected) -> None:
-    mailbox.end_session(ctx, event.peer)
+    sessions.end(ctx, event.peer)
     if ctx.records.is_client(event.peer):
         for method in (Method.ONION_MESSAGE, Method.PAYMENT_INCOMING, Method.EXPIRY_SOON):
             notifications.remind_if_waiting(ctx, event.peer, method)
@@ -281,6 +283,7 @@ def on_tick(ctx: Context) -> None:
     blocks.send_stuck(ctx, stuck)
     on_behalf.run(ctx)
     retransmit.run(ctx)
+    sessions.run(ctx)
     mailbox.run(ctx)
     notifications.run(ctx)
     notifications.go_on(ctx)
@@ -322,6 +325,7 @@ def _next_deadline(ctx: Context) -> float:
         on_behalf.next_at(ctx),
         retransmit.next_at(ctx),
         mailbox.next_at(ctx),
+        state.session_at.first,
         notifications.next_at(ctx),
         state.snapshot_at,
         schedule.complete_by.first,

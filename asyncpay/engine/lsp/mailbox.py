@@ -4,15 +4,14 @@ Senders repeat (the courier, payees with their releases), and a client may have 
 repetition is delivered like any other message; it is kept once only, and notified hourly at most.
 """
 
-import math
 from collections import Counter
 from dataclasses import replace
 from hashlib import sha256
 
-from asyncpay.engine.lsp import blocks, notifications
-from asyncpay.engine.lsp.interface import Deliver, Delivery, DeliveryReported
+from asyncpay.engine.lsp import notifications, sessions
+from asyncpay.engine.lsp.interface import Delivery, DeliveryReported
 from asyncpay.engine.lsp.records import Delivered, Method, StoredMessage
-from asyncpay.engine.lsp.state import Context, DeliverySession
+from asyncpay.engine.lsp.state import Context
 from asyncpay.lightning import NodeId
 from asyncpay.node_events import OnionInTransit
 from asyncpay.wire.onion import OnionMessage
@@ -49,21 +48,7 @@ def receive(ctx: Context, event: OnionInTransit) -> None:
     _make_room(ctx, client)
     if (client, name) in ctx.records.messages:
         _announce(ctx, message)
-    _schedule(ctx, client)
-
-
-def begin_session(ctx: Context, client: NodeId) -> None:
-    """The client has connected: its blocks' states first, then its messages."""
-    session = DeliverySession(next_at=ctx.now)
-    session.updates.extend(ctx.records.untold_of(client))
-    ctx.state.sessions[client] = session
-    _schedule(ctx, client)
-
-
-def end_session(ctx: Context, client: NodeId) -> None:
-    """The client has disconnected."""
-    ctx.state.sessions.pop(client, None)
-    ctx.state.session_at.discard(client)
+    sessions.schedule(ctx, client)
 
 
 def delivery_reported(ctx: Context, event: DeliveryReported) -> None:
@@ -78,14 +63,11 @@ def delivery_reported(ctx: Context, event: DeliveryReported) -> None:
         ctx.drop(message)
         if event.delivery is Delivery.DONE:
             _remember(ctx, message)
-    _schedule(ctx, event.client)
+    sessions.schedule(ctx, event.client)
 
 
 def run(ctx: Context) -> None:
-    """Send every connected client its next piece, if it is time, and forget what is too old."""
-    for client in ctx.due(ctx.state.session_at, ctx.now):
-        _send_next(ctx, client, ctx.state.sessions[client])
-        _schedule(ctx, client)
+    """Forget what is too old."""
     for key in ctx.due(ctx.state.schedule.messages, ctx.now):
         ctx.drop(ctx.records.messages[key])
     for key in ctx.due(ctx.state.schedule.delivered, ctx.now):
@@ -95,15 +77,7 @@ def run(ctx: Context) -> None:
 def next_at(ctx: Context) -> float:
     """When `run` has something to do."""
     schedule = ctx.state.schedule
-    return min(ctx.state.session_at.first, schedule.messages.first, schedule.delivered.first)
-
-
-def _schedule(ctx: Context, client: NodeId) -> None:
-    """Note when there is something to send to a client, if it is connected."""
-    session = ctx.state.sessions.get(client)
-    if session is not None:
-        something = session.delivering is None and (session.updates or ctx.records.has_messages(client))
-        ctx.state.session_at.set(client, session.next_at if something else math.inf)
+    return min(schedule.messages.first, schedule.delivered.first)
 
 
 def _make_room(ctx: Context, client: NodeId) -> None:
@@ -136,19 +110,6 @@ def _announce(ctx: Context, message: StoredMessage) -> None:
     elif ctx.now >= memory.pushed_at + ctx.policy.repeat_push_seconds:
         ctx.put(replace(memory, pushed_at=ctx.now))
         notifications.notify(ctx, message.client, Method.ONION_MESSAGE)
-
-
-def _send_next(ctx: Context, client: NodeId, session: DeliverySession) -> None:
-    if session.updates:
-        unblock_hash = session.updates.popleft()
-        if unblock_hash in ctx.records.blocks:
-            blocks.send_update(ctx, unblock_hash)
-        session.next_at = ctx.now + ctx.policy.pace_seconds
-        return
-    messages = ctx.records.messages_for(client)
-    if messages:
-        session.delivering = messages[0].message_id
-        ctx.emit(Deliver(client, messages[0].message_id, messages[0].message))
 
 
 def _remember(ctx: Context, message: StoredMessage) -> None:

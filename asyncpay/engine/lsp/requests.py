@@ -2,8 +2,8 @@
 
 from typing import TypeAlias
 
-from asyncpay.engine.lsp import blocks
-from asyncpay.engine.lsp.interface import BlockRequested, CancelRequested, RefusalSeen, ReleaseSeen, SendToClient
+from asyncpay.engine.lsp import blocks, sessions
+from asyncpay.engine.lsp.interface import BlockRequested, CancelRequested, RefusalSeen, ReleaseSeen
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.lsp.state import Context
 from asyncpay.engine.lsp.states import Trigger
@@ -100,9 +100,9 @@ def block_requested(ctx: Context, event: BlockRequested) -> None:
     except _Refused as refusal:
         ctx.log(LogEvent.REQUEST_REFUSED, because=f"{refusal.status.name} for {client.hex()}: {refusal.reason}")
         reply = BlockReply(unblock_hash=request.unblock_hash, status=refusal.status, reason=refusal.reason)
-        ctx.emit(SendToClient(client, reply))
+        sessions.answer(ctx, client, reply)
         return
-    ctx.emit(SendToClient(client, BlockReply(unblock_hash=request.unblock_hash, status=BlockStatus.ACCEPTED)))
+    sessions.answer(ctx, client, BlockReply(unblock_hash=request.unblock_hash, status=BlockStatus.ACCEPTED))
     blocks.send_update(ctx, request.unblock_hash)
 
 
@@ -114,7 +114,7 @@ def cancel_requested(ctx: Context, event: CancelRequested) -> None:
     known = ctx.records.blocks.get(unblock_hash)
     if known is None or known.client != event.client:
         nothing_held = BlockUpdate(unblock_hash=unblock_hash, state=BlockState.FAILED_BACK, parts=0)
-        ctx.emit(SendToClient(event.client, nothing_held))
+        sessions.answer(ctx, event.client, nothing_held)
     elif not blocks.advance(ctx, unblock_hash, Trigger.CANCEL):
         blocks.send_update(ctx, unblock_hash)
 

@@ -1,7 +1,6 @@
 """What the LSP's engine knows, and the handling of one event."""
 
 import math
-from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
@@ -16,6 +15,7 @@ from asyncpay.engine.lsp.schedule import SLICE, Schedule, StuckHtlcs
 from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, Link, NodeId
 from asyncpay.log_events import LogEvent
+from asyncpay.wire.messages import BlockReply, BlockUpdate
 
 K = TypeVar("K")
 Work: TypeAlias = Generator[None, "Context", None]
@@ -24,13 +24,17 @@ Work: TypeAlias = Generator[None, "Context", None]
 
 @dataclass
 class DeliverySession:
-    """What is sent to a client that is connected, piece by piece: updates of its blocks first, then messages.
+    """What is sent to a client that is connected, piece by piece: answers and updates first, then messages.
 
-    next_at: not before then. updates: unblock_hashes. delivering: the message_id that is on its way, if any.
+    next_at: no message before then. free_at: likewise, after anything was sent; answers may leave earlier
+        (sessions.EARLY_PAUSES).
+    answers: what waits, oldest first, by unblock_hash and kind; None for an update that is made when it leaves.
+    delivering: the message_id that is on its way, if any.
     """
 
     next_at: float
-    updates: deque[bytes] = field(default_factory=deque)
+    free_at: float
+    answers: dict[tuple[bytes, type], BlockReply | BlockUpdate | None] = field(default_factory=dict)
     delivering: bytes | None = None
 
 

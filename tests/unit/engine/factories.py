@@ -65,3 +65,21 @@ def invoice(**changes: Any) -> Invoice:
 
 def courier() -> Courier:
     return Courier(path_key=B, onion=bytes(1366))
+
+
+class CautiousHop:
+    """A next hop that lets one message in 250 ms pass, four at once, and drops the others (Core Lightning)."""
+
+    def __init__(self) -> None:
+        self._room, self._at = 4.0, 0.0
+        self.passed: list[bytes] = []
+        self.dropped = 0
+
+    def take(self, now: float, packet: bytes) -> None:
+        self._room = min(4.0, self._room + (now - self._at) / 0.25)
+        self._at = now
+        if self._room < 1:
+            self.dropped += 1
+            return
+        self._room -= 1
+        self.passed.append(packet)

@@ -54,7 +54,7 @@ from .scripted_lsp_node import ScriptedLspNode
 
 
 class LspHarness(EngineHarness[LspEvent, Record, Effect], ScriptedLspNode):
-    """One LSP between A, B and a router. A and B are phones with a webhook."""
+    """One LSP between A, B and a router. A and B are phones with a webhook, and take messages at any rate."""
 
     engine: Lsp
 
@@ -67,7 +67,7 @@ class LspHarness(EngineHarness[LspEvent, Record, Effect], ScriptedLspNode):
     ) -> None:
         EngineHarness.__init__(self, START)
         ScriptedLspNode.__init__(self, lnd() if capabilities is None else capabilities)
-        self.policy = LspPolicy(on_behalf_min_part_msat=0) if policy is None else policy
+        self.policy = LspPolicy(on_behalf_min_part_msat=0, pace_seconds=0) if policy is None else policy
         self.pushes_work = True
         self.deliveries_work = True
         self.deliveries_hang = False

@@ -42,7 +42,7 @@ STATES = [accepted, unlocked, held, due]
 
 
 def prepared(state: Callable[[LspHarness], None], **changes: Any) -> LspHarness:
-    harness = LspHarness(policy=LspPolicy(incomplete_seconds=10**9, min_margin_blocks=30))
+    harness = LspHarness(policy=LspPolicy(incomplete_seconds=10**9, min_margin_blocks=30, pace_seconds=0))
     harness.block(amount_msat=5000, **changes)
     state(harness)
     assert harness.state() is State[state.__name__.upper()]

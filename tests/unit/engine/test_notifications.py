@@ -7,6 +7,7 @@ import pytest
 from asyncpay.engine.lsp.interface import Notify, WebhookRemoved, WebhookSet
 from asyncpay.engine.lsp.notifications import KEPT_WITHOUT_CHANNEL_SECONDS
 from asyncpay.engine.lsp.records import PushAttempt, Webhook
+from asyncpay.engine.policy import LspPolicy
 
 from .factories import CHANNEL_A, CHANNEL_A2, CHANNEL_B, HEIGHT, PREIMAGE, ROUTER, A, B
 from .harness import LspHarness
@@ -206,7 +207,7 @@ def test_whoever_is_there_is_never_notified() -> None:
 
 
 def test_a_client_that_leaves_with_something_still_there_is_called() -> None:
-    harness = LspHarness()
+    harness = LspHarness(policy=LspPolicy())
     harness.disconnect(B)
     for number in range(3):
         send(harness, number)

@@ -32,7 +32,7 @@ def test_a_good_request_is_accepted_and_told_so() -> None:
 
 
 NOW = int(START)
-POLICY = LspPolicy(max_amount_msat=5000, max_hold_seconds=1000, max_hold_blocks=500)
+POLICY = LspPolicy(pace_seconds=0, max_amount_msat=5000, max_hold_seconds=1000, max_hold_blocks=500)
 OK = BlockStatus.ACCEPTED
 BAD = BlockStatus.BAD_VALUE
 
@@ -184,7 +184,7 @@ def test_a_request_replayed_after_its_tombstone_is_refused() -> None:
 
 
 def test_blocks_in_force_are_counted_by_client() -> None:
-    harness = LspHarness(policy=LspPolicy(max_holds=2))
+    harness = LspHarness(policy=LspPolicy(pace_seconds=0, max_holds=2))
     for number in range(2):
         pid = bytes([number]) * 32
         changes: dict[str, Any] = {"unblock_hash": unblock_hash(pid), "payment_hashes": (pid,)}
@@ -194,7 +194,7 @@ def test_blocks_in_force_are_counted_by_client() -> None:
 
 
 def test_tombstones_are_counted_too() -> None:
-    harness = LspHarness(policy=LspPolicy(max_blocks=2))
+    harness = LspHarness(policy=LspPolicy(pace_seconds=0, max_blocks=2))
     for number in range(2):
         pid = bytes([number]) * 32
         harness.block(unblock_hash=unblock_hash(pid), payment_hashes=(pid,))
@@ -273,7 +273,7 @@ def ask(harness: LspHarness, client: bytes, number: int, **changes: Any) -> Bloc
 
 def test_bytes_of_a_client() -> None:
     """An invoice may be as long as a message: without this limit a client could have 9 MB of them kept."""
-    harness = LspHarness(policy=LspPolicy(max_block_bytes=20_000))
+    harness = LspHarness(policy=LspPolicy(pace_seconds=0, max_block_bytes=20_000))
     long_invoice = "x" * 7_000
     invoices = (invoice(payment_hash=number.to_bytes(32, "big"), text=long_invoice) for number in range(3))
     asked = [ask(harness, A, number, invoice=long_invoice, read_as=read) for number, read in enumerate(invoices)]
@@ -283,7 +283,7 @@ def test_bytes_of_a_client() -> None:
 
 
 def test_bytes_of_all_clients_never_keep_out_one_that_has_few() -> None:
-    harness = LspHarness(policy=LspPolicy(max_all_block_bytes=10_000, assured_block_bytes=4_000))
+    harness = LspHarness(policy=LspPolicy(pace_seconds=0, max_all_block_bytes=10_000, assured_block_bytes=4_000))
     greedy = [ask(harness, A, number, courier=courier()) for number in range(10)]
     honest = [ask(harness, B, 100 + number, courier=courier()) for number in range(3)]
     assert greedy == [BlockStatus.ACCEPTED] * 5 + [BlockStatus.TOO_MANY_HOLDS] * 5
@@ -291,7 +291,7 @@ def test_bytes_of_all_clients_never_keep_out_one_that_has_few() -> None:
 
 
 def test_bytes_of_forgotten_blocks_are_free_again() -> None:
-    harness = LspHarness(policy=LspPolicy(max_block_bytes=BLOCK_BYTES))
+    harness = LspHarness(policy=LspPolicy(pace_seconds=0, max_block_bytes=BLOCK_BYTES))
     assert ask(harness, A, 1, hold_until=int(START) + 60, release_by_height=HEIGHT + 1) is BlockStatus.ACCEPTED
     assert ask(harness, A, 2) is BlockStatus.TOO_MANY_HOLDS
     harness.sleep(61)

@@ -15,7 +15,7 @@ from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import NodeId
 from asyncpay.wire.messages import Courier, unblock_hash
 
-from .factories import CHANNEL_A, CHANNEL_B, ROUTER, START, STRANGER, A, B, cln, courier
+from .factories import CHANNEL_A, CHANNEL_B, ROUTER, START, STRANGER, A, B, CautiousHop, cln, courier
 from .harness import LspHarness
 
 
@@ -110,24 +110,6 @@ def test_it_goes_on_for_as_long_as_anything_may_be_held() -> None:
 
 
 # --- many of them ---
-
-
-class CautiousHop:
-    """A next hop that lets one message in 250 ms pass, four at once, and drops the others (Core Lightning)."""
-
-    def __init__(self) -> None:
-        self._room, self._at = 4.0, 0.0
-        self.passed: list[bytes] = []
-        self.dropped = 0
-
-    def take(self, now: float, packet: bytes) -> None:
-        self._room = min(4.0, self._room + (now - self._at) / 0.25)
-        self._at = now
-        if self._room < 1:
-            self.dropped += 1
-            return
-        self._room -= 1
-        self.passed.append(packet)
 
 
 def hold(harness: LspHarness, number: int, client: bytes = A) -> None:

@@ -1,0 +1,112 @@
+"""What is sent to a client that is connected, and how fast: answers and updates of its blocks first, then its mailbox.
+
+CLN takes four messages at once of one peer and then one in 250 ms, and drops the others silently, so all of it has one
+pace (`pace_seconds`). After a pause three answers may leave at once, so that a reply and the updates after it do not
+wait for each other; the fourth is left to what the node forwards by itself. An update is made when it leaves.
+"""
+
+import math
+
+from asyncpay.engine.lsp.interface import Deliver, SendToClient
+from asyncpay.engine.lsp.state import Context, DeliverySession
+from asyncpay.engine.lsp.states import PROPERTIES
+from asyncpay.lightning import NodeId
+from asyncpay.wire.messages import BlockReply, BlockUpdate
+
+EARLY_PAUSES = 2
+"""So many pauses before its turn an answer may leave; a message of the mailbox may not."""
+MAX_WAITING_ANSWERS = 100
+"""Of one client. A further one is not sent: the client asks again. Updates of its blocks always find room."""
+
+
+def begin(ctx: Context, client: NodeId) -> None:
+    """The client has connected: its blocks' states first, then its messages."""
+    session = DeliverySession(next_at=ctx.now, free_at=ctx.now)
+    session.answers.update(((unblock_hash, BlockUpdate), None) for unblock_hash in ctx.records.untold_of(client))
+    ctx.state.sessions[client] = session
+    schedule(ctx, client)
+
+
+def end(ctx: Context, client: NodeId) -> None:
+    """The client has disconnected."""
+    ctx.state.sessions.pop(client, None)
+    ctx.state.session_at.discard(client)
+
+
+def answer(ctx: Context, client: NodeId, message: BlockReply | BlockUpdate) -> None:
+    """Send a client an answer, when it is its turn. To one that is not known to be here it leaves now."""
+    session = ctx.state.sessions.get(client)
+    if session is None:
+        ctx.emit(SendToClient(client, message))
+        return
+    key = message.unblock_hash, type(message)
+    if key in session.answers or len(session.answers) < MAX_WAITING_ANSWERS:
+        session.answers[key] = message
+        _send_answers(ctx, client, session)
+
+
+def update(ctx: Context, client: NodeId, unblock_hash: bytes) -> None:
+    """Send the payer the state of its block, as it is then, when it is its turn; nothing if it is not connected."""
+    session = ctx.state.sessions.get(client)
+    if session is not None and PROPERTIES[ctx.records.blocks[unblock_hash].state].update is not None:
+        session.answers[unblock_hash, BlockUpdate] = None
+        _send_answers(ctx, client, session)
+
+
+def run(ctx: Context) -> None:
+    """Send every connected client its next piece, if it is time."""
+    for client in ctx.due(ctx.state.session_at, ctx.now):
+        session = ctx.state.sessions[client]
+        if not _send_answers(ctx, client, session):
+            _deliver_next(ctx, client, session)
+        schedule(ctx, client)
+
+
+def schedule(ctx: Context, client: NodeId) -> None:
+    """Note when there is something to send to a client, if it is connected."""
+    session = ctx.state.sessions.get(client)
+    if session is not None:
+        ctx.state.session_at.set(client, _next_at(ctx, client, session))
+
+
+def _next_at(ctx: Context, client: NodeId, session: DeliverySession) -> float:
+    if session.answers:
+        return _answers_at(ctx, session)
+    if session.delivering is None and ctx.records.has_messages(client):
+        return max(session.next_at, session.free_at)
+    return math.inf
+
+
+def _answers_at(ctx: Context, session: DeliverySession) -> float:
+    """When an answer may leave. Sums of floats are not exact."""
+    return session.free_at - EARLY_PAUSES * ctx.policy.pace_seconds - 1e-6
+
+
+def _send_answers(ctx: Context, client: NodeId, session: DeliverySession) -> bool:
+    """Send what may leave now, in its order; whether something did."""
+    some = False
+    while session.answers and ctx.now >= _answers_at(ctx, session):
+        key = next(iter(session.answers))
+        message = session.answers.pop(key) or _update(ctx, key[0])
+        if message is not None:
+            some = True
+            session.free_at = max(session.free_at, ctx.now) + ctx.policy.pace_seconds
+            ctx.emit(SendToClient(client, message))
+    schedule(ctx, client)
+    return some
+
+
+def _update(ctx: Context, unblock_hash: bytes) -> BlockUpdate | None:
+    block = ctx.records.blocks.get(unblock_hash)
+    state = None if block is None else PROPERTIES[block.state].update
+    if block is None or state is None:
+        return None
+    return BlockUpdate(unblock_hash=unblock_hash, state=state, parts=len(ctx.records.parts(block)))
+
+
+def _deliver_next(ctx: Context, client: NodeId, session: DeliverySession) -> None:
+    messages = ctx.records.messages_for(client)
+    if messages and session.delivering is None and ctx.now >= max(session.next_at, session.free_at):
+        session.delivering = messages[0].message_id
+        session.free_at = ctx.now + ctx.policy.pace_seconds
+        ctx.emit(Deliver(client, messages[0].message_id, messages[0].message))
