@@ -80,6 +80,24 @@ def exec_(
     raise typer.Exit(code)
 
 
+def env(
+    node: Annotated[str, typer.Argument(help="a node's name, or bitcoind", autocompletion=services)],
+    which: Which = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let lncli, lightning-cli and bitcoin-cli of this machine work on a node: eval "$(testbed env LSP_a)".
+
+    Prints shell commands: a folder for PATH, TESTBED, and what other programs need (LNDCONNECT; with `rest: true` in
+    the topology LND_REST, or CLN_REST and CLN_RUNE). Ports change when a container is started again: then repeat it.
+    """
+    from harness import host_access
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        found = host_access.environment(Testbed.attach(which), node)
+    print(json.dumps(found.as_json(), indent=2) if as_json else found.as_shell())
+
+
 def logs(
     service: Container,
     which: Which = None,

@@ -1,7 +1,8 @@
 """What the testbed asks of a Lightning node, whatever its implementation."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from harness.images.recipes import Recipe
 
 P2P_PORT = 9735
+REST_PORT = 8180
+"""Of a node with `rest`. A phone's own HTTP is on 8080."""
 CLOSE_SECONDS = 60
 
 
@@ -32,6 +35,18 @@ class RenderContext:
 def volume(name: str, target: str) -> dict[str, str]:
     """A named volume in a service. The short form would take a name of one letter for a Windows drive."""
     return {"type": "volume", "source": name, "target": target}
+
+
+@dataclass(frozen=True)
+class HostAccess:
+    """How a program on this machine reaches a node.
+
+    program: the node's own command line; arguments: what it is to be called with. variables: for other programs.
+    """
+
+    program: str
+    arguments: tuple[str, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -172,6 +187,13 @@ class Node(ABC):
     @abstractmethod
     def recipe_beside_component(cls, node: str) -> "Recipe | None":
         """What makes the image of a node that has a component out of the node's own; None if that one will do."""
+
+    @abstractmethod
+    def host_access(self, folder: Path) -> HostAccess:
+        """How to reach the node from this machine. Writes the files that this takes into the folder.
+
+        Raises EngineError if the node does not run.
+        """
 
     @abstractmethod
     def forget_connection(self) -> None:

@@ -12,9 +12,11 @@ from harness.errors import NodeError, PaymentError
 from harness.nodes.base import (
     CLOSE_SECONDS,
     P2P_PORT,
+    REST_PORT,
     Channel,
     ChannelDirection,
     ChannelPolicy,
+    HostAccess,
     Info,
     Node,
     Payment,
@@ -57,9 +59,10 @@ BESIDE_A_COMPONENT = ("--important-plugin=/opt/asyncpay/asyncpay/nodes/cln/plugi
 """Where docker/asyncpay puts the plugin. Were it not important, lightningd would outlive it and hold nothing."""
 LOCKED_IN = ("SENT_ADD_ACK_REVOCATION", "RCVD_ADD_ACK_REVOCATION")
 """The states of an HTLC between its arrival in both commitments and its removal from the first of them."""
+REST_PLUGIN = "clnrest"
 UNUSED_PLUGINS = (
     "cln-grpc",
-    "clnrest",
+    REST_PLUGIN,
     "wss-proxy",
     "cln-bip353",
     "cln-currencyrate",
@@ -95,7 +98,8 @@ class ClnNode(Node):
             "entrypoint": ["lightningd"],
             "command": [
                 *REGTEST,
-                *(f"--disable-plugin={plugin}" for plugin in UNUSED_PLUGINS),
+                *(f"--disable-plugin={plugin}" for plugin in UNUSED_PLUGINS if plugin != REST_PLUGIN or not spec.rest),
+                *((f"--clnrest-port={REST_PORT}", "--clnrest-host=0.0.0.0") if spec.rest else ()),
                 f"--alias={name}",
                 f"--lightning-dir={CLN_DIR}",
                 f"--rpc-file={SOCKET_DIR}/{SOCKET}",
@@ -109,6 +113,7 @@ class ClnNode(Node):
                 *spec.args,
             ],
             "volumes": [volume(name, CLN_DIR), cls.shared(name, CLN_DIR, around.sockets)],
+            "ports": [f"127.0.0.1::{REST_PORT}"] if spec.rest else [],
             "stop_grace_period": "10s",
         }
 
@@ -166,6 +171,20 @@ class ClnNode(Node):
         except (OSError, ValueError) as error:
             raise NodeError(f"{self.name} (CLN) does not answer {method}: {error}") from None
         return answer
+
+    def host_access(self, folder: Path) -> HostAccess:
+        """See Node.host_access. clnrest lets in who has a rune, and has a certificate of its own authority."""
+        socket = self.engine.socket(self.name, SOCKET)
+        variables = {"CLN_RPC_FILE": str(socket)}
+        if self.spec.rest:
+            authority = folder / "ca.pem"
+            authority.write_bytes(self.engine.read(self.name, f"{CLN_DIR}/regtest/ca.pem"))
+            variables |= {
+                "CLN_REST": f"https://{self.engine.address(self.name, REST_PORT)}",
+                "CLN_RUNE": str(self._call("createrune")["rune"]),
+                "CLN_CA": str(authority),
+            }
+        return HostAccess("lightning-cli", (f"--rpc-file={socket}",), variables)
 
     def forget_connection(self) -> None:
         """See Node.forget_connection: each call opens the socket anew, so there is nothing to forget."""

@@ -14,6 +14,7 @@ from harness.nodes.base import (
     Channel,
     ChannelDirection,
     ChannelPolicy,
+    HostAccess,
     Info,
     Node,
     Payment,
@@ -105,6 +106,11 @@ class LdkNode(Node):
         if "error" in answer:
             raise NodeError(f"{self.name} (LDK) refused {method}: {answer['error']['message']}")
         return answer["result"]
+
+    def host_access(self, folder: Path) -> HostAccess:
+        """See Node.host_access."""
+        socket = str(self.engine.socket(self.name, SOCKET))
+        return HostAccess("ldk-cli", ("--socket", socket), {"LDK_SOCKET": socket})
 
     def forget_connection(self) -> None:
         """See Node.forget_connection: each call opens the socket anew, so there is nothing to forget."""

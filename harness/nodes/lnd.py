@@ -1,5 +1,7 @@
 """LND in the testbed, reached by gRPC with TLS and macaroon as in production."""
 
+import base64
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -20,9 +22,11 @@ from harness.errors import NodeError, PaymentError
 from harness.nodes.base import (
     CLOSE_SECONDS,
     P2P_PORT,
+    REST_PORT,
     Channel,
     ChannelDirection,
     ChannelPolicy,
+    HostAccess,
     Info,
     Node,
     Payment,
@@ -55,7 +59,6 @@ REGTEST = (
     "--caches.rpc-graph-cache-duration=100ms",
     "--noseedbackup",
     "--nobootstrap",
-    "--norest",
     "--minbackoff=500ms",
     "--maxbackoff=2s",
     "--maxpendingchannels=20",
@@ -97,11 +100,12 @@ class LndNode(Node):
                 f"--bitcoind.rpcpass={around.rpc_password}",
                 "--bitcoind.zmqpubrawblock=tcp://bitcoind:28332",
                 "--bitcoind.zmqpubrawtx=tcp://bitcoind:28333",
+                f"--restlisten=0.0.0.0:{REST_PORT}" if spec.rest else "--norest",
                 *(BESIDE_AN_LSP if isinstance(spec.component, ComponentSpec) else ()),
                 *spec.args,
             ],
             "volumes": [volume(name, LND_DIR)],
-            "ports": [f"127.0.0.1::{GRPC_PORT}"],
+            "ports": [f"127.0.0.1::{port}" for port in (GRPC_PORT, *((REST_PORT,) if spec.rest else ()))],
             "stop_grace_period": "30s",
         }
 
@@ -136,6 +140,25 @@ class LndNode(Node):
     def recipe_beside_component(cls, node: str) -> "Recipe | None":
         """See Node.recipe_beside_component."""
         return None
+
+    def host_access(self, folder: Path) -> HostAccess:
+        """See Node.host_access. The certificate is for 127.0.0.1 too."""
+        certificate, macaroon = folder / "tls.cert", folder / "admin.macaroon"
+        certificate.write_bytes(self.engine.read(self.name, f"{LND_DIR}/tls.cert"))
+        macaroon.write_bytes(self.engine.read(self.name, MACAROON))
+        macaroon.chmod(0o600)
+        address = self.engine.address(self.name, GRPC_PORT)
+        variables = {
+            "LND_GRPC": address,
+            "LND_TLS_CERTIFICATE": str(certificate),
+            "LND_MACAROON": str(macaroon),
+            "LNDCONNECT": _lndconnect(address, certificate, macaroon),
+        }
+        if self.spec.rest:
+            rest = self.engine.address(self.name, REST_PORT)
+            variables |= {"LND_REST": f"https://{rest}", "LNDCONNECT_REST": _lndconnect(rest, certificate, macaroon)}
+        files = (f"--tlscertpath={certificate}", f"--macaroonpath={macaroon}")
+        return HostAccess("lncli", ("--network=regtest", f"--rpcserver={address}", *files), variables)
 
     @cached_property
     def _channel(self) -> grpc.Channel:
@@ -353,6 +376,16 @@ class LndNode(Node):
             reason = ln.PaymentFailureReason.Name(last.failure_reason)
             raise PaymentError(f"{self.name} (LND) could not pay {last.value_msat} msat: {reason}")
         return Payment(last.payment_hash, last.payment_preimage, last.value_msat, last.fee_msat)
+
+
+def _lndconnect(address: str, certificate: Path, macaroon: Path) -> str:
+    """See lnd_connect_uri.md of github.com/LN-Zap/lndconnect: base64url without padding, the certificate as DER."""
+
+    def encoded(content: bytes) -> str:
+        return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+    der = ssl.PEM_cert_to_DER_cert(certificate.read_text())
+    return f"lndconnect://{address}?cert={encoded(der)}&macaroon={encoded(macaroon.read_bytes())}"
 
 
 def _opener_costs_sat(channel: ln.Channel) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bitcoinlib.keys import Key
     from bitcoinlib.transactions import Transaction
 
+NAME = "bitcoind"
 RPC_PORT = 18443
 RPC_USER = "testbed"
 COINBASE_MATURITY_BLOCKS = 100

@@ -140,6 +140,7 @@ class NodeSpec(_Strict):
     image: str | None = Field(default=None, description="an image of your own instead of the pinned one")
     version: str | None = Field(default=None, description="another tag of the official image")
     args: tuple[str, ...] = Field(default=(), strict=False, description="more arguments for the node")
+    rest: bool = Field(default=False, strict=False, description="LND's REST, or the plugin clnrest, for `testbed env`")
     component: ComponentSpec | WalletSpec | None = Field(default=None, description="makes an LSP or a phone of it")
 
     @field_validator("component", mode="before")

@@ -1,6 +1,7 @@
 """The command line opens, uses and closes channels on real nodes, and a script can wait for each effect."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -59,6 +60,34 @@ def mine_until_onchain(testbed: Testbed, least_sat: int) -> None:
         return f"{seen_sat} sat of {least_sat} sat are on-chain"
 
     wait_for(Predicate("coins_back", missing), 120, interval_seconds=0.3)
+
+
+def installed(testbed: Testbed, folder: Path) -> str:
+    """A PATH with lncli or lightning-cli, and bitcoin-cli, for this machine: taken out of the containers."""
+    programs = {"bitcoind": "bitcoin-cli", "A": testbed["A"].cli[0]}
+    for service, program in programs.items():
+        where = testbed.engine.output(service, ["sh", "-c", f"command -v {program}"]).stdout.strip()
+        (folder / program).write_bytes(testbed.engine.read(service, where))
+        (folder / program).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_the_nodes_own_command_lines_work_on_this_machine(testbed: Testbed, run: Run, tmp_path: Path) -> None:
+    path = installed(testbed, tmp_path)
+
+    def on_this_machine(node: str, command: str) -> Any:
+        evaluated = run("env", node)
+        assert evaluated.returncode == 0, evaluated.stderr
+        shell = ["/bin/sh", "-c", f"{evaluated.stdout}\n{command}"]
+        done = subprocess.run(shell, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
+        return told(done)
+
+    program = testbed["A"].cli[0]
+    ids = {name: node.node_id for name, node in testbed.nodes.items()}
+    for name in ("A", "B"):
+        info = on_this_machine(name, f"{program} getinfo")
+        assert ids[name] in (info.get("identity_pubkey"), info.get("id"))
+    assert on_this_machine("bitcoind", "bitcoin-cli getblockcount") == testbed.chain.height_blocks
 
 
 @pytest.mark.seconds(40)

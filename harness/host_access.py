@@ -1,0 +1,126 @@
+"""How programs on this machine reach a testbed's nodes: `testbed env`.
+
+Each node has a folder in the testbed's own, with the files that let a program in, and with a script of the name of the
+node's own command line. The script calls the program of that name which is further on in PATH, with the node's address:
+so whatever runs in a shell with this PATH works on that node.
+"""
+
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import compose_file
+from harness.errors import TestbedError
+from harness.folders import ENV
+from harness.nodes.base import HostAccess
+from harness.services.bitcoind import NAME as BITCOIND
+from harness.services.bitcoind import RPC_PORT, RPC_USER
+from harness.testbed import Testbed
+
+MARK = ".testbed-env"
+"""A file in each folder of ours, by which the scripts pass over such folders in PATH."""
+_SCRIPT = """#!/bin/sh
+# Written by `testbed env`: {program} on this machine, for {node} of testbed {testbed}.
+IFS=:
+for folder in $PATH; do
+  if [ ! -e "$folder/{mark}" ] && [ -x "$folder/{program}" ]; then
+    exec "$folder/{program}" {arguments} "$@"
+  fi
+done
+echo "{program} cannot be called: it is not on PATH. Install it, or use: testbed exec -t {testbed} {node} -- ..." >&2
+exit 127
+"""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What to put into a shell's environment to work on one node. It is outdated when the node's container restarts.
+
+    folders: in front of PATH. variables: the others. arguments: by program, what its script adds.
+    """
+
+    testbed: str
+    node: str
+    folders: tuple[Path, ...]
+    variables: dict[str, str]
+    arguments: dict[str, tuple[str, ...]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, with the fields' names as keys."""
+        return asdict(self) | {"folders": [str(folder) for folder in self.folders]}
+
+    def as_shell(self) -> str:
+        """Commands for a POSIX shell to evaluate."""
+        path = ":".join(shlex.quote(str(folder)) for folder in self.folders)
+        programs = " and ".join(self.arguments)
+        return "\n".join(
+            [
+                f'export PATH={path}:"$PATH"',
+                *(f"export {name}={shlex.quote(value)}" for name, value in self.variables.items()),
+                f"# {programs} work on {self.node} of testbed {self.testbed}, until it is started again, if you run:",
+                f'# eval "$(testbed env {self.node} -t {self.testbed})"',
+            ]
+        )
+
+
+def environment(testbed: Testbed, name: str) -> Environment:
+    """Write the folders of a node (or `bitcoind`) and of bitcoind anew; what a shell needs to use them.
+
+    Raises TestbedError if the testbed has no such node, EngineError if it does not run.
+    """
+    of_bitcoind = HostAccess(
+        "bitcoin-cli",
+        (
+            "-regtest",
+            *_host_and_port(testbed),
+            f"-rpcuser={RPC_USER}",
+            f"-rpcpassword={compose_file.password_of(testbed.engine.compose_file)}",
+        ),
+    )
+    accesses = {BITCOIND: of_bitcoind}
+    if name != BITCOIND:
+        node = testbed[name]
+        accesses = {name: node.host_access(_folder(testbed, name)), **accesses}
+    for node_name, access in accesses.items():
+        _write_script(testbed, node_name, access)
+    variables = {"TESTBED": testbed.name}
+    for access in accesses.values():
+        variables |= access.variables
+    return Environment(
+        testbed.name,
+        name,
+        tuple(_folder(testbed, each) for each in accesses),
+        variables,
+        {access.program: access.arguments for access in accesses.values()},
+    )
+
+
+def _host_and_port(testbed: Testbed) -> tuple[str, str]:
+    host, _, port = testbed.engine.address(BITCOIND, RPC_PORT).rpartition(":")
+    return f"-rpcconnect={host}", f"-rpcport={port}"
+
+
+def _folder(testbed: Testbed, name: str) -> Path:
+    folder = testbed.folder / ENV / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise TestbedError(f"{folder} cannot be made: {error.strerror}. Make room, or see to its permissions") from None
+    return folder
+
+
+def _write_script(testbed: Testbed, name: str, access: HostAccess) -> None:
+    folder = _folder(testbed, name)
+    (folder / MARK).touch()
+    script = folder / access.program
+    script.write_text(
+        _SCRIPT.format(
+            program=access.program,
+            node=name,
+            testbed=testbed.name,
+            mark=MARK,
+            arguments=shlex.join(access.arguments),
+        )
+    )
+    script.chmod(0o700)
