@@ -30,8 +30,9 @@ The wallet's has [node] and [store] likewise, and
 
 [lsp]                                   # optional
 node_id = "02..."                       # the LSP, if the phone has channels with several peers
+address = "lsp.example.com:9735"        # where the node dials it, unless the node knows that itself
 
-[policy]                                # optional: any field of PayerPolicy or PayeePolicy (asyncpay.engine)
+[policy]                                # optional: any field of PayerPolicy, PayeePolicy, DialPolicy (asyncpay.engine)
 slack_blocks = 288
 """
 
@@ -45,7 +46,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from asyncpay.engine.policy import LspPolicy, PayeePolicy, PayerPolicy
+from asyncpay.engine.policy import DialPolicy, LspPolicy, PayeePolicy, PayerPolicy
 from asyncpay.lightning import NodeId
 
 MAX_SOCKET_PATH_BYTES = 107
@@ -153,9 +154,13 @@ class LspConfig(_Section):
 
 
 class LspOfWalletConfig(_Section):
-    """Which peer is the LSP; without node_id, the only one that there are channels with."""
+    """Which peer is the LSP; without node_id, the only one that there are channels with.
+
+    address: host:port at which the node dials it; without, the node must know one, from gossip or from before.
+    """
 
     node_id: NodeId | None = None
+    address: str | None = Field(default=None, pattern=r"^[^\s/@]{1,255}:[0-9]{1,5}$")
 
     @field_validator("node_id", mode="before")
     @classmethod
@@ -170,7 +175,7 @@ class LspOfWalletConfig(_Section):
 
 
 class WalletConfig(_Section):
-    """The whole file. policy: of the payer and of the payee; no name is in both."""
+    """The whole file. policy: of the payer, of the payee and of dialling; no name is in two of them."""
 
     node: NodeConfig
     store: StoreConfig
@@ -179,9 +184,9 @@ class WalletConfig(_Section):
 
     @field_validator("policy")
     @classmethod
-    def _both_policies(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        _only_known(value, PayerPolicy, PayeePolicy)
-        for policy in (PayerPolicy, PayeePolicy):
+    def _all_policies(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        _only_known(value, PayerPolicy, PayeePolicy, DialPolicy)
+        for policy in (PayerPolicy, PayeePolicy, DialPolicy):
             TypeAdapter(policy).validate_python(_of(policy, value))
         return value
 
@@ -194,6 +199,11 @@ class WalletConfig(_Section):
     def payee_policy(self) -> PayeePolicy:
         """The policy's part that is the payee's."""
         return PayeePolicy(**_of(PayeePolicy, self.policy))
+
+    @property
+    def dial_policy(self) -> DialPolicy:
+        """The policy's part about dialling the LSP."""
+        return DialPolicy(**_of(DialPolicy, self.policy))
 
 
 def _socket_of(store: Path) -> Path:

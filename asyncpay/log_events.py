@@ -28,6 +28,10 @@ class LogEvent(StrEnum):
     EFFECT_FAILED = "effect failed"
     NOT_SENT = "not sent"
 
+    # --- the wallet's way to its LSP ---
+    DIALLED = "dialled the LSP"
+    NOT_DIALLED = "LSP not reached"
+
     # --- states: of a block at the LSP, of a payment at its payer, of a claim at its payee ---
     ACCEPTED = "accepted"
     HELD = "held"

@@ -60,12 +60,13 @@ def render(
     volumes: dict[str, dict[str, Any]] = {name: {} for name in ("bitcoind", *topology.nodes)}
     peers = _peer_addresses(topology)
     configs = dict[str, str]()
+    proxies = toxiproxy.of_topology(topology)
     for name, spec in topology.nodes.items():
         around = RenderContext(images[name], bitcoind.RPC_USER, password, bitcoind.RPC_PORT, sockets / name)
         implementation = node_class(spec.implementation)
         service = implementation.service(name, spec, around)
         if isinstance(spec.component, WalletSpec):
-            configs |= phone_container.files(name, spec.component, implementation, service)
+            configs |= phone_container.files(name, spec.component, implementation, service, proxies[name].lsp_address)
             volumes[phone_container.wallet_name(name)] = {}
             service = phone_container.service(name, service, images[name])
         # LND and CLN sync at once, and stay synced, only when the first blocks are there already.
@@ -81,7 +82,6 @@ def render(
         configs |= {source: content for source, (_, content) in lsp.files(node, component, of_node).items()}
         volumes[name] = {} if component.disk_mb is None else _in_memory(component.disk_mb)
     if topology.phones:
-        proxies = toxiproxy.of_topology(topology)
         services[toxiproxy.NAME] = toxiproxy.service(images[toxiproxy.NAME])
         services[push_gateway.NAME] = push_gateway.service(images[push_gateway.NAME])
         configs[toxiproxy.NAME] = toxiproxy.configuration(proxies.values(), phone_container.PORT)

@@ -60,6 +60,16 @@ def status(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def reconnect(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
+    """Tell the wallet that a push has come or that the network is back: its node dials the LSP now, if need be.
+
+    For the phone's system or a service that receives the pushes. It does not wait for the connection.
+    """
+    answer = _ask(config, "reconnect")
+    _say(answer, as_json, "the LSP is connected" if answer["connected"] else "dialling the LSP")
+
+
+@app.command()
 def register(
     url: Annotated[str, typer.Argument(help="https address that the LSP posts to when this phone is needed")],
     app_name: Annotated[str, typer.Option(help="tells this registration from others")] = "asyncpay",

@@ -206,6 +206,21 @@ class PayerPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DialPolicy:
+    """When the wallet has its node dial the LSP while the two are not connected.
+
+    dial_first_seconds: between the first two attempts; doubles up to dial_most_seconds. Upon a push, or the network's
+    return, the next attempt is made immediately, but no sooner after the last one than this.
+    dial_most_seconds: the longest pause. A connection that lasted for less does not make the pauses short again.
+    dial_jitter: the part by which each pause is longer or shorter, at random.
+    """
+
+    dial_first_seconds: float = 1
+    dial_most_seconds: float = 300
+    dial_jitter: float = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PayeePolicy:
     """release_seconds: between two releases of one claim; doubles up to release_most_seconds.
     max_releases: of one claim, until it is announced again.

@@ -28,6 +28,8 @@ from asyncpay.lightning import (
 from asyncpay.node_events import NodeEvent
 from asyncpay.wire.onion import OnionMessage
 
+DIAL_SECONDS = 10
+"""How long a node may take to connect to a peer."""
 MAX_LOOKUPS = 500
 """How many nodes of the graph are looked at for one route: enough for three hops almost anywhere."""
 
@@ -143,6 +145,13 @@ class Node(Protocol):
 
     async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
         """Send a message to its first hop, as `onion_route` named it: a peer or this node. PeerNotConnectedError."""
+        ...
+
+    async def connect_peer(self, peer: NodeId, address: str | None = None) -> None:
+        """Dial a peer now, whenever the node would by itself. Returns when the two are connected, also if they were.
+
+        address: host:port; without it one that the node knows. NodeError if they are not connected within DIAL_SECONDS.
+        """
         ...
 
     async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:

@@ -31,6 +31,11 @@ class App:
         self._starts = 0
         self._gave_up = False
 
+    @property
+    def running(self) -> bool:
+        """It has a process."""
+        return self._process is not None and self._process.running
+
     def start(self) -> None:
         """Start it and keep it running; nothing if it is kept running already."""
         self._not_suspended.set()

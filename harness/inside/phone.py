@@ -1,11 +1,13 @@
 """A phone's first process: it runs the apps, node and wallet, and does with them what a phone's system does.
 
 Apps are stopped when the phone sleeps, started when it wakes, suspended when it freezes, and started again when they
-crash. A push wakes a sleeping phone. All of that over HTTP, for the testbed and the push gateway:
+crash. A push wakes a sleeping phone. Apps that run are told of a push, and that the phone has a network again. All of
+that over HTTP, for the testbed and the push gateway:
 
     GET  /status
     POST /sleep /wake /freeze /unfreeze
     POST /push {"method": "lsps5.payment_incoming"}         503 while the phone is frozen: it was not taken
+    POST /online                                            the phone has a network again
     POST /apps/NAME/stop /kill /start /crash                stop and kill: it stays down until `start`
     GET  /apps/NAME/answers/VERB                            what the app says to a question, such as `status`
 
@@ -15,7 +17,7 @@ The container stops when its apps have (SIGTERM).
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ from harness.inside.app import App
 from harness.inside.interface import PHONE_CONFIG_VARIABLE, PhoneConfig, PhoneState
 from harness.inside.processes import Reaper
 
+RECONNECT = "reconnect"
+"""What an app is told: a push has come, or the network is back."""
 APP_VERBS = ("stop", "kill", "start", "crash")
 
 
@@ -43,6 +47,7 @@ class Phone:
     """The apps, and what was decided about them. One thing is done at a time."""
 
     def __init__(self, apps: list[App], event_log: EventLog) -> None:
+        self._telling: set[asyncio.Task[None]] = set()
         self.state = PhoneState.ASLEEP
         self._apps = {app.spec.name: app for app in apps}
         self._event_log = event_log
@@ -96,6 +101,21 @@ class Phone:
         async with self._turn:
             self._wake()
             self._event_log.write("push", method=method)
+        self._tell_apps()
+
+    async def network_is_back(self) -> None:
+        """The phone has a network again."""
+        self._tell_apps()
+
+    def _tell_apps(self) -> None:
+        """Let the running apps know of a reason to connect. One that does not answer holds nothing up."""
+        if self.state is not PhoneState.AWAKE or self._telling:
+            return
+        for app in self._apps.values():
+            if app.running and app.spec.control is not None:
+                task = asyncio.create_task(asyncio.to_thread(_tell, app.spec.control))
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
 
     async def change_app(self, name: str, verb: str) -> None:
         """Do one of stop, kill, start, crash to one app. RefusedError if it cannot be."""
@@ -133,6 +153,12 @@ class Phone:
         if self.state is not state:
             self.state = state
             self._event_log.write(state.value)
+
+
+def _tell(app: Path) -> None:
+    """An app that has just been started does not listen yet; it connects by itself."""
+    with suppress(control.RefusedError, control.NotRunningError):
+        control.ask(app, RECONNECT)
 
 
 def web(config: PhoneConfig, event_log: EventLog) -> Starlette:
@@ -179,6 +205,7 @@ def web(config: PhoneConfig, event_log: EventLog) -> Starlette:
         "freeze": lambda _: phone.freeze(),
         "unfreeze": lambda _: phone.unfreeze(),
         "push": push,
+        "online": lambda _: phone.network_is_back(),
     }
     routes = [Route("/status", doing(status)), Route("/apps/{name}/{verb}", doing(app), methods=["POST"])]
     question = doing(lambda request: phone.answer(request.path_params["name"], request.path_params["verb"]))

@@ -121,6 +121,7 @@ class Phone:
         wait: False for a test in which one of the two cannot connect just now.
         """
         self._enable(True)
+        self.container.network_is_back()
         if wait:
             self._wait_until_connected()
 

@@ -55,8 +55,11 @@ def service(name: str, node: dict[str, Any], image: str) -> dict[str, Any]:
     }
 
 
-def files(name: str, spec: WalletSpec, of_node: type[Node], node: dict[str, Any]) -> dict[str, str]:
-    """What the phone is configured with, by the name of the compose config; node: the node's own compose service."""
+def files(name: str, spec: WalletSpec, of_node: type[Node], node: dict[str, Any], lsp_address: str) -> dict[str, str]:
+    """What the phone is configured with, by the name of the compose config.
+
+    node: the node's own compose service. lsp_address: where it dials its LSP.
+    """
     apps = PhoneConfig(
         port=PORT,
         apps=(
@@ -79,6 +82,7 @@ def files(name: str, spec: WalletSpec, of_node: type[Node], node: dict[str, Any]
     sections: dict[str, dict[str, Any]] = {
         "node": of_node.access("localhost", of_node.folder),
         "store": {"path": STORE},
+        "lsp": {"address": lsp_address},
         "policy": spec.policy,
     }
     return {
@@ -102,6 +106,14 @@ class PhoneContainer:
         """sleep, wake, freeze or unfreeze."""
         self._call("POST", verb)
 
+    def push(self, method: str) -> None:
+        """What the push gateway does. A push wakes a sleeping phone."""
+        self._call("POST", "push", {"method": method})
+
+    def network_is_back(self) -> None:
+        """What a phone's system tells its apps when it has a network again."""
+        self._call("POST", "online")
+
     def do_to_app(self, app: str, verb: str) -> None:
         """stop, kill, start or crash one app."""
         self._call("POST", f"apps/{app}/{verb}")
@@ -110,10 +122,10 @@ class PhoneContainer:
         """What an app says to a question without arguments."""
         return self._call("GET", f"apps/{app}/answers/{verb}")
 
-    def _call(self, verb: str, path: str) -> dict[str, Any]:
+    def _call(self, verb: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
         try:
             url = f"http://{self._engine.address(self.name, PORT)}/{path}"
-            answer = local_http.call(verb, url, timeout_seconds=CALL_SECONDS)
+            answer = local_http.call(verb, url, timeout_seconds=CALL_SECONDS, body=body)
             said: dict[str, Any] = answer.json()
         except (requests.RequestException, ValueError, EngineError) as error:
             raise NodeError(f"the phone {self.name} does not answer: {error}") from None

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import asyncpay
-from asyncpay.engine.policy import LspPolicy, PayeePolicy, PayerPolicy
+from asyncpay.engine.policy import DialPolicy, LspPolicy, PayeePolicy, PayerPolicy
 
 PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
 POLICIES: dict[str, type] = {
-    f"{policy.__module__}.{policy.__name__}": policy for policy in (LspPolicy, PayerPolicy, PayeePolicy)
+    f"{policy.__module__}.{policy.__name__}": policy for policy in (LspPolicy, PayerPolicy, PayeePolicy, DialPolicy)
 }
 NAMED_LIKE_A_LIMIT = re.compile(r"^_?(MAX|MOST)_[A-Z_]+ *(?:: *\w+ *)?=", re.MULTILINE)
 

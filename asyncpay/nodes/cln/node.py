@@ -23,6 +23,7 @@ from asyncpay.lightning import (
 )
 from asyncpay.node_events import NodeEvent
 from asyncpay.nodes.base import (
+    DIAL_SECONDS,
     MAX_LOOKUPS,
     Node,
     NodeError,
@@ -34,7 +35,7 @@ from asyncpay.nodes.base import (
 )
 from asyncpay.nodes.cln import channels, invoices, onions, payments
 from asyncpay.nodes.cln.event_stream import EventStream
-from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
+from asyncpay.nodes.cln.rpc import ClnLostError, ClnRefusedError, Rpc
 from asyncpay.nodes.numbers import reading
 from asyncpay.nodes.onion_routes import RememberedGraph, find
 from asyncpay.wire import signature
@@ -112,6 +113,17 @@ class ClnNode(Node):
     async def send_onion(self, first_hop: NodeId, message: OnionMessage) -> None:
         """See Node.send_onion; the first hop is always this node itself."""
         await self.forward_onion(message)
+
+    async def connect_peer(self, peer: NodeId, address: str | None = None) -> None:
+        """See Node.connect_peer. A dial that is under way already, lightningd's own included, is waited for instead."""
+        host, _, port = (address or "").rpartition(":")
+        where = {"host": host, "port": int(port)} if address else {}
+        try:
+            await self._rpc.call("connect", DIAL_SECONDS, id=peer.hex(), **where)
+        except ClnLostError:
+            raise NodeError(
+                f"CLN at {self._rpc.socket} is not connected to {peer.hex()} after {DIAL_SECONDS} s"
+            ) from None
 
     async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:
         """See Node.send_custom."""

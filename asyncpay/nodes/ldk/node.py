@@ -23,6 +23,7 @@ from asyncpay.lightning import (
 )
 from asyncpay.node_events import NodeEvent
 from asyncpay.nodes.base import (
+    DIAL_SECONDS,
     MAX_LOOKUPS,
     Node,
     NodeError,
@@ -113,6 +114,12 @@ class LdkNode(Node):
         """See Node.send_onion."""
         path_key, packet = message.path_key.hex(), message.packet.hex()
         await self._rpc.call("sendonionmessage", peer=first_hop.hex(), path_key=path_key, packet=packet)
+
+    async def connect_peer(self, peer: NodeId, address: str | None = None) -> None:
+        """See Node.connect_peer. ldkd dials where it is told, and tells nobody where it has dialled before."""
+        if address is None:
+            raise NodeError(f"LDK at {self._rpc.socket} knows no address of {peer.hex()}. Set `address` under [lsp].")
+        await self._rpc.call("connect", DIAL_SECONDS, peer=peer.hex(), address=address)
 
     async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:
         """See Node.send_custom."""

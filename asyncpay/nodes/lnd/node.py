@@ -23,6 +23,7 @@ from asyncpay.lightning import (
 )
 from asyncpay.node_events import NodeEvent
 from asyncpay.nodes.base import (
+    DIAL_SECONDS,
     MAX_LOOKUPS,
     Node,
     NodeError,
@@ -128,6 +129,25 @@ class LndNode(Node):
         request = ln.SendOnionMessageRequest(peer=first_hop, path_key=message.path_key, onion=message.packet)
         with self._giving_to(first_hop, "send an onion message"):
             await self._lnd.lightning.SendOnionMessage(request, timeout=CALL_SECONDS)
+
+    async def connect_peer(self, peer: NodeId, address: str | None = None) -> None:
+        """See Node.connect_peer. LND does not tell where it dials by itself; the peer's announcement may."""
+        there = ln.LightningAddress(pubkey=peer.hex(), host=address or await self._announced_address(peer))
+        request = ln.ConnectPeerRequest(addr=there, timeout=DIAL_SECONDS)
+        try:
+            with self._lnd.calling(f"connect to {peer.hex()}"):
+                await self._lnd.lightning.ConnectPeer(request, timeout=DIAL_SECONDS + CALL_SECONDS)
+        except LndRefusedError as error:
+            if "already connected" not in error.details:
+                raise
+
+    async def _announced_address(self, peer: NodeId) -> str:
+        request = ln.NodeInfoRequest(pub_key=peer.hex())
+        with self._lnd.calling(f"look up {peer.hex()}"):
+            info = await self._lnd.lightning.GetNodeInfo(request, timeout=CALL_SECONDS)
+        if not info.node.addresses:
+            raise NodeError(f"LND at {self._lnd.address} knows no address of {peer.hex()}. Set `address` under [lsp].")
+        return info.node.addresses[0].addr
 
     async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:
         """See Node.send_custom."""

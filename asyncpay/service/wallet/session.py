@@ -1,6 +1,7 @@
 """The wallet: what its node reports goes to the engines, messages are read first, and the user's verbs are served.
 
 performer  what engines want done          wallet_api   what the user may ask
+dialler    when the node dials the LSP
 orders     an order to pay, checked        view         what is stored, for people
 lsp_link   questions to the LSP            own_node     what the node last said of itself
 """
@@ -40,6 +41,7 @@ from asyncpay.service.common.event_log import EventLog, guarded
 from asyncpay.service.common.failpoints import Failpoints
 from asyncpay.service.common.loop import Loop, RefusedEvents
 from asyncpay.service.common.session import follow_node, open_node, run_forever
+from asyncpay.service.wallet.dialler import Dialler
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 from asyncpay.service.wallet.own_node import ChainWatch, WalletNodeView
 from asyncpay.service.wallet.performer import Performer
@@ -86,6 +88,7 @@ class _Session:
         self._node_view = WalletNodeView()
         self._chain_watch = ChainWatch(config.payee_policy.old_tip_seconds)
         self._link = LspLink(node, config.lsp.node_id)
+        self._dialler = Dialler(node, self._link, self._node_view, config.lsp.address, config.dial_policy, event_log)
         payments = [record for record in records if isinstance(record, OutgoingPayment)]
         claims = [record for record in records if isinstance(record, Claim)]
         wallet = Wallet(Payer(config.payer_policy, payments), Payee(config.payee_policy, claims))
@@ -103,6 +106,7 @@ class _Session:
             event_log,
             self._loop.stored,
             self._loop.clock,
+            self._dialler.hurry,
         )
 
     async def run(self) -> None:
@@ -115,6 +119,7 @@ class _Session:
             )
             tasks.create_task(follow_node(self._node, self._take, self._away, self._loop.room, self._event_log))
             tasks.create_task(self._loop.run())
+            tasks.create_task(self._dialler.run())
 
     def _commit(self, changes: Any) -> None:
         """In a thread of its own: what waits for a change hears of it in the event loop's."""
@@ -134,12 +139,14 @@ class _Session:
 
     def _away(self) -> None:
         self._node_view.fold(Detached())
+        self._dialler.look()
         self._loop.enqueue(Detached())
 
     def _take(self, event: NodeEvent) -> None:
         """Hand an event of the node to whom it concerns. HTLCs of others, and messages for them, are not ours."""
         self._node_view.fold(event)
         self._link.choose(self._node_view.channels)
+        self._dialler.look()
         match event:
             case OnionReceived():
                 self._take_onion(event)
@@ -150,6 +157,7 @@ class _Session:
                 self._performer.node_id = event.node_id
                 self._event_log.write(LogEvent.ATTACHED, node=event.node_id, height=event.height)
                 self._loop.enqueue(event)
+                self._dialler.hurry()
                 self._ask_what_lsp_offers()
             case PeerConnected():
                 self._chain_watch.begin_afresh()

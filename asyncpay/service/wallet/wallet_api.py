@@ -42,6 +42,7 @@ class WalletApi:
         event_log: EventLog,
         stored: Stored,
         clock: SteadyClock,
+        hurry: Callable[[], None],
     ) -> None:
         self._node = node
         self._node_view = node_view
@@ -51,6 +52,7 @@ class WalletApi:
         self._event_log = event_log
         self._stored = stored
         self._clock = clock
+        self._hurry = hurry
 
     def verbs(self) -> dict[str, Verb]:
         """By the names that asyncpay.service.common.control carries."""
@@ -63,6 +65,7 @@ class WalletApi:
             "pay": self._pay,
             "payments": self._payments,
             "cancel": self._cancel,
+            "reconnect": self._reconnect,
         }
         return {name: _in_words(verb) for name, verb in verbs.items()}
 
@@ -89,6 +92,11 @@ class WalletApi:
             "unfinished_payments": sum(p.state not in FINISHED for p in self._view.payments.values()),
             "last_errors": list(self._event_log.errors),
         }
+
+    async def _reconnect(self, _: Mapping[str, Any], __: Progress) -> Plain:
+        """Return without waiting for the connection: whoever hands on a push has no time."""
+        self._hurry()
+        return {"connected": self._link.node_id in self._node_view.online}
 
     async def _register(self, said: Mapping[str, Any], _: Progress) -> Plain:
         params = {"app_name": said["app_name"], "webhook": said["url"]}

@@ -15,7 +15,8 @@ from asyncpay.node_events import (
     PeerConnected,
     PeerDisconnected,
 )
-from asyncpay.nodes.base import NodeUnreachableError
+from asyncpay.nodes.base import NodeError, NodeUnreachableError
+from harness.nodes.base import P2P_PORT
 from harness.testbed import Testbed
 from harness.topology import ChannelSpec
 
@@ -38,6 +39,23 @@ async def held_from_a(testbed: Testbed, log: Following) -> tuple[Invoice, HeldHt
 async def has_paid(testbed: Testbed, invoice: Invoice) -> bool:
     async with adapter(testbed, "A") as a:
         return (await a.track_payment(invoice.payment_hash)).status is PaymentStatus.SUCCEEDED
+
+
+async def test_a_peer_is_dialled_at_an_address(testbed: Testbed) -> None:
+    a_id = node_id(testbed, "A")
+    there = f"{testbed.engine.host('A')}:{P2P_PORT}"
+    async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
+        await lsp.connect_peer(a_id, there)  # nothing to do
+        await in_thread(testbed["LSP"].disconnect, testbed["A"])
+        await log.take(PeerDisconnected, lambda event: event.peer == a_id)
+        await lsp.connect_peer(a_id, there)
+        await log.take(PeerConnected, lambda event: event.peer == a_id)
+        await log.take(LinkChanged, lambda event: event.link.peer == a_id and event.link.usable)
+        nobody = bytes.fromhex("02" + "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798")
+        with pytest.raises(NodeError):
+            await lsp.connect_peer(nobody, there)
+        with pytest.raises(NodeError):
+            await lsp.connect_peer(nobody)
 
 
 async def test_a_new_adapter_is_offered_what_is_held(testbed: Testbed) -> None:

@@ -290,6 +290,37 @@ def test_a_question_is_passed_on_to_the_app_and_its_answer_back(phone: Callable[
     assert "nothing answers at" in init.ask("app", "name")[1]["error"]
 
 
+RECONNECTING = (
+    ANSWERING.replace('{"name": name}', '{"reconnect": note}')
+    .replace("async def name", "async def note")
+    .replace('return {"name": "clock"}', 'Path(sys.argv[2]).open("a").write("told\\n")')
+)
+
+
+def test_an_app_that_runs_is_told_of_a_push_and_of_the_network(phone: Callable[..., Init], tmp_path: Path) -> None:
+    socket_file, told = tmp_path / "app.sock", tmp_path / "told"
+    command = (sys.executable, "-c", RECONNECTING, str(socket_file), str(told))
+    mute = AppSpec(name="mute", command=SLEEPER, control=tmp_path / "nobody.sock")
+    init = phone(mute, AppSpec(name="app", command=command, control=socket_file))
+
+    def heard(times: int) -> Callable[[], str | None]:
+        return lambda: None if told.exists() and told.read_text() == "told\n" * times else "not told yet"
+
+    init.wait("app_listens", lambda: None if socket_file.exists() else "not yet")
+    init.do("push", body={"method": "lsps5.payment_incoming"})
+    init.wait("told_of_push", heard(1))
+    init.do("online")
+    init.wait("told_of_network", heard(2))
+    init.do("sleep")
+    socket_file.unlink(missing_ok=True)
+    init.do("online")
+    assert init.state() == "asleep", "a network wakes no phone"
+    init.do("push", body={"method": "lsps5.payment_incoming"})
+    init.runs("app", starts=2)
+    init.do("freeze")
+    init.do("online")
+
+
 def test_what_it_does_not_know_is_refused(phone: Callable[..., Init]) -> None:
     init = phone(AppSpec(name="app", command=SLEEPER))
     assert "there is no app camera" in init.do("apps/camera/stop", 503)["error"]

@@ -21,7 +21,7 @@ from asyncpay.lightning import (
 from asyncpay.lsps import jsonrpc
 from asyncpay.lsps.info import GET_INFO
 from asyncpay.lsps.jsonrpc import RpcError
-from asyncpay.node_events import Attached, CustomMessage, InvoicePaid, NodeEvent, OnionReceived
+from asyncpay.node_events import Attached, CustomMessage, InvoicePaid, NodeEvent, OnionReceived, PeerConnected
 from asyncpay.nodes.base import NodeError, NodeUnreachableError, Payment, PeerNotConnectedError
 from asyncpay.nodes.lnd.node import CAPABILITIES
 from asyncpay.service.common.onions import path_through
@@ -85,7 +85,8 @@ class ScriptedNode:
     """The node, and the LSP that it has a channel with.
 
     failing: verbs of asyncpay.nodes.base that fail, and how. lsp: what it answers to a method: a result, an RpcError,
-    or nothing. accepts, holds: whether it answers a request, and tells of parts that it holds.
+    or nothing. accepts, holds: whether it answers a request, and tells of parts that it holds. reachable: it can
+    be dialled while it is not online.
     """
 
     def __init__(self) -> None:
@@ -94,6 +95,7 @@ class ScriptedNode:
         self.lsp: dict[str, Any] = {GET_INFO: OFFER}
         self.accepts, self.holds = True, True
         self.online, self.running, self.in_sync = True, True, True
+        self.reachable = False
         self.old_tip: bytes | None = None
         self.links = [Link(channel_id=ChannelId.from_name(CHANNEL), short_channel_id=CHANNEL, peer=LSP, usable=True)]
         self.routes: dict[NodeId, tuple[NodeId, ...]] = {LSP: (LSP,), PAYEE: (LSP, PAYEE), THEIR_LSP: (LSP, THEIR_LSP)}
@@ -101,6 +103,7 @@ class ScriptedNode:
         self.own: dict[bytes, OwnInvoice] = {}
         self.begun: list[Payment] = []
         self.signed: list[str] = []
+        self.dialled: list[tuple[NodeId, str | None]] = []
         self.asked: list[tuple[NodeId, str, Any]] = []
         self.sent: list[Sent] = []
         self._results: dict[bytes, PaymentResult] = {}
@@ -177,6 +180,15 @@ class ScriptedNode:
             if isinstance(event, Exception):
                 raise event
             yield event
+
+    async def connect_peer(self, peer: NodeId, address: str | None = None) -> None:
+        self.dialled.append((peer, address))
+        self._do("connect_peer")
+        if not self.online:
+            if not self.reachable:
+                raise NodeError("connection refused")
+            self.online = True
+            self.tell(PeerConnected(peer))
 
     async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:
         self._do("send_custom", peer)
