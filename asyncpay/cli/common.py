@@ -2,20 +2,22 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, TypeVar
 
 import typer
 from rich.text import Text
 
-from asyncpay import config as configuration
-from asyncpay.config import LspConfig, WalletConfig
-from asyncpay.service.common.control import NotRunningError, RefusedError
+from asyncpay.service.common import control_client
+from asyncpay.service.common.control_client import NotRunningError, RefusedError
 from asyncpay.terminal import SafeConsole, styled
 
-C = TypeVar("C", LspConfig, WalletConfig)
+if TYPE_CHECKING:
+    from asyncpay.config import LspConfig, WalletConfig
+
+C = TypeVar("C", "LspConfig", "WalletConfig")
 
 Status: TypeAlias = Mapping[str, Any]
 """As the running component tells it (asyncpay.service.lsp.status, asyncpay.service.wallet.wallet_api)."""
@@ -26,6 +28,8 @@ err = SafeConsole(stderr=True)
 
 def load(path: Path, kind: type[C]) -> C:
     """The configuration; exit code 2 if it cannot be used."""
+    from asyncpay import config as configuration
+
     try:
         return configuration.load(path, kind)
     except configuration.ConfigError as error:
@@ -43,13 +47,41 @@ def show_error(problem: object) -> None:
     err.print(styled(("error:", "red"), f" {problem}"), soft_wrap=True)
 
 
-@contextmanager
-def asking() -> Iterator[None]:
-    """Around a question to the running component: exit code 1 if it refuses or is not there."""
+def ask(
+    config: Path,
+    component: Literal["LSP", "wallet"],
+    verb: str,
+    progress: Callable[[Any], None] = lambda _: None,
+    /,
+    **arguments: Any,
+) -> Any:
+    """The running component's answer; exit code 1 if it refuses or is not there, 2 if the file cannot be used."""
+    socket = _socket(config) or _checked_socket(config, component)
     try:
-        yield
+        return control_client.ask(socket, verb, progress, component, **arguments)
     except (NotRunningError, RefusedError) as error:
         fail(error, 1)
+
+
+def _socket(config: Path) -> Path | None:
+    """Where a component listens that has started with this file; None if none has, or the file says nothing of it.
+
+    To check the whole file would take longer than the question, and the component has done it.
+    """
+    try:
+        store = Path(tomllib.loads(config.read_text(encoding="utf-8"))["store"]["path"])
+        socket = store.with_name(store.name + ".sock")
+        return socket if socket.is_socket() else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _checked_socket(config: Path, component: str) -> Path:
+    """The same from a file of which everything is right; otherwise exit code 2."""
+    from asyncpay.config import LspConfig, WalletConfig
+
+    checked = load(config, WalletConfig) if component == "wallet" else load(config, LspConfig)
+    return checked.store.socket
 
 
 def attached_since(node: Status) -> str:

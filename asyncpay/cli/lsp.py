@@ -10,9 +10,7 @@ from rich import box
 from rich.table import Table
 
 from asyncpay.cli import common
-from asyncpay.config import LspConfig
 from asyncpay.log_events import LogEvent
-from asyncpay.service.common import control
 
 app = typer.Typer(invoke_without_command=True, help="The LSP: holds HTLCs, keeps onion messages, wakes phones.")
 
@@ -32,6 +30,7 @@ def run(context: typer.Context, config: ConfigFile = None) -> None:
     context.obj = config  # for a command that follows, which may be given another
     if context.invoked_subcommand is None:
         from asyncpay.cli.running import run_lsp  # here, so that a question does not load a whole LSP
+        from asyncpay.config import LspConfig
 
         run_lsp(common.load(config, LspConfig))
 
@@ -85,12 +84,10 @@ def follow(
         else:
             common.out.print(common.log_line(line), soft_wrap=True)
 
-    socket = common.load(config or context.obj, LspConfig).store.socket
-    with common.asking():
-        try:
-            control.ask(socket, "follow", show, "LSP")
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+    try:
+        common.ask(config or context.obj, "LSP", "follow", show)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 def _names(line: common.Status, prefix: str) -> bool:
@@ -100,8 +97,7 @@ def _names(line: common.Status, prefix: str) -> bool:
 
 
 def _ask(config: Path) -> common.Status:
-    with common.asking():
-        seen: common.Status = control.ask(common.load(config, LspConfig).store.socket, "status", lambda _: None, "LSP")
+    seen: common.Status = common.ask(config, "LSP", "status")
     return seen
 
 

@@ -13,9 +13,7 @@ from rich.table import Column, Table
 from asyncpay.amounts import AmountError, parse_msat, show_sat
 from asyncpay.cli import common
 from asyncpay.cli.common import attached_since, error_name, show_time
-from asyncpay.config import WalletConfig
 from asyncpay.lightning import MAX_INVOICE_EXPIRY_DAYS
-from asyncpay.service.common import control
 from asyncpay.terminal import literal, styled
 
 app = typer.Typer(no_args_is_help=True, help="The wallet of a phone: pays and is paid while mostly offline.")
@@ -34,6 +32,7 @@ HASH_DIGITS = 16
 def run(config: ConfigFile = DEFAULT) -> None:
     """Run the wallet until it is told to stop (SIGTERM, Ctrl-C); what happens goes to standard output as JSON lines."""
     from asyncpay.cli.running import run_wallet  # here, so that a question does not load a whole wallet
+    from asyncpay.config import WalletConfig
 
     run_wallet(common.load(config, WalletConfig))
 
@@ -199,8 +198,7 @@ def _hash_column() -> Column:
 
 
 def _ask(config: Path, verb: str, progress: Callable[[Any], None] = lambda _: None, /, **arguments: Any) -> Any:
-    with common.asking():
-        return control.ask(common.load(config, WalletConfig).store.socket, verb, progress, "wallet", **arguments)
+    return common.ask(config, "wallet", verb, progress, **arguments)
 
 
 def _say(answer: Any, as_json: bool, sentence: str) -> None:

@@ -1,6 +1,9 @@
 """What a testbed looks like right now: nodes, components, channels with balances. harness.cli.tables shows it."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from harness.engines.base import ServiceState
@@ -95,14 +98,22 @@ class Status:
 def look(testbed: Testbed) -> Status:
     """Ask every node and component that runs. One that does not answer is a fact to report, not an error."""
     states = testbed.engine.states()
-    running = {node.name for node in testbed.running()}
-    seen = each(lambda node: _look_at(node, states.get(node.name, "absent"), running), testbed.nodes.values())
-    phones = each(look_at_phone, testbed.phones.values())
-    components = each(lambda lsp: _look_at_component(lsp, states.get(lsp.name, "absent")), testbed.lsps.values())
-    try:
-        height_blocks = testbed.chain.height_blocks if states.get("bitcoind") is ServiceState.RUNNING else None
-    except NodeError:
-        height_blocks = None
+
+    def state(service: str) -> str:
+        return states.get(service, "absent")
+
+    # All at once: each is mostly waited for.
+    asked: list[Callable[[], Any]] = [
+        *(partial(_look_at, node, state(node.name), testbed.phones.get(node.name)) for node in testbed.nodes.values()),
+        *(partial(look_at_phone, phone) for phone in testbed.phones.values()),
+        *(partial(_look_at_component, lsp, state(lsp.name)) for lsp in testbed.lsps.values()),
+        partial(_height_blocks, testbed, state("bitcoind")),
+    ]
+    answers = iter(each(_call, asked))
+    seen: list[tuple[NodeStatus, list[Channel]]] = list(islice(answers, len(testbed.nodes)))
+    phones: list[PhoneStatus] = list(islice(answers, len(testbed.phones)))
+    components: list[ComponentStatus] = list(islice(answers, len(testbed.lsps)))
+    height_blocks: int | None = next(answers)
     nodes = [status for status, _ in seen]
     names = {node.known_node_id or "": node.name for node in testbed.nodes.values()}
     channels = _channels(names, list(testbed.nodes), [channels for _, channels in seen])
@@ -132,14 +143,25 @@ def look_at_phone(phone: Phone) -> PhoneStatus:
     return PhoneStatus(phone.name, phone.lsp.name, seen["state"], link, wallet_runs)
 
 
-def _look_at(node: Node, container: str, running: set[str]) -> tuple[NodeStatus, list[Channel]]:
-    known = (node.name, node.spec.role.value, node.implementation, container)
-    if node.name not in running:
-        problem = (
-            "its phone sleeps or is frozen" if container is ServiceState.RUNNING else f"its container is {container}"
-        )
-        return NodeStatus(*known, problem=problem), []
+def _call(question: Callable[[], Any]) -> Any:
+    return question()
+
+
+def _height_blocks(testbed: Testbed, container: str) -> int | None:
     try:
+        return testbed.chain.height_blocks if container == ServiceState.RUNNING else None
+    except NodeError:
+        return None
+
+
+def _look_at(node: Node, container: str, phone: Phone | None) -> tuple[NodeStatus, list[Channel]]:
+    """phone: the one that the node is in."""
+    known = (node.name, node.spec.role.value, node.implementation, container)
+    if container != ServiceState.RUNNING:
+        return NodeStatus(*known, problem=f"its container is {container}"), []
+    try:
+        if phone is not None and not phone.node_runs():
+            return NodeStatus(*known, problem="its phone sleeps or is frozen"), []
         info: Info = node.info()
         channels = node.channels()
         status = NodeStatus(
@@ -161,9 +183,11 @@ def _look_at_component(lsp: Lsp, container: str) -> ComponentStatus:
     if container != "running":
         return ComponentStatus(*known, attached=False, problem=f"its container is {container}")
     try:
-        if problem := lsp.missing_to_be_attached():
+        status = lsp.status()
+        problem = lsp.missing_to_be_attached(status)
+        if problem is not None:
             return ComponentStatus(*known, attached=False, problem=problem)
-        held_payments = sum(not block["finished"] for block in lsp.status()["blocks"])
+        held_payments = sum(not block["finished"] for block in status["blocks"])
     except NodeError as error:
         return ComponentStatus(*known, attached=False, problem=str(error))
     return ComponentStatus(*known, attached=True, held_payments=held_payments)

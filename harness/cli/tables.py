@@ -1,5 +1,7 @@
 """A testbed's state, and what `up` and `doctor` found, as tables for the terminal."""
 
+from typing import TYPE_CHECKING
+
 from rich import box
 from rich.console import Group
 from rich.table import Table
@@ -8,8 +10,10 @@ from rich.text import Text
 from asyncpay.amounts import in_sat
 from asyncpay.terminal import styled
 from harness.checks.status import ChannelStatus, Status
-from harness.doctor import Check, State
 from harness.progress import Phases
+
+if TYPE_CHECKING:
+    from harness.doctor import Check
 
 
 def nodes_table(status: Status) -> Group:
@@ -94,9 +98,9 @@ def phases_table(name: str, phases: Phases) -> Table:
     return table
 
 
-def doctor_table(checks: list[Check]) -> Table:
+def doctor_table(checks: "list[Check]") -> Table:
     """What was found, and what to do about it."""
-    colours = {State.OK: "green", State.WARNING: "yellow", State.MISSING: "red"}
+    colours = {"ok": "green", "warning": "yellow", "missing": "red"}
     table = Table("", "", "found", "what to do")
     for check in checks:
         table.add_row(styled((check.state.value, colours[check.state])), check.name, check.detail, check.remedy)

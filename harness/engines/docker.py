@@ -82,11 +82,11 @@ class DockerEngine(Engine):
         mine = {"label": f"{PROJECT_LABEL}={self.project}"}
         networks = [network.name for network in self._docker.networks.list(filters=mine)]
         volumes = [str(volume.id) for volume in self._docker.volumes.list(filters=mine)]
-        return [str(container.name) for container in self._all()] + [str(name) for name in networks] + volumes
+        return [_name(container) for container in self._all()] + [str(name) for name in networks] + volumes
 
     def states(self) -> dict[str, ServiceState]:
         """See Engine.states."""
-        return {container.labels[SERVICE_LABEL]: _state(container) for container in self._all()}
+        return {container.attrs["Labels"][SERVICE_LABEL]: _state(container) for container in self._all()}
 
     @recorded_of_service
     def start(self, service: str) -> None:
@@ -124,6 +124,7 @@ class DockerEngine(Engine):
     def exit_code(self, service: str) -> int | None:
         """See Engine.exit_code."""
         container = self._container(service)
+        container.reload()
         ended = _state(container) in (ServiceState.EXITED, ServiceState.RESTARTING)
         return int(container.attrs["State"]["ExitCode"]) if ended else None
 
@@ -178,10 +179,10 @@ class DockerEngine(Engine):
     def address(self, service: str, port: int) -> str:
         """See Engine.address: the published port, whose number changes when the container is started again."""
         container = self._container(service)
-        published = container.attrs["NetworkSettings"]["Ports"].get(f"{port}/tcp")
-        if not published:
-            raise EngineError(f"{service} does not run (its container is {container.status}): no port {port}")
-        return f"{published[0]['HostIp']}:{published[0]['HostPort']}"
+        for published in container.attrs["Ports"]:
+            if published["PrivatePort"] == port and "PublicPort" in published:
+                return f"{published['IP']}:{published['PublicPort']}"
+        raise EngineError(f"{service} does not run (its container is {container.status}): no port {port}")
 
     def host(self, service: str) -> str:
         """See Engine.host: Docker's own name service knows services by their names."""
@@ -198,7 +199,7 @@ class DockerEngine(Engine):
         name = BESIDE_PREFIX + service
         with _refused(f"nothing can run beside {service}"):
             other = self._docker.containers.run(
-                container.attrs["Image"],
+                container.attrs["ImageID"],
                 ["infinity"],
                 entrypoint=["sleep"],
                 volumes_from=[str(container.id)],
@@ -240,16 +241,22 @@ class DockerEngine(Engine):
         return found[0]
 
     def _all(self, service: str | None = None) -> list[Container]:
-        """Every container of the project (of one service), stopped ones included."""
+        """Every container of the project (of one service), stopped ones included, as Docker lists it: in one request,
+        and with other attributes than an inspected one has.
+        """
         labels = [f"{PROJECT_LABEL}={self.project}"]
         if service:
             labels.append(f"{SERVICE_LABEL}={service}")
-        return self._docker.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
+        return self._docker.containers.list(all=True, filters={"label": labels}, sparse=True)
 
 
 def environment() -> dict[str, str]:
     """The environment for `docker compose`, without what configures projects of the caller's own."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
+
+
+def _name(container: Container) -> str:
+    return str(container.attrs["Names"][0]).lstrip("/")
 
 
 def _state(container: Container) -> ServiceState:

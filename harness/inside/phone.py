@@ -28,7 +28,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from asyncpay.service.common import control
+from asyncpay.service.common import control_client
 from asyncpay.service.common.event_log import EventLog
 from harness.inside.app import App
 from harness.inside.interface import PHONE_CONFIG_VARIABLE, PhoneConfig, PhoneState
@@ -145,8 +145,8 @@ class Phone:
         if self.state is PhoneState.FROZEN:
             raise RefusedError("the phone is frozen: unfreeze it first")
         try:
-            return await asyncio.to_thread(control.ask, app.spec.control, verb)
-        except (control.RefusedError, control.NotRunningError) as error:
+            return await asyncio.to_thread(control_client.ask, app.spec.control, verb)
+        except (control_client.RefusedError, control_client.NotRunningError) as error:
             raise RefusedError(str(error)) from None
 
     def _now(self, state: PhoneState) -> None:
@@ -157,8 +157,8 @@ class Phone:
 
 def _tell(app: Path) -> None:
     """An app that has just been started does not listen yet; it connects by itself."""
-    with suppress(control.RefusedError, control.NotRunningError):
-        control.ask(app, RECONNECT)
+    with suppress(control_client.RefusedError, control_client.NotRunningError):
+        control_client.ask(app, RECONNECT)
 
 
 def web(config: PhoneConfig, event_log: EventLog) -> Starlette:

@@ -122,9 +122,12 @@ class Lsp:
         except EngineError as error:
             raise NodeError(str(error)) from None
 
-    def missing_to_be_attached(self) -> str | None:
-        """None once it has its node, otherwise its last error. Until then the node forwards no HTLC."""
-        status = self.status()
+    def missing_to_be_attached(self, seen: dict[str, Any] | None = None) -> str | None:
+        """None once it has its node, otherwise its last error. Until then the node forwards no HTLC.
+
+        seen: its status, unless it is to be asked.
+        """
+        status = self.status() if seen is None else seen
         if status["node"]["attached"]:
             return None
         last = next((f"{error['what']}: {error['because']}" for error in reversed(status["last_errors"])), "no error")

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from asyncpay.cli import common, wallet
 from asyncpay.cli.lsp import tables
-from asyncpay.service.common import control
+from asyncpay.service.common import control_client
 from asyncpay.terminal import SafeConsole, literal, styled
 from harness.checks import status
 from harness.cli import common as testbed_common
@@ -94,7 +94,7 @@ class Answering:
         console = SafeConsole(file=self.output, force_terminal=True, color_system=None, width=300)
         monkeypatch.setattr(common, "out", console)
         monkeypatch.setattr(common, "load", lambda *_: type("Config", (), {"store": type("S", (), {"socket": ""})}))
-        monkeypatch.setattr(control, "ask", lambda *_, **__: answer)
+        monkeypatch.setattr(control_client, "ask", lambda *_, **__: answer)
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, ESCAPES])

@@ -1,32 +1,24 @@
 """How a command line talks to the running component: JSON lines over a Unix socket beside its store.
 
 One request a connection: `{"component": "wallet", "verb": "pay", "arguments": {...}}`. The answer is any number of
-lines `{"progress": ...}` and then one of `{"result": ...}` or `{"error": "..."}`.
+lines `{"progress": ...}` and then one of `{"result": ...}` or `{"error": "..."}`. The asking side is control_client.py.
 """
 
 import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
-Plain: TypeAlias = Any
-"""What JSON can say."""
+from asyncpay.service.common.control_client import Plain, RefusedError
+
 Progress: TypeAlias = Callable[[Plain], Awaitable[None]]
 Verb: TypeAlias = Callable[[Mapping[str, Any], Progress], Awaitable[Plain]]
 
 MAX_LINE_BYTES = 1_000_000
-
-
-class RefusedError(Exception):
-    """The component will not do as it is told; the text says why, for people."""
-
-
-class NotRunningError(Exception):
-    """Nothing answers at the socket, or no longer; the text names it."""
 
 
 class SocketError(Exception):
@@ -118,45 +110,3 @@ def listen(path: Path) -> socket.socket:
     finally:
         os.umask(old_mask)
     return listener
-
-
-def ask(
-    path: Path,
-    verb: str,
-    progress: Callable[[Plain], None] = lambda _: None,
-    component: str | None = None,
-    /,
-    **arguments: Plain,
-) -> Plain:
-    """The running component's answer. Raises RefusedError, or NotRunningError if there is none.
-
-    component: who should answer, `LSP` or `wallet`; RefusedError if the other one runs there. None: whichever.
-    """
-    request = {"verb": verb, "arguments": arguments} | ({} if component is None else {"component": component})
-    for line in _lines(path, json.dumps(request).encode() + b"\n"):
-        said = json.loads(line)
-        if "progress" in said:
-            progress(said["progress"])
-        elif "error" in said:
-            raise RefusedError(said["error"])
-        else:
-            return said["result"]
-    raise NotRunningError(
-        f"what listened at {path} went away before it answered. What was begun is stored, and goes on once it is back."
-    )
-
-
-def _lines(path: Path, request: bytes) -> Iterator[str]:
-    with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            connection.connect(str(path))
-            connection.sendall(request)
-            with connection.makefile(encoding="utf-8") as answer:
-                yield from answer
-        except ConnectionResetError:
-            return
-        except OSError as error:
-            raise NotRunningError(
-                f"nothing answers at {path}: {error}. Start the component, or see in its log whether it waits for its "
-                "node."
-            ) from None

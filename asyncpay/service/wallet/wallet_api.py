@@ -14,7 +14,8 @@ from asyncpay.lsps.info import UnsuitableLspError
 from asyncpay.lsps.jsonrpc import RpcError
 from asyncpay.nodes.base import Node, NodeError, check_invoice
 from asyncpay.service.common.clock import SteadyClock
-from asyncpay.service.common.control import Plain, Progress, RefusedError, Verb
+from asyncpay.service.common.control import Progress, Verb
+from asyncpay.service.common.control_client import Plain, RefusedError
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.loop import NotStoredError
 from asyncpay.service.wallet import orders, view

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from asyncpay.service.common import control
-from asyncpay.service.common.control import NotRunningError, Plain, Progress, RefusedError, SocketError, Verb
+from asyncpay.service.common import control, control_client
+from asyncpay.service.common.control import Progress, SocketError, Verb
+from asyncpay.service.common.control_client import NotRunningError, Plain, RefusedError
 
 STATUS = {"healthy": True, "blocks": ["x" * 100_000]}
 
@@ -25,7 +26,7 @@ def _ask_while_serving(path: Path, verb: str = "status", serve: Verb = _status, 
 
     async def talk() -> None:
         async with control.serving(path, {"status": serve}):
-            heard.append(await asyncio.to_thread(control.ask, path, verb, heard.append, **arguments))
+            heard.append(await asyncio.to_thread(control_client.ask, path, verb, heard.append, **arguments))
 
     asyncio.run(talk())
     return heard
@@ -71,7 +72,7 @@ def test_a_socket_left_by_a_killed_process_is_replaced(path: Path) -> None:
 
 def test_nobody_there(path: Path) -> None:
     with pytest.raises(NotRunningError, match=r"nothing answers at .*lsp\.sock"):
-        control.ask(path, "status")
+        control_client.ask(path, "status")
 
 
 def test_a_fault_of_ours_ends_that_request_only(path: Path) -> None:
@@ -98,7 +99,7 @@ def test_whoever_still_waits_for_an_answer_holds_nobody_up(path: Path) -> None:
 
     async def talk() -> None:
         async with control.serving(path, {"pay": follow}):
-            asking = asyncio.create_task(asyncio.to_thread(control.ask, path, "pay"))
+            asking = asyncio.create_task(asyncio.to_thread(control_client.ask, path, "pay"))
             await begun.wait()
         async with asyncio.timeout(10):
             await asking
@@ -116,11 +117,11 @@ async def test_the_other_component_says_so(tmp_path: Path) -> None:
 
     path = tmp_path / "sock"
     async with control.serving(path, {"status": status}, "LSP"):
-        assert await asyncio.to_thread(control.ask, path, "status", lambda _: None, "LSP") == {}
+        assert await asyncio.to_thread(control_client.ask, path, "status", lambda _: None, "LSP") == {}
         with pytest.raises(
-            control.RefusedError, match="it is the LSP that runs with this configuration, not the wallet"
+            control_client.RefusedError, match="it is the LSP that runs with this configuration, not the wallet"
         ):
-            await asyncio.to_thread(control.ask, path, "status", lambda _: None, "wallet")
+            await asyncio.to_thread(control_client.ask, path, "status", lambda _: None, "wallet")
 
 
 @pytest.mark.anyio

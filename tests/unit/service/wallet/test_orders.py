@@ -17,7 +17,7 @@ from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.cln.node import CAPABILITIES as CLN
 from asyncpay.service.common import loop
 from asyncpay.service.common.clock import SteadyClock
-from asyncpay.service.common.control import RefusedError
+from asyncpay.service.common.control_client import RefusedError
 from asyncpay.wire import messages
 from asyncpay.wire.messages import BlockReply, BlockRequest, BlockStatus, CancelRequest, PaymentPending
 from asyncpay.wire.onion import OnionMessage

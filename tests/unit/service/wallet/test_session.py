@@ -10,7 +10,7 @@ from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.log_events import LogEvent
 from asyncpay.node_events import OnionReceived
 from asyncpay.nodes.base import NodeError
-from asyncpay.service.common.control import NotRunningError
+from asyncpay.service.common.control_client import NotRunningError
 from asyncpay.store import StoreError, WalletStore
 from asyncpay.wire.messages import (
     BlockReply,

@@ -13,7 +13,7 @@ from asyncpay.lsps.jsonrpc import RpcError
 from asyncpay.lsps.lsps5 import LIST_WEBHOOKS, REMOVE_WEBHOOK, SET_WEBHOOK
 from asyncpay.node_events import BlockConnected, LinkChanged, PeerDisconnected
 from asyncpay.nodes.base import NodeError
-from asyncpay.service.common.control import RefusedError
+from asyncpay.service.common.control_client import RefusedError
 from asyncpay.wire.messages import CancelRequest, PaymentPending
 
 from .scripted_node import CHANNEL, HASH, INVOICE, LSP, ME, PREIMAGE

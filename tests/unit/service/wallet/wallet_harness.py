@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from asyncpay.config import WalletConfig
-from asyncpay.service.common import control
-from asyncpay.service.common.control import NotRunningError
+from asyncpay.service.common import control_client
+from asyncpay.service.common.control_client import NotRunningError
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.wallet import session
 
@@ -73,7 +73,9 @@ class WalletHarness:
         self._config.store.socket.unlink(missing_ok=True)
 
     async def ask(self, verb: str, **arguments: Any) -> Any:
-        return await asyncio.to_thread(control.ask, self._config.store.socket, verb, self.progress.append, **arguments)
+        return await asyncio.to_thread(
+            control_client.ask, self._config.store.socket, verb, self.progress.append, **arguments
+        )
 
     async def pay(self, invoice: str = INVOICE.text, **wishes: Any) -> Any:
         nothing = dict.fromkeys(("amount_msat", "slack_blocks", "hold_for_seconds", "max_part_msat"))

@@ -1,0 +1,63 @@
+"""The command line's side of asyncpay.service.common.control: one question to a running component, and its answer.
+
+It needs no event loop, so that a question costs little more than the start of Python.
+"""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Plain: TypeAlias = Any
+"""What JSON can say."""
+
+
+class RefusedError(Exception):
+    """The component will not do as it is told; the text says why, for people."""
+
+
+class NotRunningError(Exception):
+    """Nothing answers at the socket, or no longer; the text names it."""
+
+
+def ask(
+    path: Path,
+    verb: str,
+    progress: Callable[[Plain], None] = lambda _: None,
+    component: str | None = None,
+    /,
+    **arguments: Plain,
+) -> Plain:
+    """The running component's answer. Raises RefusedError, or NotRunningError if there is none.
+
+    component: who should answer, `LSP` or `wallet`; RefusedError if the other one runs there. None: whichever.
+    """
+    request = {"verb": verb, "arguments": arguments} | ({} if component is None else {"component": component})
+    for line in _lines(path, json.dumps(request).encode() + b"\n"):
+        said = json.loads(line)
+        if "progress" in said:
+            progress(said["progress"])
+        elif "error" in said:
+            raise RefusedError(said["error"])
+        else:
+            return said["result"]
+    raise NotRunningError(
+        f"what listened at {path} went away before it answered. What was begun is stored, and goes on once it is back."
+    )
+
+
+def _lines(path: Path, request: bytes) -> Iterator[str]:
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(path))
+            connection.sendall(request)
+            with connection.makefile(encoding="utf-8") as answer:
+                yield from answer
+        except ConnectionResetError:
+            return
+        except OSError as error:
+            raise NotRunningError(
+                f"nothing answers at {path}: {error}. Start the component, or see in its log whether it waits for its "
+                "node."
+            ) from None
