@@ -118,3 +118,8 @@ def password_of(path: Path) -> str:
     """The password of bitcoind's RPC in a rendered compose file."""
     command = read(path)["services"]["bitcoind"]["command"]
     return next(str(word).partition("=")[2] for word in command if word.startswith("-rpcpassword="))
+
+
+def address_of(path: Path, service: str) -> str:
+    """The address in the testbed's network that a service keeps, in a rendered compose file."""
+    return str(read(path)["services"][service]["networks"]["default"]["ipv4_address"])

@@ -16,6 +16,7 @@ from harness.folders import ENV
 from harness.nodes.base import HostAccess
 from harness.services.bitcoind import NAME as BITCOIND
 from harness.services.bitcoind import RPC_PORT, RPC_USER
+from harness.services.push_gateway import NAME as PUSH
 from harness.testbed import Testbed
 
 MARK = ".testbed-env"
@@ -84,7 +85,7 @@ def environment(testbed: Testbed, name: str) -> Environment:
         accesses = {name: node.host_access(_folder(testbed, name)), **accesses}
     for node_name, access in accesses.items():
         _write_script(testbed, node_name, access)
-    variables = {"TESTBED": testbed.name}
+    variables = {"TESTBED": testbed.name} | _of_push_gateway(testbed)
     for access in accesses.values():
         variables |= access.variables
     return Environment(
@@ -94,6 +95,17 @@ def environment(testbed: Testbed, name: str) -> Environment:
         variables,
         {access.program: access.arguments for access in accesses.values()},
     )
+
+
+def _of_push_gateway(testbed: Testbed) -> dict[str, str]:
+    """What an LSP on this machine takes to call phones: whom to trust, and a line for /etc/hosts."""
+    if not testbed.phones:
+        return {}
+    authority = testbed.folder / ENV / "ca.pem"
+    authority.parent.mkdir(exist_ok=True, mode=0o700)
+    authority.write_text(compose_file.ca_of(testbed.engine.compose_file))
+    push = compose_file.address_of(testbed.engine.compose_file, PUSH)
+    return {"TESTBED_CA": str(authority), "TESTBED_HOSTS": f"{push} {PUSH}"}
 
 
 def _host_and_port(testbed: Testbed) -> tuple[str, str]:

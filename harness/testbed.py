@@ -5,7 +5,7 @@ compose project (containers, network, volumes, all labelled with its name). `dow
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -237,6 +237,10 @@ class Testbed:
         """
         stderr = name not in self._wallets
         return self.engine.logs(self.service_of(name), timestamps=True, stderr=stderr, tail=tail)
+
+    def follow_logs(self, name: str, tail: int | None = None) -> Iterator[bytes]:
+        """The same line by line, and on with what it prints until it stops. Raises EngineError."""
+        return self.engine.follow_logs(self.service_of(name), stderr=name not in self._wallets, tail=tail)
 
     def service_of(self, name: str) -> str:
         """The container in which that command line is: a wallet's is its phone's, all others have their own."""

@@ -2,12 +2,20 @@
 
 import json
 import sys
-from typing import Annotated
+import time
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from asyncpay.amounts import parse_msat, show_sat
 from harness.cli.common import AsJson, Node, Which, errors_as_sentences, out, services
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Group
+
+    from harness.checks.status import Status
 
 Service = Annotated[
     str,
@@ -22,21 +30,56 @@ Container = Annotated[
 ]
 
 
-def status(which: Which = None, as_json: AsJson = False) -> None:
+def status(
+    which: Which = None,
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="again and again, until Ctrl-C; JSON: a line each")
+    ] = False,
+    interval: Annotated[float, typer.Option(min=0.2, max=3600, metavar="SECONDS", help="between two looks")] = 2,
+) -> None:
     """Nodes, heights, LSPs' components, phones, channels with balances."""
     from harness.checks import status as checked
     from harness.testbed import Testbed
 
     with errors_as_sentences():
-        seen = checked.look(Testbed.attach(which))
+        testbed = Testbed.attach(which)
+        if watch:
+            _watch(lambda: checked.look(testbed), as_json, interval)
+            return
+        seen = checked.look(testbed)
     if as_json:
         print(json.dumps(seen.as_json(), indent=2))
     else:
-        from harness.cli import tables
+        out.print(_tables(seen))
 
-        components = [tables.components_table(seen)] if seen.components else []
-        phones = [tables.phones_table(seen)] if seen.phones else []
-        out.print(tables.nodes_table(seen), *components, *phones, tables.channels_table(seen))
+
+def _watch(look: "Callable[[], Status]", as_json: bool, interval_seconds: float) -> None:
+    """Show one look after the other: in place on a terminal, below each other elsewhere."""
+    from rich.live import Live
+
+    try:
+        if as_json or not out.is_terminal:
+            while True:
+                seen = look()
+                print(json.dumps(seen.as_json()), flush=True) if as_json else out.print(_tables(seen))
+                time.sleep(interval_seconds)
+        with Live(_tables(look()), console=out, screen=True, auto_refresh=False) as live:
+            while True:
+                time.sleep(interval_seconds)
+                live.update(_tables(look()), refresh=True)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _tables(seen: "Status") -> "Group":
+    from rich.console import Group
+
+    from harness.cli import tables
+
+    components = [tables.components_table(seen)] if seen.components else []
+    phones = [tables.phones_table(seen)] if seen.phones else []
+    return Group(tables.nodes_table(seen), *components, *phones, tables.channels_table(seen))
 
 
 def pay(
@@ -102,15 +145,29 @@ def logs(
     service: Container,
     which: Which = None,
     tail: Annotated[int | None, typer.Option(min=1, help="the last lines alone")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="and go on, until it stops or Ctrl-C")] = False,
 ) -> None:
     """What a container printed since it was made, each line with its time."""
     from harness.testbed import Testbed
 
     with errors_as_sentences():
-        printed = Testbed.attach(which).logs(service, tail=tail)
+        testbed = Testbed.attach(which)
+        if not follow:
+            _show_log(testbed.logs(service, tail=tail))
+            return
+        try:
+            for line in testbed.follow_logs(service, tail):
+                _show_log(line)
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+def _show_log(printed: bytes) -> None:
+    """To the letter on a terminal, byte by byte for programs."""
     if sys.stdout.isatty():
         out.print(printed.decode(errors="replace"), end="", soft_wrap=True)
-    else:  # byte by byte, for programs
+    else:
         sys.stdout.buffer.write(printed)
 
 

@@ -98,6 +98,18 @@ def bandwidth(
         _show(phone)
 
 
+@app.command()
+def register(context: typer.Context, which: Which = None) -> None:
+    """Give the LSP a webhook of this phone anew: for an LSP that has none, such as one of yours with a new store."""
+    from harness import bringup
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        testbed = Testbed.attach(which)
+        bringup.register(testbed, testbed.phone(context.obj))
+    out.print(f"{context.obj} is registered")
+
+
 @app.command("status")
 def status_(context: typer.Context, which: Which = None, as_json: AsJson = False) -> None:
     """The phone's state, its link and its apps."""

@@ -132,6 +132,10 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def follow_logs(self, service: str, *, stderr: bool = True, tail: int | None = None) -> Iterator[bytes]:
+        """The same with timestamps, line by line, and on with what the service prints until it stops."""
+
+    @abstractmethod
     def read(self, service: str, path: str) -> bytes:
         """The content of one file inside a service, which need not run."""
 

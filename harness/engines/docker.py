@@ -152,6 +152,19 @@ class DockerEngine(Engine):
             )
         return printed
 
+    def follow_logs(self, service: str, *, stderr: bool = True, tail: int | None = None) -> Iterator[bytes]:
+        """See Engine.follow_logs. Docker sends a long line in several pieces."""
+        with _refused(f"the log of {service} cannot be read"):
+            pieces = self._container(service).logs(
+                stream=True, follow=True, timestamps=True, stderr=stderr, tail="all" if tail is None else tail
+            )
+            rest = b""
+            for piece in pieces:
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from (line + b"\n" for line in lines)
+            if rest:
+                yield rest
+
     def read(self, service: str, path: str) -> bytes:
         """See Engine.read."""
         try:

@@ -55,6 +55,7 @@ def testbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Testbed:
 
     class Made(dict[str, Any]):
         name, folder = "x", tmp_path / "a 'folder'"
+        phones: dict[str, Any] = {}  # noqa: RUF012
 
         def __missing__(self, name: str) -> Any:
             raise TestbedError(f"testbed x has no node {name}")

@@ -84,7 +84,7 @@ def test_doctors_exit_code(monkeypatch: pytest.MonkeyPatch, state: str, code: in
 
 
 COMMANDS = ["up", "status", "pay", "exec", "logs", "mine", "down", "doctor", "demo", "images", "pushes", "push-gateway"]
-COMMANDS += ["stop", "start", "restart", "kill", "fund", "open-channel", "close-channel"]
+COMMANDS += ["stop", "start", "restart", "kill", "fund", "open-channel", "close-channel", "env"]
 PHONE_VERBS = [
     "sleep",
     "wake",
@@ -96,6 +96,7 @@ PHONE_VERBS = [
     "latency",
     "bandwidth",
     "reset",
+    "register",
 ]
 
 
