@@ -35,9 +35,10 @@ from asyncpay.nodes.base import (
 )
 from asyncpay.nodes.cln import channels, invoices, onions, payments
 from asyncpay.nodes.cln.event_stream import EventStream
-from asyncpay.nodes.cln.rpc import ClnLostError, ClnRefusedError, Rpc
+from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 from asyncpay.nodes.numbers import reading
 from asyncpay.nodes.onion_routes import RememberedGraph, find
+from asyncpay.nodes.unix_rpc import LostError
 from asyncpay.wire import signature
 from asyncpay.wire.onion import OnionMessage
 
@@ -120,7 +121,7 @@ class ClnNode(Node):
         where = {"host": host, "port": int(port)} if address else {}
         try:
             await self._rpc.call("connect", DIAL_SECONDS, id=peer.hex(), **where)
-        except ClnLostError:
+        except LostError:
             raise NodeError(
                 f"CLN at {self._rpc.socket} is not connected to {peer.hex()} after {DIAL_SECONDS} s"
             ) from None

@@ -4,6 +4,10 @@ A node dials its peers by itself, and waits longer and longer in between: LND up
 minutes. An LSP waits for a phone that it has notified, so a push is a reason to dial immediately, and so is the
 network's return. Otherwise the pauses grow here too. Each is longer or shorter by a random part, so that the clients of
 an LSP that was away do not all come back in one moment.
+
+A node that has just started, or has just lost the connection, dials by itself, and is left to it for a moment. Of two
+dials at the same time LND may end up with no connection: it keeps the first of two that it has made, its peer the first
+of two that it has accepted, and these need not be the same (seen with LND 0.21 on both sides).
 """
 
 import asyncio
@@ -18,6 +22,9 @@ from asyncpay.nodes.base import Node, NodeError
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 from asyncpay.service.wallet.own_node import WalletNodeView
+
+NODES_TURN = 1.5
+"""How many first pauses the node has for a dial of its own."""
 
 
 class DialSchedule:
@@ -46,7 +53,8 @@ class DialSchedule:
             return
         if self._found_at is not None and now - self._found_at >= self._policy.dial_most_seconds:
             self._failed = 0
-        self.due = now + (self._pause() if self._failed else self._chance() * self._policy.dial_first_seconds)
+        first = (NODES_TURN + self._chance()) * self._policy.dial_first_seconds
+        self.due = now + (max(first, self._pause()) if self._failed else first)
 
     def hurry(self, now: float) -> None:
         """There is news: dial now, unless an attempt was made just before, and begin with short pauses again."""
@@ -100,7 +108,7 @@ class Dialler:
             self._news.set()
 
     def hurry(self) -> None:
-        """A push has come, the network is back, or the node was started: dial now if the LSP is not connected."""
+        """A push has come, or the network is back: dial now if the LSP is not connected."""
         self.look()
         self._schedule.hurry(time.monotonic())
         self._news.set()

@@ -157,7 +157,6 @@ class _Session:
                 self._performer.node_id = event.node_id
                 self._event_log.write(LogEvent.ATTACHED, node=event.node_id, height=event.height)
                 self._loop.enqueue(event)
-                self._dialler.hurry()
                 self._ask_what_lsp_offers()
             case PeerConnected():
                 self._chain_watch.begin_afresh()

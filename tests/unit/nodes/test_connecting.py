@@ -9,11 +9,11 @@ import pytest
 
 from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.cln.node import ClnNode
-from asyncpay.nodes.cln.rpc import ClnLostError
 from asyncpay.nodes.ldk.node import LdkNode
 from asyncpay.nodes.lnd.connection import Connection
 from asyncpay.nodes.lnd.node import LndNode
 from asyncpay.nodes.proto import lightning_pb2 as ln
+from asyncpay.nodes.unix_rpc import LostError
 from tests.support.keys import node_id
 
 LSP = node_id("LSP")
@@ -113,7 +113,7 @@ def test_cln_dials_host_and_port_or_what_it_knows() -> None:
 
 def test_cln_that_is_slow_to_reach_it_is_not_taken_for_gone() -> None:
     with pytest.raises(NodeError, match=r"is not connected to .* after 10 s") as raised:
-        asyncio.run(cln(Rpc(ClnLostError("no answer"))).connect_peer(LSP))
+        asyncio.run(cln(Rpc(LostError("no answer"))).connect_peer(LSP))
     assert not isinstance(raised.value, NodeUnreachableError)
 
 

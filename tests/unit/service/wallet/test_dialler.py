@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from asyncpay.engine.policy import DialPolicy
-from asyncpay.node_events import PeerDisconnected
+from asyncpay.node_events import PeerConnected, PeerDisconnected
 from asyncpay.service.wallet.dialler import DialSchedule
 
 from .conftest import PhoneWith
@@ -35,7 +35,7 @@ def failing(dials: DialSchedule, times: int) -> list[float]:
 def test_the_pauses_double_up_to_the_longest() -> None:
     dials = schedule()
     dials.lost(100)
-    assert dials.due == 100.5
+    assert dials.due == 102, "the node dials by itself first"
     assert failing(dials, 9) == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert failing(dials, 5_000)[-1] == 60
 
@@ -44,7 +44,7 @@ def test_the_pauses_double_up_to_the_longest() -> None:
 def test_each_pause_is_longer_or_shorter_by_chance(chance: float, pauses: list[float]) -> None:
     dials = schedule(chance)
     dials.lost(100)
-    assert dials.due == pytest.approx(100 + chance)
+    assert dials.due == pytest.approx(101.5 + chance)
     assert failing(dials, 3) == pytest.approx(pauses, abs=0.01)
 
 
@@ -60,7 +60,7 @@ def test_news_is_a_reason_to_dial_now_and_to_begin_with_short_pauses() -> None:
 def test_however_much_news_there_is_no_two_attempts_are_within_the_first_pause() -> None:
     dials = schedule()
     dials.lost(100)
-    attempts = []
+    attempts: list[float] = []
     for step in range(1_000):  # news every 10 ms for 10 s
         now = 100 + step / 100
         dials.hurry(now)
@@ -98,14 +98,14 @@ def test_a_connection_that_does_not_last_does_not_make_the_pauses_short_again() 
     dials.found(226)
     dials.found(280)
     dials.lost(290)
-    assert dials.due == 290.5, "it lasted 64 s"
+    assert dials.due == 292, "it lasted 64 s"
 
 
 def test_what_is_still_missing_does_not_put_off_the_attempt() -> None:
     dials = schedule()
     dials.lost(100)
     dials.lost(100.4)
-    assert dials.due == 100.5
+    assert dials.due == 102
 
 
 # --- in the running wallet ---
@@ -120,10 +120,25 @@ def distant(phone_with: PhoneWith) -> WalletHarness:
     return phone
 
 
-def test_a_wallet_that_finds_its_node_without_the_lsp_has_it_dialled(distant: WalletHarness) -> None:
+def test_a_wallet_that_finds_its_node_without_the_lsp_leaves_it_the_first_dial(phone_with: PhoneWith) -> None:
+    phone = phone_with(lsp={"address": "lsp.example.com:9735"}, policy={"dial_first_seconds": 0.02})
+    phone.node.online, phone.node.reachable = False, True
+    awake(phone, lambda: until(lambda: phone.node.online))
+    assert phone.node.dialled == [(LSP, "lsp.example.com:9735")]
+
+
+def test_a_node_that_connects_by_itself_is_not_told_to(distant: WalletHarness) -> None:
     distant.node.online = False
-    awake(distant, lambda: until(lambda: distant.node.online))
-    assert distant.node.dialled == [(LSP, "lsp.example.com:9735")]
+
+    async def story() -> None:
+        distant.node.online = True
+        distant.node.tell(PeerConnected(LSP))
+        while not (await distant.ask("status"))["lsp"]["connected"]:
+            pass
+        await distant.ask("reconnect")
+
+    awake(distant, story)
+    assert distant.node.dialled == []
 
 
 def test_upon_a_push_it_dials_immediately_and_not_if_the_lsp_is_there(distant: WalletHarness) -> None:
@@ -150,6 +165,7 @@ def test_a_storm_of_pushes_is_one_attempt(distant: WalletHarness) -> None:
     node.online = node.reachable = False
 
     async def story() -> None:
+        await distant.ask("reconnect")
         await until(lambda: len(distant.lines("LSP not reached")) == 1)
         await asyncio.gather(*(distant.ask("reconnect") for _ in range(50)))
 
