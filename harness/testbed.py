@@ -231,12 +231,8 @@ class Testbed:
         return WALLET_CLI if name in self._wallets else self[name].cli
 
     def logs(self, name: str, tail: int | None = None) -> bytes:
-        """What a container printed, each line with its time; of a wallet the events that it and its phone's init wrote.
-
-        tail: only so many last lines. Raises EngineError.
-        """
-        stderr = name not in self._wallets
-        return self.engine.logs(self.service_of(name), timestamps=True, stderr=stderr, tail=tail)
+        """The lines that a container printed, with times; of a wallet the events that it and its phone's init wrote."""
+        return self.engine.logs(self.service_of(name), timestamps=True, stderr=name not in self._wallets, tail=tail)
 
     def follow_logs(self, name: str, tail: int | None = None) -> Iterator[bytes]:
         """The same line by line, and on with what it prints until it stops. Raises EngineError."""

@@ -1,7 +1,5 @@
 """LND in the testbed, reached by gRPC with TLS and macaroon as in production."""
 
-import base64
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -19,6 +17,7 @@ from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
 from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
 from harness.engines.base import EngineError
 from harness.errors import NodeError, PaymentError
+from harness.nodes import lnd_access
 from harness.nodes.base import (
     CLOSE_SECONDS,
     P2P_PORT,
@@ -142,23 +141,14 @@ class LndNode(Node):
         return None
 
     def host_access(self, folder: Path) -> HostAccess:
-        """See Node.host_access. The certificate is for 127.0.0.1 too."""
-        certificate, macaroon = folder / "tls.cert", folder / "admin.macaroon"
-        certificate.write_bytes(self.engine.read(self.name, f"{LND_DIR}/tls.cert"))
-        macaroon.write_bytes(self.engine.read(self.name, MACAROON))
-        macaroon.chmod(0o600)
-        address = self.engine.address(self.name, GRPC_PORT)
-        variables = {
-            "LND_GRPC": address,
-            "LND_TLS_CERTIFICATE": str(certificate),
-            "LND_MACAROON": str(macaroon),
-            "LNDCONNECT": _lndconnect(address, certificate, macaroon),
-        }
-        if self.spec.rest:
-            rest = self.engine.address(self.name, REST_PORT)
-            variables |= {"LND_REST": f"https://{rest}", "LNDCONNECT_REST": _lndconnect(rest, certificate, macaroon)}
-        files = (f"--tlscertpath={certificate}", f"--macaroonpath={macaroon}")
-        return HostAccess("lncli", ("--network=regtest", f"--rpcserver={address}", *files), variables)
+        """See Node.host_access."""
+        return lnd_access.from_this_machine(
+            folder,
+            self.engine.read(self.name, f"{LND_DIR}/tls.cert"),
+            self.engine.read(self.name, MACAROON),
+            self.engine.address(self.name, GRPC_PORT),
+            self.engine.address(self.name, REST_PORT) if self.spec.rest else None,
+        )
 
     @cached_property
     def _channel(self) -> grpc.Channel:
@@ -376,16 +366,6 @@ class LndNode(Node):
             reason = ln.PaymentFailureReason.Name(last.failure_reason)
             raise PaymentError(f"{self.name} (LND) could not pay {last.value_msat} msat: {reason}")
         return Payment(last.payment_hash, last.payment_preimage, last.value_msat, last.fee_msat)
-
-
-def _lndconnect(address: str, certificate: Path, macaroon: Path) -> str:
-    """See lnd_connect_uri.md of github.com/LN-Zap/lndconnect: base64url without padding, the certificate as DER."""
-
-    def encoded(content: bytes) -> str:
-        return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
-
-    der = ssl.PEM_cert_to_DER_cert(certificate.read_text())
-    return f"lndconnect://{address}?cert={encoded(der)}&macaroon={encoded(macaroon.read_bytes())}"
 
 
 def _opener_costs_sat(channel: ln.Channel) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,6 @@ from tests.support.implementations import all_on
 
 COMMAND = str(Path(sys.executable).with_name("testbed"))
 CAPACITY_SAT, PUSH_SAT, PAID_SAT = 1_000_000, 300_000, 50_000
-OF_GLIBC = ("libc.", "libm.", "libdl.", "libpthread.", "librt.", "libresolv.")
 FEES_SAT = 30_000
 """More than closing a channel by force and sweeping its outputs costs on regtest."""
 
@@ -63,34 +63,39 @@ def mine_until_onchain(testbed: Testbed, least_sat: int) -> None:
     wait_for(Predicate("coins_back", missing), 120, interval_seconds=0.3)
 
 
-def installed(testbed: Testbed, folder: Path) -> dict[str, str]:
-    """An environment of this machine with lncli or lightning-cli, and bitcoin-cli: those of the containers, with the
-    libraries that they need beyond glibc's.
+def installed(testbed: Testbed, folder: Path) -> str:
+    """A PATH of this machine with lncli or lightning-cli, and bitcoin-cli: those of the containers, with all of their
+    libraries, since this machine's may be older.
     """
 
-    def take(service: str, path: str) -> None:
+    def take(service: str, path: str, into: Path) -> Path:
         where = testbed.engine.output(service, ["readlink", "-f", path]).stdout.strip()
-        (folder / Path(path).name).write_bytes(testbed.engine.read(service, where))
-        (folder / Path(path).name).chmod(0o755)
+        taken = into / Path(path).name
+        taken.write_bytes(testbed.engine.read(service, where))
+        taken.chmod(0o755)
+        return taken
 
     for service, program in {"bitcoind": "bitcoin-cli", "A": testbed["A"].cli[0]}.items():
+        libraries = folder / f"{program}-libraries"
+        libraries.mkdir()
         path = testbed.engine.output(service, ["sh", "-c", f"command -v {program}"]).stdout.strip()
-        take(service, path)
-        for line in testbed.engine.output(service, ["ldd", path]).stdout.splitlines():
-            name, _, library = line.strip().partition(" => ")
-            if library.startswith("/") and not name.startswith(OF_GLIBC):
-                take(service, library.split()[0])
-    return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "LD_LIBRARY_PATH": str(folder)}
+        taken = take(service, path, libraries)
+        needed = re.findall(r"/\S+", testbed.engine.output(service, ["ldd", path]).stdout)
+        loaders = [take(service, each, libraries) for each in needed if each != path]
+        loader = next((f"{each} --library-path {libraries}" for each in loaders if each.name.startswith("ld-")), "")
+        (folder / program).write_text(f'#!/bin/sh\nexec {loader} {taken} "$@"\n')
+        (folder / program).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
 
 
 def test_the_nodes_own_command_lines_work_on_this_machine(testbed: Testbed, run: Run, tmp_path: Path) -> None:
-    environment = installed(testbed, tmp_path)
+    path = installed(testbed, tmp_path)
 
     def on_this_machine(node: str, command: str) -> Any:
         evaluated = run("env", node)
         assert evaluated.returncode == 0, evaluated.stderr
         shell = ["/bin/sh", "-c", f"{evaluated.stdout}\n{command}"]
-        done = subprocess.run(shell, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(shell, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
         return told(done)
 
     program = testbed["A"].cli[0]
