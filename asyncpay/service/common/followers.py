@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from asyncpay.log_events import LogEvent
-from asyncpay.service.common.control import Plain, Progress, RefusedError
+from asyncpay.service.common.control import Progress
+from asyncpay.service.common.control_client import Plain, RefusedError
 
 MOST_FOLLOWERS = 8
 MOST_WAITING_LINES = 1_000
