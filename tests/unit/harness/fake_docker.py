@@ -1,23 +1,30 @@
 """A Docker engine and registries as far as harness/images/store.py uses them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from docker.errors import ImageNotFound
 
 from harness.images.store import RegistryError
+from harness.progress import Report
 
 
 @dataclass
 class FakeEngine:
-    """An engine that has the images in `present`."""
+    """An engine that has the images in `present`, and says `about` itself."""
 
     present: set[str] = field(default_factory=set)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def info(self) -> Mapping[str, Any]:
+        return self.about
 
     @property
-    def images(self):
+    def images(self) -> Self:
         return self
 
-    def get(self, reference):
+    def get(self, reference: str) -> None:
         if reference not in self.present:
             raise ImageNotFound(reference)
 
@@ -30,7 +37,7 @@ class FakeRegistries:
     published: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
 
-    def pull(self, reference, _report):
+    def pull(self, reference: str, _report: Report) -> None:
         self.asked.append(reference)
         if reference not in self.published:
             raise RegistryError(f"{reference} cannot be pulled: no such host")

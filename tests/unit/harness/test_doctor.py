@@ -1,12 +1,14 @@
 """The doctor: every finding in its right state, with something to do about it."""
 
 import shutil
-from collections import namedtuple
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 
 from harness import doctor
-from harness.doctor import State
+from harness.doctor import Check, State
 from harness.engines.docker_client import EngineMissingError
 from harness.images import store
 from harness.images.install_tree import InstallTree
@@ -19,14 +21,14 @@ GIGABYTE = 10**9
 
 
 @pytest.fixture
-def engine():
+def engine() -> FakeEngine:
     fake = FakeEngine({store.ways(kind)[0].reference for kind in kinds()})
-    fake.info = lambda: {"ServerVersion": "28.2.2", "OperatingSystem": "Debian", "DockerRootDir": "/"}
+    fake.about = {"ServerVersion": "28.2.2", "OperatingSystem": "Debian", "DockerRootDir": "/"}
     return fake
 
 
 @pytest.fixture(autouse=True)
-def machine(engine, monkeypatch):
+def machine(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has everything."""
     monkeypatch.setattr(doctor, "client", lambda: engine)
     monkeypatch.setattr(store, "client", lambda: engine)
@@ -39,23 +41,23 @@ def machine(engine, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
 
 
-def disk_with(monkeypatch, free_bytes):
-    usage = namedtuple("usage", "free")(free_bytes)
+def disk_with(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
+    usage = SimpleNamespace(free=free_bytes)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
 
 
-def finding(name):
+def finding(name: str) -> Check:
     (check,) = [check for check in doctor.checks() if check.name == name]
     assert check.remedy or check.state is State.OK, "a finding that is not well needs a remedy"
     return check
 
 
-def test_a_machine_with_everything_is_well():
+def test_a_machine_with_everything_is_well() -> None:
     assert [check for check in doctor.checks() if check.state is not State.OK] == []
 
 
-def test_without_an_engine_the_rest_is_looked_at_all_the_same(monkeypatch):
-    def no_engine():
+def test_without_an_engine_the_rest_is_looked_at_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_engine() -> NoReturn:
         raise EngineMissingError("no Docker engine answers at unix:///var/run/docker.sock (refused)")
 
     monkeypatch.setattr(doctor, "client", no_engine)
@@ -64,7 +66,9 @@ def test_without_an_engine_the_rest_is_looked_at_all_the_same(monkeypatch):
     assert finding("Go").state is State.OK
 
 
-def test_an_image_that_can_be_made_is_a_warning_with_its_source(engine, monkeypatch):
+def test_an_image_that_can_be_made_is_a_warning_with_its_source(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine.present.clear()
     monkeypatch.setattr(InstallTree, "from_path", classmethod(lambda cls, kind: None))
     monkeypatch.setattr(store, "_obstacle", lambda engine, recipe: None)
@@ -75,30 +79,30 @@ def test_an_image_that_can_be_made_is_a_warning_with_its_source(engine, monkeypa
     assert "made from this checkout" in finding("image of asyncpay").detail
 
 
-def test_a_prefix_without_a_tree_is_named(tmp_path, monkeypatch):
+def test_a_prefix_without_a_tree_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLN_PREFIX", str(tmp_path))
     assert finding("image of cln").state is State.MISSING
     assert f"CLN_PREFIX: {tmp_path} has no" in finding("image of cln").detail
 
 
 @pytest.mark.parametrize("version", ["", "1.29.2"])
-def test_compose_of_version_1_does_not_count(version, monkeypatch):
+def test_compose_of_version_1_does_not_count(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OUTPUTS, ("docker", "compose"), version)
     assert finding("docker compose").state is State.MISSING
 
 
-def test_no_go_is_only_a_warning(monkeypatch):
+def test_no_go_is_only_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OUTPUTS, ("go", "version"), "")
     assert finding("Go").state is State.WARNING
 
 
-def test_a_full_disk_is_told(monkeypatch):
+def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     disk_with(monkeypatch, 2 * GIGABYTE)
     assert finding("disk").state is State.WARNING
     assert finding("disk").detail.startswith("2 GB free")
 
 
-def test_another_version_of_lightningd_is_told(monkeypatch):
+def test_another_version_of_lightningd_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(InstallTree, "version", lambda tree: "v25.02")
     assert finding("lightningd").state is State.WARNING
     assert "v26.06.6" in finding("lightningd").remedy

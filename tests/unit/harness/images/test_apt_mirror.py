@@ -33,11 +33,11 @@ def mirror(root: Path, files: dict[str, str], os_release: str = DEBIAN) -> str:
     return subprocess.run([SCRIPT, root], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_deb822(tmp_path):
+def test_deb822(tmp_path: Path) -> None:
     assert mirror(tmp_path, {"etc/apt/sources.list.d/debian.sources": DEB822}) == "https://mirror.example/pub/debian/"
 
 
-def test_one_line_form_after_a_cdrom_and_other_people_s_repositories(tmp_path):
+def test_one_line_form_after_a_cdrom_and_other_people_s_repositories(tmp_path: Path) -> None:
     files = {
         "etc/apt/sources.list": (
             "# deb http://commented-out.example/debian bookworm main\n"
@@ -50,12 +50,12 @@ def test_one_line_form_after_a_cdrom_and_other_people_s_repositories(tmp_path):
     assert mirror(tmp_path, files) == "http://mirror.example/debian/"
 
 
-def test_a_list_file_of_its_own(tmp_path):
+def test_a_list_file_of_its_own(tmp_path: Path) -> None:
     files = {"etc/apt/sources.list.d/debian.list": "deb http://mirror.example/d stable main\n"}
     assert mirror(tmp_path, files) == "http://mirror.example/d/"
 
 
-def test_the_address_in_a_mirror_file_as_in_cloud_images(tmp_path):
+def test_the_address_in_a_mirror_file_as_in_cloud_images(tmp_path: Path) -> None:
     files = {
         "etc/apt/sources.list": "deb mirror+file:/etc/apt/mirrors/debian.list bookworm main\n",
         "etc/apt/mirrors/debian.list": "# nearest first\nhttp://near.example/debian\tpriority:1\nhttp://far.example/d\n",
@@ -63,6 +63,6 @@ def test_the_address_in_a_mirror_file_as_in_cloud_images(tmp_path):
     assert mirror(tmp_path, files) == "http://near.example/debian"
 
 
-def test_ubuntu_has_no_debian_mirror(tmp_path):
+def test_ubuntu_has_no_debian_mirror(tmp_path: Path) -> None:
     files = {"etc/apt/sources.list": "deb http://mirror.example/ubuntu noble main\n"}
     assert mirror(tmp_path, files, UBUNTU) == ""

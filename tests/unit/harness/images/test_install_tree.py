@@ -1,6 +1,8 @@
 """Install trees: what belongs to the node, when it counts as changed, and which libraries come along."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,7 @@ PROGRAM = "#!/bin/sh\necho v26.06.6\n"
 
 
 @pytest.fixture
-def cln(tmp_path):
+def cln(tmp_path: Path) -> Path:
     """A prefix with Core Lightning in it, and with things of other people."""
     prefix = tmp_path / "prefix"
     for name in [
@@ -26,25 +28,30 @@ def cln(tmp_path):
     return prefix
 
 
+def the(tree: InstallTree | None) -> InstallTree:
+    assert tree is not None
+    return tree
+
+
 @pytest.fixture
-def tree(cln, monkeypatch):
+def tree(cln: Path, monkeypatch: pytest.MonkeyPatch) -> InstallTree:
     monkeypatch.setenv("CLN_PREFIX", str(cln))
-    return InstallTree.from_environment("cln")
+    return the(InstallTree.from_environment("cln"))
 
 
-def test_only_the_node_s_own_files_are_taken(tree):
+def test_only_the_node_s_own_files_are_taken(tree: InstallTree) -> None:
     assert list(tree.files()) == ["bin/lightning-cli", "bin/lightningd", "libexec/c-lightning/plugins/pay"]
 
 
-def test_programs_may_lie_right_in_the_prefix(tmp_path, monkeypatch):
+def test_programs_may_lie_right_in_the_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ["lnd", "lncli", "README"]:
         (tmp_path / name).touch()
     monkeypatch.setenv("LND_PREFIX", str(tmp_path))
-    assert list(InstallTree.from_environment("lnd").files()) == ["bin/lncli", "bin/lnd"]
+    assert list(the(InstallTree.from_environment("lnd")).files()) == ["bin/lncli", "bin/lnd"]
 
 
 @pytest.mark.parametrize("change", ["rebuilt", "same size and later", "added", "removed"])
-def test_the_fingerprint_follows_the_tree(tree, cln, change):
+def test_the_fingerprint_follows_the_tree(tree: InstallTree, cln: Path, change: str) -> None:
     before = tree.fingerprint()
     assert tree.fingerprint() == before
     if change == "rebuilt":
@@ -58,41 +65,45 @@ def test_the_fingerprint_follows_the_tree(tree, cln, change):
     assert tree.fingerprint() != before
 
 
-def test_the_fingerprint_leaves_other_people_s_files_out(tree, cln):
+def test_the_fingerprint_leaves_other_people_s_files_out(tree: InstallTree, cln: Path) -> None:
     before = tree.fingerprint()
     (cln / "lib/go/huge").write_text("changed")
     assert tree.fingerprint() == before
 
 
-def test_a_prefix_without_a_whole_tree_is_refused_with_what_it_lacks(cln, monkeypatch):
+def test_a_prefix_without_a_whole_tree_is_refused_with_what_it_lacks(
+    cln: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (cln / "bin/lightning-cli").unlink()
     monkeypatch.setenv("CLN_PREFIX", str(cln))
     with pytest.raises(InstallTreeError, match=rf"CLN_PREFIX: {cln} has no bin/lightning-cli; name the directory"):
         InstallTree.from_environment("cln")
 
 
-def test_a_daemon_on_the_path_leads_to_its_prefix_through_links(cln, tmp_path, monkeypatch):
+def test_a_daemon_on_the_path_leads_to_its_prefix_through_links(
+    cln: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "local").mkdir()
     (tmp_path / "local/lightningd").symlink_to(cln / "bin/lightningd")
     monkeypatch.setenv("PATH", f"{tmp_path / 'local'}:{os.environ['PATH']}")
-    tree = InstallTree.from_path("cln")
+    tree = the(InstallTree.from_path("cln"))
     assert tree.prefix == cln
     assert tree.version() == "v26.06.6"
 
 
-def test_a_daemon_on_the_path_without_its_helpers_does_not_count(cln, monkeypatch):
+def test_a_daemon_on_the_path_without_its_helpers_does_not_count(cln: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cln / "libexec/c-lightning/plugins/pay").unlink()
     monkeypatch.setenv("PATH", str(cln / "bin"))
     assert InstallTree.from_path("cln") is None
 
 
 @pytest.fixture
-def ldd(tmp_path, monkeypatch):
+def ldd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Stand in for ldd: returns what to write its answer with."""
     (tmp_path / "tools").mkdir()
     tool = tmp_path / "tools/ldd"
 
-    def answer(text):
+    def answer(text: str) -> None:
         tool.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\n")
         tool.chmod(0o755)
 
@@ -100,7 +111,9 @@ def ldd(tmp_path, monkeypatch):
     return answer
 
 
-def test_libraries_come_along_but_not_the_c_library(tree, ldd, tmp_path):
+def test_libraries_come_along_but_not_the_c_library(
+    tree: InstallTree, ldd: Callable[[str], None], tmp_path: Path
+) -> None:
     for name in ["libsodium.so.23", "libcrypto.so.3", "libc.so.6", "libm.so.6"]:
         (tmp_path / name).write_text(name)
     ldd(
@@ -121,7 +134,7 @@ def test_libraries_come_along_but_not_the_c_library(tree, ldd, tmp_path):
     assert (root / "usr/local/libexec/c-lightning/plugins/pay").read_text() == PROGRAM
 
 
-def test_a_library_missing_here_is_named(tree, ldd, tmp_path):
+def test_a_library_missing_here_is_named(tree: InstallTree, ldd: Callable[[str], None], tmp_path: Path) -> None:
     ldd("\tlibsodium.so.23 => not found")
     with pytest.raises(InstallTreeError, match=r"needs the library libsodium\.so\.23, which this machine lacks"):
         tree.copy_to(tmp_path / "root")
