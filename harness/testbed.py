@@ -6,61 +6,41 @@ compose project (containers, network, volumes, all labelled with its name). `dow
 
 import secrets
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from pathlib import Path
 
 from harness import compose_file, folders
 from harness.engines import open_engine
-from harness.engines.base import Engine, ServiceState
+from harness.engines.base import Engine
 from harness.errors import NodeError, PaymentError, TestbedError
 from harness.folders import COMPOSE_FILE, EXTENSION, SOCKETS
-from harness.nodes import node_class
-from harness.nodes.base import Node, Payment
-from harness.nodes.predicates import lists_as_active, ready
-from harness.services import toxiproxy
-from harness.services.bitcoind import MINER, RPC_PORT, SLOW_MINER, Chain, bitcoin_cli
+from harness.nodes.base import Payment
+from harness.services.bitcoind import bitcoin_cli
 from harness.services.lsp import CLI as LSP_CLI
-from harness.services.lsp import Lsp, interceptor_attached
+from harness.services.lsp import Lsp
 from harness.services.phone import Phone
 from harness.services.phone_container import WALLET_CLI, wallet_name
 from harness.services.push_gateway import NAME as PUSH
 from harness.services.push_gateway import Authority, PushGateway
+from harness.testbed_services import TestbedServices
 from harness.topology import ASYNCPAY, Role, Topology
-from harness.waits import Predicate, wait_for
+from harness.waits import wait_for
 
 Report = Callable[[str], None]
 PROJECT_PREFIX = "testbed-"
 OWN_SERVICES = 2
 """The miners: they have bitcoind's image."""
-STOP_SECONDS = 30
-"""After this long a node that does not shut down is killed, as compose does it too."""
-START_SECONDS, USABLE_SECONDS = 90, 60
 
 
-class Testbed:
+class Testbed(TestbedServices):
     """One testbed. Made by `prepare`, found again by `attach`.
 
     Its nodes by name: `testbed["LSP_a"]`; the component beside one: `testbed.lsp("LSP_a")`; the phone that one is in:
     `testbed.phone("A")`.
     """
 
-    __test__ = False  # not a test class, whatever pytest thinks of the name
-
     def __init__(self, name: str, topology: Topology, folder: Path) -> None:
-        self.name = name
-        self.topology = topology
+        super().__init__(name, topology, _engine(name, folder))
         self.folder = folder
-        self.engine = _engine(name, folder)
-        self.nodes: dict[str, Node] = {
-            node: node_class(spec.implementation)(node, spec, self.engine) for node, spec in topology.nodes.items()
-        }
-        self.lsps: dict[str, Lsp] = {
-            node: Lsp(node, self.engine, component.image) for node, component in topology.components.items()
-        }
-        self.phones: dict[str, Phone] = {
-            name: Phone(self.nodes[name], self.nodes[proxies.lsp], proxies, self.engine)
-            for name, proxies in toxiproxy.of_topology(topology).items()
-        }
         self._recall_node_ids()
 
     @classmethod
@@ -114,12 +94,6 @@ class Testbed:
             ) from None
         return cls(name, topology, file.parent)
 
-    def __getitem__(self, node: str) -> Node:
-        try:
-            return self.nodes[node]
-        except KeyError:
-            raise TestbedError(f"testbed {self.name} has no node {node} (nodes: {', '.join(self.nodes)})") from None
-
     def lsp(self, node: str) -> Lsp:
         """The component beside this node. Raises TestbedError if there is none."""
         try:
@@ -161,19 +135,6 @@ class Testbed:
         """The name of the snapshot that is of the state of such a testbed after `up`; None if there can be none."""
         return compose_file.snapshot_of(self.engine.compose_file)
 
-    @property
-    def services(self) -> list[str]:
-        """Every container's name: bitcoind, the miners, the nodes, the components, what phones need."""
-        own = ["bitcoind", MINER, *([SLOW_MINER] if self.topology.chain.keep_fresh else [])]
-        for_phones = [toxiproxy.NAME, PUSH] if self.phones else []
-        return [*own, *self.nodes, *(lsp.name for lsp in self.lsps.values()), *for_phones]
-
-    @cached_property
-    def chain(self) -> Chain:
-        """The testbed's bitcoind."""
-        password = compose_file.password_of(self.engine.compose_file)
-        return Chain(self.engine.address("bitcoind", RPC_PORT), password)
-
     def create(self) -> None:
         """Create and start every container, in the compose file's order. Raises EngineError."""
         with folders.locked(self.name, self.folder) as lock:
@@ -200,13 +161,6 @@ class Testbed:
             return ""
         phone = self.phones[name]
         return f" (the phone is {phone.state()}, its link is {phone.link().words})"
-
-    def connect(self, one: str, other: str) -> None:
-        """Connect two nodes, or do nothing if they are connected. Of a phone and its LSP, the phone dials."""
-        if other in self.phones:
-            one, other = other, one
-        address = self.phones[one].proxies.lsp_address if one in self.phones else None
-        self[one].connect(self[other], address)
 
     def remember_node_ids(self) -> None:
         """Write down the id of each node, so that it is known while the node sleeps."""
@@ -246,24 +200,6 @@ class Testbed:
     def _wallets(self) -> dict[str, str]:
         return {wallet_name(phone): phone for phone in self.phones}
 
-    def running(self) -> list[Node]:
-        """The nodes that can answer: their containers run, and no phone around them sleeps or is frozen."""
-        states = self.engine.states()
-        running = [node for node in self.nodes.values() if states.get(node.name) is ServiceState.RUNNING]
-        return [node for node in running if node.name not in self.phones or self.phones[node.name].node_runs()]
-
-    def at_height(self, height_blocks: int) -> Predicate:
-        """Every running node has followed the chain to this height."""
-
-        def missing() -> str | None:
-            for node in self.running():
-                info = node.info()
-                if info.height_blocks < height_blocks or not info.synced:
-                    return f"{node.name} is at block {info.height_blocks} of {height_blocks}, synced: {info.synced}"
-            return None
-
-        return Predicate("at_height", missing)
-
     def down(self) -> None:
         """Remove everything of this testbed, whatever state it is in: see `remove`."""
         remove(self.name)
@@ -283,101 +219,6 @@ class Testbed:
     def forget(self) -> None:
         """Remove the testbed's folder, once its containers are gone. Raises TestbedError."""
         folders.remove_folder(self.folder)
-
-    def stop(self, name: str) -> None:
-        """Shut a service down in good order."""
-        self.engine.stop(name, STOP_SECONDS)
-        self._forget_connection(name)
-
-    def kill(self, name: str) -> None:
-        """Kill a service (SIGKILL)."""
-        self.engine.kill(name)
-        self._forget_connection(name)
-
-    def _forget_connection(self, name: str) -> None:
-        """The port that a node is reached by changes when it is started."""
-        if name in self.nodes:
-            self.nodes[name].forget_connection()
-
-    def freeze(self, name: str) -> None:
-        """Suspend a node: its connections stay open, and nothing answers."""
-        self.engine.freeze(name)
-
-    def unfreeze(self, name: str) -> None:
-        """Let a frozen node continue."""
-        self.engine.unfreeze(name)
-
-    def start(self, name: str) -> None:
-        """Start a service that was stopped or killed. A node answers and follows the chain when this returns."""
-        self.engine.start(name)
-        self._forget_connection(name)
-        if name == toxiproxy.NAME:
-            self._restore_links()
-        if name in self.nodes:
-            wait_for(ready(self.nodes[name]), START_SECONDS)
-
-    def _restore_links(self) -> None:
-        if self.phones:
-            links = toxiproxy.Toxiproxy(self.engine)
-            wait_for(links.answers(), START_SECONDS)
-            links.restore()
-
-    def come_back(self, name: str) -> None:
-        """`start`, and wait until all is as before: channels to running nodes usable, a component attached."""
-        self.start(name)
-        if name in self.nodes:
-            wait_for(self.channels_usable(name), USABLE_SECONDS)
-        for lsp in self.lsps.values():
-            if lsp.name == name:
-                wait_for(interceptor_attached(lsp), USABLE_SECONDS)
-
-    def forget_connections(self) -> None:
-        """Every port may have changed: something else has restarted the containers."""
-        for node in self.nodes.values():
-            node.forget_connection()
-        self.__dict__.pop("chain", None)
-
-    def stop_all(self) -> None:
-        """Shut all services down in good order: those first that need others."""
-        for name in reversed(self.services):
-            if self.engine.states().get(name) not in (None, ServiceState.EXITED):
-                self.engine.stop(name, STOP_SECONDS)
-        self.forget_connections()
-
-    def start_all(self) -> None:
-        """Start what is down; returns when every node that runs follows the chain and has its channels."""
-        for name in self.services:
-            if self.engine.states().get(name) is not ServiceState.RUNNING:
-                self.engine.start(name)
-        self.forget_connections()
-        self._restore_links()
-        for name, node in self.nodes.items():
-            if name not in self.phones or self.phones[name].node_runs():
-                wait_for(ready(node), START_SECONDS)
-                wait_for(self.channels_usable(name), USABLE_SECONDS)
-        for lsp in self.lsps.values():
-            wait_for(interceptor_attached(lsp), USABLE_SECONDS)
-
-    def channels_usable(self, name: str) -> Predicate:
-        """Every channel of this node to a running one is usable at both ends. The node dials each peer it misses.
-
-        Channels of a phone whose link is cut, or spoilt, do not count.
-        """
-
-        def missing() -> str | None:
-            node = self[name]
-            cut_off = {phone for phone, it in self.phones.items() if not it.connects()}
-            if name in cut_off:
-                return None
-            peers = {peer.node_id: peer for peer in self.running() if peer.name not in cut_off}
-            for channel in node.channels():
-                peer = peers.get(channel.peer_id)
-                if peer is not None and not (channel.active and lists_as_active(peer, channel.funding)):
-                    self.connect(name, peer.name)
-                    return f"channel {channel.short_channel_id} of {name} and {peer.name} is not usable yet"
-            return None
-
-        return Predicate("channels_usable", missing)
 
 
 def remove(name: str) -> None:
