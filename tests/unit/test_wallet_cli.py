@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -93,3 +95,52 @@ def test_what_is_no_payment_hash(tmp_path: Path, digits: str) -> None:
         result = run("wallet", "cancel", digits, "--config", str(config))
     assert result.exit_code == 2
     assert "is no payment hash" in result.output
+
+
+# --- what a question takes ---
+
+
+def test_reconnect_hands_on_and_does_not_wait(tmp_path: Path) -> None:
+    with running(tmp_path, "wallet", {"reconnect": {"connected": False}}) as config:
+        result = run("wallet", "reconnect", "--config", str(config))
+    assert (result.exit_code, result.stdout) == (0, "dialling the LSP\n")
+
+
+def test_a_question_needs_neither_the_engines_nor_an_event_loop(tmp_path: Path) -> None:
+    """Nor a check of the whole file: that was done when the wallet started."""
+    code = (
+        "import sys; from asyncpay.cli import app\n"
+        "try: app()\n"
+        "except SystemExit: pass\n"
+        "print(*{'asyncio', 'asyncpay.config', 'grpc', 'cryptography', 'sqlite3', 'pyln'} & set(sys.modules))"
+    )
+    with running(tmp_path, "wallet", {"reconnect": {"connected": True}}) as config:
+        command = [sys.executable, "-c", code, "wallet", "reconnect", "--config", str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "the LSP is connected\n\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[store", "config.toml is not TOML"),
+        ("[node]", "store: Field required"),
+        ("[store]\npath = 3", "store.path: Input is not a valid path"),
+        ('[store]\npath = "x.sqlite"', "node: Field required"),
+    ],
+)
+def test_a_file_that_no_wallet_has_started_with_is_checked_whole(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "config.toml").write_text(content)
+    result = run("wallet", "status", "--config", str(tmp_path / "config.toml"), columns=200)
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+
+
+def test_a_wallet_that_was_killed_is_said_not_to_answer(tmp_path: Path) -> None:
+    with running(tmp_path, "wallet", {}) as config:
+        pass
+    assert (tmp_path / "store.sqlite.sock").is_socket(), "it is left, as SIGKILL leaves it"
+    result = run("wallet", "status", "--config", str(config), columns=200)
+    assert result.exit_code == 1
+    assert "nothing answers at" in " ".join(result.output.split())
