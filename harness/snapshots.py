@@ -4,7 +4,9 @@ A snapshot is what all volumes of a testbed held at one moment after bring-up. I
 state (harness.compose.snapshot_name), so none is ever used for another topology, other images or other arguments.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,6 +16,7 @@ from harness.checks.early_exits import bitcoind_watched, unless_ended
 from harness.engines import open_volume_store
 from harness.engines.base import EngineError, SavedVolumes, VolumeStore
 from harness.errors import NodeError, TestbedError
+from harness.folders import PART
 from harness.progress import Phases, Report, each
 from harness.services.lsp import interceptor_attached
 from harness.testbed import Testbed
@@ -90,6 +93,13 @@ def up(testbed: Testbed, phases: Phases, report: Report = lambda _: None, *, fre
         except EngineError as error:
             report(f"no snapshot was saved: {error}")
     return None
+
+
+def reset(testbed: Testbed, phases: Phases, report: Report = lambda _: None) -> None:
+    """Remove all that the engine has of a testbed and start it as `up` does. Its compose file stays as it is."""
+    with phases.phase("removed"):
+        testbed.clear()
+    up(testbed, phases, report)
 
 
 def restore(testbed: Testbed, snapshot: Snapshot, phases: Phases) -> None:
@@ -171,3 +181,33 @@ def prune(store: VolumeStore, most_bytes: int = MOST_BYTES) -> list[str]:
         removed.append(saved.name)
         size -= saved.size_bytes
     return removed
+
+
+def export_to(name: str, file: Path, store: VolumeStore) -> None:
+    """Write a snapshot into a file; a whole one, or none. Raises SnapshotError, EngineError."""
+    part = file.with_name(file.name + PART)
+    try:
+        with part.open("wb") as opened:
+            store.export(name, opened)
+        part.replace(file)
+    except OSError as error:
+        raise SnapshotError(f"{file} cannot be written: {error.strerror}. Name a file in a folder of yours") from None
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def import_from(file: Path, store: VolumeStore) -> Snapshot:
+    """Keep the snapshot that a file holds. Raises SnapshotError, EngineError."""
+    try:
+        with file.open("rb") as opened:
+            saved = store.load(opened)
+    except OSError as error:
+        raise SnapshotError(
+            f"{file} cannot be read: {error.strerror}. Name a file of `testbed snapshot export`"
+        ) from None
+    try:
+        return Snapshot(saved.name, Facts.model_validate_json(saved.facts), saved)
+    except ValidationError:
+        store.remove(saved.name)
+        raise SnapshotError(f"{file} is of another release of the testbed, or damaged. Export it again") from None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import channels, lifecycle, matrix, nodes, phone, push, timeline, wait
+from harness.cli import channels, lifecycle, matrix, nodes, phone, push, snapshots, timeline, wait
 from harness.cli.common import AsJson, errors_as_sentences, out
 
 app = typer.Typer(
@@ -76,6 +76,8 @@ app.command("start")(lifecycle.start)
 app.command("restart")(lifecycle.restart)
 app.command("kill")(lifecycle.kill)
 app.command("down")(lifecycle.down)
+app.command("reset")(snapshots.reset)
+app.add_typer(snapshots.app, name="snapshot")
 app.command("demo")(lifecycle.demo)
 app.command("matrix")(matrix.run)
 app.command("list")(lifecycle.list_)

@@ -14,6 +14,7 @@ from harness.progress import Phases
 
 if TYPE_CHECKING:
     from harness.doctor import Check
+    from harness.snapshots import Snapshot
 
 
 def nodes_table(status: Status) -> Group:
@@ -95,6 +96,20 @@ def phases_table(name: str, phases: Phases) -> Table:
     for phase, seconds in phases.seconds.items():
         table.add_row(phase, f"{seconds:.1f} s")
     table.add_row("all", f"{phases.total_seconds:.1f} s", style="bold")
+    return table
+
+
+def snapshots_table(snapshots: "list[Snapshot]") -> Table:
+    """The snapshots, oldest first."""
+    table = Table("snapshot", "topology", "nodes", title="snapshots", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("block", justify="right")
+    table.add_column("MB", justify="right")
+    table.add_column("saved", no_wrap=True)
+    for each in snapshots:
+        saved_at = each.volumes.saved_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        size = f"{each.volumes.size_bytes / 1_000_000:.0f}"
+        nodes = ", ".join(each.facts.node_ids)
+        table.add_row(each.name, each.facts.topology, nodes, str(each.facts.height_blocks), size, saved_at)
     return table
 
 

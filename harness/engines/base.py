@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from harness.actions import ActionLog
 from harness.errors import TestbedError
@@ -200,6 +200,14 @@ class VolumeStore(ABC):
     @abstractmethod
     def remove(self, name: str) -> None:
         """Remove what is kept under this name, if there is any. Volumes that were filled from it stay as they are."""
+
+    @abstractmethod
+    def export(self, name: str, file: BinaryIO) -> None:
+        """Write what is kept under this name, as `load` reads it."""
+
+    @abstractmethod
+    def load(self, file: BinaryIO) -> SavedVolumes:
+        """Keep what `export` wrote, perhaps on another machine, in place of what is kept under its name."""
 
 
 def json_lines(log: bytes) -> list[dict[str, Any]]:

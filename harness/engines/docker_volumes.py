@@ -9,9 +9,10 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import BinaryIO
 
 import docker
 import requests
@@ -19,8 +20,10 @@ from docker.errors import APIError, ImageNotFound
 from docker.models.containers import Container
 from docker.models.images import Image
 
+from harness.engines import snapshot_file
 from harness.engines.base import EngineError, SavedVolumes, VolumeStore
 from harness.engines.docker_client import PROJECT_LABEL, SERVICE_LABEL, client
+from harness.engines.snapshot_file import volume_names
 
 VOLUME_LABEL = "com.docker.compose.volume"
 REPOSITORY = "lightning-testbed/snapshot"
@@ -41,32 +44,49 @@ def save(engine: docker.DockerClient, project: str, name: str, facts: str) -> No
     others = engine.containers.list(all=True, filters={"label": f"{PROJECT_LABEL}={project}"}, ignore_removed=True)
     if not others:
         raise EngineError(f"testbed {project} has no containers; is it up?")
-    changes = [_label(FACTS_LABEL, facts), _label(VOLUMES_LABEL, json.dumps(sorted(volumes)))]
     with _mounted(engine, project, str(others[0].attrs["Image"]), volumes) as container:
         archive, _ = container.get_archive(FOLDER)
-        said = engine.api.import_image_from_stream(archive, REPOSITORY, name, changes)
+        _make_image(engine, name, archive, facts, sorted(volumes))
+
+
+def _make_image(
+    engine: docker.DockerClient, name: str, archive: Iterable[bytes], facts: str, volumes: Sequence[str]
+) -> None:
+    """archive: a tar archive with the folder FOLDER in pieces. Raises EngineError, APIError."""
+    changes = [_label(FACTS_LABEL, facts), _label(VOLUMES_LABEL, json.dumps(list(volumes)))]
+    said = engine.api.import_image_from_stream(iter(archive), REPOSITORY, name, changes)
     for line in filter(None, said.splitlines()):
         if problem := json.loads(line).get("error"):
-            raise EngineError(f"snapshot {name} cannot be saved: {problem}")
-    _remove_replaced(engine)
+            raise EngineError(f"snapshot {name} cannot be kept: {problem}")
+    # Those that have lost their name to a newer one.
+    for image in engine.images.list(filters={"label": FACTS_LABEL, "dangling": True}):
+        engine.images.remove(str(image.id), force=True)
 
 
 def fill(engine: docker.DockerClient, project: str, name: str) -> None:
     """Make the volumes of a project that has none yet. Raises EngineError, APIError."""
-    try:
-        image = engine.images.get(f"{REPOSITORY}:{name}")
-        names = json.loads(_text(image, VOLUMES_LABEL))
-    except ImageNotFound:
-        raise EngineError(f"there is no snapshot {name}") from None
-    except ValueError as error:
-        raise EngineError(f"snapshot {name} is damaged: {error}") from None
-    if not (isinstance(names, list) and all(isinstance(each, str) and re.fullmatch(r"[\w-]+", each) for each in names)):
-        raise EngineError(f"snapshot {name} is damaged: it does not name its volumes")
+    image = _image(engine, name)
+    names = _volumes(image, name)
     volumes = {each: f"{project}_{each}" for each in names}
     for each, volume in volumes.items():
         engine.volumes.create(volume, labels={PROJECT_LABEL: project, VOLUME_LABEL: each})
     with _mounted(engine, project, str(image.id), volumes):
         pass  # that it was created is all
+
+
+def _image(engine: docker.DockerClient, name: str) -> Image:
+    try:
+        return engine.images.get(f"{REPOSITORY}:{name}")
+    except ImageNotFound:
+        raise EngineError(f"there is no snapshot {name}") from None
+
+
+def _volumes(image: Image, name: str) -> list[str]:
+    """The names of the volumes that an image holds. Raises EngineError."""
+    try:
+        return volume_names(json.loads(_text(image, VOLUMES_LABEL)))
+    except ValueError as error:
+        raise EngineError(f"snapshot {name} is damaged: {error}") from None
 
 
 @contextmanager
@@ -96,10 +116,14 @@ def _text(image: Image, label: str) -> str:
         raise ValueError(f"its label {label} cannot be read") from None
 
 
-def _remove_replaced(engine: docker.DockerClient) -> None:
-    """Images that lost their name to a newer one of it."""
-    for image in engine.images.list(filters={"label": FACTS_LABEL, "dangling": True}):
-        engine.images.remove(str(image.id), force=True)
+def _saved(image: Image, name: str) -> SavedVolumes:
+    try:
+        facts = _text(image, FACTS_LABEL)
+    except ValueError:
+        facts = ""
+    # Docker's nanoseconds are more digits than Python reads.
+    saved_at = datetime.fromisoformat(re.sub(r"\.\d+", "", str(image.attrs["Created"])).replace("Z", "+00:00"))
+    return SavedVolumes(name, facts, int(image.attrs["Size"]), saved_at)
 
 
 class DockerVolumeStore(VolumeStore):
@@ -127,15 +151,21 @@ class DockerVolumeStore(VolumeStore):
             except ImageNotFound:
                 return
 
+    def export(self, name: str, file: BinaryIO) -> None:
+        """See VolumeStore.export. The image has a container for the time, because only containers have archives."""
+        with _as_engine_error(f"snapshot {name} cannot be exported"):
+            image = _image(self._engine, name)
+            with _mounted(self._engine, REPOSITORY, str(image.id), {}) as container:
+                archive, _ = container.get_archive(FOLDER)
+                head = snapshot_file.Head(name=name, facts=_saved(image, name).facts, volumes=_volumes(image, name))
+                snapshot_file.write(file, head, archive)
 
-def _saved(image: Image, name: str) -> SavedVolumes:
-    try:
-        facts = _text(image, FACTS_LABEL)
-    except ValueError:
-        facts = ""
-    # Docker's nanoseconds are more digits than Python reads.
-    saved_at = datetime.fromisoformat(re.sub(r"\.\d+", "", str(image.attrs["Created"])).replace("Z", "+00:00"))
-    return SavedVolumes(name, facts, int(image.attrs["Size"]), saved_at)
+    def load(self, file: BinaryIO) -> SavedVolumes:
+        """See VolumeStore.load."""
+        with _as_engine_error("the snapshot cannot be imported"):
+            head, archive = snapshot_file.read(file)
+            _make_image(self._engine, head.name, archive, head.facts, head.volumes)
+            return _saved(_image(self._engine, head.name), head.name)
 
 
 @contextmanager

@@ -6,11 +6,14 @@ import tarfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from harness import snapshots
 from harness.checks import balances
+from harness.cli.main import app
 from harness.engines import open_volume_store
 from harness.engines.docker_client import client
 from harness.engines.docker_volumes import REPOSITORY
@@ -83,6 +86,11 @@ def test_two_testbeds_side_by_side_from_one_snapshot(up: Up) -> None:
     second.pay("B", "A", 500_000)
     assert balances.count(first).channels_msat == {"A": 499_000_000, "B": 501_000_000}
     assert balances.count(second).channels_msat == {"A": 498_500_000, "B": 501_500_000}
+    again = Phases()
+    snapshots.reset(second, again)
+    assert list(again.seconds)[:2] == ["removed", "volumes filled"]
+    assert {name: node.info().node_id for name, node in second.nodes.items()} == ids
+    assert money(second) == before
     bystander = client().networks.create(f"bystander-{os.getpid()}")
     try:
         second.down()
@@ -118,6 +126,24 @@ def test_phones_of_a_restored_testbed_pay_each_other(nodes: str) -> None:
         case.hand_over()
         case.wait_until_paid()
         payments.assert_paid(case)
+
+
+@pytest.mark.full
+@pytest.mark.seconds(40)
+def test_a_snapshot_travels_as_a_file(up: Up, tmp_path: Path) -> None:
+    first, _, _ = up()
+    ids, before, file = {name: node.node_id for name, node in first.nodes.items()}, money(first), tmp_path / "file"
+    assert first.snapshot is not None
+    first.down()
+    for arguments in (["export", first.snapshot, str(file)], ["rm", first.snapshot], ["import", str(file)]):
+        done = CliRunner().invoke(app, ["snapshot", *arguments])
+        assert done.exit_code == 0, done.output
+
+    second, phases, said = up()
+
+    assert (phases[0], said) == ("volumes filled", [])
+    assert {name: node.info().node_id for name, node in second.nodes.items()} == ids
+    assert money(second) == before
 
 
 @pytest.mark.full

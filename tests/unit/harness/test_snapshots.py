@@ -3,13 +3,16 @@
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import pytest
+from typer.testing import CliRunner
 
-from harness import bringup, compose, snapshots
+from harness import bringup, compose, engines, snapshots
 from harness.checks import balances
+from harness.cli.main import app
 from harness.engines.base import EngineError, SavedVolumes, VolumeStore
 from harness.errors import NodeError
 from harness.progress import Phases
@@ -31,6 +34,15 @@ class PlayedStore(VolumeStore):
 
     def remove(self, name: str) -> None:
         self.kept = [each for each in self.kept if each.name != name]
+
+    def export(self, name: str, file: BinaryIO) -> None:
+        file.write(b"half of it")
+        if name == "broken":
+            raise EngineError("the disk is full")
+
+    def load(self, file: BinaryIO) -> SavedVolumes:
+        self.kept.append(kept("imported", facts=file.read().decode()))
+        return self.kept[-1]
 
 
 def kept(name: str, *, facts: Any = FACTS, size_bytes: int = 10, day: int = 0) -> SavedVolumes:
@@ -76,6 +88,7 @@ class PlayedTestbed:
 def store(monkeypatch: pytest.MonkeyPatch) -> PlayedStore:
     played = PlayedStore()
     monkeypatch.setattr(snapshots, "open_volume_store", lambda: played)
+    monkeypatch.setattr(engines, "open_volume_store", lambda: played)
     return played
 
 
@@ -195,6 +208,58 @@ def test_a_restored_testbed_is_held_against_its_facts() -> None:
     snapshot = Snapshot("of-line", snapshots.Facts.model_validate(FACTS), kept("of-line"))
     with pytest.raises(SnapshotError, match="other node ids than its snapshot"):
         snapshots._check(cast(Testbed, PlayedTestbed()), "node ids", {"A": "02bb"}, snapshot.facts.node_ids)
+
+
+def test_a_reset_begins_from_nothing(store: PlayedStore) -> None:
+    store.kept = [kept("of-line")]
+    testbed, phases = PlayedTestbed(), Phases()
+    snapshots.reset(cast(Testbed, testbed), phases)
+    assert testbed.done == ["cleared", "restored of-line"]
+    assert list(phases.seconds) == ["removed"]
+
+
+def test_a_file_is_written_as_a_whole_or_not_at_all(store: PlayedStore, tmp_path: Path) -> None:
+    snapshots.export_to("of-line", tmp_path / "good", store)
+    with pytest.raises(EngineError, match="the disk is full"):
+        snapshots.export_to("broken", tmp_path / "bad", store)
+    assert [file.name for file in tmp_path.iterdir()] == ["good"]
+    with pytest.raises(SnapshotError, match="cannot be written"):
+        snapshots.export_to("of-line", tmp_path / "no folder" / "file", store)
+
+
+def test_a_file_whose_facts_cannot_be_read_leaves_nothing(store: PlayedStore, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text('{"of": "another release"}')
+    with pytest.raises(SnapshotError, match="another release"):
+        snapshots.import_from(tmp_path / "file", store)
+    assert store.kept == []
+    (tmp_path / "file").write_text(json.dumps(FACTS))
+    assert snapshots.import_from(tmp_path / "file", store).facts.height_blocks == 108
+    with pytest.raises(SnapshotError, match="cannot be read"):
+        snapshots.import_from(tmp_path / "none", store)
+
+
+def test_the_command_line(store: PlayedStore) -> None:
+    store.kept = [
+        kept("aa", day=1),
+        kept("bb", facts={**FACTS, "topology": "evil\x1b[31m"}, day=2),
+        kept("cc", facts="?"),
+    ]
+    runner = CliRunner()
+    assert [each["name"] for each in json.loads(runner.invoke(app, ["snapshot", "list", "--json"]).stdout)] == [
+        "aa",
+        "bb",
+    ]
+    shown = runner.invoke(app, ["snapshot", "list"]).stdout
+    assert "108" in shown
+    assert "\x1b" not in shown
+    unknown = runner.invoke(app, ["snapshot", "rm", "aa", "dd"])
+    assert (unknown.exit_code, len(store.kept)) == (2, 3)
+    assert "there is no snapshot dd" in unknown.stderr
+    assert "removed snapshot aa" in runner.invoke(app, ["snapshot", "rm", "aa"]).stdout
+    assert "removed snapshot cc" in runner.invoke(app, ["snapshot", "prune"]).stdout
+    assert [each.name for each in store.kept] == ["bb"]
+    runner.invoke(app, ["snapshot", "prune", "--most-mb", "0"])
+    assert store.kept == []
 
 
 IMAGES = ["bitcoind", "A", "LSP_a", "router", "LSP_b", "B", "LSP_a-lsp", "LSP_b-lsp", "push", "toxiproxy"]

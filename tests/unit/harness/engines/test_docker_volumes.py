@@ -1,6 +1,7 @@
 """Volumes as images, on a Docker engine that only keeps account of what it is asked for."""
 
 import base64
+import io
 import json
 from types import SimpleNamespace
 from typing import Any, cast
@@ -66,7 +67,8 @@ class FakeDocker:
     def get_image(self, reference: str) -> Any:
         if not self.labels:
             raise ImageNotFound(reference)
-        return SimpleNamespace(id=reference, labels=self.labels)
+        attrs = {"Created": "2026-11-27T19:31:23Z", "Size": 7}
+        return SimpleNamespace(id=reference, labels=self.labels, attrs=attrs)
 
     def remove_image(self, reference: str, **_: Any) -> None:
         self.done.append(f"remove {reference}")
@@ -153,6 +155,20 @@ def test_a_full_disk_is_told_and_the_testbed_goes_on(engine: FakeDocker, monkeyp
     with pytest.raises(EngineError, match="no space left on device"):
         saving(engine, monkeypatch).save_volumes("s", "")
     assert engine.done[-2:] == ["remove idle", "unpause A"]
+
+
+def test_a_snapshot_travels_as_a_file(engine: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.labels = {VOLUMES_LABEL: coded('["A"]'), FACTS_LABEL: coded("facts")}
+    monkeypatch.setattr(docker_volumes, "client", lambda: engine)
+    file = io.BytesIO()
+    DockerVolumeStore().export("ab", file)
+    file.seek(0)
+
+    assert DockerVolumeStore().load(file).name == "ab"
+
+    assert engine.done[-1] == f"import tar as {REPOSITORY}:ab"
+    labels = dict(change.removeprefix("LABEL ").split("=", 1) for change in engine.imported)
+    assert {name: label.strip('"') for name, label in labels.items()} == engine.labels
 
 
 def test_only_our_own_images_are_snapshots(engine: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,92 @@
+"""A snapshot as a file: a tar archive, packed by gzip, with the facts first and then a folder for each volume.
+
+Such a file may come from a stranger. Its head is checked here. What is in the folders goes into volumes, and so to
+programs in containers, alone.
+"""
+
+import gzip
+import io
+import re
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, BinaryIO
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from harness.engines.base import EngineError
+
+HEAD_NAME = "snapshot.json"
+MOST_HEAD_BYTES = 1_000_000
+CHUNK_BYTES = 1 << 20
+_LEVEL = 6
+"""gzip's own default: higher ones take long and save little."""
+
+
+def volume_names(names: Any) -> list[str]:
+    """The same. Raises ValueError unless these are names that a volume can have."""
+    if isinstance(names, list) and all(isinstance(each, str) and re.fullmatch(r"[\w-]+", each) for each in names):
+        return names
+    raise ValueError("it does not name its volumes")
+
+
+class Head(BaseModel):
+    """What is in an archive beside the volumes; see SavedVolumes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field(pattern=r"^[0-9a-f]{1,64}$")
+    facts: str
+    volumes: Annotated[list[str], AfterValidator(volume_names)]
+
+
+def write(file: BinaryIO, head: Head, archive: Iterable[bytes]) -> None:
+    """archive: a tar archive in pieces. Raises EngineError if the file cannot be written."""
+    content = head.model_dump_json().encode()
+    member = tarfile.TarInfo(HEAD_NAME)
+    member.size = len(content)
+    try:
+        with gzip.open(file, "wb", _LEVEL) as packed:
+            packed.write(member.tobuf())
+            packed.write(content.ljust(_padded(len(content)), b"\0"))
+            for piece in archive:
+                packed.write(piece)
+    except OSError as error:
+        raise EngineError(f"the snapshot cannot be written: {error.strerror or error}") from None
+
+
+def read(file: BinaryIO) -> tuple[Head, Iterator[bytes]]:
+    """The head, and the rest of the archive in pieces. Raises EngineError if it is no snapshot; so do the pieces."""
+    packed = gzip.GzipFile(fileobj=file, mode="rb")
+    try:
+        block = _exactly(packed, tarfile.BLOCKSIZE)
+        member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        if member.name != HEAD_NAME or not 0 < member.size <= MOST_HEAD_BYTES:
+            raise EngineError("this file is no snapshot: `testbed snapshot export` writes one")
+        content = _exactly(packed, _padded(member.size))[: member.size]
+        return Head.model_validate_json(content), _pieces(packed)
+    except (OSError, EOFError, zlib.error, tarfile.TarError, ValidationError, ValueError) as error:
+        raise _unreadable(error) from None
+
+
+def _pieces(packed: io.BufferedIOBase) -> Iterator[bytes]:
+    try:
+        while piece := packed.read(CHUNK_BYTES):
+            yield piece
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(error) from None
+
+
+def _exactly(packed: io.BufferedIOBase, size: int) -> bytes:
+    found = packed.read(size)
+    if len(found) < size:
+        raise EOFError("it ends too early")
+    return found
+
+
+def _padded(size: int) -> int:
+    return -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+def _unreadable(error: Exception) -> EngineError:
+    return EngineError(f"this file is no snapshot, or damaged: {error}")

@@ -1,0 +1,85 @@
+"""A snapshot's file, also one that a stranger has made."""
+
+import gzip
+import io
+import tarfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.engines import snapshot_file
+from harness.engines.base import EngineError
+from harness.engines.snapshot_file import HEAD_NAME, Head
+
+HEAD = Head(name="00ff", facts="facts", volumes=["A", "A-wallet"])
+
+
+def of_volumes() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("volumes/A/f")
+        member.size = 3
+        archive.addfile(member, io.BytesIO(b"abc"))
+    return packed.getvalue()
+
+
+def written() -> bytes:
+    file = io.BytesIO()
+    snapshot_file.write(file, HEAD, [of_volumes()[:700], of_volumes()[700:]])
+    return file.getvalue()
+
+
+def archive(head: bytes, name: str = HEAD_NAME) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as made:
+        member = tarfile.TarInfo(name)
+        member.size = len(head)
+        made.addfile(member, io.BytesIO(head))
+    return packed.getvalue()
+
+
+def test_it_is_read_as_it_was_written() -> None:
+    head, pieces = snapshot_file.read(io.BytesIO(written()))
+    assert head == HEAD
+    assert b"".join(pieces) == of_volumes()
+
+
+def test_every_tar_can_look_into_it() -> None:
+    with tarfile.open(fileobj=io.BytesIO(written())) as archived:
+        assert archived.getnames() == [HEAD_NAME, "volumes/A/f"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no archive",
+        gzip.compress(b""),
+        gzip.compress(b"short"),
+        archive(b"{}", name="other"),
+        archive(b""),
+        archive(b"{}"),
+        archive(b'{"name": "../x", "facts": "", "volumes": []}'),
+        archive(b'{"name": "ab", "facts": "", "volumes": ["../A"]}'),
+        archive(b'{"name": "ab", "facts": "", "volumes": "A"}'),
+        archive(b'{"name": "ab", "facts": 1, "volumes": []}'),
+        archive(b" " * (snapshot_file.MOST_HEAD_BYTES + 1)),
+    ],
+)
+def test_what_is_none_is_a_sentence(content: bytes) -> None:
+    with pytest.raises(EngineError, match="no snapshot"):
+        snapshot_file.read(io.BytesIO(content))
+
+
+@given(st.data())
+def test_a_damaged_one_is_noticed_or_the_same(data: st.DataObject) -> None:
+    """gzip's checksum is over everything."""
+    whole = written()
+    content = bytearray(whole)
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        content[data.draw(st.integers(10, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(EngineError):
+        b"".join(snapshot_file.read(io.BytesIO(bytes(content)))[1])
