@@ -5,6 +5,7 @@ once and confirmed by the same blocks.
 """
 
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 
 from harness.checks.early_exits import bitcoind_watched, unless_ended
 from harness.errors import TestbedError
@@ -12,6 +13,7 @@ from harness.nodes import node_class
 from harness.nodes.base import Channel, Node
 from harness.nodes.predicates import nodes_announced, ready
 from harness.progress import Phases, each
+from harness.services import bitcoind
 from harness.services.lsp import interceptor_attached
 from harness.services.phone import Phone
 from harness.testbed import Testbed
@@ -31,7 +33,9 @@ def up(testbed: Testbed, phases: Phases) -> None:
 
     Raises ContainerError, NodeError, WaitTimeoutError.
     """
-    with phases.phase("containers"), bitcoind_watched(testbed.engine):
+    with phases.phase("containers"), bitcoind_watched(testbed.engine), ThreadPoolExecutor(max_workers=1) as pool:
+        pool.submit(bitcoind.miner_key)  # this imports bitcoinlib, which takes seconds, while containers start
+        testbed.fill_new_volumes()
         testbed.create()
     establish(testbed, phases)
 

@@ -25,7 +25,7 @@ PEER_ADDRESSES = IPv4Network("169.254.64.0/20")
 """Link-local addresses (RFC 3927), by which nodes dial each other. LND remembers the addresses of its peers, and these
 are the same in every testbed of a topology: so a node's data can be restored in the network of another testbed.
 """
-SNAPSHOT_FORMAT = 1
+SNAPSHOT_FORMAT = 2
 """Counts up when earlier snapshots can no longer be restored, or bring-up leaves another state."""
 SNAPSHOT_NAME_DIGITS = 16
 DOCUMENTATION = IPv4Network("192.0.2.0/24")

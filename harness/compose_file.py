@@ -109,6 +109,11 @@ def snapshot_of(path: Path) -> str | None:
     return None if name is None else str(name)
 
 
+def beginnings_of(path: Path) -> dict[str, dict[str, str]]:
+    """See service_images.beginnings; nothing if the file has none."""
+    return dict(read(path)[EXTENSION].get("beginnings", {}))
+
+
 def ca_of(path: Path) -> str:
     """The certificate of the testbed's own authority (PEM) in a rendered compose file."""
     return str(read(path)[EXTENSION]["ca"])

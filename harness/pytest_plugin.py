@@ -57,6 +57,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where a failing test leaves compose files, logs and states (default: artifacts)",
     )
     group.addoption(
+        "--testbed-snapshots",
+        action="store_true",
+        help="restore testbeds from snapshots of their topologies, and save those that are missing",
+    )
+    group.addoption(
         "--testbed-scenarios",
         type=Path,
         metavar="FILE",
@@ -90,13 +95,14 @@ def running_testbed(
 ) -> "Iterator[Testbed]":
     """Run a testbed of your own for the time of a `with` block, under a name that nobody else has.
 
+    With --testbed-snapshots it is restored from the snapshot of its topology, which the first one leaves.
     topology: its name, its path, or what `harness.topology.load` made of either.
     supervised: what ends by itself is started again.
     Raises TopologyError for a file that cannot be used, TestbedError if it cannot be brought up.
     Skips the test, as UNAVAILABLE, if an image that the topology needs cannot be had on this machine.
     """
-    from harness import bringup
-    from harness.checks import artifacts, early_exits
+    from harness import snapshots
+    from harness.checks import artifacts
     from harness.progress import Phases
     from harness.testbed import Testbed, remove_project
     from harness.topology import Topology, load
@@ -110,12 +116,12 @@ def running_testbed(
         pytest.skip(UNAVAILABLE + str(error))
     try:
         with _turn():
-            with early_exits.bitcoind_watched(testbed.engine):
-                testbed.create()
+            phases = Phases(lambda phase: print(f"{testbed.name}: {phase}"))
             try:
-                bringup.establish(testbed, Phases(lambda phase: print(f"{testbed.name}: {phase}")))
+                snapshots.up(testbed, phases, print, fresh=not config.getoption("--testbed-snapshots"))
             except BaseException:
-                artifacts.collect(testbed, _artifacts(config) / testbed.name)
+                if testbed.engine.states():
+                    artifacts.collect(testbed, _artifacts(config) / testbed.name)
                 raise
         yield testbed
     finally:

@@ -77,7 +77,7 @@ class Testbed(TestbedServices):
             free_subnet(len(references) + OWN_SERVICES),
             compose.KEPT_RUNNING if supervised else compose.LEFT_ENDED,
         )
-        content[EXTENSION]["snapshot"] = snapshot
+        content[EXTENSION] |= {"snapshot": snapshot, "beginnings": service_images.beginnings(topology, report)}
         compose_file.write(content, folder / COMPOSE_FILE)
         return cls(name, topology, folder)
 
@@ -134,6 +134,11 @@ class Testbed(TestbedServices):
     def snapshot(self) -> str | None:
         """The name of the snapshot that is of the state of such a testbed after `up`; None if there can be none."""
         return compose_file.snapshot_of(self.engine.compose_file)
+
+    def fill_new_volumes(self) -> None:
+        """Make the volumes that do not begin empty, before `create`. Raises EngineError."""
+        for image, begin_with in compose_file.beginnings_of(self.engine.compose_file).items():
+            self.engine.fill_volumes_from(image, begin_with)
 
     def create(self) -> None:
         """Create and start every container, in the compose file's order. Raises EngineError."""

@@ -6,7 +6,7 @@ A service is named as in the compose file: `LSP_a` is a node or a phone, `LSP_a-
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -169,6 +169,13 @@ class Engine(ABC):
     @abstractmethod
     def fill_volumes(self, name: str) -> None:
         """Make the volumes with what is kept under this name, before `up` makes the services that use them."""
+
+    @abstractmethod
+    def fill_volumes_from(self, image: str, folders: Mapping[str, str]) -> None:
+        """Make some volumes, before `up`, each with what is in a folder of an image that was made for this.
+
+        folders: the folder's name for each volume; one that is not there leaves the volume empty.
+        """
 
     def last_lines(self, service: str, before: str = "") -> str:
         """The end of what a service printed, indented.

@@ -4,7 +4,7 @@ import io
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -246,6 +246,11 @@ class DockerEngine(Engine):
         """See Engine.fill_volumes."""
         with _refused(f"snapshot {name} cannot be restored"):
             docker_volumes.fill(self._docker, self.project, name)
+
+    def fill_volumes_from(self, image: str, folders: Mapping[str, str]) -> None:
+        """See Engine.fill_volumes_from."""
+        with _refused(f"volumes cannot be filled from {image}"):
+            docker_volumes.fill_from(self._docker, self.project, image, folders)
 
     def _container(self, service: str) -> Container:
         found = self._all(service)

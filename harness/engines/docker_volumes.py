@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import BinaryIO
@@ -66,11 +66,15 @@ def _make_image(
 def fill(engine: docker.DockerClient, project: str, name: str) -> None:
     """Make the volumes of a project that has none yet. Raises EngineError, APIError."""
     image = _image(engine, name)
-    names = _volumes(image, name)
-    volumes = {each: f"{project}_{each}" for each in names}
-    for each, volume in volumes.items():
-        engine.volumes.create(volume, labels={PROJECT_LABEL: project, VOLUME_LABEL: each})
-    with _mounted(engine, project, str(image.id), volumes):
+    fill_from(engine, project, str(image.id), {volume: volume for volume in _volumes(image, name)})
+
+
+def fill_from(engine: docker.DockerClient, project: str, image: str, folders: Mapping[str, str]) -> None:
+    """Make these volumes of a project, each with what is in a folder of FOLDER in an image. Raises APIError."""
+    volumes = {volume: f"{project}_{volume}" for volume in folders}
+    for volume, full_name in volumes.items():
+        engine.volumes.create(full_name, labels={PROJECT_LABEL: project, VOLUME_LABEL: volume})
+    with _mounted(engine, project, image, {folders[volume]: full_name for volume, full_name in volumes.items()}):
         pass  # that it was created is all
 
 

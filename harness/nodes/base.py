@@ -122,6 +122,9 @@ class Node(ABC):
     """It may answer query_channel_range (BOLT 7) with channels that are not in the order of their ids."""
     refuses_unsorted_channels: ClassVar[bool] = False
     """It disconnects a peer that does so, again and again."""
+    begins_with: ClassVar[str | None] = None
+    """A kind of image with folders 0, 1, ..., each of which a node's volume may begin with; None if the node makes its
+    own files fast. They are for the node's own image, not for another version."""
     cli: ClassVar[tuple[str, ...]]
     """The node's own command line, ready for arguments, inside its container."""
     balance_unit_msat: ClassVar[int]

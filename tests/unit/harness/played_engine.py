@@ -1,6 +1,6 @@
 """An engine that runs nothing: its services are in the states that a test gives them, and print what a test says."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,3 +98,6 @@ class PlayedEngine(Engine):
 
     def fill_volumes(self, name: str) -> None:
         self.done.append(f"fill {name}")
+
+    def fill_volumes_from(self, image: str, folders: Mapping[str, str]) -> None:
+        self.done.append(f"fill {', '.join(folders)} from {image}")

@@ -50,6 +50,7 @@ from harness.topology import load
 service_images.ensure = lambda topology, _: dict.fromkeys(
     ["bitcoind", "push", "toxiproxy", "LSP_a-lsp", "LSP_b-lsp", *topology.nodes], "i")
 service_images.identities = lambda references: {}
+service_images.beginnings = lambda topology, report: {}
 Testbed.prepare(load("line"), "x")"""
     assert {"ruamel", "trustme"} <= loaded(made, tmp_path)
     assert loaded(ATTACH, tmp_path) == {"docker", "grpc", "requests"}

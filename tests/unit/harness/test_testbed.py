@@ -37,6 +37,7 @@ def removed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             ["bitcoind", "push", "toxiproxy", "LSP_a-lsp", "LSP_b-lsp", *topology.nodes], "i"
         ),
     )
+    monkeypatch.setattr(service_images, "beginnings", lambda *_: {})
     monkeypatch.setattr(service_images, "identities", lambda references: dict.fromkeys(references.values(), "sha256:1"))
     return projects
 

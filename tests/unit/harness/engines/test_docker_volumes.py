@@ -102,6 +102,14 @@ def test_volumes_are_there_with_their_content_before_compose_looks(engine: FakeD
     }
 
 
+def test_volumes_begin_with_folders_of_an_image(engine: FakeDocker) -> None:
+    docker_volumes.fill_from(cast(docker.DockerClient, engine), "testbed-x", "wallets", {"A": "0", "B": "1"})
+    assert {volume: mount["bind"] for volume, mount in engine.mounts.items()} == {
+        "testbed-x_A": "/volumes/0",
+        "testbed-x_B": "/volumes/1",
+    }
+
+
 @pytest.mark.parametrize(
     "label",
     [

@@ -57,14 +57,14 @@ def test_every_tar_can_look_into_it() -> None:
         b"no archive",
         gzip.compress(b""),
         gzip.compress(b"short"),
-        archive(b"{}", name="other"),
+        archive(HEAD.model_dump_json().encode(), name="other"),
         archive(b""),
         archive(b"{}"),
         archive(b'{"name": "../x", "facts": "", "volumes": []}'),
         archive(b'{"name": "ab", "facts": "", "volumes": ["../A"]}'),
         archive(b'{"name": "ab", "facts": "", "volumes": "A"}'),
         archive(b'{"name": "ab", "facts": 1, "volumes": []}'),
-        archive(b" " * (snapshot_file.MOST_HEAD_BYTES + 1)),
+        archive(HEAD.model_dump_json().encode().ljust(snapshot_file.MOST_HEAD_BYTES + 1)),
     ],
 )
 def test_what_is_none_is_a_sentence(content: bytes) -> None:
