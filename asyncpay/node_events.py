@@ -137,19 +137,7 @@ class InvoicePaid:
     amount_msat: int
 
 
-NodeEvent: TypeAlias = (
-    Attached
-    | BlockConnected
-    | PeerConnected
-    | PeerDisconnected
-    | LinkChanged
-    | LinkClosed
-    | HtlcOffered
-    | HtlcSettled
-    | HtlcFailed
-    | HtlcGone
-    | OnionReceived
-    | OnionInTransit
-    | CustomMessage
-    | InvoicePaid
-)
+NetworkEvent: TypeAlias = Attached | BlockConnected | PeerConnected | PeerDisconnected | LinkChanged | LinkClosed
+"""What the node says of the chain, its peers and its channels."""
+HtlcEvent: TypeAlias = HtlcOffered | HtlcSettled | HtlcFailed | HtlcGone
+NodeEvent: TypeAlias = NetworkEvent | HtlcEvent | OnionReceived | OnionInTransit | CustomMessage | InvoicePaid

@@ -259,9 +259,9 @@ class Node(ABC):
     def channels(self) -> list[Channel]:
         """The open channels, pending ones left out."""
 
-    @abstractmethod
     def channel_balance_msat(self) -> int:
         """What is ours in all open channels, to the millisatoshi, HTLCs in flight left out."""
+        return sum(channel.local_msat for channel in self.channels())
 
     @abstractmethod
     def policies(self) -> dict[ChannelDirection, ChannelPolicy]:

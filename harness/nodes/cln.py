@@ -282,10 +282,6 @@ class ClnNode(Node):
             for channel in self._channels()
         ]
 
-    def channel_balance_msat(self) -> int:
-        """See Node.channel_balance_msat."""
-        return sum(channel.local_msat for channel in self.channels())
-
     def policies(self) -> dict[ChannelDirection, ChannelPolicy]:
         """See Node.policies. Announced ones are in `listchannels`, own private ones only in `listpeerchannels`."""
         found = {

@@ -193,10 +193,6 @@ class LdkNode(Node):
             for channel in self._channels()
         ]
 
-    def channel_balance_msat(self) -> int:
-        """See Node.channel_balance_msat."""
-        return sum(channel.local_msat for channel in self.channels())
-
     def policies(self) -> dict[ChannelDirection, ChannelPolicy]:
         """See Node.policies. Announced ones are in the graph, own private ones only in the list of channels."""
         found = {

@@ -127,7 +127,7 @@ class Lsp:
         if now >= self.next_deadline:
             on_tick(ctx)
             self.next_deadline = _next_deadline(ctx)
-        return Transition(tuple(ctx.changes), (*ctx.answers, *ctx.effects))
+        return ctx.transition()
 
 
 def _former_link(ctx: Context, event: LspEvent) -> Link | None:

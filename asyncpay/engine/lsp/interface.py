@@ -23,17 +23,9 @@ from asyncpay.lightning import (
 )
 from asyncpay.log_events import LogEvent
 from asyncpay.node_events import (
-    Attached,
-    BlockConnected,
-    HtlcFailed,
-    HtlcGone,
-    HtlcOffered,
-    HtlcSettled,
-    LinkChanged,
-    LinkClosed,
+    HtlcEvent,
+    NetworkEvent,
     OnionInTransit,
-    PeerConnected,
-    PeerDisconnected,
 )
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.messages import BlockReply, BlockRequest, BlockState, BlockUpdate, CancelRequest, ReleaseReply
@@ -181,16 +173,8 @@ class WebhookRemoved:
 
 
 LspEvent: TypeAlias = (
-    Attached
-    | BlockConnected
-    | PeerConnected
-    | PeerDisconnected
-    | LinkChanged
-    | LinkClosed
-    | HtlcOffered
-    | HtlcSettled
-    | HtlcFailed
-    | HtlcGone
+    NetworkEvent
+    | HtlcEvent
     | OnionInTransit
     | Tick
     | Detached

@@ -5,8 +5,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
-from asyncpay.engine.context import NodeView
-from asyncpay.engine.core import Change, Drop, Put, UnixTime
+from asyncpay.engine.context import EngineState, EventContext
+from asyncpay.engine.core import Change, Drop, Put, Transition
 from asyncpay.engine.indexes import Deadlines
 from asyncpay.engine.lsp.interface import Effect, Log, ResolveHtlc
 from asyncpay.engine.lsp.lookups import LspRecords, Target
@@ -77,11 +77,9 @@ class OwnPayments:
 
 
 @dataclass
-class LspState:
+class LspState(EngineState):
     """What the engine knows. `records` is stored, and `schedule` derived from it; the rest is lost with the process.
 
-    unix: the time of the event, and Unix time as far as the clock is to be believed.
-    node: what the node last said.
     intercepted: HTLCs that the node waits for and that were not resolved on this stream.
     unsent: HTLCs decided by this process, whose resolution certainly never reached the node.
     sent_once: those whose resolution was sent once, by this process; it may turn out that it never left.
@@ -103,8 +101,6 @@ class LspState:
     records: LspRecords
     schedule: Schedule
     first_start: bool
-    unix: UnixTime = field(default_factory=UnixTime)
-    node: NodeView = field(default_factory=NodeView)
     intercepted: set[HtlcKey] = field(default_factory=set)
     stuck: StuckHtlcs = field(default_factory=StuckHtlcs)
     unsent: set[HtlcKey] = field(default_factory=set)
@@ -150,37 +146,23 @@ class LspState:
 
 
 @dataclass
-class Context:
+class Context(EventContext[LspState, LspPolicy, Record, Effect]):
     """The handling of one event. Changes show in `state` immediately; effects wait until they are stored.
 
     slice_size: how many things of one kind are done, at most. backlog: more of them were due.
     former_link: the channel that the event changes or closes, as it was before.
     """
 
-    state: LspState
-    policy: LspPolicy
     capabilities: Capabilities
     slice_size: int = SLICE
     backlog: bool = False
-    changes: list[Change[Record]] = field(default_factory=list)
     former_link: Link | None = None
     answers: list[ResolveHtlc] = field(default_factory=list)
-    effects: list[Effect] = field(default_factory=list)
 
     @property
     def records(self) -> LspRecords:
         """What is or will be stored."""
         return self.state.records
-
-    @property
-    def node(self) -> NodeView:
-        """What the node last said."""
-        return self.state.node
-
-    @property
-    def now(self) -> float:
-        """The time of this event."""
-        return self.state.unix.now
 
     def put(self, record: Record) -> None:
         """Store this record."""
@@ -215,6 +197,10 @@ class Context:
             self.answers.append(effect)
         else:
             self.effects.append(effect)
+
+    def transition(self) -> Transition[Record, Effect]:
+        """Return what was decided: resolutions first."""
+        return Transition(tuple(self.changes), (*self.answers, *self.effects))
 
     def log(self, what: LogEvent, block: Block | None = None, because: str = "") -> None:
         """Write a line for the operator."""

@@ -11,12 +11,7 @@ from asyncpay.engine.payer.records import OutgoingPayment
 from asyncpay.lightning import NodeId, PaymentResult
 from asyncpay.log_events import LogEvent
 from asyncpay.node_events import (
-    Attached,
-    BlockConnected,
-    LinkChanged,
-    LinkClosed,
-    PeerConnected,
-    PeerDisconnected,
+    NetworkEvent,
 )
 from asyncpay.wire.blinding import BlindedPath
 from asyncpay.wire.messages import BlockReply, BlockRequest, BlockUpdate, CancelRequest, PaymentRelease, ReleaseReply
@@ -100,12 +95,7 @@ class PendingSent:
 
 
 PayerEvent: TypeAlias = (
-    Attached
-    | BlockConnected
-    | PeerConnected
-    | PeerDisconnected
-    | LinkChanged
-    | LinkClosed
+    NetworkEvent
     | Tick
     | Detached
     | ClockRead
