@@ -1,6 +1,6 @@
 """A topology as a compose file that stands on its own: `docker compose -f compose.yaml up` needs nothing of ours.
 
-The file also carries the topology (`x-testbed`), so that whoever finds a running testbed knows what it is.
+The file also carries the topology (`x-testbed`), so that a testbed that is found running can be identified.
 """
 
 import hashlib

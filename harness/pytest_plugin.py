@@ -93,7 +93,7 @@ def testbed(testbed_topology: "Topology | Path | str", pytestconfig: pytest.Conf
 def running_testbed(
     topology: "Topology | Path | str", config: pytest.Config, supervised: bool = False
 ) -> "Iterator[Testbed]":
-    """Run a testbed of your own for the time of a `with` block, under a name that nobody else has.
+    """Run a testbed of your own for the time of a `with` block, under a name of its own.
 
     With --testbed-snapshots it is restored from the snapshot of its topology, which the first one leaves.
     topology: its name, its path, or what `harness.topology.load` made of either.

@@ -206,7 +206,7 @@ class Testbed(TestbedServices):
         return {wallet_name(phone): phone for phone in self.phones}
 
     def down(self) -> None:
-        """Remove everything of this testbed, whatever state it is in: see `remove`."""
+        """Remove everything of this testbed, in any state: see `remove`."""
         remove(self.name)
 
     def clear(self) -> None:
@@ -227,7 +227,7 @@ class Testbed(TestbedServices):
 
 
 def remove(name: str) -> None:
-    """Remove a testbed, or what is left of one, whatever its compose file says.
+    """Remove a testbed, or what is left of one, also what its compose file does not name.
 
     Raises TestbedError if there is none of this name, EngineError if something stays.
     """

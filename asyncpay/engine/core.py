@@ -140,7 +140,7 @@ def drive(engine: Engine[E, R, F], clock: Callable[[], float], events: Iterable[
     for event in events:
         try:
             decisions.append((event, engine.handle(clock(), event)))
-        except Exception as error:  # whatever it is, the events before it were decided on well
+        except Exception as error:  # of any kind: the events before it were decided on well
             failure = EngineError(event)
             failure.__cause__ = error
             break

@@ -16,7 +16,7 @@ class LspPolicy:
     max_blocks: a client's blocks, those that are only remembered included.
     max_block_bytes: what they take up, the couriers and invoices in them included (Block.size_bytes).
     max_all_block_bytes: what the blocks of all clients take up together. Beyond it a client is still served as long
-        as its own stay below assured_block_bytes: nobody can use up what others need.
+        as its own stay below assured_block_bytes: no client can use up what others need.
     max_amount_msat: of one payment, as asked for.
     max_held_msat: the incoming amounts really held of a client.
     max_hold_seconds, max_hold_blocks: how far hold_until and release_by_height may lie ahead.
@@ -181,7 +181,7 @@ class PayerPolicy:
     request_most_seconds: while the node pays the pauses between requests double up to this; so do those between copies
     of the message for the payee, where the wallet repeats it and not its LSP.
     cancel_seconds: between two cancels that are not answered; doubles up to cancel_most_seconds.
-    pay_timeout_seconds: the node begins no new attempt after this; less than the LSP's patience for a set.
+    pay_timeout_seconds: the node begins no new attempt after this; less than the LSP waits for a set of parts.
     max_parts: of one payment.
     fee_base_msat, fee_per_million: the most that a payment may cost, together.
     track_again_seconds: before the node is asked again for a payment that was lost sight of.

@@ -42,7 +42,7 @@ class Notification(BaseModel):
         return cls(method=method, params={} if timeout is None else {"timeout": timeout})
 
     def body(self) -> str:
-        """As it is signed and posted, to the letter."""
+        """As it is signed and posted, byte for byte."""
         return self.model_dump_json()
 
 

@@ -45,7 +45,7 @@ class Server:
         }
 
     def handle(self, client: Client, payload: bytes) -> Handled | None:
-        """What to do about a payload, whatever is in it. The answer always fits into a message; None: do not answer."""
+        """What to do about a payload of any content. The answer always fits into a message; None: do not answer."""
         try:
             request = jsonrpc.read_request(payload)
         except RpcError as error:

@@ -14,7 +14,7 @@ TIMELINE, TIMELINE_PAGE = "timeline.json", "timeline.html"
 
 
 def collect(testbed: Testbed, folder: Path) -> None:
-    """Write everything that tells what a testbed is doing into a folder. Whatever cannot be had is named there."""
+    """Write everything that tells what a testbed is doing into a folder. What cannot be had is named there."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "compose.yaml").write_bytes(testbed.engine.compose_file.read_bytes())
     problems = []

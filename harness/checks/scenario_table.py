@@ -7,7 +7,7 @@ A scenario is a test that has recorded properties (pytest's `record_property`, s
     outcome    what became of the money: paid once, returned in full, refused, ...
 
 `pytest --testbed-scenarios FILE` writes the run's scenarios to the file as JSON, each in the place of what the file had
-of it: so a run may be played in parts, and what failed again once it is mended.
+of it: so a run may be played in parts, and what failed again after its fix.
 `python -m harness.checks.scenario_table FILE docs/scenarios.md` draws them into a page, between
 two marked lines.
 """

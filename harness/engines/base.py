@@ -82,7 +82,7 @@ class Engine(ABC):
 
     @abstractmethod
     def down(self) -> None:
-        """Stop and remove everything of this project, whatever the compose file says. It returns when all is gone."""
+        """Stop and remove everything of this project, in the compose file or not. It returns when all is gone."""
 
     @abstractmethod
     def leftovers(self) -> list[str]:
@@ -118,7 +118,7 @@ class Engine(ABC):
 
     @abstractmethod
     def output(self, service: str, command: Sequence[str]) -> Output:
-        """Run a command inside a running service, whatever its exit code."""
+        """Run a command inside a running service. A non-zero exit code is no error."""
 
     @abstractmethod
     def run(self, service: str, command: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ MAX_SILENT_SECONDS = 600
 
 
 def run(engine: docker.DockerClient, container_id: str, command: Sequence[str]) -> Output:
-    """Run a command to its end, whatever its exit code.
+    """Run a command to its end. A non-zero exit code is no error.
 
     Raises docker's APIError if nothing can run there, TimeoutError if it prints nothing for MAX_SILENT_SECONDS.
     """

@@ -73,7 +73,7 @@ def frozen_before(
 ) -> Iterator[Store]:
     """The component will stand still before this effect (see `frozen` of what this gives), and goes on at the end.
 
-    asleep: the wallet's phone is put to sleep, and it will stand still once somebody has woken it.
+    asleep: the wallet's phone is put to sleep, and it will stand still once it was woken.
     """
     store = store_of(testbed, who)
     store.ask(effect, number, "freeze")

@@ -36,7 +36,7 @@ class Fault(StrEnum):
 
 
 class Target(ABC):
-    """Something that runs. What brings it back returns when it answers again, whoever else is there or not."""
+    """Something that runs. What brings it back returns when it answers again, also if others do not run."""
 
     @abstractmethod
     def kill(self) -> None:

@@ -1,6 +1,6 @@
 """Local install trees of nodes, as LND_PREFIX, CLN_PREFIX, ... or the search path name them.
 
-Only what the node itself installs is taken, so a prefix like /usr/local will do, whatever else lives there.
+Only what the node itself installs is taken, so a prefix like /usr/local will do, with other programs in it.
 The libraries come along: a tree built on one distribution runs in an image of another.
 """
 

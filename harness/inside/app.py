@@ -21,7 +21,7 @@ class App:
     def __init__(self, spec: AppSpec, reaper: Reaper, event_log: EventLog) -> None:
         self.spec = spec
         self.stays_down = False
-        """Somebody wants it down, so that waking the phone does not start it."""
+        """It was told to stay down: waking the phone does not start it."""
         self._reaper = reaper
         self._event_log = event_log
         self._process: Process | None = None
@@ -101,7 +101,7 @@ class App:
         }
 
     def _let_go(self) -> Process | None:
-        """Nobody restarts it from now on; its process, if it runs."""
+        """Do not restart it from now on; return its process, if it runs."""
         if self._keeping:
             self._keeping.cancel()
             self._keeping = None

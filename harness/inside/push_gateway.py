@@ -175,7 +175,7 @@ class Web:
     async def _take(self, request: Request) -> Response:
         subscription = self._gateway.records.subscriptions.get(request.path_params["token"])
         if subscription is None:
-            raise HTTPException(404, "nobody has subscribed here")
+            raise HTTPException(404, "there is no subscription of this token")
         push = self._gateway.take(subscription, dict(request.headers), await _body(request))
         match self._gateway.behaviour:
             case Behaviour.HANG:

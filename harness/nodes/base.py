@@ -1,4 +1,4 @@
-"""What the testbed asks of a Lightning node, whatever its implementation."""
+"""What the testbed asks of a Lightning node of any implementation."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

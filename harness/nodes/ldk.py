@@ -27,7 +27,7 @@ LDK_DIR = "/root/.ldk"
 SOCKET_DIR = "/run/ldk"
 SOCKET = "rpc.sock"
 BESIDE_AN_LSP = ("--hold-forwards",)
-"""Without it ldkd asks nobody before it forwards."""
+"""Without it ldkd forwards without asking."""
 CALL_SECONDS = 20
 MAX_FEE_MSAT = 10_000_000
 

@@ -59,7 +59,7 @@ class AsyncPayment:
 
         self._pay(invoice["invoice"])
         self._a.disconnect()
-        self._tell("A's phone is disconnected. Nobody is online now; LSP_a holds the payment, and the message waits.")
+        self._tell("A's phone is disconnected. Both are offline now; LSP_a holds the payment, and the message waits.")
 
         self._b.reconnect()
         self._tell("B's phone is back.")
@@ -111,7 +111,7 @@ class AsyncPayment:
                 self._show(reached)
 
     def _counted(self, before: Balances, payment_hash: str) -> dict[str, int]:
-        """The proof is one, B has all of it, A has paid it once, and nobody on the way has lost."""
+        """The proof is one, B has all of it, A has paid it once, and no node on the way has lost."""
         self.preimage = self._payment["preimage"]
         if sha256(bytes.fromhex(self.preimage)).hexdigest() != payment_hash:
             raise AsyncPaymentError(f"A's preimage {self.preimage} is not that of payment {payment_hash}")

@@ -14,7 +14,7 @@ def call(
     headers: dict[str, str] | None = None,
     auth: tuple[str, str] | None = None,
 ) -> requests.Response:
-    """The answer, whatever its status. body: sent as JSON. Raises requests.RequestException."""
+    """The answer, of any status. body: sent as JSON. Raises requests.RequestException."""
     with requests.Session() as session:
         session.trust_env = False
         return session.request(verb, url, json=body, headers=headers, auth=auth, timeout=timeout_seconds)

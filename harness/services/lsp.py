@@ -93,7 +93,7 @@ def configuration(node: str, spec: ComponentSpec, of_node: type[Node]) -> str:
 class Lsp:
     """One component. Calls raise NodeError if it does not answer, EngineError if its container cannot do as told.
 
-    image: of its container, as in ComponentSpec. An image of somebody's own needs no more than the command line.
+    image: of its container, as in ComponentSpec. A user's own image needs no more than the command line.
     """
 
     def __init__(self, node: str, engine: Engine, image: str = ASYNCPAY) -> None:

@@ -88,7 +88,7 @@ class Phone:
 
     @recorded_verb
     def freeze(self) -> None:
-        """Suspend node and wallet where they stand: the LSP believes in the connection, and nobody answers it."""
+        """Suspend node and wallet where they stand: the LSP takes the connection for alive, and gets no answer."""
         connected = self._lsp_runs() and self.node.node_id in self.lsp.peers()
         self.container.do("freeze")
         wait_for(half_open(self.container, self.lsp, self.node) if connected else apps_suspended(self.container))
@@ -166,7 +166,7 @@ class Phone:
 
     @recorded_verb
     def restore_link(self, wait: bool = True) -> None:
-        """Make the link whole, whatever was done to it; returns as `reconnect` does."""
+        """Restore the link, after any fault; returns as `reconnect` does."""
         if BREAKING & {kind for kind, _ in self.link().toxics}:
             self.disconnect()  # so that a connection seen afterwards is a new one
         for proxy in (self.proxies.link, self.proxies.push):

@@ -25,7 +25,7 @@ CONFIG = "/config.json"
 FIRST_LINK_PORT, FIRST_PUSH_PORT = 21_001, 22_001
 CALL_SECONDS = 10
 AGENT = {"user-agent": "lightning-testbed"}
-"""Toxiproxy refuses whatever looks like a browser."""
+"""Toxiproxy refuses requests that look like a browser's."""
 
 
 class Direction(StrEnum):

@@ -117,7 +117,7 @@ def _of_phones(topology: Topology) -> Iterator[tuple[Location, str]]:
     for name in topology.phones:
         peers = topology.peers_of(name) & topology.nodes.keys()
         if len(peers) != 1:
-            seen = " and ".join(sorted(peers)) or "nobody"
+            seen = " and ".join(sorted(peers)) or "no node"
             yield ("nodes", name), f"a phone has channels to one node, its LSP; {name} has them to {seen}"
         elif topology.nodes[next(iter(peers))].is_phone:
             yield ("nodes", name), f"{name} and {next(iter(peers))} are both phones: neither can dial the other"
@@ -148,7 +148,7 @@ def _of_channels(topology: Topology) -> Iterator[tuple[Location, str]]:
 
 
 def _sentence(error: Any) -> str:
-    """Pydantic's message in our words where its own would puzzle somebody who writes YAML."""
+    """Pydantic's message in our words where its own would puzzle an author of YAML."""
     match error["type"]:
         case "string_type":
             return f"{error['input']!r} is what YAML makes of it, and no text; put it in quotes"

@@ -160,7 +160,7 @@ class NodeSpec(_Strict):
 
     @property
     def is_phone(self) -> bool:
-        """The node is an app of a phone: beside it there is a wallet, and nobody can dial it."""
+        """The node is an app of a phone: with a wallet, and cannot be dialled."""
         return isinstance(self.component, WalletSpec)
 
 

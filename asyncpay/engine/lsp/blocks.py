@@ -40,7 +40,7 @@ def end_if_over(ctx: Context, unblock_hash: bytes) -> bool:
 
 
 def forget_if_over(ctx: Context, unblock_hash: bytes) -> None:
-    """Delete a tombstone that has expired."""
+    """Delete a finished block whose time is over."""
     block, schedule = ctx.records.blocks[unblock_hash], ctx.state.schedule
     if conditions.forgettable(ctx, block):
         for part in ctx.records.parts(block):

@@ -90,7 +90,7 @@ def near_expiry(ctx: Context, htlc: HeldHtlc) -> bool:
 
 
 def over(ctx: Context, block: Block) -> Trigger | None:
-    """The deadline that the block has passed, if any: for its whole life, whatever its state.
+    """The deadline that the block has passed, if any: for its whole life, in any state.
 
     A channel is closed by agreement only when no HTLC is on it any more, so it is not kept waiting.
     """
@@ -120,7 +120,7 @@ def waited_enough(ctx: Context, waiting: Htlc) -> bool:
 
 
 def forgettable(ctx: Context, block: Block) -> bool:
-    """A tombstone whose time is over, and none of whose HTLCs can be offered again."""
+    """A finished block whose time is over, and none of whose HTLCs can be offered again."""
     height = ctx.node.height
     if height is None or height <= block.release_by_height or not ctx.state.unix.surely_past(block.hold_until):
         return False
@@ -139,7 +139,7 @@ def expired(ctx: Context, htlc: Htlc) -> bool:
 
 
 def forget_at_height(ctx: Context, block: Block) -> int:
-    """The next height at which a tombstone that is not forgettable yet may be."""
+    """The next height at which a finished block that is not forgettable yet may be."""
     left = [part for part in ctx.records.parts(block) if not (expired(ctx, part) or _is_over(ctx, part))]
     if any(part.gone for part in left):
         return (ctx.node.height or 0) + 1  # the node may stop asking for its preimage at any time

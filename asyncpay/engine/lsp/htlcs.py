@@ -109,7 +109,7 @@ def lose_part(ctx: Context, part: Htlc, block: bytes) -> None:
 
 
 def _first_intercepted(ctx: Context, offered_htlc: HeldHtlc) -> None:
-    """An HTLC is offered for the first time. Whatever its onion says, it carries no more than it brings."""
+    """An HTLC is offered for the first time. It carries no more than it brings, also if its onion says so."""
     carried = min(offered_htlc.outgoing_amount_msat, offered_htlc.incoming_amount_msat)
     htlc = replace(offered_htlc, outgoing_amount_msat=carried)
     ctx.state.changed_since_snapshot.add(htlc.key)

@@ -61,7 +61,7 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSeen:
-    """Somebody shows a pid (32 bytes); an answer goes along reply_path."""
+    """A pid is shown (32 bytes); an answer goes along reply_path."""
 
     pid: bytes
     reply_path: BlindedPath | None = None
@@ -69,7 +69,7 @@ class ReleaseSeen:
 
 @dataclass(frozen=True, slots=True)
 class RefusalSeen:
-    """Somebody who knows the pid (32 bytes) will not release it, for a reason that people may read."""
+    """A node that knows the pid (32 bytes) will not release it, for a reason that people may read."""
 
     pid: bytes
     reason: str | None = None
@@ -224,7 +224,7 @@ class SendToClient:
 class SendAlong:
     """Send this message along the path that came with the question. If that fails, nothing is to be done.
 
-    client: whose block was asked about; None: nobody's, so a stranger asks, who deserves little effort.
+    client: whose block was asked about; None: no block is known, so a stranger asks, and gets little effort.
     """
 
     path: BlindedPath

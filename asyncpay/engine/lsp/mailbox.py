@@ -23,7 +23,7 @@ def message_id(message: OnionMessage) -> bytes:
 
 
 def receive(ctx: Context, event: OnionInTransit) -> None:
-    """Keep a message that the node cannot forward. Nobody but a client has a mailbox."""
+    """Keep a message that the node cannot forward. Only clients have a mailbox."""
     client = event.next_node_id
     if not ctx.records.is_client(client) or (client in ctx.node.online and not event.undelivered):
         return

@@ -97,7 +97,7 @@ def end(ctx: Context, client: NodeId) -> None:
 
 
 def run(ctx: Context) -> None:
-    """Send what is due. Without a node nobody knows who is away."""
+    """Send what is due. Without a node it is not known who is away."""
     if not ctx.node.attached:
         return
     for key in ctx.due(ctx.state.schedule.pushes, ctx.now):

@@ -91,7 +91,7 @@ def terms_reported(ctx: Context, event: TermsReported) -> None:
 
 
 def track_all(ctx: Context) -> None:
-    """The node is there (again): ask about payments that nobody waits for. Their orders may still be on their way."""
+    """The node is there (again): ask about payments whose result is not awaited. Their orders may be under way."""
     own = ctx.state.own
     own.track_at.clear()
     for attempt in ctx.records.in_flight():

@@ -1,4 +1,4 @@
-"""The pid comes by, or the payee refuses; and the release of what is due."""
+"""Release of a block: the pid is shown, or the payee refuses; and the release of what is due."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ from asyncpay.wire.messages import ReleaseReply, ReleaseStatus, unblock_hash
 
 
 def release_seen(ctx: Context, event: ReleaseSeen) -> bool:
-    """Somebody shows a pid, for the first or the hundredth time. False if it names no block."""
+    """A pid is shown, for the first time or again. False if it names no block."""
     name = unblock_hash(event.pid)
     known = name in ctx.records.blocks
     if known and blocks.advance(ctx, name, Trigger.RELEASE):
@@ -32,7 +32,7 @@ def refusal_seen(ctx: Context, event: RefusalSeen) -> None:
 
 
 def review(ctx: Context, name: bytes) -> None:
-    """Release a due block if its channels are there; else pay on behalf, or call whoever is missing."""
+    """Release a due block if its channels are there; else pay on behalf, or notify the clients that are missing."""
     blocks.end_if_over(ctx, name)
     block = ctx.records.blocks[name]
     if block.state is State.DUE:

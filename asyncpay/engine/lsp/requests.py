@@ -88,7 +88,7 @@ class _Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
 
 
 def block_requested(ctx: Context, event: BlockRequested) -> None:
-    """A block_request. Nobody but a peer with a channel is answered; a repeated request is answered alike."""
+    """A block_request. Only a peer with a channel is answered; a repeated request is answered alike."""
     client, request = event.client, event.request
     if not ctx.node.channels.has(client):
         ctx.log(LogEvent.REQUEST_IGNORED, because=f"{client.hex()} has no channel with this node")

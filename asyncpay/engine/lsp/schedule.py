@@ -243,7 +243,7 @@ class Schedule:
     by_height, by_hold_until: undecided blocks; a height, and the last Unix second in which they may be held.
     complete_by: blocks with missing parts, from their first part on.
     wait_ends, wait_height: HTLCs that wait for an offline client.
-    forget_after, forget_at_height: tombstones; first a Unix second, then a height.
+    forget_after, forget_at_height: finished blocks; first a Unix second, then a height.
     claimed: claimed parts that the payer's node has not taken, by their incoming expiry.
     couriers, messages, delivered, pushes, webhooks: when something is to be done about each.
     """
@@ -321,8 +321,8 @@ class Schedule:
             complete_by = block.first_part_at + self._policy.incomplete_seconds
         self.complete_by.set(key, complete_by)
         self.couriers.set(block)
-        tombstone = not undecided and block.state is not State.PAYING
-        self.forget_after.set(key, block.hold_until if tombstone else math.inf)
+        decided = not undecided and block.state is not State.PAYING
+        self.forget_after.set(key, block.hold_until if decided else math.inf)
         self.forget_at_height.discard(key)
 
     def _put_htlc(self, htlc: Htlc) -> None:

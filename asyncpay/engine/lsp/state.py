@@ -92,7 +92,7 @@ class LspState(EngineState):
     next_message_number: the number that the next message gets.
     soonest_expiry: of all HTLCs on a peer's channels, both ways, by the last snapshot.
     session_at: when to send the next piece to each connected client for which there is one.
-    retransmit_free_at: no courier is sent before that, to whatever next hop.
+    retransmit_free_at: no courier is sent before that, to any next hop.
     snapshot_at: when to request an HTLC snapshot, because a client has disconnected; infinity for not at all.
     snapshot_requested_at: when the last one was requested for that reason.
     reconciliation, review: work that is done in slices (reconcile.py, notifications.py); None: there is none.

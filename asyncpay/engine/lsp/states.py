@@ -2,7 +2,7 @@
 
 Two rules keep this file honest:
 
-1. Whatever moves a block from one state to another is in TRANSITIONS, and whatever depends on the state
+1. All that moves a block from one state to another is in TRANSITIONS, and all that depends on the state
    alone is in PROPERTIES. The other files find out *that* something happened; what follows from it is read here.
 2. This file knows nothing of nodes, peers, clocks or messages. So it cannot treat LND and CLN differently.
 
@@ -22,11 +22,11 @@ away and its node's implementation needs it there, the LSP may pay the payee its
 point of no return, because whether parts must be claimed or may go back is known only when that payment is
 decided. Only its clean failure leads back to DUE.
 
-Everything that may end a block before those points has the same effect (all parts are failed back, at once
-and together), so these triggers share one row, ENDINGS. In any later state they are not in the table, and
+Everything that may end a block before those points has the same effect (all parts are failed back
+together), so these triggers share one row, ENDINGS. In any later state they are not in the table, and
 what is not in the table does not happen: the trigger is ignored.
 
-A finished block stays as a tombstone. It answers repeated questions as before, and no event leads out of it.
+A finished block is kept for a time. It answers repeated questions as before, and no event leads out of it.
 """
 
 from dataclasses import dataclass
@@ -136,7 +136,7 @@ class Properties:
     """What a state means to those who ask.
 
     late_part: the resolution on a part that first arrives now; None: it joins the set.
-    release: what somebody who shows the pid is told.
+    release: the answer to a pid that is shown.
     update: what the payer is told; None: nothing to tell yet.
     """
 
@@ -169,4 +169,4 @@ COLLECTING = frozenset(state for state, row in TRANSITIONS.items() if Trigger.CO
 
 
 FINISHED = frozenset(state for state, row in TRANSITIONS.items() if not row)
-"""Tombstones."""
+"""States that no event leads out of. The block is kept until its time is over, to answer repeated questions."""

@@ -14,7 +14,7 @@ cannot store. Then a crash anywhere is harmless, because of four rules:
   was paid counts only once no order can be on its way any more (payments.py).
 - Nothing that is sent is thought to have arrived. Requests, cancels and the payee's message are repeated byte
   for byte until there is an answer, and immediately when the LSP has come back.
-- What the LSP says moves a payment forward and never back, and nothing is paid twice whatever it says.
+- What the LSP says moves a payment forward and never back, and nothing is paid twice because of it.
 
 A payment comes by these files in this order; each can be read alone:
 

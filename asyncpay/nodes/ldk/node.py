@@ -116,7 +116,7 @@ class LdkNode(Node):
         await self._rpc.call("sendonionmessage", peer=first_hop.hex(), path_key=path_key, packet=packet)
 
     async def connect_peer(self, peer: NodeId, address: str | None = None) -> None:
-        """See Node.connect_peer. ldkd dials where it is told, and tells nobody where it has dialled before."""
+        """See Node.connect_peer. ldkd dials the address that it is given, and reports no address."""
         if address is None:
             raise NodeError(f"LDK at {self._rpc.socket} knows no address of {peer.hex()}. Set `address` under [lsp].")
         await self._rpc.call("connect", DIAL_SECONDS, peer=peer.hex(), address=address)

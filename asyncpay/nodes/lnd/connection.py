@@ -75,7 +75,7 @@ _OPTIONS = [
     ("grpc.min_reconnect_backoff_ms", 5_000),
     # It may come back at another address, as restarted containers do; by default its name is looked up every 30 s.
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
-    # A half-open connection shows on streams only if somebody asks, LND allows every 5 s; and goes on asking, which
+    # A half-open connection shows on streams only if it is probed, LND allows every 5 s; and goes on asking, which
     # gRPC by default does not where no data flow; and does not wait for the answer to some other ping for a minute.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),

@@ -19,7 +19,7 @@ ALIVE_SECONDS = 10.0
 
 
 class Follower:
-    """One of them. Lines are put in by the event log, and taken out by whoever sends them on."""
+    """One of them. Lines are put in by the event log, and taken out by the task that sends them on."""
 
     def __init__(self) -> None:
         self._lines: asyncio.Queue[Mapping[str, object]] = asyncio.Queue(MOST_WAITING_LINES)

@@ -52,7 +52,7 @@ async def run(config: LspConfig, event_log: EventLog) -> None:
     """Run until cancelled. StoreError if the store cannot be used from the start, ValueError for bad limits, and for an
     address for metrics that cannot be listened at.
     """
-    LspStore(config.store.path).close()  # a file that cannot be used is the operator's to mend, before anything runs
+    LspStore(config.store.path).close()  # a file that cannot be used is reported before anything runs
     event_log.write(LogEvent.STARTED, store=config.store.path, node=str(config.node))
     refused = RefusedEvents(
         HtlcOffered,

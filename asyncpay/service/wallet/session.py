@@ -56,7 +56,7 @@ MAX_LOOKUPS = 16
 
 async def run(config: WalletConfig, event_log: EventLog) -> None:
     """Run until cancelled. StoreError if the store cannot be used from the start."""
-    WalletStore(config.store.path).close()  # a file that cannot be used is the user's to mend, before anything runs
+    WalletStore(config.store.path).close()  # a file that cannot be used is for the user to repair, before anything runs
     event_log.write(LogEvent.STARTED, store=config.store.path, node=str(config.node))
     refused = RefusedEvents(Ordered, Announced, Replied, Updated, ReleaseSeen, RefusalSeen, ReleaseAnswered)
     await run_forever(partial(_session, refused), config, event_log)

@@ -95,7 +95,7 @@ class WalletApi:
         }
 
     async def _reconnect(self, _: Mapping[str, Any], __: Progress) -> Plain:
-        """Return without waiting for the connection: whoever hands on a push has no time."""
+        """Return without waiting for the connection: a push handler has little time."""
         self._hurry()
         return {"connected": self._link.node_id in self._node_view.online}
 

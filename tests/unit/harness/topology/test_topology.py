@@ -192,7 +192,7 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
         ),
         pytest.param(
             PHONES.replace("{from: A, to: LSP,", "{from: B, to: LSP,"),
-            "net.yaml:2: nodes.A: a phone has channels to one node, its LSP; A has them to nobody",
+            "net.yaml:2: nodes.A: a phone has channels to one node, its LSP; A has them to no node",
             id="phone without a channel",
         ),
         pytest.param(
