@@ -294,13 +294,18 @@ class LndNode(Node):
             balance = self._lightning.ChannelBalance(ln.ChannelBalanceRequest(), timeout=CALL_SECONDS)
         return balance.local_balance.msat + 1_000 * sum(map(_opener_costs_sat, self._channels()))
 
+    def _graph(self) -> ln.ChannelGraph:
+        """The graph, own private channels included. Never asked without them: for as long as LND caches a graph (its
+        option caches.rpc-graph-cache-duration) it gives that one to whatever it is asked (rpcserver.go, DescribeGraph).
+        """
+        with self._calling("show its graph"):
+            request = ln.ChannelGraphRequest(include_unannounced=True)
+            return self._lightning.DescribeGraph(request, timeout=CALL_SECONDS)
+
     def policies(self) -> dict[ChannelDirection, ChannelPolicy]:
         """See Node.policies."""
-        request = ln.ChannelGraphRequest(include_unannounced=True)
-        with self._calling("show its graph"):
-            edges = self._lightning.DescribeGraph(request, timeout=CALL_SECONDS).edges
         found = {}
-        for edge in edges:
+        for edge in self._graph().edges:
             scid = _short_channel_id(edge.channel_id)
             if edge.HasField("node1_policy") and not edge.node1_policy.disabled:
                 found[scid, edge.node1_pub] = _policy(edge.node1_policy)
@@ -310,9 +315,7 @@ class LndNode(Node):
 
     def announced_nodes(self) -> set[str]:
         """See Node.announced_nodes. LND lists a node without features until it has its announcement."""
-        with self._calling("show its graph"):
-            graph = self._lightning.DescribeGraph(ln.ChannelGraphRequest(), timeout=CALL_SECONDS)
-        return {node.pub_key for node in graph.nodes if node.features}
+        return {node.pub_key for node in self._graph().nodes if node.features}
 
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
         """See Node.create_invoice. A node with private channels alone makes its hints itself, as asyncpay's does."""
