@@ -45,10 +45,12 @@ class ActionLog:
         finally:
             os.close(descriptor)
 
-    def read(self) -> bytes:
-        """All lines; none if there is no file."""
+    def read(self, begin: int = 0) -> bytes:
+        """All lines, from the byte on that is named; none if there is no file."""
         try:
-            return self._compose_file.with_name(ACTIONS).read_bytes()
+            with self._compose_file.with_name(ACTIONS).open("rb") as file:
+                file.seek(begin)
+                return file.read()
         except OSError:
             return b""
 

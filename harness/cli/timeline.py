@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.common import AsJson, Which, errors_as_sentences, out
+from harness.cli.common import AsJson, Which, err, errors_as_sentences, out
 from harness.errors import TestbedError
 
 if TYPE_CHECKING:
@@ -108,3 +108,35 @@ def read(source: Path) -> "Story":
         return read_story(source.read_bytes(), str(source))
     except OSError as error:
         raise TestbedError(f"{source} cannot be read: {error.strerror}. Name a timeline's JSON, or a folder") from None
+
+
+def follow(
+    which: Which = None,
+    nodes: Nodes = None,
+    kinds: Kinds = None,
+    payment: Annotated[
+        str | None, typer.Option(metavar="HASH", help="what names this payment alone: its hash, or its first digits")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="each event as JSON, as in `timeline --json`")] = False,
+) -> None:
+    """What happens in a testbed as it happens, one line each, until Ctrl-C or the testbed's end."""
+    from harness.testbed import Testbed
+    from harness.timeline import following, select, text
+
+    with errors_as_sentences():
+        testbed, chosen = Testbed.attach(which), kinds_of(kinds)
+        known = {*testbed.nodes, *testbed.services, "testbed"}
+        if unknown := set(nodes or ()) - known:
+            raise TestbedError(f"--node {', '.join(sorted(unknown))}: there are {', '.join(sorted(known))}")
+        try:
+            for event in following.follow(testbed):
+                named = any(each.startswith((payment or "").lower()) for each in event.payment_hashes)
+                if not select.matches(event, nodes or (), chosen) or (payment and not named):
+                    continue
+                if as_json:
+                    print(json.dumps(event.model_dump(mode="json", exclude_defaults=True)), flush=True)
+                else:
+                    out.print(text.event_line(event), soft_wrap=True)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+    err.print(f"testbed {testbed.name} is down")

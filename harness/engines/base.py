@@ -132,8 +132,13 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def follow_logs(self, service: str, *, stderr: bool = True, tail: int | None = None) -> Iterator[bytes]:
-        """The same with timestamps, line by line, and on with what the service prints until it stops."""
+    def follow_logs(
+        self, service: str, *, stderr: bool = True, tail: int | None = None, since_seconds: float | None = None
+    ) -> Iterator[bytes]:
+        """The same with timestamps, line by line, and on with what the service prints until it stops.
+
+        since_seconds: only what was printed from this time on (Unix seconds).
+        """
 
     @abstractmethod
     def read(self, service: str, path: str) -> bytes:

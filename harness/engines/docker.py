@@ -152,11 +152,18 @@ class DockerEngine(Engine):
             )
         return printed
 
-    def follow_logs(self, service: str, *, stderr: bool = True, tail: int | None = None) -> Iterator[bytes]:
+    def follow_logs(
+        self, service: str, *, stderr: bool = True, tail: int | None = None, since_seconds: float | None = None
+    ) -> Iterator[bytes]:
         """See Engine.follow_logs. Docker sends a long line in several pieces."""
         with _refused(f"the log of {service} cannot be read"):
             pieces = self._container(service).logs(
-                stream=True, follow=True, timestamps=True, stderr=stderr, tail="all" if tail is None else tail
+                stream=True,
+                follow=True,
+                timestamps=True,
+                stderr=stderr,
+                tail="all" if tail is None else tail,
+                since=since_seconds,
             )
             rest = b""
             for piece in pieces:

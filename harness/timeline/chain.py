@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.timeline.lines import Lines
+from harness.timeline.lines import Line, Lines
 from harness.timeline.model import Event, Kind
 
 LANE = "bitcoind"
@@ -33,6 +33,12 @@ class _Run:
             source=LANE,
             height_blocks=self.height,
         )
+
+
+def of_line(line: Line) -> Event | None:
+    """The event of one line; None if it tells of no block."""
+    found = _TIP.match(line.text)
+    return _Run(int(found[1]), int(found[1]), line.stamp, line.stamp, "").event() if found else None
 
 
 def events(log: bytes) -> Iterator[Event]:

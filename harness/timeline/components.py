@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from asyncpay.log_events import LogEvent
-from harness.timeline.lines import Lines, moment, number
+from harness.timeline.lines import Line, Lines, moment, number
 from harness.timeline.model import Event, Kind, shortened
 
 HELD = str(LogEvent.PART)
@@ -46,22 +46,30 @@ def events(service: str, lane: str, log: bytes, names: Mapping[str, str], proble
     """The events of one service's log, other lines left out. names: of nodes, by node id."""
     lines = Lines(log)
     for line, said in lines.objects():
-        what = said.get("what")
-        if not isinstance(what, str):
+        event = of_line(service, lane, line, said, names)
+        if event is None:
             lines.torn += 1
-            continue
-        when = moment(number(said.get("time")), line.stamp)
-        yield Event(
-            time=when.time,
-            clock_offset_seconds=when.offset_seconds,
-            lane=lane,
-            kind=_kind(what),
-            what=shortened(what),
-            source=service,
-            **_named(said, what, names),
-        )
+        else:
+            yield event
     if lines.torn:
         problems.append(f"{lines.torn} lines of {service} are torn or damaged, and left out")
+
+
+def of_line(service: str, lane: str, line: Line, said: Mapping[str, Any], names: Mapping[str, str]) -> Event | None:
+    """The event of one line; said: its JSON. None if it does not say what happened."""
+    what = said.get("what")
+    if not isinstance(what, str):
+        return None
+    when = moment(number(said.get("time")), line.stamp)
+    return Event(
+        time=when.time,
+        clock_offset_seconds=when.offset_seconds,
+        lane=lane,
+        kind=_kind(what),
+        what=shortened(what),
+        source=service,
+        **_named(said, what, names),
+    )
 
 
 def _kind(what: str) -> Kind:

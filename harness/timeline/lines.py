@@ -45,6 +45,11 @@ def moment(own_time: float | None, stamp: float) -> Moment:
     return Moment(own_time) if abs(offset) <= MOST_LAG_SECONDS else Moment(stamp, round(offset, 3))
 
 
+def stamped(line: bytes) -> Line | None:
+    """One line that begins with the engine's time; None if it does not."""
+    return next(iter(Lines(line)), None)
+
+
 class Lines:
     """The lines of one log. `torn`: how many were cut short or without a time, once all have been read."""
 

@@ -1,12 +1,12 @@
 """Messages between nodes, from the logs of both ends: what one sent and the other received is one event."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from harness.nodes.base import Node
 from harness.nodes.wire_log import PeerGone, WireMessage
-from harness.timeline.lines import Lines, moment
+from harness.timeline.lines import Line, Lines, moment
 from harness.timeline.model import Event, Kind, shortened
 
 EARLY_SECONDS = 0.5
@@ -33,7 +33,9 @@ class Passed:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
+    """What one node's log says of a message."""
+
     time: float
     node: str
     message: WireMessage
@@ -44,20 +46,29 @@ def read(
     logs: Mapping[str, bytes], nodes: Mapping[str, type[Node]], names: Mapping[str, str]
 ) -> tuple[list[Passed], list[Event]]:
     """All messages, each once, and the connections that ended. logs, nodes: by name; names: by node id."""
-    seen: list[_Seen] = []
+    seen: list[Seen] = []
     gone: list[Event] = []
     for name, node in nodes.items():
         for line in Lines(logs.get(name, b"")):
-            entry = None if line.text.startswith("{") else node.read_log_line(line.text)
-            if entry is None:
-                continue
-            when = moment(entry.own_time, line.stamp)
-            if isinstance(entry, PeerGone):
-                gone.append(_gone(entry, name, names, when.time, when.offset_seconds))
-            else:
-                seen.append(_Seen(when.time, name, entry, when.offset_seconds))
-    seen.sort(key=lambda each: each.time)
-    return list(_paired(seen, names)), gone
+            found = of_line(name, node, line, names)
+            if isinstance(found, Event):
+                gone.append(found)
+            elif found is not None:
+                seen.append(found)
+    pairing = Pairing(names)
+    passed = [pairing.take(each) for each in sorted(seen, key=lambda each: each.time)]
+    return [each for each in passed if each is not None], gone
+
+
+def of_line(name: str, node: type[Node], line: Line, names: Mapping[str, str]) -> Seen | Event | None:
+    """What a line of a node's log tells: one end of a message, or that a connection has ended."""
+    entry = None if line.text.startswith("{") else node.read_log_line(line.text)
+    if entry is None:
+        return None
+    when = moment(entry.own_time, line.stamp)
+    if isinstance(entry, PeerGone):
+        return _gone(entry, name, names, when.time, when.offset_seconds)
+    return Seen(when.time, name, entry, when.offset_seconds)
 
 
 def _gone(entry: PeerGone, node: str, names: Mapping[str, str], time: float, offset: float | None) -> Event:
@@ -77,31 +88,35 @@ def _name(node_id: str, names: Mapping[str, str]) -> str:
     return names.get(node_id, node_id[:12] + "…")
 
 
-def _paired(seen: list[_Seen], names: Mapping[str, str]) -> Iterator[Passed]:
-    """Both ends' lines about one message joined. Messages of one kind between two nodes arrive in their order."""
-    open_ends: dict[tuple[object, ...], deque[Passed]] = defaultdict(deque)
-    for each in seen:
-        peer = _name(each.message.peer_id, names)
-        sender, receiver = (each.node, peer) if each.message.sent else (peer, each.node)
-        ends = open_ends[sender, receiver, each.message.name, each.message.htlc_id]
-        while ends and each.time - ends[0].time > UNDERWAY_SECONDS:
+class Pairing:
+    """Joins both ends' lines about one message. Messages of one kind between two nodes arrive in their order."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+        self._open_ends: dict[tuple[object, ...], deque[Passed]] = defaultdict(deque)
+
+    def take(self, seen: Seen) -> Passed | None:
+        """The message that this end has seen; None if the other end's line was there before, which is completed now."""
+        peer = _name(seen.message.peer_id, self._names)
+        sender, receiver = (seen.node, peer) if seen.message.sent else (peer, seen.node)
+        ends = self._open_ends[sender, receiver, seen.message.name, seen.message.htlc_id]
+        while ends and seen.time - ends[0].time > UNDERWAY_SECONDS:
             ends.popleft()
-        partner = next((end for end in ends if _fits(end, each)), None)
-        if partner is None:
-            passed = Passed(sender, receiver, each.message, None, None, each.offset_seconds)
-            ends.append(passed)
-            yield passed
-        else:
+        partner = next((end for end in ends if _fits(end, seen)), None)
+        passed = partner or Passed(sender, receiver, seen.message, None, None, seen.offset_seconds)
+        if partner:
             ends.remove(partner)
-            passed = partner
-        if each.message.sent:
-            passed.sent = each.time
         else:
-            passed.arrived = each.time
-        passed.message = _joined(passed.message, each.message)
+            ends.append(passed)
+        if seen.message.sent:
+            passed.sent = seen.time
+        else:
+            passed.arrived = seen.time
+        passed.message = _joined(passed.message, seen.message)
+        return None if partner else passed
 
 
-def _fits(end: Passed, other: _Seen) -> bool:
+def _fits(end: Passed, other: Seen) -> bool:
     one, two = end.message, other.message
     if one.sent == two.sent or (one.key and two.key and one.key != two.key):
         return False

@@ -61,9 +61,8 @@ class Recording:
         (folder / CONTEXT_FILE).write_text(self.context.model_dump_json(indent=1), encoding="utf-8")
 
 
-def gather(testbed: Testbed) -> Recording:
-    """What a testbed has written so far. What cannot be had is named in `problems`; nothing is raised."""
-    problems: list[str] = []
+def context_of(testbed: Testbed, problems: list[str]) -> Context:
+    """Who is who in a testbed that runs. What cannot be had is named in `problems`; nothing is raised."""
     nodes = {
         name: NodeContext(role=spec.role.value, implementation=spec.implementation, is_phone=spec.is_phone)
         for name, spec in testbed.topology.nodes.items()
@@ -86,7 +85,13 @@ def gather(testbed: Testbed) -> Recording:
                 problems.append(f"{name} does not run: nothing was asked of it, and its log ends where it ended")
         except (TestbedError, ValueError) as error:
             problems.append(f"{name} did not say all that the story needs: {error}")
-    recording = Recording(context, actions=testbed.engine.actions.read(), problems=problems)
+    return context
+
+
+def gather(testbed: Testbed) -> Recording:
+    """What a testbed has written so far. What cannot be had is named in `problems`; nothing is raised."""
+    problems: list[str] = []
+    recording = Recording(context_of(testbed, problems), actions=testbed.engine.actions.read(), problems=problems)
     for service in testbed.services:
         try:
             recording.logs[service] = testbed.engine.logs(service, timestamps=True)

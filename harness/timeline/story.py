@@ -1,7 +1,5 @@
 """A recording made a story: the events of all sources in one order, the lives of HTLCs, payments with their steps."""
 
-from collections.abc import Iterable, Iterator
-
 from asyncpay.amounts import show_sat
 from harness.nodes import node_class
 from harness.services.push_gateway import NAME as PUSH
@@ -42,7 +40,7 @@ def tell(recording: Recording) -> Story:
     phones = {name for name, node in context.nodes.items() if node.is_phone}
     found += testbed_actions.events(recording.actions, {lane.name for lane in lanes}, phones, problems)
     found.sort(key=lambda event: event.time)  # what holds and answers an HTLC is heard in its order
-    events = [*_with_hashes(found, htlcs), *(_message(each, htlcs) for each in passed)]
+    events = [*(with_hash(event, htlcs) for event in found), *(message_event(each, htlcs) for each in passed)]
     events.sort(key=lambda event: event.time)
     if len(events) > MOST_EVENTS:
         problems.append(f"the first {len(events) - MOST_EVENTS} events are left out: there are over {MOST_EVENTS}")
@@ -68,18 +66,17 @@ def _lanes(context: Context) -> list[Lane]:
     return nodes + [Lane(name=name, kind="service") for name in services]
 
 
-def _with_hashes(found: Iterable[Event], htlcs: Htlcs) -> Iterator[Event]:
-    """Events of a component about an HTLC, with the HTLC's payment hash, and its channel as it is called elsewhere."""
-    for event in found:
-        life = htlcs.heard(event)
-        if life is None:
-            yield event
-        else:
-            known = (life.payment_hash,) if life.payment_hash else ()
-            yield event.model_copy(update={"payment_hashes": event.payment_hashes or known, "channel": life.channel})
+def with_hash(event: Event, htlcs: Htlcs) -> Event:
+    """What a component says of an HTLC with the HTLC's payment hash, and its channel as it is called elsewhere."""
+    life = htlcs.heard(event)
+    if life is None:
+        return event
+    known = (life.payment_hash,) if life.payment_hash else ()
+    return event.model_copy(update={"payment_hashes": event.payment_hashes or known, "channel": life.channel})
 
 
-def _message(passed: Passed, htlcs: Htlcs) -> Event:
+def message_event(passed: Passed, htlcs: Htlcs) -> Event:
+    """A message as an event, with what is known of its HTLC."""
     message = passed.message
     life = htlcs.of(passed)
     payment_hash = life.payment_hash if life else message.payment_hash

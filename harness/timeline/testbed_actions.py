@@ -15,24 +15,32 @@ def events(actions: bytes, lanes: Collection[str], phones: Collection[str], prob
     """One event for each line. lanes: those that there are; of another service it is in the testbed's own."""
     torn = 0
     for line in actions.splitlines():
-        said = json_object(line.decode(errors="replace"))
-        time = number(said.get("time")) if said else None
-        if said is None or time is None:
+        event = of_line(line, lanes, phones)
+        if event is None:
             torn += 1
-            continue
-        what, target = shortened(said.get("what", "")), shortened(said.get("target", ""))
-        arguments = said.get("arguments")
-        words = [what, target, *map(str, arguments if isinstance(arguments, list) else [])]
-        lane = target.removesuffix(COMPONENT_SUFFIX)
-        is_verb = target in phones and what.removesuffix(" failed") not in OF_SERVICES
-        yield Event(
-            time=time,
-            lane=lane if lane in lanes else SOURCE,
-            kind=Kind.PHONE if is_verb else Kind.FAULT,
-            what=what,
-            text=shortened(" ".join(words)),
-            because=shortened(said.get("because", "")),
-            source=SOURCE,
-        )
+        else:
+            yield event
     if torn:
         problems.append(f"{torn} lines of what the testbed did are torn or damaged, and left out")
+
+
+def of_line(line: bytes, lanes: Collection[str], phones: Collection[str]) -> Event | None:
+    """The event of one line; None if it is torn or damaged."""
+    said = json_object(line.decode(errors="replace"))
+    time = number(said.get("time")) if said else None
+    if said is None or time is None:
+        return None
+    what, target = shortened(said.get("what", "")), shortened(said.get("target", ""))
+    arguments = said.get("arguments")
+    words = [what, target, *map(str, arguments if isinstance(arguments, list) else [])]
+    lane = target.removesuffix(COMPONENT_SUFFIX)
+    is_verb = target in phones and what.removesuffix(" failed") not in OF_SERVICES
+    return Event(
+        time=time,
+        lane=lane if lane in lanes else SOURCE,
+        kind=Kind.PHONE if is_verb else Kind.FAULT,
+        what=what,
+        text=shortened(" ".join(words)),
+        because=shortened(said.get("because", "")),
+        source=SOURCE,
+    )

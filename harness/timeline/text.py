@@ -79,7 +79,10 @@ def _life(htlc: Htlc) -> Text:
 
 
 def event_line(event: Event, since_seconds: float | None = None) -> Text:
-    """One event in one line: when, where, of what kind, and what."""
+    """One event in one line: when, where, of what kind, and what.
+
+    since_seconds: how long after the first one; None as it happens, when what has not arrived yet may still do so.
+    """
     where = f"{event.lane} → {event.to}" if event.to else event.lane
     style = STYLES[event.kind]
     after = "" if since_seconds is None else f" {since_seconds:+9.3f}"
@@ -89,21 +92,21 @@ def event_line(event: Event, since_seconds: float | None = None) -> Text:
         (f"{where:<18} ", "bold"),
         (f"{event.kind.value:<15} ", style),
         (step, "bold"),
-        sentence(event).replace("\n", " ").replace("\t", " "),
+        sentence(event, over=since_seconds is not None).replace("\n", " ").replace("\t", " "),
     )
     line.no_wrap = False
     return line
 
 
-def sentence(event: Event) -> str:
-    """What happened, with all that is known of it, and the reason."""
+def sentence(event: Event, over: bool = True) -> str:
+    """What happened, with all that is known of it, and the reason. over: nothing more will be heard of it."""
     htlc = "" if event.htlc_id is None or event.to else f"HTLC {event.channel}/{event.htlc_id}"
     parts = [event.what if event.what != event.text and not event.text.startswith(event.what) else ""]
     parts += [htlc, event.text]
     said = ": ".join(part for part in parts if part)
     if event.because:
         said += f" (because: {event.because})"
-    if event.to and event.arrived is None:
+    if over and event.to and event.arrived is None:
         said += " (not seen to arrive)"
     if event.clock_offset_seconds is not None:
         said += f" (its own clock shows {event.clock_offset_seconds:+.1f} s)"

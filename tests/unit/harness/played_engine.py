@@ -71,7 +71,9 @@ class PlayedEngine(Engine):
         lines = self.services[service].log.splitlines(keepends=True)
         return b"".join(lines if tail is None else lines[-tail:])
 
-    def follow_logs(self, service: str, *, stderr: bool = True, tail: int | None = None) -> Iterator[bytes]:
+    def follow_logs(
+        self, service: str, *, stderr: bool = True, tail: int | None = None, since_seconds: float | None = None
+    ) -> Iterator[bytes]:
         yield from self.logs(service, stderr=stderr, tail=tail).splitlines(keepends=True)
 
     def read(self, service: str, path: str) -> bytes:

@@ -37,6 +37,12 @@ def test_an_event_is_one_line() -> None:
     assert "step 3: held (because: one two" in line
 
 
+def test_what_did_not_arrive_is_said_once_it_is_over() -> None:
+    event = Event(time=1, lane="A", to="B", kind=Kind.ONION, what="onion_message")
+    assert "not seen to arrive" in shown(event)
+    assert "not seen to arrive" not in text.event_line(event).plain
+
+
 def test_a_story_without_events_says_so() -> None:
     assert shown() == "Nothing is recorded that fits.\n"
 

@@ -1,0 +1,82 @@
+"""Follows the logs of a running testbed: one thread for each service, which begins again when the service does."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from harness.engines.base import Engine
+from harness.errors import TestbedError
+from harness.testbed import Testbed
+from harness.timeline.live import Live
+from harness.timeline.model import Event
+from harness.timeline.recording import context_of
+
+AGAIN_SECONDS = 1.0
+LOOK_SECONDS = 0.2
+MOST_WAITING_EVENTS = 10_000
+"""Lines wait with the engine while more than so many are still to be shown."""
+
+
+def follow(testbed: Testbed) -> Iterator[Event]:
+    """Events from now on, until the testbed is removed."""
+    following = _Following(testbed)
+    try:
+        while testbed.folder.exists():
+            try:
+                yield following.events.get(timeout=AGAIN_SECONDS)
+            except queue.Empty:
+                continue
+    finally:
+        following.over.set()
+
+
+class _Following:
+    """The threads, and what they have found."""
+
+    def __init__(self, testbed: Testbed) -> None:
+        self.events: queue.Queue[Event] = queue.Queue(MOST_WAITING_EVENTS)
+        self.over = threading.Event()
+        self._testbed = testbed
+        self._live, self._lock = Live(context_of(testbed, [])), threading.Lock()
+        jobs: list[Callable[[], None]] = [partial(self._follow_service, name) for name in testbed.services]
+        for job in (*jobs, self._follow_actions):
+            threading.Thread(target=job, daemon=True).start()
+
+    def _take(self, event: Event | None) -> None:
+        if event is not None and not self.over.is_set():
+            self.events.put(event)
+
+    def _follow_service(self, service: str) -> None:
+        for line in new_lines(self._testbed.engine, service, self.over):
+            with self._lock:
+                event = self._live.line(service, line)
+            self._take(event)
+
+    def _follow_actions(self) -> None:
+        log = self._testbed.engine.actions
+        read = len(log.read())
+        while not self.over.wait(LOOK_SECONDS):
+            whole, newline, _ = log.read(read).rpartition(b"\n")
+            read += len(whole + newline)
+            for line in whole.splitlines():
+                self._take(self._live.action(line))
+
+
+def new_lines(engine: Engine, service: str, over: threading.Event) -> Iterator[bytes]:
+    """Whole lines, each once, over all lives of a service."""
+    since, last = time.time(), b""
+    while not over.is_set():
+        try:
+            for line in engine.follow_logs(service, since_seconds=since):
+                stamp = line.partition(b" ")[0]
+                # What was there before it began again is told once (the stamps sort as text), a torn line never.
+                if stamp > last and line.endswith(b"\n"):
+                    last = stamp
+                    yield line.removesuffix(b"\n")
+                if over.is_set():
+                    return
+        except (TestbedError, OSError):
+            pass  # it is gone, or its engine: looked for again
+        over.wait(AGAIN_SECONDS)

@@ -1,0 +1,75 @@
+"""Events as they happen, from the lines of logs as they come: the same as in a story, one line after the other.
+
+A message is told when the first of its two ends has said it, and not again when the other does. What a node was not
+asked, such as the payment hash of an HTLC that is new, is missing here and in the story that is told afterwards.
+"""
+
+from collections.abc import Mapping
+
+from harness.nodes import node_class
+from harness.services.push_gateway import NAME as PUSH
+from harness.timeline import chain, components, node_logs, testbed_actions
+from harness.timeline.htlcs import Htlcs
+from harness.timeline.lines import json_object, stamped
+from harness.timeline.model import Event
+from harness.timeline.node_logs import Pairing
+from harness.timeline.payments import Payments
+from harness.timeline.recording import Context
+from harness.timeline.story import message_event, with_hash
+from harness.topology import COMPONENT_SUFFIX
+
+FORGET_AFTER_EVENTS = 100_000
+"""After so many events it begins anew to remember what belongs together, so that watching for days costs no memory."""
+
+
+class Live:
+    """Makes events of lines. context: of the testbed when it began."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._names: Mapping[str, str] = {node_id: name for name, node_id in context.node_ids.items()}
+        self._nodes = {name: node_class(node.implementation) for name, node in context.nodes.items()}
+        self._phones = {name for name, node in context.nodes.items() if node.is_phone}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pairing = Pairing(self._names)
+        self._htlcs = Htlcs(self._context.channels, self._context.htlcs, self._names)
+        self._payments = Payments()
+        self._left = FORGET_AFTER_EVENTS
+
+    def line(self, service: str, line: bytes) -> Event | None:
+        """What a line of a service's log tells; None: nothing new."""
+        event = self._of_line(service, line)
+        if event is None:
+            return None
+        self._left -= 1
+        if self._left < 0:
+            self._begin()
+        return self._payments.take(with_hash(event, self._htlcs))
+
+    def action(self, line: bytes) -> Event | None:
+        """What a line of the testbed's own log tells."""
+        return testbed_actions.of_line(line, self._nodes, self._phones)
+
+    def _of_line(self, service: str, text: bytes) -> Event | None:
+        line = stamped(text)
+        if line is None:
+            return None
+        if service == chain.LANE:
+            return chain.of_line(line)
+        lane = service.removesuffix(COMPONENT_SUFFIX)
+        if line.text.startswith("{"):
+            said = json_object(line.text)
+            known = lane in self._nodes or service == PUSH
+            return components.of_line(service, lane, line, said, self._names) if said and known else None
+        if service not in self._nodes:
+            return None
+        found = node_logs.of_line(service, self._nodes[service], line, self._names)
+        if found is None or isinstance(found, Event):
+            return found
+        passed = self._pairing.take(found)
+        if passed is None:
+            return None
+        self._htlcs.take(passed)
+        return message_event(passed, self._htlcs)
