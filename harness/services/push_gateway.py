@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asyncpay.engine.lsp.records import Method
-from asyncpay.lsps.notifications import WEBHOOK_REGISTERED
 from harness.engines.base import Engine, EngineError
 from harness.errors import NodeError, TestbedError
 from harness.inside.interface import PUSH_CONFIG_VARIABLE, Behaviour, Push, PushConfig
@@ -20,11 +18,6 @@ NAME = "push"
 PORT = 443
 CONFIG, CERTIFICATE, DATA_DIR = "/etc/push/config.json", "/etc/push/server.pem", "/data"
 CALL_SECONDS = 10
-MAY_BE_SAID: dict[str, set[str]] = {WEBHOOK_REGISTERED: set()} | {
-    method.value: {"timeout"} if method is Method.EXPIRY_SOON else set() for method in Method
-}
-"""The methods, and the parameters that each may have: `timeout` is a block height."""
-
 MOST_BLOCKS = 10_000_000
 """A height beyond this is no height."""
 ON_THIS_MACHINE = "127.0.0.1"
@@ -119,11 +112,18 @@ def check_privacy(pushes: Iterable[Push]) -> None:
 
     Raises PrivacyError.
     """
+    from asyncpay.engine.lsp.records import Method  # here, because every command loads this file
+    from asyncpay.lsps.notifications import WEBHOOK_REGISTERED
+
+    # The parameters that each method may have: `timeout` is a block height.
+    may_be_said: dict[str, set[str]] = {WEBHOOK_REGISTERED: set()} | {
+        method.value: {"timeout"} if method is Method.EXPIRY_SOON else set() for method in Method
+    }
     for push in pushes:
         try:
             said = json.loads(push.body)
             method, params = said["method"], said["params"]
-            harmless = said.keys() == {"jsonrpc", "method", "params"} and params.keys() <= MAY_BE_SAID[method]
+            harmless = said.keys() == {"jsonrpc", "method", "params"} and params.keys() <= may_be_said[method]
             harmless = harmless and all(0 <= height < MOST_BLOCKS for height in params.values())
         except (ValueError, LookupError, TypeError, AttributeError):
             harmless = False

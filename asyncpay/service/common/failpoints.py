@@ -11,9 +11,12 @@ still, like a process that the machine has suspended, as long as there is a file
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asyncpay.log_events import LogEvent
-from asyncpay.service.common.event_log import EventLog
+
+if TYPE_CHECKING:
+    from asyncpay.service.common.event_log import EventLog
 
 VARIABLE = "ASYNCPAY_FAILPOINTS"
 """Of the environment: `1` turns failpoints on."""
@@ -25,7 +28,7 @@ _POLL_SECONDS = 0.02
 class Failpoints:
     """The failpoint that the file beside this store asks for, if failpoints are on."""
 
-    def __init__(self, store: Path, event_log: EventLog) -> None:
+    def __init__(self, store: Path, event_log: "EventLog") -> None:
         self._effect, self._effects_left, self._freezes = "", 0, False
         self._frozen = store.with_name(store.name + ".frozen")
         file = store.with_name(store.name + ".crash-before")
