@@ -80,6 +80,14 @@ def test_news_while_an_attempt_is_made_is_not_forgotten() -> None:
     assert dials.due == 1_006
 
 
+def test_a_dial_that_ends_when_the_lsp_is_there_is_the_last() -> None:
+    dials = schedule()
+    dials.lost(100)
+    dials.found(103)
+    dials.dialled(104)
+    assert dials.due is None
+
+
 def test_a_connection_that_does_not_last_does_not_make_the_pauses_short_again() -> None:
     dials = schedule()
     dials.lost(100)
