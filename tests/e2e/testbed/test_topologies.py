@@ -9,7 +9,6 @@ from harness.checks import balances
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from harness.topology import load, shipped
-from harness.waits import Predicate, wait_for
 
 LINE = ["A", "LSP_a", "router", "LSP_b", "B"]
 AMOUNT_MSAT = 123_456_789
@@ -22,15 +21,10 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 
 def fee_msat(testbed: Testbed, forwarder: str, to: str, forwarded_msat: int) -> int:
-    """What a node charges on the way to its neighbour, as the neighbour knows it: it may hear of it after bring-up."""
+    """What a node charges on the way to its neighbour, as the neighbour knows it."""
     channel = next(c for c in testbed[to].channels() if c.peer_id == testbed[forwarder].node_id)
-    direction = channel.short_channel_id, testbed[forwarder].node_id
-
-    def missing() -> str | None:
-        return None if direction in testbed[to].policies() else f"{to} does not know the policy of {direction}"
-
-    wait_for(Predicate("policy_known", missing))
-    return testbed[to].policies()[direction].fee_msat(forwarded_msat)
+    policy = testbed[to].policies()[channel.short_channel_id, testbed[forwarder].node_id]
+    return policy.fee_msat(forwarded_msat)
 
 
 def expected_on_each_hop(testbed: Testbed, path: list[str]) -> list[int]:
