@@ -34,6 +34,12 @@ def timeline(
     whole: Annotated[bool, typer.Option("--all", help="everything, and not one payment alone")] = False,
     nodes: Nodes = None,
     kinds: Kinds = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OTHER", help="against the last payment of another run: its JSON, or a folder of artifacts"
+        ),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="write it as a page that needs no other file, to be opened by a browser"),
@@ -43,11 +49,14 @@ def timeline(
     """The story of a payment over all nodes and components: HTLCs, messages, decisions, pushes, blocks, faults."""
     with errors_as_sentences():
         story = _story(source, which)
-        if not whole and (payment or (story.payments and not html)):
+        if compare or (not whole and (payment or (story.payments and not html))):
             from harness.timeline import select
 
             story = select.of_payment(story, select.payment_of(story, payment))
         story = _narrowed(story, nodes, kinds)
+        if compare:
+            _compare(story, _narrowed(_last_payment(read(compare)), nodes, kinds), as_json)
+            return
         if html:
             _write(story, html)
         if as_json:
@@ -58,6 +67,22 @@ def timeline(
             from harness.timeline import text
 
             out.print(text.rendered(story), soft_wrap=True)
+
+
+def _last_payment(story: "Story") -> "Story":
+    from harness.timeline import select
+
+    return select.of_payment(story, select.payment_of(story, None))
+
+
+def _compare(one: "Story", other: "Story", as_json: bool) -> None:
+    from harness.timeline import compare
+
+    found = compare.compare(one, other)
+    if as_json:
+        print(json.dumps(found.as_json(), indent=1))
+    else:
+        out.print(compare.rendered(found))
 
 
 def _write(story: "Story", file: Path) -> None:
