@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from asyncpay.terminal import SafeConsole
+from harness.cli import common
 from harness.cli.main import app
 from harness.timeline import compare, recording, select
 from harness.timeline.model import Event, Kind, Payment, Story
@@ -74,9 +75,10 @@ def test_a_delay_is_told_once_and_not_of_all_that_follows() -> None:
     assert [row.why for row in found.rows] == ["", "7.0 s later in the second", ""]
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common.out, "_width", 200)  # COLUMNS was read when it was made
     arguments = ["timeline", "--from", str(RECORDINGS / "lnd"), "--compare", str(RECORDINGS / "mixed")]
-    shown = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 0, shown.output
     assert "LSP_a runs lnd in the first, cln in the second" in shown.output
     assert "pay on behalf" in shown.output
