@@ -50,7 +50,8 @@ async def test_one_who_does_not_read_loses_lines_and_is_told_how_many(monkeypatc
     with log.followers.one_more() as follower:
         for number in range(10):
             log.write("part", number=number)
-        taken = [await follower.next() for _ in range(4)]
+        async with asyncio.timeout(10):
+            taken = [await follower.next() for _ in range(4)]
     assert [line.get("number") for line in taken] == [0, 1, 2, None]
     assert taken[3] == {"what": "log lines lost", "lines": 7}
 
