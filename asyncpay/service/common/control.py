@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 from asyncpay.service.common.control_client import Plain, RefusedError
 
@@ -29,15 +30,17 @@ class SocketError(Exception):
 async def serving(path: Path, verbs: Mapping[str, Verb], component: str = "component") -> AsyncIterator[None]:
     """Answer every connection while in this context. Only this user may connect. component: `LSP` or `wallet`.
 
-    At the end, connections that still wait for an answer are closed. SocketError.
+    At the end all connections are cut, whether their answers were read or not. SocketError.
     """
     answering: set[asyncio.Task[None]] = set()
+    connections: WeakSet[asyncio.StreamWriter] = WeakSet()
     over = False
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if over:  # it was accepted just before
             writer.close()
             return
+        connections.add(writer)
         task = asyncio.create_task(_answer(verbs, component, reader, writer))
         answering.add(task)
         task.add_done_callback(answering.discard)
@@ -56,6 +59,9 @@ async def serving(path: Path, verbs: Mapping[str, Verb], component: str = "compo
             server.close()
             for task in answering:
                 task.cancel()
+            # Since Python 3.12 a server waits for its connections, and one whose other end does not read never closes.
+            for writer in list(connections):
+                writer.transport.abort()
 
 
 async def _answer(

@@ -136,3 +136,38 @@ async def test_who_has_just_connected_is_not_left_waiting_at_the_end(tmp_path: P
                 await asyncio.sleep(0)
         with suppress(ConnectionError):
             assert await asyncio.to_thread(client.recv, 1) == b""
+
+
+def test_the_end_does_not_wait_for_who_does_not_read(path: Path) -> None:
+    """Since Python 3.12 it would wait for ever; before, what was not read stayed in memory and was delivered later."""
+    said = 0
+
+    async def talk_for_ever(_: Mapping[str, Any], progress: Progress) -> Plain:
+        nonlocal said
+        while True:
+            said += len(b'{"progress": ""}\n') + 10_000
+            await progress("x" * 10_000)
+
+    async def talk() -> bytes:
+        async with asyncio.timeout(60):
+            async with control.serving(path, {"follow": talk_for_ever}):
+                with socket.socket(socket.AF_UNIX) as follower:
+                    follower.connect(str(path))
+                    follower.sendall(b'{"verb": "follow", "arguments": {}}\n')
+                    before = -1
+                    while before != said:  # until nothing more can be written
+                        before = said
+                        await asyncio.sleep(0.05)
+                    kept = follower.dup()
+            with kept:
+                kept.settimeout(10)
+                return await asyncio.to_thread(_read_all, kept)
+
+    assert 0 < len(asyncio.run(talk())) < said
+
+
+def _read_all(connection: socket.socket) -> bytes:
+    read = b""
+    while piece := connection.recv(1 << 16):
+        read += piece
+    return read
