@@ -34,6 +34,10 @@ next hop is known: for this hop. One is sent at a time.
 """
 MAX_MESSAGES_AT_ONCE = 256
 """Messages to clients that the node is given at the same time, one a client: after an outage all clients connect."""
+MAX_COURIERS_AT_ONCE = 64
+"""Couriers that the node is given at the same time, one a next hop. Apart from all other messages: a payer names the
+next hops of its couriers, and as many as it likes that take nothing.
+"""
 MAX_QUERIES_AT_ONCE = 8
 """Blocks for which the node is asked for its channels' terms at the same time."""
 MAX_REPLIES_AT_ONCE = 16
@@ -74,6 +78,7 @@ class Performer:
         self._report = report
         self._tasks = tasks
         self._messages = FairSemaphore(each=1, waiting=MAX_WAITING_MESSAGES, at_once=MAX_MESSAGES_AT_ONCE)
+        self._couriers = FairSemaphore(each=1, waiting=MAX_WAITING_MESSAGES, at_once=MAX_COURIERS_AT_ONCE)
         self._queries = FairSemaphore(each=1, waiting=math.inf, at_once=MAX_QUERIES_AT_ONCE)
         self._answers = FairSemaphore(each=1, waiting=math.inf, at_once=MAX_ANSWERS_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
@@ -121,9 +126,9 @@ class Performer:
         match effect:
             case lsp_io.SendAlong():
                 return self._replies.slot(effect.client)
-            case lsp_io.Relay(next_hop=bytes() as next_hop):
-                return self._messages.slot((lsp_io.Relay, next_hop))
-            case lsp_io.SendToClient() | lsp_io.Deliver() | lsp_io.Relay():
+            case lsp_io.Relay():
+                return self._couriers.slot(effect.client if effect.next_hop is None else (effect.next_hop,))
+            case lsp_io.SendToClient() | lsp_io.Deliver():
                 return self._messages.slot((type(effect), effect.client))
             case lsp_io.QueryTerms():
                 return self._queries.slot(effect.block)

@@ -142,6 +142,19 @@ async def test_a_slow_next_hop_delays_no_courier_of_the_same_client_to_another()
         played.node.let_go.set()
 
 
+async def test_couriers_to_many_next_hops_that_take_nothing_delay_no_other_message() -> None:
+    """A payer names the next hops of its couriers: peers of its own, who need no channel and do not read."""
+    async with asyncio.TaskGroup() as tasks:
+        played = Played(tasks)
+        for number in range(performer_module.MAX_MESSAGES_AT_ONCE):
+            hop = bytes([3]) + number.to_bytes(32, "big")
+            await played.perform(lsp_io.Relay(GREEDY, OnionMessage(GREEDY, bytes(1366)), bytes(32), next_hop=hop))
+        assert played.node.stuck == performer_module.MAX_COURIERS_AT_ONCE
+        await played.perform(lsp_io.SendToClient(A, ACCEPTED))
+        assert played.node.sent == [A]
+        played.node.let_go.set()
+
+
 async def test_the_next_hop_of_a_courier_is_reported() -> None:
     async with asyncio.TaskGroup() as tasks:
         played = Played(tasks)
