@@ -6,10 +6,16 @@ histograms are kept from the start of the process. docs/operating.md says what e
 
 import asyncio
 import math
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv6Address
+from socketserver import ThreadingMixIn
+from threading import BoundedSemaphore, Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, disable_created_metrics, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, disable_created_metrics, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -23,6 +29,10 @@ from asyncpay.wire.messages import BlockReply, BlockStatus
 
 READ_SECONDS = 5
 """How long Prometheus waits for a turn of the LSP's event loop."""
+MAX_READERS = 8
+"""Connections that are served at the same time."""
+SILENCE_SECONDS = 2
+"""How long one of them may say nothing before it is closed."""
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STATES = {state.value: state for state in State}
 _REASONS = {trigger.value for trigger in Trigger}
@@ -156,6 +166,38 @@ class _Gauges(Collector):
         return list(self._metrics.gauges())
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    """A reader has a thread, of which there are few, and none waits for long for a reader that says nothing."""
+
+    daemon_threads = True
+
+    def __init__(self, config: MetricsConfig) -> None:
+        self._free = BoundedSemaphore(MAX_READERS)
+        if isinstance(config.host, IPv6Address):
+            self.address_family = socket.AF_INET6
+        super().__init__((str(config.host), config.port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._free.acquire()
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A reader that has gone, or said nothing, is not worth a line."""
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = SILENCE_SECONDS
+
+    def log_message(self, *_: Any) -> None:
+        """The event log is for what happens to payments."""
+
+
 @contextmanager
 def serving(config: MetricsConfig, metrics: LspMetrics) -> Iterator[None]:
     """Answer Prometheus at http://HOST:PORT/metrics while in this context. MetricsError.
@@ -164,12 +206,15 @@ def serving(config: MetricsConfig, metrics: LspMetrics) -> Iterator[None]:
     """
     metrics.registry.register(_Gauges(metrics, asyncio.get_running_loop()))
     try:
-        server, thread = start_http_server(config.port, str(config.host), metrics.registry)
+        server = _Server(config)
     except OSError as error:
         raise MetricsError(
             f"metrics cannot be served at {config.host}:{config.port}: {error.strerror or error}. "
             "Choose another host or port in the section [metrics]."
         ) from None
+    server.set_app(make_wsgi_app(metrics.registry))
+    thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import threading
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from asyncpay.engine.lsp.states import Trigger
 from asyncpay.lightning import Resolution
 from asyncpay.log_events import LogEvent
 from asyncpay.node_events import Attached, BlockConnected
-from asyncpay.service.lsp.metrics import LspMetrics, MetricsError, serving
+from asyncpay.service.lsp.metrics import MAX_READERS, LspMetrics, MetricsError, serving
 from asyncpay.wire.messages import BlockReply, BlockStatus
 from tests.support import held_payments
 from tests.support.held_payments import HEIGHT, POLICY, START, htlc, link, records_of
@@ -142,6 +143,18 @@ async def test_many_readers_and_rubbish_do_not_disturb(port: int) -> None:
             writer.close()
         for seen in await asyncio.gather(*(scraped(port) for _ in range(10))):
             assert seen["asyncpay_lsp_held_parts", ()] == 1
+
+
+async def test_readers_that_say_nothing_take_few_threads_and_give_way(port: int) -> None:
+    metrics, lsp = LspMetrics("1", "lnd"), holding(1)
+    with serving(config(port), metrics), metrics.following(lsp, lambda: START):
+        before = threading.active_count()
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+        seen = await scraped(port)
+        assert seen["asyncpay_lsp_held_parts", ()] == 1
+        assert threading.active_count() - before <= MAX_READERS
+        for _, writer in silent:
+            writer.close()
 
 
 async def test_an_address_in_use_is_said(port: int) -> None:
