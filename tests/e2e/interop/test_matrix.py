@@ -1,5 +1,5 @@
-"""The whole payment for every combination of LND and Core Lightning as A, LSP_a, LSP_b and B, whose phones never meet
-online: the test that `testbed matrix` runs for the implementations that its user chooses.
+"""The whole payment for every combination of LND with Core Lightning, and of LND with LDK, as A, LSP_a, LSP_b and B,
+whose phones never meet online: the test that `testbed matrix` runs for the implementations that its user chooses.
 """
 
 import pytest
@@ -9,10 +9,14 @@ from harness.scenarios.matrix import combinations, name_of
 
 __all__ = ["test_async_payment", "testbed"]
 
-pytestmark = [pytest.mark.full, pytest.mark.seconds(60)]
+SELECTED = ("lnd-ldk-lnd-ldk", "ldk-lnd-ldk-lnd", "lnd-ldk-ldk-lnd", "ldk-ldk-ldk-ldk")
+"""Cells of `make test`: LDK and LND in every role, next to themselves and to each other."""
+CELLS = {name_of(each): each for other in ("cln", "ldk") for each in combinations(("lnd", other))}
+
+pytestmark = pytest.mark.seconds(60)
 
 
-@pytest.fixture(params=combinations(("lnd", "cln")), ids=name_of)
+@pytest.fixture(params=[pytest.param(name, marks=() if name in SELECTED else pytest.mark.full) for name in CELLS])
 def combination(request: pytest.FixtureRequest) -> dict[str, str]:
     """The implementation of each node, by its name."""
-    return dict(request.param)
+    return dict(CELLS[request.param])
