@@ -198,16 +198,22 @@ def export_to(name: str, file: Path, store: VolumeStore) -> None:
 
 
 def import_from(file: Path, store: VolumeStore) -> Snapshot:
-    """Keep the snapshot that a file holds. Raises SnapshotError, EngineError."""
+    """Keep the snapshot that a file holds; one that is kept under its name stays. Raises SnapshotError, EngineError."""
+    facts: list[Facts] = []
+
+    def accept(name: str, text: str) -> None:
+        if any(each.name == name for each in store.saved()):
+            raise SnapshotError(f"a snapshot {name} is kept already. Remove it first: `testbed snapshot rm {name}`")
+        try:
+            facts.append(Facts.model_validate_json(text))
+        except ValidationError:
+            raise SnapshotError(f"{file} is of another release of the testbed, or damaged. Export it again") from None
+
     try:
         with file.open("rb") as opened:
-            saved = store.load(opened)
+            saved = store.load(opened, accept, MOST_BYTES)
     except OSError as error:
         raise SnapshotError(
             f"{file} cannot be read: {error.strerror}. Name a file of `testbed snapshot export`"
         ) from None
-    try:
-        return Snapshot(saved.name, Facts.model_validate_json(saved.facts), saved)
-    except ValidationError:
-        store.remove(saved.name)
-        raise SnapshotError(f"{file} is of another release of the testbed, or damaged. Export it again") from None
+    return Snapshot(saved.name, facts[0], saved)

@@ -6,7 +6,7 @@ A service is named as in the compose file: `LSP_a` is a node or a phone, `LSP_a-
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -218,8 +218,12 @@ class VolumeStore(ABC):
         """Write what is kept under this name, as `load` reads it."""
 
     @abstractmethod
-    def load(self, file: BinaryIO) -> SavedVolumes:
-        """Keep what `export` wrote, perhaps on another machine, in place of what is kept under its name."""
+    def load(self, file: BinaryIO, accept: Callable[[str, str], None], most_bytes: int) -> SavedVolumes:
+        """Keep what `export` wrote, perhaps on another machine, in place of what is kept under its name.
+
+        accept: is told name and facts before anything is changed; what it raises is raised. EngineError beyond
+        `most_bytes` of content.
+        """
 
 
 def json_lines(log: bytes) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import BinaryIO
@@ -164,10 +164,11 @@ class DockerVolumeStore(VolumeStore):
                 head = snapshot_file.Head(name=name, facts=_saved(image, name).facts, volumes=_volumes(image, name))
                 snapshot_file.write(file, head, archive)
 
-    def load(self, file: BinaryIO) -> SavedVolumes:
+    def load(self, file: BinaryIO, accept: Callable[[str, str], None], most_bytes: int) -> SavedVolumes:
         """See VolumeStore.load."""
         with _as_engine_error("the snapshot cannot be imported"):
-            head, archive = snapshot_file.read(file)
+            head, archive = snapshot_file.read(file, most_bytes)
+            accept(head.name, head.facts)
             _make_image(self._engine, head.name, archive, head.facts, head.volumes)
             return _saved(_image(self._engine, head.name), head.name)
 

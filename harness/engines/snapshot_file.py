@@ -55,8 +55,10 @@ def write(file: BinaryIO, head: Head, archive: Iterable[bytes]) -> None:
         raise EngineError(f"the snapshot cannot be written: {error.strerror or error}") from None
 
 
-def read(file: BinaryIO) -> tuple[Head, Iterator[bytes]]:
-    """The head, and the rest of the archive in pieces. Raises EngineError if it is no snapshot; so do the pieces."""
+def read(file: BinaryIO, most_bytes: int) -> tuple[Head, Iterator[bytes]]:
+    """The head, and the rest of the archive in pieces. Raises EngineError if it is no snapshot; so do the pieces, and
+    beyond `most_bytes` of them.
+    """
     packed = gzip.GzipFile(fileobj=file, mode="rb")
     try:
         block = _exactly(packed, tarfile.BLOCKSIZE)
@@ -64,14 +66,18 @@ def read(file: BinaryIO) -> tuple[Head, Iterator[bytes]]:
         if member.name != HEAD_NAME or not 0 < member.size <= MOST_HEAD_BYTES:
             raise EngineError("this file is no snapshot: `testbed snapshot export` writes one")
         content = _exactly(packed, _padded(member.size))[: member.size]
-        return Head.model_validate_json(content), _pieces(packed)
+        return Head.model_validate_json(content), _pieces(packed, most_bytes)
     except (OSError, EOFError, zlib.error, tarfile.TarError, ValidationError, ValueError) as error:
         raise _unreadable(error) from None
 
 
-def _pieces(packed: io.BufferedIOBase) -> Iterator[bytes]:
+def _pieces(packed: io.BufferedIOBase, most_bytes: int) -> Iterator[bytes]:
+    left_bytes = most_bytes
     try:
         while piece := packed.read(CHUNK_BYTES):
+            left_bytes -= len(piece)
+            if left_bytes < 0:
+                raise EngineError(f"this file unpacks to more than {most_bytes} bytes, and all snapshots may take less")
             yield piece
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(error) from None

@@ -1,6 +1,7 @@
 """When a testbed is restored, when it is brought up anew, and which snapshots stay; on an engine that runs nothing."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,8 +41,10 @@ class PlayedStore(VolumeStore):
         if name == "broken":
             raise EngineError("the disk is full")
 
-    def load(self, file: BinaryIO) -> SavedVolumes:
-        self.kept.append(kept("imported", facts=file.read().decode()))
+    def load(self, file: BinaryIO, accept: Callable[[str, str], None], most_bytes: int) -> SavedVolumes:
+        facts = file.read().decode()
+        accept("imported", facts)
+        self.kept.append(kept("imported", facts=facts))
         return self.kept[-1]
 
 
@@ -225,6 +228,16 @@ def test_a_file_is_written_as_a_whole_or_not_at_all(store: PlayedStore, tmp_path
     assert [file.name for file in tmp_path.iterdir()] == ["good"]
     with pytest.raises(SnapshotError, match="cannot be written"):
         snapshots.export_to("of-line", tmp_path / "no folder" / "file", store)
+
+
+def test_a_file_does_not_take_the_place_of_what_is_kept(store: PlayedStore, tmp_path: Path) -> None:
+    """The file says its name itself, and may be a stranger's."""
+    store.kept = [kept("imported", day=1)]
+    for facts in (json.dumps(FACTS), '{"of": "another release"}'):
+        (tmp_path / "file").write_text(facts)
+        with pytest.raises(SnapshotError, match="imported is kept already"):
+            snapshots.import_from(tmp_path / "file", store)
+    assert store.kept == [kept("imported", day=1)]
 
 
 def test_a_file_whose_facts_cannot_be_read_leaves_nothing(store: PlayedStore, tmp_path: Path) -> None:

@@ -172,8 +172,15 @@ def test_a_snapshot_travels_as_a_file(engine: FakeDocker, monkeypatch: pytest.Mo
     DockerVolumeStore().export("ab", file)
     file.seek(0)
 
-    assert DockerVolumeStore().load(file).name == "ab"
+    accepted: list[tuple[str, str]] = []
 
+    def accept(name: str, facts: str) -> None:
+        accepted.append((name, facts))
+        assert not any(done.startswith("import") for done in engine.done), "nothing is changed before"
+
+    assert DockerVolumeStore().load(file, accept, 10**9).name == "ab"
+
+    assert accepted == [("ab", "facts")]
     assert engine.done[-1] == f"import tar as {REPOSITORY}:ab"
     labels = dict(change.removeprefix("LABEL ").split("=", 1) for change in engine.imported)
     assert {name: label.strip('"') for name, label in labels.items()} == engine.labels

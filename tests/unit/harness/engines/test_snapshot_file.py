@@ -12,6 +12,7 @@ from harness.engines import snapshot_file
 from harness.engines.base import EngineError
 from harness.engines.snapshot_file import HEAD_NAME, Head
 
+MOST_BYTES = 1_000_000
 HEAD = Head(name="00ff", facts="facts", volumes=["A", "A-wallet"])
 
 
@@ -40,7 +41,7 @@ def archive(head: bytes, name: str = HEAD_NAME) -> bytes:
 
 
 def test_it_is_read_as_it_was_written() -> None:
-    head, pieces = snapshot_file.read(io.BytesIO(written()))
+    head, pieces = snapshot_file.read(io.BytesIO(written()), MOST_BYTES)
     assert head == HEAD
     assert b"".join(pieces) == of_volumes()
 
@@ -69,7 +70,7 @@ def test_every_tar_can_look_into_it() -> None:
 )
 def test_what_is_none_is_a_sentence(content: bytes) -> None:
     with pytest.raises(EngineError, match="no snapshot"):
-        snapshot_file.read(io.BytesIO(content))
+        snapshot_file.read(io.BytesIO(content), MOST_BYTES)
 
 
 @given(st.data())
@@ -82,4 +83,13 @@ def test_a_damaged_one_is_noticed_or_the_same(data: st.DataObject) -> None:
     else:
         content[data.draw(st.integers(10, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(EngineError):
-        b"".join(snapshot_file.read(io.BytesIO(bytes(content)))[1])
+        b"".join(snapshot_file.read(io.BytesIO(bytes(content)), MOST_BYTES)[1])
+
+
+def test_what_unpacks_to_too_much_is_given_up() -> None:
+    """A few kilobytes of gzip may be gigabytes of zeros."""
+    bomb = archive(HEAD.model_dump_json().encode()) + gzip.compress(bytes(10_000_000))
+    _, pieces = snapshot_file.read(io.BytesIO(bomb), MOST_BYTES)
+    with pytest.raises(EngineError, match="unpacks to more than"):
+        for _ in pieces:
+            pass
