@@ -124,11 +124,16 @@ def _story(source: Path | None, which: str | None) -> "Story":
 
 def read(source: Path) -> "Story":
     """The story in a JSON file, or of the recording in a folder. Raises TestbedError."""
+    from pydantic import ValidationError
+
     from harness.timeline import recording, story
     from harness.timeline.model import read_story
 
     if source.is_dir():
-        return story.tell(recording.read(source))
+        try:
+            return story.tell(recording.read(source))
+        except ValidationError:
+            raise TestbedError(f"the recording in {source} cannot be told: it is damaged, or not a testbed's") from None
     try:
         return read_story(source.read_bytes(), str(source))
     except OSError as error:

@@ -74,7 +74,7 @@ class Event(_Record):
     expiry_blocks: int | None = None
     height_blocks: int | None = None
     step: int = Field(default=0, ge=0, le=8)
-    clock_offset_seconds: float | None = None
+    clock_offset_seconds: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
 class Htlc(_Record):

@@ -31,7 +31,7 @@ def page(story: Story) -> str:
 
 def data_block(story: Story) -> str:
     """The story's JSON as it may stand within `<script>`: characters that could end that are escaped."""
-    text = json.dumps(story.as_json(), separators=(",", ":"))
+    text = json.dumps(story.as_json(), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -4,6 +4,7 @@ A recording is gathered from a testbed that runs, or read from a folder in which
 """
 
 import json
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,7 +115,9 @@ def read(folder: Path) -> Recording:
     recording = Recording(context)
     for path in sorted(folder.glob("*.log")):
         try:
-            if path.stat().st_size > MOST_LOG_BYTES:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                recording.problems.append(f"{path.name} is left out: it is no file")
+            elif path.stat().st_size > MOST_LOG_BYTES:
                 recording.problems.append(f"{path.name} is left out: it has over {MOST_LOG_BYTES} bytes")
             elif path.name == ACTIONS_FILE:
                 recording.actions = path.read_bytes()

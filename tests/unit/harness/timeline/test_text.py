@@ -1,6 +1,7 @@
 """A story on the terminal: what came from outside is shown to the letter."""
 
 import io
+import json
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -71,3 +72,17 @@ def test_what_cannot_be_read_is_an_error_in_one_sentence(tmp_path: Path) -> None
     assert "it has version 2 of the format" in run("--from", str(tmp_path / "x.json"))
     assert "there are decision, htlc" in run("--from", str(RECORDINGS / "lnd"), "--kind", "nothing")
     assert "bob is not in the story; there are: A, B" in run("--from", str(RECORDINGS / "lnd"), "--node", "bob")
+
+
+def test_a_foreign_recording_is_told_or_refused_in_one_sentence(tmp_path: Path) -> None:
+    """Whoever has sent the folder: a log that is no file is left out, and a time far from ours ends no command."""
+    for file in (RECORDINGS / "lnd").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "endless.log").symlink_to("/dev/zero")
+    assert "endless.log is left out: it is no file" in " ".join(run("--from", str(tmp_path)).split())
+    (tmp_path / "LSP_a.log").write_bytes(b"9999-12-31T00:00:00.5Z x\n")
+    context = json.loads((tmp_path / "recording.json").read_text())
+    (tmp_path / "recording.json").write_text(json.dumps(context | {"testbed": "x" * 10_000}))
+    said = run("--from", str(tmp_path))
+    assert said.startswith("2\nerror: ")
+    assert "cannot be told" in said
