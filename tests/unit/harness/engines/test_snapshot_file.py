@@ -75,15 +75,20 @@ def test_what_is_none_is_a_sentence(content: bytes) -> None:
 
 @given(st.data())
 def test_a_damaged_one_is_noticed_or_the_same(data: st.DataObject) -> None:
-    """gzip's checksum is over everything."""
+    """gzip's checksum is over everything that it packs; a few bits of the packed form mean nothing."""
     whole = written()
     content = bytearray(whole)
     if data.draw(st.booleans()):
         content = content[: data.draw(st.integers(0, len(content) - 1))]
     else:
         content[data.draw(st.integers(10, len(content) - 1))] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(EngineError):
-        b"".join(snapshot_file.read(io.BytesIO(bytes(content)), MOST_BYTES)[1])
+    try:
+        head, pieces = snapshot_file.read(io.BytesIO(bytes(content)), MOST_BYTES)
+        found = head, b"".join(pieces)
+    except EngineError:
+        return
+    head, pieces = snapshot_file.read(io.BytesIO(whole), MOST_BYTES)
+    assert found == (head, b"".join(pieces))
 
 
 def test_what_unpacks_to_too_much_is_given_up() -> None:
