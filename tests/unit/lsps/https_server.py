@@ -135,9 +135,10 @@ def answer_without_end(first: str, then: str) -> Behaviour:
 
     async def behaviour(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(first.replace("\n", "\r\n").encode())
-        while True:
+        while not writer.is_closing():
             writer.write(then.replace("\n", "\r\n").encode())
             await writer.drain()
+            await asyncio.sleep(0)  # where TLS has lost its connection, drain neither waits nor raises before a turn
 
     return behaviour
 
