@@ -41,7 +41,12 @@ MINER, SLOW_MINER = "miner", "slow-miner"
 FRESH_SECONDS = 3600
 LOOK_SECONDS = 60
 """How old the slow miner lets the last block become, and how often it looks."""
-BLOCKS_AT_START = COINBASE_MATURITY_BLOCKS + 1
+BLOCKS_AT_START = COINBASE_MATURITY_BLOCKS + 30
+"""Enough that there are coins to spend, and that no transaction has a lock time of 21.
+
+Core Lightning sets one back by up to 99 blocks, now and then, against fee sniping (`default_locktime`), and Bitcoin
+Knots relays no transaction with 21 (`parasite-cat21`).
+"""
 
 
 def bitcoin_cli(password: str) -> tuple[str, ...]:

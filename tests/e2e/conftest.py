@@ -92,8 +92,11 @@ def b(testbed: Testbed) -> Iterator[ScriptedPeer]:
 
 @pytest.fixture(autouse=True)
 def money_counted(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test ends with no HTLC in flight and the whole of every channel at its two ends."""
+    """Every test ends with no HTLC in flight and the whole of every channel at its two ends.
+
+    The testbed is asked for first: pytest ends fixtures in reverse order, and one of a single test would be gone.
+    """
+    testbed = request.getfixturevalue("testbed") if "testbed" in request.fixturenames else None
     yield
-    testbed = request.node.funcargs.get("testbed")
     if isinstance(testbed, Testbed):
         balances.count(testbed)

@@ -9,12 +9,14 @@ from harness.scenarios.matrix import combinations, name_of
 
 __all__ = ["test_async_payment", "testbed"]
 
+SELECTED = ("lnd-ldk-lnd-ldk", "ldk-lnd-ldk-lnd", "lnd-ldk-ldk-lnd", "ldk-ldk-ldk-ldk")
+"""Cells of `make test`: LDK and LND in every role, next to themselves and to each other."""
 CELLS = {name_of(each): each for other in ("cln", "ldk") for each in combinations(("lnd", other))}
 
-pytestmark = [pytest.mark.full, pytest.mark.seconds(60)]
+pytestmark = pytest.mark.seconds(60)
 
 
-@pytest.fixture(params=CELLS)
+@pytest.fixture(params=[pytest.param(name, marks=() if name in SELECTED else pytest.mark.full) for name in CELLS])
 def combination(request: pytest.FixtureRequest) -> dict[str, str]:
     """The implementation of each node, by its name."""
     return dict(CELLS[request.param])
