@@ -106,8 +106,8 @@ class LspProcess(Process):
             yield from table.values()
 
     def _cells(self, event: Any) -> Iterable[Cell]:
-        stages = [block.state.value for block in self._engine.state.records.blocks.values()]
-        return [(ENGINE, stage, type(event).__name__) for stage in stages or [NOTHING]]
+        states = [block.state.value for block in self._engine.state.records.blocks.values()]
+        return [(ENGINE, state, type(event).__name__) for state in states or [NOTHING]]
 
     def index_differences(self) -> Iterator[str]:
         """Where the engine's indexes say something else than its records."""

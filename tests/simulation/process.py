@@ -29,7 +29,7 @@ DOUBT_SECONDS = 30.0
 
 R = TypeVar("R")
 Cell = tuple[str, str, str]
-"""An engine, the stage of one of its records, an event: see execution.Coverage."""
+"""An engine, the state of one of its records, an event: see execution.Coverage."""
 
 
 _MEMORY = Path("/dev/shm")
@@ -117,7 +117,7 @@ class Process:
         raise NotImplementedError
 
     def _cells(self, event: Any) -> Iterable[Cell]:
-        """Which stages meet this event."""
+        """Which states meet this event."""
         raise NotImplementedError
 
     def _take(self, event: NodeEvent) -> None:

@@ -124,10 +124,10 @@ class WalletProcess(Process):
         name = type(event).__name__
         if isinstance(event, payer_io.PayerEvent):
             payments = [payment.state.value for payment in self._engine.payer.state.payments]
-            yield from ((PAYER, stage, name) for stage in payments or [NOTHING])
+            yield from ((PAYER, state, name) for state in payments or [NOTHING])
         if isinstance(event, payee_io.PayeeEvent):
             claims = [claim.state.value for claim in self._engine.payee.state.claims]
-            yield from ((PAYEE, stage, name) for stage in claims or [NOTHING])
+            yield from ((PAYEE, state, name) for state in claims or [NOTHING])
 
     def _committed(self, record: Any) -> None:
         if isinstance(record, OutgoingPayment):

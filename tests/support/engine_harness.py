@@ -1,7 +1,7 @@
 """Run one engine as its service does, in a world that a subclass plays: store first, then act, maybe crash."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from asyncpay.engine.core import Commit, Engine, Perform, Put, Tick, drive
@@ -9,6 +9,7 @@ from asyncpay.engine.core import Commit, Engine, Perform, Put, Tick, drive
 E = TypeVar("E")
 R = TypeVar("R")
 F = TypeVar("F")
+H = TypeVar("H", bound="EngineHarness[Any, Any, Any]")
 
 
 class CrashError(Exception):
@@ -101,3 +102,22 @@ class EngineHarness(Generic[E, R, F]):
     def did(self, kind: type) -> list[Any]:
         """Return the effects of this kind."""
         return [each for each in self.effects if isinstance(each, kind)]
+
+
+def with_a_crash_before_each_action(
+    make: Callable[[], H], scenario: Callable[[H], object]
+) -> Iterator[tuple[H, H, str]]:
+    """Play a scenario undisturbed, and then again for each of its actions, with a crash before that one.
+
+    Yields the undisturbed harness, the crashed one, and words for where the crash was.
+    """
+    calm = make()
+    begin = calm.actions
+    scenario(calm)
+    for crash in range(begin + 1, calm.actions + 1):
+        harness = make()
+        harness.crash_at = crash
+        scenario(harness)
+        where = f"crash at action {crash - begin} of {calm.actions - begin}"
+        assert harness.crash_at is None, f"no {where}: {harness}"
+        yield calm, harness, where

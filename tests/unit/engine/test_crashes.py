@@ -11,6 +11,7 @@ from asyncpay.engine.lsp.records import StoredMessage
 from asyncpay.engine.lsp.states import State
 from asyncpay.lightning import Capabilities
 from asyncpay.wire.messages import BlockState
+from tests.support.engine_harness import with_a_crash_before_each_action
 
 from .factories import CHANNEL_A2, CHANNEL_B, PREIMAGE, ROUTER, A, B, cln, courier, lnd
 from .harness import LspHarness
@@ -166,14 +167,8 @@ def outcome(harness: LspHarness) -> object:
 def test_a_crash_after_every_action(
     scenario: Callable[[LspHarness], None], capabilities: Callable[[], Capabilities]
 ) -> None:
-    calm = LspHarness(capabilities())
-    begin = calm.actions
-    scenario(calm)
-    for crash in range(begin + 1, calm.actions + 1):
-        harness = LspHarness(capabilities())
-        harness.crash_at = crash
-        scenario(harness)
-        assert outcome(harness) == outcome(calm), f"crash at action {crash - begin} of {calm.actions - begin}"
+    for calm, harness, where in with_a_crash_before_each_action(lambda: LspHarness(capabilities()), scenario):
+        assert outcome(harness) == outcome(calm), where
         assert len(harness.pay_orders) <= 2
         assert [order.fee_limit_msat for order in harness.pay_orders] in ([], [100], [100, 100])
 
@@ -190,15 +185,9 @@ def test_no_message_is_lost_by_a_crash() -> None:
         messages = [record for record in harness.stored.values() if isinstance(record, StoredMessage)]
         return {int.from_bytes(message.message.packet[:4], "big") for message in messages}
 
-    calm = LspHarness()
-    begin = calm.actions
-    scenario(calm)
-    for crash in range(begin + 1, calm.actions + 1):
-        harness = LspHarness()
-        harness.crash_at = crash
-        scenario(harness)
+    for _, harness, where in with_a_crash_before_each_action(LspHarness, scenario):
         delivered = [effect.message.packet[3] for effect in harness.did(Deliver)]
-        assert sorted(set(delivered)) == [0, 1, 2]
+        assert sorted(set(delivered)) == [0, 1, 2], where
         assert delivered == sorted(delivered)
 
 
@@ -208,16 +197,10 @@ def test_no_courier_is_lost_by_a_crash() -> None:
         harness.pay()
         harness.sleep(20)
 
-    calm = LspHarness()
-    begin = calm.actions
-    scenario(calm)
-    for crash in range(begin + 1, calm.actions + 1):
-        harness = LspHarness()
-        harness.crash_at = crash
-        scenario(harness)
+    for _, harness, where in with_a_crash_before_each_action(LspHarness, scenario):
         harness.effects.clear()
         harness.sleep(60)
-        assert len(harness.did(Relay)) >= 1
+        assert len(harness.did(Relay)) >= 1, where
 
 
 def test_the_payer_is_told_how_it_ended_whatever_a_crash_falls_on() -> None:
@@ -229,11 +212,5 @@ def test_the_payer_is_told_how_it_ended_whatever_a_crash_falls_on() -> None:
         harness.connect(A)
         harness.sleep(1)
 
-    calm = LspHarness()
-    begin = calm.actions
-    scenario(calm)
-    for crash in range(begin + 1, calm.actions + 1):
-        harness = LspHarness()
-        harness.crash_at = crash
-        scenario(harness)
-        assert (BlockState.FAILED_BACK, 1) in harness.updates(), f"crash at action {crash - begin}"
+    for _, harness, where in with_a_crash_before_each_action(LspHarness, scenario):
+        assert (BlockState.FAILED_BACK, 1) in harness.updates(), where

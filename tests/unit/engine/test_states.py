@@ -4,6 +4,7 @@ import pytest
 
 from asyncpay.engine.lsp.states import COLLECTING, FINISHED, PROPERTIES, TRANSITIONS, UNDECIDED, State, Trigger
 from asyncpay.lightning import Resolution
+from tests.support import state_pictures
 
 # Rows: states. Columns: triggers. A letter is the state that follows, a dot: nothing happens.
 PICTURE = """
@@ -33,19 +34,14 @@ LETTERS = {
 }
 
 
-def rows() -> list[tuple[State, Trigger, State | None]]:
-    return [
-        (State[line.split()[0].upper()], trigger, LETTERS.get(letter))
-        for line in PICTURE.strip().splitlines()[1:]
-        for trigger, letter in zip(Trigger, line.replace("|", "").split()[1:], strict=True)
-    ]
+ROWS = state_pictures.read(PICTURE, State, Trigger, LETTERS)
 
 
-def test_the_picture_shows_every_stage_and_trigger() -> None:
-    assert {(state, trigger) for state, trigger, _ in rows()} == {(s, t) for s in State for t in Trigger}
+def test_the_picture_shows_every_state_and_trigger() -> None:
+    assert {(state, trigger) for state, trigger, _ in ROWS} == {(s, t) for s in State for t in Trigger}
 
 
-@pytest.mark.parametrize(("state", "trigger", "follows"), rows())
+@pytest.mark.parametrize(("state", "trigger", "follows"), ROWS)
 def test_what_follows(state: State, trigger: Trigger, follows: State | None) -> None:
     to = TRANSITIONS[state].get(trigger)
     assert (to.state if to else None) is follows
@@ -63,7 +59,7 @@ def test_parts_are_forwarded_claimed_or_failed_in_these_transitions_only() -> No
     }
 
 
-def test_the_sets_of_stages() -> None:
+def test_the_sets_of_states() -> None:
     assert {State.ACCEPTED, State.UNLOCKED, State.HELD, State.DUE} == UNDECIDED
     assert {State.ACCEPTED, State.UNLOCKED} == COLLECTING
     assert {State.SETTLED, State.CLAIMED, State.RETURNED, State.FAILED_BACK} == FINISHED

@@ -12,6 +12,7 @@ from asyncpay.engine.payee.interface import SendRefusal, SendRelease
 from asyncpay.engine.payee.states import FINISHED, State
 from asyncpay.engine.policy import PayeePolicy
 from asyncpay.wire.messages import ReleaseStatus
+from tests.support.engine_harness import with_a_crash_before_each_action
 
 from .harness import HASH, HASH2, PID, NodeInvoice, PayeeHarness
 
@@ -62,15 +63,7 @@ def refused(harness: PayeeHarness) -> None:
 
 @pytest.mark.parametrize("scenario", [paid, paid_unseen, late_channel, too_late, expired, refused])
 def test_a_crash_before_every_action(scenario: Callable[[PayeeHarness], None]) -> None:
-    calm = PayeeHarness()
-    begin = calm.actions
-    scenario(calm)
-    for crash in range(begin + 1, calm.actions + 1):
-        harness = PayeeHarness()
-        harness.crash_at = crash
-        scenario(harness)
-        assert harness.crash_at is None, "there was no crash"
-        where = f"crash at action {crash - begin} of {calm.actions - begin}"
+    for calm, harness, where in with_a_crash_before_each_action(PayeeHarness, scenario):
         assert (harness.state, harness.claim.paid) == (calm.state, calm.claim.paid), where
         assert (harness.releases > 0) == (calm.releases > 0), where
 

@@ -7,6 +7,7 @@ import pytest
 from asyncpay.engine.payer.interface import Pay
 from asyncpay.engine.payer.states import State
 from asyncpay.wire.messages import BlockStatus
+from tests.support.engine_harness import with_a_crash_before_each_action
 
 from .factories import HASH
 from .harness import PayerHarness
@@ -116,15 +117,7 @@ SCENARIOS = [
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("parts", [(1000,), (600, 400)])
 def test_a_crash_before_every_action(scenario: Callable[[PayerHarness], None], parts: tuple[int, ...]) -> None:
-    calm = PayerHarness(parts=parts)
-    begin = calm.actions
-    scenario(calm)
-    for crash in range(begin + 1, calm.actions + 1):
-        harness = PayerHarness(parts=parts)
-        harness.crash_at = crash
-        scenario(harness)
-        where = f"crash at action {crash - begin} of {calm.actions - begin}: {harness}"
-        assert harness.crash_at is None, "there was no crash"
+    for calm, harness, where in with_a_crash_before_each_action(lambda: PayerHarness(parts=parts), scenario):
         assert outcome(harness) == outcome(calm), where
         assert len(harness.begun) <= 1, where
 

@@ -3,6 +3,7 @@
 import pytest
 
 from asyncpay.engine.payer.states import CANCELS_BLOCK, FINISHED, TRANSITIONS, UNPAID, WITH_NODE, State, Trigger
+from tests.support import state_pictures
 
 # Rows: states. Columns: triggers. A letter is the state that follows, a dot: nothing happens.
 PICTURE = """
@@ -26,24 +27,19 @@ LETTERS = {
 }
 
 
-def rows() -> list[tuple[State, Trigger, State | None]]:
-    return [
-        (State[line.split()[0].upper()], trigger, LETTERS.get(letter))
-        for line in PICTURE.strip().splitlines()[1:]
-        for trigger, letter in zip(Trigger, line.split()[1:], strict=True)
-    ]
+ROWS = state_pictures.read(PICTURE, State, Trigger, LETTERS)
 
 
 def test_the_picture_shows_every_state_and_trigger() -> None:
-    assert {(state, trigger) for state, trigger, _ in rows()} == {(s, t) for s in State for t in Trigger}
+    assert {(state, trigger) for state, trigger, _ in ROWS} == {(s, t) for s in State for t in Trigger}
 
 
-@pytest.mark.parametrize(("state", "trigger", "follows"), rows())
+@pytest.mark.parametrize(("state", "trigger", "follows"), ROWS)
 def test_what_follows(state: State, trigger: Trigger, follows: State | None) -> None:
     assert TRANSITIONS[state].get(trigger) is follows
 
 
-def test_the_sets_of_stages() -> None:
+def test_the_sets_of_states() -> None:
     assert {State.REQUESTED, State.BLOCKED} == UNPAID
     assert {State.PAYING, State.HELD, State.HANDED_OVER} == WITH_NODE
     assert {State.SETTLED, State.FAILED} == FINISHED
