@@ -6,7 +6,8 @@ use bitcoin::Network;
 
 /// How to use the daemon; printed for `--help` and after a mistake.
 pub const USAGE: &str = "ldkd --data-dir DIR --socket FILE --bitcoind-url URL --bitcoind-user USER \
---bitcoind-password PASSWORD [--network regtest] [--alias NAME] [--listen HOST:PORT] [--hold-forwards] [--no-redial]";
+--bitcoind-password PASSWORD [--network regtest] [--alias NAME] [--listen HOST:PORT] [--hold-forwards] [--no-redial] \
+[--enable-htlc-hold] [--hold-outbound-htlcs-at-next-hop]";
 
 /// The settings of one run.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +29,11 @@ pub struct Config {
     pub hold_forwards: bool,
     /// Peers that were dialled once are dialled again while they have a channel and are away.
     pub redial: bool,
+    /// LDK's own async payments, for its peers: it holds their HTLCs, serves their static invoices, and keeps onion
+    /// messages for them while they are away.
+    pub enable_htlc_hold: bool,
+    /// LDK's own async payments, for itself: its peer holds its HTLCs.
+    pub hold_outbound_htlcs_at_next_hop: bool,
 }
 
 impl Config {
@@ -35,10 +41,13 @@ impl Config {
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut values = std::collections::HashMap::new();
         let (mut hold_forwards, mut redial) = (false, true);
+        let (mut enable_htlc_hold, mut hold_outbound_htlcs_at_next_hop) = (false, false);
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--hold-forwards" => hold_forwards = true,
                 "--no-redial" => redial = false,
+                "--enable-htlc-hold" => enable_htlc_hold = true,
+                "--hold-outbound-htlcs-at-next-hop" => hold_outbound_htlcs_at_next_hop = true,
                 "--data-dir"
                 | "--socket"
                 | "--bitcoind-url"
@@ -52,6 +61,10 @@ impl Config {
                 }
                 _ => return Err(format!("unknown option {word:?}")),
             }
+        }
+        if hold_forwards && enable_htlc_hold {
+            // After a restart LDK asks about the HTLCs that it holds itself as about all others.
+            return Err("--hold-forwards and --enable-htlc-hold exclude each other".into());
         }
         let network = values.remove("--network").unwrap_or("regtest".into());
         let alias = values.remove("--alias").unwrap_or_default();
@@ -68,6 +81,8 @@ impl Config {
             listen,
             hold_forwards,
             redial,
+            enable_htlc_hold,
+            hold_outbound_htlcs_at_next_hop,
         })
     }
 }
@@ -93,6 +108,7 @@ mod tests {
     #[test]
     fn names_the_option_that_is_wrong() {
         assert!(parse("--socket /s").unwrap_err().contains("--data-dir"));
+        assert!(parse(&format!("{WORDS} --hold-forwards --enable-htlc-hold")).unwrap_err().contains("exclude"));
         assert!(parse("--frob").unwrap_err().contains("--frob"));
         assert!(parse("--alias").unwrap_err().contains("--alias"));
         assert!(parse(&format!("{WORDS} --network moon")).unwrap_err().contains("moon"));

@@ -1,6 +1,7 @@
 //! Peers' own messages (BOLT 1, type 32768 or above), and the comings and goings of peers.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bitcoin::secp256k1::PublicKey;
@@ -44,12 +45,20 @@ pub struct CustomMessages {
     exchange: Arc<Exchange>,
     queue: Mutex<Vec<(PublicKey, CustomMessage)>>,
     connected: Mutex<HashSet<PublicKey>>,
+    sent: AtomicU64,
+    received: AtomicU64,
 }
 
 impl CustomMessages {
     /// Messages are reported to this exchange.
     pub fn new(exchange: Arc<Exchange>) -> Self {
-        CustomMessages { exchange, queue: Mutex::default(), connected: Mutex::default() }
+        let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
+        CustomMessages { exchange, queue: Mutex::default(), connected: Mutex::default(), sent, received }
+    }
+
+    /// How many messages went to peers, and how many came from them, in this run.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
     }
 
     /// Queue a message for a connected peer; false if it is not connected or too much waits already.
@@ -85,6 +94,7 @@ impl CustomMessageReader for CustomMessages {
 
 impl CustomMessageHandler for CustomMessages {
     fn handle_custom_message(&self, message: CustomMessage, peer: PublicKey) -> Result<(), LightningError> {
+        self.received.fetch_add(1, Ordering::Relaxed);
         let shown = json!({
             "peer": peer.to_string(),
             "type": message.kind,
@@ -95,7 +105,9 @@ impl CustomMessageHandler for CustomMessages {
     }
 
     fn get_and_clear_pending_msg(&self) -> Vec<(PublicKey, CustomMessage)> {
-        std::mem::take(&mut *self.queue.lock().unwrap())
+        let messages = std::mem::take(&mut *self.queue.lock().unwrap());
+        self.sent.fetch_add(messages.len() as u64, Ordering::Relaxed);
+        messages
     }
 
     fn peer_disconnected(&self, peer: PublicKey) {

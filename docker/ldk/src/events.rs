@@ -17,7 +17,9 @@ use crate::hex;
 use crate::htlcs::Htlcs;
 use crate::invoices::Invoices;
 use crate::log::{printable, Log};
+use crate::offers::Offers;
 use crate::payments::Payments;
+use crate::static_invoices::StaticInvoices;
 use crate::types::{Manager, Sweeper};
 use crate::wallet::Wallet;
 
@@ -31,6 +33,10 @@ pub struct Events {
     pub htlcs: Arc<Htlcs>,
     pub payments: Arc<Payments>,
     pub invoices: Arc<Invoices>,
+    pub offers: Arc<Offers>,
+    pub static_invoices: Arc<StaticInvoices>,
+    /// Forwards wait for a process. Without that LDK asks after a restart about the HTLCs that it holds by itself.
+    pub answers_forwards: bool,
     pub funding: Arc<Funding>,
     pub sweeper: Arc<Sweeper>,
     pub bumper: Bumper,
@@ -49,6 +55,7 @@ impl Events {
 
     fn try_handle(&self, event: Event) -> lightning::io::Result<()> {
         match event {
+            Event::HTLCIntercepted { .. } if !self.answers_forwards => {}
             Event::HTLCIntercepted {
                 intercept_id,
                 requested_next_hop_scid,
@@ -106,21 +113,47 @@ impl Events {
             Event::PaymentClaimable { payment_hash, purpose, .. } => {
                 self.claim(payment_hash, &purpose);
             }
-            Event::PaymentClaimed { payment_hash, amount_msat, .. } => {
+            Event::PaymentClaimed { payment_hash, amount_msat, purpose, .. } => {
                 if self.invoices.paid(&payment_hash, amount_msat)? {
                     let hash = hex::text(&payment_hash.0);
                     let payload = json!({"payment_hash": hash, "amount_msat": amount_msat});
                     self.exchange.report("invoice_paid", payload);
                 }
+                if matches!(purpose, PaymentPurpose::Bolt12OfferPayment { .. }) {
+                    self.offers.received(&payment_hash, amount_msat)?;
+                }
             }
-            Event::PaymentSent { payment_preimage, payment_hash, fee_paid_msat, .. } => {
+            Event::PaymentSent { payment_id, payment_preimage, payment_hash, fee_paid_msat, .. } => {
                 let fee_msat = fee_paid_msat.unwrap_or(0);
                 self.payments.succeeded(&payment_preimage, &payment_hash, fee_msat)?;
+                if let Some(id) = payment_id {
+                    self.offers.succeeded(&id, &payment_preimage, &payment_hash, fee_msat)?;
+                }
             }
-            Event::PaymentFailed { payment_hash: Some(hash), reason, .. } => {
+            Event::PaymentFailed { payment_id, payment_hash, reason } => {
                 let why = reason.map_or("failed".into(), |reason| format!("{reason:?}"));
-                self.payments.failed(&hash, &why)?;
+                if let Some(hash) = payment_hash {
+                    self.payments.failed(&hash, &why)?;
+                }
+                self.offers.failed(&payment_id, &why)?;
             }
+            Event::PersistStaticInvoice {
+                invoice,
+                invoice_request_path,
+                invoice_slot,
+                recipient_id,
+                invoice_persisted_path,
+            } => {
+                let told = invoice_persisted_path;
+                self.static_invoices.persist(&recipient_id, invoice_slot, &invoice, &invoice_request_path, told)?;
+            }
+            Event::StaticInvoiceRequested { recipient_id, invoice_slot, reply_path, invoice_request } => {
+                self.static_invoices.serve(&recipient_id, invoice_slot, invoice_request, reply_path);
+            }
+            Event::OnionMessageIntercepted { next_hop, message, .. } => {
+                self.static_invoices.keep(&next_hop, &message)?;
+            }
+            Event::OnionMessagePeerConnected { peer_node_id } => self.static_invoices.deliver(&peer_node_id)?,
             Event::SpendableOutputs { outputs, channel_id, .. } => {
                 let tracked = self.sweeper.track_spendable_outputs(outputs, channel_id, None, false, None);
                 tracked.map_err(|()| {
@@ -168,12 +201,17 @@ impl Events {
         }
     }
 
-    /// Take a payment for an open invoice of ours; anything else is failed.
+    /// Take a payment for an open invoice of ours, or for an offer; anything else is failed.
+    ///
+    /// LDK has checked that the payee of an offer is this node; its amount is the payer's to choose.
     fn claim(&self, hash: PaymentHash, purpose: &PaymentPurpose) {
         match purpose {
             PaymentPurpose::Bolt11InvoicePayment { payment_preimage: Some(preimage), .. }
                 if self.invoices.is_open(&hash) =>
             {
+                self.manager.claim_funds(*preimage);
+            }
+            PaymentPurpose::Bolt12OfferPayment { payment_preimage: Some(preimage), .. } => {
                 self.manager.claim_funds(*preimage);
             }
             _ => self.manager.fail_htlc_backwards(&hash),

@@ -48,13 +48,13 @@ impl Invoices {
             expires_at: expires_at(&invoice),
             paid_msat: None,
         };
-        self.records.put(&invoice.payment_hash(), &record).map_err(|error| format!("disk: {error}"))?;
+        self.records.put(&invoice.payment_hash().0, &record).map_err(|error| format!("disk: {error}"))?;
         Ok(record.bolt11)
     }
 
     /// What became of an own invoice; null if there is none.
     pub fn look_up(&self, hash: &PaymentHash) -> Value {
-        let Some(record) = self.records.get::<InvoiceRecord>(hash) else { return Value::Null };
+        let Some(record) = self.records.get::<InvoiceRecord>(&hash.0) else { return Value::Null };
         let secret = Bolt11Invoice::from_str(&record.bolt11).map(|invoice| hex::text(&invoice.payment_secret().0)).ok();
         json!({
             "bolt11": record.bolt11,
@@ -67,18 +67,18 @@ impl Invoices {
 
     /// Whether an invoice may take a payment: it is one of ours, and not paid yet.
     pub fn is_open(&self, hash: &PaymentHash) -> bool {
-        let record = self.records.get::<InvoiceRecord>(hash);
+        let record = self.records.get::<InvoiceRecord>(&hash.0);
         record.is_some_and(|record| record.paid_msat.is_none())
     }
 
     /// LDK says that an invoice was paid. True the first time.
     pub fn paid(&self, hash: &PaymentHash, amount_msat: u64) -> lightning::io::Result<bool> {
-        let Some(mut record) = self.records.get::<InvoiceRecord>(hash) else { return Ok(false) };
+        let Some(mut record) = self.records.get::<InvoiceRecord>(&hash.0) else { return Ok(false) };
         if record.paid_msat.is_some() {
             return Ok(false);
         }
         record.paid_msat = Some(amount_msat);
-        self.records.put(hash, &record)?;
+        self.records.put(&hash.0, &record)?;
         Ok(true)
     }
 }

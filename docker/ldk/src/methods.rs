@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channelmanager::PaymentId;
 use lightning::ln::types::ChannelId;
 use lightning::routing::scoring::{ProbabilisticScorer, ProbabilisticScoringDecayParameters};
 use lightning::sign::{NodeSigner, Recipient};
@@ -14,9 +15,11 @@ use serde_json::{json, Value};
 use crate::custom_messages::{CustomMessage, FIRST_TYPE};
 use crate::hex;
 use crate::node::Node;
+use crate::offers::OfferOrder;
 use crate::onions;
 use crate::payments::Order;
 use crate::rpc::{code, parameters, Answer, Refusal};
+use crate::static_invoices;
 use crate::views;
 
 /// The longest that one call waits for the end of a payment.
@@ -31,6 +34,7 @@ pub async fn call(node: Arc<Node>, method: String, params: Value) -> Answer {
         "connect" => connect(&node, parameters(params)?).await,
         "disconnect" => disconnect(&node, &parameters(params)?),
         "listpeers" => Ok(views::peers(&node)),
+        "gettraffic" => Ok(views::traffic(&node)),
         "openchannel" => open_channel(&node, parameters(params)?).await,
         "forceclose" => force_close(&node, &parameters(params)?),
         "listchannels" => Ok(views::channels(&node)),
@@ -46,6 +50,15 @@ pub async fn call(node: Arc<Node>, method: String, params: Value) -> Answer {
         }
         "lookuppayment" => Ok(node.payments.look_up(&parameters::<Hash>(params)?.hash()?)),
         "waitpayment" => wait_payment(&node, &parameters(params)?).await,
+        "staticinvoicepaths" => {
+            Ok(json!({"paths": node.static_invoices.paths_for(&parameters::<Peer>(params)?.peer)?}))
+        }
+        "setstaticinvoiceserver" => set_static_invoice_server(&node, &parameters(params)?),
+        "asyncoffer" => async_offer(&node),
+        "listreceipts" => Ok(node.offers.receipts()),
+        "payoffer" => pay_offer(&node, &parameters(params)?),
+        "lookupofferpayment" => Ok(node.offers.look_up(&parameters::<OfferPayment>(params)?.id()?)),
+        "listmailbox" => Ok(json!({"messages": node.static_invoices.mailbox.count(&parameters::<Peer>(params)?.peer)})),
         "resetscores" => Ok(reset_scores(&node)),
         "signmessage" => sign(&node, &parameters::<Text>(params)?.text),
         "ecdh" => ecdh(&node, &parameters(params)?),
@@ -169,6 +182,47 @@ async fn wait_payment(node: &Node, of: &Waiting) -> Answer {
     let time = Duration::from_secs(of.wait_seconds.min(MAX_WAIT_SECONDS));
     node.payments.wait(&hash, time).await;
     Ok(node.payments.look_up(&hash))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Paths {
+    paths: Vec<String>,
+}
+
+/// From now on the LSP that made these paths serves our static invoices.
+fn set_static_invoice_server(node: &Node, of: &Paths) -> Answer {
+    let paths = static_invoices::paths(&of.paths);
+    let paths = paths.ok_or(Refusal::new(code::BAD_PARAMETERS, "paths are not blinded message paths in hex"))?;
+    node.manager
+        .set_paths_to_static_invoice_server(paths)
+        .map_err(|()| Refusal::new(code::BAD_PARAMETERS, "there is no path"))?;
+    node.peers.process_events();
+    Ok(json!({}))
+}
+
+fn async_offer(node: &Node) -> Answer {
+    let offer = node.manager.get_async_receive_offer();
+    let offer = offer.map_err(|()| "the LSP has not yet confirmed an offer's static invoice".to_owned())?;
+    Ok(json!({"offer": offer.to_string()}))
+}
+
+fn pay_offer(node: &Node, of: &OfferOrder) -> Answer {
+    let id = node.offers.pay(of)?;
+    node.peers.process_events();
+    Ok(json!({"payment_id": hex::text(&id.0)}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfferPayment {
+    payment_id: String,
+}
+
+impl OfferPayment {
+    fn id(&self) -> Result<PaymentId, Refusal> {
+        Ok(PaymentId(bytes("payment_id", &self.payment_id)?))
+    }
 }
 
 /// Forget what failed payments taught about channels.

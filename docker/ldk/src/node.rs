@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lightning::blinded_path::NodeIdLookUp;
 use lightning::events::bump_transaction::sync::BumpTransactionEventHandlerSync;
+use lightning::events::EventsProvider;
 use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler};
 use lightning::sign::{EntropySource, KeysManager};
 use lightning::util::wallet_utils::WalletSync;
@@ -25,10 +26,12 @@ use crate::hex;
 use crate::htlcs::Htlcs;
 use crate::invoices::Invoices;
 use crate::log::Log;
+use crate::offers::Offers;
 use crate::onions::Onions;
 use crate::payments::Payments;
 use crate::records::Records;
 use crate::setup;
+use crate::static_invoices::StaticInvoices;
 use crate::types::{Gossip, Graph, Manager, Messenger, Peers, Scorer};
 use crate::wallet::Wallet;
 
@@ -58,6 +61,8 @@ pub struct Node {
     pub htlcs: Arc<Htlcs>,
     pub payments: Arc<Payments>,
     pub invoices: Arc<Invoices>,
+    pub offers: Arc<Offers>,
+    pub static_invoices: Arc<StaticInvoices>,
     pub funding: Arc<Funding>,
     pub synced: watch::Receiver<bool>,
     failures: Arc<Notify>,
@@ -86,7 +91,7 @@ impl Node {
 
         let messages = Arc::new(CustomMessages::new(exchange.clone()));
         let gossip = Arc::new(Gossip::new(parts.graph.clone(), None, parts.log.clone()));
-        let messenger = Arc::new(Messenger::new(
+        let messenger = Arc::new(Messenger::new_with_offline_peer_interception(
             parts.keys.clone(),
             parts.keys.clone(),
             parts.log.clone(),
@@ -96,6 +101,7 @@ impl Node {
             parts.manager.clone(),
             IgnoringMessageHandler {},
             IgnoringMessageHandler {},
+            false,
         ));
         let onions = Arc::new(Onions::new(messenger.clone(), exchange.clone()));
         let queries = GossipQueries::new(gossip.clone(), parts.graph.clone(), messages.clone(), parts.keys.clone());
@@ -119,7 +125,14 @@ impl Node {
         let coins = Arc::new(WalletSync::new(parts.wallet.clone(), parts.log.clone()));
         let funding = Arc::new(Funding::new(parts.manager.clone(), parts.wallet.clone(), coins.clone()));
         let payments = Arc::new(payments);
+        let offers = Arc::new(Offers::load(parts.manager.clone(), parts.keys.clone(), records.clone()));
         let invoices = Arc::new(Invoices::new(parts.manager.clone(), records));
+        let static_invoices = Arc::new(StaticInvoices::new(
+            config.enable_htlc_hold,
+            parts.manager.clone(),
+            messenger.clone(),
+            parts.store.clone(),
+        ));
         let failures = Arc::new(Notify::new());
         let events = Arc::new(Events {
             manager: parts.manager.clone(),
@@ -127,6 +140,9 @@ impl Node {
             htlcs: htlcs.clone(),
             payments: payments.clone(),
             invoices: invoices.clone(),
+            offers: offers.clone(),
+            static_invoices: static_invoices.clone(),
+            answers_forwards: config.hold_forwards,
             funding: funding.clone(),
             sweeper: parts.sweeper.clone(),
             bumper: BumpTransactionEventHandlerSync::new(
@@ -154,6 +170,8 @@ impl Node {
             htlcs,
             payments,
             invoices,
+            offers,
+            static_invoices,
             funding,
             synced,
             failures,
@@ -168,6 +186,9 @@ impl Node {
                 }
             })
         };
+        if node.config.enable_htlc_hold {
+            tokio::spawn(handle_requests(node.clone(), events.clone()));
+        }
         let background = tokio::spawn(async move {
             let handle = |event| {
                 let handled = events.handle(event);
@@ -273,6 +294,17 @@ async fn tick(node: Arc<Node>) {
         for held in node.exchange.tick(Instant::now()) {
             let _ = node.manager.fail_intercepted_htlc(held.intercept_id);
         }
+    }
+}
+
+/// Have LDK's events about static invoices handled when they arise: their onion messages do not wake LDK's background
+/// processor, which looks for events every ten seconds otherwise (FASTEST_TIMER in its lib.rs).
+async fn handle_requests(node: Arc<Node>, events: Arc<Events>) {
+    let handle = |event| events.handle(event);
+    loop {
+        node.onions.handled.notified().await;
+        node.manager.process_pending_events(&handle);
+        node.peers.process_events();
     }
 }
 

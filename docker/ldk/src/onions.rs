@@ -4,6 +4,7 @@
 //! a peer that reads slowly costs no memory.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bitcoin::secp256k1::PublicKey;
@@ -11,6 +12,7 @@ use lightning::ln::msgs::{BaseMessageHandler, Init, MessageSendEvent, OnionMessa
 use lightning::types::features::{InitFeatures, NodeFeatures};
 use lightning::util::ser::{LengthReadable, Writeable};
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::exchange::Exchange;
 use crate::hex;
@@ -26,12 +28,22 @@ pub struct Onions {
     messenger: Arc<Messenger>,
     exchange: Arc<Exchange>,
     queues: Mutex<HashMap<PublicKey, VecDeque<OnionMessage>>>,
+    sent: AtomicU64,
+    received: AtomicU64,
+    /// A message has come in, and LDK has handled it.
+    pub handled: Notify,
 }
 
 impl Onions {
     /// Messages for this messenger, reported to this exchange.
     pub fn new(messenger: Arc<Messenger>, exchange: Arc<Exchange>) -> Self {
-        Onions { messenger, exchange, queues: Mutex::default() }
+        let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
+        Onions { messenger, exchange, queues: Mutex::default(), sent, received, handled: Notify::new() }
+    }
+
+    /// How many messages went to peers, and how many came from them, in this run.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
     }
 
     /// Queue a message for a connected peer; false if it is not connected or its queue is full.
@@ -82,6 +94,7 @@ impl BaseMessageHandler for Onions {
 
 impl OnionMessageHandler for Onions {
     fn handle_onion_message(&self, peer: PublicKey, message: &OnionMessage) {
+        self.received.fetch_add(1, Ordering::Relaxed);
         let bytes = message.encode();
         let shown = json!({
             "peer": peer.to_string(),
@@ -89,12 +102,15 @@ impl OnionMessageHandler for Onions {
             "packet": hex::text(&bytes[HEADER_BYTES..]),
         });
         self.exchange.report("onion_message", shown);
-        self.messenger.handle_onion_message(peer, message)
+        self.messenger.handle_onion_message(peer, message);
+        self.handled.notify_one();
     }
 
     fn next_onion_message_for_peer(&self, peer: PublicKey) -> Option<OnionMessage> {
         let queued = self.queues.lock().unwrap().get_mut(&peer).and_then(VecDeque::pop_front);
-        queued.or_else(|| self.messenger.next_onion_message_for_peer(peer))
+        let message = queued.or_else(|| self.messenger.next_onion_message_for_peer(peer))?;
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        Some(message)
     }
 
     fn timer_tick_occurred(&self) {

@@ -70,8 +70,8 @@ impl Payments {
             })
             .collect();
         let payments = Payments { manager, router, records, decided: Notify::new(), changing: Mutex::default() };
-        for hash in payments.records.hashes::<PaymentRecord>() {
-            let record = payments.records.get::<PaymentRecord>(&hash);
+        for hash in payments.records.keys::<PaymentRecord>().into_iter().map(PaymentHash) {
+            let record = payments.records.get::<PaymentRecord>(&hash.0);
             let in_flight = record.is_some_and(|record| record.status == Status::InFlight);
             if in_flight && !known.contains(&PaymentId(hash.0)) {
                 let _ = payments.failed(&hash, "the node was stopped before anything was sent");
@@ -85,7 +85,7 @@ impl Payments {
         let invoice =
             Bolt11Invoice::from_str(&order.invoice).map_err(|error| format!("the invoice cannot be read: {error}"))?;
         let hash = invoice.payment_hash();
-        if self.records.get::<PaymentRecord>(&hash).is_some() {
+        if self.records.get::<PaymentRecord>(&hash.0).is_some() {
             return Ok(hash);
         }
         let params = route_parameters(&invoice, order)?;
@@ -100,7 +100,7 @@ impl Payments {
             failure: String::new(),
             parts: Vec::new(),
         };
-        self.records.put(&hash, &record).map_err(|error| format!("disk: {error}"))?;
+        self.records.put(&hash.0, &record).map_err(|error| format!("disk: {error}"))?;
         let (first_hop, max_part_msat) = (order.first_hop, order.max_part_msat);
         self.router.demand(id, Demands { first_hop, max_part_msat });
         let retry = Retry::Timeout(Duration::from_secs(order.timeout_seconds));
@@ -113,14 +113,14 @@ impl Payments {
         let _changing = self.changing.lock().unwrap();
         record.parts = self.router.parts(&id);
         if self.status(&hash) == Some(Status::InFlight) {
-            self.records.put(&hash, &record).map_err(|error| format!("disk: {error}"))?;
+            self.records.put(&hash.0, &record).map_err(|error| format!("disk: {error}"))?;
         }
         Ok(hash)
     }
 
     /// What a payment's record says, and what it has in flight; null if there is none.
     pub fn look_up(&self, hash: &PaymentHash) -> Value {
-        let Some(record) = self.records.get::<PaymentRecord>(hash) else { return Value::Null };
+        let Some(record) = self.records.get::<PaymentRecord>(&hash.0) else { return Value::Null };
         let mut parts = self.router.parts(&PaymentId(hash.0));
         if parts.is_empty() {
             parts.clone_from(&record.parts);
@@ -169,11 +169,11 @@ impl Payments {
         fee_msat: u64,
     ) -> lightning::io::Result<()> {
         let _changing = self.changing.lock().unwrap();
-        if let Some(mut record) = self.records.get::<PaymentRecord>(hash) {
+        if let Some(mut record) = self.records.get::<PaymentRecord>(&hash.0) {
             record.status = Status::Succeeded;
             record.preimage = Some(hex::text(&preimage.0));
             record.fee_msat = fee_msat;
-            self.records.put(hash, &record)?;
+            self.records.put(&hash.0, &record)?;
         }
         self.decided.notify_waiters();
         Ok(())
@@ -183,11 +183,11 @@ impl Payments {
     pub fn failed(&self, hash: &PaymentHash, why: &str) -> lightning::io::Result<()> {
         let _changing = self.changing.lock().unwrap();
         self.router.forget(&PaymentId(hash.0));
-        if let Some(mut record) = self.records.get::<PaymentRecord>(hash) {
+        if let Some(mut record) = self.records.get::<PaymentRecord>(&hash.0) {
             if record.status == Status::InFlight {
                 record.status = Status::Failed;
                 record.failure = why.to_owned();
-                self.records.put(hash, &record)?;
+                self.records.put(&hash.0, &record)?;
             }
         }
         self.decided.notify_waiters();
@@ -195,7 +195,7 @@ impl Payments {
     }
 
     fn status(&self, hash: &PaymentHash) -> Option<Status> {
-        self.records.get::<PaymentRecord>(hash).map(|record| record.status)
+        self.records.get::<PaymentRecord>(&hash.0).map(|record| record.status)
     }
 }
 

@@ -1,10 +1,9 @@
 //! Own payments and invoices, kept for good: LDK forgets both.
 //!
-//! One small file each, named by the payment hash, written before LDK is asked and before an event of LDK is done with.
+//! One small file each, named by the payment hash (payments to offers: by LDK's id), written before LDK is asked and before an event of LDK is done with.
 
 use std::sync::Arc;
 
-use lightning::types::payment::PaymentHash;
 use lightning::util::persist::KVStoreSync;
 use lightning_persister::fs_store::v1::FilesystemStore;
 use serde::de::DeserializeOwned;
@@ -47,6 +46,25 @@ pub struct InvoiceRecord {
     pub paid_msat: Option<u64>,
 }
 
+/// An own payment to an offer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferRecord {
+    pub status: Status,
+    pub amount_msat: u64,
+    pub fee_msat: u64,
+    /// Hex, once it has succeeded; so is `preimage`.
+    pub payment_hash: Option<String>,
+    pub preimage: Option<String>,
+    /// Why it failed, for people.
+    pub failure: String,
+}
+
+/// What an own offer was paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptRecord {
+    pub amount_msat: u64,
+}
+
 /// Something that is kept.
 pub trait Record: Serialize + DeserializeOwned {
     /// The folder of its kind.
@@ -61,27 +79,35 @@ impl Record for InvoiceRecord {
     const NAMESPACE: &'static str = "invoices";
 }
 
+impl Record for OfferRecord {
+    const NAMESPACE: &'static str = "offer_payments";
+}
+
+impl Record for ReceiptRecord {
+    const NAMESPACE: &'static str = "offer_receipts";
+}
+
 /// The files. Safe to use from several threads.
 #[derive(Clone)]
 pub struct Records(pub Arc<FilesystemStore>);
 
 impl Records {
-    /// The record of this hash; `None` if there is none.
-    pub fn get<R: Record>(&self, hash: &PaymentHash) -> Option<R> {
-        let bytes = KVStoreSync::read(&*self.0, R::NAMESPACE, "", &hex::text(&hash.0)).ok()?;
+    /// The record of this hash or id; `None` if there is none.
+    pub fn get<R: Record>(&self, key: &[u8; 32]) -> Option<R> {
+        let bytes = KVStoreSync::read(&*self.0, R::NAMESPACE, "", &hex::text(key)).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
     /// Keep a record; an error if the disk does not take it.
-    pub fn put<R: Record>(&self, hash: &PaymentHash, record: &R) -> lightning::io::Result<()> {
+    pub fn put<R: Record>(&self, key: &[u8; 32], record: &R) -> lightning::io::Result<()> {
         let bytes = serde_json::to_vec(record).expect("plain data");
-        KVStoreSync::write(&*self.0, R::NAMESPACE, "", &hex::text(&hash.0), bytes)
+        KVStoreSync::write(&*self.0, R::NAMESPACE, "", &hex::text(key), bytes)
     }
 
-    /// The hashes of all records of a kind.
-    pub fn hashes<R: Record>(&self) -> Vec<PaymentHash> {
+    /// The hashes or ids of all records of a kind.
+    pub fn keys<R: Record>(&self) -> Vec<[u8; 32]> {
         let keys = KVStoreSync::list(&*self.0, R::NAMESPACE, "").unwrap_or_default();
-        keys.iter().filter_map(|key| hex::array(key)).map(PaymentHash).collect()
+        keys.iter().filter_map(|key| hex::array(key)).collect()
     }
 }
 
@@ -92,12 +118,12 @@ mod tests {
     #[test]
     fn a_record_survives_a_restart() {
         let folder = std::env::temp_dir().join(format!("ldkd-records-{}", std::process::id()));
-        let hash = PaymentHash([5; 32]);
+        let hash = [5; 32];
         let record = InvoiceRecord { bolt11: "lnbcrt1".into(), amount_msat: Some(7), expires_at: 9, paid_msat: None };
         Records(Arc::new(FilesystemStore::new(folder.clone()))).put(&hash, &record).unwrap();
         let again = Records(Arc::new(FilesystemStore::new(folder.clone())));
         assert_eq!(again.get::<InvoiceRecord>(&hash), Some(record));
-        assert_eq!(again.hashes::<InvoiceRecord>(), [hash]);
+        assert_eq!(again.keys::<InvoiceRecord>(), [hash]);
         assert!(again.get::<PaymentRecord>(&hash).is_none());
         std::fs::remove_dir_all(folder).unwrap();
     }

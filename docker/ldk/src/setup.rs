@@ -30,8 +30,9 @@ use lightning_persister::fs_store::v1::FilesystemStore;
 use crate::bitcoind::Bitcoind;
 use crate::config::Config;
 use crate::log::Log;
+use crate::onion_router::OnionRouter;
 use crate::router::PartsRouter;
-use crate::types::{Graph, Manager, MessageRouter, Monitor, Scorer, Sweeper};
+use crate::types::{Graph, Manager, Monitor, Scorer, Sweeper};
 use crate::wallet::Wallet;
 
 /// Of forwarding: LDK accepts no less than 48 (channelmanager.rs, MIN_CLTV_EXPIRY_DELTA).
@@ -49,7 +50,7 @@ pub struct Parts {
     pub graph: Arc<Graph>,
     pub scorer: Arc<RwLock<Scorer>>,
     pub router: Arc<PartsRouter>,
-    pub message_router: Arc<MessageRouter>,
+    pub message_router: Arc<OnionRouter>,
     pub monitor: Arc<Monitor>,
     pub manager: Arc<Manager>,
     pub manager_block: BlockLocator,
@@ -60,7 +61,7 @@ pub struct Parts {
 }
 
 /// The settings of all channels.
-pub fn user_config(hold_forwards: bool) -> UserConfig {
+pub fn user_config(given: &Config) -> UserConfig {
     let mut config = UserConfig::default();
     config.channel_handshake_config.minimum_depth = 1;
     config.channel_handshake_config.our_max_accepted_htlcs = 483;
@@ -72,7 +73,9 @@ pub fn user_config(hold_forwards: bool) -> UserConfig {
     config.channel_config.forwarding_fee_base_msat = FEE_BASE_MSAT;
     config.channel_config.forwarding_fee_proportional_millionths = FEE_PPM;
     config.accept_forwards_to_priv_channels = true;
-    if hold_forwards {
+    config.enable_htlc_hold = given.enable_htlc_hold;
+    config.hold_outbound_htlcs_at_next_hop = given.hold_outbound_htlcs_at_next_hop;
+    if given.hold_forwards {
         config.htlc_interception_flags = HTLCInterceptionFlags::ToOfflinePrivateChannels as u8
             | HTLCInterceptionFlags::ToOnlinePrivateChannels as u8
             | HTLCInterceptionFlags::ToPublicChannels as u8;
@@ -105,7 +108,7 @@ pub async fn load(config: &Config) -> Result<Parts, String> {
         ProbabilisticScoringFeeParameters::default(),
     );
     let router = Arc::new(PartsRouter::new(paths));
-    let message_router = Arc::new(MessageRouter::new(graph.clone(), keys.clone()));
+    let message_router = Arc::new(OnionRouter::new(graph.clone(), keys.clone()));
     // Monitors are written after the manager that knows of them: a kill between the two closes no channel.
     let deferred = true;
     let monitor = Arc::new(ChainMonitor::new(
@@ -120,7 +123,7 @@ pub async fn load(config: &Config) -> Result<Parts, String> {
     ));
     let channel_monitors = read_channel_monitors(store.clone(), keys.clone(), keys.clone())
         .map_err(|error| format!("the channels on disk cannot be read: {error}"))?;
-    let settings = user_config(config.hold_forwards);
+    let settings = user_config(config);
     let (manager_block, manager) = match read(&store, CHANNEL_MANAGER_PERSISTENCE_KEY)? {
         Some(bytes) => {
             let arguments = ChannelManagerReadArgs::new(

@@ -6,7 +6,7 @@ use lightning::chain::chainmonitor::ChainMonitor;
 use lightning::chain::Filter;
 use lightning::ln::channelmanager::ChannelManager;
 use lightning::ln::peer_handler::{IgnoringMessageHandler, PeerManager};
-use lightning::onion_message::messenger::{DefaultMessageRouter, OnionMessenger};
+use lightning::onion_message::messenger::OnionMessenger;
 use lightning::routing::gossip::{NetworkGraph, P2PGossipSync};
 use lightning::routing::router::DefaultRouter;
 use lightning::routing::scoring::{ProbabilisticScorer, ProbabilisticScoringFeeParameters};
@@ -21,6 +21,7 @@ use crate::channel_messages::ChannelMessages;
 use crate::custom_messages::CustomMessages;
 use crate::gossip::GossipQueries;
 use crate::log::Log;
+use crate::onion_router::OnionRouter;
 use crate::onions::Onions;
 use crate::router::PartsRouter;
 use crate::wallet::Wallet;
@@ -36,7 +37,6 @@ pub type Paths = DefaultRouter<
     ProbabilisticScoringFeeParameters,
     Scorer,
 >;
-pub type MessageRouter = DefaultMessageRouter<Arc<Graph>, Arc<Log>, Arc<KeysManager>>;
 pub type NoFilter = Arc<dyn Filter + Send + Sync>;
 pub type Monitor = ChainMonitor<
     InMemorySigner,
@@ -55,7 +55,7 @@ pub type Manager = ChannelManager<
     Arc<KeysManager>,
     Arc<Bitcoind>,
     Arc<PartsRouter>,
-    Arc<MessageRouter>,
+    Arc<OnionRouter>,
     Arc<Log>,
 >;
 pub type Messenger = OnionMessenger<
@@ -63,7 +63,7 @@ pub type Messenger = OnionMessenger<
     Arc<KeysManager>,
     Arc<Log>,
     Arc<Manager>,
-    Arc<MessageRouter>,
+    Arc<OnionRouter>,
     Arc<Manager>,
     Arc<Manager>,
     IgnoringMessageHandler,

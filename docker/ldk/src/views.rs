@@ -25,6 +25,12 @@ pub fn info(node: &Node) -> Value {
     })
 }
 
+/// How many messages went to peers and came from them since the start, those that are passed on too.
+pub fn traffic(node: &Node) -> Value {
+    let count = |(sent, received): (u64, u64)| json!({"sent": sent, "received": received});
+    json!({"onion_messages": count(node.onions.counts()), "custom_messages": count(node.messages.counts())})
+}
+
 /// The connected peers.
 pub fn peers(node: &Node) -> Value {
     let peers: Vec<_> = node
