@@ -1,4 +1,4 @@
-# Everything the project needs is set up by these targets; `make help` lists them.
+# These targets set up everything that the project needs; `make help` lists them.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -70,26 +70,26 @@ engine: ## a Docker engine with compose; one that answers is used as it is
 	@docker/engine.sh
 
 .PHONY: images
-images: setup engine ## the container images: pulled, or made here where no registry answers
+images: setup engine ## the container images: pulled, or built on this machine if no registry answers
 	@$(BIN)/python -m harness.service_images
 
 .PHONY: component-image
 component-image: images ## the image asyncpay:VERSION for operators: `asyncpay lsp` and `asyncpay wallet`, docs/operating.md
 	@docker/component/build.sh $(CURDIR)/$(BIN)/python
 
-# --- what this project is for ---
+# --- the demo ---
 
 .PHONY: demo
-demo: images ## A pays B, and the two are never online together: each step as it happens
+demo: images ## A pays B, and the two are never online at the same time: each step as it happens
 	@$(BIN)/testbed demo
 
 # --- checks ---
 
 .PHONY: test
-test: lint test-unit test-sim test-selection ## what CI runs: lint, unit, simulation, and e2e without what is marked `full`
+test: lint test-unit test-sim test-selection ## all that CI runs: lint, unit, simulation, and e2e without tests marked `full`
 
 .PHONY: lint
-lint: setup $(ACTIONLINT) ## ruff, mypy --strict, which room may import which, actionlint, rustfmt and clippy, docs/protocol.md's diagrams
+lint: setup $(ACTIONLINT) ## ruff, mypy --strict, import layers, actionlint, rustfmt and clippy, docs/protocol.md's diagrams
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
@@ -99,12 +99,12 @@ lint: setup $(ACTIONLINT) ## ruff, mypy --strict, which room may import which, a
 	@docker/ldk/check.sh lint
 
 .PHONY: imports
-imports: setup ## print which room imports which, as a DOT graph
+imports: setup ## print which package imports which, as a DOT graph
 	@$(BIN)/import-linter drawgraph --show-import-totals asyncpay
 	@$(BIN)/import-linter drawgraph --show-import-totals harness
 
 .PHONY: format
-format: setup ## let ruff format and sort
+format: setup ## format the code and sort the imports with ruff
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format
 
@@ -113,7 +113,7 @@ diagram: setup ## draw docs/protocol.md's diagrams from the tables in asyncpay/e
 	@$(BIN)/python -m asyncpay.engine.diagram
 
 .PHONY: test-unit
-test-unit: setup ## pure code, no container
+test-unit: setup ## unit tests, without containers
 	@$(BIN)/pytest -q -n auto tests/unit
 	@docker/ldk/check.sh test
 
@@ -122,24 +122,24 @@ test-sim: setup ## the engines in the simulator: 2,000 schedules, and the regres
 	@$(BIN)/pytest -q -n auto tests/simulation
 
 .PHONY: test-browser
-test-browser: setup ## pages in a real browser (Debian's chromium): artifacts/browser has pictures
+test-browser: setup ## pages in a real browser (Debian's chromium): screenshots in artifacts/browser
 	@tests/browser/install.sh
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r tests/browser/requirements.lock
 	@$(BIN)/pytest -q tests/browser
 
-# Tests that share a testbed stay with one worker (tests/support/grouping.py). Testbeds mostly wait: one worker a core, or
-# two for all tests.
+# Tests that share a testbed run in one worker (tests/support/grouping.py). Testbeds mostly wait: one worker per core for
+# the selection, two per core for all tests.
 E2E = $(BIN)/pytest -v -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 20 tests/e2e
 SCENARIOS := artifacts/scenarios.json
 
 .PHONY: test-selection
 test-selection: WORKERS ?= $(shell nproc)
-test-selection: images ## real nodes in containers: every family of scenarios, and one crash at each step
+test-selection: images ## e2e on real nodes in containers: every family of scenarios, and one crash at each step
 	@$(E2E) -m "not full"
 
 .PHONY: test-e2e
 test-e2e: WORKERS ?= $(shell echo $$((2 * $$(nproc))))
-test-e2e: images ## real nodes in containers: everything, WORKERS=n at a time; the scenarios are kept in artifacts/
+test-e2e: images ## e2e on real nodes in containers: all tests, WORKERS=n at a time; writes artifacts/scenarios.json
 	@rm -f $(SCENARIOS)
 	@$(E2E) --testbed-scenarios $(SCENARIOS)
 
@@ -148,14 +148,14 @@ scenarios: setup ## the table in docs/scenarios.md, from the last `make test-e2e
 	@$(BIN)/python -m harness.checks.scenario_table $(SCENARIOS) docs/scenarios.md
 
 .PHONY: interop
-interop: images ## the whole payment for all 16 combinations of implementations: artifacts/matrix/matrix.html
+interop: images ## the asynchronous payment for all 16 combinations of LND and CLN: artifacts/matrix/matrix.html
 	@$(BIN)/testbed matrix
 
 .PHONY: bench
-bench: images ## time what should be quick, as ratios within one run
+bench: images ## benchmarks, as ratios within one run
 	@for file in tests/bench/bench_*.py; do $(BIN)/python -m "tests.bench.$$(basename "$$file" .py)"; done
 
-# --- checks that take longer than `make test` should ---
+# --- checks that take too long for `make test` ---
 
 SEED ?= 0
 
@@ -167,7 +167,7 @@ simulate: setup ## N=10000 schedules of SEED in the simulator; SCHEDULE=number r
 .PHONY: simulate-crowd
 simulate-crowd: N ?= 20
 simulate-crowd: PAYMENTS ?= 200
-simulate-crowd: setup ## N=20 crowds of SEED: PAYMENTS=200 at a time between phones of two LSPs
+simulate-crowd: setup ## N=20 crowds of SEED: PAYMENTS=200 concurrent payments between phones of two LSPs
 	@$(BIN)/python -m tests.simulation crowd --n $(N) --seed $(SEED) --payments $(PAYMENTS)
 
 .PHONY: simulate-mutants
@@ -177,5 +177,5 @@ simulate-mutants: setup ## break the engines on purpose: each defect must be cau
 
 .PHONY: fuzz
 fuzz: N ?= 200000
-fuzz: setup ## N=200000 damaged and random inputs to every decoder of the wire, and to the running components; SEED says which
+fuzz: setup ## N=200000 damaged and random inputs, drawn from SEED, to every wire decoder and to the running components
 	FUZZ_INPUTS=$(N) FUZZ_SEED=$(SEED) $(BIN)/pytest -q -n auto tests/unit/wire/test_fuzz.py tests/unit/fuzz
