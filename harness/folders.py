@@ -17,7 +17,7 @@ from harness.waits import Predicate, wait_for
 EXTENSION = "x-testbed"
 """The part of a compose file that is ours, and that no other compose file has."""
 COMPOSE_FILE, PARSED_FILE, LOCK, NODE_IDS, SOCKETS = "compose.yaml", "compose.json", "lock", "node-ids.json", "sockets"
-ENV = "env"
+ENV, CREDENTIALS = "env", "credentials"
 """What is in a testbed's folder."""
 PART = ".part"
 """Ends the name of a file that is not written whole yet."""
@@ -109,10 +109,10 @@ def _is_testbed(folder: Path) -> bool:
     """Nothing is in it but what `create` and a testbed make."""
     if not folder.is_dir():
         return False
-    made = {COMPOSE_FILE, COMPOSE_FILE + PART, PARSED_FILE, LOCK, NODE_IDS, NODE_IDS + PART, SOCKETS, ACTIONS, ENV}
+    made = {COMPOSE_FILE, COMPOSE_FILE + PART, PARSED_FILE, LOCK, NODE_IDS, NODE_IDS + PART, SOCKETS, ACTIONS}
     file = folder / COMPOSE_FILE
     ours = not file.exists() or f"{EXTENSION}:" in file.read_text(encoding="utf-8", errors="replace")
-    return ours and {path.name for path in folder.iterdir()} <= made
+    return ours and {path.name for path in folder.iterdir()} <= made | {ENV, CREDENTIALS}
 
 
 @contextmanager

@@ -2,20 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from asyncpay.nodes.lnd import connection
 from asyncpay.nodes.lnd.invoices import hop_hint
 from asyncpay.nodes.lnd.node import CAPABILITIES
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 from asyncpay.nodes.proto.lightning_pb2_grpc import LightningStub, StateStub
 from asyncpay.nodes.proto.router_pb2_grpc import RouterStub
-from harness.engines.base import EngineError
+from harness.engines.base import Engine
 from harness.errors import NodeError, PaymentError
 from harness.nodes import lnd_access
 from harness.nodes.base import (
@@ -32,6 +30,7 @@ from harness.nodes.base import (
     RenderContext,
     volume,
 )
+from harness.nodes.lnd_connection import LndConnection
 from harness.nodes.wire_log import LndLog, LogEntry
 from harness.topology import ChannelSpec, ComponentSpec, NodeSpec
 
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 GRPC_PORT = 10009
 LND_DIR = "/root/.lnd"
-MACAROON = f"{LND_DIR}/admin.macaroon"
+CERTIFICATE, MACAROON = f"{LND_DIR}/tls.cert", f"{LND_DIR}/admin.macaroon"
 ANCHORS_SAT = 2 * 330
 COMMITMENT_WEIGHT, HTLC_WEIGHT = 1124, 172
 """Anchor outputs and weights of a commitment transaction (BOLT 3, option_anchors); the opener pays for them."""
@@ -80,6 +79,10 @@ class LndNode(Node):
     balance_unit_msat = 1_000
     folder = LND_DIR
     stop_command = ()
+
+    def __init__(self, name: str, spec: NodeSpec, engine: Engine) -> None:
+        super().__init__(name, spec, engine)
+        self._connection = LndConnection(name, engine, GRPC_PORT, CERTIFICATE, MACAROON)
 
     @classmethod
     def service(cls, name: str, spec: NodeSpec, around: RenderContext) -> dict[str, Any]:
@@ -145,45 +148,31 @@ class LndNode(Node):
         """See Node.host_access."""
         return lnd_access.from_this_machine(
             folder,
-            self.engine.read(self.name, f"{LND_DIR}/tls.cert"),
+            self.engine.read(self.name, CERTIFICATE),
             self.engine.read(self.name, MACAROON),
             self.engine.address(self.name, GRPC_PORT),
             self.engine.address(self.name, REST_PORT) if self.spec.rest else None,
         )
 
-    @cached_property
-    def _channel(self) -> grpc.Channel:
-        try:
-            credentials = connection.credentials(self.engine.read(self.name, f"{LND_DIR}/tls.cert"))
-            address = self.engine.address(self.name, GRPC_PORT)
-        except EngineError as error:
-            raise NodeError(f"{self.name} cannot be reached: {error}") from None
-        return grpc.secure_channel(address, credentials, connection.OPTIONS)
-
-    @cached_property
+    @property
     def _calls(self) -> grpc.Channel:
         """What stubs are made of."""
-        try:
-            return connection.with_macaroon(self._channel, self.engine.read(self.name, MACAROON))
-        except EngineError as error:
-            raise NodeError(f"{self.name} cannot be reached: {error}") from None
+        return self._connection.calls
 
-    @cached_property
+    @property
     def _lightning(self) -> LightningStub:
-        return LightningStub(self._calls)
+        return self._connection.lightning
 
     def forget_connection(self) -> None:
         """See Node.forget_connection."""
-        if "_channel" in self.__dict__:
-            self._channel.close()
-        for attribute in ("_channel", "_calls", "_lightning"):
-            self.__dict__.pop(attribute, None)
+        self._connection.forget()
 
     @contextmanager
     def _calling(self, what: str) -> Iterator[None]:
         try:
             yield
         except grpc.RpcError as error:
+            self._connection.doubt()
             said = error.details() if isinstance(error, grpc.Call) else error
             raise NodeError(f"{self.name} (LND) did not {what}: {said}") from None
 

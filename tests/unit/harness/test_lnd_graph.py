@@ -1,9 +1,10 @@
 """What an LND says of its graph, which it caches without regard to what it was asked for."""
 
-from typing import Any, cast
+import pytest
 
 from asyncpay.nodes.proto import lightning_pb2 as ln
 from harness.nodes.lnd import LndNode
+from harness.nodes.lnd_connection import LndConnection
 from harness.topology import NodeSpec, Role
 from tests.unit.harness.played_engine import PlayedEngine
 
@@ -26,8 +27,8 @@ class CachingLnd:
         return self._cached
 
 
-def test_private_channels_are_there_also_just_after_another_question() -> None:
+def test_private_channels_are_there_also_just_after_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
     node = LndNode("A", NodeSpec(role=Role.PAYER), PlayedEngine({}))
-    node.__dict__["_lightning"] = cast(Any, CachingLnd())
+    monkeypatch.setattr(LndConnection, "lightning", CachingLnd())
     assert node.announced_nodes() == {"02aa"}
     assert {scid for scid, _ in node.policies()} == {"1x0x0", "2x0x0"}
