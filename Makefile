@@ -22,7 +22,7 @@ $(BIN)/uv:
 
 $(VENV)/.synced: $(BIN)/uv requirements.lock pyproject.toml harness/pyproject.toml
 	@echo "installing the locked Python packages into $(VENV)"
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . --editable harness
 	@touch $@
 
