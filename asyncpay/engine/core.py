@@ -197,6 +197,26 @@ class UnixTime:
         return unix_seconds + 1.0 - self.earliest_offset_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class StoredClock:
+    """What a component must not forget of its clock: how the engine's time and Unix time belong together.
+
+    time: the engine's, in seconds, when this was written. believed_offset_seconds: by how much Unix time was ahead of
+    it, as believed. shown_offset_seconds: by how much the system's clock was ahead of it; another one while in doubt.
+    id: 0, there is one clock.
+    """
+
+    time: float
+    believed_offset_seconds: float
+    shown_offset_seconds: float
+    id: int = 0
+
+    @property
+    def key(self) -> int:
+        """As of any record."""
+        return self.id
+
+
 _MOST_DOUBLINGS = 60  # by then any pause is longer than any wait, and still far from a float's limit
 
 

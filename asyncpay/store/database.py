@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, ClassVar, Generic, Self, TypeVar
 
-from asyncpay.engine.core import Change, Put
+from asyncpay.engine.core import Change, Put, StoredClock
 from asyncpay.lightning import ChannelId, ShortChannelId
 from asyncpay.store.rows import UNWRITABLE, Shape, Value, u64_column
 
@@ -56,6 +56,9 @@ class Table:
         """The values that find the record's row."""
         row = self.shape.to_row(record)
         return [row[place] for place in self._key]
+
+
+_CLOCK = Table(StoredClock, "clock", ["id"], "id")
 
 
 class Store(Generic[R]):
@@ -107,11 +110,17 @@ class Store(Generic[R]):
             self._lock.close()
 
     def load(self) -> Iterator[R]:
-        """Everything, each table in its order: what the engine is made from."""
+        """Every record, each table in its order: what the engine is made from."""
         with self._explained():
             for table in self.tables.values():
                 for row in self._database.execute(table.select):
                     yield table.shape.from_row(row)
+
+    def clock(self) -> StoredClock | None:
+        """What is stored of the component's clock; None if it was never wrong, and no process began late."""
+        with self._explained():
+            row = self._database.execute(_CLOCK.select).fetchone()
+            return None if row is None else _CLOCK.shape.from_row(row)
 
     def commit(self, changes: Iterable[Change[Any]]) -> None:
         """Make these changes in one transaction; when this returns they are on disk.
@@ -124,7 +133,8 @@ class Store(Generic[R]):
             return
         statements: dict[str, list[tuple[Any, list[Value]]]] = defaultdict(list)  # no two rows are of one record
         for change in last.values():
-            table, record, put = self.tables[type(change.record)], change.record, isinstance(change, Put)
+            record, put = change.record, isinstance(change, Put)
+            table = _CLOCK if isinstance(record, StoredClock) else self.tables[type(record)]
             try:
                 row = table.shape.to_row(record) if put else table.key_of(record)
             except UNWRITABLE as error:

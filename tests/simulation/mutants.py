@@ -62,6 +62,18 @@ MUTANTS = (
         "offsets = [self._believed] if self._doubted is None else [self._doubted[0]]",
     ),
     Mutant(
+        "forget at a restart what the clock had shown",
+        "asyncpay.service.common.clock",
+        "        passed = shown - stored - max(believed, was_shown)\n",
+        "        passed = shown - stored\n",
+    ),
+    Mutant(
+        "believe what a process without a past is shown",
+        "asyncpay.service.common.clock",
+        "        self._believed = believed if leap < TOLERANCE_SECONDS else believed - leap\n",
+        "        self._believed = believed\n",
+    ),
+    Mutant(
         "go by the system's clock",
         "asyncpay.service.common.clock",
         "        return self._zero + self._steady()",

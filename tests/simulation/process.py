@@ -13,7 +13,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from asyncpay.engine.core import ClockRead, Commit, Detached, Engine, EngineError, Perform, Put, Tick, drive
+from asyncpay.engine.core import (
+    ClockRead,
+    Commit,
+    Detached,
+    Engine,
+    EngineError,
+    Perform,
+    Put,
+    StoredClock,
+    Tick,
+    drive,
+)
 from asyncpay.node_events import NodeEvent
 from asyncpay.service.common.clock import SteadyClock
 from asyncpay.store import Store
@@ -58,10 +69,10 @@ class Disk:
         self._path = path
         self._store: Store[Any] | None = None
 
-    def open(self, kind: type[Store[Any]]) -> list[Any]:
-        """What the store holds."""
+    def open(self, kind: type[Store[Any]]) -> tuple[list[Any], StoredClock | None]:
+        """What the store holds: records, and what is known of the clock."""
         self._store = kind(self._path)
-        return list(self._store.load())
+        return list(self._store.load()), self._store.clock()
 
     def commit(self, changes: Iterable[Any]) -> None:
         """See Store.commit."""
@@ -89,7 +100,8 @@ class Process:
         self.kernel: Kernel = node.kernel
         self.running = False
         self.clock_error = 0.0
-        self.clock = clock_beside(self, None)
+        self.clock = clock_beside(self, None, None)
+        self.stored_clock: StoredClock | None = None
         self.clock_read = ClockRead(0, 0)
         self.started_in_jump = False
         self.has_read_clock = False
@@ -162,10 +174,12 @@ class Process:
         if self.running:
             return
         self.running, self.lifetime = True, Lifetime()
-        records = self._disk.open(self._store_kind)
+        records, clock = self._disk.open(self._store_kind)
         self._compare(f"the store of {self.name} gives back", records)
+        if clock != self.stored_clock:
+            self.lost.append(f"the store of {self.name} gives back {clock}; stored was {self.stored_clock}")
         self._begin(records)
-        self.clock = clock_beside(self, self._engine.stored_time)
+        self.clock = clock_beside(self, self._engine.stored_time, clock)
         self.clock_read, self.started_in_jump = ClockRead(0, 0), bool(self.clock_error)
         self.has_read_clock = False
         if self.clock_error > 0:
@@ -238,7 +252,7 @@ class Process:
                 if lifetime.over:
                     return
                 match action:
-                    case Commit(changes=changes) if changes:
+                    case Commit(changes=changes) if changes or self.clock.unstored is not None:
                         self._commit(changes)
                         self.kernel.failpoint(f"{self.name} has stored {names}")
                     case Perform(effect):
@@ -255,7 +269,11 @@ class Process:
             yield event
 
     def _commit(self, changes: Sequence[Any]) -> None:
-        self._disk.commit(changes)
+        clock = self.clock.unstored
+        self._disk.commit(changes if clock is None else (Put(clock), *changes))
+        if clock is not None:
+            self.clock.mark_stored(clock)
+            self.stored_clock = clock
         self.kernel.changed()
         for change in changes:
             key = type(change.record), change.record.key
@@ -290,7 +308,7 @@ class Process:
             self.kernel.call_later(seconds, lambda: self.enqueue(Tick()), alarm)
 
 
-def clock_beside(process: Process, stored: float | None) -> SteadyClock:
+def clock_beside(process: Process, stored: float | None, kept: StoredClock | None) -> SteadyClock:
     """The clock by which a process goes that begins now."""
     kernel = process.kernel
-    return SteadyClock(stored, lambda: kernel.now + process.clock_error, lambda: kernel.now)
+    return SteadyClock(stored, kept, lambda: kernel.now + process.clock_error, lambda: kernel.now)

@@ -1,6 +1,6 @@
 """Schedules that once broke a rule: what the simulator found, shrunk, and kept. See test_simulation.py."""
 
-from .disturbances import Attack, CloseChannel, Mine, NodeCrash, Orphaned, Sleep, Wake
+from .disturbances import Attack, ClockJumps, CloseChannel, Crash, Mine, NodeCrash, Orphaned, Rename, Sleep, Wake
 from .kernel import Failpoint
 from .schedule import Schedule
 from .setup import Setup
@@ -39,6 +39,30 @@ REGRESSIONS = {
                 Failpoint("LSP_a has stored LinkChanged+PeerConnected+PeerDisconnected", 1),
                 NodeCrash("LSP_a", 8.0),
             ),
+        ),
+    ),
+    # The clock under LSP_a is an hour ahead over two restarts. What was stored after the first had that hour in it, so
+    # that the second took it for the time that had passed, and the hold ended 99 s early (schedule 20261121007233).
+    "a clock that is ahead over two restarts": Schedule(
+        Setup(hold_seconds=120, payer_leaves=0.0, payee_awake=False),
+        (
+            (Failpoint("LSP_a decides on BlockRequested", 1), Rename(1)),
+            (Failpoint("LSP_a decides on BlockRequested", 1), Attack("sends B many small HTLCs")),
+            (Failpoint("LSP_a decides on BlockRequested", 1), ClockJumps("LSP_a", 3600.0, 200.0)),
+            (Failpoint("LSP_a has stored HtlcOffered", 1), Rename(0)),
+            (Failpoint("HTLC update LSP_a->C", 1), Crash("LSP_a", 1.0)),
+            (Failpoint("LSP_a has stored Tick", 1), Wake("A", 60.0)),
+            (Failpoint("LSP_a decides on LinkChanged", 4), Crash("LSP_a", 1.0)),
+        ),
+    ),
+    # 400 s without a process did not count at the first start, where the clock was a day ahead; they counted at the
+    # second, after the clock was put right. So B was called 9 s after it had been (schedule 20261122001518).
+    "a clock that is put right between two restarts": Schedule(
+        Setup(payee_awake=False, payee_wakes_after=200.0, turbulence_seconds=4000.0),
+        (
+            (Failpoint("LSP_b decides on OnionInTransit", 2), Crash("LSP_b", 400.0)),
+            (Failpoint("B's wallet decides on LinkChanged", 2), ClockJumps("LSP_b", 86_400.0, 280.0)),
+            (Failpoint("LSP_b decides on NotificationReported", 3), Crash("LSP_b", 1.0)),
         ),
     ),
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncpay.engine.core import Drop, Put
+from asyncpay.engine.core import Drop, Put, StoredClock
 from asyncpay.engine.lsp.records import (
     Attempt,
     Block,
@@ -113,6 +113,20 @@ def test_every_record_of_a_file_with_the_earlier_names_is_kept(path: Path) -> No
     with LspStore(path) as store:
         again = list(store.load())
     assert again == [*kept[:3], *kept[4:6], replace(once_more, tries=4), *kept[7:]]
+
+
+def test_a_file_that_knew_nothing_of_the_clock_is_kept_and_takes_it_in(path: Path) -> None:
+    """Written by asyncpay at commit 7a3f147, the last whose files had no table for it."""
+    shutil.copy(Path(__file__).parent / "stores" / "lsp-0004.sqlite", path)
+    with LspStore(path) as store:
+        assert store.clock() is None
+        kept = list(store.load())
+        for clock in (StoredClock(1_000_005.0, 0.0, 3600.0), StoredClock(1_000_009.5, -3600.25, -1.0)):
+            store.commit([Put(clock)])
+    assert [type(record) for record in kept] == [Block, Webhook]
+    with LspStore(path) as store:
+        assert store.clock() == clock
+        assert list(store.load()) == kept
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asyncpay.engine.core import Drop, Put
+from asyncpay.engine.core import Drop, Put, StoredClock
 from asyncpay.engine.payee.records import Claim
 from asyncpay.engine.payee.states import State as ClaimState
 from asyncpay.engine.payer.records import OutgoingPayment
@@ -195,6 +195,19 @@ def test_payments_in_a_file_of_the_first_version_are_migrated(path: Path) -> Non
         store.commit([Put(replace(failed, cancel_next_at=None))])
     with WalletStore(path) as store:
         assert [each.may_be_ordered_again for each in store.load() if isinstance(each, OutgoingPayment)] == [False] * 3
+
+
+def test_a_file_that_knew_nothing_of_the_clock_is_kept_and_takes_it_in(path: Path) -> None:
+    """Written by asyncpay at commit 7a3f147, the last whose files had no table for it."""
+    shutil.copy(Path(__file__).parent / "stores" / "wallet-0005.sqlite", path)
+    with WalletStore(path) as store:
+        assert store.clock() is None
+        kept = list(store.load())
+        store.commit([Put(StoredClock(1_000_005.0, 0.0, 3600.0))])
+    assert [type(record) for record in kept] == [Claim]
+    with WalletStore(path) as store:
+        assert store.clock() == StoredClock(1_000_005.0, 0.0, 3600.0)
+        assert list(store.load()) == kept
 
 
 def test_a_file_with_the_earlier_names_is_migrated(path: Path) -> None:

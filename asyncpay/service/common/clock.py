@@ -4,13 +4,18 @@ The system's clock is set by others: by NTP, by hand, by a machine that is resum
 So what lasts so many seconds is measured by the monotonic clock, from a start in Unix time. The system's clock is read
 beside it, and as long as it shows something else than before, Unix time is an interval (asyncpay.engine.core.UnixTime).
 A different reading is believed once it has persisted for PERSIST_SECONDS.
+
+What is believed, and what the system's clock shows, is stored with the first decision that is made by it. How long no
+process ran is the difference of two readings of the system's clock. The engine's time goes on by that, but no belief
+does: Unix time may still be what it was believed to be when something was stored last. So a clock that is wrong over
+any number of restarts is believed no sooner than one that is wrong while a process runs.
 """
 
 import math
 import time
 from collections.abc import Callable
 
-from asyncpay.engine.core import ClockRead
+from asyncpay.engine.core import ClockRead, StoredClock
 
 PERSIST_SECONDS = 300
 """How long the system's clock must show another time until it is believed. Less than the 600 s by which an invoice
@@ -31,25 +36,39 @@ def steady() -> float:
 
 
 class SteadyClock:
-    """stored: the latest time in the store, None if there is none. The clock begins there, unless the system's clock
-    shows the same or at most a day more: then it begins with that, and Unix time lies between the two at first.
+    """stored: the latest time in the store, None if there is none. kept: what is stored of the clock itself; None in a
+    new file, and in one of an earlier release, whose times are taken for Unix time.
+
+    The clock begins at `stored`, and ahead of it by as much as the system's clock went on since then, if that was a day
+    at most. That is the lesser of what it shows more than was shown, and of what it shows more than was believed: a
+    clock that was put right while no process ran would count the time by which it was wrong.
     """
 
     def __init__(
         self,
         stored: float | None = None,
+        kept: StoredClock | None = None,
         system: Callable[[], float] = time.time,
         steady: Callable[[], float] = steady,
     ) -> None:
         self._system = system
         self._steady = steady
         shown = system()
-        start = shown if stored is None or 0 <= shown - stored <= MAX_LEAP_SECONDS else stored
+        believed = was_shown = 0.0
+        if kept is not None:
+            believed, was_shown = kept.believed_offset_seconds, kept.shown_offset_seconds
+            stored = kept.time if stored is None else max(stored, kept.time)
+        if stored is None:
+            stored = shown
+        passed = shown - stored - max(believed, was_shown)
+        leap = passed if 0 <= passed <= MAX_LEAP_SECONDS else 0.0
+        start = stored + leap
         self._zero = start - steady()
-        self._believed = 0.0 if stored is None or abs(stored - start) < TOLERANCE_SECONDS else stored - start
+        self._believed = believed if leap < TOLERANCE_SECONDS else believed - leap
         self._guessed = shown - start
         self._doubted: tuple[float, float] | None = None
         self._told = ClockRead(0, 0)
+        self._kept = (believed, was_shown)
 
     def now(self) -> float:
         """The time for `handle`: in seconds, and Unix time as long as the system's clock is not set."""
@@ -63,6 +82,16 @@ class SteadyClock:
     def in_doubt(self) -> bool:
         """Whether the last reading was another than is believed."""
         return self._doubted is not None
+
+    @property
+    def unstored(self) -> StoredClock | None:
+        """What to store with the next decision, before anything is done about that; None if the store has it."""
+        shown = self._believed if self._doubted is None else self._doubted[0]
+        return None if (self._believed, shown) == self._kept else StoredClock(self.now(), self._believed, shown)
+
+    def mark_stored(self, clock: StoredClock) -> None:
+        """Take note that this is stored."""
+        self._kept = (clock.believed_offset_seconds, clock.shown_offset_seconds)
 
     def read(self) -> ClockRead | None:
         """Read the system's clock; what the engine must be told of it, if that has changed."""

@@ -16,7 +16,17 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from asyncpay.engine.core import ClockRead, Commit, Engine, EngineError, Perform, Tick, drive
+from asyncpay.engine.core import (
+    ClockRead,
+    Commit,
+    Engine,
+    EngineError,
+    Perform,
+    Put,
+    StoredClock,
+    Tick,
+    drive,
+)
 from asyncpay.log_events import LogEvent
 from asyncpay.service.common.clock import READ_SECONDS, SteadyClock
 from asyncpay.service.common.event_log import EventLog, guarded
@@ -80,6 +90,7 @@ class RefusedEvents:
 class Loop(Generic[E]):
     """One life of an engine. clock: the one that it goes by.
 
+    stored_clock: what the store has of it.
     perform: begins an effect. settle: returns when the effects that were begun in a certain order are done, so that a
     failpoint before the n-th finds the ones before it carried out.
     refuse: what to do about an event that is among `refused`: answer it, as far as it wants an answer, with a refusal.
@@ -97,6 +108,7 @@ class Loop(Generic[E]):
         refused: RefusedEvents,
         refuse: Callable[[Any], Awaitable[None]],
         measure: Measure | None = None,
+        stored_clock: StoredClock | None = None,
     ) -> None:
         self._measure = measure
         self._refused = refused
@@ -107,7 +119,7 @@ class Loop(Generic[E]):
         self._settle = settle
         self._failpoints = failpoints
         self._event_log = event_log
-        self.clock = SteadyClock(engine.stored_time)
+        self.clock = SteadyClock(engine.stored_time, stored_clock)
         self._events: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -153,7 +165,10 @@ class Loop(Generic[E]):
                 raise self._failure(error.event, cause) from error
 
     async def _store(self, commit: Commit[Any, Any]) -> None:
-        if not (changes := commit.changes):
+        clock, changes = self.clock.unstored, commit.changes
+        if clock is not None:  # what is decided by this clock is not to be read by another one
+            changes = (Put(clock), *changes)
+        if not changes:
             return
         began = time.monotonic()
         try:
@@ -163,6 +178,8 @@ class Loop(Generic[E]):
                 if any(change.record is error.record for change in transition.changes):
                     raise self._failure(event, error) from error
             raise
+        if clock is not None:
+            self.clock.mark_stored(clock)
         if self._measure is not None:
             self._measure.stored(time.monotonic() - began)
 

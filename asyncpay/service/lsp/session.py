@@ -119,7 +119,16 @@ class _Session:
         self._attached_at: float | None = None
         failpoints = Failpoints(config.store.path, event_log)
         self._loop: Loop[LspEvent] = Loop(
-            lsp, store.commit, self._perform, self._settle, failpoints, event_log, refused, self._refuse, metrics
+            lsp,
+            store.commit,
+            self._perform,
+            self._settle,
+            failpoints,
+            event_log,
+            refused,
+            self._refuse,
+            metrics,
+            store.clock(),
         )
         self._invoices = FairSemaphore(each=1, waiting=MAX_WAITING_INVOICES)
         self._lsps = LspsService(config, node, lsp, event_log, self._loop.stored)

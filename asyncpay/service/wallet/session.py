@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from asyncpay.config import WalletConfig
-from asyncpay.engine.core import Detached
+from asyncpay.engine.core import Detached, StoredClock
 from asyncpay.engine.payee.engine import Payee
 from asyncpay.engine.payee.interface import Announced, ReleaseAnswered
 from asyncpay.engine.payee.records import Claim
@@ -95,7 +95,15 @@ class _Session:
         self._payments = wallet.payer.state.payments
         failpoints = Failpoints(config.store.path, event_log)
         self._loop: Loop[WalletEvent] = Loop(
-            wallet, self._commit, self._perform, self._settle, failpoints, event_log, refused, self._refuse
+            wallet,
+            self._commit,
+            self._perform,
+            self._settle,
+            failpoints,
+            event_log,
+            refused,
+            self._refuse,
+            stored_clock=store.clock(),
         )
         self._api = WalletApi(
             node,
@@ -125,7 +133,8 @@ class _Session:
         """In a thread of its own: what waits for a change hears of it in the event loop's."""
         changes = list(changes)
         self._store.commit(changes)
-        self._events.call_soon_threadsafe(self._view.stored, changes)
+        shown = [change for change in changes if not isinstance(change.record, StoredClock)]
+        self._events.call_soon_threadsafe(self._view.stored, shown)
 
     async def _perform(self, effect: WalletEffect) -> None:
         await self._performer.perform(effect)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.core import Tick, Transition
+from asyncpay.engine.core import StoredClock, Tick, Transition
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.interface import Effect, LspEvent, Relay
 from asyncpay.engine.lsp.records import Record, StoredMessage, Webhook
@@ -29,8 +29,13 @@ class Clocked(Lsp):
     def handle(self, now: float, event: LspEvent) -> Transition[Record, Effect]:
         if self.clock is None:
             stored = self.stored_time
-            self.clock = SteadyClock(stored, lambda: self.harness.now + self.harness.error, lambda: self.harness.now)
+            kept = self.harness.stored_clock
+            shown = lambda: self.harness.now + self.harness.error  # noqa: E731
+            self.clock = SteadyClock(stored, kept, shown, lambda: self.harness.now)
         read = self.clock.read()
+        if (unstored := self.clock.unstored) is not None:
+            self.clock.mark_stored(unstored)
+            self.harness.stored_clock = unstored
         events = [event] if read is None else [read, event]
         steps = [super(Clocked, self).handle(self.clock.now(), each) for each in events]
         self.next_deadline += now - self.clock.now()
@@ -41,9 +46,10 @@ class Clocked(Lsp):
 
 
 class ClockedHarness(LspHarness):
-    """error: by how much the system's clock is ahead."""
+    """error: by how much the system's clock is ahead. stored_clock: what the store has of the component's."""
 
     error = 0.0
+    stored_clock: StoredClock | None = None
 
     def attach(self) -> None:
         if not isinstance(self.engine, Clocked):

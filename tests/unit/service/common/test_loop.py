@@ -5,6 +5,7 @@ import io
 import json
 import math
 import threading
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.core import Change, Put, Transition
+from asyncpay.engine.core import Change, Put, StoredClock, Transition
 from asyncpay.engine.lsp.interface import WebhookSet
 from asyncpay.engine.lsp.records import Webhook
 from asyncpay.node_events import BlockConnected, NodeEvent
@@ -112,6 +113,25 @@ def test_what_was_decided_before_the_engine_failed_is_kept_and_done(tmp_path: Pa
         performed, _, _ = one_life(store, RefusedEvents(WebhookSet), "first", "boom", "last")
         assert performed == ["first"]
         assert len(list(store.load())) == 1
+
+
+def test_what_is_known_of_the_clock_is_stored_with_what_was_decided_by_it(tmp_path: Path) -> None:
+    """The engine's time begins at 0, where its records end, and the system's clock shows decades more."""
+    stored: list[list[type]] = []
+
+    class Watched(LspStore):
+        def commit(self, changes: Iterable[Change[Any]]) -> None:
+            changes = list(changes)
+            stored.append([type(change.record) for change in changes])
+            super().commit(changes)
+
+    with Watched(tmp_path / "lsp.sqlite") as store:
+        one_life(store, RefusedEvents(WebhookSet), "first")
+        clock = store.clock()
+        assert clock is not None
+        assert (clock.time < 60, clock.believed_offset_seconds) == (True, 0)
+        assert abs(clock.shown_offset_seconds - time.time()) < 60
+    assert stored == [[StoredClock, Webhook]]
 
 
 def test_who_waits_for_a_refused_event_is_told() -> None:

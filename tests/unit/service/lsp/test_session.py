@@ -13,6 +13,7 @@ import pytest
 from coincurve import PrivateKey
 
 from asyncpay.config import LspConfig
+from asyncpay.engine.core import Put, StoredClock
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capabilities, Capability, ChannelId, Invoice, Link, NodeId, ShortChannelId
@@ -120,20 +121,31 @@ class ScriptedNode:
         self.told.put_nowait(OnionReceived(async_payment=signed.encode()))
 
 
+def session_of(store: LspStore, node: Any, log: io.StringIO) -> lsp_module._Session:
+    config = LspConfig.model_validate(
+        {"node": {"implementation": "cln", "rpc_file": "/x"}, "store": {"path": store._path}}
+    )
+    lsp = Lsp(LspPolicy(), CAPABILITIES, store.load())
+    return lsp_module._Session(config, EventLog(log), node, store, lsp, RefusedEvents())
+
+
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[tuple[ScriptedNode, io.StringIO]]:
-    config = LspConfig.model_validate(
-        {"node": {"implementation": "cln", "rpc_file": "/x"}, "store": {"path": folder / "lsp.sqlite"}}
-    )
     played, log = ScriptedNode(), io.StringIO()
-    node: Any = played
-    with LspStore(config.store.path) as store:
-        lsp = Lsp(LspPolicy(), CAPABILITIES)
-        session = lsp_module._Session(config, EventLog(log), node, store, lsp, RefusedEvents())
+    with LspStore(folder / "lsp.sqlite") as store:
+        session = session_of(store, played, log)
         run = asyncio.create_task(session.run())
         yield played, log
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
+
+
+async def test_the_clock_goes_on_as_the_store_has_it(tmp_path: Path) -> None:
+    """It was an hour ahead when the file was new, and was put right since."""
+    ahead = time.time() + 3600
+    with LspStore(tmp_path / "lsp.sqlite") as store:
+        store.commit([Put(StoredClock(ahead, -3600.0, -3600.0))])
+        assert abs(session_of(store, ScriptedNode(), io.StringIO()).now() - ahead) < 60
 
 
 async def test_an_invoice_of_a_stranger_is_not_read(tmp_path: Path) -> None:

@@ -62,7 +62,9 @@ def goes(*hops: bytes) -> Callable[[ScriptedNode], None]:
 
 def test_one_wild_reading_of_the_clock_spoils_no_order(phone: WalletHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     shown_ahead = 0.0
-    monkeypatch.setattr(loop, "SteadyClock", lambda stored: SteadyClock(stored, lambda: time.time() + shown_ahead))
+    monkeypatch.setattr(
+        loop, "SteadyClock", lambda *known: SteadyClock(known[0], known[1], lambda: time.time() + shown_ahead)
+    )
 
     async def story() -> None:
         nonlocal shown_ahead

@@ -1,11 +1,13 @@
 """The wallet's whole life beside a node that breaks and a process that is killed: all is done, and money moves once."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asyncpay.engine.core import Put, StoredClock
 from asyncpay.lightning import PaymentResult, PaymentStatus
 from asyncpay.log_events import LogEvent
 from asyncpay.node_events import OnionReceived
@@ -211,3 +213,26 @@ def test_an_lsp_that_will_not_hold_ends_the_payment_with_its_reason(phone: Walle
 
     awake(phone, story)
     assert phone.node.begun == []
+
+
+# --- its clock ---
+
+
+def test_the_clock_goes_on_as_the_store_has_it(phone: WalletHarness) -> None:
+    """It was an hour ahead when the file was new, and was put right since; no process ran for a minute."""
+    ahead = time.time() + 3600
+    with WalletStore(phone.store) as store:
+        store.commit([Put(StoredClock(ahead - 60, -3600.0, -3600.0))])
+
+    async def story() -> None:
+        async with phone.awake():
+            await phone.pay()
+            (payment,) = await phone.payments()
+            assert abs(payment["created_at"] - ahead) < 60
+            assert await phone.claims() == []
+
+    asyncio.run(story())
+    with WalletStore(phone.store) as store:
+        clock = store.clock()
+    assert clock is not None
+    assert abs(clock.believed_offset_seconds + 3660) < 60
