@@ -44,6 +44,9 @@ def show(console: Console, total: Summary, shrunken: Sequence[tuple[Failure, Out
             console.print(escape(line), highlight=False, soft_wrap=True)
         console.print(f"as a regression test (regressions.py): {escape(repr(outcome.schedule))}", soft_wrap=True)
     if total.failures:
+        for each in total.failures:
+            text = f"schedule {each.number}: {each.invariant}: {each.text}"
+            console.print(f"[red]{escape(text)}[/red]", highlight=False, soft_wrap=True)
         console.print(f"[red]{len(total.failures)} schedules failed[/red]")
     else:
         console.print("[green]nothing happened that must not happen, and everything ended[/green]")
