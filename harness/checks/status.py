@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.engines.base import ServiceState
 from harness.errors import NodeError
+from harness.inside.interface import PhoneState
 from harness.nodes.base import Channel, Info, Node
 from harness.progress import each
 from harness.services.lsp import Lsp
@@ -18,7 +19,7 @@ from harness.testbed import Testbed
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """One node; all but the first four fields are None unless it answers."""
+    """One node; all but the first four fields are None unless it answers, node_id unless it was ever known."""
 
     name: str
     role: str
@@ -48,6 +49,8 @@ class ComponentStatus:
     """Why it is not attached."""
     held_payments: int | None = None
     """Blocks in force; None unless it is attached."""
+    said: dict[str, Any] | None = None
+    """What `asyncpay lsp status --json` tells; None unless it answers."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class PhoneStatus:
     link: str
     """whole, disconnected, or what is done to it."""
     wallet_runs: bool
+    apps: tuple[dict[str, Any], ...] = ()
+    """Node and wallet, as the phone's init tells of them."""
+    payments: dict[str, Any] | None = None
+    """What `asyncpay wallet payments --json` tells, `sent` and `announced`; None unless the wallet answers."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class ChannelStatus:
     private: bool
     active: bool
     htlcs: int
+    payment_hashes: tuple[str, ...] = ()
+    """Of these HTLCs, in hex, as far as either end names them."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +148,20 @@ def look_at_phone(phone: Phone) -> PhoneStatus:
         seen = phone.container.status()
     except NodeError as error:
         return PhoneStatus(phone.name, phone.lsp.name, str(error), link, wallet_runs=False)
-    wallet_runs = any(app["name"] == WALLET and app["pid"] for app in seen["apps"])
-    return PhoneStatus(phone.name, phone.lsp.name, seen["state"], link, wallet_runs)
+    apps = tuple(seen["apps"])
+    running = [app for app in apps if app["name"] == WALLET and app["pid"]]
+    payments = _payments(phone, running) if seen["state"] == PhoneState.AWAKE else None
+    return PhoneStatus(phone.name, phone.lsp.name, seen["state"], link, bool(running), apps, payments)
+
+
+def _payments(phone: Phone, running: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """running: the wallet, if it runs. One that is suspended would let the question wait."""
+    if not running or "T" in running[0]["process_states"]:
+        return None
+    try:
+        return phone.wallet.all_payments()
+    except NodeError:  # it has just been started, or has ended
+        return None
 
 
 def _call(question: Callable[[], Any]) -> Any:
@@ -157,11 +178,12 @@ def _height_blocks(testbed: Testbed, container: str) -> int | None:
 def _look_at(node: Node, container: str, phone: Phone | None) -> tuple[NodeStatus, list[Channel]]:
     """phone: the one that the node is in."""
     known = (node.name, node.spec.role.value, node.implementation, container)
+    node_id = node.known_node_id
     if container != ServiceState.RUNNING:
-        return NodeStatus(*known, problem=f"its container is {container}"), []
+        return NodeStatus(*known, problem=f"its container is {container}", node_id=node_id), []
     try:
         if phone is not None and not phone.node_runs():
-            return NodeStatus(*known, problem="its phone sleeps or is frozen"), []
+            return NodeStatus(*known, problem="its phone sleeps or is frozen", node_id=node_id), []
         info: Info = node.info()
         channels = node.channels()
         status = NodeStatus(
@@ -174,7 +196,7 @@ def _look_at(node: Node, container: str, phone: Phone | None) -> tuple[NodeStatu
             channel_balance_msat=node.channel_balance_msat(),
         )
     except NodeError as error:
-        return NodeStatus(*known, problem=str(error)), []
+        return NodeStatus(*known, problem=str(error), node_id=node_id), []
     return status, channels
 
 
@@ -186,11 +208,11 @@ def _look_at_component(lsp: Lsp, container: str) -> ComponentStatus:
         status = lsp.status()
         problem = lsp.missing_to_be_attached(status)
         if problem is not None:
-            return ComponentStatus(*known, attached=False, problem=problem)
+            return ComponentStatus(*known, attached=False, problem=problem, said=status)
         held_payments = sum(not block["finished"] for block in status["blocks"])
     except NodeError as error:
         return ComponentStatus(*known, attached=False, problem=str(error))
-    return ComponentStatus(*known, attached=True, held_payments=held_payments)
+    return ComponentStatus(*known, attached=True, held_payments=held_payments, said=status)
 
 
 def _channels(names: dict[str, str], nodes: list[str], views: list[list[Channel]]) -> list[ChannelStatus]:
@@ -215,6 +237,7 @@ def _channels(names: dict[str, str], nodes: list[str], views: list[list[Channel]
                 private=channel.private,
                 active=all(view.active for view in views_of_it),
                 htlcs=max(view.htlcs for view in views_of_it),
+                payment_hashes=tuple(sorted(frozenset().union(*(view.htlc_hashes for view in views_of_it)))),
             )
         )
     return result

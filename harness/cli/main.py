@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import channels, lifecycle, matrix, nodes, phone, push, snapshots, timeline, wait
+from harness.cli import channels, lifecycle, matrix, nodes, phone, push, snapshots, timeline, ui, wait
 from harness.cli.common import AsJson, errors_as_sentences, out
 
 app = typer.Typer(
@@ -69,6 +69,7 @@ app.command("close-channel")(channels.close_channel)
 app.add_typer(wait.app, name="wait")
 app.command("timeline")(timeline.timeline)
 app.command("follow")(timeline.follow)
+app.command("ui")(ui.ui)
 app.add_typer(phone.app, name="phone")
 app.command("pushes")(push.pushes)
 app.command("push-gateway")(push.push_gateway)

@@ -67,9 +67,13 @@ class Wallet:
         pool.shutdown(wait=False)
         return future
 
+    def all_payments(self) -> Plain:
+        """What `asyncpay wallet payments --json` tells: `sent` and `announced`, each oldest first."""
+        return self._ask("payments")
+
     def payments(self) -> list[Plain]:
         """What this wallet has paid or is paying, oldest first."""
-        sent: list[Plain] = self._ask("payments")["sent"]
+        sent: list[Plain] = self.all_payments()["sent"]
         return sent
 
     def payment(self, payment_hash: str) -> Plain | None:
@@ -78,7 +82,7 @@ class Wallet:
 
     def announced(self) -> list[Plain]:
         """What payers have announced to this wallet."""
-        announced: list[Plain] = self._ask("payments")["announced"]
+        announced: list[Plain] = self.all_payments()["announced"]
         return announced
 
     def cancel(self, payment_hash: str) -> Plain:

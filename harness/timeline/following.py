@@ -20,8 +20,11 @@ MOST_WAITING_EVENTS = 10_000
 
 
 def follow(testbed: Testbed) -> Iterator[Event]:
-    """Events from now on, until the testbed is removed."""
-    following = _Following(testbed)
+    """Events from this call on, until the testbed is removed."""
+    return _events(testbed, _Following(testbed))
+
+
+def _events(testbed: Testbed, following: "_Following") -> Iterator[Event]:
     try:
         while testbed.folder.exists():
             try:

@@ -17,14 +17,14 @@ SCRIPTS = ("data.js", "draw.js", "views.js", "main.js")
 
 def page(story: Story) -> str:
     """The whole file."""
-    script = "\n".join(_file(name) for name in SCRIPTS)
-    style = _file("timeline.css")
+    script = "\n".join([*map(web_file, SCRIPTS), "main();\n"])
+    style = web_file("timeline.css")
     policy = (
         f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; "
         "base-uri 'none'; form-action 'none'"
     )
     parts = {"CSP": policy, "STYLE": style, "SCRIPT": script, "STORY": data_block(story)}
-    head, *pieces = _file("timeline.html").split("@")
+    head, *pieces = web_file("timeline.html").split("@")
     filled = [parts.get(piece, piece) for piece in pieces]
     return head + "".join(filled)
 
@@ -39,5 +39,6 @@ def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _file(name: str) -> str:
+def web_file(name: str) -> str:
+    """A script or style of the page; the live page (harness.ui) has the same ones."""
     return (files("harness.timeline") / "web" / name).read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,17 @@ class Page:
         self.said.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
-    def open(self, file: Path) -> Any:
-        self.page.goto(file.resolve().as_uri())
+    def open(self, where: Path | str) -> Any:
+        self.page.goto(where if isinstance(where, str) else where.resolve().as_uri())
         self.page.wait_for_selector("html[data-ready=true]")
         return self.page
+
+    def wait_until(self, expression: str, seconds: float = 30) -> None:
+        """Return when an expression is true. Playwright's own wait needs `eval`, which the live page forbids."""
+        ends = time.monotonic() + seconds
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < ends, f"{expression} has not become true"
+            self.page.wait_for_timeout(50)
 
     def picture(self, name: str) -> None:
         ARTIFACTS.mkdir(parents=True, exist_ok=True)

@@ -113,8 +113,14 @@ function listenToKeys() {
 
 function main() {
   state.payment = payments.length ? payments.reduce((one, other) => other.first > one.first ? other : one).payment_hash : "";
-  readColours();
   fillHead();
+  begin();
+  document.documentElement.dataset.ready = "true";
+}
+
+// Shows the story, and listens to the reader. The live page begins with a story in which nothing has happened yet.
+function begin() {
+  readColours();
   fillPayments();
   fillKinds(() => refilter(false));
   fillLegend();
@@ -137,7 +143,4 @@ function main() {
   });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); draw(); });
   new ResizeObserver(() => { draw(); fillRows(choose); }).observe(byId("stage"));
-  document.documentElement.dataset.ready = "true";
 }
-
-main();

@@ -50,7 +50,7 @@ function fillHead() {
 
 function fillPayments() {
   const select = byId("payment");
-  select.append(new Option("all of the run", ""));
+  select.replaceChildren(new Option("all of the run", ""));
   for (const payment of payments.slice(-500)) {
     const amount = payment.amount_msat === undefined ? "" : ` · ${sat(payment.amount_msat)} sat`;
     select.append(new Option(`${payment.payment_hash.slice(0, 8)}…${amount} · ${clock(payment.first)}`, payment.payment_hash));
@@ -80,15 +80,20 @@ function fillSteps(go) {
   }
 }
 
+const kindLabels = new Map();
 function fillKinds(changed) {
   const counts = {};
   for (const event of events) counts[event.kind] = (counts[event.kind] || 0) + 1;
   for (const kind of Object.keys(KINDS)) {
     if (!counts[kind]) continue;
+    const words = `${kind} ${counts[kind].toLocaleString("en")}`;
+    if (kindLabels.has(kind)) { kindLabels.get(kind).textContent = words; continue; }
     const button = element("button", "button");
     button.type = "button";
     button.setAttribute("aria-pressed", "true");
-    button.append(icon(kind), element("span", "", `${kind} ${counts[kind].toLocaleString("en")}`));
+    const label = element("span", "", words);
+    kindLabels.set(kind, label);
+    button.append(icon(kind), label);
     button.addEventListener("click", () => {
       const on = !state.kinds.has(kind);
       if (on) state.kinds.add(kind); else state.kinds.delete(kind);

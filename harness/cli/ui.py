@@ -1,0 +1,54 @@
+"""`testbed ui`: a page for a running testbed, and its HTTP API."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from harness.cli.common import AsJson, Which, err, errors_as_sentences, out
+
+
+def ui(
+    which: Which = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 0,
+    bind: Annotated[
+        str,
+        typer.Option(
+            metavar="IP", help="another address than loopback: all who reach it and know the token can use it"
+        ),
+    ] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option("--open", help="open it in the browser of this desktop")] = False,
+    openapi: Annotated[bool, typer.Option("--openapi", help="print the API's OpenAPI document, and end")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Serve a page that shows a testbed as it runs and works it, and the HTTP API of that page, until Ctrl-C.
+
+    The address that is printed contains a token: who has it can do what this command line can. docs/ui.md
+    """
+    if openapi:
+        from harness.ui.api import web
+        from harness.ui.watcher import Watcher
+
+        print(json.dumps(web(Watcher("any")).openapi(), indent=2))
+        return
+    with errors_as_sentences():
+        from harness.testbed import Testbed
+        from harness.ui.server import Server
+        from harness.ui.watcher import Watcher
+
+        name = Testbed.attach(which).name
+        server = Server(Watcher(name), bind, port)
+        url = server.address.url
+        if as_json:
+            print(json.dumps({"testbed": name, "url": url, "api": f"{url}api/"}), flush=True)
+        else:
+            out.print(f"testbed {name}: {url}", soft_wrap=True, highlight=False)
+            err.print("Ctrl-C ends it; the testbed stays up.")
+        if browser:
+            import webbrowser
+
+            webbrowser.open(url)
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None

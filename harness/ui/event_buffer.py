@@ -1,0 +1,71 @@
+"""The last events of a testbed, numbered, for any number of readers: each says what it has, and waits for more."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+from harness.timeline.model import Event
+
+MOST_EVENTS = 20_000
+
+
+class EventBuffer:
+    """Filled by one thread, read by coroutines. An event's number is one more than that of the one before."""
+
+    def __init__(self, most: int = MOST_EVENTS) -> None:
+        self._events: deque[Event] = deque(maxlen=most)
+        self._last = 0
+        self._lock = threading.Lock()
+        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._closed = False
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Append events; the oldest ones go when there is no room."""
+        with self._lock:
+            for event in events:
+                self._events.append(event)
+                self._last += 1
+        self._wake()
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, set()
+        for loop, more in waiting:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(more.set)
+
+    def after(self, number: int, most: int) -> tuple[int, list[Event]]:
+        """The first of the events with a higher number, and the number of the last of these; at most so many of them.
+
+        Events that are gone are left out: then the number is higher by more than there are events. A number that
+        none has had yet is that of another run: reading begins anew.
+        """
+        with self._lock:
+            first = self._last - len(self._events)
+            begin = first if number > self._last else max(number, first)
+            found = [
+                self._events[index] for index in range(begin - first, min(len(self._events), begin - first + most))
+            ]
+            return begin + len(found), found
+
+    async def wait_beyond(self, number: int, seconds: float) -> None:
+        """Return when there is an event with another number, when the time is over, or after `close`."""
+        more = asyncio.Event()
+        entry = asyncio.get_running_loop(), more
+        with self._lock:
+            if self._last != number or self._closed:
+                return
+            self._waiting.add(entry)
+        try:
+            await asyncio.wait_for(more.wait(), seconds)
+        except TimeoutError:
+            pass
+        finally:
+            with self._lock:
+                self._waiting.discard(entry)

@@ -1,0 +1,100 @@
+"""What the page shows of a testbed: its state, looked at no oftener than needed, and its events as they happen."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+from harness import folders
+from harness.checks import status
+from harness.checks.status import Status
+from harness.errors import TestbedError
+from harness.testbed import Testbed
+from harness.timeline import following, recording, story
+from harness.timeline.model import Event
+from harness.ui.event_buffer import EventBuffer
+
+FRESH_SECONDS = 1.0
+"""All who ask within this time get the same look: two browsers cost the nodes no more than one."""
+AGAIN_SECONDS = 1.0
+MOST_EARLIER_EVENTS = 5_000
+
+
+class Watcher:
+    """One testbed, by its name. It may go down, and come up again, while it is watched."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.events = EventBuffer()
+        self._over = threading.Event()
+        self._looking = threading.Lock()
+        self._testbed: Testbed | None = None
+        self._seen: Status | None = None
+        self._seen_at = 0.0
+
+    def attach(self) -> Testbed:
+        """The testbed, for one request: what others do to its services is not in the way. Raises TestbedError."""
+        return Testbed.attach(self.name)
+
+    def is_up(self) -> bool:
+        """There is a testbed of this name."""
+        return (folders.folder_of(self.name) / folders.COMPOSE_FILE).exists()
+
+    def status(self) -> Status:
+        """The testbed now. Raises TestbedError if it is down."""
+        with self._looking:
+            if self._seen is None or time.monotonic() - self._seen_at >= FRESH_SECONDS:
+                self._seen = self._look()
+                self._seen_at = time.monotonic()
+            return self._seen
+
+    def _look(self) -> Status:
+        """Connections are kept from one look to the next while a node answers: what is restarted has other ports."""
+        if self._testbed is None or not self.is_up():
+            self._seen = self._testbed = None
+            self._testbed = self.attach()
+        testbed = self._testbed
+        try:
+            seen = status.look(testbed)
+        except TestbedError:
+            self._testbed = None
+            raise
+        self._forget_what_is_gone(testbed, seen)
+        return seen
+
+    @staticmethod
+    def _forget_what_is_gone(testbed: Testbed, seen: Status) -> None:
+        if seen.height_blocks is None:
+            testbed.forget_connections()
+        for node in seen.nodes:
+            if node.problem:
+                testbed[node.name].forget_connection()
+
+    def start(self) -> None:
+        """Gather what has happened so far, and go on, in a thread of its own."""
+        threading.Thread(target=self._follow, name="events", daemon=True).start()
+
+    def stop(self) -> None:
+        """Gather no more, and let nobody wait for an event."""
+        self._over.set()
+        self.events.close()
+
+    def _follow(self) -> None:
+        while not self._over.is_set():
+            try:
+                for events in self._told(self.attach()):
+                    self.events.add(events)
+                    if self._over.is_set():
+                        return
+            except TestbedError:
+                pass  # it is down: looked for again
+            self._over.wait(AGAIN_SECONDS)
+
+    @staticmethod
+    def _told(testbed: Testbed) -> Iterator[list[Event]]:
+        """What happened before, and then each event as it happens; ends with the testbed."""
+        began = time.time()
+        live = following.follow(testbed)
+        earlier = story.tell(recording.gather(testbed)).events
+        yield [event for event in earlier if event.time < began][-MOST_EARLIER_EVENTS:]
+        for event in live:
+            yield [event]

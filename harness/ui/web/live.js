@@ -1,0 +1,177 @@
+"use strict";
+// Asks the server again and again, and shows what is new.
+
+const STATUS_SECONDS = 2, HIDDEN_SECONDS = 15, DOWN_SECONDS = 3, WAIT_SECONDS = 20, MOST_EVENTS = 20000, VIEW_EVENTS = 40;
+
+// Why a request was not carried out. status: 0 if the server does not answer.
+class Refused extends Error { constructor(status, why) { super(why); this.status = status; } }
+
+async function ask(path, body) {
+  const request = body === undefined ? {} : {method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(body)};
+  let answer, said;
+  try {
+    answer = await fetch(`api/${path}`, {...request, credentials: "omit", cache: "no-store"});
+    said = await answer.json();
+  } catch (error) {
+    throw new Refused(answer ? answer.status : 0, "The server of this page does not answer: start `testbed ui` again, and use the address that it prints.");
+  }
+  if (!answer.ok) throw new Refused(answer.status, String(said.error || answer.status));
+  return said;
+}
+
+const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+function tellProblem(why) {
+  const box = byId("problems");
+  if (box.textContent !== (why || "")) box.textContent = why || "";
+  box.hidden = !why;
+  byId("main").classList.toggle("down", Boolean(why));
+}
+
+let lastStatus = null;
+async function look() {
+  const status = await ask("status");
+  lastStatus = status;
+  names = new Map(status.nodes.filter((node) => node.node_id).map((node) => [node.node_id, node.name]));
+  heightNow = status.height_blocks;
+  document.title = `Testbed ${status.testbed}`;
+  byId("title").textContent = `Testbed ${status.testbed}`;
+  byId("facts").textContent = [`topology ${status.topology}`, status.height_blocks === null ? "bitcoind does not answer" : `block ${status.height_blocks}`,
+    many(status.nodes.length, "node"), many(status.channels.length, "channel"), status.chain_kept_fresh ? "a block whenever the last is an hour old" : ""].filter(Boolean).join(" · ");
+  fill(byId("network"), [status.nodes, status.channels, status.phones.map((phone) => [phone.state, phone.link]), status.components.map((each) => [each.attached, each.held_payments]),
+    byId("network").clientWidth < 760], () => { drawNetwork(status, byId("network")); return [...byId("network").childNodes]; });
+  fillTables(status);
+  fillPhones(status, typeof phoneVerbs === "function" ? phoneVerbs : () => {});
+  fillLsps(status);
+  if (typeof fillNames === "function") fillNames(status);
+  tick();
+  if (setLanes(status)) refilter(true);
+  tellProblem("");
+}
+
+let looking = null;
+function lookNow() { looking = looking || look().finally(() => { looking = null; }); return looking; }
+
+async function keepLooking() {
+  for (;;) {
+    let seconds = document.hidden ? HIDDEN_SECONDS : STATUS_SECONDS;
+    try {
+      await lookNow();
+      fillPushes(await ask("pushes"));
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      tellProblem(error.message);
+      seconds = DOWN_SECONDS;
+    }
+    document.documentElement.dataset.ready = "true";
+    await pause(seconds);
+  }
+}
+
+async function keepListening() {
+  for (let after = 0; ;) {
+    try {
+      const said = await ask(`events?after=${after}&wait_seconds=${after ? WAIT_SECONDS : 1}`);
+      after = said.last;
+      if (said.events && said.events.length) { take(said.events); await pause(0.3); }
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      await pause(DOWN_SECONDS);
+    }
+  }
+}
+
+function setLanes(status) {
+  const lanes = [...status.nodes.map((node) => ({name: node.name, kind: node.role, runs: node.implementation})),
+    ...["bitcoind", ...(status.phones.length ? ["push"] : []), "testbed"].map((name) => ({name, kind: "service"}))];
+  if (JSON.stringify(lanes) === JSON.stringify(story.lanes)) return false;
+  story.lanes = lanes;
+  return true;
+}
+
+// Adds events where their times put them: two logs are not read equally fast.
+function take(news) {
+  const atEnd = state.to >= shown.length - 0.5;
+  for (const event of news) {
+    let place = events.length;
+    while (place > 0 && events[place - 1].time > event.time) place--;
+    events.splice(place, 0, event);
+    haystacks.length = Math.min(haystacks.length, place);
+    if (state.selected >= place) state.selected++;
+    if (!KINDS[event.kind]) { KINDS[event.kind] = "dot"; COLOUR_OF[event.kind] = "component"; state.kinds.add(event.kind); }
+    if (!event.payment_hashes) event.payment_hashes = [];
+    takePayment(event);
+    takeHtlc(event);
+  }
+  if (events.length > MOST_EVENTS) {
+    const gone = events.length - MOST_EVENTS + 1000;
+    events.splice(0, gone);
+    haystacks.length = 0;
+    state.selected = -1;
+    if (htlcs.length > 2000) htlcs.splice(0, htlcs.length - 1000);
+  }
+  fillKinds(() => refilter(false));
+  if (document.activeElement !== byId("payment")) fillPayments();
+  fillSteps(goToStep);
+  fillHtlcs();
+  refilter(false);
+  if (atEnd) followEnd();
+}
+
+function followEnd() {
+  fit();
+  if (state.scale === "even" && state.to - state.from > VIEW_EVENTS) state.from = state.to - VIEW_EVENTS;
+  if (state.selected < 0) byId("rows").scrollTop = byId("rows").scrollHeight;
+  fillRows(choose);
+  draw();
+}
+
+function takePayment(event) {
+  for (const payment_hash of event.payment_hashes) {
+    let payment = byHash.get(payment_hash);
+    if (!payment) {
+      payment = {payment_hash, first: event.time, last: event.time, steps: []};
+      payments.push(payment);
+      byHash.set(payment_hash, payment);
+    }
+    payment.first = Math.min(payment.first, event.time);
+    payment.last = Math.max(payment.last, event.time);
+    if (event.what === "pay" && event.amount_msat !== undefined) payment.amount_msat = event.amount_msat;
+    if (event.step && !payment.steps.some((step) => step.number === event.step)) {
+      payment.steps.push({number: event.step, lane: event.lane, time: event.time, sentence: SENTENCES[event.step - 1]});
+    }
+  }
+}
+
+// The life of an HTLC, from the messages of its ends and from what the component beside the receiver decides.
+const ENDS = {"update_fulfill_htlc": "settled", "update_fail_htlc": "failed", "update_fail_malformed_htlc": "failed"};
+const lives = new Map();
+function takeHtlc(event) {
+  if (event.htlc_id === undefined) return;
+  if (event.what === "update_add_htlc") {
+    const life = {from_lane: event.lane, to: event.to, channel: event.channel, htlc_id: event.htlc_id, payment_hash: event.payment_hashes[0], amount_msat: event.amount_msat,
+      expiry_blocks: event.expiry_blocks, offered: event.time};
+    lives.set(`${event.to} ${event.htlc_id} ${event.channel || ""}`, life);
+    htlcs.push(life);
+    return;
+  }
+  const life = lives.get(`${event.lane} ${event.htlc_id} ${event.channel || ""}`) || lives.get(`${event.lane} ${event.htlc_id} `);
+  if (!life) return;
+  if (!life.payment_hash) life.payment_hash = event.payment_hashes[0];
+  if (!life.channel) life.channel = event.channel;
+  if (ENDS[event.what]) { if (life.ended === undefined) { life.ended = event.time; life.end = ENDS[event.what]; } }
+  else if (event.what === "part") life.held = life.held ?? event.time;
+  else if (event.what.startsWith("resolve ")) { life.resolved = event.time; life.resolution = event.what.slice(8); }
+}
+
+function live() {
+  begin();
+  if (typeof listenToVerbs === "function") listenToVerbs();
+  setInterval(tick, 1000);
+  new ResizeObserver(() => { if (lastStatus && (byId("network").clientWidth < 760) !== live.narrow) { live.narrow = !live.narrow; drawNetwork(lastStatus, byId("network")); } }).observe(byId("main"));
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) lookNow().catch((error) => tellProblem(error.message)); });
+  keepLooking();
+  keepListening();
+}
+
+live();

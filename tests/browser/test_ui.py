@@ -1,0 +1,149 @@
+"""The live page, looked at and used. Its testbed is played; tests/e2e/testbed/test_ui.py has a real one."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import LOOKS, Page
+from tests.support.played_ui import HASH, HOSTILE, PlayedWatcher, recorded, served
+
+
+@pytest.fixture
+def watcher() -> PlayedWatcher:
+    return PlayedWatcher(events=recorded())
+
+
+@pytest.fixture
+def address(watcher: PlayedWatcher) -> Iterator[str]:
+    with served(watcher) as url:
+        yield url
+
+
+@pytest.mark.parametrize("opened", LOOKS, indirect=True)
+def test_it_can_be_read_by_everybody(opened: Page, address: str, request: pytest.FixtureRequest) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    view = opened.open(address)
+    view.wait_for_selector(".row .what")
+    view.click("summary")
+    view.select_option("#payment", index=1)
+    opened.picture(f"ui-{request.node.callspec.id}")
+    found = Axe().run(view).response["violations"]
+    assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in found] == []
+    assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "nothing is cut off at the side"
+    assert opened.said == []
+    assert {url for url in opened.requests if not url.startswith(address)} == set(), "nothing else is loaded"
+
+
+def test_it_shows_what_the_testbed_is_doing(opened: Page, address: str) -> None:
+    view = opened.open(address)
+    network = view.locator("#network")
+    for text in (
+        "LSP_b",
+        "lsp · cln 0.21.2",
+        "asleep · disconnected",
+        "1 HTLC",
+        "100x1x0 private, not usable",
+        "block 123",
+    ):
+        assert text in network.text_content(), text
+    phone = view.locator("#phones article[data-name=B]")
+    assert "in 77" in phone.text_content(), "blocks until it must be released"
+    assert "\u221225\u202f000" in phone.text_content()
+    lsp = view.locator("#lsps article[data-name=LSP_a-lsp]").text_content()
+    assert f"{HASH[:8]}…A25\u202f000held1block 200, in 77" in lsp
+    assert "B22600" in lsp, "two messages with 2600 bytes wait for B"
+    assert "not signed" in view.locator("#pushes").text_content()
+
+
+def test_deadlines_count_down(opened: Page, address: str) -> None:
+    view = opened.open(address)
+    hold = view.locator("#lsps [data-time]").first
+    hold.evaluate("made => { made.dataset.time = Date.now() / 1000 + 90; tick(); }")
+    opened.wait_until(
+        "[...document.querySelectorAll('#lsps [data-time]')].some((each) => /^in 8[5-8] s$/.test(each.textContent))"
+    )
+
+
+def test_events_come_as_they_happen_and_where_their_time_puts_them(
+    opened: Page, watcher: PlayedWatcher, address: str
+) -> None:
+    view = opened.open(address)
+    before = len(recorded())
+    opened.wait_until(f"events.length === {before}")
+    last = recorded()[-1]
+    news = [
+        last.model_copy(update={"time": last.time + 2, "what": "later"}),
+        last.model_copy(update={"time": last.time + 1, "what": "sooner"}),
+    ]
+    watcher.events.add(news)
+    opened.wait_until(f"events.length === {before + 2}")
+    assert view.evaluate("events.slice(-2).map((event) => event.what)") == ["sooner", "later"]
+    assert "later" in view.locator(".row").last.text_content()
+    assert opened.said == []
+
+
+def test_a_payment_has_its_steps_and_its_htlcs(opened: Page, address: str) -> None:
+    view = opened.open(address)
+    view.wait_for_selector(".row .what")
+    view.select_option("#payment", index=1)
+    assert view.locator("#steps button:enabled").count() == 8
+    table = view.locator("#htlcs").text_content()
+    assert table.count("settled") == 4
+    assert "resume" in table, "what LSP_a held, it has let go"
+
+
+def test_two_browsers_see_the_same_and_ask_the_nodes_once(browser: Any, watcher: PlayedWatcher, address: str) -> None:
+    one, other = Page(browser, "light"), Page(browser, "dark")
+    one.open(address), other.open(address)
+    watcher.events.add([recorded()[-1].model_copy(update={"what": "news for both"})])
+    for each in (one, other):
+        each.wait_until("events.some((event) => event.what === 'news for both')")
+        assert each.said == []
+    began, looks = time.monotonic(), watcher.looks
+    one.page.wait_for_timeout(4_000)
+    assert watcher.looks - looks <= (time.monotonic() - began) / 1.0 + 1, "once a second at most, for however many"
+    one.page.context.close(), other.page.context.close()
+
+
+def test_hostile_texts_are_texts(opened: Page) -> None:
+    event = recorded()[0].model_copy(update={"what": HOSTILE, "text": HOSTILE, "because": HOSTILE, "lane": HOSTILE})
+    with served(PlayedWatcher(HOSTILE, [event])) as url:
+        view = opened.open(url)
+        view.wait_for_selector(".row .what")
+        view.locator(".row").first.click()
+        view.click("summary")
+        assert view.locator("img").count() == 0
+        assert view.locator("script:not([src])").count() == 1, "the empty story"
+        for place in ("#network", "#phones", "#lsps", "#pushes", "#details", "#rows"):
+            assert HOSTILE[:20] in view.locator(place).text_content(), place
+        assert opened.said == []
+
+
+def test_a_testbed_that_goes_down_and_comes_back(opened: Page, watcher: PlayedWatcher, address: str) -> None:
+    view = opened.open(address)
+    watcher.up = False
+    view.wait_for_selector("#problems:not([hidden])")
+    assert "testbed line is down" in view.locator("#problems").text_content()
+    assert view.locator("#network").text_content(), "what was seen last stays"
+    watcher.up = True
+    view.wait_for_selector("#problems[hidden]", state="attached")
+
+
+def test_a_server_that_has_ended_is_told(opened: Page) -> None:
+    with served(PlayedWatcher()) as url:
+        view = opened.open(url)
+    view.wait_for_selector("#problems:not([hidden])")
+    assert "start `testbed ui` again" in view.locator("#problems").text_content()
+
+
+def test_the_whole_story_is_a_page_of_its_own(opened: Page, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.timeline import recording as recordings
+    from tests.support.played_ui import RECORDING
+
+    monkeypatch.setattr(recordings, "gather", lambda _: recordings.read(RECORDING))
+    view = opened.open(f"{address}timeline.html")
+    assert view.locator("#steps button:enabled").count() == 8
+    assert opened.said == []
