@@ -1,1 +1,1 @@
-"""The Async Lightning payments protocol: what an LSP or a wallet installs beside its node."""
+"""The Async Lightning payments protocol: the component that an LSP or a wallet runs next to its node."""

@@ -1,15 +1,15 @@
-"""Amounts for people: parse and show them."""
+"""Parsing and formatting of amounts for users."""
 
 import re
 from decimal import Decimal
 
 
 class AmountError(ValueError):
-    """The text is not an amount; the message says how to write one."""
+    """The text is not a valid amount; the message says how to write one."""
 
 
 MAX_MSAT = 21_000_000 * 100_000_000 * 1_000
-"""All bitcoin that there can be."""
+"""The maximum supply of bitcoin."""
 _MSAT_PER_UNIT = {"msat": 1, "sat": 1_000, "btc": 100_000_000_000}
 
 
@@ -17,12 +17,12 @@ def parse_msat(text: str) -> int:
     """Parse `1000sat`, `1500msat` or `0.01btc` to millisatoshi. AmountError for anything else, and for zero."""
     match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*(msat|sat|btc)", text.strip().lower())
     if not match:
-        raise AmountError(f"{text!r} is no amount; write it with its unit, like 1000sat, 1500msat or 0.01btc")
+        raise AmountError(f"{text!r} is not an amount; write it with its unit, like 1000sat, 1500msat or 0.01btc")
     msat = Decimal(match[1].replace("_", "")) * _MSAT_PER_UNIT[match[2]]
     if msat > MAX_MSAT:
-        raise AmountError("that is more than all bitcoin there can be: 21000000btc at most")
+        raise AmountError("the amount exceeds the supply of bitcoin; write 21000000btc or less")
     if msat != int(msat) or msat <= 0:
-        raise AmountError(f"{text!r} is no whole, positive number of millisatoshi")
+        raise AmountError(f"{text!r} is not a whole, positive number of millisatoshi")
     return int(msat)
 
 

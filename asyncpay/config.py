@@ -1,14 +1,14 @@
-"""The configuration of a component, a TOML file. The LSP's:
+"""The configuration of a component: a TOML file. Example for an LSP:
 
 [node]
 implementation = "lnd"
 address = "localhost:10009"
 tls_certificate = "/root/.lnd/tls.cert"
 macaroon = "/root/.lnd/admin.macaroon"
-                                        # or, for a Core Lightning with our plugin in it:
+                                        # or, for Core Lightning with our plugin:
 # implementation = "cln"
 # rpc_file = "/root/.lightning/bitcoin/lightning-rpc"
-                                        # or, for our daemon on LDK (docker/ldk):
+                                        # or, for LDK, run by our daemon ldkd (docker/ldk):
 # implementation = "ldk"
 # socket = "/run/ldk/rpc.sock"
 
@@ -16,21 +16,21 @@ macaroon = "/root/.lnd/admin.macaroon"
 path = "/var/lib/asyncpay/lsp.sqlite"
 
 [webhooks]                              # optional
-ca_file = "/etc/ssl/our-ca.pem"         # trusted beside the usual authorities
+ca_file = "/etc/ssl/our-ca.pem"         # trusted in addition to the usual authorities
 allowed_networks = ["172.16.0.0/12"]    # private networks that webhooks may point into; none by default
 
 [metrics]                               # optional: for Prometheus, at http://HOST:PORT/metrics
 port = 9464
-host = "127.0.0.1"                      # as it is by default
+host = "127.0.0.1"                      # the default
 
 [policy]                                # optional: any field of asyncpay.engine.policy.LspPolicy
 max_holds = 100
 
-The wallet's has [node] and [store] likewise, and
+A wallet's file has the same [node] and [store], and
 
 [lsp]                                   # optional
 node_id = "02..."                       # the LSP, if the phone has channels with several peers
-address = "lsp.example.com:9735"        # where the node dials it, unless the node knows that itself
+address = "lsp.example.com:9735"        # the address that the node dials, if the node does not know one itself
 
 [policy]                                # optional: any field of PayerPolicy, PayeePolicy, DialPolicy (asyncpay.engine)
 slack_blocks = 288
@@ -50,11 +50,11 @@ from asyncpay.engine.policy import DialPolicy, LspPolicy, PayeePolicy, PayerPoli
 from asyncpay.lightning import NodeId
 
 MAX_SOCKET_PATH_BYTES = 107
-"""The longest path of a Unix socket on Linux (sun_path, without the zero byte behind it)."""
+"""The longest path of a Unix socket on Linux (sun_path, without its terminating zero byte)."""
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the text names the file and each field, and says what is wrong."""
+    """The configuration is invalid; the text names the file and each invalid field, with the reason."""
 
 
 class _Section(BaseModel):
@@ -62,7 +62,7 @@ class _Section(BaseModel):
 
 
 class LndConfig(_Section):
-    """How to reach LND. The macaroon needs admin rights: it pays and answers HTLCs."""
+    """How to reach LND. The macaroon needs admin rights: the component pays and resolves HTLCs with it."""
 
     implementation: Literal["lnd"]
     address: str = Field(pattern=r"^[^:/]+:[0-9]+$")
@@ -108,7 +108,7 @@ NodeConfig: TypeAlias = Annotated[LndConfig | ClnConfig | LdkConfig, Field(discr
 
 
 class StoreConfig(_Section):
-    """Where decisions are kept. The socket lies beside the file."""
+    """The file of the store. The control socket is in the same folder."""
 
     path: Path
 
@@ -125,21 +125,21 @@ class StoreConfig(_Section):
 
 
 class WebhooksConfig(_Section):
-    """Whom to trust, and where webhooks may point, beyond the public internet."""
+    """An additional certificate authority, and the private networks that webhooks may point into."""
 
     ca_file: Path | None = None
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 class MetricsConfig(_Section):
-    """Where Prometheus reads from the LSP. Everyone who reaches the port can read how much is held."""
+    """The address at which Prometheus scrapes the LSP. Every host that reaches the port can read how much is held."""
 
     port: int = Field(ge=1, le=65535)
     host: IPv4Address | IPv6Address = IPv4Address("127.0.0.1")
 
 
 class LspConfig(_Section):
-    """The whole file."""
+    """The whole configuration file of an LSP."""
 
     node: NodeConfig
     store: StoreConfig
@@ -154,9 +154,9 @@ class LspConfig(_Section):
 
 
 class LspOfWalletConfig(_Section):
-    """Which peer is the LSP; without node_id, the only one that there are channels with.
+    """The peer that is the LSP; without node_id, the only peer with which there are channels.
 
-    address: host:port at which the node dials it; without, the node must know one, from gossip or from before.
+    address: the host:port that the node dials; without it, the node must know one from gossip or an earlier connection.
     """
 
     node_id: NodeId | None = None
@@ -175,7 +175,10 @@ class LspOfWalletConfig(_Section):
 
 
 class WalletConfig(_Section):
-    """The whole file. policy: of the payer, of the payee and of dialling; no name is in two of them."""
+    """The whole configuration file of a wallet.
+
+    policy: the fields of PayerPolicy, PayeePolicy and DialPolicy together; no field name is in two of them.
+    """
 
     node: NodeConfig
     store: StoreConfig
@@ -192,17 +195,17 @@ class WalletConfig(_Section):
 
     @property
     def payer_policy(self) -> PayerPolicy:
-        """The policy's part that is the payer's."""
+        """The fields of the policy that belong to PayerPolicy."""
         return PayerPolicy(**_of(PayerPolicy, self.policy))
 
     @property
     def payee_policy(self) -> PayeePolicy:
-        """The policy's part that is the payee's."""
+        """The fields of the policy that belong to PayeePolicy."""
         return PayeePolicy(**_of(PayeePolicy, self.policy))
 
     @property
     def dial_policy(self) -> DialPolicy:
-        """The policy's part about dialling the LSP."""
+        """The fields of the policy that belong to DialPolicy."""
         return DialPolicy(**_of(DialPolicy, self.policy))
 
 
@@ -213,14 +216,14 @@ def _socket_of(store: Path) -> Path:
 
 
 def _as_socket(socket: Path, named: Path) -> Path:
-    """The path, if it can be that of a Unix socket; ValueError."""
+    """Return the path. Raises ValueError if it cannot be that of a Unix socket."""
     length = len(os.fsencode(socket))
     if "\0" in str(socket):
-        raise ValueError("the path has a zero byte in it")
+        raise ValueError("the path contains a zero byte")
     if length > MAX_SOCKET_PATH_BYTES:
         raise ValueError(
-            f"the socket {socket} has a path of {length} bytes, and the system takes {MAX_SOCKET_PATH_BYTES}. "
-            + ("Choose a shorter path" if socket == named else "It lies beside the store: choose a shorter path for it")
+            f"the path of the socket {socket} has {length} bytes, and the maximum is {MAX_SOCKET_PATH_BYTES}. "
+            + ("Choose a shorter path" if socket == named else "It is in the store's folder: choose a shorter path")
         )
     return socket
 
@@ -234,7 +237,7 @@ def _only_known(value: Any, *policies: type) -> Any:
     if isinstance(value, Mapping):
         known = [field.name for policy in policies for field in fields(policy)]
         if unknown := sorted(set(value) - set(known)):
-            raise ValueError(f"there is no limit named {', '.join(unknown)}; known are {', '.join(known)}")
+            raise ValueError(f"there is no limit named {', '.join(unknown)}; known limits are {', '.join(known)}")
     return value
 
 
@@ -242,7 +245,7 @@ C = TypeVar("C", LspConfig, WalletConfig)
 
 
 def load(path: Path, kind: type[C]) -> C:
-    """Read the file. Raises ConfigError with every problem that it has."""
+    """Read the file. Raises ConfigError, which lists every problem of the file."""
     try:
         return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Shares for each party of what others can use up: work under way, and how often a party may have something done.
+"""Fair shares of limited resources for each party: a bound on concurrent work, and a rate limit.
 
-A party that asks for much waits for its own work, and no other waits for it.
+A party that asks for much waits for its own work, and no other party waits for it.
 """
 
 import asyncio
@@ -12,15 +12,16 @@ from typing import Self
 
 
 class TooManyError(Exception):
-    """The party has as much work waiting as it may; or all together have, and this party has the most."""
+    """The party has the maximum of waiting work; or all parties together have, and this party has the most."""
 
 
 class FairSemaphore:
-    """Bounds on work under way and waiting, within one event loop.
+    """Bound the work that runs and the work that waits, within one event loop.
 
-    at_once: under way, of all parties together. each: under way, of one party. waiting: of one party, not yet under
-    way. waiting_in_all: of all parties; beyond it, the party with most of them loses its latest.
-    The work of one party begins in the order in which its slots were asked for.
+    at_once: the most work that runs, of all parties together. each: the most that runs, of one party. waiting: the most
+    that waits, of one party. waiting_in_all: the most that waits, of all parties; beyond it, the party with the most
+    waiting work loses its latest.
+    The work of one party begins in the order in which its slots were requested.
     """
 
     def __init__(
@@ -37,10 +38,10 @@ class FairSemaphore:
         self._turns: dict[Hashable, None] = {}  # parties that may begin work, in the order of their turns
 
     def slot(self, party: Hashable) -> "Slot":
-        """Return a slot for one piece of work, in its turn; it must be entered. TooManyError."""
+        """Return a slot for one piece of work; the caller must enter it. Raises TooManyError."""
         waits = self._under_way[party] >= self._each or self._total_under_way >= self._at_once
         if waits and len(self._queues.get(party, ())) >= self._waiting:
-            raise TooManyError(f"{self._waiting} wait already")
+            raise TooManyError(f"{self._waiting} are already waiting")
         slot = Slot(self, party)
         self._queues.setdefault(party, deque()).append(slot)
         self._total_waiting += 1
@@ -50,7 +51,7 @@ class FairSemaphore:
         return slot
 
     def _give_turns(self, party: Hashable) -> None:
-        """Let work begin that may begin now: this party has asked for a slot, or given one back."""
+        """Start the work that may start now, after this party has requested a slot or given one back."""
         if party in self._queues and self._under_way[party] < self._each:
             self._turns.setdefault(party)
         while self._turns and self._total_under_way < self._at_once:
@@ -77,7 +78,7 @@ class FairSemaphore:
             self._turns.pop(party, None)
 
     def give_back(self, slot: "Slot") -> None:
-        """Take a slot back: its work is done, or will not be."""
+        """Take a slot back: its work is finished, or will not run."""
         party = slot.party
         if not slot.decided.done():
             self._queues[party].remove(slot)
@@ -92,7 +93,7 @@ class FairSemaphore:
 
 
 class Slot:
-    """A slot of a FairSemaphore, as an async context manager: entering it waits for its turn. TooManyError."""
+    """A slot of a FairSemaphore, as an async context manager: entering it waits for its turn. Raises TooManyError."""
 
     def __init__(self, semaphore: FairSemaphore, party: Hashable) -> None:
         self.party = party
@@ -106,14 +107,14 @@ class Slot:
             self._semaphore.give_back(self)
             raise
         if not may_begin:
-            raise TooManyError("too many wait, and this party has the most")
+            raise TooManyError("too many are waiting, and this party has the most")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.release()
 
     def release(self) -> None:
-        """Give the slot back, for work that ends elsewhere than where it was entered."""
+        """Give the slot back, for work that does not end where the slot was entered."""
         self._semaphore.give_back(self)
 
 
@@ -130,7 +131,7 @@ class RateLimit:
         self._full_at: dict[Hashable, float] = {}  # when a party's bucket is full again; served last at the end
 
     def seconds_to_wait(self, party: Hashable) -> float:
-        """Return 0 and count it, if the party may be served now; otherwise how long it must wait."""
+        """Return 0 and count the request if the party may be served now; otherwise the seconds that it must wait."""
         now = self._clock()
         self._forget(now)
         full_at = max(self._full_at.get(party, now), now) + self._seconds

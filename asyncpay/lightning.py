@@ -1,7 +1,7 @@
-"""Lightning's nouns, as the engines decide on them and as every node adapter knows them.
+"""The data types of Lightning that the engines and all node adapters share.
 
-Node ids are 33-byte compressed points; hashes and preimages 32 bytes; amounts millisatoshi; expiries and
-heights absolute block heights; times Unix seconds. Nothing here is particular to LND or Core Lightning.
+Node ids are 33-byte compressed points; hashes and preimages have 32 bytes; amounts are in millisatoshi; expiries and
+heights are absolute block heights; times are Unix seconds. Nothing here is particular to LND or Core Lightning.
 """
 
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from typing import Annotated, Self, TypeAlias
 
 NodeId: TypeAlias = bytes
 U64: TypeAlias = Annotated[int, "u64"]
-"""0 to 2^64-1, which BOLT 2 allows for an HTLC id; the store keeps all of them."""
+"""0 to 2^64-1, the range that BOLT 2 allows for an HTLC id; the store can hold all of it."""
 
 MAX_INVOICE_EXPIRY_DAYS = 365
-"""LND's own limit for an invoice. CLN has none, and one over about 1.8e13 s keeps it busy for ever or ends it
-(ElementsProject/lightning#9478)."""
+"""LND's own limit for the expiry of an invoice. CLN has none: an expiry over about 1.8e13 s makes it loop forever or
+crash (ElementsProject/lightning#9478)."""
 MAX_INVOICE_EXPIRY_SECONDS = MAX_INVOICE_EXPIRY_DAYS * 86_400
 
 _URI_SCHEME = "lightning:"
@@ -36,16 +36,16 @@ class ShortChannelId(int):
 
 
 class ChannelId(bytes):
-    """The name of a channel from its opening to its end, opaque to everything but the node's adapter.
+    """The identifier of a channel from its opening to its closing, opaque to everything but the node's adapter.
 
-    Its short channel id is not such a name: confirmation of a zero-conf channel and a splice change it. 32 bytes are
+    A short channel id does not qualify: the confirmation of a zero-conf channel and a splice change it. 32 bytes are
     BOLT 2's channel_id (CLN). 8 bytes are the short channel id or alias that the node itself never changes (LND),
-    or a name of the channel in a store of asyncpay before it kept channel ids.
+    or a channel's name in a store that asyncpay wrote before it kept channel ids.
     """
 
     @classmethod
     def from_name(cls, name: int) -> Self:
-        """Return the channel id that is these 8 bytes: a short channel id or alias."""
+        """Return the channel id of 8 bytes for a short channel id or alias."""
         return cls(name.to_bytes(8, "big"))
 
     @property
@@ -59,7 +59,7 @@ class ChannelId(bytes):
 
 @dataclass(frozen=True, slots=True, order=True)
 class HtlcKey:
-    """The name of an HTLC for its whole life: its incoming channel, and its number there."""
+    """The identifier of an HTLC for its whole life: its incoming channel, and its HTLC id there."""
 
     channel_id: ChannelId
     htlc_id: U64
@@ -70,12 +70,12 @@ class HtlcKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldHtlc:
-    """An HTLC to be forwarded, on which the node waits for an answer.
+    """An HTLC to be forwarded, for which the node waits for a resolution.
 
-    peer: who sent it, the other end of the incoming channel. The outgoing values are what the onion demands:
-    not yet checked against the node's fees and CLTV delta, so a payer may have put anything there.
-    outgoing_channel may be an alias. If the onion names the next node instead, outgoing_node is set where
-    the implementation shows it; LND 0.21 does not, and both are None.
+    peer: the sender of the HTLC, the other end of the incoming channel. The outgoing values are from the onion: they
+    are not yet checked against the node's fees and CLTV delta, so a payer may have written any value.
+    outgoing_channel may be an alias. If the onion names the next node instead, outgoing_node is set if the
+    implementation shows it; LND 0.21 does not, and both are None.
     """
 
     key: HtlcKey
@@ -90,7 +90,7 @@ class HeldHtlc:
 
 
 class Resolution(Enum):
-    """The answer to a held HTLC: forward it, fail it back, or claim it with the preimage."""
+    """The resolution of a held HTLC: forward it, fail it back, or claim it with the preimage."""
 
     RESUME = "resume"
     FAIL = "fail"
@@ -99,7 +99,7 @@ class Resolution(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingHtlc:
-    """An HTLC on a channel now, decided or not."""
+    """An HTLC that is on a channel now, resolved or not."""
 
     key: HtlcKey
     peer: NodeId
@@ -111,11 +111,11 @@ class PendingHtlc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A channel as a way for HTLCs, until no HTLC on it can be answered any more.
+    """A channel that carries HTLCs, until the HTLCs on it can no longer be resolved.
 
     short_channel_id: its main name at this time; aliases: its other names.
     usable: its peer is connected and an HTLC can be added now.
-    closing: one side wants a mutual close. What is on the channel can be failed and settled, nothing can be added.
+    closing: one side wants a mutual close. HTLCs on the channel can be failed and settled, none can be added.
     """
 
     channel_id: ChannelId
@@ -132,9 +132,10 @@ class Link:
 
 
 def bolt11_text(text: str) -> str:
-    """Return an invoice that a user has pasted in the form of BOLT 11: no white space, no `lightning:`, lower case.
+    """Return an invoice that a user has pasted in BOLT 11's form: no white space, no `lightning:`, lower case.
 
-    White space within it, such as line breaks of a mail, is removed too. Mixed case stays: it is an error (BIP 173).
+    White space within it, such as line breaks of an e-mail, is removed too. Mixed case is kept: it is an error
+    (BIP 173).
     """
     bare = "".join(text.split())
     if bare[: len(_URI_SCHEME)].lower() == _URI_SCHEME:
@@ -144,7 +145,7 @@ def bolt11_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardingPolicy:
-    """The fee and delta of a node for HTLCs that it forwards over a channel of its own (BOLT 7, channel_update).
+    """The fee and CLTV delta of a node for HTLCs that it forwards over one of its channels (BOLT 7, channel_update).
 
     fee_ppm: fee_proportional_millionths. cltv_delta_blocks: cltv_expiry_delta.
     """
@@ -163,8 +164,8 @@ class ChannelTerms:
     """The terms of an open channel of the node.
 
     names: its short channel id and all aliases. policy: this node's own; None if the node does not know it (yet).
-    dust_msat: an HTLC of the peer's below this has no output on one of the two commitment transactions, so that it
-        cannot be claimed on chain.
+    dust_msat: an HTLC from the peer below this amount has no output on one of the two commitment transactions, so that
+        it cannot be claimed on chain.
     """
 
     peer: NodeId
@@ -175,13 +176,13 @@ class ChannelTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
-    """The content of a BOLT 11 invoice. amount_msat is None if it leaves the amount to the payer.
+    """The content of a BOLT 11 invoice. amount_msat is None if the payer chooses the amount.
 
     network: bitcoin, testnet, signet or regtest. expires_at: Unix seconds.
-    route_hints: for each hint the nodes on the way to the payee, who is a peer of the last one.
-    has_blinded_paths: it names blinded paths (field `b`), whose CLTV deltas and fees the payee chose.
+    route_hints: for each hint the nodes on the route to the payee, which is a peer of the last one.
+    has_blinded_paths: it contains blinded paths (field `b`), whose CLTV deltas and fees the payee chose.
     payment_secret: 32 bytes (BOLT 11, `s`), None if it has none.
-    needs_metadata: the payee takes no payment without the payment metadata (`m`) that is in the text.
+    needs_metadata: the payee accepts no payment without the payment metadata (`m`) of the invoice.
     """
 
     text: str
@@ -200,10 +201,10 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncState:
-    """Whether a node has followed the chain. synced: it says so.
+    """Whether a node is synced to the chain. synced: the node reports that it is.
 
-    old_tip: the hash (32 bytes) of its best block, if the age of that block is the only reason why the node says no.
-    Then only time can tell whether it is behind. None: it is behind, or does not say why.
+    old_tip: the hash (32 bytes) of its best block, if the age of that block is the only reason for reporting otherwise.
+    Then the next blocks show whether the node is behind. None: it is behind, or does not report the reason.
     """
 
     synced: bool
@@ -212,9 +213,9 @@ class SyncState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnInvoice:
-    """An invoice of this node. payable: the node would take a payment for it, as far as it says.
+    """An invoice of this node. payable: the node would accept a payment for it, as far as it reports.
 
-    payment_secret: 32 bytes, that of the BOLT 11 text; None if there is no such text.
+    payment_secret: the 32 bytes of the BOLT 11 text; None if there is no such text.
     """
 
     payment_hash: bytes
@@ -226,7 +227,7 @@ class OwnInvoice:
 
 
 class PaymentStatus(Enum):
-    """The status of an outgoing payment in its node; UNKNOWN: it has no record of that hash."""
+    """The status of an outgoing payment in its node; UNKNOWN: the node has no record of that hash."""
 
     IN_FLIGHT = "in flight"
     SUCCEEDED = "succeeded"
@@ -236,9 +237,9 @@ class PaymentStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentResult:
-    """The progress or the result of a payment. preimage: 32 bytes, if SUCCEEDED. failure: for people, if FAILED.
+    """The progress or the result of a payment. preimage: 32 bytes, if SUCCEEDED. failure: for users, if FAILED.
 
-    parts_in_flight, in_flight_msat: HTLCs that are neither settled nor failed, and what they bring the payee.
+    parts_in_flight, in_flight_msat: HTLCs that are neither settled nor failed, and the amount that they deliver.
     """
 
     status: PaymentStatus
@@ -251,7 +252,7 @@ class PaymentResult:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """A capability of an implementation, or the lack of it, and why: the upstream behaviour that decides it."""
+    """A capability of an implementation, or its absence, and the reason: the upstream behaviour that decides it."""
 
     able: bool
     because: str
@@ -262,20 +263,20 @@ class Capability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """The differences between implementations that the protocol must know.
+    """The differences between implementations that the protocol depends on.
 
-    transit_release: onion messages that the node forwards are shown, so a release may pass through.
-    forwards_with_payer_offline: an HTLC can be resumed while the peer that it came from is away.
-    reoffers_without_payer: restarted, the node offers held HTLCs again although their payer is away;
-        otherwise only when the payer is back, and decisions wait for that.
-    pays_on_behalf: it can pay an invoice whose hash it also holds incoming HTLCs for.
-    metadata_with_slack: it can send an invoice's payment metadata in a payment that has slack.
-    keeps_settlements: it stores a SETTLE. Otherwise a restart loses what the payer's node has not taken yet, and as the
-        HTLC expires the node may fail it: so the channel must be force-closed in time.
-    settles: it claims a held HTLC with the preimage (SETTLE).
-    tells_next_hop: asked to forward an onion message with its own layer on, it tells to which peer that went.
+    transit_release: the node shows the onion messages that it forwards, so the LSP sees a release in transit.
+    forwards_with_payer_offline: an HTLC can be resumed while the peer that sent it is offline.
+    reoffers_without_payer: after a restart the node offers held HTLCs again although their payer is offline;
+        otherwise only when the payer is connected again, and decisions wait for that.
+    pays_on_behalf: the node can pay an invoice whose hash it also holds incoming HTLCs for.
+    metadata_with_slack: the node can send an invoice's payment metadata in a payment that has slack.
+    keeps_settlements: the node stores a SETTLE. Otherwise a restart loses a SETTLE that the payer's node has not
+        received yet, and when the HTLC expires the node may fail it: so the channel must be force-closed in time.
+    settles: the node claims a held HTLC with the preimage (SETTLE).
+    tells_next_hop: asked to forward an onion message whose outer layer is its own, the node reports the next peer.
     cutoff_blocks: from this many blocks before its incoming expiry on, the node itself fails a held HTLC, at the latest
-        when it would offer it again, and an answer may be an error; None if it never does.
+        when it would offer it again, and a resolution may be an error; None if it never does.
     """
 
     transit_release: Capability

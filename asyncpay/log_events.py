@@ -1,14 +1,14 @@
-"""The names of what components write into their event logs (asyncpay.service.common.event_log).
+"""The names of the events that components write into their event logs (asyncpay.service.common.event_log).
 
-They are an interface: the testbed's timeline, its tests and an operator's `jq` go by them. Where a name ends with a
-value of another enum, such as a state or a status, every value of that enum is here.
+They are an interface: the testbed's timeline, its tests and an operator's `jq` filters depend on them. Where a name
+ends with a value of another enum, such as a state or a status, every value of that enum is here.
 """
 
 from enum import StrEnum
 
 
 class LogEvent(StrEnum):
-    """What happened; `what` of a line."""
+    """The name of an event: the field `what` of a log line."""
 
     # --- the component ---
     STARTED = "started"
@@ -28,7 +28,7 @@ class LogEvent(StrEnum):
     EFFECT_FAILED = "effect failed"
     NOT_SENT = "not sent"
 
-    # --- the wallet's way to its LSP ---
+    # --- the wallet's connection to its LSP ---
     DIALLED = "dialled the LSP"
     NOT_DIALLED = "LSP not reached"
 

@@ -1,4 +1,4 @@
-"""`async_payments.get_info`: the one schema of what an LSP offers, for LSPs that tell it and wallets that read it.
+"""`async_payments.get_info`: the schema of an LSP's offer, for LSPs that send it and wallets that read it.
 
 asyncpay.engine.policy.describe fills it in, asyncpay.lsps.info reads it, and
 asyncpay.engine.payer.planning plans within it.
@@ -19,11 +19,11 @@ Versions: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**16)], ...
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LspInfo:
-    """What an LSP offers. The limits are those of asyncpay.engine.policy.LspPolicy, for one client.
+    """The offer of an LSP. The limits are those of asyncpay.engine.policy.LspPolicy, for one client.
 
-    transit_release: it sees a release that passes through. forwards_with_payer_offline: a payer may be away
-    when its payment is released. pays_on_behalf: otherwise it pays the invoice itself, if it has it.
-    courier: it hands a payment_pending to the payee for a payer that is gone.
+    transit_release: the LSP sees a release that its node forwards. forwards_with_payer_offline: a payer may be offline
+    when its payment is released. pays_on_behalf: the LSP pays the invoice itself if the payer is offline and it has the
+    invoice. courier: the LSP delivers a payment_pending to the payee for a payer that is offline.
     """
 
     versions: Versions

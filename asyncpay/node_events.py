@@ -1,7 +1,7 @@
-"""The events of a node: adapters yield them, the engines take them in.
+"""The events of a node: adapters yield them, and the engines handle them.
 
-They come in one stream, in the order in which they happened. An event may come twice, and after a break of the stream
-events may be missing: the engines are built for both.
+They come in one stream, in the order in which they happened. An event may come twice, and after an interruption of the
+stream events may be missing: the engines handle both cases.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from asyncpay.wire.onion import OnionMessage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attached:
-    """The node answers, and offers all held HTLCs again from here on. First event of every stream.
+    """The node is attached, and offers all held HTLCs again after this event. The first event of every stream.
 
     network: as in Invoice. online: the connected peers.
     """
@@ -28,7 +28,7 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class BlockConnected:
-    """A new tip of the chain; after a reorganisation possibly a lower one than before."""
+    """A new tip of the chain; after a reorganisation it may be lower than the one before."""
 
     height: int
 
@@ -42,35 +42,35 @@ class PeerConnected:
 
 @dataclass(frozen=True, slots=True)
 class PeerDisconnected:
-    """The node has noticed that the peer is gone. For a half-open connection that takes minutes."""
+    """The node has noticed that the peer is disconnected. For a half-open connection this takes minutes."""
 
     peer: NodeId
 
 
 @dataclass(frozen=True, slots=True)
 class LinkChanged:
-    """A channel was opened, got another name, became usable or unusable, or is about to be closed by agreement."""
+    """A channel was opened, got another name, became usable or unusable, or is about to be closed mutually."""
 
     link: Link
 
 
 @dataclass(frozen=True, slots=True)
 class LinkClosed:
-    """No HTLC of this channel can be answered by a message to its peer any more: it is closed, or going on chain."""
+    """The channel is closed or going on chain: its HTLCs can no longer be resolved by a message to the peer."""
 
     channel_id: ChannelId
 
 
 @dataclass(frozen=True, slots=True)
 class HtlcOffered:
-    """The node wants an answer; the same HTLC may be offered again, also after it was answered."""
+    """The node asks for a resolution; the same HTLC may be offered again, even after it was resolved."""
 
     htlc: HeldHtlc
 
 
 @dataclass(frozen=True, slots=True)
 class HtlcSettled:
-    """The payee has taken the HTLC that came in as `key`; its payer may not know yet."""
+    """The payee has claimed the HTLC that came in as `key`; its payer may not know yet."""
 
     key: HtlcKey
     preimage: bytes
@@ -78,14 +78,14 @@ class HtlcSettled:
 
 @dataclass(frozen=True, slots=True)
 class HtlcFailed:
-    """The HTLC that came in as `key` was failed, by this node when forwarding or by one behind it."""
+    """The HTLC that came in as `key` was failed, by this node when forwarding or by a later node of its route."""
 
     key: HtlcKey
 
 
 @dataclass(frozen=True, slots=True)
 class HtlcGone:
-    """The HTLC has left its incoming channel for good, or went on chain with it: it cannot be answered."""
+    """The HTLC was removed from its incoming channel, or went on chain with it: it can no longer be resolved."""
 
     key: HtlcKey
 
@@ -94,7 +94,7 @@ class HtlcGone:
 class OnionReceived:
     """An onion message for this node.
 
-    path_id, payment_unblock: from the maker of the path, for this node; None if absent or not shown by the node.
+    path_id, payment_unblock: set for this node by the creator of the path; None if absent or not shown by the node.
     async_payment: the value of onionmsg_tlv 180003.
     """
 
@@ -108,9 +108,9 @@ class OnionReceived:
 class OnionInTransit:
     """An onion message for a peer of this node.
 
-    message: as it came in, this node's layer still on. undelivered: the node has tried to forward it and
-    could not (CLN reports only those); otherwise the node forwards it if the peer is connected, and does
-    not say whether it did (LND reports all).
+    message: as received, before this node's layer is peeled. undelivered: the node has tried to forward it and
+    failed (CLN reports only those); otherwise the node forwards it if the peer is connected, and does not report
+    whether it did (LND reports all).
     """
 
     source: NodeId
@@ -122,7 +122,7 @@ class OnionInTransit:
 
 @dataclass(frozen=True, slots=True)
 class CustomMessage:
-    """A peer's own message (BOLT 1, type 32768 or above)."""
+    """A custom message of a peer (BOLT 1, type 32768 or above)."""
 
     peer: NodeId
     type: int
@@ -138,6 +138,6 @@ class InvoicePaid:
 
 
 NetworkEvent: TypeAlias = Attached | BlockConnected | PeerConnected | PeerDisconnected | LinkChanged | LinkClosed
-"""What the node says of the chain, its peers and its channels."""
+"""The node's reports about the chain, its peers and its channels."""
 HtlcEvent: TypeAlias = HtlcOffered | HtlcSettled | HtlcFailed | HtlcGone
 NodeEvent: TypeAlias = NetworkEvent | HtlcEvent | OnionReceived | OnionInTransit | CustomMessage | InvoicePaid

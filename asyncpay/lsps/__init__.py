@@ -1,6 +1,6 @@
-"""How a phone registers with its LSP and how it is woken: bLIP-50 (LSPS0) and bLIP-55 (LSPS5).
+"""Registration of webhooks with an LSP, and notifications to them: bLIP-50 (LSPS0) and bLIP-55 (LSPS5).
 
-The LSP answers requests with `server`, in the framing of `jsonrpc`, by the rules of `lsps5` and with what
-`info` describes; a wallet asks with `jsonrpc.Calls`. A push is written and checked by `notifications`, signed
-and posted by `webhooks`, to no address that `addresses` forbids. These two do I/O.
+The LSP answers requests with `server`, in the framing of `jsonrpc`, by the rules of `lsps5`; `info` reads the answer
+to `async_payments.get_info`. A wallet sends requests with `jsonrpc.Calls`. `notifications` creates and checks a
+notification, `webhooks` signs and posts it, and `addresses` decides which addresses are permitted. The last two do I/O.
 """

@@ -1,8 +1,8 @@
-"""Where a webhook may point, and its name's addresses.
+"""The addresses that a webhook may point to, and the resolution of host names.
 
-A URL is a client's choice, and the LSP's machine may reach what a client may not. Names are asked of the system, in
-threads that clients share fairly: its resolver cannot be called off, and a name whose server never answers keeps a
-thread for half a minute. So what counts for a client's share is the thread, even if nothing waits for it any more.
+A client chooses the URL, and the LSP's machine may reach hosts that the client may not reach. Names are resolved by the
+system, in threads that clients share fairly: a call of its resolver cannot be cancelled, and a name whose server never
+answers keeps a thread for half a minute. So a thread counts for a client's share even if nothing waits for it any more.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from asyncpay.fair_shares import FairSemaphore, Slot
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
-# What Python's tables of special networks lack, in some version of Python at least.
+# Networks that are missing from Python's tables of special networks, at least in some version of Python.
 _ALSO_NOT_PUBLIC = tuple(
     map(
         ip_network,
         (
-            "192.0.0.0/24",  # protocol assignments; Oracle's cloud has its metadata there
-            "168.63.129.16",  # public by number, but Azure answers its own machines there
-            "2002::/16",  # 6to4: an IPv4 address of any kind inside
+            "192.0.0.0/24",  # protocol assignments; Oracle's cloud serves its metadata there
+            "168.63.129.16",  # in a public range, but Azure serves its own virtual machines there
+            "2002::/16",  # 6to4: contains an IPv4 address, which may be a private one
             "fec0::/10",  # site-local
         ),
     )
@@ -39,10 +39,10 @@ class UrlError(ValueError):
 
 
 def parse_url(text: str) -> tuple[httpx.URL, str]:
-    """Return a URL and its host as people write it. UrlError for any other text.
+    """Return a URL and its host in Unicode. UrlError for any other text.
 
-    Both must be read at the boundary: httpx decodes an internationalized host (`xn--...`) only when it is asked
-    for it, and raises idna's own errors then.
+    Both must be parsed at the boundary: httpx decodes an internationalized host (`xn--...`) only on access, and then
+    raises idna's own errors.
     """
     try:
         url = httpx.URL(text)
@@ -52,13 +52,13 @@ def parse_url(text: str) -> tuple[httpx.URL, str]:
 
 
 def read(text: str) -> Address:
-    """An address as a resolver gives it; one that is IPv4 in IPv6's clothes (::ffff:10.0.0.1) as what it is."""
+    """Parse an address from a resolver; an IPv4-mapped IPv6 address (::ffff:10.0.0.1) becomes the IPv4 address."""
     address = ip_address(text.partition("%")[0])
     return (address.version == 6 and address.ipv4_mapped) or address
 
 
 def permitted(address: Address, allowed_networks: Iterable[Network]) -> bool:
-    """Whether to connect there: a public address, or one that the operator allows."""
+    """Return whether connections to the address are permitted: it is public, or the operator allows it."""
     return _is_public(address) or any(address in network for network in allowed_networks)
 
 
@@ -70,19 +70,19 @@ def _is_public(address: Address) -> bool:
 MAX_THREADS = 64
 MAX_THREADS_OF_A_CLIENT = 4
 MAX_WAITING_NAMES = 20
-"""Of one client, that wait for a thread."""
+"""Names of one client that wait for a thread."""
 
 
 class Resolver:
-    """The system's resolver. To be closed in the end."""
+    """The system's resolver. It must be closed."""
 
     def __init__(self) -> None:
-        # Not the event loop's own threads: names that take long to resolve must not delay anything else.
+        # Not the event loop's own threads: slow name resolution must not delay other work.
         self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="resolve")
         self._shares = FairSemaphore(each=MAX_THREADS_OF_A_CLIENT, waiting=MAX_WAITING_NAMES, at_once=MAX_THREADS)
 
     async def resolve(self, party: Hashable, host: str, port: int) -> list[str]:
-        """Addresses as text, best first. OSError or UnicodeError if there are none; TooManyError."""
+        """Return addresses as text, best first. OSError or UnicodeError if there are none; TooManyError."""
         loop = asyncio.get_running_loop()
         slot = self._shares.slot(party)
         await slot.__aenter__()
@@ -95,7 +95,7 @@ class Resolver:
         return [str(address[0]) for *_, address in await asyncio.wrap_future(asked)]
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """Shut down the threads, and cancel resolutions that have not started."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

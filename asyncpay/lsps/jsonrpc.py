@@ -1,7 +1,7 @@
 """LSPS0 (bLIP-50): JSON-RPC 2.0 between a client and its LSP, one object in each custom message.
 
-The LSP is the server, the wallet the client. Parameters go by name, there are no batches, and every request
-has an id. Reading and writing only: who sends the payloads as custom messages is not said here.
+The LSP is the server, the wallet the client. Parameters are passed by name, there are no batches, and every request
+has an id. This module only reads and writes the payloads; it does not send them as custom messages.
 """
 
 import json
@@ -28,7 +28,7 @@ RequestId: TypeAlias = Annotated[str, Field(max_length=256)] | Annotated[int, Fi
 
 
 class RpcError(Exception):
-    """An error answer: raised by a server's methods, and handed to a client whose call it answers."""
+    """An error answer: a server's method raises it, and a client receives it as the answer to its call."""
 
     def __init__(self, code: int, message: str, data: JsonObject | None = None) -> None:
         super().__init__(f"{message} ({code})")
@@ -38,11 +38,11 @@ class RpcError(Exception):
 
 
 class FormatError(ValueError):
-    """An LSP sent what is no JSON-RPC answer. Ignore it, and ask it nothing more until it is connected anew."""
+    """An LSP sent a payload that is not a JSON-RPC answer. Ignore it, and send no request until it reconnects."""
 
 
 class Params(BaseModel):
-    """Base of a method's parameters: named, of the exact type, and no others."""
+    """Base class of a method's parameters: passed by name, of the exact type; unknown ones are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -55,7 +55,7 @@ P = TypeVar("P", bound=Params)
 
 
 class Request(BaseModel):
-    """A call, as the server reads it. By-position parameters are refused only later, when the id is known."""
+    """A request, as the server reads it. Parameters by position are refused later, when the id is known."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -65,7 +65,7 @@ class Request(BaseModel):
     params: JsonObject | list[Any] = Field(default_factory=dict)
 
     def read_params(self, kind: type[P]) -> P:
-        """The parameters as `kind`; RpcError INVALID_PARAMS, naming those that are unknown."""
+        """Return the parameters as `kind`; RpcError INVALID_PARAMS, which lists the unknown ones."""
         try:
             return kind.model_validate(self.params)
         except ValidationError as error:
@@ -74,7 +74,7 @@ class Request(BaseModel):
 
 
 def read_request(payload: bytes) -> Request:
-    """Read what a client sent; RpcError PARSE_ERROR, to be answered with id None, if it is no request."""
+    """Parse a client's payload; RpcError PARSE_ERROR, to be answered with id None, if it is not a request."""
     try:
         return Request.model_validate(_read(payload))
     except ValueError:
@@ -82,7 +82,7 @@ def read_request(payload: bytes) -> Request:
 
 
 def is_complaint(payload: bytes) -> bool:
-    """Whether this is an error answer to no request: two servers must not complain to each other forever."""
+    """Return whether this is an error answer without an id: two servers must not send them to each other forever."""
     try:
         return _Response.model_validate(_read(payload)).is_complaint
     except ValueError:
@@ -90,12 +90,12 @@ def is_complaint(payload: bytes) -> bool:
 
 
 def answer(request_id: str | int, result: JsonObject) -> bytes:
-    """The payload that answers a request."""
+    """Return the payload that answers a request."""
     return _write({"jsonrpc": "2.0", "id": request_id, "result": result})
 
 
 def refusal(request_id: str | int | None, error: RpcError) -> bytes:
-    """The payload that answers a request with an error. None: the request could not be read."""
+    """Return the payload that answers a request with an error. request_id: None if the request could not be parsed."""
     said: JsonObject = {"code": error.code, "message": error.message}
     full = _write({"jsonrpc": "2.0", "id": request_id, "error": said | ({"data": error.data} if error.data else {})})
     if len(full) <= MAX_PAYLOAD_BYTES:
@@ -113,46 +113,46 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an LSP answered to the call of this id: a result or an error."""
+    """The answer of an LSP to the call with this id: a result or an error."""
 
     id: str
     outcome: JsonObject | RpcError
 
     def result(self) -> JsonObject:
-        """The result; raises the RpcError if it is one. Unknown keys in it are to be ignored."""
+        """Return the result, or raise the RpcError. The caller ignores unknown keys in the result."""
         if isinstance(self.outcome, RpcError):
             raise self.outcome
         return self.outcome
 
 
 class Calls:
-    """A wallet's calls to one LSP, and which of them are still to be answered."""
+    """A wallet's calls to one LSP, and the ids of those that are not answered yet."""
 
     def __init__(self) -> None:
         self._open: set[str] = set()
 
     def begin(self, method: str, params: JsonObject | None = None) -> Call:
-        """A new call. ValueError if it does not fit into a message."""
+        """Return a new call. ValueError if it does not fit into a message."""
         call_id = secrets.token_hex(16)
         payload = _write({"jsonrpc": "2.0", "id": call_id, "method": method, "params": params or {}})
         if len(payload) > MAX_PAYLOAD_BYTES:
-            raise ValueError(f"{method}: {len(payload)} bytes, and a message takes {MAX_PAYLOAD_BYTES}")
+            raise ValueError(f"{method}: {len(payload)} bytes, and a message can carry {MAX_PAYLOAD_BYTES}")
         self._open.add(call_id)
         return Call(call_id, payload)
 
     def forget(self, call: Call) -> None:
-        """Wait no longer for the answer; one that comes later is ignored."""
+        """Stop waiting for the answer; a later one is ignored."""
         self._open.discard(call.id)
 
     def receive(self, payload: bytes) -> Answer | None:
-        """The answer that an LSP sent; None for what answers no open call. FormatError."""
+        """Return the answer in an LSP's payload; None if it does not answer an open call. Raises FormatError."""
         try:
             said = _read(payload)
             if isinstance(said, dict) and "method" in said:
-                return None  # a notification; this protocol has none of these
+                return None  # a JSON-RPC notification; this protocol has none
             response = _Response.model_validate(said)
         except ValueError:
-            raise FormatError(f"no JSON-RPC 2.0 answer: {payload[:80]!r}") from None
+            raise FormatError(f"not a JSON-RPC 2.0 answer: {payload[:80]!r}") from None
         outcome = response.outcome()
         if not isinstance(response.id, str) or response.id not in self._open:
             return None
@@ -168,7 +168,7 @@ class _Error(BaseModel):
     data: Any = None
 
     def as_exception(self) -> RpcError:
-        # The text is the LSP's: nothing in it may play tricks on a terminal, a log or a page.
+        # The text is untrusted: no control characters or markup may reach a terminal, a log or a page.
         shown = "".join(char for char in self.message[:200] if char.isprintable() and char not in "<>")
         return RpcError(self.code, shown, self.data if isinstance(self.data, dict) else None)
 
@@ -186,7 +186,7 @@ class _Response(BaseModel):
         return self.id is None and self.error is not None
 
     def outcome(self) -> JsonObject | RpcError:
-        """FormatError unless there is either a result or an error."""
+        """Return the result or the error. FormatError unless there is exactly one of them."""
         if self.error is not None and self.result is None:
             return self.error.as_exception()
         if self.result is not None and self.error is None:
@@ -195,12 +195,12 @@ class _Response(BaseModel):
 
 
 def _read(payload: bytes) -> Any:
-    """One JSON value and nothing after it; ValueError. Zero bytes are nowhere allowed in JSON."""
+    """Parse a payload of exactly one JSON value. Raises ValueError. JSON allows no zero bytes."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ValueError("too long for a message")
     return from_json(payload, allow_inf_nan=False)
 
 
 def _write(message: JsonObject) -> bytes:
-    # LSPS0 wants characters as they are wherever JSON does not need an escape.
+    # LSPS0 requires unescaped characters wherever JSON does not need an escape.
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""LSPS5 (bLIP-55), the registration: which webhooks a client may set, and what it is told."""
+"""The registration of webhooks by LSPS5 (bLIP-55): the webhooks that a client may set, and the LSP's answers."""
 
 import json
 import re
@@ -31,9 +31,9 @@ _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who asks, as the LSP knows it now.
+    """The client that sent a request, with its current state at the LSP.
 
-    webhooks: those that it has registered. has_channel: an open channel, usable or not.
+    webhooks: its registered webhooks. has_channel: whether it has an open channel, usable or not.
     """
 
     node_id: NodeId
@@ -42,7 +42,7 @@ class Client:
 
 
 class SetWebhook(Params):
-    """Parameters of `lsps5.set_webhook`: app_name for people, webhook an https URL."""
+    """Parameters of `lsps5.set_webhook`: app_name is for users, webhook is an https URL."""
 
     app_name: str
     webhook: str
@@ -56,17 +56,17 @@ class RemoveWebhook(Params):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a call, and what the engine must store before the client gets to see it."""
+    """The result of a call, and the event that the engine must store before the result is sent."""
 
     result: JsonObject
     event: WebhookSet | WebhookRemoved | None = None
 
 
 def set_webhook(client: Client, params: SetWebhook, max_webhooks: int) -> Outcome:
-    """Register a webhook, or give a registered app_name another address. RpcError.
+    """Register a webhook, or replace the URL of a registered app_name. Raises RpcError.
 
-    A node without a channel is refused, because otherwise any node could make an LSP remember things and call
-    addresses. What is registered stays so after the last channel, until the engine lets it lapse.
+    A node without a channel is refused, because otherwise any node could make an LSP store data and post to URLs.
+    A registration remains after the last channel closes, until the engine deletes it.
     """
     if not client.has_channel:
         raise RpcError(CLIENT_REJECTED, "Client rejected", {"message": "webhooks are for peers with a channel"})
@@ -85,35 +85,35 @@ def set_webhook(client: Client, params: SetWebhook, max_webhooks: int) -> Outcom
 
 
 def list_webhooks(client: Client, max_webhooks: int) -> Outcome:
-    """The names under which webhooks are registered."""
+    """Return the names under which webhooks are registered."""
     return Outcome({"app_names": [webhook.app_name for webhook in client.webhooks], "max_webhooks": max_webhooks})
 
 
 def remove_webhook(client: Client, params: RemoveWebhook) -> Outcome:
-    """Take a registration back. RpcError."""
+    """Remove a registration. Raises RpcError."""
     if params.app_name not in {webhook.app_name for webhook in client.webhooks}:
         raise RpcError(APP_NAME_NOT_FOUND, "app_name_not_found")
     return Outcome({}, WebhookRemoved(client.node_id, params.app_name))
 
 
 def _check_lengths(params: SetWebhook) -> None:
-    # The bytes of the name count as JSON writes them: a line feed, which needs an escape, is two.
+    # The length of the name is that of its JSON encoding: a line feed, which needs an escape, counts as two bytes.
     app_name_bytes = len(json.dumps(params.app_name, ensure_ascii=False).encode()) - len('""')
     if app_name_bytes > MAX_APP_NAME_BYTES:
-        raise RpcError(TOO_LONG, f"too_long: app_name takes at most {MAX_APP_NAME_BYTES} bytes")
+        raise RpcError(TOO_LONG, f"too_long: app_name may have at most {MAX_APP_NAME_BYTES} bytes")
     if len(params.webhook) > MAX_URL_CHARACTERS:
-        raise RpcError(TOO_LONG, f"too_long: webhook takes at most {MAX_URL_CHARACTERS} characters")
+        raise RpcError(TOO_LONG, f"too_long: webhook may have at most {MAX_URL_CHARACTERS} characters")
 
 
 def _check_url(text: str) -> None:
-    """As RFC 1738 has it, so without user and password. Where it points is looked at when it is called."""
+    """Check a URL by RFC 1738, so without user and password. Its address is checked at each post."""
     try:
         url, host = parse_url(text)
     except UrlError:
         url, host = httpx.URL(), ""
     if not _VISIBLE_ASCII.fullmatch(text) or not url.scheme:
-        raise RpcError(URL_PARSE_ERROR, "url_parse_error: webhook is no URL of ASCII characters")
+        raise RpcError(URL_PARSE_ERROR, "url_parse_error: webhook is not a URL of ASCII characters")
     if url.scheme != "https":
         raise RpcError(UNSUPPORTED_PROTOCOL, "unsupported_protocol: webhook must begin with https://")
     if not host or url.userinfo or not 0 < (443 if url.port is None else url.port) < 2**16:
-        raise RpcError(URL_PARSE_ERROR, "url_parse_error: https takes a host, perhaps a port, no user or password")
+        raise RpcError(URL_PARSE_ERROR, "url_parse_error: https needs a host, may have a port, no user or password")

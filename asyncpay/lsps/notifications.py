@@ -1,7 +1,7 @@
-"""LSPS5 notifications (bLIP-55): what an LSP posts to a webhook, and how a receiver checks it.
+"""LSPS5 notifications (bLIP-55): the posts of an LSP to a webhook, and the receiver's checks.
 
-The body is a JSON-RPC notification. It says why the phone is called and nothing more: no hash, no amount, no
-node id. It is signed, with the time, by the LSP's node key (see asyncpay.wire.signature).
+The body is a JSON-RPC notification. It states the reason for the notification and nothing more: no hash, no amount, no
+node id. The LSP's node key signs it together with the time (see asyncpay.wire.signature).
 """
 
 import json
@@ -17,7 +17,7 @@ from asyncpay.wire import signature
 from asyncpay.wire.errors import WireError
 
 WEBHOOK_REGISTERED = "lsps5.webhook_registered"
-"""Sent once to a webhook that was set; the other methods are asyncpay.engine.lsp.records.Method."""
+"""Sent once to a newly set webhook; the other methods are asyncpay.engine.lsp.records.Method."""
 
 TIMESTAMP_HEADER = "x-lsps5-timestamp"
 SIGNATURE_HEADER = "x-lsps5-signature"
@@ -38,39 +38,39 @@ class Notification(BaseModel):
 
     @classmethod
     def of(cls, method: str, timeout: int | None = None) -> Self:
-        """timeout: the block height that lsps5.expiry_soon carries; nothing is said with the other methods."""
+        """Return a notification. timeout: the block height of lsps5.expiry_soon; the other methods have no params."""
         return cls(method=method, params={} if timeout is None else {"timeout": timeout})
 
     def body(self) -> str:
-        """As it is signed and posted, byte for byte."""
+        """Return the JSON text that is signed and posted."""
         return self.model_dump_json()
 
 
 class RefusedNotificationError(Exception):
-    """A post that is not to be acted upon: not from the LSP, too old, seen before, or not a notification."""
+    """A post that must be ignored: not from the LSP, too old, a replay, or not a notification."""
 
 
 def timestamp(milliseconds: int) -> str:
-    """Unix time in milliseconds as LSPS0 writes it, for example 2023-05-04T10:52:58.395Z."""
+    """Format Unix time in milliseconds as in LSPS0, for example 2023-05-04T10:52:58.395Z."""
     moment = _EPOCH + timedelta(milliseconds=milliseconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def signed_text(when: str, body: str) -> str:
-    """What the LSP's node signs, for people to see that they should not."""
+    """Return the text that the LSP's node signs. It warns users not to sign it manually (bLIP-55)."""
     return f"LSPS5: DO NOT SIGN THIS MESSAGE MANUALLY: LSP: At {when} I notify {body}"
 
 
 def signed_by_cln(text: str) -> str:
-    """What Core Lightning signs in place of a text: the text as it stood in the JSON that it was given, quotes escaped.
+    """Return the text that Core Lightning signs in place of a text: its JSON encoding, with quotes escaped.
 
-    Its `signmessage` takes the parameter as it comes (CLN's common/json_param.c, param_string).
+    Its `signmessage` does not decode the parameter (CLN's common/json_param.c, param_string).
     """
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def headers(when: str, signed: bytes) -> dict[str, str]:
-    """The headers that go with the body; signed: the node's signature over `signed_text`, 65 bytes."""
+    """Return the HTTP headers of a post. signed: the node's signature over `signed_text`, 65 bytes."""
     return {
         "content-type": "application/json",
         TIMESTAMP_HEADER: when,
@@ -79,10 +79,10 @@ def headers(when: str, signed: bytes) -> dict[str, str]:
 
 
 class Receiver:
-    """Checks what is posted to one webhook, registered with one LSP, and remembers it against replay.
+    """Check the posts to one webhook, registered with one LSP, and detect replays.
 
-    What is remembered does not outlive the process: after a restart a post of the last ten minutes could be
-    repeated by one that has seen it, which the webhook's HTTPS is there to prevent.
+    The memory of earlier posts is lost with the process: after a restart an attacker who has seen a post of the last
+    ten minutes could replay it. The webhook's HTTPS prevents attackers from seeing posts.
     """
 
     def __init__(self, lsp: NodeId) -> None:
@@ -91,9 +91,9 @@ class Receiver:
         self._forgotten_until = -math.inf
 
     def accept(self, headers: Mapping[str, str], body: bytes, now: float) -> Notification:
-        """The notification posted at Unix time `now`; RefusedNotificationError, saying why. Header case is free.
+        """Return the notification posted at Unix time `now`; RefusedNotificationError, with the reason.
 
-        Its method may be one that is not known here: ignore those.
+        Header names are case-insensitive. The method may be unknown: the caller ignores such a notification.
         """
         given = {name.lower(): value for name, value in headers.items()}
         when = given.get(TIMESTAMP_HEADER, "")
@@ -104,7 +104,7 @@ class Receiver:
         try:
             notification = Notification.model_validate_json(body)
         except ValidationError as error:
-            raise RefusedNotificationError("the body is no JSON-RPC 2.0 notification") from error
+            raise RefusedNotificationError("the body is not a JSON-RPC 2.0 notification") from error
         self._remember(signature.digest(text), sent_at, now)
         return notification
 
@@ -119,7 +119,7 @@ class Receiver:
         return text
 
     def _remember(self, digest: bytes, sent_at: float, now: float) -> None:
-        """By what was signed and not by the signature, of which a second one can be made."""
+        """Remember the digest of the signed text, not the signature: a second valid signature can be derived."""
         if digest in self._seen or sent_at <= self._forgotten_until:
             raise RefusedNotificationError("a replay of an earlier notification")
         self._seen[digest] = sent_at
@@ -131,7 +131,7 @@ class Receiver:
 
 
 def _seconds(when: str) -> float:
-    """Unix time of a `timestamp`; RefusedNotificationError for any other form."""
+    """Return the Unix time of a `timestamp`; RefusedNotificationError for any other form."""
     try:
         moment = datetime.strptime(when, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The LSP's side of LSPS0: which methods there are, and the answer to each request."""
+"""The LSP's side of LSPS0: the methods, and the answer to each request."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,13 +16,13 @@ DEFAULT_MAX_WEBHOOKS = 10
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """What to do about a request, in this order.
+    """The steps that a request requires, in this order.
 
-    1. `event`, if any, goes to the engine, and what it changes is stored.
-    2. `payload` goes back to the client, in a custom message of jsonrpc.MESSAGE_TYPE.
-    3. After a WebhookSet, that webhook alone is sent notifications.WEBHOOK_REGISTERED.
+    1. `event`, if any, is passed to the engine, and its changes are stored.
+    2. `payload` is sent to the client, in a custom message of jsonrpc.MESSAGE_TYPE.
+    3. After a WebhookSet, notifications.WEBHOOK_REGISTERED is sent to that webhook only.
 
-    request_id: of the request, for an error in place of `payload` if the event cannot be stored.
+    request_id: the id of the request, for an error in place of `payload` if the event cannot be stored.
     """
 
     payload: bytes
@@ -31,7 +31,7 @@ class Handled:
 
 
 class Server:
-    """Answers requests. info: what this LSP offers."""
+    """Answer requests. info: the offer of this LSP."""
 
     def __init__(self, info: LspInfo, max_webhooks: int = DEFAULT_MAX_WEBHOOKS) -> None:
         self._info = asdict(info)
@@ -45,7 +45,7 @@ class Server:
         }
 
     def handle(self, client: Client, payload: bytes) -> Handled | None:
-        """What to do about a payload of any content. The answer always fits into a message; None: do not answer."""
+        """Handle a payload of any content. The answer always fits into a message; None: do not answer."""
         try:
             request = jsonrpc.read_request(payload)
         except RpcError as error:

@@ -1,8 +1,7 @@
-"""Posting to webhooks, which are other people's servers: slow, broken, or set up to do harm.
+"""Posts to webhooks. The servers belong to others: they may be slow, broken or malicious.
 
-A name is resolved once, and only what it was resolved to, and is permitted, is connected to. TLS still checks
-the name. Nothing of the answer but its status is read, redirects are not followed, and all of it together may
-take ten seconds.
+A name is resolved once, and connections are made only to permitted addresses of the result. TLS still checks
+the name. Only the status of the answer is read, redirects are not followed, and a post may take ten seconds in total.
 """
 
 import asyncio
@@ -32,11 +31,11 @@ _MAX_ADDRESSES = 3
 _MAX_DETAIL_CHARACTERS = 200
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Iterable[str]]]
-"""Host and port to addresses as text, best first; OSError or UnicodeError if there are none."""
+"""Resolve host and port to addresses as text, best first; OSError or UnicodeError if there are none."""
 
 
 class Failure(Enum):
-    """Why a post did not succeed."""
+    """The reason why a post failed."""
 
     URL = "its URL is not https"
     NAME = "its name cannot be resolved"
@@ -51,22 +50,22 @@ class Failure(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """How a post went. failure: None if it was delivered. detail: for the operator's log."""
+    """The result of a post. failure: None if it was delivered. detail: for the operator's log."""
 
     failure: Failure | None = None
     detail: str = ""
 
     @property
     def delivered(self) -> bool:
-        """The server has taken it."""
+        """Whether the server has accepted it."""
         return self.failure is None
 
 
 class Poster:
-    """Posts to URLs of clients. An async context manager.
+    """Post to URLs of clients. An async context manager.
 
-    ca_file: certificates (PEM) trusted beside the usual authorities. allowed_networks: not public, and
-    permitted all the same. ValueError if the file cannot be used.
+    ca_file: certificates (PEM) trusted in addition to the usual authorities. allowed_networks: networks that are not
+    public but permitted. ValueError if the file cannot be used.
     """
 
     def __init__(
@@ -90,9 +89,9 @@ class Poster:
         self._resolver.close()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, party: Hashable = None) -> Posted:
-        """Post once. Raises nothing: what goes wrong is in the result.
+        """Post once. Raise nothing: the result reports failures.
 
-        party: whose share of the resolver it uses.
+        party: the party whose share of the resolver is used.
         """
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -100,14 +99,14 @@ class Poster:
         except _UnusableError as error:
             return error.posted
         except TooManyError as error:
-            return Posted(Failure.QUOTA, f"its name is not resolved: {error}")
+            return Posted(Failure.QUOTA, f"its name was not resolved: {error}")
         except (TimeoutError, httpx.TimeoutException):
             return Posted(Failure.TIMEOUT, f"{self._timeout_seconds} s")
         except httpx.ConnectError as error:
             return Posted(Failure.CERTIFICATE if _is_about_certificate(error) else Failure.CONNECTION, str(error))
         except (httpx.HTTPError, OSError) as error:
             return Posted(Failure.PROTOCOL, str(error)[:_MAX_DETAIL_CHARACTERS])  # it quotes the server
-        except Exception as error:  # the last resort: a server that finds a fault in a library ends its own post only
+        except Exception as error:  # last resort: a server that triggers a bug in a library ends only its own post
             return Posted(Failure.PROTOCOL, repr(error)[:_MAX_DETAIL_CHARACTERS])
         return Posted() if status == httpx.codes.OK else Posted(Failure.STATUS, f"it was {status}")
 
@@ -118,8 +117,8 @@ class Poster:
             raise _UnusableError(Failure.URL, str(error)) from None
         if target.scheme != "https" or not host:
             raise _UnusableError(Failure.URL, url)
-        # No client of httpx's: it would parse the server's cookies, and its Location though no redirect is followed.
-        # And a transport for each post: a kept connection would go to an address that was not checked again.
+        # No httpx client: it would parse the server's cookies, and Location although no redirect is followed.
+        # One transport for each post: a reused connection would lead to an address that was not checked again.
         timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
         request = httpx.Request(
             "POST",
@@ -137,13 +136,13 @@ class Poster:
         resolve = self._resolve or partial(self._resolver.resolve, party)
         try:
             found = [addresses.read(text) for text in await resolve(host, port)]
-        except (OSError, ValueError) as error:  # ValueError: idna's, and for what a resolver calls an address
+        except (OSError, ValueError) as error:  # ValueError: from idna, or the resolver returned an invalid address
             raise _UnusableError(Failure.NAME, f"{host}: {error}") from error
         permitted = [each for each in found if addresses.permitted(each, self._allowed_networks)]
         if not permitted:
             listed = ", ".join(map(str, found))
             raise _UnusableError(
-                Failure.ADDRESS, f"{host} is {listed}; webhooks.allowed_networks would have to name it"
+                Failure.ADDRESS, f"{host} resolves to {listed}; permit it with webhooks.allowed_networks"
             )
         return permitted[:_MAX_ADDRESSES]
 
@@ -155,7 +154,7 @@ class _UnusableError(Exception):
 
 
 class _PinnedTransport(httpx.AsyncHTTPTransport):
-    """Connects to addresses that it is given for a host, while TLS and the Host header keep the host's name."""
+    """Connect to the addresses found for a host, while TLS and the Host header keep the host's name."""
 
     def __init__(self, find: Callable[[str, int], Awaitable[list[Address]]], tls: ssl.SSLContext) -> None:
         super().__init__(verify=tls, trust_env=False)
@@ -180,7 +179,7 @@ class _PinnedTransport(httpx.AsyncHTTPTransport):
             await stream.aclose()
 
     async def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        # httpx does not close a connection on which TLS was still being agreed when the time was up.
+        # httpx does not close a connection whose TLS handshake was unfinished at the timeout.
         if event == "connection.connect_tcp.complete":
             self._opened.append(info["return_value"])
 
@@ -191,7 +190,7 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(ca_file)
         except OSError as error:
-            raise ValueError(f"{ca_file} cannot be read as certificates in PEM: {error}") from error
+            raise ValueError(f"{ca_file} cannot be read as PEM certificates: {error}") from error
     return context
 
 
@@ -202,15 +201,15 @@ def _is_about_certificate(error: BaseException | None) -> bool:
 
 
 MAX_POSTS = 200
-"""Posts under way at once, of all clients together: a bound on sockets."""
+"""Concurrent posts of all clients together: a bound on sockets."""
 MAX_POSTS_OF_A_CLIENT = 10
-"""Of one client: as many as it has webhooks."""
+"""Concurrent posts of one client: as many as it may have webhooks."""
 MAX_WAITING_POSTS = 40
-"""Of one client: as many as it has webhooks, by each method."""
+"""Waiting posts of one client: one for each webhook and method."""
 
 
 class Notifier:
-    """Posts notifications, to each webhook one after the other and in order. sign: the node's `sign`."""
+    """Post notifications, to each webhook one after the other and in order. sign: the node's `sign`."""
 
     def __init__(
         self,
@@ -226,17 +225,17 @@ class Notifier:
         self._turns: WeakValueDictionary[tuple[NodeId, str], asyncio.Lock] = WeakValueDictionary()
 
     async def notify(self, webhooks: Iterable[Webhook], notification: Notification) -> list[Posted]:
-        """Post to all of these, and tell how each went, in the same order.
+        """Post to all of these webhooks, and return the result of each, in the same order.
 
-        Raises only what `sign` raises, and then nothing was posted.
+        Raises only the exceptions of `sign`; then nothing was posted.
         """
         body = notification.body()
         signed = [(webhook, await self._headers(body)) for webhook in webhooks]
         return await asyncio.gather(*(self._post(webhook, headers, body) for webhook, headers in signed))
 
     async def _headers(self, body: str) -> dict[str, str]:
-        # Never the same time twice: the same body at the same time has the same signature, and would look like
-        # a replay to a server that has webhooks of several clients.
+        # Never use the same time twice: the same body at the same time has the same signature, and a server that
+        # receives for several clients would take it for a replay.
         self._last_milliseconds = max(self._last_milliseconds + 1, int(self._clock() * 1000))
         when = notifications.timestamp(self._last_milliseconds)
         return notifications.headers(when, await self._sign(notifications.signed_text(when, body)))

@@ -20,7 +20,7 @@ def encode(value: int) -> bytes:
 
 
 def decode(data: bytes, offset: int = 0) -> tuple[int, int]:
-    """Read one BigSize at `offset`; return it with the offset behind it.
+    """Read one BigSize at `offset`; return it with the offset after it.
 
     WireError if it is truncated or not in its shortest form.
     """

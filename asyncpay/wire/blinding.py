@@ -1,8 +1,8 @@
-"""Blinded paths (BOLT 4, "Route Blinding"): the way to a node that does not reveal its identity.
+"""Blinded paths (BOLT 4, "Route Blinding"): routes to a node that does not reveal its identity.
 
-The recipient makes the path: `build` gives each hop its own `HopData`, readable by that hop alone. The sender knows the
-first hop by its node id and the others by blinded ids only; if its own hops must come first, it puts them in front with
-`join`. A hop reads its part with `open_hop`.
+The recipient creates the path: `build` gives each hop its own `HopData`, which only that hop can decrypt. The sender
+knows the node id of the first hop and the blinded ids of the others; `join` puts hops of the sender in front of the
+path. A hop decrypts its own data with `open_hop`.
 """
 
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ _NONCE = bytes(12)  # every key is used once
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HopData(TlvStream):
-    """encrypted_data_tlv: the data of one hop, from the maker of the path.
+    """encrypted_data_tlv: the data of one hop, from the creator of the path.
 
     A hop that forwards has `next_node_id` (33 bytes) or `short_channel_id`; the last one may have `path_id`,
-    by which its maker knows the path again. next_path_key_override (33 bytes): the next hop's path key, where
+    by which its creator recognizes the path. next_path_key_override (33 bytes): the next hop's path key, where
     another path is joined on. payment_unblock (32 bytes): the pid of a block held by this hop. The payment
-    fields of BOLT 4 are known, so that they are not refused, but not taken apart.
+    fields of BOLT 4 are accepted, but not parsed.
     """
 
     padding: Annotated[bytes | None, Record(1, _OPAQUE)] = None
@@ -49,7 +49,7 @@ class HopData(TlvStream):
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A hop as the maker of a path sees it: the node (33 bytes) and its data."""
+    """A hop in plain text, as its creator sees it: the node id (33 bytes) and the data."""
 
     node_id: bytes
     data: HopData
@@ -57,7 +57,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class ChannelEnd:
-    """`sciddir`: the node at one end of an announced channel; direction 0 is the lesser node id."""
+    """`sciddir`: the node at one end of an announced channel; direction 0 is the end with the lesser node id."""
 
     direction: int
     short_channel_id: int
@@ -71,7 +71,7 @@ class ChannelEnd:
 
 @dataclass(frozen=True, slots=True)
 class BlindedHop:
-    """A hop as all others see it; blinded_node_id: 33 bytes."""
+    """A blinded hop, as all other nodes see it; blinded_node_id: 33 bytes."""
 
     blinded_node_id: bytes
     encrypted_recipient_data: bytes
@@ -79,7 +79,7 @@ class BlindedHop:
 
 @dataclass(frozen=True, slots=True)
 class BlindedPath:
-    """A path to an unknown node, as it travels in `reply_path`.
+    """A path to an unknown node, as `reply_path` carries it.
 
     first_node_id: the introduction node, 33 bytes, or a `ChannelEnd` that the sender must look up first.
     first_path_key: 33 bytes. hops: 1 to 255; the first is the introduction node's own.
@@ -126,7 +126,7 @@ class BlindedPath:
 
 @dataclass(frozen=True, slots=True)
 class OpenedHop:
-    """This node's own hop of a blinded path, read."""
+    """This node's own hop of a blinded path, decrypted."""
 
     data: HopData
     path_key: bytes
@@ -134,13 +134,13 @@ class OpenedHop:
 
     @property
     def next_path_key(self) -> bytes:
-        """The path key (33 bytes) that goes to the next hop together with the onion."""
+        """The path key (33 bytes) that is sent to the next hop with the onion."""
         override = self.data.next_path_key_override
         return override or ecdh.next_ephemeral(self.path_key, self.shared_secret)
 
 
 def hops_through(node_ids: Sequence[bytes], last: HopData) -> list[Hop]:
-    """Return hops along these nodes (33 bytes each): the data of each names the next; the last one gets `last`."""
+    """Return hops along these nodes (33 bytes each): the data of each hop names the next, the last hop gets `last`."""
     onwards = [HopData(next_node_id=node_id) for node_id in node_ids[1:]]
     return [Hop(node_id, data) for node_id, data in zip(node_ids, [*onwards, last], strict=True)]
 
@@ -148,7 +148,7 @@ def hops_through(node_ids: Sequence[bytes], last: HopData) -> list[Hop]:
 def build(hops: Sequence[Hop], session_key: bytes) -> BlindedPath:
     """Blind a path whose first hop is the introduction node.
 
-    session_key: 32 fresh random bytes, used for nothing else. WireError if there are no hops or more than 255, or if a
+    session_key: 32 fresh random bytes, used once. WireError if there are no hops or more than 255, or if a
     node id is not a valid point.
     """
     if not hops:
@@ -165,7 +165,7 @@ def join(own: Sequence[Hop], foreign: BlindedPath, session_key: bytes) -> Blinde
     """Put own hops in front of a foreign path; without own hops, return that path.
 
     The data of the last own hop gets the foreign path key, and the foreign introduction node as its next node unless it
-    has one already. It must, if the path names that node by a channel: WireError otherwise.
+    already has one. It must already have one if the path names the introduction node by a channel: WireError otherwise.
     session_key: as for `build`.
     """
     if not own:
@@ -175,7 +175,7 @@ def join(own: Sequence[Hop], foreign: BlindedPath, session_key: bytes) -> Blinde
         if isinstance(foreign.first_node_id, ChannelEnd):
             raise WireError(
                 f"the path begins at an end of channel {foreign.first_node_id.short_channel_id}: look up "
-                "which node that is, and set it as next_node_id of the last own hop"
+                "that node, and set it as next_node_id of the last own hop"
             )
         data = replace(data, next_node_id=foreign.first_node_id)
     front = build([*own[:-1], replace(own[-1], data=data)], session_key)
@@ -183,25 +183,25 @@ def join(own: Sequence[Hop], foreign: BlindedPath, session_key: bytes) -> Blinde
 
 
 def open_hop_steps(path_key: bytes, encrypted_recipient_data: bytes) -> ecdh.Steps[OpenedHop]:
-    """`open_hop` for any driver of `asyncpay.wire.ecdh`; one call of the oracle."""
+    """Do `open_hop` with any driver of `asyncpay.wire.ecdh`; one call of the oracle."""
     shared_secret = yield ecdh.checked_point(path_key)
     return open_with_secret(path_key, shared_secret, encrypted_recipient_data)
 
 
 def open_hop(path_key: bytes, encrypted_recipient_data: bytes, oracle: ecdh.Oracle) -> OpenedHop:
-    """Read this node's own hop: path_key is the point (33 bytes) that came with it, oracle the node's ECDH.
+    """Decrypt this node's own hop: path_key is the point (33 bytes) received with it, oracle the node's ECDH.
 
-    WireError if it was not made for this node and path key, or is no valid encrypted_data_tlv.
+    WireError if it was not encrypted for this node and path key, or is not a valid encrypted_data_tlv.
     """
     return ecdh.run(open_hop_steps(path_key, encrypted_recipient_data), oracle)
 
 
 def open_with_secret(path_key: bytes, shared_secret: bytes, encrypted_recipient_data: bytes) -> OpenedHop:
-    """Read a hop whose shared secret (32 bytes) is known already: `open_hop` after its ECDH."""
+    """Decrypt a hop whose shared secret (32 bytes) is already known: `open_hop` after its ECDH."""
     try:
         plain = _cipher(shared_secret).decrypt(_NONCE, encrypted_recipient_data, None)
     except InvalidTag as error:
-        raise WireError("encrypted_recipient_data was not made for this node and path key") from error
+        raise WireError("encrypted_recipient_data was not encrypted for this node and path key") from error
     return OpenedHop(HopData.decode(plain), path_key, shared_secret)
 
 
@@ -225,4 +225,4 @@ class _Reader:
 
     def expect_end(self) -> None:
         if self._offset != len(self._data):
-            raise WireError(f"{len(self._data) - self._offset} bytes behind the end of the blinded path")
+            raise WireError(f"{len(self._data) - self._offset} bytes follow the end of the blinded path")

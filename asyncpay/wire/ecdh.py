@@ -1,8 +1,8 @@
-"""Shared secrets on secp256k1: the sender's chain over all hops, the receiver's oracle for its own (BOLT 4).
+"""Shared secrets on secp256k1: the sender's chain over all hops, and the receiver's oracle for its own hop (BOLT 4).
 
 A shared secret is always SHA256 of the compressed product of one side's private key and the other side's
-point. The sender knows a session key and gets all of them from `chain`. A receiver's node key stays in its
-node's signer. So every function that needs it here is a generator, `Steps`: it yields a point (33 bytes), is sent the
+point. The sender derives all of them from its session key with `chain`. A receiver's node key stays in its
+node's signer. So every function that needs it here is a generator, `Steps`: it yields a point (33 bytes), receives the
 secret (32 bytes), and returns its result. `run` drives it with a function, `run_async` with a coroutine:
 
     onion.peel(packet, path_key, coincurve.PrivateKey(node_secret).ecdh)
@@ -25,7 +25,7 @@ AsyncOracle = Callable[[bytes], Awaitable[bytes]]
 
 
 def run(steps: Steps[Result], oracle: Oracle) -> Result:
-    """Drive `steps` to their result; oracle(point) = SHA256(compressed(node key * point))."""
+    """Run `steps` and return their result; oracle(point) = SHA256(compressed(node key * point))."""
     try:
         point = next(steps)
         while True:
@@ -36,7 +36,7 @@ def run(steps: Steps[Result], oracle: Oracle) -> Result:
 
 
 async def run_async(steps: Steps[Result], oracle: AsyncOracle) -> Result:
-    """`run` for a signer that is awaited, such as LND's signrpc DeriveSharedKey."""
+    """Do `run` with an asynchronous signer, such as LND's signrpc DeriveSharedKey."""
     try:
         point = next(steps)
         while True:
@@ -47,7 +47,7 @@ async def run_async(steps: Steps[Result], oracle: AsyncOracle) -> Result:
 
 
 def chain(session_key: bytes, points: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (ephemeral point, shared secret) for each hop, 33 and 32 bytes; the same chain blinds paths and onions.
+    """Yield (ephemeral point, shared secret) for each hop, 33 and 32 bytes; blinded paths and onions both use it.
 
     session_key: 32 secret random bytes, fresh for every path and every onion. points: the hops' public keys.
     """
@@ -59,12 +59,12 @@ def chain(session_key: bytes, points: Iterable[bytes]) -> Iterator[tuple[bytes, 
 
 
 def next_ephemeral(ephemeral: bytes, secret: bytes) -> bytes:
-    """Return the point (33 bytes) of the next hop: the receiver's view of the chain."""
+    """Return the ephemeral point (33 bytes) of the next hop, as a receiver computes it."""
     return multiply(ephemeral, sha256(ephemeral + secret).digest())
 
 
 def blind(point: bytes, secret: bytes) -> bytes:
-    """Blind a node id with its hop's shared secret; the receiver does the same to the onion's ephemeral."""
+    """Blind a node id with its hop's shared secret; the receiver blinds the onion's ephemeral point the same way."""
     return multiply(point, derive(b"blinded_node_id", secret))
 
 
@@ -87,7 +87,7 @@ def checked_point(data: bytes) -> bytes:
 def parse_point(data: bytes) -> PublicKey:
     """Parse a compressed point; WireError if these are not 33 bytes of a valid one."""
     if len(data) != 33:
-        raise WireError(f"a public key of {len(data)} bytes; compressed ones have 33")
+        raise WireError(f"a public key of {len(data)} bytes; a compressed one has 33")
     try:
         return PublicKey(data)
     except ValueError as error:

@@ -4,5 +4,5 @@
 class WireError(ValueError):
     """Bytes that cannot be read, or a value that cannot be written; the text says which one and why.
 
-    A receiver drops the message and counts it. There are no finer errors: an onion message has no sender to answer.
+    A receiver drops the message and counts it. There are no finer errors: a receiver cannot answer a malformed message.
     """

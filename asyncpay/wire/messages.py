@@ -1,19 +1,19 @@
 """The eight `async_payment` messages, which onion messages of this protocol carry, as frozen dataclasses.
 
-One byte of `kind`, then one canonical TLV stream. `decode` separates two kinds of errors:
+A message is one byte of `kind` and one canonical TLV stream. `decode` separates two kinds of errors:
 
-- Malformed: an error that shows without knowing what a value means. An unknown kind; an unknown even, repeated,
-  unordered, truncated or missing record; a length other than the one prescribed for its record (so also
-  none or more than four payment hashes); an integer that is not minimal; text that is not UTF-8; a status
-  or state outside its table; anything after the signature, where it would be unsigned. Such a message is
-  a WireError: it is dropped and counted, and not answered.
+- Malformed: the error can be detected without the meaning of a value. An unknown kind; an unknown even, repeated,
+  unordered, truncated or missing record; a length other than the one prescribed for its record (which includes
+  no payment hash, or more than four); an integer that is not minimal; text that is not UTF-8; a status
+  or state outside its table; a record after the signature, where it would be unsigned. `decode` raises
+  WireError: the message is dropped and counted, and not answered.
 - A bad value in a well-formed message: an amount of zero, a height or time in the past, a duplicate payment hash, an
-  invoice that does not parse, does not fit the rest or comes with several hashes, a key that is not a valid secp256k1
-  point. `decode` lets these through: the receiver's engine judges them, and an LSP answers with
-  BlockStatus.BAD_VALUE, so that the payer learns of it.
+  invoice that does not parse, does not match the rest or comes with several hashes, a key that is not a valid
+  secp256k1 point. `decode` accepts these: the receiver's engine checks them, and an LSP answers with
+  BlockStatus.BAD_VALUE, so that the payer is informed.
 
-Unknown odd records are kept, and a TLV stream has only one encoding. So `encode` gives back exactly what
-was received, and `digest` of a request is over the very bytes that the payer signed.
+Unknown odd records are kept, and a TLV stream has only one encoding. So `encode` returns exactly the received
+bytes, and `digest` of a request is over the bytes that the payer signed.
 """
 
 import hmac
@@ -27,13 +27,13 @@ from asyncpay.wire import tlv
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.tlv import TU32_BYTES, TU64_BYTES, Record, TlvStream, chunks, enum8, nested, sized, tu, utf8
 
-MAX_MESSAGE_BYTES = 32768  # the larger onion's room, so nothing longer can arrive in one
+MAX_MESSAGE_BYTES = 32768  # the space of the larger onion packet: no message in it can be longer
 MAX_PAYMENT_HASHES = 4
-MAX_INVOICE_BYTES = 7089  # what LND accepts as BOLT 11 text
-MAX_REASON_BYTES = 1024  # for people and logs
+MAX_INVOICE_BYTES = 7089  # LND's limit for BOLT 11 text
+MAX_REASON_BYTES = 1024  # for users and logs
 
 UNSIGNED = b""
-"""`signature` of a request whose `signed_text` is still to be signed. A request cannot be encoded with it."""
+"""`signature` of a request that is not signed yet. A request with it cannot be encoded."""
 
 _SIGNATURE_RECORD = 10
 
@@ -86,16 +86,16 @@ class BlockState(IntEnum):
 class ReleaseStatus(IntEnum):
     """The answer to a payment_release."""
 
-    RELEASED = 0  # or about to be
+    RELEASED = 0  # or about to be released
     UNKNOWN = 1
     TOO_LATE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Courier:
-    """An onion message that the LSP sends for the payer, again and again, while the payer is away.
+    """An onion message that the LSP retransmits for the payer while the payer is offline.
 
-    path_key: 33 bytes. onion: 1366 bytes (1300 of them room). On the wire one after the other, 1399 bytes.
+    path_key: 33 bytes. onion: 1366 bytes (1300 of them layers). The encoding is their concatenation, 1399 bytes.
     """
 
     path_key: bytes
@@ -117,16 +117,16 @@ class _Message(TlvStream):
     kind: ClassVar[Kind]
 
     def encode(self) -> bytes:
-        """Return the value of onionmsg_tlv `async_payment`; WireError if a field has not the form of its record."""
+        """Return the value of onionmsg_tlv `async_payment`; WireError if a field does not match its record."""
         return bytes([self.kind]) + TlvStream.encode(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SignedRequest(_Message):
-    """A request from a payer, signed with its node's key as the last record.
+    """A request from a payer, whose last record is a signature with the key of the payer's node.
 
-    To make one: build it with `signature=UNSIGNED`, let the node sign `signed_text`, then put the 65 bytes
-    (`asyncpay.wire.signature.decode`) in with `dataclasses.replace`. To check one: `signature.recover` with
+    To make one: build it with `signature=UNSIGNED`, let the node sign `signed_text`, then set the 65 bytes
+    (`asyncpay.wire.signature.decode`) with `dataclasses.replace`. To check one: `signature.recover` with
     `signed_text` and `signature` returns the node id of the signer.
     """
 
@@ -139,24 +139,24 @@ class _SignedRequest(_Message):
 
     @property
     def digest(self) -> bytes:
-        """SHA256 (32 bytes) of the TLV bytes before the signature, `kind` left out."""
+        """SHA256 (32 bytes) of the TLV bytes before the signature, without `kind`."""
         return sha256(tlv.encode(self.to_records(without=_SIGNATURE_RECORD))).digest()
 
     def signed_text(self, lsp_node_id: bytes) -> str:
-        """Return the ASCII text for the node's `signmessage`, bound to the LSP (33 bytes) that is asked."""
+        """Return the ASCII text for the node's `signmessage`, bound to the LSP (33 bytes) that receives the request."""
         lsp = _NODE_ID.encode(lsp_node_id).hex()
         return f"async-payments:{self.kind.name.lower()}:{lsp}:{self.digest.hex()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockRequest(_SignedRequest):
-    """Payer to its LSP: hold the parts with these payment hashes until `pid`, 32 secret bytes, comes by.
+    """Payer to its LSP: hold the parts with these payment hashes until `pid` (32 secret bytes) is seen in a release.
 
     unblock_hash: SHA256(pid), 32 bytes.
-    courier: what the LSP sends towards the payee once all parts are held.
+    courier: the onion message that the LSP sends towards the payee once all parts are held.
     payment_hashes: 1 to 4 of 32 bytes.
     invoice: BOLT 11 text, so that the LSP can pay on the payer's behalf; only with a single hash.
-    amount_msat: what the payee is to receive.
+    amount_msat: the amount that the payee is to receive.
     release_by_height: the last block height at which the LSP may release.
     hold_until: Unix time in seconds after which the LSP fails the parts back.
     """
@@ -195,10 +195,10 @@ class BlockUpdate(_Message):
 class PaymentPending(_Message):
     """Payer to payee: all parts are held; release them with `pid` (32 bytes) when ready for them.
 
-    payer_lsp_node_id and payer_node_id (33 bytes each) are there only when the onion carries no reply_path.
-    invoice_proof: 32 bytes (see `invoice_proof`) by which the payee knows that the sender has its invoices. Record 9:
-    odd, so that a payee that does not know it ignores it; the highest, because like a signature it follows what it
-    vouches for.
+    payer_lsp_node_id and payer_node_id (33 bytes each) are present only when the onion carries no reply_path.
+    invoice_proof: 32 bytes (see `invoice_proof`) that prove to the payee that the sender has its invoices. Record 9:
+    odd, so that a payee that does not know it ignores it; the highest, because like a signature it follows the records
+    that it authenticates.
     """
 
     kind: ClassVar = Kind.PAYMENT_PENDING
@@ -212,10 +212,10 @@ class PaymentPending(_Message):
     invoice_proof: Annotated[bytes | None, Record(9, _PROOF)] = None
 
     def is_proven_by(self, payment_secrets: Sequence[bytes | None]) -> bool:
-        """Whether `invoice_proof` was made with these payment secrets, those of the payment hashes in their order.
+        """Return whether `invoice_proof` was made with these payment secrets, in the order of the payment hashes.
 
-        None where the payee has no such invoice: then nothing is proven, as with a secret that is not of 32 bytes.
-        Compare in constant time.
+        An element is None where the payee has no such invoice. Then the result is False, as it is for a secret that
+        does not have 32 bytes. The comparison takes constant time.
         """
         secrets = tuple(secret for secret in payment_secrets if secret is not None and len(secret) == 32)
         if self.invoice_proof is None or len(secrets) != len(self.payment_hashes):
@@ -242,7 +242,7 @@ class ReleaseReply(_Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequest(_SignedRequest):
-    """Payer to its LSP: fail the parts back, unless they are already on their way."""
+    """Payer to its LSP: fail the parts back, unless they are already forwarded."""
 
     kind: ClassVar = Kind.CANCEL_REQUEST
     unblock_hash: Annotated[bytes, Record(0, _HASH)]
@@ -250,7 +250,7 @@ class CancelRequest(_SignedRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentRefused(_Message):
-    """Payee to payer through the payer's LSP: it will never release; stop the courier, tell the payer."""
+    """Payee to payer through the payer's LSP: the payee will never release. Stop the courier, inform the payer."""
 
     kind: ClassVar = Kind.PAYMENT_REFUSED
     pid: Annotated[bytes, Record(0, _PID)]
@@ -274,20 +274,20 @@ _BY_KIND: dict[int, type[Message]] = {cls.kind: cls for cls in get_args(Message)
 def decode(data: bytes) -> Message:
     """Read the value of onionmsg_tlv `async_payment`; WireError if it is malformed (see the module)."""
     if not 0 < len(data) <= MAX_MESSAGE_BYTES:
-        raise WireError(f"a message of {len(data)} bytes; 1 to {MAX_MESSAGE_BYTES} can be read")
+        raise WireError(f"a message of {len(data)} bytes; it must have 1 to {MAX_MESSAGE_BYTES}")
     cls = _BY_KIND.get(data[0])
     if cls is None:
-        raise WireError(f"messages of kind {data[0]} are not known here")
+        raise WireError(f"unknown message kind {data[0]}")
     return cls.decode(data[1:])
 
 
 def unblock_hash(pid: bytes) -> bytes:
-    """Return the name of a block, SHA256 of its pid; both are 32 bytes."""
+    """Return the identifier of a block, SHA256 of its pid; both have 32 bytes."""
     return sha256(pid).digest()
 
 
 def release_path_id(pid: bytes) -> bytes:
-    """Return the path_id (32 bytes) of a payer's own hop, last in a release path that leads through its LSP."""
+    """Return the path_id (32 bytes) of the payer's own hop, the last hop of a release path through its LSP."""
     return sha256(b"async-payments:path" + pid).digest()
 
 
@@ -295,9 +295,9 @@ def invoice_proof(pid: bytes, payment_hashes: Sequence[bytes], payment_secrets: 
     """Prove that the sender of a payment_pending has the invoices that it names.
 
     HMAC-SHA256 over `async-payments:pending:`, the pid and the payment hashes, keyed with the payment_secrets (BOLT 11,
-    `s`) of these invoices: all 32 bytes each, one after the other, the secrets in the order of the hashes. Return 32
-    bytes; WireError if a length is another one. Every node on the way of an HTLC knows the payment hash, and only
-    holders of the invoice know its payment_secret.
+    `s`) of these invoices: 32 bytes each, concatenated, the secrets in the order of the hashes. Return 32 bytes;
+    WireError for any other length. Every node on the route of an HTLC knows the payment hash, and only holders of the
+    invoice know its payment_secret.
     """
     key = b"".join(_SECRET.encode(secret) for secret in payment_secrets)
     vouched_for = b"async-payments:pending:" + _PID.encode(pid) + _HASHES.encode(tuple(payment_hashes))

@@ -1,4 +1,4 @@
-"""Onion messages (BOLT 4): build one along a blinded path, peel one layer off.
+"""Onion messages (BOLT 4): build one for a blinded path, and peel one layer off.
 
 A packet is version 0, an ephemeral point, 1300 or 32768 bytes of layers, and an HMAC. Each layer is a
 length, a `Payload` and the next layer's HMAC, all zeros for the last.
@@ -20,7 +20,7 @@ SMALL_ROOM = 1300
 LARGE_ROOM = 32768
 
 ASYNC_PAYMENT = 180003  # onionmsg_tlv: one of asyncpay.wire.messages
-FIRST_CONTENT_TYPE = 64  # of these a message carries one at most; LND drops it otherwise
+FIRST_CONTENT_TYPE = 64  # a message has at most one field of this type or above; LND drops it otherwise
 
 _POINT_BYTES = 33
 _HMAC_BYTES = 32
@@ -34,8 +34,8 @@ _OPAQUE = up_to(LARGE_ROOM)
 class Payload(TlvStream):
     """onionmsg_tlv: the content of an onion message.
 
-    Hops on the way get `encrypted_recipient_data` only; `build` sets it. async_payment: one message of
-    `asyncpay.wire.messages`. The invoice fields are BOLT 12's, known but not taken apart.
+    Intermediate hops get `encrypted_recipient_data` only; `build` sets it. async_payment: one message of
+    `asyncpay.wire.messages`. The invoice fields are BOLT 12's; they are accepted, but not parsed.
     """
 
     reply_path: Annotated[BlindedPath | None, Record(2, nested(BlindedPath))] = None
@@ -64,7 +64,7 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """A peeled message for this node. data: from the path's maker. payload: from the sender."""
+    """A peeled message for this node. data: from the creator of the path. payload: from the sender."""
 
     data: HopData
     payload: Payload
@@ -79,9 +79,9 @@ def build(
 ) -> OnionMessage:
     """Wrap `payload` for the end of `path`; the result is for the path's introduction node.
 
-    session_key: 32 fresh random bytes, not those of the path. rooms: the sizes allowed; the first that suffices is
-    taken. WireError if none does, if a point of the path is not valid, or if the payload has more than one field of
-    type 64 or above.
+    session_key: 32 fresh random bytes, not those of the path. rooms: the permitted sizes of the layers in bytes; the
+    first sufficient one is used. WireError if none suffices, if a point of the path is not valid, or if the payload has
+    more than one field of type 64 or above.
     """
     payloads = [Payload(encrypted_recipient_data=hop.encrypted_recipient_data) for hop in path.hops]
     payloads[-1] = replace(payload, encrypted_recipient_data=path.hops[-1].encrypted_recipient_data)
@@ -93,7 +93,7 @@ def build(
     needed = sum(len(frame) + _HMAC_BYTES for frame in framed)
     room = next((room for room in rooms if needed <= room), None)
     if room is None:
-        raise WireError(f"over {len(framed)} hops this message needs {needed} bytes; {max(rooms)} is the most")
+        raise WireError(f"over {len(framed)} hops this message needs {needed} bytes; the maximum is {max(rooms)}")
     packet = _wrap([hop.blinded_node_id for hop in path.hops], framed, session_key, room)
     return OnionMessage(ecdh.checked_point(path.first_path_key), packet)
 
@@ -113,7 +113,7 @@ def _wrap(points: Sequence[bytes], framed: Sequence[bytes], session_key: bytes, 
 
 
 def _filler(framed: Sequence[bytes], secrets: Sequence[bytes], room: int) -> bytes:
-    """Return the bytes that the hops' shifting leaves at the end of the last layer, for the HMAC to cover."""
+    """Return the filler: the bytes that the hops' shifts leave at the end of the last layer, covered by its HMAC."""
     filler = b""
     for frame, secret in zip(framed, secrets, strict=False):
         start = room - len(filler)
@@ -123,9 +123,9 @@ def _filler(framed: Sequence[bytes], secrets: Sequence[bytes], room: int) -> byt
 
 
 def peel_steps(packet: bytes, path_key: bytes) -> ecdh.Steps[Forward | Final]:
-    """`peel` for any driver of `asyncpay.wire.ecdh`; two calls of the oracle."""
+    """Do `peel` with any driver of `asyncpay.wire.ecdh`; two calls of the oracle."""
     if not _OVERHEAD < len(packet) <= _MAX_PACKET_BYTES or packet[0] != 0:
-        raise WireError(f"{len(packet)} bytes beginning with {packet[:1].hex()} are no onion message packet")
+        raise WireError(f"{len(packet)} bytes beginning with {packet[:1].hex()} are not an onion message packet")
     ephemeral, layers, mac = packet[1:34], packet[34:-_HMAC_BYTES], packet[-_HMAC_BYTES:]
     path_secret = yield ecdh.checked_point(path_key)
     secret = yield ecdh.blind(ephemeral, path_secret)
@@ -134,7 +134,7 @@ def peel_steps(packet: bytes, path_key: bytes) -> ecdh.Steps[Forward | Final]:
         raise WireError("the onion's payload has no encrypted_recipient_data")
     hop = blinding.open_with_secret(path_key, path_secret, payload.encrypted_recipient_data)
     if any(hop.data.allowed_features or b""):
-        raise WireError("the path asks for features of its messages, and none are known here")
+        raise WireError("the path requires features for its messages, and none are supported")
     if next_mac == bytes(_HMAC_BYTES):
         _check_content(payload)
         return Final(hop.data, payload)
@@ -146,8 +146,8 @@ def peel_steps(packet: bytes, path_key: bytes) -> ecdh.Steps[Forward | Final]:
 def peel(packet: bytes, path_key: bytes, oracle: ecdh.Oracle) -> Forward | Final:
     """Remove this node's layer; oracle(point) = SHA256(compressed(node key * point)), called twice.
 
-    path_key: the point (33 bytes) that came with the packet. WireError if the message is not for this node,
-    was changed, or must be ignored by BOLT 4.
+    path_key: the point (33 bytes) received with the packet. WireError if the message is not for this node,
+    was modified, or must be ignored according to BOLT 4.
     """
     return ecdh.run(peel_steps(packet, path_key), oracle)
 
@@ -155,7 +155,7 @@ def peel(packet: bytes, path_key: bytes, oracle: ecdh.Oracle) -> Forward | Final
 def _unwrap(layers: bytes, mac: bytes, secret: bytes) -> tuple[Payload, bytes, bytes]:
     """Return this hop's payload, and the next hop's layers and HMAC."""
     if not hmac.compare_digest(_mac(secret, layers), mac):
-        raise WireError("the onion's HMAC does not match: it is not for this node, or was changed on its way")
+        raise WireError("the onion's HMAC does not match: it is not for this node, or was modified in transit")
     plain = _crypt(ecdh.derive(b"rho", secret), layers + bytes(len(layers)))
     size, start = bigsize.decode(plain)
     end = start + size
@@ -177,7 +177,7 @@ def _check_forward(data: HopData, payload: Payload) -> None:
     if data.path_id is not None:
         raise WireError("a message to be forwarded has a path_id for this hop, which belongs to the last one")
     if data.next_node_id is None and data.short_channel_id is None:
-        raise WireError("a message to be forwarded does not say to whom")
+        raise WireError("a message to be forwarded names neither a next node nor a channel")
 
 
 def _crypt(key: bytes, data: bytes) -> bytes:

@@ -1,7 +1,7 @@
-"""Node signatures over text, as LND's SignMessage and CLN's signmessage both make them.
+"""Node signatures over text, as LND's SignMessage and CLN's signmessage make them.
 
-65 bytes, a header of 31 + recovery id and the compact ECDSA signature, written in zbase32, over the double
-SHA256 of "Lightning Signed Message:" and the text. The key is recovered from the signature: a changed text
+A signature has 65 bytes, a header of 31 + recovery id and the compact ECDSA signature, encoded in zbase32. It signs the
+double SHA256 of "Lightning Signed Message:" and the text. The key is recovered from the signature: a modified text
 gives another key, so always compare the result with the expected node id.
 """
 
@@ -27,7 +27,7 @@ _TO_BASE32 = bytes.maketrans(_ZBASE32, _BASE32)
 def encode(signature: bytes) -> str:
     """Return the 104 characters of zbase32 for 65 bytes."""
     if len(signature) != SIGNATURE_BYTES:
-        raise WireError(f"a signature of {len(signature)} bytes; {SIGNATURE_BYTES} are expected")
+        raise WireError(f"a signature of {len(signature)} bytes; it must have {SIGNATURE_BYTES}")
     return b32encode(signature).translate(_TO_ZBASE32).decode()
 
 
@@ -46,9 +46,12 @@ def digest(text: str) -> bytes:
 
 
 def recover(text: str, signature: bytes) -> bytes:
-    """Return the node id (33 bytes) whose key made these 65 bytes over `text`; WireError if no key can have."""
+    """Return the node id (33 bytes) of the key that made this signature (65 bytes) over `text`.
+
+    WireError if no key can have made it.
+    """
     if len(signature) != SIGNATURE_BYTES or not 0 <= signature[0] - _FIRST_HEADER <= 3:
-        raise WireError(f"{len(signature)} bytes beginning with {signature[:1].hex()} are no node signature")
+        raise WireError(f"{len(signature)} bytes beginning with {signature[:1].hex()} are not a node signature")
     compact = signature[1:] + bytes([signature[0] - _FIRST_HEADER])
     try:
         return PublicKey.from_signature_and_message(compact, digest(text), hasher=None).format()

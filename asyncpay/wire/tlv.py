@@ -1,9 +1,9 @@
 """BOLT 1's TLV streams, strict in both directions; and dataclasses that are read from a stream and written as one.
 
-A stream has exactly one encoding: types ascend, none is repeated, every BigSize is minimal, nothing trails. So what
-`decode` accepts, `encode` gives back byte for byte; signatures over raw bytes rest on that.
+A stream has exactly one encoding: types ascend, none is repeated, every BigSize is minimal, and there are no trailing
+bytes. So `encode` reproduces every stream that `decode` accepts byte for byte; signatures over raw bytes rely on that.
 
-A dataclass says in each field which record it is:
+A dataclass declares the record of each field:
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Greeting(TlvStream):
@@ -11,8 +11,8 @@ A dataclass says in each field which record it is:
         age_years: Annotated[int | None, Record(1, tu(TU32_BYTES))] = None
 
 A field without a default must be present. An unknown even record makes the stream unreadable; unknown odd ones are
-ignored but kept in `unknown_records`, so that writing what was read gives the same bytes. (No `from __future__ import
-annotations` where such a class is defined: the annotations are read.)
+ignored but kept in `unknown_records`, so that a decoded stream is encoded to the same bytes. (A module that defines
+such a class must not use `from __future__ import annotations`: the annotations are evaluated.)
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +30,7 @@ TU64_BYTES = 8
 
 
 def encode(records: Mapping[int, bytes]) -> bytes:
-    """Write type -> value as one stream, ascending; WireError for a type outside 0..2^64-1."""
+    """Encode type -> value as one stream, ascending; WireError for a type outside 0..2^64-1."""
     return b"".join(
         bigsize.encode(number) + bigsize.encode(len(value)) + value for number, value in sorted(records.items())
     )
@@ -39,11 +39,11 @@ def encode(records: Mapping[int, bytes]) -> bytes:
 def decode(data: bytes) -> dict[int, bytes]:
     """Read a whole stream as type -> value, ascending.
 
-    Every type is returned: the caller decides which are known, and refuses unknown even ones. WireError if the stream
+    Every type is returned: the caller knows the valid types, and refuses unknown even ones. WireError if the stream
     is longer than `MAX_STREAM_BYTES`, truncated, not minimal, not ascending, or repeats a type.
     """
     if len(data) > MAX_STREAM_BYTES:
-        raise WireError(f"a TLV stream of {len(data)} bytes; {MAX_STREAM_BYTES} is the most")
+        raise WireError(f"a TLV stream of {len(data)} bytes; the maximum is {MAX_STREAM_BYTES}")
     records: dict[int, bytes] = {}
     offset, previous = 0, -1
     while offset < len(data):
@@ -59,7 +59,7 @@ def decode(data: bytes) -> dict[int, bytes]:
 
 
 def encode_tu(value: int, max_bytes: int) -> bytes:
-    """Write a truncated integer (tu32: up to 4 bytes, tu64: up to 8): no leading zeros, zero is empty."""
+    """Encode a truncated integer (tu32: up to 4 bytes, tu64: up to 8): no leading zeros, zero is empty."""
     if not 0 <= value < 1 << (8 * max_bytes):
         raise WireError(f"{value} does not fit a tu{8 * max_bytes}")
     return value.to_bytes((value.bit_length() + 7) // 8, "big")
@@ -79,7 +79,7 @@ def decode_tu(data: bytes, max_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How one record's value becomes bytes and comes back; both directions raise WireError on a bad form."""
+    """The encoder and the decoder of a record's value; both raise WireError for an invalid value."""
 
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes], Any]
@@ -95,7 +95,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlvStream:
-    """Base of every dataclass that is one TLV stream.
+    """Base class of every dataclass that is one TLV stream.
 
     unknown_records: (type, value) of the odd records that this version does not know, as received.
     """
@@ -103,12 +103,12 @@ class TlvStream:
     unknown_records: tuple[tuple[int, bytes], ...] = ()
 
     def encode(self) -> bytes:
-        """Return the canonical TLV stream; WireError if a value does not have the form of its record."""
+        """Return the canonical TLV stream; WireError if a value does not match its record."""
         return encode(self.to_records())
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Read a whole stream; WireError on anything malformed, missing, or unknown and even."""
+        """Read a whole stream; WireError for a record that is malformed, missing, or unknown and even."""
         records = decode(data)
         values = {}
         for name, record, required in _layout(cls):
@@ -151,7 +151,7 @@ def _explained(cls: type[TlvStream], name: str, convert: Callable[[Any], Any], v
 def _refuse_even(cls: type[TlvStream], unknown: dict[int, bytes]) -> None:
     for number in unknown:
         if number % 2 == 0:
-            raise WireError(f"{cls.__name__}: record {number} is even and not known here, so the whole is refused")
+            raise WireError(f"{cls.__name__}: record {number} is even and unknown, so the stream is refused")
 
 
 # --- codecs ---
@@ -162,7 +162,7 @@ def sized(*lengths: int) -> Codec:
 
     def check(value: bytes) -> bytes:
         if len(value) not in lengths:
-            raise WireError(f"{len(value)} bytes where {' or '.join(map(str, lengths))} belong")
+            raise WireError(f"{len(value)} bytes; it must have {' or '.join(map(str, lengths))}")
         return value
 
     return Codec(check, check)
@@ -173,14 +173,14 @@ def up_to(max_bytes: int) -> Codec:
 
     def check(value: bytes) -> bytes:
         if len(value) > max_bytes:
-            raise WireError(f"{len(value)} bytes; {max_bytes} is the most")
+            raise WireError(f"{len(value)} bytes; the maximum is {max_bytes}")
         return value
 
     return Codec(check, check)
 
 
 def chunks(size: int, *, at_most: int) -> Codec:
-    """One to `at_most` byte strings of `size` bytes each, back to back; a tuple of them in Python."""
+    """One to `at_most` byte strings of `size` bytes each, concatenated; a tuple of them in Python."""
     whole = sized(*(size * n for n in range(1, at_most + 1)))
 
     def encode(values: tuple[bytes, ...]) -> bytes:
@@ -210,13 +210,13 @@ def u64() -> Codec:
 
 
 def utf8(max_bytes: int) -> Codec:
-    """Text, at most so many bytes of valid UTF-8."""
+    """Text of at most `max_bytes` bytes of valid UTF-8."""
 
     def encode(text: str) -> bytes:
         try:
             return up_to(max_bytes).encode(text.encode())
         except UnicodeEncodeError as error:
-            raise WireError(f"not text that UTF-8 can carry: {error}") from error
+            raise WireError(f"the text cannot be encoded in UTF-8: {error}") from error
 
     def decode(data: bytes) -> str:
         try:
@@ -235,22 +235,22 @@ def enum8(values: type[IntEnum]) -> Codec:
         try:
             return values(byte)
         except ValueError as error:
-            raise WireError(f"{byte} is no {values.__name__} that this version knows") from error
+            raise WireError(f"{byte} is not a {values.__name__} that this version knows") from error
 
     return Codec(lambda value: bytes([value]), decode)
 
 
 class Nested(Protocol):
-    """A value with an encoding of its own."""
+    """A value with its own encoding."""
 
     def encode(self) -> bytes:
-        """Its bytes."""
+        """Return the bytes of the value."""
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """The value that fills `data`."""
+        """Return the value that fills `data`."""
 
 
 def nested(cls: type[Nested]) -> Codec:
-    """A record that is itself something with `encode` and `decode`."""
+    """A record whose value has its own `encode` and `decode`."""
     return Codec(lambda value: bytes(value.encode()), cls.decode)

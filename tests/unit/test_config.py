@@ -80,13 +80,13 @@ def test_complaints(file: Path, text: str, said: str) -> None:
     [
         (
             GOOD.replace("/data/lsp.sqlite", f"/data/{'x' * 120}"),
-            "lsp.toml: store.path: the socket /data/",
+            "lsp.toml: store.path: the path of the socket /data/",
         ),
-        (GOOD.replace("/data/lsp.sqlite", "/data/\\u0000"), "lsp.toml: store.path: the path has a zero"),
+        (GOOD.replace("/data/lsp.sqlite", "/data/\\u0000"), "lsp.toml: store.path: the path contains a zero"),
         (GOOD.replace("/data/lsp.sqlite", "/"), "lsp.toml: store.path: / is a directory. Name a file"),
         (
             f'[node]\nimplementation = "cln"\nrpc_file = "/{"x" * 107}"\n[store]\npath = "lsp.sqlite"\n',
-            "lsp.toml: node.cln.rpc_file: the socket /",
+            "lsp.toml: node.cln.rpc_file: the path of the socket /",
         ),
     ],
 )

@@ -130,7 +130,7 @@ def test_age(seconds: int) -> None:
     "body", ["", "{}", "[]", "null", '{"jsonrpc":"2.0","params":{}}', '{"jsonrpc":"1.0","method":"m"}']
 )
 def test_a_signed_body_that_is_no_notification(body: str) -> None:
-    assert "no JSON-RPC" in refused(Receiver(LSP), *signed(body))
+    assert "not a JSON-RPC" in refused(Receiver(LSP), *signed(body))
 
 
 @given(st.dictionaries(st.sampled_from(["x-lsps5-timestamp", "x-lsps5-signature"]), st.text()), st.binary())

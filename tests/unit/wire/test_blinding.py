@@ -42,9 +42,9 @@ def test_every_hop_reads_its_own_part(told: list[HopData], session_key: bytes) -
 
 def test_nobody_else_reads_it() -> None:
     path = blinding.build(blinding.hops_through([LSP_A.id, A.id], HopData(path_id=PID)), PATH_KEY)
-    with pytest.raises(WireError, match="not made for this node"):
+    with pytest.raises(WireError, match="not encrypted for this node"):
         blinding.open_hop(path.first_path_key, path.hops[0].encrypted_recipient_data, A.ecdh)
-    with pytest.raises(WireError, match="not made for this node"):
+    with pytest.raises(WireError, match="not encrypted for this node"):
         blinding.open_hop(path.first_path_key, path.hops[1].encrypted_recipient_data, A.ecdh)
     assert len({LSP_A.id, A.id} | {hop.blinded_node_id for hop in path.hops}) == 4
 
@@ -141,7 +141,7 @@ class TestReplyPathBytes:
             (LSP_A.id + LSP_A.id + b"\0", "1 to 255 hops, not 0"),
             (LSP_A.id + LSP_A.id + b"\2" + A.id + b"\0\0", "ends where 33"),
             (LSP_A.id + LSP_A.id + b"\1" + A.id + b"\0\1", "ends where 1 "),
-            (LSP_A.id + LSP_A.id + b"\1" + A.id + b"\0\0\0", "1 bytes behind"),
+            (LSP_A.id + LSP_A.id + b"\1" + A.id + b"\0\0\0", "1 bytes follow"),
             (NO_POINT + LSP_A.id + b"\1" + A.id + b"\0\0", "not a valid secp256k1 point"),
             (LSP_A.id + NO_POINT + b"\1" + A.id + b"\0\0", "not a valid secp256k1 point"),
             (LSP_A.id + LSP_A.id + b"\1" + NO_POINT + b"\0\0", "not a valid secp256k1 point"),

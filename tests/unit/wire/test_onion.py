@@ -87,7 +87,7 @@ class TestRoom:
         assert len(small.packet) == 1366
         large = onion.build(path, Payload(async_payment=bytes(largest + 1)), ONION_KEY)
         assert len(large.packet) == 32834
-        with pytest.raises(WireError, match="needs 1301 bytes; 1300 is the most"):
+        with pytest.raises(WireError, match="needs 1301 bytes; the maximum is 1300"):
             onion.build(path, Payload(async_payment=bytes(largest + 1)), ONION_KEY, rooms=(SMALL_ROOM,))
 
     def test_the_large_packet_is_filled_to_the_last_byte(self) -> None:
@@ -99,7 +99,7 @@ class TestRoom:
         message = onion.build(path, full, ONION_KEY)
         assert len(message.packet) == 32834
         assert deliver(message, NODES).payload.async_payment == full.async_payment
-        with pytest.raises(WireError, match="needs 32769 bytes; 32768 is the most"):
+        with pytest.raises(WireError, match="needs 32769 bytes; the maximum is 32768"):
             onion.build(path, Payload(async_payment=bytes(32001 + spare)), ONION_KEY)
 
 
@@ -154,7 +154,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("size", [0, 1, 65, 66, 65499])
     def test_of_a_size_that_no_onion_message_has(self, message: OnionMessage, size: int) -> None:
-        with pytest.raises(WireError, match="no onion message packet"):
+        with pytest.raises(WireError, match="not an onion message packet"):
             onion.peel(message.packet.ljust(size, b"\0")[:size], message.path_key, LSP_A.ecdh)
 
 
@@ -181,7 +181,7 @@ class TestIgnored:
     @pytest.mark.parametrize(
         ("data", "why"),
         [
-            (HopData(), "does not say to whom"),
+            (HopData(), "names neither a next node nor a channel"),
             (HopData(next_node_id=A.id, path_id=b""), "path_id"),
             (HopData(next_node_id=A.id, allowed_features=b"\1"), "features"),
         ],

@@ -47,7 +47,7 @@ def test_every_change_of_the_signature_is_refused_or_names_another_key() -> None
 
 @pytest.mark.parametrize("header", [0, 26, 27, 30, 35, 255])
 def test_only_headers_of_compressed_keys(header: int) -> None:
-    with pytest.raises(WireError, match="no node signature"):
+    with pytest.raises(WireError, match="not a node signature"):
         signature.recover(TEXT, bytes([header]) + sign(A.key, TEXT)[1:])
 
 
