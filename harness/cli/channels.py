@@ -5,21 +5,20 @@ from typing import Annotated
 
 import typer
 
-from asyncpay.amounts import in_sat, parse_msat
+from asyncpay.amounts import in_sat
 from harness.cli.common import AsJson, Node, Which, errors_as_sentences, out
-from harness.errors import TestbedError
 
 Amount = Annotated[str, typer.Argument(help="with its unit: 1000000sat, 0.01btc")]
 
 
 def fund(node: Node, amount: Amount, which: Which = None, as_json: AsJson = False) -> None:
     """Send a node coins of the testbed's; ends when they have one confirmation, in a block that this mines."""
-    from harness import channels
+    from harness import verbs
     from harness.testbed import Testbed
 
     with errors_as_sentences():
-        amount_sat = _sat(amount)
-        funded = channels.fund(Testbed.attach(which), node, amount_sat)
+        amount_sat = verbs.whole_sat(amount)
+        funded = verbs.fund(Testbed.attach(which), node, amount_sat)
     if as_json:
         print(json.dumps(vars(funded)))
     else:
@@ -45,12 +44,12 @@ def open_channel(
 
     Gives OPENER the coins if it has too few, connects the two, and mines the blocks that it takes.
     """
-    from harness import channels
+    from harness import verbs
     from harness.testbed import Testbed
 
     with errors_as_sentences():
-        capacity_sat, push_sat = _sat(capacity), 0 if push is None else _sat(push)
-        opened = channels.open_channel(Testbed.attach(which), opener, peer, capacity_sat, push_sat, private)
+        capacity_sat, push_sat = verbs.whole_sat(capacity), 0 if push is None else verbs.whole_sat(push)
+        opened = verbs.open_channel(Testbed.attach(which), opener, peer, capacity_sat, push_sat, private)
     if as_json:
         print(json.dumps(opened.as_json()))
     else:
@@ -79,21 +78,13 @@ def close_channel(
     By agreement, both have their coins then. After --force each sweeps its own, CLOSER when its delay is over: mine
     some blocks more.
     """
-    from harness import channels
+    from harness import verbs
     from harness.testbed import Testbed
 
     with errors_as_sentences():
-        closed = channels.close_channel(Testbed.attach(which), closer, peer, channel, force)
+        closed = verbs.close_channel(Testbed.attach(which), closer, peer, channel, force)
     if as_json:
         print(json.dumps(closed.as_json()))
     else:
         how = "force-closed" if force else "closed"
         out.print(f"{how} {closed.short_channel_id} in {closed.closing_txid}", soft_wrap=True)
-
-
-def _sat(text: str) -> int:
-    """Whole satoshis. Raises AmountError, TestbedError."""
-    sat, rest_msat = divmod(parse_msat(text), 1_000)
-    if rest_msat:
-        raise TestbedError(f"{text!r} is no amount on-chain: it has {rest_msat} msat beyond a whole satoshi. Round it")
-    return sat

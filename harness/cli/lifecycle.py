@@ -109,35 +109,38 @@ def list_(as_json: AsJson = False) -> None:
 
 def stop(service: Service = None, which: Which = None) -> None:
     """Shut down a service in good order, or all of them: nothing is lost. `testbed start` continues."""
+    from harness import verbs
     from harness.testbed import Testbed
 
     with errors_as_sentences():
-        testbed = Testbed.attach(which)
-        testbed.stop(testbed.service_of(service)) if service else testbed.stop_all()
+        verbs.stop(Testbed.attach(which), service)
 
 
 def start(service: Service = None, which: Which = None) -> None:
     """Start a service that was stopped or killed, or all of them; returns when all that runs is as before."""
+    from harness import verbs
     from harness.testbed import Testbed
 
     with errors_as_sentences():
-        testbed = Testbed.attach(which)
-        testbed.come_back(testbed.service_of(service)) if service else testbed.start_all()
+        verbs.start(Testbed.attach(which), service)
 
 
 def restart(service: Service = None, which: Which = None) -> None:
     """`stop` and `start`."""
-    stop(service, which)
-    start(service, which)
+    from harness import verbs
+    from harness.testbed import Testbed
+
+    with errors_as_sentences():
+        verbs.restart(Testbed.attach(which), service)
 
 
 def kill(service: Node, which: Which = None) -> None:
     """Kill a service (SIGKILL). It stays down until `testbed start`."""
+    from harness import verbs
     from harness.testbed import Testbed
 
     with errors_as_sentences():
-        testbed = Testbed.attach(which)
-        testbed.kill(testbed.service_of(service))
+        verbs.kill(Testbed.attach(which), service)
 
 
 def _progress(line: str) -> None:

@@ -90,15 +90,12 @@ def pay(
     as_json: AsJson = False,
 ) -> None:
     """Pay an invoice of PAYEE from PAYER, and wait until no HTLC of it is left on the way."""
-    from harness.nodes.predicates import payment_gone
+    from harness import verbs
     from harness.testbed import Testbed
-    from harness.waits import wait_for
 
     with errors_as_sentences():
         amount_msat = parse_msat(amount)
-        testbed = Testbed.attach(which)
-        payment = testbed.pay(payer, payee, amount_msat)
-        wait_for(payment_gone(testbed.running(), payment.payment_hash))
+        payment = verbs.pay(Testbed.attach(which), payer, payee, amount_msat)
     if as_json:
         print(json.dumps(vars(payment)))
     else:
@@ -175,10 +172,11 @@ def mine(
     blocks: Annotated[int, typer.Argument(min=1, max=2016)] = 1, which: Which = None, as_json: AsJson = False
 ) -> None:
     """Mine blocks and wait until all nodes have seen them."""
+    from harness import verbs
     from harness.testbed import Testbed
 
     with errors_as_sentences():
-        height_blocks = Testbed.attach(which).mine(blocks)
+        height_blocks = verbs.mine(Testbed.attach(which), blocks)
     if as_json:
         print(json.dumps({"height_blocks": height_blocks}))
     else:

@@ -40,11 +40,11 @@ def push_gateway(
     which: Which = None,
 ) -> None:
     """How the push gateway answers LSPs from now on."""
-    from harness.inside.interface import Behaviour
+    from harness import verbs
     from harness.testbed import Testbed
 
     with errors_as_sentences():
-        Testbed.attach(which).push.answer(Behaviour(answer))
+        verbs.push_gateway(Testbed.attach(which), answer)
 
 
 def _table(seen: "list[Push]") -> "Table":

@@ -19,6 +19,7 @@ from harness.inside.interface import Push
 from harness.timeline import recording, select, story
 from harness.timeline.model import Event, Story
 from harness.timeline.page import page, web_file
+from harness.ui.verb_routes import routes
 from harness.ui.watcher import Watcher
 from harness.waits import WaitTimeoutError
 
@@ -28,7 +29,7 @@ MOST_WAIT_SECONDS = 25.0
 MOST_ERROR_CHARACTERS = 2_000
 TIMELINES = ("data.js", "draw.js", "views.js", "main.js", "timeline.css")
 """What the live page has from the timeline's."""
-OWN = ("network.js", "panels.js", "live.js", "ui.css")
+OWN = ("network.js", "panels.js", "verbs.js", "live.js", "ui.css")
 TYPES = {"js": "text/javascript", "css": "text/css"}
 
 
@@ -84,6 +85,7 @@ def web(watcher: Watcher) -> FastAPI:
     _add_errors(app, watcher)
     _add_page(app, watcher)
     _add_questions(app, watcher)
+    app.include_router(routes(watcher))
     return app
 
 

@@ -41,9 +41,9 @@ async function look() {
   fill(byId("network"), [status.nodes, status.channels, status.phones.map((phone) => [phone.state, phone.link]), status.components.map((each) => [each.attached, each.held_payments]),
     byId("network").clientWidth < 760], () => { drawNetwork(status, byId("network")); return [...byId("network").childNodes]; });
   fillTables(status);
-  fillPhones(status, typeof phoneVerbs === "function" ? phoneVerbs : () => {});
+  fillPhones(status, phoneVerbs);
   fillLsps(status);
-  if (typeof fillNames === "function") fillNames(status);
+  fillNames(status);
   tick();
   if (setLanes(status)) refilter(true);
   tellProblem("");
@@ -166,7 +166,7 @@ function takeHtlc(event) {
 
 function live() {
   begin();
-  if (typeof listenToVerbs === "function") listenToVerbs();
+  listenToVerbs();
   setInterval(tick, 1000);
   new ResizeObserver(() => { if (lastStatus && (byId("network").clientWidth < 760) !== live.narrow) { live.narrow = !live.narrow; drawNetwork(lastStatus, byId("network")); } }).observe(byId("main"));
   document.addEventListener("visibilitychange", () => { if (!document.hidden) lookNow().catch((error) => tellProblem(error.message)); });

@@ -1,0 +1,139 @@
+"""The part of the API that does something. Each request is one function of harness.verbs, as the command line calls it.
+
+A request returns when the effect is there, which may take a minute; others are carried out meanwhile.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from asyncpay.amounts import parse_msat
+from harness import verbs
+from harness.channels import Closed, Funded, Opened
+from harness.checks.status import PhoneStatus
+from harness.nodes.base import Payment
+from harness.services import phone_verbs
+from harness.ui import requests
+from harness.ui.requests import Nothing
+from harness.ui.watcher import Watcher
+from harness.verbs import Played
+
+Done = dict[str, bool]
+DONE: Done = {"done": True}
+SERVICE_VERBS = ("stop", "start", "restart", "kill")
+
+
+def routes(watcher: Watcher) -> APIRouter:
+    """All of them. Each attaches to the testbed anew, as a command does."""
+    router = APIRouter(prefix="/api", tags=["do"])
+    _add_payments(router, watcher)
+    _add_channels(router, watcher)
+    _add_phones(router, watcher)
+    _add_wallets(router, watcher)
+    _add_services(router, watcher)
+    return router
+
+
+def _add_payments(router: APIRouter, watcher: Watcher) -> None:
+    @router.post("/pay")
+    def pay(body: requests.Pay) -> Payment:
+        """Pay an invoice of one node from another; what `testbed pay --json` prints."""
+        return verbs.pay(watcher.attach(), body.payer, body.payee, parse_msat(body.amount))
+
+    @router.post("/demo")
+    def demo(body: Nothing) -> Played:
+        """Play the asynchronous payment of `testbed demo`: A pays B, never online together."""
+        return verbs.demo(watcher.attach())
+
+    @router.post("/mine")
+    def mine(body: requests.Mine) -> dict[str, int]:
+        """Mine blocks; `height_blocks` once all nodes that run have followed: `testbed mine`."""
+        return {"height_blocks": verbs.mine(watcher.attach(), body.blocks)}
+
+
+def _add_channels(router: APIRouter, watcher: Watcher) -> None:
+    @router.post("/fund")
+    def fund(body: requests.Fund) -> Funded:
+        """Send a node coins: `testbed fund`."""
+        return verbs.fund(watcher.attach(), body.node, verbs.whole_sat(body.amount))
+
+    @router.post("/open-channel")
+    def open_channel(body: requests.OpenChannel) -> Opened:
+        """Open a channel, and mine what it takes: `testbed open-channel`."""
+        capacity_sat, push_sat = verbs.whole_sat(body.capacity), 0 if body.push is None else verbs.whole_sat(body.push)
+        return verbs.open_channel(watcher.attach(), body.opener, body.peer, capacity_sat, push_sat, body.private)
+
+    @router.post("/close-channel")
+    def close_channel(body: requests.CloseChannel) -> Closed:
+        """Close a channel: `testbed close-channel`."""
+        return verbs.close_channel(watcher.attach(), body.closer, body.peer, body.channel, body.force)
+
+
+def _add_phones(router: APIRouter, watcher: Watcher) -> None:
+    def add(verb: str, help_: str) -> None:
+        def do(phone: str, body: Nothing) -> PhoneStatus:
+            return verbs.do_to_phone(watcher.attach(), phone, verb)
+
+        router.post(f"/phones/{{phone}}/{verb}", description=help_, summary=verb, operation_id=f"phone_{verb}")(do)
+
+    for verb, help_ in phone_verbs.WITHOUT_ARGUMENTS.items():
+        add(verb, help_)
+
+    @router.post("/phones/{phone}/blackhole")
+    def blackhole(phone: str, body: requests.Blackhole) -> PhoneStatus:
+        """Let nothing pass any more, while both ends keep their connection."""
+        return verbs.blackhole(watcher.attach(), phone, body.direction)
+
+    @router.post("/phones/{phone}/latency")
+    def latency(phone: str, body: requests.Latency) -> PhoneStatus:
+        """Delay everything by so much each way."""
+        return verbs.latency(watcher.attach(), phone, phone_verbs.milliseconds(body.delay))
+
+    @router.post("/phones/{phone}/bandwidth")
+    def bandwidth(phone: str, body: requests.Bandwidth) -> PhoneStatus:
+        """Let only so much pass each way."""
+        return verbs.bandwidth(watcher.attach(), phone, phone_verbs.kilobytes(body.rate))
+
+    @router.post("/phones/{phone}/register")
+    def register(phone: str, body: Nothing) -> Done:
+        """Give the LSP a webhook of this phone anew."""
+        verbs.register(watcher.attach(), phone)
+        return DONE
+
+
+def _add_wallets(router: APIRouter, watcher: Watcher) -> None:
+    @router.post("/wallets/{phone}/receive")
+    def receive(phone: str, body: requests.Receive) -> dict[str, Any]:
+        """An invoice: what `asyncpay wallet receive --json` prints."""
+        return verbs.wallet_receive(watcher.attach(), phone, parse_msat(body.amount), body.description)
+
+    @router.post("/wallets/{phone}/pay")
+    def pay(phone: str, body: requests.PayInvoice) -> dict[str, Any]:
+        """Pay asynchronously; returns when the phone may go offline, or the payment has failed (`failure` says why)."""
+        return verbs.wallet_pay(watcher.attach(), phone, body.invoice)
+
+    @router.post("/wallets/{phone}/cancel")
+    def cancel(phone: str, body: requests.Cancel) -> dict[str, Any]:
+        """Ask for a payment back."""
+        return verbs.wallet_cancel(watcher.attach(), phone, body.payment_hash)
+
+
+def _add_services(router: APIRouter, watcher: Watcher) -> None:
+    def add(verb: str) -> None:
+        def do(service: str, body: Nothing) -> Done:
+            getattr(verbs, verb)(watcher.attach(), service)
+            return DONE
+
+        help_ = f"`testbed {verb} SERVICE`: {getattr(verbs, verb).__doc__}"
+        router.post(f"/services/{{service}}/{verb}", description=help_, summary=verb, operation_id=f"service_{verb}")(
+            do
+        )
+
+    for verb in SERVICE_VERBS:
+        add(verb)
+
+    @router.post("/push-gateway")
+    def push_gateway(body: requests.PushGateway) -> Done:
+        """Answer LSPs normally, or as a broken gateway would: `testbed push-gateway`."""
+        verbs.push_gateway(watcher.attach(), body.answer)
+        return DONE

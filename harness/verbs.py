@@ -1,0 +1,165 @@
+"""What people do to a running testbed, one function each. The command line and the HTTP API call the same ones.
+
+Each returns when its effect is there, and raises TestbedError for what cannot be, NodeError or EngineError if a node or
+a container refuses, and WaitTimeoutError if the effect does not show.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from asyncpay.amounts import parse_msat
+from harness import bringup, channels
+from harness.channels import Closed, Funded, Opened
+from harness.checks import status
+from harness.checks.status import PhoneStatus
+from harness.errors import TestbedError
+from harness.inside.interface import Behaviour
+from harness.nodes.base import Payment
+from harness.nodes.predicates import payment_gone
+from harness.services import phone_verbs
+from harness.services.toxiproxy import Direction
+from harness.testbed import Testbed
+from harness.waits import wait_for
+
+
+@dataclass(frozen=True)
+class Played:
+    """The asynchronous payment that was played: its proof, and by how much each node's balance changed."""
+
+    preimage: str
+    moved_msat: dict[str, int]
+
+
+def pay(testbed: Testbed, payer: str, payee: str, amount_msat: int) -> Payment:
+    """Pay an invoice of `payee` from `payer`; returns when no HTLC of it is left. Raises PaymentError, too."""
+    payment = testbed.pay(payer, payee, amount_msat)
+    wait_for(payment_gone(testbed.running(), payment.payment_hash))
+    return payment
+
+
+def mine(testbed: Testbed, blocks: int) -> int:
+    """Mine blocks; returns the height, once all nodes that run have followed."""
+    return testbed.mine(blocks)
+
+
+def fund(testbed: Testbed, node: str, amount_sat: int) -> Funded:
+    """Send a node coins; they have one confirmation when it returns."""
+    return channels.fund(testbed, node, amount_sat)
+
+
+def open_channel(
+    testbed: Testbed, opener: str, peer: str, capacity_sat: int, push_sat: int = 0, private: bool = False
+) -> Opened:
+    """Open a channel. push_sat: what `peer` has of it from the start."""
+    return channels.open_channel(testbed, opener, peer, capacity_sat, push_sat, private)
+
+
+def close_channel(
+    testbed: Testbed, closer: str, peer: str, short_channel_id: str | None = None, force: bool = False
+) -> Closed:
+    """Close a channel by agreement, or by force. short_channel_id: which, if the two have several."""
+    return channels.close_channel(testbed, closer, peer, short_channel_id, force)
+
+
+def do_to_phone(testbed: Testbed, phone: str, verb: str) -> PhoneStatus:
+    """A verb without arguments: see harness.services.phone_verbs."""
+    found = testbed.phone(phone)
+    if verb not in phone_verbs.WITHOUT_ARGUMENTS:
+        raise TestbedError(f"{verb!r} is no verb of phones. Choose from: {', '.join(phone_verbs.WITHOUT_ARGUMENTS)}")
+    getattr(found, verb)()
+    return status.look_at_phone(found)
+
+
+def blackhole(testbed: Testbed, phone: str, direction: str | None = None) -> PhoneStatus:
+    """Let nothing pass on a phone's link, or nothing `upstream` (to the LSP) or `downstream` alone."""
+    found = testbed.phone(phone)
+    found.blackhole(*([Direction(direction)] if direction else []))
+    return status.look_at_phone(found)
+
+
+def latency(testbed: Testbed, phone: str, milliseconds: int) -> PhoneStatus:
+    """Delay everything on a phone's link by so much each way."""
+    found = testbed.phone(phone)
+    found.latency(milliseconds)
+    return status.look_at_phone(found)
+
+
+def bandwidth(testbed: Testbed, phone: str, kilobytes: int) -> PhoneStatus:
+    """Let only so much pass on a phone's link each way, for each second."""
+    found = testbed.phone(phone)
+    found.bandwidth(kilobytes)
+    return status.look_at_phone(found)
+
+
+def register(testbed: Testbed, phone: str) -> None:
+    """Give the LSP a webhook of this phone anew."""
+    bringup.register(testbed, testbed.phone(phone))
+
+
+def wallet_receive(testbed: Testbed, phone: str, amount_msat: int, description: str = "") -> dict[str, Any]:
+    """An invoice of a phone's wallet: what `asyncpay wallet receive --json` prints."""
+    return testbed.phone(phone).wallet.receive(amount_msat, f"--description={description}")
+
+
+def wallet_pay(testbed: Testbed, phone: str, invoice: str) -> dict[str, Any]:
+    """Pay from a phone's wallet: what `asyncpay wallet pay --json` prints. Returns when the phone may go offline, or
+    the payment has failed."""
+    return testbed.phone(phone).wallet.pay(invoice)
+
+
+def wallet_cancel(testbed: Testbed, phone: str, payment_hash: str) -> dict[str, Any]:
+    """Ask for a payment back: what `asyncpay wallet cancel --json` prints. The hash's first digits suffice."""
+    return testbed.phone(phone).wallet.cancel(payment_hash)
+
+
+def stop(testbed: Testbed, service: str | None) -> None:
+    """Shut down a service in good order; all of them if none is named."""
+    testbed.stop(_service(testbed, service)) if service else testbed.stop_all()
+
+
+def start(testbed: Testbed, service: str | None) -> None:
+    """Start a service that was stopped or killed, or all of them; returns when all that runs is as before."""
+    testbed.come_back(_service(testbed, service)) if service else testbed.start_all()
+
+
+def restart(testbed: Testbed, service: str | None) -> None:
+    """`stop` and `start`."""
+    stop(testbed, service)
+    start(testbed, service)
+
+
+def kill(testbed: Testbed, service: str) -> None:
+    """Kill a service (SIGKILL). It stays down until it is started."""
+    testbed.kill(_service(testbed, service))
+
+
+def push_gateway(testbed: Testbed, answer: str) -> None:
+    """How the push gateway answers LSPs from now on: normally, 500, hang or redirect."""
+    testbed.push.answer(Behaviour(answer))
+
+
+def demo(testbed: Testbed) -> Played:
+    """The asynchronous payment of `testbed demo`, in eight steps: A and B are never online together."""
+    from harness.scenarios.async_payment import AsyncPayment
+
+    payment = AsyncPayment(testbed)
+    moved = payment.play()
+    return Played(payment.preimage, moved)
+
+
+def whole_sat(amount: str) -> int:
+    """An amount on-chain. Raises AmountError, or TestbedError for parts of a satoshi."""
+    sat, rest_msat = divmod(parse_msat(amount), 1_000)
+    if rest_msat:
+        raise TestbedError(
+            f"{amount!r} is no amount on-chain: it has {rest_msat} msat beyond a whole satoshi. Round it"
+        )
+    return sat
+
+
+def _service(testbed: Testbed, name: str) -> str:
+    """The container that is meant. Raises TestbedError if there is none of this name."""
+    service = testbed.service_of(name)
+    if service not in testbed.services:
+        raise TestbedError(f"testbed {testbed.name} has no service {name} (services: {', '.join(testbed.services)})")
+    return service
