@@ -143,7 +143,7 @@ class Testbed(TestbedServices):
     def create(self) -> None:
         """Create and start every container, in the compose file's order. Raises EngineError."""
         with folders.locked(self.name, self.folder) as lock:
-            self.engine.up(inherit=[lock])
+            self.engine.up(compose_file.read(self.engine.compose_file), inherit=[lock])
 
     def pay(self, payer: str, payee: str, amount_msat: int) -> Payment:
         """A plain payment: `payee` makes an invoice, `payer` pays it. Raises PaymentError, NodeError."""

@@ -74,9 +74,10 @@ class Engine(ABC):
         return ActionLog(self.compose_file)
 
     @abstractmethod
-    def up(self, inherit: Sequence[int] = ()) -> None:
+    def up(self, content: Mapping[str, Any], inherit: Sequence[int] = ()) -> None:
         """Create and start every service, in the order that the compose file demands.
 
+        content: of the compose file.
         inherit: file descriptors that a child process keeps open (a lock that must outlive this process).
         """
 

@@ -7,13 +7,14 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from harness.actions import recorded_of_service
-from harness.engines import docker_exec, docker_volumes
+from harness.engines import docker_exec, docker_start, docker_volumes
 from harness.engines.base import Engine, EngineError, Output, ServiceState
 from harness.engines.docker_client import PROJECT_LABEL, SERVICE_LABEL, client
 from harness.waits import Predicate, WaitTimeoutError, wait_for
@@ -49,9 +50,10 @@ class DockerEngine(Engine):
         self._client = self._client or client()
         return self._client
 
-    def up(self, inherit: Sequence[int] = ()) -> None:
+    def up(self, content: Mapping[str, Any], inherit: Sequence[int] = ()) -> None:
         """See Engine.up."""
-        self._compose("--file", str(self.compose_file), "up", "--detach", "--pull", "never", inherit=inherit)
+        self._compose("--file", str(self.compose_file), "up", "--no-start", "--pull", "never", inherit=inherit)
+        docker_start.start_all(self._docker, self.project, content)
 
     def down(self) -> None:
         """See Engine.down: by the labels of containers, networks and volumes."""

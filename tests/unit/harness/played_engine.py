@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.engines.base import Engine, EngineError, Output, ServiceState
 
@@ -30,7 +31,7 @@ class PlayedEngine(Engine):
         self.done.append(f"{verb} {service}")
         self.services[service].state = state
 
-    def up(self, inherit: Sequence[int] = ()) -> None:
+    def up(self, content: Mapping[str, Any], inherit: Sequence[int] = ()) -> None:
         self.done.append("up")
 
     def down(self) -> None:

@@ -17,6 +17,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setattr(DockerEngine, "_docker", None)
+    monkeypatch.setattr("harness.engines.docker_start.start_all", lambda *_: None)
     return program
 
 
@@ -25,7 +26,7 @@ def test_compose_is_told_nothing_by_the_callers_folder_or_environment(
 ) -> None:
     for variable in ("COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES"):
         monkeypatch.setenv(variable, "theirs")
-    DockerEngine("testbed-x", Path("/state/x/compose.yaml"), Path("/state/x")).up()
+    DockerEngine("testbed-x", Path("/state/x/compose.yaml"), Path("/state/x")).up({})
     said = docker.with_name("docker.called").read_text().splitlines()
     assert "--env-file /dev/null" in said[0]
     assert "--file /state/x/compose.yaml" in said[0]
@@ -37,4 +38,4 @@ def test_without_a_docker_command_there_is_a_sentence(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TestbedError, match="`docker` is not on PATH"):
-        DockerEngine("testbed-x", Path("/state/x/compose.yaml"), Path("/state/x")).up()
+        DockerEngine("testbed-x", Path("/state/x/compose.yaml"), Path("/state/x")).up({})
