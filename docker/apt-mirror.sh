@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# apt-mirror.sh [ROOT]: print the Debian mirror that the machine's apt is configured with; nothing where it is not
-# Debian. apt itself reads its configuration, so every form of it counts: sources.list, .list and .sources files.
+# apt-mirror.sh [ROOT]: print the Debian mirror that the machine's apt is configured with; nothing if it is not
+# Debian. apt itself reads its configuration, so every format is supported: sources.list, .list and .sources files.
 set -euo pipefail
 root=${1:-/}
 . "$root/etc/os-release"
@@ -13,7 +13,7 @@ uri=$(apt-get -o Dir="$root" indextargets --no-release-info --format '$(REPO_URI
     }')
 uri=${uri%%$'\n'*}
 case $uri in
-  mirror+file:*) # Debian's cloud images keep the address in a file of its own
+  mirror+file:*) # Debian's cloud images keep the address in a separate file
     file=${uri#mirror+file:}
     awk 'NF && $1 !~ /^#/ { print $1; exit }' "$root/${file%/}"
     ;;

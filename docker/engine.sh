@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A Docker engine with compose v2 for this machine. One that answers is used as it is, wherever it runs (DOCKER_HOST,
-# contexts, rootless). Otherwise, on Debian and Ubuntu as root, both come from the distribution; elsewhere this says
-# what to install and exits 2.
-set -euo pipefail # under pipefail no reader may stop early, as grep -q does: its writer would fail
+# Provide a Docker engine with compose v2 on this machine. An engine that answers is used as it is (DOCKER_HOST,
+# contexts, rootless). Otherwise, on Debian and Ubuntu as root, both are installed from the distribution; elsewhere the
+# script prints what to install and exits with 2.
+set -euo pipefail # with pipefail no reader may stop early, as grep -q does: the writer would fail
 cd "$(dirname "$0")"
 
 readonly PLUGINS=/usr/local/lib/docker/cli-plugins
@@ -24,11 +24,11 @@ main() {
   fi
   echo "engine: $missing"
   export DEBIAN_FRONTEND=noninteractive
-  apt-get -qq update || true # somebody else's broken source must not stop this; installing tells what matters
+  apt-get -qq update || true # an unrelated broken source is no reason to stop; the installation reports relevant errors
   engine_answers || install_engine
   compose_v2 || install_compose
   engine_answers || start_engine
-  compose_v2 || give_up "'docker compose version' does not tell version 2 or later after installing it"
+  compose_v2 || give_up "'docker compose version' does not report version 2 or later after its installation"
   echo "engine: Docker $(docker version --format '{{.Server.Version}}'), compose $(docker compose version --short)"
 }
 
@@ -90,8 +90,8 @@ compose_v2_package() {
   return 1
 }
 
-# Debian 12's own compose is v1. The plugin in newer Debians needs nothing but libc, so only that file is taken.
-# (A subshell, for the sake of the trap.)
+# Debian 12's own compose is v1. The plugin in newer Debian releases needs only libc, so only that file is installed.
+# (A subshell, because of the trap.)
 compose_from_a_newer_debian() (
   . ./versions.env
   mirror=$(./apt-mirror.sh)
@@ -128,7 +128,7 @@ start_engine() {
 
 has_package() { apt-cache show "$1" >/dev/null 2>&1; }
 
-# A package manager's chatter is shown only when it fails.
+# Show the output of a package manager only if it fails.
 quietly() {
   local output
   output=$("$@" 2>&1) || {

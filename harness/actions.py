@@ -1,7 +1,7 @@
-"""What the testbed itself does to its services and phones, one JSON object a line in a file of its folder.
+"""The testbed's own actions on its services and phones: a file in its folder, with one JSON object per line.
 
-No log of a container has it: a service that is killed cannot say so, and a link that is cut says nothing. The timeline
-reads it (harness.timeline). Nothing depends on it: where it cannot be written, the action is carried out all the same.
+No container's log has these actions: a service that is killed cannot log it, and a cut link logs nothing. The timeline
+reads the file (harness.timeline). Nothing else depends on it: actions are carried out even if it cannot be written.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 ACTIONS = "actions.jsonl"
 """The file's name in the folder of a testbed."""
 MOST_BYTES = 32 * 1024 * 1024
-"""A file that has grown to this takes no more lines."""
+"""Maximum size of the file: no lines are added beyond it."""
 MOST_REASON_CHARACTERS = 500
 
 _within: ContextVar[bool] = ContextVar("within_an_action", default=False)
 
 
 class ActionLog:
-    """Appends to the file beside a testbed's compose file, from any number of processes; nothing if there is none."""
+    """Appends to the file next to a testbed's compose file, from any number of processes; does nothing without one."""
 
     def __init__(self, compose_file: Path) -> None:
         self._compose_file = compose_file
 
     def write(self, what: str, target: str, **details: object) -> None:
-        """Write one line: the time (Unix seconds), what was done, to what, and details."""
+        """Write one line: the time (Unix seconds), the action, its target, and details."""
         line = json.dumps({"time": round(time.time(), 3), "what": what, "target": target} | details, default=str)
         with contextlib.suppress(OSError):
             if self._compose_file.exists():
@@ -46,7 +46,7 @@ class ActionLog:
             os.close(descriptor)
 
     def read(self, begin: int = 0) -> bytes:
-        """All lines, from the byte on that is named; none if there is no file."""
+        """Return all lines from byte `begin` on; none if there is no file."""
         try:
             with self._compose_file.with_name(ACTIONS).open("rb") as file:
                 file.seek(begin)
@@ -56,7 +56,7 @@ class ActionLog:
 
     @contextmanager
     def recording(self, what: str, target: str, **details: object) -> Iterator[None]:
-        """Write a line at the start of a `with` block, and one if it fails; nothing of actions that are part of it."""
+        """Write a line at the start of a `with` block, and one if it fails; nested actions are not written."""
         if _within.get():
             yield
             return
@@ -72,7 +72,7 @@ class ActionLog:
 
 
 class Acting(Protocol):
-    """What has actions that are written down."""
+    """An object whose actions are recorded."""
 
     @property
     def actions(self) -> ActionLog:
@@ -80,11 +80,11 @@ class Acting(Protocol):
 
 
 class Named(Acting, Protocol):
-    """The same with a name of its own."""
+    """An object with a name whose actions are recorded."""
 
     @property
     def name(self) -> str:
-        """As it is called in the testbed."""
+        """Its name in the testbed."""
 
 
 P = ParamSpec("P")
@@ -94,7 +94,7 @@ N = TypeVar("N", bound=Named)
 
 
 def recorded_verb(method: Callable[Concatenate[N, P], R]) -> Callable[Concatenate[N, P], R]:
-    """A method that is written down with the name of what it belongs to: `disconnect`, of `A`."""
+    """Record calls of a method with the name of its object: `disconnect`, of `A`."""
 
     @functools.wraps(method)
     def wrapper(self: N, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -106,7 +106,7 @@ def recorded_verb(method: Callable[Concatenate[N, P], R]) -> Callable[Concatenat
 
 
 def recorded_of_service(method: Callable[Concatenate[A, str, P], R]) -> Callable[Concatenate[A, str, P], R]:
-    """A method that is written down with its first argument, the name of a service: `kill`, of `LSP_a-lsp`."""
+    """Record calls of a method with its first argument, the name of a service: `kill`, of `LSP_a-lsp`."""
 
     @functools.wraps(method)
     def wrapper(self: A, service: str, /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""Coins and channels of a running testbed, beyond those that its topology has from the start."""
+"""Coins and channels of a running testbed, in addition to those of its topology."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,15 +14,15 @@ from harness.topology import OPENER_RESERVE_SAT, ChannelSpec
 from harness.waits import Predicate, wait_for
 
 LEAST_FUNDING_SAT = 1_000
-"""Bitcoind relays no output that costs more to spend than it is worth."""
+"""The smallest output above bitcoind's dust limit."""
 USABLE_SECONDS = KNOWN_SECONDS = 60
 CLOSE_BLOCKS = 6
-"""No node waits for more confirmations to take a channel for closed. LND lists it as active until then."""
+"""The most confirmations after which any node regards a channel as closed. LND lists it as active until then."""
 
 
 @dataclass(frozen=True)
 class Funded:
-    """Coins that a node was given, confirmed."""
+    """Confirmed coins that were sent to a node."""
 
     node: str
     txid: str
@@ -65,9 +65,9 @@ class Closed:
 
 
 def fund(testbed: Testbed, name: str, amount_sat: int) -> Funded:
-    """Send a node coins of the testbed's, and return when it has them with one confirmation.
+    """Send a node coins from the testbed's wallet, and return when it has them with one confirmation.
 
-    Raises TestbedError for an amount below LEAST_FUNDING_SAT or beyond what the testbed has, NodeError,
+    Raises TestbedError for an amount below LEAST_FUNDING_SAT or above the testbed's balance, NodeError,
     WaitTimeoutError.
     """
     (node,) = _running(testbed, name)
@@ -93,8 +93,8 @@ def open_channel(
 ) -> Opened:
     """Open a channel, and return when both ends can use it; an announced one, when all running nodes know of it.
 
-    An opener with too few coins is given some. Mines the blocks that it takes. Raises TestbedError if there can be no
-    such channel, NodeError, WaitTimeoutError.
+    Fund the opener first if it has too few coins. Mines the necessary blocks. Raises TestbedError if such a channel is
+    not possible, NodeError, WaitTimeoutError.
     """
     spec = _spec(testbed, opener, peer, capacity_sat, push_sat, private)
     one, other = _running(testbed, opener, peer)
@@ -117,15 +117,15 @@ def open_channel(
 def close_channel(
     testbed: Testbed, closer: str, peer: str, short_channel_id: str | None = None, force: bool = False
 ) -> Closed:
-    """Close a channel, and return when its closing transaction is buried and neither end lists it any more.
+    """Close a channel, and return when its closing transaction is confirmed and neither end lists it any more.
 
-    By agreement, both ends have their coins by then. With `force` the closer publishes its commitment transaction: its
-    own coins come back when its delay is over, and are swept in blocks that are mined later.
+    After a cooperative close, both ends have their coins by then. With `force` the closer publishes its commitment
+    transaction: its own coins are locked until the CSV delay is over, and are swept in blocks that are mined later.
 
-    short_channel_id: which, if the two have several. Raises TestbedError if there is none, or it cannot be closed by
-    agreement now; NodeError, WaitTimeoutError.
+    short_channel_id: the channel, if the two have several. Raises TestbedError if there is none, or if it cannot be
+    closed by agreement now; NodeError, WaitTimeoutError.
     """
-    if force:  # nothing is asked of the peer, which may be away
+    if force:  # the peer is not involved, and may be offline
         (one,), other = _running(testbed, closer), testbed[peer]
     else:
         one, other = _running(testbed, closer, peer)
@@ -187,7 +187,7 @@ def not_listed(nodes: list[Node], channel: Channel) -> Predicate:
 
 
 def _spec(testbed: Testbed, opener: str, peer: str, capacity_sat: int, push_sat: int, private: bool) -> ChannelSpec:
-    """What the topology's file would say. Raises TestbedError if it would be refused there."""
+    """Return the channel as a topology file would specify it. Raises TestbedError if it would be rejected there."""
     if opener == peer:
         raise TestbedError(f"{opener} cannot have a channel to itself. Name two nodes of testbed {testbed.name}")
     most_sat = capacity_sat - OPENER_RESERVE_SAT
@@ -202,7 +202,7 @@ def _spec(testbed: Testbed, opener: str, peer: str, capacity_sat: int, push_sat:
         )
     except ValidationError as error:
         said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise TestbedError(f"there can be no such channel: {said}. Choose another capacity") from None
+        raise TestbedError(f"the channel cannot be opened: {said}. Choose another capacity") from None
 
 
 def _running(testbed: Testbed, *names: str) -> list[Node]:
@@ -211,7 +211,7 @@ def _running(testbed: Testbed, *names: str) -> list[Node]:
     running = testbed.running()
     for node in nodes:
         if node not in running:
-            raise NodeError(f"{node.name} cannot be asked: it does not run. Start it, or wake its phone")
+            raise NodeError(f"{node.name} cannot be called: it does not run. Start it, or wake its phone")
     return nodes
 
 
@@ -221,12 +221,12 @@ def _refuse_phones(testbed: Testbed, *ends: str) -> None:
         if name in testbed.phones and testbed.phones[name].lsp.name != other:
             lsp = testbed.phones[name].lsp.name
             raise TestbedError(
-                f"the phone {name} cannot have a channel with {other}: it reaches its LSP alone. Use {lsp}"
+                f"the phone {name} cannot have a channel with {other}: it connects only to its LSP. Use {lsp}"
             )
 
 
 def _choose(one: Node, other: Node, short_channel_id: str | None) -> Channel:
-    """The channel that is meant. Raises TestbedError if there is none, or if there are several and none is named."""
+    """Return the selected channel. Raises TestbedError if there is none, or if there are several and none is named."""
     ids = {channel.short_channel_id: channel for channel in one.channels() if channel.peer_id == other.node_id}
     if short_channel_id is None and len(ids) == 1:
         return next(iter(ids.values()))

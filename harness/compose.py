@@ -1,6 +1,6 @@
-"""A topology as a compose file that stands on its own: `docker compose -f compose.yaml up` needs nothing of ours.
+"""A topology as a self-contained compose file: `docker compose -f compose.yaml up` works without the testbed.
 
-The file also carries the topology (`x-testbed`), so that a testbed that is found running can be identified.
+The file also contains the topology (`x-testbed`), so that a running testbed can be identified.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ from harness.services.push_gateway import Authority
 from harness.topology import Topology, WalletSpec
 
 KEPT_RUNNING, LEFT_ENDED = "unless-stopped", "no"
-"""Restart policies: a testbed that is to last, and one in which tests look at what has ended."""
+"""Restart policies: for a long-lived testbed, and for one in which tests inspect services that have exited."""
 
 
 PEER_ADDRESSES = IPv4Network("169.254.64.0/20")
-"""Link-local addresses (RFC 3927), by which nodes dial each other. LND remembers the addresses of its peers, and these
+"""Link-local addresses (RFC 3927), by which nodes dial each other. LND stores the addresses of its peers, and these
 are the same in every testbed of a topology: so a node's data can be restored in the network of another testbed.
 """
 SNAPSHOT_FORMAT = 2
-"""Counts up when earlier snapshots can no longer be restored, or bring-up leaves another state."""
+"""Incremented when earlier snapshots can no longer be restored, or when bring-up ends in a different state."""
 SNAPSHOT_NAME_DIGITS = 16
 DOCUMENTATION = IPv4Network("192.0.2.0/24")
-"""Addresses that nothing has (RFC 5737), for files that are only looked at."""
+"""Addresses for documentation (RFC 5737), for files that are never started."""
 
 
 def render(
@@ -42,14 +42,14 @@ def render(
     subnet: IPv4Network = DOCUMENTATION,
     restart: str = LEFT_ENDED,
 ) -> dict[str, Any]:
-    """The compose file's content.
+    """Return the compose file's content.
 
     images: the image reference for each of the services.
     password: bitcoind's RPC password.
-    sockets: a folder of this machine; each node gets the folder of its own name in it.
-    authority: vouches for the push gateway, if the topology has phones.
-    subnet: each service has an address of its own in it, which stays: nodes remember those of their peers.
-    restart: the policy for services that end by themselves.
+    sockets: a folder on this machine; each node gets a subfolder with its name.
+    authority: issues the push gateway's certificate, if the topology has phones.
+    subnet: each service has a fixed address in it, because nodes store the addresses of their peers.
+    restart: the restart policy for services that exit.
     """
     services: dict[str, Any] = {
         "bitcoind": bitcoind.bitcoind_service(topology.chain, images["bitcoind"], password),
@@ -69,7 +69,7 @@ def render(
             configs |= phone_container.files(name, spec.component, implementation, service, proxies[name].lsp_address)
             volumes[phone_container.wallet_name(name)] = {}
             service = phone_container.service(name, service, images[name])
-        # LND and CLN sync at once, and stay synced, only when the first blocks are there already.
+        # LND and CLN sync immediately, and stay synced, only if the first blocks exist before they start.
         services[name] = service | {
             "depends_on": {"miner": {"condition": "service_completed_successfully"}},
             "extra_hosts": [f"{peer}:{address}" for peer, address in peers.items() if peer != name],
@@ -89,7 +89,7 @@ def render(
         volumes[push_gateway.NAME] = {}
     addresses = list(subnet.hosts())[1:]  # the first is the gateway's
     for (name, service), address in zip(services.items(), addresses, strict=False):
-        # Official images differ in user and home; so every one runs alike.
+        # Official images differ in user and home directory; these settings are the same for all of them.
         service |= {"user": "0:0", "environment": {"HOME": "/root"} | service.get("environment", {})}
         linked = {"link_local_ips": [peers[name]]} if name in peers else {}
         service["networks"] = {"default": {"ipv4_address": str(address), **linked}}
@@ -105,11 +105,11 @@ def render(
 
 
 def snapshot_name(topology: Topology, references: Mapping[str, str], identities: Mapping[str, str]) -> str | None:
-    """A digest of all that decides what the nodes of a testbed hold after `up`: the services, how they are configured,
-    the channels, and the very images. None if the state cannot be kept: a disk in memory is empty after a restart, and
-    nodes do not follow a chain that is old and stays so.
+    """Return a digest of everything that determines the nodes' state after `up`: the services, their configuration,
+    the channels, and the exact images. None if the state cannot be kept: a disk in memory is empty after a restart, and
+    nodes do not sync to a chain that stays old.
 
-    references: the image of each service; identities: what of an image reference changes with its content.
+    references: the image of each service; identities: the content digest of each image reference.
     """
     if not topology.chain.keep_fresh or any(each.disk_mb for each in topology.components.values()):
         return None
@@ -120,13 +120,13 @@ def snapshot_name(topology: Topology, references: Mapping[str, str], identities:
 
 
 def _peer_addresses(topology: Topology) -> dict[str, str]:
-    """The link-local address of each node, and of Toxiproxy between phones and their LSPs: only who has one can dial
-    another.
+    """Return the link-local address of each node, and of Toxiproxy between phones and their LSPs: only a service with
+    such an address can dial another.
     """
     services = [*topology.nodes, *([toxiproxy.NAME] if topology.phones else [])]
     return {name: str(address) for name, address in zip(services, PEER_ADDRESSES.hosts(), strict=False)}
 
 
 def _in_memory(size_mb: int) -> dict[str, Any]:
-    """A volume of a limited size. What is in it is lost when the last container that uses it stops."""
+    """A volume of limited size. Its content is lost when the last container that uses it stops."""
     return {"driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": f"size={size_mb}m"}}

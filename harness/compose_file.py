@@ -1,7 +1,7 @@
-"""A testbed's compose file on disk: written as YAML for Compose and people, read again by every command.
+"""A testbed's compose file on disk: written as YAML for Compose and for people, and read by every command.
 
-Beside it is the same parsed, as JSON, with a digest of the YAML: parsing YAML would take longer than the rest of a
-command. A compose file that was changed since is parsed anew.
+The parsed content is also stored as JSON in the same folder, with a digest of the YAML, because parsing YAML would take
+longer than the rest of a command. A compose file that was changed since then is parsed again.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _yaml() -> "YAML":
-    """YAML as compose files are written: text of several lines, such as a component's configuration, stays readable."""
+    """Return a YAML writer that keeps multi-line text, such as a component's configuration, readable."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -37,8 +37,8 @@ def _represent_text(representer: "RoundTripRepresenter", text: str) -> "ScalarNo
 
 
 def write(content: Mapping[str, Any], path: Path) -> None:
-    """Write the compose file, keys in our order; it is there as a whole or not at all."""
-    literal = _each_text(content, lambda text: text.replace("$", "$$"))  # or Compose puts variables in its place
+    """Write the compose file atomically, keeping the order of keys."""
+    literal = _each_text(content, lambda text: text.replace("$", "$$"))  # or Compose would substitute variables
     part = path.with_name(path.name + PART)
     with part.open("w", encoding="utf-8") as file:
         _yaml().dump(literal, file)
@@ -48,7 +48,7 @@ def write(content: Mapping[str, Any], path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of a compose file that `write` wrote. Raises TestbedError if it is none."""
+    """Return the content of a compose file that `write` wrote. Raises TestbedError if it is not one."""
     try:
         written = path.read_bytes()
         content = _parsed_before(path, _digest(written)) or _parse(written)
@@ -84,7 +84,7 @@ def _digest(written: bytes) -> str:
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:
-    """The same with every text changed that is not a key."""
+    """Return the value with every string changed, except keys."""
     match value:
         case str():
             return change(value)
@@ -96,7 +96,7 @@ def _each_text(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def topology_of(path: Path) -> Topology:
-    """The topology that a rendered compose file carries. Raises TestbedError."""
+    """Return the topology that a rendered compose file contains. Raises TestbedError."""
     try:
         return Topology.model_validate(read(path)[EXTENSION]["topology"])
     except (ValidationError, LookupError, TypeError):
@@ -104,13 +104,13 @@ def topology_of(path: Path) -> Topology:
 
 
 def snapshot_of(path: Path) -> str | None:
-    """The name of the snapshot that such a testbed is restored from; None if there can be none."""
+    """Return the name of the snapshot that this testbed can be restored from; None if there can be none."""
     name = read(path)[EXTENSION].get("snapshot")
     return None if name is None else str(name)
 
 
 def beginnings_of(path: Path) -> dict[str, dict[str, str]]:
-    """See service_images.beginnings; nothing if the file has none."""
+    """Return the images of initial volumes (see service_images.beginnings); empty if the file has none."""
     return dict(read(path)[EXTENSION].get("beginnings", {}))
 
 
@@ -126,5 +126,5 @@ def password_of(path: Path) -> str:
 
 
 def address_of(path: Path, service: str) -> str:
-    """The address in the testbed's network that a service keeps, in a rendered compose file."""
+    """The fixed address of a service in the testbed's network, in a rendered compose file."""
     return str(read(path)["services"][service]["networks"]["default"]["ipv4_address"])

@@ -1,4 +1,4 @@
-"""What this machine has and lacks for the testbed. Only looks: nothing is installed, made or pulled."""
+"""Check what this machine has and lacks for the testbed. Read-only: nothing is installed, built or pulled."""
 
 import platform
 import shutil
@@ -18,7 +18,7 @@ from harness.images.recipes import VERSIONS
 from harness.paths import cache_folder
 
 DISK_BYTES = 8 * 10**9
-"""Room for the images, what they are made from (Go's cache above all), and a few testbeds."""
+"""Space for the images, their build inputs (mainly Go's cache), and a few testbeds."""
 
 
 class State(StrEnum):
@@ -26,14 +26,14 @@ class State(StrEnum):
 
     OK = "ok"
     WARNING = "warning"
-    """Absent, but it comes by itself when it is needed, or only part of the testbed does without."""
+    """Absent, but installed automatically when needed, or needed for part of the testbed only."""
     MISSING = "missing"
-    """Nothing works without it."""
+    """Absent, and required for everything."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; `remedy` tells what to do unless all is well."""
+    """The result of one check; `remedy` says what to do unless the result is OK."""
 
     name: str
     state: State
@@ -42,7 +42,7 @@ class Check:
 
 
 def checks() -> list[Check]:
-    """Look at everything the testbed rests on."""
+    """Check everything that the testbed requires."""
     try:
         engine = client()
     except EngineMissingError as error:
@@ -121,7 +121,7 @@ def _installed(kind: str) -> Check:
 
 
 def _output(*command: str) -> str:
-    """What a command prints; empty if it is absent or fails."""
+    """Return a command's output; empty if it is absent or fails."""
     try:
         finished = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""What the testbed says when something is wrong: one sentence on what happened, and what to do next."""
+"""The testbed's errors; each message says what failed, why, and what to do."""
 
 
 class TestbedError(Exception):
@@ -16,4 +16,4 @@ class PaymentError(TestbedError):
 
 
 class ImageUnavailableError(TestbedError):
-    """There is no way to an image on this machine; the message says what was tried and how to get it."""
+    """An image can neither be pulled nor built on this machine; the message says what was tried and how to get it."""

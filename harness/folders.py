@@ -1,4 +1,4 @@
-"""The testbeds on this machine, by their folders: in each are the compose file, node ids, sockets and a lock."""
+"""The folders of the testbeds on this machine; each has the compose file, node ids, sockets and a lock."""
 
 import fcntl
 import json
@@ -15,25 +15,25 @@ from harness.paths import state_home
 from harness.waits import Predicate, wait_for
 
 EXTENSION = "x-testbed"
-"""The part of a compose file that is ours, and that no other compose file has."""
+"""The testbed's own section of a compose file; no other compose file has it."""
 COMPOSE_FILE, PARSED_FILE, LOCK, NODE_IDS, SOCKETS = "compose.yaml", "compose.json", "lock", "node-ids.json", "sockets"
 ENV, CREDENTIALS = "env", "credentials"
-"""What is in a testbed's folder."""
+"""The contents of a testbed's folder."""
 PART = ".part"
-"""Ends the name of a file that is not written whole yet."""
+"""Suffix of a file that is not completely written yet."""
 LOCK_SECONDS = 120
-"""How long `down` waits for an `up` that still starts containers, be it one whose parent was killed."""
+"""How long `down` waits for an `up` that is still starting containers, even if its parent was killed."""
 
 
 def folder_of(name: str) -> Path:
-    """Where a testbed of this name keeps its files. Raises TestbedError if that is no name for one."""
+    """Return the folder of a testbed with this name. Raises TestbedError if the name is not valid."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
-        raise TestbedError(f"{name!r} is no name for a testbed: lower-case letters, digits, - and _")
+        raise TestbedError(f"{name!r} is not a valid name for a testbed. Use lower-case letters, digits, - and _")
     return state_home() / name
 
 
 def make_home() -> None:
-    """Make the folder of all testbeds, before anything that takes long. Raises TestbedError."""
+    """Create the folder of all testbeds, before any slow operation. Raises TestbedError."""
     try:
         state_home().mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -47,7 +47,7 @@ def _unwritable(error: OSError) -> TestbedError:
 
 
 def create(name: str) -> Path:
-    """Make the folder of a new testbed. Raises TestbedError if a testbed of this name is there already."""
+    """Create the folder of a new testbed. Raises TestbedError if a testbed with this name exists already."""
     folder = folder_of(name)
     try:
         folder.mkdir(mode=0o700)
@@ -63,13 +63,13 @@ def create(name: str) -> Path:
 
 
 def names() -> list[str]:
-    """The testbeds on this machine, by name, those included of which an interrupted `up` or `down` left only a part."""
+    """Return the names of the testbeds on this machine, including remains of an interrupted `up` or `down`."""
     home = state_home()
     return sorted(folder.name for folder in home.iterdir() if _is_testbed(folder)) if home.is_dir() else []
 
 
 def choose(name: str | None) -> str:
-    """This name, or that of the only testbed there is. Raises TestbedError if there is none of it."""
+    """Return this name, or that of the only testbed. Raises TestbedError if there is no such testbed."""
     there = names()
     if name is None and len(there) != 1:
         raise TestbedError(
@@ -97,16 +97,16 @@ def summary(name: str) -> dict[str, list[str]]:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Raise TestbedError if a folder is there that is not a testbed's: its files are left alone."""
+    """Raise TestbedError if the folder exists and is not a testbed's: its files are not touched."""
     if folder.exists() and not _is_testbed(folder):
         raise TestbedError(
             f"{folder} is not a testbed's folder. Move it away, give the testbed another --name, or set TESTBED_STATE "
-            "to a folder that is for testbeds alone"
+            "to a folder that is used only for testbeds"
         )
 
 
 def _is_testbed(folder: Path) -> bool:
-    """Nothing is in it but what `create` and a testbed make."""
+    """Whether the folder contains only files that `create` and a testbed make."""
     if not folder.is_dir():
         return False
     made = {COMPOSE_FILE, COMPOSE_FILE + PART, PARSED_FILE, LOCK, NODE_IDS, NODE_IDS + PART, SOCKETS, ACTIONS}
@@ -117,7 +117,7 @@ def _is_testbed(folder: Path) -> bool:
 
 @contextmanager
 def locked(name: str, folder: Path) -> Iterator[int]:
-    """Hold a testbed's lock. A child that inherits the descriptor holds it on when we are killed."""
+    """Hold a testbed's lock. A child that inherits the descriptor keeps holding it if this process is killed."""
     descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         wait_for(Predicate("no_other_command_at_work", lambda: _lock(descriptor, name)), LOCK_SECONDS)
@@ -140,18 +140,18 @@ def _lock(descriptor: int, name: str) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return f"another command still starts or removes containers of {name}"
+        return f"another command is still starting or removing containers of {name}"
     return None
 
 
 def write_node_ids(folder: Path, node_ids: Mapping[str, str]) -> None:
-    """Write down the id of each node of a testbed, by the node's name; the file is there as a whole or not at all."""
+    """Write the id of each node of a testbed, by the node's name, atomically."""
     part = folder / (NODE_IDS + PART)
     part.write_text(json.dumps(dict(node_ids)))
     part.replace(folder / NODE_IDS)
 
 
 def read_node_ids(folder: Path) -> dict[str, str]:
-    """What was last written down; nothing if nothing was."""
+    """Return the node ids that were last written; empty if there are none."""
     file = folder / NODE_IDS
     return dict(json.loads(file.read_text())) if file.exists() else {}

@@ -1,4 +1,4 @@
-"""What hatchling cannot know of the testbed's distribution from pyproject.toml: its data lie beside this folder."""
+"""Hatchling's build hook for the testbed's data files, which are outside this folder."""
 
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,11 @@ DATA = {
     "sdist": {"docker": "docker", "topologies": "topologies", "LICENSE": "LICENSE"},
     "wheel": {"docker": "data/docker", "topologies": "data/topologies"},
 }
-"""What each kind of distribution has, and where; in a wheel below the package."""
+"""The data of each kind of distribution, and its location; in a wheel it is within the package."""
 
 
 class Data(BuildHookInterface[Any]):
-    """Take along what a checkout has beside this folder, and a source distribution in it."""
+    """Include the data, which a checkout has next to this folder, and a source distribution within it."""
 
     PLUGIN_NAME = "custom"
 

@@ -1,8 +1,8 @@
-"""How programs on this machine reach a testbed's nodes: `testbed env`.
+"""Access to a testbed's nodes for programs on this machine: `testbed env`.
 
-Each node has a folder in the testbed's own, with the files that let a program in, and with a script of the name of the
-node's own command line. The script calls the program of that name which is further on in PATH, with the node's address:
-so whatever runs in a shell with this PATH works on that node.
+Each node has a subfolder in the testbed's folder, with its credentials, and with a script named like the node's own CLI
+(lncli, lightning-cli). The script calls the next program of that name in PATH with the node's address: so every program
+in a shell with this PATH works on that node.
 """
 
 import shlex
@@ -20,7 +20,7 @@ from harness.services.push_gateway import NAME as PUSH
 from harness.testbed import Testbed
 
 MARK = ".testbed-env"
-"""A file in each folder of ours, by which the scripts pass over such folders in PATH."""
+"""A file that marks these folders, so that the scripts skip them in PATH."""
 _SCRIPT = """#!/bin/sh
 # Written by `testbed env`: {program} on this machine, for {node} of testbed {testbed}.
 IFS=:
@@ -36,9 +36,9 @@ exit 127
 
 @dataclass(frozen=True)
 class Environment:
-    """What to put into a shell's environment to work on one node. It is outdated when the node's container restarts.
+    """A shell's environment for work on one node. It is outdated when the node's container restarts.
 
-    folders: in front of PATH. variables: the others. arguments: by program, what its script adds.
+    folders: prepended to PATH. variables: other variables. arguments: by program, the arguments that its script adds.
     """
 
     testbed: str
@@ -66,7 +66,7 @@ class Environment:
 
 
 def environment(testbed: Testbed, name: str) -> Environment:
-    """Write the folders of a node (or `bitcoind`) and of bitcoind anew; what a shell needs to use them.
+    """Write the folders of a node (or `bitcoind`) and of bitcoind anew, and return a shell's environment for them.
 
     Raises TestbedError if the testbed has no such node, EngineError if it does not run.
     """
@@ -98,7 +98,7 @@ def environment(testbed: Testbed, name: str) -> Environment:
 
 
 def _of_push_gateway(testbed: Testbed) -> dict[str, str]:
-    """What an LSP on this machine takes to call phones: whom to trust, and a line for /etc/hosts."""
+    """Return the settings by which an LSP on this machine notifies phones: the CA, and a line for /etc/hosts."""
     if not testbed.phones:
         return {}
     authority = testbed.folder / ENV / "ca.pem"
@@ -118,7 +118,7 @@ def _folder(testbed: Testbed, name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise TestbedError(f"{folder} cannot be made: {error.strerror}. Make room, or see to its permissions") from None
+        raise TestbedError(f"{folder} cannot be made: {error.strerror}. Check disk space and permissions") from None
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Where the testbed's files are: its data in the checkout or the package, its state and caches on this machine."""
+"""The locations of the testbed's files: data in the checkout or the package, state and caches on this machine."""
 
 import os
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from harness.errors import TestbedError
 NAME = "lightning-testbed"
 PACKAGE = Path(__file__).resolve().parent
 CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "docker" / "versions.env").is_file() else None
-"""The checkout that this runs from; None where the testbed was installed from a wheel."""
+"""The checkout that contains this module; None if the testbed was installed from a wheel."""
 _ROOT = CHECKOUT or PACKAGE / "data"
 DOCKER = _ROOT / "docker"
 """A folder for each kind of image, and versions.env with the pins."""
@@ -19,7 +19,7 @@ TOPOLOGIES = _ROOT / "topologies"
 
 
 def state_home() -> Path:
-    """Where the running testbeds have their folders: $TESTBED_STATE, else the user's state directory.
+    """Return the parent of all testbeds' folders: $TESTBED_STATE, else the user's state directory.
 
     Raises TestbedError if this user has no home directory and TESTBED_STATE is not set.
     """
@@ -29,9 +29,9 @@ def state_home() -> Path:
 
 
 def cache_folder(name: str = "") -> Path:
-    """Where logs and fetched tools are kept: $TESTBED_CACHE, else .cache of the checkout, else the user's cache.
+    """Return the folder of logs and fetched tools: $TESTBED_CACHE, else .cache of the checkout, else the user's cache.
 
-    name: a folder in it. The folder is there when this returns. Raises TestbedError if it cannot be made.
+    name: a subfolder of it. The folder is created if necessary. Raises TestbedError if that fails.
     """
     if named := os.environ.get("TESTBED_CACHE"):
         folder = Path(named).resolve()

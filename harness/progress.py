@@ -1,4 +1,4 @@
-"""Long work: lines of progress, time by phase, and the same work on many nodes at once."""
+"""Long operations: lines of progress, time by phase, and the same operation on many nodes in parallel."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ HEARTBEAT_SECONDS = 15
 
 
 class Heartbeat:
-    """Tells when long work owes the user another line."""
+    """Determines when a long operation should print another line."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -22,7 +22,7 @@ class Heartbeat:
 
     @property
     def elapsed_seconds(self) -> float:
-        """How long the work has been going on."""
+        """The time since the start of the operation."""
         return time.monotonic() - self._started
 
     def due(self) -> bool:
@@ -43,7 +43,7 @@ class Phases:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time what happens inside under this name, and announce it."""
+        """Announce a phase and measure the duration of the `with` block."""
         self.on_start(name)
         began = time.monotonic()
         try:
@@ -62,7 +62,7 @@ Result = TypeVar("Result")
 
 
 def each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Do `work` for every item in a thread of its own; results in the items' order, the first error raised."""
+    """Do `work` for every item in a separate thread. Return results in the items' order; raise the first error."""
     todo = list(items)
     if not todo:
         return []

@@ -1,10 +1,10 @@
-"""Pytest fixtures: a running testbed for your tests. Loaded by itself where the testbed is installed.
+"""Pytest fixtures: a running testbed for your tests. Loaded automatically if the testbed is installed.
 
     def test_payment(testbed):
         testbed.pay("A", "B", 1_000_000)
 
 `testbed` runs `line.yaml`; override the fixture `testbed_topology` for another one: it returns the name of a shipped
-topology, the path of a file, or what `harness.topology.load` made of either:
+topology, the path of a file, or the result of `harness.topology.load`:
 
     @pytest.fixture(scope="session")
     def testbed_topology():
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from harness.testbed import Testbed
     from harness.topology import Topology
 
-# Every run of pytest where the testbed is installed loads this file: what a testbed takes is imported with the first.
+# Every run of pytest loads this file if the testbed is installed: other modules are imported with the first testbed.
 
 UNAVAILABLE = "UNAVAILABLE: "
-"""Begins the reason of a skip for want of an image on this machine."""
+"""Prefix of the reason of a skip because an image is missing on this machine."""
 DECLARED = "UNAVAILABLE by declaration: "
-"""Begins the reason of a skip because an implementation declares that it cannot do what is tested."""
+"""Prefix of the reason of a skip because an implementation declares that it lacks the tested capability."""
 WORKER = "PYTEST_XDIST_WORKER"
 _numbers = count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The testbed's own options."""
+    """Add the testbed's options."""
     group = parser.getgroup("lightning-testbed")
     group.addoption(
         "--testbed-artifacts",
@@ -65,12 +65,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--testbed-scenarios",
         type=Path,
         metavar="FILE",
-        help="write what became of the scenarios to this file, as JSON (see harness.checks.scenario_table)",
+        help="write the outcomes of the scenarios to this file, as JSON (see harness.checks.scenario_table)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect scenarios where the reports of all workers come together."""
+    """Collect scenarios in the process that receives the reports of all workers."""
     file = config.getoption("--testbed-scenarios")
     if file is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Scenarios(file))
@@ -93,13 +93,15 @@ def testbed(testbed_topology: "Topology | Path | str", pytestconfig: pytest.Conf
 def running_testbed(
     topology: "Topology | Path | str", config: pytest.Config, supervised: bool = False
 ) -> "Iterator[Testbed]":
-    """Run a testbed of your own for the time of a `with` block, under a name of its own.
+    """Run a separate testbed, with a unique name, for the duration of a `with` block.
 
-    With --testbed-snapshots it is restored from the snapshot of its topology, which the first one leaves.
-    topology: its name, its path, or what `harness.topology.load` made of either.
-    supervised: what ends by itself is started again.
+    With --testbed-snapshots it is restored from the snapshot of its topology, which the first one saves.
+
+    topology: its name, its path, or the result of `harness.topology.load`.
+    supervised: services that exit are restarted.
+
     Raises TopologyError for a file that cannot be used, TestbedError if it cannot be brought up.
-    Skips the test, as UNAVAILABLE, if an image that the topology needs cannot be had on this machine.
+    Skips the test, as UNAVAILABLE, if an image that the topology needs is not available on this machine.
     """
     from harness import snapshots
     from harness.checks import artifacts
@@ -115,7 +117,7 @@ def running_testbed(
     except ImageUnavailableError as error:
         pytest.skip(UNAVAILABLE + str(error))
     try:
-        with _turn():
+        with _bring_up_slot():
             phases = Phases(lambda phase: print(f"{testbed.name}: {phase}"))
             try:
                 snapshots.up(testbed, phases, print, fresh=not config.getoption("--testbed-snapshots"))
@@ -130,7 +132,7 @@ def running_testbed(
 
 
 def require(node: "Node", capability: "Capability") -> None:
-    """Skip the test, as UNAVAILABLE by declaration, unless the node's implementation declares that it can do this.
+    """Skip the test, as UNAVAILABLE by declaration, unless the node's implementation declares this capability.
 
     capability: one of `node.capabilities`.
     """
@@ -139,9 +141,9 @@ def require(node: "Node", capability: "Capability") -> None:
 
 
 @contextmanager
-def _turn() -> Iterator[None]:
-    """Bringing testbeds up keeps the processor busy, which running them does not: so of many workers of pytest-xdist
-    only as many do it at a time as there are cores.
+def _bring_up_slot() -> Iterator[None]:
+    """Limit concurrent bring-ups to the number of cores: a bring-up uses much CPU time, a running testbed little, and
+    pytest-xdist may have more workers than cores.
     """
     worker = int(re.sub(r"\D", "", os.environ.get(WORKER, "")) or 0)
     slot = worker % (os.cpu_count() or 1)
@@ -152,7 +154,7 @@ def _turn() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
-    """Collect the evidence of a failed test while its testbeds still run."""
+    """Collect the artifacts of a failed test while its testbeds still run."""
     report: pytest.TestReport = yield  # type: ignore[assignment]
     if report.failed and "harness.testbed" in sys.modules:
         from harness.checks import artifacts
@@ -160,14 +162,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
 
         for value in getattr(item, "funcargs", {}).values():
             if isinstance(value, Testbed) and value.folder.exists():
-                folder = evidence_folder(item, value.name)
+                folder = artifacts_folder(item, value.name)
                 artifacts.collect(value, folder)
-                report.sections.append(("testbed", f"evidence: {shlex.quote(str(folder))}"))
+                report.sections.append(("testbed", f"artifacts: {shlex.quote(str(folder))}"))
     return report  # type: ignore[return-value]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Name what could not be run, on this machine or on an implementation, apart from all other skips."""
+    """List the tests that could not run, on this machine or on an implementation, separately from all other skips."""
     reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
     for prefix, title in ((UNAVAILABLE, "UNAVAILABLE on this machine"), (DECLARED, "UNAVAILABLE by declaration")):
         unavailable = [reason.removeprefix("Skipped: ") for reason in reasons if prefix in reason]
@@ -178,7 +180,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 class _Scenarios:
-    """Makes a Scenario of each test that has a family, from the reports of its phases."""
+    """Makes a Scenario from the reports of each test that has a family."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -194,7 +196,7 @@ class _Scenarios:
 
 
 def _scenario(reports: list[pytest.TestReport]) -> "Iterator[Scenario]":
-    """One, or none if these are the reports of another kind of test."""
+    """Yield one scenario, or none if the test is not a scenario."""
     from harness.checks import scenario_table
 
     *_, last = reports  # the teardown's has all properties
@@ -216,8 +218,8 @@ def _scenario(reports: list[pytest.TestReport]) -> "Iterator[Scenario]":
     )
 
 
-def evidence_folder(item: pytest.Item, testbed: str) -> Path:
-    """Where that goes which a test leaves behind of the testbed of this name."""
+def artifacts_folder(item: pytest.Item, testbed: str) -> Path:
+    """Return the folder of a test's artifacts from the testbed with this name."""
     return _artifacts(item.config) / re.sub(r"[^\w.-]+", "_", item.nodeid) / testbed
 
 

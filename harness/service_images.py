@@ -1,4 +1,4 @@
-"""Which image each service of a testbed runs in; and all of them, for `make images`."""
+"""The image of each service of a testbed; and all images, for `make images`."""
 
 import functools
 import sys
@@ -16,7 +16,7 @@ from harness.topology import ASYNCPAY, IMPLEMENTATIONS, NodeSpec, Topology
 
 
 def ensure(topology: Topology, report: Report) -> dict[str, str]:
-    """The image for each service of the compose file, present on the engine when this returns.
+    """Return the image for each service of the compose file; all are on the engine afterwards.
 
     Raises ImageUnavailableError.
     """
@@ -51,10 +51,10 @@ def ensure(topology: Topology, report: Report) -> dict[str, str]:
 
 
 def beginnings(topology: Topology, report: Report) -> dict[str, dict[str, str]]:
-    """The images whose folders nodes' volumes begin with: of each image the folder for each node.
+    """Return the images with the initial contents of nodes' volumes: for each image the folder for each node.
 
-    A node whose image is not the pinned one begins with nothing, and so do all where the image cannot be had: it only
-    saves time.
+    The volume of a node whose image is not the pinned one is empty at first, and so are all volumes if the image is not
+    available: it only saves time.
     """
     nodes = defaultdict[str, list[str]](list)
     for name, spec in topology.nodes.items():
@@ -69,17 +69,17 @@ def beginnings(topology: Topology, report: Report) -> dict[str, dict[str, str]]:
         try:
             found[store.ensure([kind], report)[kind]] = {name: str(number) for number, name in enumerate(names)}
         except TestbedError as error:
-            report(f"{kind}: {error}; the nodes start without, which takes longer")
+            report(f"{kind}: {error}; the nodes start without it, which takes longer")
     return found
 
 
 def identities(references: Mapping[str, str]) -> dict[str, str]:
-    """The content digest of each of these images, which are on the engine, by its reference."""
+    """Return the content digest of each of these images, by its reference. All must be on the engine."""
     return {reference: store.identity(reference) for reference in sorted(set(references.values()))}
 
 
 def _kinds(topology: Topology) -> list[str]:
-    """The kinds of image that the services need, beside those that the topology names itself."""
+    """Return the kinds of image that the services need, except images that the topology names itself."""
     needed = {spec.implementation for spec in topology.nodes.values() if not (spec.image or spec.version)}
     if not topology.chain.image:
         needed.add("bitcoind")
@@ -97,7 +97,7 @@ def _of_version(implementation: str, version: str) -> str:
 
 
 def main() -> int:
-    """`make images`: every image that can be had here. A kind without any way is told, and is no error."""
+    """`make images`: provide every available image. A kind that is not available is reported, and is not an error."""
     report = functools.partial(print, flush=True)
     made: dict[str, str] = {}
     try:
@@ -115,7 +115,7 @@ def main() -> int:
 
 
 def _make_joined(made: Mapping[str, str], report: Report) -> None:
-    """Those in which a node and asyncpay are together: phones, and nodes that need something of ours inside."""
+    """Build the images that combine a node with asyncpay: phones, and nodes that run our plugin."""
     for name in IMPLEMENTATIONS:
         if name in made and "asyncpay" in made:
             node, implementation = made[name], node_class(name)

@@ -1,6 +1,6 @@
-"""A testbed: a running topology, found by its name.
+"""A testbed: a running topology, identified by its name.
 
-Everything that a testbed has on this machine is in one folder (the compose file, sockets, a lock) and in one
+All resources of a testbed on this machine are in one folder (the compose file, sockets, a lock) and in one
 compose project (containers, network, volumes, all labelled with its name). `down` removes both.
 """
 
@@ -28,14 +28,14 @@ from harness.waits import wait_for
 Report = Callable[[str], None]
 PROJECT_PREFIX = "testbed-"
 OWN_SERVICES = 2
-"""The miners: they have bitcoind's image."""
+"""The miners, which use bitcoind's image."""
 
 
 class Testbed(TestbedServices):
-    """One testbed. Made by `prepare`, found again by `attach`.
+    """One testbed. `prepare` creates it, `attach` finds it again.
 
-    Its nodes by name: `testbed["LSP_a"]`; the component beside one: `testbed.lsp("LSP_a")`; the phone that one is in:
-    `testbed.phone("A")`.
+    Its nodes by name: `testbed["LSP_a"]`; the component of a node: `testbed.lsp("LSP_a")`; the phone that a node runs
+    in: `testbed.phone("A")`.
     """
 
     def __init__(self, name: str, topology: Topology, folder: Path) -> None:
@@ -51,16 +51,16 @@ class Testbed(TestbedServices):
         report: Report = lambda _: None,
         supervised: bool = False,
     ) -> "Testbed":
-        """Make the images and the compose file; nothing runs yet.
+        """Provide the images and write the compose file; nothing runs yet.
 
-        supervised: what ends by itself is started again, also after a reboot; tests want to see what has ended.
-        Raises TestbedError if a testbed of this name is there already, ImageUnavailableError.
+        supervised: services that exit are restarted, also after a reboot; tests must see that a service has exited.
+        Raises TestbedError if a testbed with this name exists already, ImageUnavailableError.
         """
         from harness import compose, service_images
         from harness.engines.subnets import free_subnet
 
         name = name or topology.name
-        folders.folder_of(name)  # its name is checked before anything that takes long
+        folders.folder_of(name)  # check the name before any slow operation
         folders.make_home()
         references = service_images.ensure(topology, report)
         folder = folders.create(name)
@@ -83,7 +83,7 @@ class Testbed(TestbedServices):
 
     @classmethod
     def attach(cls, name: str | None = None) -> "Testbed":
-        """The testbed of this name; without a name, the only one there is. Raises TestbedError."""
+        """Return the testbed with this name; without a name, the only testbed. Raises TestbedError."""
         name = folders.choose(name)
         file = folders.folder_of(name) / COMPOSE_FILE
         try:
@@ -95,14 +95,14 @@ class Testbed(TestbedServices):
         return cls(name, topology, file.parent)
 
     def lsp(self, node: str) -> Lsp:
-        """The component beside this node. Raises TestbedError if there is none."""
+        """Return the LSP component of this node. Raises TestbedError if there is none."""
         try:
             return self.lsps[node]
         except KeyError:
             known = ", ".join(self.lsps) or "no node"
             advice = self._advice(node, (Role.LSP,))
             raise TestbedError(
-                f"testbed {self.name} has no component beside {node} (but beside: {known}){advice}"
+                f"testbed {self.name} has no LSP component at {node} (components are at: {known}){advice}"
             ) from None
 
     def phone(self, name: str) -> Phone:
@@ -115,7 +115,7 @@ class Testbed(TestbedServices):
             raise TestbedError(f"testbed {self.name} has no phone {name} (phones: {known}){advice}") from None
 
     def _advice(self, name: str, roles: tuple[Role, ...]) -> str:
-        """How a node of one of these roles gets its component; or what the node is instead."""
+        """Say how a node with one of these roles gets its component; otherwise say which role it has."""
         spec = self.topology.nodes.get(name)
         if spec is None:
             return ""
@@ -132,11 +132,11 @@ class Testbed(TestbedServices):
 
     @property
     def snapshot(self) -> str | None:
-        """The name of the snapshot that is of the state of such a testbed after `up`; None if there can be none."""
+        """The name of the snapshot of this testbed's state after `up`; None if there can be none."""
         return compose_file.snapshot_of(self.engine.compose_file)
 
     def fill_new_volumes(self) -> None:
-        """Make the volumes that do not begin empty, before `create`. Raises EngineError."""
+        """Create the volumes that have initial contents, before `create`. Raises EngineError."""
         for image, begin_with in compose_file.beginnings_of(self.engine.compose_file).items():
             self.engine.fill_volumes_from(image, begin_with)
 
@@ -161,14 +161,14 @@ class Testbed(TestbedServices):
             raise PaymentError("; ".join([str(error), *reasons])) from None
 
     def _phone_state(self, name: str) -> str:
-        """In brackets what a phone and its link are like; nothing of a node that is in none."""
+        """Return the state of a phone and its link in brackets; empty for a node that is not in a phone."""
         if name not in self.phones:
             return ""
         phone = self.phones[name]
         return f" (the phone is {phone.state()}, its link is {phone.link().words})"
 
     def remember_node_ids(self) -> None:
-        """Write down the id of each node, so that it is known while the node sleeps."""
+        """Store the id of each node, so that it is known while the node is asleep."""
         folders.write_node_ids(self.folder, {name: node.node_id for name, node in self.nodes.items()})
 
     def _recall_node_ids(self) -> None:
@@ -176,13 +176,13 @@ class Testbed(TestbedServices):
             self.nodes[name].node_id = node_id
 
     def mine(self, blocks: int = 1) -> int:
-        """Mine blocks and wait until every running node has followed; the new height."""
+        """Mine blocks, wait until every running node has synced to them, and return the new height."""
         height_blocks = self.chain.mine(blocks)
         wait_for(self.at_height(height_blocks), 30 + blocks)  # CLN starts a bitcoin-cli for each of them
         return height_blocks
 
     def cli(self, name: str) -> tuple[str, ...]:
-        """The own command line of a node, bitcoind, a component or a wallet in its container, ready for arguments."""
+        """Return the CLI command of a node, bitcoind, a component or a wallet in its container, without arguments."""
         if name == "bitcoind":
             return bitcoin_cli(compose_file.password_of(self.engine.compose_file))
         if name in (lsp.name for lsp in self.lsps.values()):
@@ -190,15 +190,15 @@ class Testbed(TestbedServices):
         return WALLET_CLI if name in self._wallets else self[name].cli
 
     def logs(self, name: str, tail: int | None = None) -> bytes:
-        """The lines that a container printed, with times; of a wallet the events that it and its phone's init wrote."""
+        """Return a container's log lines, with times; for a wallet, its own events and those of its phone's init."""
         return self.engine.logs(self.service_of(name), timestamps=True, stderr=name not in self._wallets, tail=tail)
 
     def follow_logs(self, name: str, tail: int | None = None) -> Iterator[bytes]:
-        """The same line by line, and on with what it prints until it stops. Raises EngineError."""
+        """Yield the same lines one by one, then new lines until the container stops. Raises EngineError."""
         return self.engine.follow_logs(self.service_of(name), stderr=name not in self._wallets, tail=tail)
 
     def service_of(self, name: str) -> str:
-        """The container in which that command line is: a wallet's is its phone's, all others have their own."""
+        """Return the container of that CLI: a wallet's is its phone's, all others have their own."""
         return self._wallets.get(name, name)
 
     @property
@@ -210,7 +210,7 @@ class Testbed(TestbedServices):
         remove(self.name)
 
     def clear(self) -> None:
-        """Remove all that the engine has of this testbed; its folder stays, and `create` makes the services anew."""
+        """Remove everything of this testbed from the engine, but not its folder; `create` creates the services anew."""
         with folders.locked(self.name, self.folder):
             self.engine.down()
         self._forget_nodes()
@@ -222,14 +222,14 @@ class Testbed(TestbedServices):
         self.forget_connections()
 
     def forget(self) -> None:
-        """Remove the testbed's folder, once its containers are gone. Raises TestbedError."""
+        """Remove the testbed's folder, after its containers are removed. Raises TestbedError."""
         folders.remove_folder(self.folder)
 
 
 def remove(name: str) -> None:
-    """Remove a testbed, or what is left of one, also what its compose file does not name.
+    """Remove a testbed or its remains, including containers that its compose file does not name.
 
-    Raises TestbedError if there is none of this name, EngineError if something stays.
+    Raises TestbedError if there is none with this name, EngineError if something cannot be removed.
     """
     folder = folders.folder_of(folders.choose(name))
     with folders.locked(name, folder):
@@ -238,7 +238,7 @@ def remove(name: str) -> None:
 
 
 def remove_project(engine: Engine) -> None:
-    """Remove everything that an engine has of a testbed. Raises EngineError if something stays."""
+    """Remove everything of a testbed from an engine. Raises EngineError if something cannot be removed."""
     engine.down()
 
 

@@ -1,4 +1,4 @@
-"""The services of a running testbed: nodes, components and phones by name; stopped, started, and waited for."""
+"""The services of a running testbed: nodes, components and phones by name; stop, start and wait for them."""
 
 from functools import cached_property
 
@@ -17,14 +17,14 @@ from harness.topology import Topology
 from harness.waits import Predicate, wait_for
 
 STOP_SECONDS = 30
-"""After this long a node that does not shut down is killed, as compose does it too."""
+"""A node that has not shut down after this time is killed, as by compose."""
 START_SECONDS, USABLE_SECONDS = 90, 60
 
 
 class TestbedServices:
-    """What runs in a testbed. Raises EngineError if a container cannot do as told."""
+    """The running services of a testbed. Methods raise EngineError if an operation on a container fails."""
 
-    __test__ = False  # not a test class, whatever pytest thinks of the name
+    __test__ = False  # not a test class: pytest would collect it because of its name
 
     def __init__(self, name: str, topology: Topology, engine: Engine) -> None:
         self.name = name
@@ -49,7 +49,7 @@ class TestbedServices:
 
     @property
     def services(self) -> list[str]:
-        """Every container's name: bitcoind, the miners, the nodes, the components, what phones need."""
+        """Every container's name: bitcoind, the miners, nodes, components, and the services for phones."""
         own = ["bitcoind", MINER, *([SLOW_MINER] if self.topology.chain.keep_fresh else [])]
         for_phones = [toxiproxy.NAME, PUSH] if self.phones else []
         return [*own, *self.nodes, *(lsp.name for lsp in self.lsps.values()), *for_phones]
@@ -68,13 +68,13 @@ class TestbedServices:
         self[one].connect(self[other], address)
 
     def running(self) -> list[Node]:
-        """The nodes that can answer: their containers run, and no phone around them sleeps or is frozen."""
+        """The nodes that can answer: their containers run, and their phones are neither asleep nor frozen."""
         states = self.engine.states()
         running = [node for node in self.nodes.values() if states.get(node.name) is ServiceState.RUNNING]
         return [node for node in running if node.name not in self.phones or self.phones[node.name].node_runs()]
 
     def stop(self, name: str) -> None:
-        """Shut a service down in good order."""
+        """Shut a service down cleanly."""
         self.engine.stop(name, STOP_SECONDS)
         self._forget_connection(name)
 
@@ -84,7 +84,7 @@ class TestbedServices:
         self._forget_connection(name)
 
     def _forget_connection(self, name: str) -> None:
-        """The port that a node is reached by changes when it is started."""
+        """Discard the connection: the node's port changes when it is started."""
         if name in self.nodes:
             self.nodes[name].forget_connection()
 
@@ -93,11 +93,11 @@ class TestbedServices:
         self.engine.freeze(name)
 
     def unfreeze(self, name: str) -> None:
-        """Let a frozen node continue."""
+        """Resume a frozen node."""
         self.engine.unfreeze(name)
 
     def start(self, name: str) -> None:
-        """Start a service that was stopped or killed. A node answers and follows the chain when this returns."""
+        """Start a service that was stopped or killed. A node answers and is synced when this returns."""
         self.engine.start(name)
         self._forget_connection(name)
         if name == toxiproxy.NAME:
@@ -112,7 +112,7 @@ class TestbedServices:
             links.restore()
 
     def come_back(self, name: str) -> None:
-        """`start`, and wait until all is as before: channels to running nodes usable, a component attached."""
+        """`start`, and wait until the service works as before: channels to running nodes usable, component attached."""
         self.start(name)
         if name in self.nodes:
             wait_for(self.channels_usable(name), USABLE_SECONDS)
@@ -121,20 +121,20 @@ class TestbedServices:
                 wait_for(interceptor_attached(lsp), USABLE_SECONDS)
 
     def forget_connections(self) -> None:
-        """Every port may have changed: something else has restarted the containers."""
+        """Discard all connections: every port may have changed, because the containers were restarted externally."""
         for node in self.nodes.values():
             node.forget_connection()
         self.__dict__.pop("chain", None)
 
     def stop_all(self) -> None:
-        """Shut all services down in good order: those first that need others."""
+        """Shut all services down cleanly, each before the services that it depends on."""
         for name in reversed(self.services):
             if self.engine.states().get(name) not in (None, ServiceState.EXITED):
                 self.engine.stop(name, STOP_SECONDS)
         self.forget_connections()
 
     def start_all(self) -> None:
-        """Start what is down; returns when every node that runs follows the chain and has its channels."""
+        """Start all stopped services; return when every running node is synced and has its channels."""
         for name in self.services:
             if self.engine.states().get(name) is not ServiceState.RUNNING:
                 self.engine.start(name)
@@ -148,9 +148,9 @@ class TestbedServices:
             wait_for(interceptor_attached(lsp), USABLE_SECONDS)
 
     def channels_usable(self, name: str) -> Predicate:
-        """Every channel of this node to a running one is usable at both ends. The node dials each peer it misses.
+        """Every channel of this node to a running one is usable at both ends. The node dials peers that are missing.
 
-        Channels of a phone whose link is cut, or spoilt, do not count.
+        Channels of a phone whose link is cut or impaired do not count.
         """
 
         def missing() -> str | None:
@@ -169,7 +169,7 @@ class TestbedServices:
         return Predicate("channels_usable", missing)
 
     def at_height(self, height_blocks: int) -> Predicate:
-        """Every running node has followed the chain to this height."""
+        """Every running node is synced to this height."""
 
         def missing() -> str | None:
             for node in self.running():

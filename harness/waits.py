@@ -1,7 +1,7 @@
-"""Waiting: named predicates with a bound, and what was last seen when the bound is reached.
+"""Waits: named predicates with a bound; the error has the last observed state.
 
-A predicate answers with what is still missing, in words, or None once nothing is. So the error of a wait
-that ran out says more than "timeout":
+A predicate returns a description of what is still missing, or None once it holds. So the error of a wait
+that timed out says more than "timeout":
 
     graph_complete not reached in 30 s: router: 1 of 2 announced channels known with both policies
 """
@@ -15,7 +15,7 @@ from harness.errors import NodeError, TestbedError
 
 
 class WaitTimeoutError(TestbedError):
-    """A predicate was not reached within its bound; the message ends with what was last seen."""
+    """A predicate did not hold within its bound; the message ends with the last observed state."""
 
     def __init__(self, name: str, timeout_seconds: float, last_seen: str) -> None:
         super().__init__(f"{name} not reached in {timeout_seconds:g} s; last seen: {last_seen}")
@@ -24,7 +24,7 @@ class WaitTimeoutError(TestbedError):
 
 @dataclass(frozen=True)
 class Predicate:
-    """A condition with a name; `missing()` says what it lacks, None when it holds."""
+    """A named condition; `missing()` returns a description of what is missing, or None when it holds."""
 
     name: str
     missing: Callable[[], str | None]
@@ -33,8 +33,8 @@ class Predicate:
 def wait_for(predicate: Predicate, timeout_seconds: float = 30, interval_seconds: float = 0.1) -> None:
     """Return when the predicate holds. A node that does not answer (NodeError) counts as missing.
 
-    interval_seconds: between the first questions; it grows to five times that, since many a question is a process.
-    Raises WaitTimeoutError with the last thing seen.
+    interval_seconds: between the first polls; it grows to five times that, because a poll may start a process.
+    Raises WaitTimeoutError with the last observed state.
     """
 
     def missing() -> str | None:

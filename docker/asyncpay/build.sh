@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# build.sh CONTEXT: put into CONTEXT the packages that asyncpay needs, as wheels for the Python of the image $BASE, or
-# for the one that is installed there if it has none. asyncpay itself is there already, with what of the testbed runs in
-# its containers. UV names the program that fetches them.
+# build.sh CONTEXT: put the packages that asyncpay needs into CONTEXT, as wheels for the Python of the image $BASE, or,
+# if it has none, for the Python that the Dockerfile installs. CONTEXT already has asyncpay itself, and harness/inside,
+# which runs in the testbed's containers. UV names the program that fetches the wheels.
 set -euo pipefail
 cd "$(dirname "$0")"
 readonly context=$1

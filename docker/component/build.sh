@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# build.sh PYTHON: the image asyncpay:VERSION, out of the testbed's image of asyncpay, which `make images` has made.
+# build.sh PYTHON: build the image asyncpay:VERSION from the testbed's image of asyncpay, which `make images` builds.
 set -euo pipefail
 cd "$(dirname "$0")"
 read -r made base version < <("$1" - <<'PYTHON'
@@ -8,7 +8,7 @@ from harness.images import store
 
 made = store.find("asyncpay")
 if made is None:
-    raise SystemExit("there is no image of asyncpay on the Docker engine; run `make images` first")
+    raise SystemExit("the image for operators cannot be built: the testbed's image of asyncpay is not on the Docker engine. Run `make images` first.")
 recipe = next(way for way in store.ways("asyncpay") if way.reference == made)
 print(made, recipe.base.reference, version("asyncpay"))
 PYTHON

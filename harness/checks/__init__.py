@@ -1,1 +1,1 @@
-"""What a running testbed is like: its balances, its state, the steps of a payment, and what a failure leaves behind."""
+"""Checks of a running testbed: its balances, its state, exited services, and the artifacts of a failure."""

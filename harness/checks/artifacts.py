@@ -1,4 +1,4 @@
-"""What a failure leaves behind: the compose file, every container's log, nodes and channels, and the timeline."""
+"""The artifacts of a failure: the compose file, every container's log, nodes and channels, and the timeline."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,11 @@ from harness.timeline import recording, story
 from harness.timeline.page import page
 
 TIMELINE, TIMELINE_PAGE = "timeline.json", "timeline.html"
-"""The story for programs, and for people."""
+"""The timeline as JSON, and as a page."""
 
 
 def collect(testbed: Testbed, folder: Path) -> None:
-    """Write everything that tells what a testbed is doing into a folder. What cannot be had is named there."""
+    """Write the state and logs of a testbed into a folder. What could not be collected is listed there."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "compose.yaml").write_bytes(testbed.engine.compose_file.read_bytes())
     problems = []
@@ -28,7 +28,7 @@ def collect(testbed: Testbed, folder: Path) -> None:
 
 
 def write_timeline(testbed: Testbed, folder: Path) -> list[str]:
-    """Write the story into a folder, as JSON and as a page, with the logs that it is told from; what it lacks."""
+    """Write the timeline into a folder, as JSON and as a page, with its source logs. Return its problems."""
     folder.mkdir(parents=True, exist_ok=True)
     recorded = recording.gather(testbed)
     recorded.write(folder)
@@ -36,6 +36,6 @@ def write_timeline(testbed: Testbed, folder: Path) -> list[str]:
         told = story.tell(recorded)
         (folder / TIMELINE).write_text(json.dumps(told.as_json()), encoding="utf-8")
         (folder / TIMELINE_PAGE).write_text(page(told), encoding="utf-8")
-    except Exception as error:  # the last resort: the logs are there, and a failure must not hide behind ours
+    except Exception as error:  # the logs are written, and an error here must not hide the original failure
         return [*recorded.problems, f"{TIMELINE}: unexpected error {error!r}"]
     return list(recorded.problems)

@@ -1,4 +1,4 @@
-"""Counting: every millisatoshi of every channel is at one of its two ends."""
+"""Balances: every millisatoshi of every channel belongs to one of its two ends."""
 
 from dataclasses import dataclass
 
@@ -19,15 +19,15 @@ class Balances:
     channels_msat: dict[str, int]
 
     def moved_since(self, before: "Balances") -> dict[str, int]:
-        """How much more (or, negative, less) each node has than before, in millisatoshi."""
+        """Return the change of each node's balance since `before`, in millisatoshi."""
         return {name: msat - before.channels_msat[name] for name, msat in self.channels_msat.items()}
 
 
 def count(testbed: Testbed) -> Balances:
-    """Wait until no HTLC is in flight, then count what every node has in its channels.
+    """Wait until no HTLC is in flight, then count every node's balance in its channels.
 
     All nodes must run, and no channel be closed. Raises BalanceError if the nodes together do not have
-    exactly what the channels hold, WaitTimeoutError if an HTLC stays.
+    exactly the capacity of the channels, WaitTimeoutError if an HTLC stays.
     """
     wait_for(no_htlcs(list(testbed.nodes.values())))
     balances = Balances({name: node.channel_balance_msat() for name, node in testbed.nodes.items()})

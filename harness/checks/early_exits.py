@@ -1,4 +1,4 @@
-"""What has ended during bring-up and will not come back by itself: told at once, with what it said last."""
+"""Detect services that exit during bring-up and will not be restarted: fail immediately, with their last log lines."""
 
 import threading
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from harness.waits import Predicate
 
 LOOK_SECONDS = 0.5
 MOST_STARTS = 3
-"""A node that was started so often during bring-up ends again and again."""
+"""A node that was started this many times during bring-up is in a crash loop."""
 
 
 class EndedError(TestbedError):
-    """A node, bitcoind or a component has ended; the message holds its exit code and its last log lines."""
+    """A node, bitcoind or a component has exited; the message has its exit code and its last log lines."""
 
 
 def unless_ended(testbed: Testbed, service: str, predicate: Predicate) -> Predicate:
-    """The same predicate, which raises EndedError instead of waiting for something that has ended."""
+    """Return the predicate, changed to raise EndedError instead of waiting for a service that has exited."""
 
     def missing() -> str | None:
         try:
@@ -35,7 +35,7 @@ def unless_ended(testbed: Testbed, service: str, predicate: Predicate) -> Predic
 
 
 def refuse_ended(testbed: Testbed, service: str) -> None:
-    """Raise EndedError if a container has exited, or if an app of this phone has ended for good."""
+    """Raise EndedError if a container has exited, or if an app of this phone has exited for good."""
     _refuse_exited(testbed.engine, service)
     if service in testbed.phones:
         _refuse_ended_app(testbed.phones[service].container, testbed.engine)
@@ -66,9 +66,9 @@ def _refuse_ended_app(phone: PhoneContainer, engine: Engine) -> None:
 
 @contextmanager
 def bitcoind_watched(engine: Engine) -> Iterator[None]:
-    """Around the start of containers, which waits for the miner, and that for a minute for bitcoind.
+    """Guard the start of containers, which waits for the miner, which in turn waits a minute for bitcoind.
 
-    Raises EndedError in place of any error if bitcoind has ended.
+    Raises EndedError instead of any other error if bitcoind has exited.
     """
     done = threading.Event()
     seen: list[EndedError] = []
@@ -88,7 +88,7 @@ def bitcoind_watched(engine: Engine) -> Iterator[None]:
 
 
 def _stop_miner_if_bitcoind_ends(engine: Engine, done: threading.Event, seen: list[EndedError]) -> None:
-    """seen: takes the end of bitcoind, which may be started again before anything else looks."""
+    """seen: receives the error, because bitcoind may be restarted before the main thread checks it."""
     while not done.wait(LOOK_SECONDS):
         with suppress(EngineError):
             if engine.states().get("miner") is not ServiceState.RUNNING:

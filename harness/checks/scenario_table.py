@@ -1,14 +1,14 @@
-"""What became of the scenarios of a run, for machines and for people.
+"""The outcomes of a run's scenarios, as JSON and as a table.
 
 A scenario is a test that has recorded properties (pytest's `record_property`, so that JUnit files have them too):
 
-    family     what it is one of, like MPP; tests without it are no scenarios
-    fault      what was done on purpose; once for each time that it was done
-    outcome    what became of the money: paid once, returned in full, refused, ...
+    family     its group, such as MPP; tests without one are not scenarios
+    fault      an injected fault; one property per injection
+    outcome    where the money is at the end: paid once, returned in full, refused, ...
 
-`pytest --testbed-scenarios FILE` writes the run's scenarios to the file as JSON, each in the place of what the file had
-of it: so a run may be played in parts, and what failed again after its fix.
-`python -m harness.checks.scenario_table FILE docs/scenarios.md` draws them into a page, between
+`pytest --testbed-scenarios FILE` writes the run's scenarios to the file as JSON; each replaces its earlier entry. So a
+run may be done in parts, and failed scenarios can be re-run after the fix.
+`python -m harness.checks.scenario_table FILE docs/scenarios.md` writes them into a page, between
 two marked lines.
 """
 
@@ -28,7 +28,7 @@ BEGIN = "<!-- drawn by `make scenarios` from the last run of `make test-e2e`: be
 END = "<!-- scenarios: end -->\n"
 
 Recorder = Callable[[str, object], None]
-"""What pytest's `record_property` is: takes a name and a value."""
+"""The type of pytest's `record_property`: called with a name and a value."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Scenario:
 
 
 def write(file: Path, scenarios: Iterable[Scenario]) -> None:
-    """Keep the scenarios of a run, and when it ended; those of earlier runs stay if this one has not played them."""
+    """Store the scenarios of a run, and the time of its end; scenarios that only earlier runs had are kept."""
     file.parent.mkdir(parents=True, exist_ok=True)
     earlier = _read(file.read_text(encoding="utf-8"))[1] if file.exists() else []
     latest = {(each.family, each.name): each for each in (*earlier, *scenarios)}
@@ -55,7 +55,7 @@ def write(file: Path, scenarios: Iterable[Scenario]) -> None:
 
 
 def draw(run: str) -> str:
-    """The page's part, from what `write` has written."""
+    """Return the section of the page, from the output of `write`."""
     ended_at, scenarios = _read(run)
     kinds: Counter[str] = Counter()
     for scenario in scenarios:
@@ -72,13 +72,13 @@ def draw(run: str) -> str:
 
 
 def _read(run: str) -> tuple[str, list[Scenario]]:
-    """When the last run ended, and the scenarios."""
+    """Return the time of the last run's end, and the scenarios."""
     read = json.loads(run)
     return read["ended_at"], [Scenario(**each) for each in read["scenarios"]]
 
 
 def _table(scenarios: list[Scenario]) -> Iterator[str]:
-    """A row for each family; a scenario with several payments may count under more than one outcome."""
+    """Yield a row for each family; a scenario with several payments may count under more than one outcome."""
     seen = {outcome for scenario in scenarios for outcome in scenario.outcomes}
     first, last = [PAID, RETURNED, REFUSED], [FAILED, NOT_RUN]
     columns = [*first, *sorted(seen - {*first, *last}), *last]
@@ -98,16 +98,16 @@ def _row(name: str, scenarios: list[Scenario], columns: list[str]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Draw a run (first argument) into a page (second); the exit code."""
+    """Write a run (first argument) into a page (second argument). Return the exit code."""
     file, page = map(Path, arguments)
     if not file.exists():
-        print(f"{file} is not there: `make test-e2e` writes it", file=sys.stderr)
+        print(f"{file} does not exist. Run `make test-e2e`, which writes it.", file=sys.stderr)
         return 1
     text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        print(f"{page} has lost the lines between which the table stands:\n{BEGIN}{END}", file=sys.stderr)
+        print(f"{page} lacks the lines that mark the table's place. Add them:\n{BEGIN}{END}", file=sys.stderr)
         return 1
     page.write_text(before + begin + draw(file.read_text(encoding="utf-8")) + end + after, encoding="utf-8")
     return 0

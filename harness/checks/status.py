@@ -1,4 +1,4 @@
-"""What a testbed looks like right now: nodes, components, channels with balances. harness.cli.tables shows it."""
+"""The current status of a testbed: nodes, components, channels with balances. harness.cli.tables shows it."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -38,17 +38,17 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """The LSP's component beside a node."""
+    """The LSP component of a node."""
 
     name: str
     node: str
     container: str
     attached: bool
-    """Whether it has its node, which until then forwards no HTLC."""
+    """Whether it is attached to its node, which forwards no HTLC until then."""
     problem: str | None = None
     """Why it is not attached."""
     held_payments: int | None = None
-    """Blocks in force; None unless it is attached."""
+    """The number of active blocks; None unless it is attached."""
     said: dict[str, Any] | None = None
     """What `asyncpay lsp status --json` tells; None unless it answers."""
 
@@ -60,9 +60,9 @@ class PhoneStatus:
     name: str
     lsp: str
     state: str
-    """awake, asleep, frozen, or why that cannot be said."""
+    """awake, asleep, frozen, or why the state is unknown."""
     link: str
-    """whole, disconnected, or what is done to it."""
+    """whole, disconnected, or its conditions."""
     wallet_runs: bool
     apps: tuple[dict[str, Any], ...] = ()
     """Node and wallet, as the phone's init tells of them."""
@@ -105,13 +105,13 @@ class Status:
 
 
 def look(testbed: Testbed) -> Status:
-    """Ask every node and component that runs. One that does not answer is a fact to report, not an error."""
+    """Query every node and component that runs. One that does not answer is reported, and is not an error."""
     states = testbed.engine.states()
 
     def state(service: str) -> str:
         return states.get(service, "absent")
 
-    # All at once: each is mostly waited for.
+    # In parallel: most of the time is spent waiting for answers.
     asked: list[Callable[[], Any]] = [
         *(partial(_look_at, node, state(node.name), testbed.phones.get(node.name)) for node in testbed.nodes.values()),
         *(partial(look_at_phone, phone) for phone in testbed.phones.values()),
@@ -139,7 +139,7 @@ def look(testbed: Testbed) -> Status:
 
 
 def look_at_phone(phone: Phone) -> PhoneStatus:
-    """One phone. That it does not answer is a fact to report, not an error."""
+    """Return the status of one phone. If it does not answer, that is reported, and is not an error."""
     try:
         link = phone.link().words
     except NodeError as error:
@@ -176,7 +176,7 @@ def _height_blocks(testbed: Testbed, container: str) -> int | None:
 
 
 def _look_at(node: Node, container: str, phone: Phone | None) -> tuple[NodeStatus, list[Channel]]:
-    """phone: the one that the node is in."""
+    """phone: the phone in which the node runs, if any."""
     known = (node.name, node.spec.role.value, node.implementation, container)
     node_id = node.known_node_id
     if container != ServiceState.RUNNING:
@@ -216,7 +216,7 @@ def _look_at_component(lsp: Lsp, container: str) -> ComponentStatus:
 
 
 def _channels(names: dict[str, str], nodes: list[str], views: list[list[Channel]]) -> list[ChannelStatus]:
-    """Both ends' views of each channel, joined by the funding output; the nodes' order decides who comes first.
+    """Join both ends' views of each channel by the funding output; the end that is first in `nodes` comes first.
 
     names: by node id.
     """

@@ -1,1 +1,1 @@
-"""Faults on purpose: targets.py kills, suspends and restarts, failpoints.py stops a component at a chosen step."""
+"""Fault injection: targets.py kills, suspends and restarts, failpoints.py stops a component at a chosen step."""

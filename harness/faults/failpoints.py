@@ -1,6 +1,6 @@
-"""Stopping a component at a moment that no test hits by luck: a decision is stored, and not yet acted upon.
+"""Stop a component at a moment that no test hits by chance: a decision is stored, and not yet acted upon.
 
-The component does it to itself: see asyncpay.service.common.failpoints.
+The component stops itself: see asyncpay.service.common.failpoints.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ WALLET = "wallet"
 
 @dataclass(frozen=True)
 class Store:
-    """Where a component keeps its file, and with it the files that ask for a moment."""
+    """The store of a component. The files that configure its failpoints are in the same folder."""
 
     engine: Engine
     service: str
@@ -27,16 +27,16 @@ class Store:
 
     @property
     def frozen(self) -> Predicate:
-        """The component has reached the moment, and stands still."""
+        """The component has reached the failpoint, and is stopped there."""
         return Predicate("standing_still", lambda: None if self._there("frozen") else f"{self.service} has not stopped")
 
     def ask(self, effect: str, number: int, how: str = "") -> None:
-        """Have the component's next life end before its n-th effect of this name, or (`freeze`) stand still there."""
+        """Make the next run of the component exit before its n-th effect of this name, or (`freeze`) stop there."""
         self._sh(f"rm -f {self.path}.frozen; echo {effect} {number} {how} > {self.path}.crash-before")
 
     def let_go(self) -> None:
-        """Let the component that stands still go on. It can be told only while its container runs; if it does not,
-        nothing happens, and it is to be told again.
+        """Resume a stopped component. This works only while its container runs; otherwise it has no effect, and must be
+        repeated.
         """
         if self.engine.states()[self.service] is ServiceState.RUNNING:
             self._sh(f"rm -f {self.path}.frozen {self.path}.crash-before")
@@ -49,14 +49,14 @@ class Store:
 
 
 def store_of(testbed: Testbed, who: Phone | Lsp) -> Store:
-    """A wallet's, or an LSP's."""
+    """Return the store of a wallet or an LSP."""
     if isinstance(who, Phone):
         return Store(testbed.engine, who.name, f"{DATA_DIR}/wallet.sqlite")
     return Store(testbed.engine, who.name, f"{DATA_DIR}/lsp.sqlite")
 
 
 def restart(who: Phone | Lsp) -> None:
-    """Kill the component where it stands, and return when its next life serves."""
+    """Kill the component (SIGKILL), and return when it serves again after its restart."""
     if isinstance(who, Phone):
         who.container.do_to_app(WALLET, "kill")
         who.container.do_to_app(WALLET, "start")
@@ -71,9 +71,9 @@ def restart(who: Phone | Lsp) -> None:
 def frozen_before(
     testbed: Testbed, who: Phone | Lsp, effect: str, number: int = 1, asleep: bool = False
 ) -> Iterator[Store]:
-    """The component will stand still before this effect (see `frozen` of what this gives), and goes on at the end.
+    """Make the component stop before this effect (see `frozen` of the result), and resume it at the end of the block.
 
-    asleep: the wallet's phone is put to sleep, and it will stand still once it was woken.
+    asleep: put the wallet's phone to sleep; the wallet stops there after it has been woken.
     """
     store = store_of(testbed, who)
     store.ask(effect, number, "freeze")
@@ -88,7 +88,7 @@ def frozen_before(
 
 
 def killed_before(testbed: Testbed, phone: Phone, effect: str, begin: Callable[[], object], number: int = 1) -> None:
-    """The phone's wallet dies before this effect, which `begin` leads to, and is started again as any app."""
+    """Crash the phone's wallet before this effect, which `begin` causes; the phone restarts it like any app."""
     store_of(testbed, phone).ask(effect, number)
     restart(phone)
     before = _starts(phone)

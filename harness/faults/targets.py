@@ -1,9 +1,9 @@
-"""Faults of what runs in a testbed: it is killed, suspended or restarted, and brought back.
+"""Faults of a testbed's processes: kill, suspend or restart them, and bring them back.
 
     with injected(target(testbed, "LSP_a-lsp"), Fault.KILL):
         ...  # LSP_a's component is down here
 
-Targets are named as everywhere in the testbed: `LSP_a`, `router` or `A` is a node, `LSP_a-lsp` an LSP's
+Targets have the usual names of the testbed: `LSP_a`, `router` or `A` is a node, `LSP_a-lsp` an LSP's
 component, `A-wallet` a phone's wallet, `push` the push gateway.
 """
 
@@ -23,12 +23,12 @@ from harness.topology import COMPONENT_SUFFIX, WALLET_SUFFIX
 from harness.waits import Predicate, wait_for
 
 SUSPENDED_SECONDS = 60
-"""How long SIGSTOP lasts: longer than LSP and wallet wait for an answer, and than most of their intervals."""
+"""Duration of SIGSTOP: longer than the LSP's and the wallet's timeouts for an answer, and than most intervals."""
 BACK_SECONDS = 90
 
 
 class Fault(StrEnum):
-    """What is done to a target."""
+    """A kind of fault."""
 
     KILL = "SIGKILL"
     SUSPEND = "SIGSTOP"
@@ -36,38 +36,38 @@ class Fault(StrEnum):
 
 
 class Target(ABC):
-    """Something that runs. What brings it back returns when it answers again, also if others do not run."""
+    """A process that can fail. `start` and `resume` return when it answers again, even if other services are down."""
 
     @abstractmethod
     def kill(self) -> None:
-        """Kill it where it stands."""
+        """Kill it (SIGKILL)."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Let it shut down in good order; a phone's node goes with the whole phone."""
+        """Shut it down cleanly; a phone's node is shut down with the whole phone."""
 
     @abstractmethod
     def start(self) -> None:
-        """Bring it back after either."""
+        """Start it again after `kill` or `stop`."""
 
     @abstractmethod
     def suspend(self) -> None:
-        """Suspend it where it stands: its connections stay open."""
+        """Suspend it (SIGSTOP): its connections stay open."""
 
     @abstractmethod
     def resume(self) -> None:
-        """Let it go on."""
+        """Resume it."""
 
 
 @contextmanager
 def injected(target: Target, fault: Fault) -> Iterator[None]:
-    """The target is down within the block, and is brought back at its end."""
+    """Keep the target down within the `with` block, and bring it back at its end."""
     if fault is Fault.SUSPEND:
         target.suspend()
         ends_at = time.monotonic() + SUSPENDED_SECONDS
         try:
             yield
-            time.sleep(max(0, ends_at - time.monotonic()))  # the length of the fault itself: nothing is waited for
+            time.sleep(max(0, ends_at - time.monotonic()))  # the duration of the fault itself, not a wait
         finally:
             target.resume()
         return
@@ -79,7 +79,7 @@ def injected(target: Target, fault: Fault) -> Iterator[None]:
 
 
 def target(testbed: Testbed, name: str) -> Target:
-    """By its name. Raises TestbedError if there is no such thing."""
+    """Return the target with this name. Raises TestbedError if there is none."""
     if name == PUSH:
         return _PushGateway(testbed)
     if name.endswith(COMPONENT_SUFFIX):
@@ -92,7 +92,7 @@ def target(testbed: Testbed, name: str) -> Target:
 
 
 class _InContainer(Target):
-    """It has a container of its own."""
+    """A target with its own container."""
 
     def __init__(self, testbed: Testbed, name: str) -> None:
         self.testbed = testbed
@@ -125,14 +125,14 @@ class _PushGateway(_InContainer):
 
     def _wait_until_back(self) -> None:
         def missing() -> str | None:
-            self.testbed.push.pushes()  # a NodeError, if it does not answer, is something to wait for
+            self.testbed.push.pushes()  # a NodeError (no answer) counts as missing
             return None
 
         wait_for(Predicate("push_gateway_back", missing), BACK_SECONDS)
 
 
 class _Component(_InContainer):
-    """One that stands still at a failpoint does not answer before it is let go, so there is nothing to wait for."""
+    """A component. One that is stopped at a failpoint does not answer before it is resumed, so do not wait for it."""
 
     def _wait_until_back(self) -> None: ...
 
@@ -140,7 +140,7 @@ class _Component(_InContainer):
 class _Node(_InContainer):
     def _wait_until_back(self) -> None:
         node = self.testbed[self.name]
-        node.forget_connection()  # the port that it is reached by may have changed
+        node.forget_connection()  # its port may have changed
         wait_for(ready(node), BACK_SECONDS)
 
 
@@ -168,7 +168,7 @@ class _App(Target):
 
 
 class _PhonesNode(_App):
-    """The node of a phone. What shuts it down in good order is what shuts down the whole phone."""
+    """The node of a phone. A clean shutdown is that of the whole phone."""
 
     def __init__(self, testbed: Testbed, phone: Phone) -> None:
         super().__init__(phone, NODE)

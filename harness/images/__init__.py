@@ -1,1 +1,1 @@
-"""The container images of the testbed: pulled, or made on this machine."""
+"""The container images of the testbed: pulled, or built on this machine."""

@@ -1,7 +1,7 @@
-"""Local install trees of nodes, as LND_PREFIX, CLN_PREFIX, ... or the search path name them.
+"""Local install trees of nodes, named by LND_PREFIX, CLN_PREFIX, ... or found on PATH.
 
-Only what the node itself installs is taken, so a prefix like /usr/local will do, with other programs in it.
-The libraries come along: a tree built on one distribution runs in an image of another.
+Only the node's own files are copied, so a prefix with other programs, such as /usr/local, is possible.
+The shared libraries are included: a tree built on one distribution runs in an image of another.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.errors import TestbedError
 from harness.images.kinds import TreeFacts, facts, prefix_variable
 
-# The image has a C library of its own, and parts of another one do not mix with it.
+# The image has its own C library, which cannot be mixed with parts of another one.
 _C_LIBRARY = re.compile(r"(ld-linux.*|ld64|lib(c|m|mvec|dl|rt|pthread|resolv|util|anl|nss_\w+|thread_db))\.so\b")
 _LDD_LINE = re.compile(r"^\s*(?P<name>\S+) => (?P<path>not found|/\S+)", re.MULTILINE)
 
@@ -29,7 +29,7 @@ class InstallTreeError(TestbedError):
 
 @dataclass(frozen=True)
 class InstallTree:
-    """A node's files under one prefix; `named_by` is where the prefix comes from, for the user to read."""
+    """A node's files under one prefix; `named_by` is the origin of the prefix, for messages."""
 
     kind: str
     prefix: Path
@@ -37,7 +37,7 @@ class InstallTree:
 
     @classmethod
     def from_environment(cls, kind: str) -> "InstallTree | None":
-        """The tree that LND_PREFIX or CLN_PREFIX names. Raises InstallTreeError if it is not a whole one."""
+        """Return the tree that LND_PREFIX or CLN_PREFIX names. Raises InstallTreeError if it is incomplete."""
         variable = prefix_variable(kind)
         value = os.environ.get(variable)
         if not value or facts(kind).install_tree is None:
@@ -52,7 +52,7 @@ class InstallTree:
 
     @classmethod
     def from_path(cls, kind: str) -> "InstallTree | None":
-        """The tree of the lnd or lightningd that a shell would run, if it is a whole one."""
+        """Return the tree of the lnd or lightningd on PATH, if it is complete."""
         known = facts(kind).install_tree
         daemon = shutil.which(known.daemon) if known else None
         if known is None or daemon is None:
@@ -64,18 +64,18 @@ class InstallTree:
 
     @property
     def facts(self) -> TreeFacts:
-        """What a tree of this kind is like."""
+        """The properties of a tree of this kind."""
         known = facts(self.kind).install_tree
-        assert known is not None, f"nothing of the kind {self.kind} is installed into trees"
+        assert known is not None, f"the image kind {self.kind} has no [install_tree]"
         return known
 
     def lacking(self) -> list[str]:
-        """What keeps this from being a whole tree: places relative to the prefix."""
+        """Return the missing files, as paths relative to the prefix."""
         files = self.files()
         return [place for place in self.facts.needed if not any(f"{name}/".startswith(f"{place}/") for name in files)]
 
     def files(self) -> dict[str, Path]:
-        """The node's own files: place in the prefix -> file. Programs lie in bin/, or right in the prefix."""
+        """Return the node's own files: path within the prefix -> file. Programs are in bin/, or directly in it."""
         bin_folder = self.prefix / "bin" if (self.prefix / "bin").is_dir() else self.prefix
         programs = {f"bin/{path.name}": path for name in self.facts.programs for path in bin_folder.glob(name)}
         helpers = {
@@ -84,7 +84,7 @@ class InstallTree:
         return {place: path for place, path in sorted((programs | helpers).items()) if path.is_file()}
 
     def fingerprint(self) -> str:
-        """Changes when a file is added, removed, rebuilt or installed anew (hexadecimal)."""
+        """A hexadecimal digest that changes when a file is added, removed, rebuilt or reinstalled."""
         digest = hashlib.sha256()
         for place, path in self.files().items():
             status = path.stat()
@@ -92,7 +92,7 @@ class InstallTree:
         return digest.hexdigest()
 
     def version(self) -> str:
-        """What the daemon says of itself, e.g. `v26.06.6`; empty if it does not run on this machine."""
+        """The version that the daemon reports, e.g. `v26.06.6`; empty if it does not run on this machine."""
         daemon = self.files()[f"bin/{self.facts.daemon}"]
         try:
             told = subprocess.run([daemon, "--version"], capture_output=True, text=True, timeout=10)
@@ -101,9 +101,9 @@ class InstallTree:
         return told.stdout.partition("\n")[0].strip()
 
     def copy_to(self, root: Path) -> None:
-        """Lay the tree out in `root` as an image wants it: the node in usr/local, its libraries apart.
+        """Copy the tree to `root` in an image's layout: the node in usr/local, its libraries in a separate folder.
 
-        Raises InstallTreeError if a library is missing on this machine already.
+        Raises InstallTreeError if a library is missing on this machine.
         """
         libraries: set[Path] = set()
         for place, path in self.files().items():

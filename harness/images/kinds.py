@@ -15,10 +15,10 @@ class _Strict(BaseModel):
 
 
 class TreeFacts(_Strict):
-    """What an install tree of a node is like; places are relative to its prefix.
+    """The properties of a node's install tree; paths are relative to its prefix.
 
-    daemon: the program whose place on PATH names the tree. needed: without these the tree is not whole.
-    programs, helpers: patterns of what is taken, in bin/ and in the prefix.
+    daemon: the program whose location on PATH identifies the tree. needed: the files that a complete tree has.
+    programs, helpers: patterns of the files to copy, in bin/ and in the prefix.
     """
 
     daemon: str
@@ -28,11 +28,11 @@ class TreeFacts(_Strict):
 
 
 class ImageFacts(_Strict):
-    """What is special to one kind of image.
+    """The properties of one kind of image.
 
-    made_from: what it is made from on this machine, for the user; None if no package registry has it.
-    needs: programs without which it is not made from that.
-    part_of_others: only other images build upon it, no service runs in it.
+    made_from: the source that it is built from on this machine, for messages; None if no package registry has it.
+    needs: programs that the build requires.
+    part_of_others: it is only a base of other images, no service runs in it.
     """
 
     made_from: str | None = None
@@ -49,7 +49,7 @@ def facts(kind: str) -> ImageFacts:
 
 @functools.cache
 def kinds() -> tuple[str, ...]:
-    """The kinds of image that a testbed may need; nodes last, for theirs take longest to make."""
+    """The kinds of image that a testbed may need; nodes last, because their builds take longest."""
     names = sorted(path.parent.name for path in FOLDER.glob("*/image.toml"))
     needed = [name for name in names if not facts(name).part_of_others]
     return tuple(sorted(needed, key=lambda name: facts(name).install_tree is not None))

@@ -1,8 +1,8 @@
-"""How an image is made on this machine: out of package registries, or of an install tree.
+"""Build an image on this machine: from package registries, or from an install tree.
 
-What docker/<kind>/Dockerfile copies is gathered in a folder, by the build.sh beside it or from the tree;
-then the engine builds the image from that folder. The tag ends in a fingerprint of all that the image is
-made from, so an image of that name is never stale.
+The files that docker/<kind>/Dockerfile copies are collected in a folder, by the build.sh next to it or from the tree;
+then the engine builds the image from that folder. The tag ends in a fingerprint of all inputs of the build, so an
+image with that name is never stale.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ FOLDER = paths.DOCKER
 
 
 class RecipeError(TestbedError):
-    """An image cannot be made on this machine; the message says why, and where the whole log is."""
+    """An image cannot be built on this machine; the message says why, and where the complete log is."""
 
 
 def read_versions(folder: Path = FOLDER) -> dict[str, str]:
@@ -44,7 +44,7 @@ def read_versions(folder: Path = FOLDER) -> dict[str, str]:
 VERSIONS = read_versions()
 
 _PACKAGES = {"asyncpay": {"asyncpay": Path(asyncpay.__file__).parent, "harness/inside": paths.PACKAGE / "inside"}}
-"""Python packages that go into an image as they are installed here; of a checkout with changes not committed."""
+"""Python packages that are copied into an image from this installation; from a checkout with uncommitted changes."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Official:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes the image of one kind (a folder of docker/).
+    """The recipe for the image of one kind (a folder of docker/).
 
-    tree: what goes into it, instead of what build.sh gathers. official: what it builds upon, instead of docker/base.
-    node: the image out of which it takes a node's programs; programs: their names.
+    tree: the files of the image, instead of those that build.sh collects. official: its base, instead of docker/base.
+    node: the image from which it copies a node's programs; programs: their names.
     """
 
     kind: str
@@ -70,14 +70,14 @@ class Recipe:
 
     @property
     def base(self) -> "Official | Recipe | None":
-        """The image that this one builds upon."""
+        """The image that this one is built on."""
         if "ARG BASE" not in (FOLDER / self.kind / "Dockerfile").read_text():
             return None
         return self.official or Recipe("base")
 
     @cached_property
     def reference(self) -> str:
-        """The image's name and tag: it exists on the engine if and only if there is nothing left to make."""
+        """The image's name and tag: if it exists on the engine, it is up to date."""
         name, _, version = VERSIONS[f"{self.kind.upper()}_HOMEMADE"].partition(":")
         return f"{name}:{'tree' if self.tree else version}-{self._fingerprint()[:10]}"
 
@@ -100,18 +100,18 @@ class Recipe:
 
     @property
     def source(self) -> str:
-        """What the image is made from, for the user."""
+        """The source that the image is built from, for messages."""
         if self.tree:
             version = self.tree.version() or "which does not run on this machine"
             return f"{self.tree.prefix} ({self.tree.named_by}, {version})"
         return str(facts(self.kind).made_from)
 
     def make(self, engine: docker.DockerClient, report: Report) -> None:
-        """Make the image and leave it on the engine. Raises RecipeError or InstallTreeError."""
+        """Build the image on the engine. Raises RecipeError or InstallTreeError."""
         with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=f"{self.kind}-") as context:
             self._gather(Path(context), report)
             if replace(self).reference != self.reference:
-                raise RecipeError(f"{self.kind}: what it is made from changed while it was being made; try again")
+                raise RecipeError(f"{self.kind} cannot be built: its sources changed during the build. Try again")
             self._build(engine, Path(context))
 
     def _gather(self, context: Path, report: Report) -> None:
@@ -125,7 +125,7 @@ class Recipe:
 
     @property
     def _arguments(self) -> dict[str, str]:
-        """What build.sh finds in its environment, and the Dockerfile as its ARG."""
+        """The environment variables of build.sh, which are also the Dockerfile's ARGs."""
         node = {"NODE": self.node, "PROGRAMS": " ".join(self.programs)} if self.node else {}
         return node | ({"BASE": self.base.reference} if self.base else {})
 
@@ -144,7 +144,7 @@ def _log_file(kind: str) -> Path:
 
 
 def _run(kind: str, command: list[str], arguments: dict[str, str], report: Report) -> None:
-    """Run a build script; its output goes into a log, its latest line to the user now and then."""
+    """Run a build script; write its output to a log, and report its latest line at intervals."""
     log = _log_file(kind)
     environment = os.environ | {"TESTBED_CACHE": str(cache_folder()), "UV": find_uv_bin(), "HOME": str(_home())}
     environment |= arguments
@@ -173,8 +173,8 @@ def _run(kind: str, command: list[str], arguments: dict[str, str], report: Repor
 
 
 def _home() -> Path:
-    """Where build scripts' tools, Go and uv, keep caches of their own: the user's home, if that is a place to write."""
-    with suppress(RuntimeError):  # no home at all
+    """Return the folder for the caches of Go and uv in build scripts: the user's home, if it is writable."""
+    with suppress(RuntimeError):  # no home directory
         if os.access(Path.home(), os.W_OK):
             return Path.home()
     return cache_folder("home")

@@ -1,15 +1,15 @@
-"""The container images of the testbed: the official ones, or the same made here where no registry answers.
+"""The container images of the testbed: the official ones, or, if no registry answers, the same built on this machine.
 
-For each kind of image there is a list of ways to have it, the preferred one first:
+For each kind of image there is a list of sources, the preferred one first:
 
-    LND_PREFIX, CLN_PREFIX   an install tree that the user names; it is then the only way
+    LND_PREFIX, CLN_PREFIX   an install tree that the user names; it is then the only source
     the official image       versions.env names and pins it
-    lnd, lightningd on PATH  an install tree again
-    made from packages       where a package registry has what it takes (made_from in image.toml)
+    lnd, lightningd on PATH  another install tree
+    built from packages      if a package registry has them (made_from in image.toml)
 
-What is on the engine already, by whichever way, is used before anything is pulled or made. The image of
-asyncpay, the LSP's component, is always made, from this checkout; what it builds upon is official or made.
-Which of them a testbed needs, and those of phones, are in harness.service_images.
+An image that is on the engine already, from any source, is used before anything is pulled or built. The image of
+asyncpay, the LSP's component, is always built, from this checkout; its base is official or built.
+harness.service_images selects the images that a testbed needs, and those of phones.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from harness.paths import cache_folder
 from harness.progress import Heartbeat, Report
 
 ANSWER_SECONDS = 10
-"""How long a registry may take to answer the engine before it counts as out of reach."""
+"""A registry that has not answered the engine after this time counts as unreachable."""
 
 
 class RegistryError(Exception):
@@ -40,7 +40,7 @@ class RegistryError(Exception):
 
 
 class Registries:
-    """The registries as the engine reaches them. One that keeps it waiting is asked only once."""
+    """Access to registries through the engine. A registry that times out is tried only once."""
 
     def __init__(self, engine: docker.DockerClient) -> None:
         self._engine = engine
@@ -63,7 +63,7 @@ class Registries:
         report(f"pulled {reference} in {heartbeat.elapsed_seconds:.1f} s")
 
     def _ask_for(self, reference: str) -> None:
-        """Let the engine ask for the image's description: unlike a pull, that can be given a time limit."""
+        """Make the engine query the image's manifest: unlike a pull, that supports a timeout."""
         registry, _ = resolve_repository_name(reference)
         if registry in self._silent:
             raise RegistryError(f"{reference} cannot be pulled: {self._silent[registry]}")
@@ -77,7 +77,7 @@ class Registries:
 
 
 def ways(kind: str) -> list[Official | Recipe]:
-    """The ways to the image of this kind, best first. Raises InstallTreeError for a prefix without a tree."""
+    """Return the sources of an image of this kind, best first. Raises InstallTreeError for a prefix without a tree."""
     if kind == "asyncpay":
         return [Recipe(kind, official=Official(VERSIONS["PYTHON_OFFICIAL"])), Recipe(kind)]
     if named := InstallTree.from_environment(kind):
@@ -90,19 +90,19 @@ def ways(kind: str) -> list[Official | Recipe]:
 
 
 def find(kind: str) -> str | None:
-    """The image of this kind that is on the engine, if any. Makes nothing and asks no registry."""
+    """Return the image of this kind that is on the engine, if any. Builds nothing and queries no registry."""
     return _find(client(), kind)
 
 
 def recipe_for(kind: str) -> Recipe | None:
-    """How this machine would make the image of this kind if no registry answered; None if it cannot."""
+    """Return the recipe by which this machine builds the image of this kind without a registry; None if it cannot."""
     engine = client()
     recipes = (way for way in ways(kind) if isinstance(way, Recipe))
     return next((recipe for recipe in recipes if _obstacle(engine, recipe) is None), None)
 
 
 def remedy(kind: str) -> str:
-    """What the user can do about an image that cannot be had."""
+    """Return advice for the user about an image that is not available."""
     official = VERSIONS.get("PYTHON_OFFICIAL" if kind == "asyncpay" else f"{kind.upper()}_OFFICIAL", "")
     advice = [f"let the Docker engine reach the registry of {official}"] if official else []
     if tree := facts(kind).install_tree:
@@ -113,9 +113,9 @@ def remedy(kind: str) -> str:
 
 
 def ensure(kinds: Iterable[str], report: Report) -> dict[str, str]:
-    """Have the images of these kinds on the engine, pulled or made as needed: kind -> image reference.
+    """Provide the images of these kinds on the engine, pulled or built as needed: kind -> image reference.
 
-    Raises ImageUnavailableError if there is no way to one of them; RecipeError or InstallTreeError if there
+    Raises ImageUnavailableError if there is no source for one of them; RecipeError or InstallTreeError if there
     is one but it fails.
     """
     wanted = list(dict.fromkeys(kinds))
@@ -125,7 +125,7 @@ def ensure(kinds: Iterable[str], report: Report) -> dict[str, str]:
         with _one_process_at_a_time(report):
             found = _those_there(engine, wanted)
             registries = Registries(engine)
-            # All kinds are settled before the long work begins.
+            # The sources of all kinds are determined before the long builds begin.
             chosen = {kind: _settle(engine, registries, kind, report) for kind in wanted if kind not in found}
             for kind, way in chosen.items():
                 if isinstance(way, Recipe):
@@ -135,7 +135,7 @@ def ensure(kinds: Iterable[str], report: Report) -> dict[str, str]:
 
 
 def ensure_made(recipe: Recipe, report: Report) -> str:
-    """Have the image of a recipe on the engine whose base is there. Raises RecipeError, InstallTreeError."""
+    """Provide the image of a recipe on the engine; its base must be there. Raises RecipeError, InstallTreeError."""
     engine = client()
     if not _present(engine, recipe.reference):
         with _one_process_at_a_time(report):
@@ -144,7 +144,7 @@ def ensure_made(recipe: Recipe, report: Report) -> str:
 
 
 def ensure_reference(reference: str, report: Report) -> str:
-    """Have the image that a topology names itself on the engine. Raises ImageUnavailableError."""
+    """Provide an image that a topology names itself on the engine. Raises ImageUnavailableError."""
     engine = client()
     if not _present(engine, reference):
         try:
@@ -158,7 +158,7 @@ def ensure_reference(reference: str, report: Report) -> str:
 
 
 def identity(reference: str) -> str:
-    """The digest of an image on the engine: another one when the image is another. Raises ImageUnavailableError."""
+    """Return the digest of an image on the engine, which identifies its content. Raises ImageUnavailableError."""
     try:
         return str(client().images.get(reference).id)
     except ImageNotFound:
@@ -182,9 +182,9 @@ def _present(engine: docker.DockerClient, reference: str) -> bool:
 
 
 def _settle(engine: docker.DockerClient, registries: Registries, kind: str, report: Report) -> Official | Recipe:
-    """The best way that works. What it wants of a registry is pulled, nothing is made yet."""
+    """Return the best source that works. Its images are pulled from registries, nothing is built yet."""
     problems = []
-    # A base that is there comes before one to be pulled: no registry is asked because a line of source has changed.
+    # Prefer a base that is on the engine to one in a registry: a change of our source must not cause registry queries.
     for way in sorted(ways(kind), key=lambda way: isinstance(way, Recipe) and not _base_is_there(engine, way)):
         official = way if isinstance(way, Official) else way.official
         try:
@@ -204,7 +204,7 @@ def _base_is_there(engine: docker.DockerClient, recipe: Recipe) -> bool:
 
 
 def _obstacle(engine: docker.DockerClient, recipe: Recipe) -> str | None:
-    """Why this machine cannot make an image, as far as that shows at once."""
+    """Return why this machine cannot build an image, as far as a quick check shows."""
     missing = [] if recipe.tree else [program for program in facts(recipe.kind).needs if not shutil.which(program)]
     if missing:
         return f"there is no {' and no '.join(missing)} on PATH"
@@ -218,7 +218,7 @@ def _obstacle(engine: docker.DockerClient, recipe: Recipe) -> str | None:
 
 
 def _make(engine: docker.DockerClient, recipe: Recipe, report: Report) -> None:
-    """Make an image, and before it the one it builds upon."""
+    """Build an image, after its base."""
     if _present(engine, recipe.reference):
         return
     if isinstance(recipe.base, Recipe):

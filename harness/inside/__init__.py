@@ -1,4 +1,5 @@
-"""What of the testbed runs inside its containers: a phone's init and the push gateway.
+"""The testbed's programs inside its containers: a phone's init and the push gateway.
 
-It goes into asyncpay's image, so it imports asyncpay and the packages of that image, and nothing else of `harness`.
+This package is part of asyncpay's image, so it imports asyncpay and that image's packages, and nothing else of
+`harness`.
 """

@@ -1,4 +1,4 @@
-"""An app of a phone: a program that is kept running, unless it is told to stay down."""
+"""An app of a phone: a program that is kept running, unless it was stopped explicitly."""
 
 import asyncio
 import signal
@@ -12,7 +12,7 @@ from harness.inside.processes import STDERR, STDOUT, Process, Reaper
 
 FIRST_RESTART_SECONDS, MOST_RESTART_SECONDS = 0.2, 5.0
 STEADY_SECONDS = 10
-"""An app that has run for so long is restarted quickly again when it crashes."""
+"""After this run time a crashed app is restarted without delay again."""
 
 
 class App:
@@ -21,7 +21,7 @@ class App:
     def __init__(self, spec: AppSpec, reaper: Reaper, event_log: EventLog) -> None:
         self.spec = spec
         self.stays_down = False
-        """It was told to stay down: waking the phone does not start it."""
+        """It was stopped explicitly: waking the phone does not start it."""
         self._reaper = reaper
         self._event_log = event_log
         self._process: Process | None = None
@@ -37,14 +37,14 @@ class App:
         return self._process is not None and self._process.running
 
     def start(self) -> None:
-        """Start it and keep it running; nothing if it is kept running already."""
+        """Start it and keep it running; do nothing if that was done already."""
         self._not_suspended.set()
         if self._keeping is None or self._keeping.done():
             self._gave_up = False
             self._keeping = asyncio.create_task(self._keep_running(), name=self.spec.name)
 
     async def stop(self) -> None:
-        """Let it shut down in good order, and do not start it again; returns when it is gone."""
+        """Shut it down cleanly, and do not restart it; return when its process has exited."""
         process = self._let_go()
         if process is None:
             return
@@ -60,33 +60,32 @@ class App:
         await process.exited
 
     async def kill(self) -> None:
-        """Kill it where it stands, and do not start it again; returns when it is gone."""
+        """Kill it (SIGKILL), and do not restart it; return when its process has exited."""
         if process := self._let_go():
             process.signal(signal.SIGKILL)
             await process.exited
 
     async def crash(self) -> None:
-        """Kill it where it stands as a crash would: it is started again."""
+        """Kill it (SIGKILL) as if it crashed: it is restarted."""
         if self._process and self._process.running:
             self._process.signal(signal.SIGKILL)
             await asyncio.wait([self._process.exited])
 
     def suspend(self) -> None:
-        """Suspend it where it stands (SIGSTOP), its children with it; one that has just crashed is not restarted."""
+        """Suspend it and its children (SIGSTOP); an app that has just crashed is not restarted meanwhile."""
         self._not_suspended.clear()
         if self._process:
             self._process.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a suspended app go on."""
+        """Resume a suspended app."""
         self._not_suspended.set()
         if self._process:
             self._process.signal(signal.SIGCONT)
 
     def status(self) -> dict[str, Any]:
         """pid: None unless it runs. process_states: see Process.states. starts: how often it was started.
-
-        gave_up: it ended with one of its `final_exits`, and is not started again until it is told to.
+        gave_up: it exited with one of its `final_exits`, and is not restarted until `start` is called.
         """
         process = self._process
         runs = process is not None and process.running
@@ -101,7 +100,7 @@ class App:
         }
 
     def _let_go(self) -> Process | None:
-        """Do not restart it from now on; return its process, if it runs."""
+        """Do not restart it from now on. Return its process, if it runs."""
         if self._keeping:
             self._keeping.cancel()
             self._keeping = None
@@ -119,7 +118,7 @@ class App:
             await asyncio.sleep(FIRST_RESTART_SECONDS)
 
     async def _run_once(self) -> float:
-        """Start the process and wait for its end; for how many seconds it ran."""
+        """Start the process and wait for its exit. Return its run time in seconds."""
         await self._not_suspended.wait()
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -127,7 +126,7 @@ class App:
         process = self._process = self._reaper.start(self.spec.command, output)
         self._starts += 1
         self._event_log.write(f"{self.spec.name} started", pid=process.pid)
-        await asyncio.wait([process.exited])  # which leaves the future alone when this task is cancelled
+        await asyncio.wait([process.exited])  # does not cancel the future when this task is cancelled
         code = process.exited.result()
         self._event_log.error(f"{self.spec.name} ended", f"exit code {code}")
         self._gave_up = code in self.spec.final_exits

@@ -1,6 +1,6 @@
-"""What passes between the testbed and its own programs in containers, a phone's init and the push gateway.
+"""The interface between the testbed and its own programs in containers, a phone's init and the push gateway.
 
-A program finds its configuration in a JSON file, whose path is in its environment.
+A program reads its configuration from a JSON file, whose path is in its environment.
 """
 
 from enum import StrEnum
@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 PHONE_CONFIG_VARIABLE, PUSH_CONFIG_VARIABLE = "PHONE_CONFIG", "PUSH_CONFIG"
-"""In the environment: the path of the JSON file with a PhoneConfig, a PushConfig."""
+"""Environment variables with the path of the JSON file with a PhoneConfig or a PushConfig."""
 
 
 class AppSpec(BaseModel):
@@ -21,15 +21,15 @@ class AppSpec(BaseModel):
     name: str
     command: tuple[str, ...]
     stop_command: tuple[str, ...] = ()
-    """What makes it shut down in good order; SIGTERM if there is none."""
+    """The command that shuts it down cleanly; SIGTERM if there is none."""
     stop_seconds: float = 30
-    """After this long it is killed."""
+    """It is killed if it has not stopped after this time."""
     final_exits: tuple[int, ...] = ()
-    """Exit codes after which it is not started again: what it was told is wrong, and stays so."""
+    """Exit codes after which it is not restarted, because its arguments or configuration are wrong."""
     control: Path | None = None
-    """Where it answers questions (asyncpay.service.common.control), if it does."""
+    """Its control socket (asyncpay.service.common.control), if it has one."""
     output: Literal["stdout", "stderr"] = "stderr"
-    """Where its standard output goes: `stdout` is for JSON lines alone."""
+    """The destination of its standard output: `stdout` only for JSON lines."""
 
 
 class PhoneConfig(BaseModel):
@@ -42,7 +42,7 @@ class PhoneConfig(BaseModel):
 
 
 class PhoneState(StrEnum):
-    """What the phone's system does with its apps."""
+    """The state of the phone."""
 
     AWAKE = "awake"
     ASLEEP = "asleep"
@@ -50,7 +50,7 @@ class PhoneState(StrEnum):
 
 
 class PushConfig(BaseModel):
-    """phones: where each phone takes its pushes (a URL), by its name."""
+    """phones: the URL that accepts pushes, by the phone's name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,12 +58,12 @@ class PushConfig(BaseModel):
     certificate: str
     """Path of a PEM file with certificate and key."""
     state: str
-    """Path of the file in which subscriptions and pushes are kept."""
+    """Path of the file that stores subscriptions and pushes."""
     phones: dict[str, str]
 
 
 class Behaviour(StrEnum):
-    """How the gateway answers LSPs: as it should, or as a broken one would."""
+    """How the gateway answers LSPs: normally, or like a broken gateway."""
 
     NORMALLY = "normally"
     ERROR = "500"
@@ -72,7 +72,7 @@ class Behaviour(StrEnum):
 
 
 class Subscription(BaseModel):
-    """Where a phone's LSP posts to. token: the last part of the webhook's URL; lsp: node id, 33 bytes in hex."""
+    """A webhook of a phone. token: the last part of its URL; lsp: the LSP's node id, 33 bytes in hex."""
 
     token: str
     phone: str
@@ -85,19 +85,19 @@ class Push(BaseModel):
     time: float
     phone: str
     method: str | None
-    """None if the body does not say."""
+    """None if the body does not contain it."""
     body: str
     refused: str | None = None
-    """Why it is not pushed to the phone; None: signed by the phone's LSP, in time, for the first time."""
+    """Why it is not pushed to the phone; None if it is signed by the phone's LSP, recent, and not a replay."""
     checked: bool = True
-    """False while the gateway answers as a broken one would: it did not look whether the push is genuine."""
+    """False if the gateway answered like a broken one, and did not check whether the push is genuine."""
     attempts: int = 0
-    """How often the phone was tried."""
+    """The number of delivery attempts."""
     delivered: float | None = None
 
 
 class Records(BaseModel):
-    """Everything that a gateway remembers."""
+    """The stored state of a gateway."""
 
     subscriptions: dict[str, Subscription] = {}
     """By token."""

@@ -1,17 +1,17 @@
-"""A phone's first process: it runs the apps, node and wallet, and does with them what a phone's system does.
+"""A phone's first process: it runs the apps, node and wallet, like a phone's operating system.
 
-Apps are stopped when the phone sleeps, started when it wakes, suspended when it freezes, and started again when they
-crash. A push wakes a sleeping phone. Apps that run are told of a push, and that the phone has a network again. All of
-that over HTTP, for the testbed and the push gateway:
+Apps are stopped when the phone sleeps, started when it wakes, suspended when it freezes, and restarted when they
+crash. A push wakes a sleeping phone. Running apps are notified of a push, and when the phone has a network again. The
+testbed and the push gateway control it over HTTP:
 
     GET  /status
     POST /sleep /wake /freeze /unfreeze
-    POST /push {"method": "lsps5.payment_incoming"}         503 while the phone is frozen: it was not taken
+    POST /push {"method": "lsps5.payment_incoming"}         503 while the phone is frozen: the push is not accepted
     POST /online                                            the phone has a network again
     POST /apps/NAME/stop /kill /start /crash                stop and kill: it stays down until `start`
-    GET  /apps/NAME/answers/VERB                            what the app says to a question, such as `status`
+    GET  /apps/NAME/answers/VERB                            the app's answer to a query, such as `status`
 
-The container stops when its apps have (SIGTERM).
+On SIGTERM the container stops after its apps have stopped.
 """
 
 import asyncio
@@ -35,16 +35,16 @@ from harness.inside.interface import PHONE_CONFIG_VARIABLE, PhoneConfig, PhoneSt
 from harness.inside.processes import Reaper
 
 RECONNECT = "reconnect"
-"""What an app is told: a push has come, or the network is back."""
+"""The call to an app after a push, or when the network is back."""
 APP_VERBS = ("stop", "kill", "start", "crash")
 
 
 class RefusedError(Exception):
-    """The phone cannot do that in its state; the text says why and what would help."""
+    """The request is not possible in the phone's state; the text says why and what to do."""
 
 
 class Phone:
-    """The apps, and what was decided about them. One thing is done at a time."""
+    """The apps, and the phone's state. Operations are serialized."""
 
     def __init__(self, apps: list[App], event_log: EventLog) -> None:
         self._telling: set[asyncio.Task[None]] = set()
@@ -58,7 +58,7 @@ class Phone:
         return {"state": self.state.value, "apps": [app.status() for app in self._apps.values()]}
 
     async def wake(self) -> None:
-        """Start the apps, except those that were told to stay down."""
+        """Start the apps, except those that were stopped explicitly."""
         async with self._turn:
             self._wake()
 
@@ -71,14 +71,14 @@ class Phone:
         self._now(PhoneState.AWAKE)
 
     async def sleep(self) -> None:
-        """Stop the apps in good order."""
+        """Shut the apps down cleanly."""
         async with self._turn:
             for app in reversed(self._apps.values()):
                 await app.stop()
             self._now(PhoneState.ASLEEP)
 
     async def freeze(self) -> None:
-        """Suspend the apps where they stand. Their connections stay open."""
+        """Suspend the apps. Their connections stay open."""
         async with self._turn:
             if self.state is PhoneState.ASLEEP:
                 raise RefusedError("the phone is asleep: nothing runs that could be frozen")
@@ -87,7 +87,7 @@ class Phone:
             self._now(PhoneState.FROZEN)
 
     async def unfreeze(self) -> None:
-        """Let frozen apps go on; nothing if they run."""
+        """Resume frozen apps; do nothing if they run."""
         async with self._turn:
             if self.state is PhoneState.ASLEEP:
                 raise RefusedError("the phone is asleep and not frozen: wake it")
@@ -97,18 +97,18 @@ class Phone:
                 self._now(PhoneState.AWAKE)
 
     async def push(self, method: str) -> None:
-        """Take a push: it wakes a sleeping phone."""
+        """Accept a push: it wakes a sleeping phone."""
         async with self._turn:
             self._wake()
             self._event_log.write("push", method=method)
         self._tell_apps()
 
     async def network_is_back(self) -> None:
-        """The phone has a network again."""
+        """Handle that the phone has a network again."""
         self._tell_apps()
 
     def _tell_apps(self) -> None:
-        """Let the running apps know of a reason to connect. One that does not answer holds nothing up."""
+        """Tell the running apps to connect. An app that does not answer delays nothing else."""
         if self.state is not PhoneState.AWAKE or self._telling:
             return
         for app in self._apps.values():
@@ -118,7 +118,7 @@ class Phone:
                 task.add_done_callback(self._telling.discard)
 
     async def change_app(self, name: str, verb: str) -> None:
-        """Do one of stop, kill, start, crash to one app. RefusedError if it cannot be."""
+        """Apply one of stop, kill, start, crash to one app. Raises RefusedError if that is not possible."""
         if name not in self._apps:
             raise RefusedError(f"there is no app {name} (apps: {', '.join(self._apps)})")
         app = self._apps[name]
@@ -138,7 +138,7 @@ class Phone:
             self._event_log.write(f"{verb} {name}")
 
     async def answer(self, name: str, verb: str) -> Any:
-        """What a running app says to a question without arguments. RefusedError if it does not."""
+        """Return a running app's answer to a query without arguments. Raises RefusedError if it does not answer."""
         app = self._apps.get(name)
         if app is None or app.spec.control is None:
             raise RefusedError(f"no app {name} answers questions")
@@ -156,13 +156,13 @@ class Phone:
 
 
 def _tell(app: Path) -> None:
-    """An app that has just been started does not listen yet; it connects by itself."""
+    """Tell an app to connect. An app that has just been started does not listen yet; it connects by itself."""
     with suppress(control_client.RefusedError, control_client.NotRunningError):
         control_client.ask(app, RECONNECT)
 
 
 def web(config: PhoneConfig, event_log: EventLog) -> Starlette:
-    """The phone as a web application; its apps live as long as it does."""
+    """Return the phone as a web application; its apps run as long as it does."""
     phone: Phone
 
     @asynccontextmanager
@@ -175,7 +175,7 @@ def web(config: PhoneConfig, event_log: EventLog) -> Starlette:
         await phone.sleep()
 
     def doing(act: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
-        """What it answers, or how the phone is after it."""
+        """Return a handler that answers with the result of `act`, or with the phone's state after it."""
 
         async def answer(request: Request) -> Response:
             try:
@@ -217,7 +217,7 @@ def web(config: PhoneConfig, event_log: EventLog) -> Starlette:
 def main() -> None:
     """Run a phone until SIGTERM."""
     config = PhoneConfig.model_validate_json(Path(os.environ[PHONE_CONFIG_VARIABLE]).read_text(encoding="utf-8"))
-    everywhere = "0.0.0.0"  # noqa: S104 - of its container
+    everywhere = "0.0.0.0"  # noqa: S104 - within its container
     uvicorn.run(
         web(config, EventLog()), host=everywhere, port=config.port, log_level="warning", timeout_graceful_shutdown=1
     )

@@ -1,4 +1,4 @@
-"""Child processes of a container's first process, which has to reap every child, its own and the orphans of others."""
+"""Child processes of a container's first process, which has to reap its own children and all orphans."""
 
 import asyncio
 import contextlib
@@ -9,29 +9,29 @@ from pathlib import Path
 
 STDOUT, STDERR = 1, 2
 CANNOT_RUN_EXIT = 127
-"""What a command that cannot be run at all ends with, as in a shell."""
+"""The exit code of a command that cannot be run, as in a shell."""
 
 
 class Process:
-    """A child in a process group of its own, with all the children that it has itself."""
+    """A child in its own process group, together with its children."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        """Its exit code, or minus the signal's number that ended it."""
+        """Its exit code, or the negative number of the signal that ended it."""
 
     @property
     def running(self) -> bool:
-        """It has not ended yet; a suspended one runs, too."""
+        """Whether it has not exited yet; a suspended process counts as running."""
         return not self.exited.done()
 
     def terminate(self) -> None:
-        """Ask it alone to shut down (SIGTERM); its children are its own business."""
+        """Send SIGTERM to it, but not to its children."""
         if self.running:
             os.kill(self.pid, signal.SIGTERM)
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal it and its children, as many of them as are left."""
+        """Send a signal to it and to its remaining children."""
         if self.running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
@@ -43,16 +43,16 @@ class Process:
 
 
 class Reaper:
-    """Starts children and takes in the exit code of each. There is one in a process, within its event loop."""
+    """Starts children and collects their exit codes. There is one per process, in its event loop."""
 
     def __init__(self) -> None:
         self._children: dict[int, Process] = {}
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
     def start(self, command: Sequence[str], stdout: int = STDOUT) -> Process:
-        """Start a command found on PATH; stdout: the descriptor of ours that it prints to.
+        """Start a command found on PATH; stdout: the file descriptor of this process that it prints to.
 
-        A command that cannot be run is a process that has ended with CANNOT_RUN_EXIT.
+        A command that cannot be run gives a process that has exited with CANNOT_RUN_EXIT.
         """
         try:
             pid = os.posix_spawnp(
@@ -61,7 +61,7 @@ class Reaper:
                 os.environ,
                 file_actions=[(os.POSIX_SPAWN_DUP2, stdout, STDOUT)],
                 setpgroup=0,
-                setsigdef=[signal.SIGPIPE],  # which Python itself ignores
+                setsigdef=[signal.SIGPIPE],  # Python ignores it
             )
         except OSError:
             process = Process(-1)
@@ -75,7 +75,7 @@ class Reaper:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
                 if process := self._children.pop(pid, None):
-                    process.signal(signal.SIGKILL)  # what it has left behind
+                    process.signal(signal.SIGKILL)  # its remaining children
                     process.exited.set_result(os.waitstatus_to_exitcode(status))
 
 
@@ -87,6 +87,6 @@ def _group_and_state(stat: Path) -> tuple[int, str]:
     """From /proc/PID/stat: the process group and the state; the name in parentheses before them may hold anything."""
     try:
         state, _, group, *_ = stat.read_text().rpartition(")")[2].split()
-    except (OSError, ValueError):  # it has ended meanwhile
+    except (OSError, ValueError):  # it has exited meanwhile
         return -1, ""
     return int(group), state

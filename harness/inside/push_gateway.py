@@ -1,11 +1,11 @@
-"""The push gateway: takes LSPs' notifications (bLIP-55) by HTTPS, checks them, and pushes them to phones.
+"""The push gateway: receives LSPs' notifications (bLIP-55) over HTTPS, checks them, and pushes them to phones.
 
-Like the push services of phone makers, it knows which device a webhook belongs to, and keeps a push until the device
-takes it, for a day at most. A phone's own part of the web interface stands first, the others are the testbed's:
+Like the push services of phone makers, it knows the device of each webhook, and keeps a push until the device
+accepts it, for a day at most. The web interface:
 
     POST /subscriptions {"phone": "A", "lsp": NODE_ID}  -> {"token": ...}, to be registered as https://push/TOKEN
-    POST /TOKEN                                         an LSP's notification: 200 if it was taken
-    GET  /pushes                                        every notification that came, and what became of it
+    POST /TOKEN                                         an LSP's notification: 200 if it was accepted
+    GET  /pushes                                        every notification received, with its delivery
     POST /behaviour {"answer": "500"}                   see `Behaviour`
 """
 
@@ -35,15 +35,15 @@ from harness.inside.interface import PUSH_CONFIG_VARIABLE, Behaviour, Push, Push
 
 MAX_BODY_BYTES = 4_096
 MAX_PUSHES = 1_000
-"""Older ones are forgotten."""
+"""Older ones are dropped."""
 KEPT_SECONDS = 24 * 3_600
 FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS = 0.2, 2.0
 PHONE_SECONDS = 5
-"""How long a phone may take to answer."""
+"""The timeout for a phone's answer."""
 
 
 class Gateway:
-    """Subscriptions, pushes, and their delivery: one after the other and in order for each phone."""
+    """Subscriptions, pushes, and their delivery: sequential and in order for each phone."""
 
     def __init__(self, config: PushConfig, event_log: EventLog) -> None:
         self.behaviour = Behaviour.NORMALLY
@@ -56,7 +56,7 @@ class Gateway:
 
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[None]:
-        """Within the block, phones get their pushes."""
+        """Deliver pushes to phones within the `with` block."""
         async with asyncio.TaskGroup() as group:
             workers = [group.create_task(self._deliver_to(*phone)) for phone in self._config.phones.items()]
             yield
@@ -64,7 +64,7 @@ class Gateway:
                 worker.cancel()
 
     def subscribe(self, phone: str, lsp: str) -> Subscription:
-        """A new webhook, for the notifications of this LSP alone; those that the phone had before go on."""
+        """Return a new webhook for the notifications of this LSP only; the phone's earlier webhooks stay valid."""
         subscription = Subscription(token=secrets.token_urlsafe(24), phone=phone, lsp=lsp)
         self.records.subscriptions[subscription.token] = subscription
         self._save()
@@ -72,7 +72,7 @@ class Gateway:
         return subscription
 
     def knows(self, phone: str) -> bool:
-        """There is such a phone."""
+        """Whether there is such a phone."""
         return phone in self._config.phones
 
     def take(self, subscription: Subscription, headers: dict[str, str], body: bytes) -> Push:
@@ -116,7 +116,7 @@ class Gateway:
                     await retrying.copy()(self._deliver_next, client, phone, url)
 
     async def _deliver_next(self, client: httpx.AsyncClient, phone: str, url: str) -> bool:
-        """Try the oldest push that waits, once; whether nothing is left to try again. Pushes grow too old meanwhile."""
+        """Try to deliver the oldest waiting push once. Return whether nothing is left to retry; old pushes expire."""
         push = self._next(phone)
         return push is None or await self._deliver(client, url, push)
 
@@ -126,7 +126,7 @@ class Gateway:
         return next((push for push in waiting if push.refused is None and push.delivered is None), None)
 
     async def _deliver(self, client: httpx.AsyncClient, url: str, push: Push) -> bool:
-        """Try once. The phone is told what it is called for, and no more than that."""
+        """Try once. The phone receives only the notification's method."""
         push.attempts += 1
         try:
             answer = await client.post(url, json={"method": push.method})
@@ -146,7 +146,7 @@ class Gateway:
 
 
 class Web:
-    """The gateway as a web application; phones get their pushes as long as it lives."""
+    """The gateway as a web application; pushes are delivered while it runs."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -175,7 +175,7 @@ class Web:
     async def _take(self, request: Request) -> Response:
         subscription = self._gateway.records.subscriptions.get(request.path_params["token"])
         if subscription is None:
-            raise HTTPException(404, "there is no subscription of this token")
+            raise HTTPException(404, "there is no subscription with this token")
         push = self._gateway.take(subscription, dict(request.headers), await _body(request))
         match self._gateway.behaviour:
             case Behaviour.HANG:
@@ -208,7 +208,7 @@ def _method(body: bytes) -> str | None:
 def main() -> None:
     """Run the gateway until SIGTERM."""
     config = PushConfig.model_validate_json(Path(os.environ[PUSH_CONFIG_VARIABLE]).read_text(encoding="utf-8"))
-    everywhere = "0.0.0.0"  # noqa: S104 - of its container
+    everywhere = "0.0.0.0"  # noqa: S104 - within its container
     uvicorn.run(
         Web(Gateway(config, EventLog())).application,
         host=everywhere,

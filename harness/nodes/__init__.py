@@ -1,6 +1,6 @@
 """The Lightning nodes of a testbed: one interface (base.py), one file for each implementation, found by its name.
 
-A file `X.py` with one subclass of Node makes the implementation `X`; nothing else names it.
+A file `X.py` with one subclass of Node defines the implementation `X`; it is registered nowhere else.
 """
 
 import functools
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def node_class(implementation: str) -> "type[Node]":
-    """The class of an implementation's nodes. Only now its file is imported, with what reaches such a node."""
+    """Return the class of an implementation's nodes. Its file and client library are imported by this call."""
     from harness.nodes.base import Node
 
     module = importlib.import_module(f"{__name__}.{implementation}")

@@ -1,4 +1,4 @@
-"""What the testbed asks of a Lightning node of any implementation."""
+"""The testbed's interface to a Lightning node of any implementation."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 P2P_PORT = 9735
 REST_PORT = 8180
-"""Of a node with `rest`. A phone's own HTTP is on 8080."""
+"""The REST port of a node with `rest`. A phone's own HTTP is on 8080."""
 CLOSE_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class RenderContext:
-    """What a node's compose service is rendered from, beside its own spec."""
+    """The inputs of a node's compose service in addition to its own spec."""
 
     image: str
     rpc_user: str
@@ -33,15 +33,15 @@ class RenderContext:
 
 
 def volume(name: str, target: str) -> dict[str, str]:
-    """A named volume in a service. The short form would take a name of one letter for a Windows drive."""
+    """Return a named volume in a service. The short form would treat a one-letter name as a Windows drive."""
     return {"type": "volume", "source": name, "target": target}
 
 
 @dataclass(frozen=True)
 class HostAccess:
-    """How a program on this machine reaches a node.
+    """Access to a node for a program on this machine.
 
-    program: the node's own command line; arguments: what it is to be called with. variables: for other programs.
+    program: the node's own CLI; arguments: its connection options. variables: environment for other programs.
     """
 
     program: str
@@ -51,7 +51,7 @@ class HostAccess:
 
 @dataclass(frozen=True)
 class Info:
-    """A node's word about itself."""
+    """A node's id, version, height and sync state as it reports them."""
 
     node_id: str
     version: str
@@ -70,36 +70,36 @@ class Channel:
     peer_id: str
     capacity_sat: int
     local_msat: int
-    """Exact on CLN; rounded to whole satoshis on LND, whose RPC has no more (`Node.channel_balance_msat` is exact)."""
+    """Exact on CLN; rounded to satoshis on LND, whose RPC has only those (`Node.channel_balance_msat` is exact)."""
     private: bool
     active: bool
     htlcs: int
-    """Those that this end's own commitment has (LND), or that it has offered or been offered (CLN)."""
+    """The number of HTLCs in this end's own commitment (LND), or offered by either end (CLN)."""
     htlcs_locked_in: int
-    """Of these, how many are in both ends' commitments and not on their way out, as far as this end knows (BOLT 2)."""
+    """How many of these are in both ends' commitments and not being removed, as far as this end knows (BOLT 2)."""
     htlc_hashes: frozenset[str] = frozenset()
     """The payment hashes of all of them, in hex."""
 
 
 ChannelDirection = tuple[str, str]
-"""One way through a channel: its short_channel_id, and the node id of the end that forwards."""
+"""One direction of a channel: its short_channel_id, and the node id of the end that forwards."""
 
 
 @dataclass(frozen=True)
 class ChannelPolicy:
-    """What a node charges to forward an HTLC (BOLT 7, channel_update)."""
+    """A node's fees for forwarding an HTLC (BOLT 7, channel_update)."""
 
     fee_base_msat: int
     fee_ppm: int
 
     def fee_msat(self, forwarded_msat: int) -> int:
-        """The fee for an HTLC that leaves with this amount."""
+        """Return the fee for an outgoing HTLC of this amount."""
         return self.fee_base_msat + forwarded_msat * self.fee_ppm // 1_000_000
 
 
 @dataclass(frozen=True)
 class Payment:
-    """A settled payment as its payer saw it."""
+    """A settled payment as its payer reports it."""
 
     payment_hash: str
     preimage: str
@@ -111,28 +111,28 @@ class Node(ABC):
     """One running node. Every call raises NodeError if the node refuses it or does not answer."""
 
     implementation: ClassVar[str]
-    """The name of the file that the class is in."""
+    """The name of the class's file."""
     capabilities: ClassVar[Capabilities]
-    """What asyncpay's adapter for this implementation declares."""
+    """The capabilities that asyncpay's adapter for this implementation declares."""
     no_dialling: ClassVar[tuple[str, ...]] = ()
-    """Arguments that keep the node from dialling its peers by itself, for tests in which a peer is offline."""
+    """Arguments that prevent the node from dialling its peers by itself, for tests in which a peer is offline."""
     tells_its_plugin_alone: ClassVar[bool] = False
-    """Only our plugin, which comes with a component, hears of messages and HTLCs: without it no adapter can attach."""
+    """Only our plugin, which is part of a component, reports messages and HTLCs: an adapter needs it to attach."""
     lists_channels_unsorted: ClassVar[bool] = False
     """It may answer query_channel_range (BOLT 7) with channels that are not in the order of their ids."""
     refuses_unsorted_channels: ClassVar[bool] = False
-    """It disconnects a peer that does so, again and again."""
+    """It disconnects a peer that does so, at each reconnection."""
     begins_with: ClassVar[str | None] = None
-    """A kind of image with folders 0, 1, ..., each of which a node's volume may begin with; None if the node makes its
-    own files fast. They are for the node's own image, not for another version."""
+    """A kind of image with folders 0, 1, ..., each of which is the initial content of a node's volume; None if the node
+    creates its files fast. They are valid for the pinned image only, not for another version."""
     cli: ClassVar[tuple[str, ...]]
-    """The node's own command line, ready for arguments, inside its container."""
+    """The node's CLI command inside its container, without arguments."""
     balance_unit_msat: ClassVar[int]
-    """What `Channel.local_msat` is rounded down to."""
+    """The unit to which `Channel.local_msat` is rounded down."""
     folder: ClassVar[str]
-    """Where its volume is in its container, and in it what a component needs to be let in."""
+    """The mount point of its volume in its container, with the credentials that a component needs."""
     stop_command: ClassVar[tuple[str, ...]]
-    """What makes it shut down in good order, where SIGTERM does not."""
+    """The command that shuts it down cleanly, if SIGTERM does not."""
 
     def __init__(self, name: str, spec: NodeSpec, engine: Engine) -> None:
         self.name = name
@@ -142,7 +142,7 @@ class Node(ABC):
 
     @property
     def node_id(self) -> str:
-        """The node's public key, 33 bytes in hex. Asked once, unless it was known before."""
+        """The node's public key, 33 bytes in hex. Queried once, unless it is already known."""
         if self._node_id is None:
             self._node_id = self.info().node_id
         return self._node_id
@@ -152,12 +152,12 @@ class Node(ABC):
         self._node_id = known
 
     def forget_id(self) -> None:
-        """Forget it: the container is made anew, perhaps with another node."""
+        """Discard the node id: the container is created anew, possibly with another node."""
         self._node_id = None
 
     @property
     def known_node_id(self) -> str | None:
-        """The same if it was asked before, by this process or at bring-up; the node need not answer."""
+        """The node id if it was queried before, by this process or at bring-up; the node need not answer."""
         return self._node_id
 
     @classmethod
@@ -168,47 +168,47 @@ class Node(ABC):
     @classmethod
     @abstractmethod
     def phone_recipe(cls, node: str, asyncpay: str) -> "Recipe":
-        """What makes the image of a phone out of that of the node and that of asyncpay: both programs are in it."""
+        """Return the recipe of a phone's image from the node's image and asyncpay's: it has both programs."""
 
     @classmethod
     @abstractmethod
     def access(cls, host: str, folder: str) -> dict[str, str]:
-        """How a component reaches the node: the section `[node]` of its configuration.
+        """Return the section `[node]` of a component's configuration.
 
-        host: where the node's container is; folder: where the component finds what the node has in `folder`.
+        host: the host name of the node's container; folder: the component's mount point of the node's `folder`.
         """
 
     @classmethod
     @abstractmethod
     def shared(cls, name: str, folder: str, sockets: Path) -> dict[str, Any]:
-        """What a component in another container mounts for that.
+        """Return the mounts that a component in another container needs for `access`.
 
-        folder: where it mounts the node's `folder`, if at all; sockets: as in `RenderContext`.
+        folder: its mount point of the node's `folder`, if it mounts that; sockets: as in `RenderContext`.
         """
 
     @classmethod
     @abstractmethod
     def recipe_beside_component(cls, node: str) -> "Recipe | None":
-        """What makes the image of a node that has a component out of the node's own; None if that one will do."""
+        """Return the recipe of the image for a node with a component; None if the node's own image is sufficient."""
 
     @abstractmethod
     def host_access(self, folder: Path) -> HostAccess:
-        """How to reach the node from this machine. Writes the files that this takes into the folder.
+        """Return the access to the node from this machine, and write the necessary files into the folder.
 
         Raises EngineError if the node does not run.
         """
 
     @abstractmethod
     def forget_connection(self) -> None:
-        """Forget the connection: the next call makes a new one (a restarted container has another port)."""
+        """Discard the connection: the next call makes a new one (a restarted container has another port)."""
 
     @abstractmethod
     def missing_to_be_ready(self) -> str | None:
-        """None once every call of this interface is answered, otherwise what the node is still at."""
+        """Return None once every call of this interface is answered, otherwise a description of what is missing."""
 
     @abstractmethod
     def info(self) -> Info:
-        """Who the node is and how far it has followed the chain."""
+        """Return the node's identity and sync state."""
 
     @abstractmethod
     def new_address(self) -> str:
@@ -227,11 +227,11 @@ class Node(ABC):
 
     @abstractmethod
     def peers(self) -> set[str]:
-        """The node ids of those it is connected to, as far as it knows: a half-open connection counts."""
+        """Return the node ids of its connected peers, as far as it knows: a half-open connection counts."""
 
     @abstractmethod
     def disconnect(self, peer: "Node") -> None:
-        """Hang up on a connected peer, channels or no channels."""
+        """Disconnect a peer, even if there are channels with it."""
 
     @abstractmethod
     def open_channel(self, peer: "Node", channel: ChannelSpec) -> str:
@@ -252,7 +252,7 @@ class Node(ABC):
     def publish_policies(self) -> str | None:
         """Make sure that the policies of the announced channels reach the whole network.
 
-        None once that is done, otherwise what the node still waits for (then call again).
+        Return None once that is done, otherwise a description of what is missing (then call again).
         """
 
     @abstractmethod
@@ -260,19 +260,19 @@ class Node(ABC):
         """The open channels, pending ones left out."""
 
     def channel_balance_msat(self) -> int:
-        """What is ours in all open channels, to the millisatoshi, HTLCs in flight left out."""
+        """Return this node's balance in all open channels, exact to the millisatoshi, without HTLCs in flight."""
         return sum(channel.local_msat for channel in self.channels())
 
     @abstractmethod
     def policies(self) -> dict[ChannelDirection, ChannelPolicy]:
-        """The channel directions that the node could route over, and what they charge.
+        """Return the channel directions that the node could route over, and their policies.
 
-        Own private channels count; a direction whose policy is unknown or disabled does not.
+        Includes its own private channels, but no direction whose policy is unknown or disabled.
         """
 
     @abstractmethod
     def announced_nodes(self) -> set[str]:
-        """The node ids of those whose node_announcement (BOLT 7) it knows, and so their features."""
+        """Return the ids of the nodes whose node_announcement (BOLT 7) it knows, and therefore their features."""
 
     @abstractmethod
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
@@ -280,23 +280,23 @@ class Node(ABC):
 
     @classmethod
     def read_log_line(cls, line: str) -> LogEntry | None:
-        """What a line of the node's log tells of messages to and from its peers; None: nothing.
+        """Parse a line of the node's log about messages to and from its peers; None for any other line.
 
-        An implementation whose log tells nothing is seen in the timeline by the logs of its peers alone.
+        If an implementation logs no messages, the timeline shows them only from the logs of its peers.
         """
         return None
 
     def htlc_records(self) -> list[HtlcRecord]:
-        """The HTLCs of all of the node's channels, past ones too, where its log names no payment hashes."""
+        """Return the HTLCs of all channels, past ones included, if the node's log has no payment hashes."""
         return []
 
-    def forget_failures(self) -> None:  # noqa: B027 - most nodes remember none
-        """Forget which channels failed earlier payments, so that the next one is not led around them."""
+    def forget_failures(self) -> None:  # noqa: B027 - most nodes store none
+        """Discard the history of failed payments, so that the next payment does not avoid those channels."""
 
     @abstractmethod
     def parts_in_flight(self, payment_hash: str) -> int:
-        """How many parts of an own payment the node has sent, and does not know the end of; 0 if it knows none."""
+        """Return the number of sent parts of its own payment that are not resolved yet; 0 for an unknown payment."""
 
     @abstractmethod
     def pay(self, invoice: str, timeout_seconds: int = 30) -> Payment:
-        """Pay a BOLT 11 invoice and wait for the preimage. Raises PaymentError if there is none in the end."""
+        """Pay a BOLT 11 invoice and wait for the preimage. Raises PaymentError if the payment fails."""

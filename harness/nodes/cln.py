@@ -51,12 +51,12 @@ REGTEST = (
     "--log-level=debug:chan#",
     "--log-level=debug:connectd",
 )
-"""What makes Core Lightning quick on regtest, its log of HTLCs and messages, which the timeline reads, and its CLTV
-deltas on mainnet: those on regtest, 6 and 10, leave an HTLC for an offline phone no time to wait."""
+"""Options for speed on regtest; logs of HTLCs and messages, which the timeline reads; and the CLTV deltas of mainnet:
+those of regtest, 6 and 10, leave no time for an HTLC to wait for an offline phone."""
 PUBLISHED_FEE_BASE_MSAT = 1_000
-"""What announced channels charge for each HTLC, as LND's do; lightningd's own default on regtest is 1 msat."""
+"""The base fee of announced channels, the same as LND's; lightningd's own default on regtest is 1 msat."""
 BESIDE_A_COMPONENT = ("--important-plugin=/opt/asyncpay/asyncpay/nodes/cln/plugin.py",)
-"""Where docker/asyncpay puts the plugin. Were it not important, lightningd would outlive it and hold nothing."""
+"""The plugin's path in docker/asyncpay. If it were not important, lightningd would keep running without it."""
 LOCKED_IN = ("SENT_ADD_ACK_REVOCATION", "RCVD_ADD_ACK_REVOCATION")
 """The states of an HTLC between its arrival in both commitments and its removal from the first of them."""
 REST_PLUGIN = "clnrest"
@@ -74,7 +74,7 @@ UNUSED_PLUGINS = (
     "recklessrpc",
     "commando",
 )
-"""Plugins that no role needs; each would be one more process in every container."""
+"""Plugins that no role needs; each would be an additional process in every container."""
 
 
 class ClnNode(Node):
@@ -103,7 +103,7 @@ class ClnNode(Node):
                 f"--alias={name}",
                 f"--lightning-dir={CLN_DIR}",
                 f"--rpc-file={SOCKET_DIR}/{SOCKET}",
-                "--rpc-file-mode=0666",  # for this user, whoever runs the engine; the folder around it is private
+                "--rpc-file-mode=0666",  # for this user, if the engine runs as another one; the folder is private
                 "--autolisten=false" if spec.is_phone else f"--addr=0.0.0.0:{P2P_PORT}",
                 "--bitcoin-rpcconnect=bitcoind",
                 f"--bitcoin-rpcport={around.rpc_port}",
@@ -123,7 +123,7 @@ class ClnNode(Node):
         return ClnLog.read(line)
 
     def htlc_records(self) -> list[HtlcRecord]:
-        """See Node.htlc_records: the log names an HTLC by its number in the channel alone."""
+        """See Node.htlc_records: the log identifies an HTLC only by its id in the channel."""
         peers = {_name(channel): channel["peer_id"] for channel in self._channels()}
         return [
             HtlcRecord(
@@ -140,7 +140,7 @@ class ClnNode(Node):
 
     @classmethod
     def phone_recipe(cls, node: str, asyncpay: str) -> "Recipe":
-        """See Node.phone_recipe: lightningd needs libraries of its image, so asyncpay goes into that one."""
+        """See Node.phone_recipe: lightningd needs libraries of its image, so asyncpay is added to that image."""
         from harness.images.recipes import Official, Recipe
 
         return Recipe("asyncpay", official=Official(node))
@@ -154,12 +154,12 @@ class ClnNode(Node):
 
     @classmethod
     def shared(cls, name: str, folder: str, sockets: Path) -> dict[str, Any]:
-        """See Node.shared: the socket is all, and lies in a folder of this machine, for our own use of it."""
+        """See Node.shared: only the socket, which is in a folder of this machine, because the testbed uses it, too."""
         return {"type": "bind", "source": str(sockets), "target": SOCKET_DIR}
 
     @classmethod
     def access(cls, host: str, folder: str) -> dict[str, str]:
-        """See Node.access: the socket has a folder of its own, and is reached on this machine alone."""
+        """See Node.access: the socket has its own folder, and is reachable only on this machine."""
         return {"implementation": "cln", "rpc_file": f"{SOCKET_DIR}/{SOCKET}"}
 
     def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class ClnNode(Node):
         return answer
 
     def host_access(self, folder: Path) -> HostAccess:
-        """See Node.host_access. clnrest lets in who has a rune, and has a certificate of its own authority."""
+        """See Node.host_access. clnrest requires a rune, and has a certificate from its own CA."""
         socket = self.engine.socket(self.name, SOCKET)
         variables = {"CLN_RPC_FILE": str(socket)}
         if self.spec.rest:
@@ -187,7 +187,7 @@ class ClnNode(Node):
         return HostAccess("lightning-cli", (f"--rpc-file={socket}",), variables)
 
     def forget_connection(self) -> None:
-        """See Node.forget_connection: each call opens the socket anew, so there is nothing to forget."""
+        """See Node.forget_connection: each call opens the socket anew, so there is no connection."""
 
     def missing_to_be_ready(self) -> str | None:
         """See Node.missing_to_be_ready."""
@@ -233,7 +233,7 @@ class ClnNode(Node):
         return f"{opened['txid']}:{opened['outnum']}"
 
     def close_channel(self, channel: Channel) -> None:
-        """See Node.close_channel. `close` itself waits without end, or force-closes when its own time is over."""
+        """See Node.close_channel. `close` itself waits without limit, or force-closes after its own timeout."""
         close = (*self.cli, "close", "-k", f"id={channel.short_channel_id}", "unilateraltimeout=0")
         said = self.engine.output(self.name, ["timeout", str(CLOSE_SECONDS), *close])
         if said.exit_code:
@@ -241,15 +241,15 @@ class ClnNode(Node):
             raise NodeError(f"{self.name} (CLN) did not close {channel.short_channel_id}: {why}")
 
     def force_close(self, channel: Channel) -> None:
-        """See Node.force_close: the peer is given one second to agree, which it is not asked to."""
+        """See Node.force_close: `close` requires a timeout of at least one second for the peer."""
         self._call("close", id=channel.short_channel_id, unilateraltimeout=1)
 
     def publish_policies(self) -> str | None:
         """See Node.publish_policies.
 
         CLN's first channel_update says "do not forward" (BOLT 7, the channel is not announced yet). The next one
-        differs only in that, and an LND at the other end takes it for a keep-alive and tells nobody for a day
-        (LND's discovery.IsKeepAliveUpdate). So once a channel is announced, its fees change.
+        differs only in that, and an LND at the other end regards it as a keep-alive and does not relay it for a day
+        (LND's discovery.IsKeepAliveUpdate). Therefore its fees are changed once a channel is announced.
         """
         announced = {c["short_channel_id"] for c in self._call("listchannels", source=self.node_id)["channels"]}
         for channel in self._channels():
@@ -297,11 +297,11 @@ class ClnNode(Node):
         return found
 
     def announced_nodes(self) -> set[str]:
-        """See Node.announced_nodes. CLN lists a node by its id alone until it has its announcement."""
+        """See Node.announced_nodes. CLN lists only a node's id until it has its announcement."""
         return {node["nodeid"] for node in self._call("listnodes")["nodes"] if "features" in node}
 
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
-        """See Node.create_invoice. A node with private channels alone names them, as asyncpay's does."""
+        """See Node.create_invoice. A node with only private channels names them, like asyncpay's adapter."""
         channels = self._channels()
         names = [_name(channel) for channel in channels]
         invoice = self._call(
@@ -330,5 +330,5 @@ class ClnNode(Node):
 
 
 def _name(channel: dict[str, Any]) -> str:
-    """An unconfirmed channel that is in use (zero-conf) has no short channel id yet, but our alias for one."""
+    """Return the short channel id; a zero-conf channel has none before its confirmation, but our alias."""
     return str(channel.get("short_channel_id") or channel["alias"]["local"])

@@ -27,7 +27,7 @@ LDK_DIR = "/root/.ldk"
 SOCKET_DIR = "/run/ldk"
 SOCKET = "rpc.sock"
 BESIDE_AN_LSP = ("--hold-forwards",)
-"""Without it ldkd forwards without asking."""
+"""Without it ldkd forwards HTLCs without interception."""
 CALL_SECONDS = 20
 MAX_FEE_MSAT = 10_000_000
 
@@ -74,7 +74,7 @@ class LdkNode(Node):
 
     @classmethod
     def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:
-        """See Node.phone_recipe: ldkd needs nothing but a C library, and goes into asyncpay's image."""
+        """See Node.phone_recipe: ldkd needs only a C library, so it is added to asyncpay's image."""
         return Recipe("phone", official=Official(asyncpay), node=node, programs=("ldkd", "ldk-cli"))
 
     @classmethod
@@ -84,12 +84,12 @@ class LdkNode(Node):
 
     @classmethod
     def shared(cls, name: str, folder: str, sockets: Path) -> dict[str, Any]:
-        """See Node.shared: the socket is all, and lies in a folder of this machine, for our own use of it."""
+        """See Node.shared: only the socket, which is in a folder of this machine, because the testbed uses it, too."""
         return {"type": "bind", "source": str(sockets), "target": SOCKET_DIR}
 
     @classmethod
     def access(cls, host: str, folder: str) -> dict[str, str]:
-        """See Node.access: the socket has a folder of its own, and is reached on this machine alone."""
+        """See Node.access: the socket has its own folder, and is reachable only on this machine."""
         return {"implementation": "ldk", "socket": f"{SOCKET_DIR}/{SOCKET}"}
 
     def _call(self, method: str, answer_seconds: float = CALL_SECONDS, /, **arguments: Any) -> Any:
@@ -113,7 +113,7 @@ class LdkNode(Node):
         return HostAccess("ldk-cli", ("--socket", socket), {"LDK_SOCKET": socket})
 
     def forget_connection(self) -> None:
-        """See Node.forget_connection: each call opens the socket anew, so there is nothing to forget."""
+        """See Node.forget_connection: each call opens the socket anew, so there is no connection."""
 
     def missing_to_be_ready(self) -> str | None:
         """See Node.missing_to_be_ready."""
@@ -157,7 +157,7 @@ class LdkNode(Node):
 
     def close_channel(self, channel: Channel) -> None:
         """See Node.close_channel."""
-        raise NodeError(f"{self.name} (LDK) cannot close by agreement: ldkd has no such call. Use --force")
+        raise NodeError(f"{self.name} (LDK) cannot close by agreement: ldkd has no RPC for it. Use --force")
 
     def force_close(self, channel: Channel) -> None:
         """See Node.force_close."""
@@ -166,7 +166,7 @@ class LdkNode(Node):
                 self._call("forceclose", channel_id=each["channel_id"], peer=each["peer"])
 
     def publish_policies(self) -> str | None:
-        """See Node.publish_policies: LDK announces a channel and its policy together, and ldkd then its node."""
+        """See Node.publish_policies: LDK announces a channel and its policy together; ldkd then announces its node."""
         public = [channel for channel in self._channels() if not channel["private"]]
         if public and not self._call("announce")["announced"]:
             return f"{self.name} has no announced channel that can be used yet"
@@ -239,5 +239,5 @@ class LdkNode(Node):
 
 
 def _name(number: int) -> str:
-    """A short channel id as BOLT 7 writes it."""
+    """Return a short channel id in BOLT 7's notation."""
     return str(ShortChannelId(number))

@@ -62,10 +62,10 @@ REGTEST = (
     "--maxpendingchannels=20",
     "--debuglevel=info,PEER=debug",
 )
-"""What makes LND quick on regtest, and nothing that changes how it treats HTLCs. At PEER=debug it logs each message of
+"""Options for speed on regtest; none of them changes the handling of HTLCs. At PEER=debug LND logs each message of
 its peers, which the timeline reads."""
 BESIDE_AN_LSP = ("--requireinterceptor",)
-"""Without it LND forwards every held HTLC as soon as the component goes away."""
+"""Without it LND forwards every held HTLC as soon as the component disconnects."""
 
 
 class LndNode(Node):
@@ -119,7 +119,7 @@ class LndNode(Node):
 
     @classmethod
     def phone_recipe(cls, node: str, asyncpay: str) -> "Recipe":
-        """See Node.phone_recipe: LND's programs are static, and go into asyncpay's image."""
+        """See Node.phone_recipe: LND's programs are static, so they are added to asyncpay's image."""
         from harness.images.recipes import Official, Recipe
 
         return Recipe("phone", official=Official(asyncpay), node=node, programs=("lnd", "lncli"))
@@ -156,7 +156,7 @@ class LndNode(Node):
 
     @property
     def _calls(self) -> grpc.Channel:
-        """What stubs are made of."""
+        """The channel for stubs."""
         return self._connection.calls
 
     @property
@@ -178,7 +178,7 @@ class LndNode(Node):
 
     def missing_to_be_ready(self) -> str | None:
         """See Node.missing_to_be_ready."""
-        with self._calling("tell its state"):
+        with self._calling("report its state"):
             state = StateStub(self._calls).GetState(ln.GetStateRequest(), timeout=CALL_SECONDS).state
         if state != ln.SERVER_ACTIVE:
             return f"{self.name} is {ln.WalletState.Name(state)}"
@@ -186,7 +186,7 @@ class LndNode(Node):
 
     def info(self) -> Info:
         """See Node.info."""
-        with self._calling("tell who it is"):
+        with self._calling("report its identity"):
             info = self._lightning.GetInfo(ln.GetInfoRequest(), timeout=CALL_SECONDS)
         return Info(info.identity_pubkey, info.version.split()[0], info.block_height, info.synced_to_chain)
 
@@ -198,7 +198,7 @@ class LndNode(Node):
 
     def onchain_sat(self) -> int:
         """See Node.onchain_sat."""
-        with self._calling("tell its on-chain balance"):
+        with self._calling("report its on-chain balance"):
             return self._lightning.WalletBalance(ln.WalletBalanceRequest(), timeout=CALL_SECONDS).confirmed_balance
 
     def connect(self, peer: Node, address: str | None = None) -> None:
@@ -279,13 +279,13 @@ class LndNode(Node):
 
     def channel_balance_msat(self) -> int:
         """See Node.channel_balance_msat."""
-        with self._calling("tell its channel balance"):
+        with self._calling("report its channel balance"):
             balance = self._lightning.ChannelBalance(ln.ChannelBalanceRequest(), timeout=CALL_SECONDS)
         return balance.local_balance.msat + 1_000 * sum(map(_opener_costs_sat, self._channels()))
 
     def _graph(self) -> ln.ChannelGraph:
-        """The graph, own private channels included. Never asked without them: for as long as LND caches a graph (its
-        option caches.rpc-graph-cache-duration) it gives that one to whatever it is asked (rpcserver.go, DescribeGraph).
+        """Return the graph, including own private channels. It is always requested with them: while LND caches a graph
+        (caches.rpc-graph-cache-duration), it returns that one for every request (rpcserver.go, DescribeGraph).
         """
         with self._calling("show its graph"):
             request = ln.ChannelGraphRequest(include_unannounced=True)
@@ -307,7 +307,7 @@ class LndNode(Node):
         return {node.pub_key for node in self._graph().nodes if node.features}
 
     def create_invoice(self, amount_msat: int, description: str = "") -> str:
-        """See Node.create_invoice. A node with private channels alone makes its hints itself, as asyncpay's does."""
+        """See Node.create_invoice. With only private channels, the hints are made here, like in asyncpay's adapter."""
         hints = self._hints()
         request = ln.Invoice(value_msat=amount_msat, memo=description, private=not hints, route_hints=hints)
         with self._calling("make an invoice"):
@@ -334,7 +334,7 @@ class LndNode(Node):
         """See Node.parts_in_flight."""
         request = router.TrackPaymentRequest(payment_hash=bytes.fromhex(payment_hash))
         try:
-            with self._calling("tell where a payment stands"):
+            with self._calling("report the state of a payment"):
                 updates = RouterStub(self._calls).TrackPaymentV2(request, timeout=CALL_SECONDS)
                 payment = next(updates)
                 updates.cancel()
@@ -362,9 +362,9 @@ class LndNode(Node):
 
 
 def _opener_costs_sat(channel: ln.Channel) -> int:
-    """What LND leaves out of the opener's balance although nobody else has it.
+    """Return the amount that LND subtracts from the opener's balance although no other party has it.
 
-    Not LND's own `commit_fee`: that one also has what rounding both balances to satoshis leaves over.
+    This is not LND's `commit_fee`, which also includes the remainder of rounding both balances to satoshis.
     """
     if not channel.initiator:
         return 0
@@ -377,5 +377,5 @@ def _policy(policy: ln.RoutingPolicy) -> ChannelPolicy:
 
 
 def _short_channel_id(number: int) -> str:
-    """LND's integer as BOLT 7 writes it: block x transaction x output."""
+    """Return LND's integer in BOLT 7's notation: block x transaction x output."""
     return f"{number >> 40}x{(number >> 16) & 0xFFFFFF}x{number & 0xFFFF}"

@@ -1,4 +1,4 @@
-"""What programs on this machine need to reach an LND: its certificate and macaroon as files, and lndconnect strings."""
+"""Credentials of an LND for programs on this machine: its certificate and macaroon as files, and lndconnect strings."""
 
 import base64
 import ssl
@@ -8,9 +8,9 @@ from harness.nodes.base import HostAccess
 
 
 def from_this_machine(folder: Path, certificate: bytes, macaroon: bytes, grpc: str, rest: str | None) -> HostAccess:
-    """Write certificate (PEM) and macaroon (raw) into the folder; how to use them. grpc, rest: host:port.
+    """Write certificate (PEM) and macaroon (raw) into the folder, and return how to use them. grpc, rest: host:port.
 
-    LND's certificate is for 127.0.0.1 too.
+    LND's certificate is also valid for 127.0.0.1.
     """
     certificate_file, macaroon_file = folder / "tls.cert", folder / "admin.macaroon"
     certificate_file.write_bytes(certificate)

@@ -1,4 +1,4 @@
-"""What tests and the testbed wait for at nodes."""
+"""Predicates of nodes, on which tests and the testbed wait."""
 
 from collections.abc import Collection, Sequence
 
@@ -7,7 +7,7 @@ from harness.waits import Predicate
 
 
 def ready(node: Node) -> Predicate:
-    """The node answers every call and has followed the chain."""
+    """The node answers every call and is synced to the chain."""
     return Predicate("ready", node.missing_to_be_ready)
 
 
@@ -33,7 +33,7 @@ def peers_connected(one: Node, other: Node) -> Predicate:
 
 
 def nodes_announced(nodes: Sequence[Node], announced: Collection[Node]) -> Predicate:
-    """Each of `nodes` knows the announcement, and so the features, of all others in `announced`."""
+    """Each of `nodes` knows the announcement, and therefore the features, of all others in `announced`."""
 
     def missing() -> str | None:
         for node in nodes:
@@ -47,7 +47,7 @@ def nodes_announced(nodes: Sequence[Node], announced: Collection[Node]) -> Predi
 
 
 def no_htlcs(nodes: Sequence[Node]) -> Predicate:
-    """No channel of these nodes has an HTLC in flight: every payment has ended, on every hop."""
+    """No channel of these nodes has an HTLC in flight: every payment is resolved, on every hop."""
 
     def missing() -> str | None:
         for node in nodes:
@@ -59,7 +59,7 @@ def no_htlcs(nodes: Sequence[Node]) -> Predicate:
 
 
 def payment_gone(nodes: Sequence[Node], payment_hash: str) -> Predicate:
-    """No channel of these nodes has an HTLC of this payment; what else is in flight does not matter."""
+    """No channel of these nodes has an HTLC of this payment; other HTLCs may be in flight."""
 
     def missing() -> str | None:
         for node in nodes:
@@ -71,5 +71,5 @@ def payment_gone(nodes: Sequence[Node], payment_hash: str) -> Predicate:
 
 
 def lists_as_active(node: Node, funding: str) -> bool:
-    """Whether the node says that its channel with this funding output (`txid:index`) is usable."""
+    """Whether the node reports its channel with this funding output (`txid:index`) as usable."""
     return any(channel.active for channel in node.channels() if channel.funding == funding)

@@ -1,7 +1,7 @@
-"""What the logs of nodes tell of the messages between them: one reader for each form of log.
+"""Parse the messages between nodes from their logs: one reader for each log format.
 
-Tried on LND 0.21.2 (subsystem PEER at debug) and Core Lightning 26.06.6 (its channels and connectd at debug). A line of
-another form tells nothing; no line is an error. Lines hold what peers sent, so every field is matched and bounded.
+Tested with LND 0.21.2 (subsystem PEER at debug) and Core Lightning 26.06.6 (its channels and connectd at debug). Lines
+of another form are ignored; no line is an error. Lines contain data from peers, so every field is matched and bounded.
 """
 
 import re
@@ -15,9 +15,9 @@ from typing import ClassVar
 class WireMessage:
     """A message (BOLT 1, BOLT 2) that a node has sent to a peer, or has received from it.
 
-    name: as BOLTs write it, `update_add_htlc`; `custom_37913` for a message of that type.
-    channel: LND's channel_id in hex; empty if the log does not say. key: what is the same at both ends, if anything.
-    own_time: Unix seconds by the node's own clock.
+    name: its name in the BOLTs, `update_add_htlc`; `custom_37913` for a message of that type.
+    channel: LND's channel_id in hex; empty if the log does not have it. key: a value that is the same at both ends, if
+    there is one. own_time: Unix seconds by the node's own clock.
     """
 
     sent: bool
@@ -34,7 +34,7 @@ class WireMessage:
 
 @dataclass(frozen=True)
 class PeerGone:
-    """The connection with a peer has ended, as this node has noticed."""
+    """This node has logged that the connection with a peer has ended."""
 
     peer_id: str
     own_time: float
@@ -46,9 +46,9 @@ LogEntry = WireMessage | PeerGone
 
 @dataclass(frozen=True)
 class HtlcRecord:
-    """An HTLC as a node keeps it. incoming: offered to this node by the peer at the other end of the channel.
+    """An HTLC in a node's database. incoming: offered to this node by the peer at the other end of the channel.
 
-    peer_id: of that peer; empty where the channel is closed and the node does not say any more.
+    peer_id: of that peer; empty if the channel is closed and the node no longer reports it.
     """
 
     short_channel_id: str
@@ -135,7 +135,7 @@ class LndLog:
 class ClnLog:
     """Core Lightning: `2026-11-27T19:14:58.665Z DEBUG   03..-channeld-chan#2: NEW:: HTLC REMOTE 0 = RCVD_ADD_HTLC/..`.
 
-    An HTLC that is LOCAL was offered by this node. channeld says `NEW:` also of HTLCs that it found in its database.
+    An HTLC that is LOCAL was offered by this node. channeld logs `NEW:` also for HTLCs that it loads from its database.
     """
 
     _LINE = re.compile(
@@ -180,7 +180,7 @@ class ClnLog:
 
 
 def unix_seconds(text: str) -> float | None:
-    """A time such as `2026-11-27 19:10:31.097`, in UTC as the containers' clocks show it; None if it is none."""
+    """Parse a time such as `2026-11-27 19:10:31.097`, in UTC like the containers' clocks; None if it is invalid."""
     try:
         return datetime.fromisoformat(text + "+00:00").timestamp()
     except ValueError:

@@ -1,1 +1,1 @@
-"""Whole scenarios, played on a running testbed: the async payment, and the interop matrix of it."""
+"""Complete scenarios on a running testbed: the async payment, and its interop matrix."""

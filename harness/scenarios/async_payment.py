@@ -1,7 +1,7 @@
-"""An async payment, the purpose of the protocol: A pays B, and the two are never online together.
+"""An async payment, the purpose of the protocol: A pays B, and the two are never online at the same time.
 
-Played on a running testbed of line.yaml or a variant of it: for people by the demo, and for each combination of
-implementations by the matrix.
+It runs on a testbed of line.yaml or a variant of it: in the demo, and for each combination of implementations in the
+matrix.
 """
 
 from collections.abc import Callable
@@ -24,13 +24,13 @@ ROLES = Roles(payer="A", payer_lsp="LSP_a", payee_lsp="LSP_b", payee="B")
 
 
 class AsyncPaymentError(TestbedError):
-    """The payment did not end as it should; the message says what is wrong."""
+    """The payment had the wrong outcome; the message says what is wrong."""
 
 
 class AsyncPayment:
-    """One payment, with the phones coming and going. Raises AsyncPaymentError, or the error of the part that failed.
+    """One payment, with the phones going offline and online. Raises AsyncPaymentError, or the error of a failed step.
 
-    tell: hears what is done to the phones and what comes of it. show: hears of each step when it is reached.
+    tell: called with each action on the phones and its result. show: called with each step when it is reached.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class AsyncPayment:
         self._payment: Plain = {}
 
     def play(self) -> dict[str, int]:
-        """The eight steps; by how much the balance of each node has changed, in millisatoshi."""
+        """Run the eight steps. Return the change of each node's balance, in millisatoshi."""
         for phone in (self._a, self._b):
             wait_for(phone.wallet.ready(), READY_SECONDS)
         before = balances.count(self._testbed)
         invoice = self._b.wallet.receive(AMOUNT_MSAT, "--description", "a coffee, some day")
-        self._tell(f"B makes an invoice of {show_sat(AMOUNT_MSAT)}. How A gets it is their own affair.")
+        self._tell(f"B makes an invoice of {show_sat(AMOUNT_MSAT)}, and gives it to A by any means.")
         self._b.disconnect()
         self._tell("B's phone is disconnected.")
 
@@ -71,7 +71,7 @@ class AsyncPayment:
         self._tell("A's phone is back.")
         self._until(8, "A has the preimage", self._missing_at_a)
         self._b.reconnect()
-        self._tell("B's phone is connected again, so that the money can be counted.")
+        self._tell("B's phone is connected again, so that the balances can be checked.")
         return self._counted(before, invoice["payment_hash"])
 
     def _pay(self, invoice: str) -> None:
@@ -79,7 +79,7 @@ class AsyncPayment:
         self._look_for_news()
         if self._payment["state"] != HANDED_OVER:
             raise AsyncPaymentError(f"A could not hand over: {self._payment['failure'] or self._payment['state']}")
-        self._tell("A's wallet says: handed over, the phone may go offline.")
+        self._tell("A's wallet reports: handed over, the phone may go offline.")
 
     def _until(self, step: int, what: str, missing: Callable[[], str | None]) -> None:
         """Wait until the money has moved, and show the steps as they are reached."""
@@ -102,7 +102,7 @@ class AsyncPayment:
         return None if self._payment["state"] == SETTLED else f"A says {self._payment['state']}"
 
     def _look_for_news(self) -> None:
-        """Take note of the steps that were reached since the last look, in their order."""
+        """Show the steps that were reached since the last call, in their order."""
         known = {reached.step.number for reached in self.reached}
         names = self._payment["payment_hash"], self._payment["unblock_hash"]
         for reached in steps.of_payment(self._testbed, ROLES, *names):
@@ -111,7 +111,7 @@ class AsyncPayment:
                 self._show(reached)
 
     def _counted(self, before: Balances, payment_hash: str) -> dict[str, int]:
-        """The proof is one, B has all of it, A has paid it once, and no node on the way has lost."""
+        """Check that the preimage is valid, B has the full amount, A has paid once, and no forwarding node has lost."""
         self.preimage = self._payment["preimage"]
         if sha256(bytes.fromhex(self.preimage)).hexdigest() != payment_hash:
             raise AsyncPaymentError(f"A's preimage {self.preimage} is not that of payment {payment_hash}")
@@ -119,5 +119,5 @@ class AsyncPayment:
         paid = {"A": -AMOUNT_MSAT - self._payment["fee_msat"], "B": AMOUNT_MSAT}
         if {name: moved[name] for name in paid} != paid or any(moved[name] < 0 for name in moved.keys() - paid.keys()):
             fee_msat = self._payment["fee_msat"]
-            raise AsyncPaymentError(f"the money is not where it should be: {moved}, A's fee {fee_msat} msat")
+            raise AsyncPaymentError(f"the balances are wrong: {moved}, A's fee {fee_msat} msat")
         return moved

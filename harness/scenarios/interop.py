@@ -1,7 +1,7 @@
 """The cells of the interop matrix, as a test: the async payment on a testbed of each combination of implementations.
 
-`testbed matrix` runs this file for the combinations that its user chose (harness.scenarios.matrix). Another suite
-imports both functions and names its combinations by a fixture `combination`.
+`testbed matrix` runs this file for the selected combinations (harness.scenarios.matrix). Another suite
+imports both functions and provides its combinations with a fixture `combination`.
 """
 
 import time
@@ -24,8 +24,8 @@ def testbed(combination: dict[str, str], pytestconfig: pytest.Config) -> Iterato
 
 
 def test_async_payment(testbed: Testbed, record_property: Callable[[str, object], None]) -> None:
-    """A pays B, and the two are never online together. Recorded: seconds of the payment, the steps that were reached,
-    and how LSP_a let the payment go.
+    """A pays B, and the two are never online at the same time. Record the payment's duration in seconds, the steps that
+    were reached, and how LSP_a released the payment.
     """
     payment, began = AsyncPayment(testbed), time.monotonic()
     try:
@@ -40,7 +40,7 @@ def test_async_payment(testbed: Testbed, record_property: Callable[[str, object]
 
 
 def _how(testbed: Testbed) -> str:
-    """How LSP_a let the payment go while A was away, from its own event log."""
+    """Return how LSP_a released the payment while A was offline, from its own event log."""
     done = {event["what"] for event in testbed.lsp(ROLES.payer_lsp).events()}
     if "claimed" in done:
         return "LSP_a paid in A's place"

@@ -1,4 +1,4 @@
-"""The interop matrix: the async payment for every combination of implementations (interop.py), and what came of it."""
+"""The interop matrix: the async payment for every combination of implementations (interop.py), and its results."""
 
 import itertools
 import os
@@ -12,19 +12,19 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.checks import artifacts
 from harness.errors import TestbedError
-from harness.pytest_plugin import UNAVAILABLE, evidence_folder
+from harness.pytest_plugin import UNAVAILABLE, artifacts_folder
 from harness.scenarios.async_payment import ROLES
 from harness.testbed import Testbed
 from harness.timeline.steps import STEPS
 from harness.topology import IMPLEMENTATIONS
 
 COMBINED = (ROLES.payer, ROLES.payer_lsp, ROLES.payee_lsp, ROLES.payee)
-"""Whose implementations are combined; the router's alternates."""
+"""The nodes whose implementations are combined; the router's implementation alternates."""
 ALL_STEPS = tuple(step.number for step in STEPS)
 
 
 class Result(Enum):
-    """How a cell ended. UNAVAILABLE: an image that it needs cannot be had on this machine; it was not run."""
+    """The result of a cell. UNAVAILABLE: not run, because an image that it needs is not available on this machine."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -32,9 +32,9 @@ class Result(Enum):
 
 
 class Cell(BaseModel):
-    """One combination. steps: those of the protocol that were reached. how: how LSP_a let the payment go while A was
-    away, which differs by what its node can do. seconds: of the payment alone, from the invoice to the counted money.
-    timeline: the page with its story, as a path below the matrix's folder.
+    """One combination. steps: the protocol's steps that were reached. how: how LSP_a released the payment while A was
+    offline, which depends on its node's capabilities. seconds: of the payment only, from the invoice to the checked
+    balances. timeline: the page with its timeline, as a path relative to the matrix's folder.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,21 +49,21 @@ class Cell(BaseModel):
 
     @property
     def name(self) -> str:
-        """Like `lnd-cln-lnd-lnd`: A, LSP_a, LSP_b, B."""
+        """The implementations of A, LSP_a, LSP_b, B, such as `lnd-cln-lnd-lnd`."""
         return name_of(self.implementations)
 
 
 def combinations(implementations: tuple[str, ...] = IMPLEMENTATIONS) -> Iterator[dict[str, str]]:
-    """All of these implementations, each with a router of one of them after the other."""
+    """Yield all combinations of these implementations; the router's implementation alternates."""
     for number, chosen in enumerate(itertools.product(implementations, repeat=len(COMBINED))):
-        # By the implementations before it too, so that the router does not simply follow B.
+        # Count the implementations before it too, so that the router's does not simply follow B's.
         turn = number + sum(map(implementations.index, chosen))
         router = implementations[turn % len(implementations)]
         yield dict(zip(COMBINED, chosen, strict=True)) | {"router": router}
 
 
 def name_of(combination: dict[str, str]) -> str:
-    """Like `lnd-cln-lnd-lnd`: A, LSP_a, LSP_b, B."""
+    """The implementations of A, LSP_a, LSP_b, B, such as `lnd-cln-lnd-lnd`."""
     return "-".join(combination[role] for role in COMBINED)
 
 
@@ -73,18 +73,18 @@ def run(
     begins: Callable[[str], None] = lambda _: None,
     ended: Callable[[Cell], None] = lambda _: None,
 ) -> list[Cell]:
-    """Run these combinations one after the other, each on a testbed that is removed again.
+    """Run these combinations one after the other, each on a testbed that is removed afterwards.
 
-    pytest runs interop.py, with the testbed's plugin as in any other suite: timelines and what a failed cell leaves
-    behind go into `folder`, and so does matrix.xml (JUnit). begins: is told a cell's name. ended: is given the cell.
-    Both run while pytest captures what is printed to sys.stdout and sys.stderr.
+    pytest runs interop.py, with the testbed's plugin as in any other suite: timelines and the artifacts of failed cells
+    are written to `folder`, and so is matrix.xml (JUnit). begins: called with a cell's name. ended: called with the
+    cell. Both run while pytest captures sys.stdout and sys.stderr.
     """
     folder = folder.resolve()
     cells = _Cells(chosen, folder, begins, ended)
     here = Path(__file__).parent
     arguments = [
         str(here / "interop.py"),
-        *(f"--rootdir={here}", f"-c={os.devnull}"),  # no settings of the folder in which the user happens to be
+        *(f"--rootdir={here}", f"-c={os.devnull}"),  # ignore the settings in the current folder
         *("-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:xdist", "--capture=sys"),
         *(f"--junitxml={folder / 'matrix.xml'}", "-o", "junit_suite_name=interop matrix"),
         f"--testbed-artifacts={folder}",
@@ -98,7 +98,7 @@ def run(
 
 
 class _Cells:
-    """Gives interop.py its combinations, and makes a cell of the reports of each."""
+    """A pytest plugin that parametrizes interop.py, and makes a cell from each test's reports."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class _Cells:
         self._begins = begins
         self._tell_ended = ended
         self._seen: dict[str, Any] = {}
-        self._evidence: Path | None = None
+        self._artifacts: Path | None = None
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("combination", self._chosen.values(), ids=self._chosen.keys())
@@ -121,7 +121,7 @@ class _Cells:
     def pytest_runtest_protocol(self, item: pytest.Function) -> None:
         name = item.callspec.id
         self._seen = {"implementations": self._chosen[name], "result": Result.PASSED}
-        self._evidence = None
+        self._artifacts = None
         self._begins(name)
 
     @pytest.hookimpl(wrapper=True)
@@ -137,13 +137,13 @@ class _Cells:
             self._seen |= {"result": Result.FAILED, "failure": reason}
         if report.when == "call":
             testbed = cast(Testbed, item.funcargs["testbed"])
-            self._evidence = evidence_folder(item, testbed.name)
-            if report.passed:  # of what failed the plugin keeps all evidence, this too
-                artifacts.write_timeline(testbed, self._evidence)
+            self._artifacts = artifacts_folder(item, testbed.name)
+            if report.passed:  # the plugin saves this, too, if the test failed
+                artifacts.write_timeline(testbed, self._artifacts)
         return report
 
     def pytest_runtest_logfinish(self) -> None:
-        page = None if self._evidence is None else self._evidence / artifacts.TIMELINE_PAGE
+        page = None if self._artifacts is None else self._artifacts / artifacts.TIMELINE_PAGE
         if page is not None and page.exists():
             self._seen["timeline"] = str(page.relative_to(self._folder))
         self.ended.append(Cell.model_validate(self._seen))

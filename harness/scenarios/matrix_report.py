@@ -1,4 +1,4 @@
-"""The matrix for people (SVG, HTML) and for machines (JSON)."""
+"""The matrix as SVG, HTML and JSON."""
 
 import html
 import json
@@ -14,7 +14,7 @@ _PAYER_SIDE, _PAYEE_SIDE = COMBINED[:2], COMBINED[2:]
 
 
 def write_all(cells: list[Cell], folder: Path) -> list[Path]:
-    """Write matrix.svg, matrix.html and matrix.json; the paths."""
+    """Write matrix.svg, matrix.html and matrix.json. Return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
         "matrix.svg": svg(cells),
@@ -78,7 +78,7 @@ def _text(parent: ET.Element, x: int, y: int, text: str, colour: str = "#222", b
 
 
 def page(cells: list[Cell]) -> str:
-    """The picture, and a table that says how each cell was met or why it failed."""
+    """Return a page with the picture, and a table with how each cell released the payment or why it failed."""
     rows = "\n".join(
         f'<tr><td>{_linked(cell)}</td><td style="color:{COLOURS[cell.result]}">{cell.result.value}</td>'
         f"<td>{cell.seconds:g}</td><td>{_steps(cell)}</td><td>{html.escape(cell.failure or cell.how)}</td></tr>"
@@ -88,7 +88,7 @@ def page(cells: list[Cell]) -> str:
 <html lang="en"><meta charset="utf-8"><title>Async Lightning payments: interop matrix</title>
 <style>body {{ font-family: sans-serif; margin: 2em }} td, th {{ text-align: left; padding: .2em 1em .2em 0 }}</style>
 <h1>Interop matrix</h1>
-<p>A pays B, never online together, for each combination of A, LSP_a, LSP_b and B. Names lead to timelines.</p>
+<p>A pays B, never online at the same time, for each combination of A, LSP_a, LSP_b and B. Names link to timelines.</p>
 {svg(cells)}
 <table><tr><th>A-LSP_a-LSP_b-B</th><th>result</th><th>seconds</th><th>reached</th><th>how, or why not</th></tr>
 {rows}
@@ -97,6 +97,6 @@ def page(cells: list[Cell]) -> str:
 
 
 def _linked(cell: Cell) -> str:
-    """The name, which leads to the cell's timeline if it has one."""
+    """Return the name, linked to the cell's timeline if it has one."""
     name = html.escape(cell.name)
     return f'<a href="{html.escape(cell.timeline)}">{name}</a>' if cell.timeline else name

@@ -1,1 +1,1 @@
-"""What runs beside the nodes: bitcoind, Toxiproxy, the push gateway, LSP components, phones and their wallets."""
+"""The services other than nodes: bitcoind, Toxiproxy, the push gateway, LSP components, phones and their wallets."""

@@ -1,7 +1,7 @@
-"""The regtest chain: bitcoind over its RPC, and the testbed's own coins, held by bitcoinlib.
+"""The regtest chain: bitcoind over its RPC, and the testbed's own coins, whose key is used by bitcoinlib.
 
-bitcoind runs without a wallet. The first block pays to a key of ours; bitcoinlib signs what we spend. It is imported
-when a transaction is signed or read: that takes seconds, and makes folders.
+bitcoind runs without a wallet. Every block pays to the testbed's key; bitcoinlib signs its transactions. It is
+imported only when a transaction is signed or parsed: the import takes seconds, and creates folders.
 """
 
 import hashlib
@@ -28,38 +28,38 @@ RPC_PORT = 18443
 RPC_USER = "testbed"
 COINBASE_MATURITY_BLOCKS = 100
 FEE_SAT = 10_000
-"""What the testbed pays for a transaction of its own: plenty for one with fifty outputs."""
+"""The fee of the testbed's own transactions: sufficient for fifty outputs."""
 
 MINER_ADDRESS = "bcrt1q6m9l3p500nxv4485sjhf44vyffewtx3dnetmd2"
-"""Where every block of ours pays to: the address of `miner_key`."""
+"""The address of `miner_key`, to which every mined block pays."""
 RIVAL_ADDRESS = "bcrt1qlxv7ctvpy9v7agyae9fw9kf7m2jcl0qjs7msvx"
-"""Where the blocks of a reorganisation pay to, which so differ from those that they replace."""
+"""The address to which the blocks of a reorganisation pay, so that they differ from those that they replace."""
 
 
 BITCOIND_DIR = "/home/bitcoin/.bitcoin"
 MINER, SLOW_MINER = "miner", "slow-miner"
 FRESH_SECONDS = 3600
 LOOK_SECONDS = 60
-"""How old the slow miner lets the last block become, and how often it looks."""
+"""The age of the last block at which the slow miner mines another one, and its polling interval."""
 BLOCKS_AT_START = COINBASE_MATURITY_BLOCKS + 30
-"""Enough that there are coins to spend, and that no transaction has a lock time of 21.
+"""Enough blocks for mature coins, and so that no transaction has a lock time of 21.
 
-Core Lightning sets one back by up to 99 blocks, now and then, against fee sniping (`default_locktime`), and Bitcoin
-Knots relays no transaction with 21 (`parasite-cat21`).
+Against fee sniping, Core Lightning sometimes sets a lock time up to 99 blocks in the past (`default_locktime`), and
+Bitcoin Knots relays no transaction with 21 (`parasite-cat21`).
 """
 
 
 def bitcoin_cli(password: str) -> tuple[str, ...]:
-    """bitcoind's own command line, ready for arguments."""
+    """Return the bitcoin-cli command, without arguments."""
     return ("bitcoin-cli", "-regtest", f"-rpcuser={RPC_USER}", f"-rpcpassword={password}")
 
 
 def bitcoind_service(chain: ChainSpec, image: str, password: str) -> dict[str, Any]:
-    """bitcoind's compose service. It writes all that it has to its disk after each block, so that SIGKILL loses none:
-    nodes do not come back to a chain that is shorter than the one they have seen.
+    """Return bitcoind's compose service. It flushes its state to disk after each block, so that SIGKILL loses no block:
+    nodes do not recover on a chain that is shorter than the one they have seen.
     """
     flush = f"{' '.join(bitcoin_cli(password))} gettxoutsetinfo none"
-    # One flush runs and one waits at most, however many blocks come at once.
+    # At most one flush runs and one waits, even if many blocks arrive at the same time.
     notify = f"[ -e /tmp/flush ] || {{ touch /tmp/flush; flock /tmp/flushing sh -c 'rm -f /tmp/flush; {flush}'; }}"
     return {
         "image": chain.image or image,
@@ -89,7 +89,7 @@ def bitcoind_service(chain: ChainSpec, image: str, password: str) -> dict[str, A
 
 
 def slow_miner_service(image: str, password: str) -> dict[str, Any]:
-    """Mines a block when the last one is FRESH_SECONDS old, by this machine's clock."""
+    """Return the service that mines a block when the last one is FRESH_SECONDS old, by this machine's clock."""
     cli = " ".join([*bitcoin_cli(password), "-rpcconnect=bitcoind"])
     return {
         "image": image,
@@ -105,8 +105,8 @@ done"""
 
 
 def miner_service(image: str, password: str, keep_fresh: bool) -> dict[str, Any]:
-    """Mines the first blocks and ends. Started again, or on the chain of a snapshot, it finds them, and mines no more
-    than one: if the chain is to be kept fresh and the last block is FRESH_SECONDS old.
+    """Return the service that mines the first blocks and exits. If they exist, after a restart or from a snapshot, it
+    mines at most one: if the chain is kept fresh and the last block is FRESH_SECONDS old.
     """
     cli = " ".join([*bitcoin_cli(password), "-rpcconnect=bitcoind", "-rpcwait", "-rpcwaittimeout=60"])
     return {
@@ -122,7 +122,7 @@ def miner_service(image: str, password: str, keep_fresh: bool) -> dict[str, Any]
 
 
 def _mine_if_stale(cli: str) -> str:
-    """Shell script: mine a block if the last one is FRESH_SECONDS old, and bitcoind answers."""
+    """Return a shell script that mines a block if the last one is FRESH_SECONDS old, and bitcoind answers."""
     return f"""mined=$({cli} getblockheader "$({cli} getbestblockhash)" | sed -n 's/.*"time": *\\([0-9]*\\).*/\\1/p')
   if [ -n "$mined" ] && [ $(($(date +%s) - mined)) -ge {FRESH_SECONDS} ]; then
     {cli} generatetoaddress 1 {MINER_ADDRESS}
@@ -130,7 +130,7 @@ def _mine_if_stale(cli: str) -> str:
 
 
 def miner_key() -> "Key":
-    """The key of the testbed's coins. It is no secret: regtest coins are worth nothing."""
+    """The key of the testbed's coins. It is not secret: regtest coins have no value."""
     _prepare_bitcoinlib()
     from bitcoinlib.keys import Key
 
@@ -138,7 +138,7 @@ def miner_key() -> "Key":
 
 
 def _prepare_bitcoinlib() -> None:
-    """Have it write its settings and its log, which it does when it is imported, into our cache."""
+    """Redirect bitcoinlib's settings and log, which it writes when it is imported, to the testbed's cache."""
     os.environ.setdefault("BCL_DATA_DIR", str(cache_folder("bitcoinlib")))
 
 
@@ -150,7 +150,7 @@ class Chain:
         self._authentication = (RPC_USER, password)
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Any RPC of bitcoind; amounts in BTC are Decimal. Raises NodeError with its own words."""
+        """Call any RPC of bitcoind; amounts in BTC are Decimal. Raises NodeError with bitcoind's message."""
         request = {"method": method, "params": arguments, "id": 1}
         try:
             answer = local_http.call("POST", self._url, body=request, auth=self._authentication, timeout_seconds=30)
@@ -168,30 +168,30 @@ class Chain:
         return int(self.call("getblockcount"))
 
     def mine(self, blocks: int = 1) -> int:
-        """Mine blocks at once and return the new height."""
+        """Mine blocks immediately and return the new height."""
         self.call("generatetoaddress", blocks, MINER_ADDRESS)
         return self.height_blocks
 
     def reorganise(self, blocks: int) -> int:
-        """Have the last blocks replaced by others, one more than there were; the new height.
+        """Replace the last blocks by one more block than there were. Return the new height.
 
-        Their transactions are back in the mempool, and mined again.
+        Their transactions return to the mempool, and are mined again.
         """
         self.call("invalidateblock", self.call("getblockhash", self.height_blocks - blocks + 1))
         self.call("generatetoaddress", blocks + 1, RIVAL_ADDRESS)
         return self.height_blocks
 
     def mempool(self) -> list[str]:
-        """The ids of the transactions that wait to be mined."""
+        """Return the ids of the transactions in the mempool."""
         return list(self.call("getrawmempool"))
 
     def transaction(self, txid: str, block_hash: str | None = None) -> "Transaction":
-        """A transaction of the mempool, or of the block that is named, decoded by bitcoinlib."""
+        """Return a transaction of the mempool, or of the given block, decoded by bitcoinlib."""
         _prepare_bitcoinlib()
         from bitcoinlib.transactions import Transaction
 
         raw = self.call("getrawtransaction", txid, False, *([block_hash] if block_hash else []))
-        # Strictly, bitcoinlib takes all that is in a witness for scripts, and preimages are none.
+        # In strict mode bitcoinlib parses every witness item as a script, and rejects preimages.
         return Transaction.parse_hex(raw, strict=False, network="regtest")
 
     def spender(self, txid: str, output: int, since_height: int) -> "Transaction | None":
@@ -205,12 +205,13 @@ class Chain:
     def _transactions(self, since_height: int) -> "Iterator[Transaction]":
         for height in range(since_height, self.height_blocks + 1):
             block_hash = self.call("getblockhash", height)
-            _, *others = self.call("getblock", block_hash)["tx"]  # the first one makes the coins
+            _, *others = self.call("getblock", block_hash)["tx"]  # the first one is the coinbase
             yield from (self.transaction(txid, block_hash) for txid in others)
         yield from map(self.transaction, self.mempool())
 
     def send(self, outputs_sat: list[tuple[str, int]]) -> str:
-        """Pay many addresses in one transaction from the testbed's coins; its id. It is not mined yet.
+        """Pay many addresses in one transaction from the testbed's coins. Return its id. It is not mined yet.
+
 
         Raises NodeError if the testbed's mature coins do not suffice.
         """
@@ -238,7 +239,7 @@ class Chain:
         return str(self.call("sendrawtransaction", transaction.raw_hex()))
 
     def _coins(self, needed_sat: int) -> list[Mapping[str, Any]]:
-        """Mature coins of ours, oldest first, enough for the amount."""
+        """Return mature coins of the testbed, oldest first, that suffice for the amount."""
         found = self.call("scantxoutset", "start", [f"addr({MINER_ADDRESS})"])
         mature_height = found["height"] - COINBASE_MATURITY_BLOCKS + 1
         spendable = sorted(
@@ -252,7 +253,7 @@ class Chain:
             chosen.append(coin)
         if sum(map(_sat, chosen)) < needed_sat:
             raise NodeError(
-                f"the testbed needs {needed_sat} sat and has {sum(map(_sat, chosen))} sat mature: mine first"
+                f"the testbed needs {needed_sat} sat and has {sum(map(_sat, chosen))} sat mature. Mine blocks first"
             )
         return chosen
 

@@ -1,4 +1,4 @@
-"""HTTP to services of a testbed on this machine, past every proxy that the environment names."""
+"""HTTP to services of a testbed on this machine, bypassing every proxy that the environment names."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def call(
     headers: dict[str, str] | None = None,
     auth: tuple[str, str] | None = None,
 ) -> requests.Response:
-    """The answer, of any status. body: sent as JSON. Raises requests.RequestException."""
+    """Return the response, whatever its status. body: sent as JSON. Raises requests.RequestException."""
     with requests.Session() as session:
         session.trust_env = False
         return session.request(verb, url, json=body, headers=headers, auth=auth, timeout=timeout_seconds)

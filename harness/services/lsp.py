@@ -1,4 +1,4 @@
-"""The LSP's component in the testbed: a container beside its node, as an LSP would install it in production."""
+"""The LSP's component in the testbed: in its own container, as an LSP would install it in production."""
 
 import json
 from dataclasses import asdict
@@ -16,12 +16,12 @@ from harness.topology import ASYNCPAY, COMPONENT_SUFFIX, ComponentSpec
 from harness.waits import Predicate
 
 NODE_DIR = "/node"
-"""The node's own folder, read-only, if it shares that."""
+"""The mount point of the node's own folder, read-only, if the node shares it."""
 DATA_DIR = "/data"
 CONFIG = "/etc/asyncpay/lsp.toml"
 CA_FILE = "/etc/asyncpay/ca.pem"
 CLI = ("asyncpay", "lsp")
-"""The component's command line, ready for arguments, inside its container."""
+"""The component's CLI command inside its container, without arguments."""
 STORE = f"{DATA_DIR}/lsp.sqlite"
 _ASK = """
 import json, socket, sys
@@ -32,22 +32,22 @@ with socket.socket(socket.AF_UNIX) as component:
 print(json.dumps(answer["result"]) if "result" in answer else sys.exit(answer["error"]))
 """
 ASK_STATUS = ("python3", "-I", "-S", "-c", _ASK, f"{STORE}.sock")
-"""What `status --json` does, in our own image. Waits ask for it all the time, and the command line takes half a second
-of a processor to start.
+"""The equivalent of `status --json`, in our own image. Waits query it often, and the command line takes half a second
+of CPU time to start.
 """
 METRICS_PORT = 9464
-"""Where it answers Prometheus, on the loopback interface of its container."""
+"""The port of its Prometheus endpoint, on the loopback interface of its container."""
 _ASK_METRICS = f"""
 import urllib.request
 print(urllib.request.urlopen("http://127.0.0.1:{METRICS_PORT}/metrics", timeout=10).read().decode())
 """
 CONFIG_VARIABLE = "ASYNCPAY_LSP_CONFIG"
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-"""Where Docker may have put the testbed, and so the webhooks of its phones."""
+"""The networks that Docker may use for the testbed, and therefore for the webhooks of its phones."""
 
 
 def service_name(node: str) -> str:
-    """The compose service, container and volume of the component beside this node."""
+    """Return the name of the compose service, container and volume of this node's component."""
     return node + COMPONENT_SUFFIX
 
 
@@ -60,23 +60,23 @@ def service(node: str, spec: ComponentSpec, image: str, of_node: type[Node], soc
         "command": list(spec.args),
         "depends_on": [node],
         "configs": [{"source": source, "target": target} for source, (target, _) in files(node, spec, of_node).items()],
-        "environment": {CONFIG_VARIABLE: CONFIG, failpoints.VARIABLE: "1"},  # the first for the command line by hand
+        "environment": {CONFIG_VARIABLE: CONFIG, failpoints.VARIABLE: "1"},  # the first is for manual use of the CLI
         "volumes": [of_node.shared(node, NODE_DIR, sockets), volume(name, DATA_DIR)],
-        "restart": "no",  # tests kill it and look at what is left
+        "restart": "no",  # tests kill it and inspect its state
         "stop_grace_period": "10s",
         "healthcheck": {"test": ["CMD", *CLI, "health", "--config", CONFIG], "interval": "30s", "timeout": "10s"},
     }
 
 
 def files(node: str, spec: ComponentSpec, of_node: type[Node]) -> dict[str, tuple[str, str]]:
-    """The files that the component is given: path and content, by the name of their compose config."""
+    """The component's files: path and content, by the name of their compose config."""
     name = service_name(node)
     found = {name: (CONFIG, configuration(node, spec, of_node))}
     return found if spec.ca is None else found | {f"{name}-ca": (CA_FILE, spec.ca)}
 
 
 def configuration(node: str, spec: ComponentSpec, of_node: type[Node]) -> str:
-    """The component's TOML file; of the policy only what differs from the defaults."""
+    """Return the component's TOML file, with the fields of the policy that differ from the defaults."""
     defaults = asdict(LspPolicy())
     trusted = {} if spec.ca is None else {"ca_file": CA_FILE}
     sections: dict[str, dict[str, Any]] = {
@@ -91,9 +91,9 @@ def configuration(node: str, spec: ComponentSpec, of_node: type[Node]) -> str:
 
 
 class Lsp:
-    """One component. Calls raise NodeError if it does not answer, EngineError if its container cannot do as told.
+    """One component. Calls raise NodeError if it does not answer, EngineError if a container operation fails.
 
-    image: of its container, as in ComponentSpec. A user's own image needs no more than the command line.
+    image: of its container, as in ComponentSpec. A user's own image needs only the command line.
     """
 
     def __init__(self, node: str, engine: Engine, image: str = ASYNCPAY) -> None:
@@ -104,7 +104,7 @@ class Lsp:
         self._ask_status = (*CLI, "status", "--json", "--config", CONFIG) if own_image else ASK_STATUS
 
     def status(self) -> dict[str, Any]:
-        """What `asyncpay lsp status --json` tells."""
+        """Return the output of `asyncpay lsp status --json`."""
         try:
             said = self._engine.output(self.name, self._ask_status)
         except EngineError as error:
@@ -112,20 +112,20 @@ class Lsp:
         try:
             status: dict[str, Any] = json.loads(said.stdout)
         except ValueError:
-            raise NodeError(f"{self.name} does not tell its status: {said.stderr.strip() or said.stdout!r}") from None
+            raise NodeError(f"{self.name} does not report its status: {said.stderr.strip() or said.stdout!r}") from None
         return status
 
     def metrics(self) -> str:
-        """What Prometheus would read from it, in Prometheus' text format."""
+        """Return its metrics in Prometheus' text format."""
         try:
             return self._engine.output(self.name, ("python3", "-I", "-S", "-c", _ASK_METRICS)).stdout
         except EngineError as error:
             raise NodeError(str(error)) from None
 
     def missing_to_be_attached(self, seen: dict[str, Any] | None = None) -> str | None:
-        """None once it has its node, otherwise its last error. Until then the node forwards no HTLC.
+        """Return None once it is attached to its node, otherwise its last error. Until then the node forwards no HTLC.
 
-        seen: its status, unless it is to be asked.
+        seen: its status; None: query it.
         """
         status = self.status() if seen is None else seen
         if status["node"]["attached"]:
@@ -134,29 +134,29 @@ class Lsp:
         return f"{self.name} is not attached to {self.node} ({last})"
 
     def events(self) -> list[dict[str, Any]]:
-        """What it has written since its container was made, oldest first; a line cut short by SIGKILL is left out."""
+        """Return its event log since its container was created, oldest first, without lines truncated by SIGKILL."""
         return json_lines(self._engine.logs(self.name, stderr=False))
 
     def stop(self) -> None:
-        """SIGTERM, and return when it is gone."""
+        """Send SIGTERM, and return when it has exited."""
         self._engine.stop(self.name)
 
     def kill(self) -> None:
-        """SIGKILL, and return when it is gone."""
+        """Send SIGKILL, and return when it has exited."""
         self._engine.kill(self.name)
 
     def start(self) -> None:
-        """Start it again, with the store as it was left. It is not attached yet (`waits.interceptor_attached`)."""
+        """Start it again, with its existing store. It is not attached yet (see `interceptor_attached`)."""
         self._engine.start(self.name)
 
 
 def interceptor_attached(lsp: Lsp) -> Predicate:
-    """The LSP's component has its node, which forwards HTLCs from now on."""
+    """The LSP's component is attached to its node, which forwards HTLCs from now on."""
     return Predicate("interceptor_attached", lsp.missing_to_be_attached)
 
 
 def htlcs_held(lsp: Lsp, parts: int) -> Predicate:
-    """The LSP holds exactly this many HTLCs under blocks: on offer by its node, and not answered."""
+    """The LSP holds exactly this many HTLCs under blocks: intercepted at its node, and not resolved."""
 
     def missing() -> str | None:
         held = sum(

@@ -1,11 +1,11 @@
-"""A phone from outside: asleep, frozen, on a bad link, and back again. Each verb returns when its effect is there.
+"""Control of a phone: asleep, frozen, on a bad link, and back to normal. Each verb returns when its effect is visible.
 
     phone = testbed.phone("A")
     with phone.disconnected():
         ...
     phone.sleep()
 
-The link is Toxiproxy's: it is between the phone and its LSP, and between the push gateway and the phone.
+Toxiproxy provides the link between the phone and its LSP, and that between the push gateway and the phone.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ BREAKING = frozenset({"timeout", "reset_peer"})
 
 
 class Phone:
-    """One phone. Calls raise NodeError if it cannot do as told, WaitTimeoutError if the effect does not show."""
+    """One phone. Calls raise NodeError if it refuses, WaitTimeoutError if the effect does not become visible."""
 
     def __init__(self, node: Node, lsp: Node, proxies: PhoneProxies, engine: Engine) -> None:
         self.name = node.name
@@ -49,7 +49,7 @@ class Phone:
 
     @property
     def actions(self) -> ActionLog:
-        """What is done to the phone is written down here."""
+        """The log of actions on the phone."""
         return self._engine.actions
 
     def state(self) -> PhoneState:
@@ -57,21 +57,21 @@ class Phone:
         return PhoneState(self.container.status()["state"])
 
     def node_runs(self) -> bool:
-        """The node can answer: the phone is awake, and its node was not told to stay down."""
+        """Whether the node can answer: the phone is awake, and its node was not stopped explicitly."""
         status = self.container.status()
         return status["state"] == PhoneState.AWAKE and any(app["name"] == NODE and app["pid"] for app in status["apps"])
 
     def link(self) -> ProxyState:
-        """Whether anything passes between the phone and its LSP, and what is done to it."""
+        """Return whether the link between the phone and its LSP is enabled, and its conditions."""
         return self._toxiproxy.state(self.proxies.link)
 
     def events(self) -> list[dict[str, Any]]:
-        """What init and wallet have written since the container was made, oldest first."""
+        """Return the event log of init and wallet since the container was created, oldest first."""
         return json_lines(self._engine.logs(self.name, stderr=False))
 
     @recorded_verb
     def sleep(self) -> None:
-        """Stop node and wallet in good order. A push wakes the phone."""
+        """Shut node and wallet down cleanly. A push wakes the phone."""
         self.container.do("sleep")
         wait_for(apps_stopped(self.container))
         if self._lsp_runs():
@@ -88,26 +88,26 @@ class Phone:
 
     @recorded_verb
     def freeze(self) -> None:
-        """Suspend node and wallet where they stand: the LSP takes the connection for alive, and gets no answer."""
+        """Suspend node and wallet: the LSP regards the connection as alive, and gets no answer."""
         connected = self._lsp_runs() and self.node.node_id in self.lsp.peers()
         self.container.do("freeze")
         wait_for(half_open(self.container, self.lsp, self.node) if connected else apps_suspended(self.container))
 
     @recorded_verb
     def unfreeze(self) -> None:
-        """Let a frozen phone continue."""
+        """Resume a frozen phone."""
         self.container.do("unfreeze")
         wait_for(apps_running(self.container))
 
     @recorded_verb
     def signal_app(self, app: str, signal: str) -> None:
-        """Send the process of one app alone a signal, by its name: STOP, CONT."""
+        """Send a signal, STOP or CONT, to the process of one app."""
         pid = next(each["pid"] for each in self.container.status()["apps"] if each["name"] == app)
         self._engine.output(self.name, ["sh", "-c", f"kill -{signal} {pid}"])
 
     @recorded_verb
     def disconnect(self) -> None:
-        """Cut the link, so that no push gets through either; returns when both ends have seen it."""
+        """Cut the link, also for pushes; return when both ends have seen it."""
         self._enable(False)
         if self._lsp_runs():
             wait_for(peer_gone(self.lsp, self.node))
@@ -116,9 +116,9 @@ class Phone:
 
     @recorded_verb
     def reconnect(self, wait: bool = True) -> None:
-        """Restore a link that was cut; returns when phone and LSP are connected again, unless the phone sleeps.
+        """Restore a link that was cut; return when phone and LSP are connected again, unless the phone is asleep.
 
-        wait: False for a test in which one of the two cannot connect just now.
+        wait: False for a test in which one of the two cannot connect at the moment.
         """
         self._enable(True)
         self.container.network_is_back()
@@ -127,26 +127,27 @@ class Phone:
 
     @recorded_verb
     def blackhole(self, *directions: Direction) -> None:
-        """Let nothing pass any more, while both ends keep their connection; in one direction alone if it is named."""
+        """Drop all data, while both ends stay connected; in one direction only if it is named."""
         self._afflict("timeout", *directions, timeout=0)
         if self._both_run() and self.link().enabled:
             wait_for(peers_connected(self.node, self.lsp))
 
     @recorded_verb
     def latency(self, milliseconds: int, *directions: Direction) -> None:
-        """Delay everything by so much each way (an answer takes twice as long), or in one direction alone."""
+        """Add latency in each direction (a round trip takes twice as long), or in one direction only."""
         self._afflict("latency", *directions, latency=milliseconds)
 
     @recorded_verb
     def bandwidth(self, kilobytes_per_second: int, *directions: Direction) -> None:
-        """Let only so much pass each way; in one direction alone if it is named. Who sends more has to wait."""
+        """Limit the throughput in each direction, or in one direction only. A sender that exceeds it is blocked."""
         self._afflict("bandwidth", *directions, rate=kilobytes_per_second)
 
     @recorded_verb
     def reset(self) -> None:
         """Break the connection, and reset every later one (TCP RST) as soon as something is sent through it.
 
-        It is broken first: a toxic that is added to a living connection lets through what another one delays.
+        The existing connection is closed first: a toxic that is added to an open connection does not affect data that
+        another toxic delays.
         """
         self._enable(False)
         if self._lsp_runs():
@@ -156,7 +157,7 @@ class Phone:
 
     @recorded_verb
     def restore(self) -> None:
-        """Undo everything: the phone is awake, all of its apps run, and its link is whole."""
+        """Undo everything: the phone is awake, all of its apps run, and its link works normally."""
         if self.state() is PhoneState.FROZEN:
             self.unfreeze()
         for app in (NODE, WALLET):
@@ -166,7 +167,7 @@ class Phone:
 
     @recorded_verb
     def restore_link(self, wait: bool = True) -> None:
-        """Restore the link, after any fault; returns as `reconnect` does."""
+        """Restore the link, after any fault; return like `reconnect`."""
         if BREAKING & {kind for kind, _ in self.link().toxics}:
             self.disconnect()  # so that a connection seen afterwards is a new one
         for proxy in (self.proxies.link, self.proxies.push):
@@ -219,7 +220,7 @@ class Phone:
             self._toxiproxy.enable(proxy, enabled)
 
     def connects(self) -> bool:
-        """Whether a connection between the phone and its LSP survives on the link as it is."""
+        """Whether the link in its present state can carry a connection between the phone and its LSP."""
         link = self.link()
         return link.enabled and not BREAKING & {kind for kind, _ in link.toxics}
 

@@ -17,24 +17,24 @@ from harness.topology import WALLET_SUFFIX, WalletSpec
 from harness.waits import Predicate
 
 PORT = 8080
-"""Where a phone's init takes pushes and orders."""
+"""The port on which a phone's init accepts pushes and commands."""
 DATA_DIR = "/data"
 STORE = f"{DATA_DIR}/wallet.sqlite"
 CONFIG = "/etc/phone.json"
 WALLET_CONFIG = "/etc/asyncpay/wallet.toml"
 WALLET_VARIABLE = "ASYNCPAY_WALLET_CONFIG"
 WALLET_CLI = ("asyncpay", "wallet")
-"""The wallet's command line, ready for arguments, inside the phone: the configuration is in its environment."""
+"""The wallet's CLI command inside the phone, without arguments: its environment names the configuration."""
 NODE, WALLET = "node", "wallet"
 """The apps' names."""
 NODE_STOP_SECONDS, WALLET_STOP_SECONDS = 30, 10
 WALLET_REFUSES_EXIT = 2
-"""What a wallet ends with whose arguments or configuration cannot be used."""
+"""The exit code of a wallet whose arguments or configuration are invalid."""
 CALL_SECONDS = NODE_STOP_SECONDS + WALLET_STOP_SECONDS + 10
 
 
 def wallet_name(phone: str) -> str:
-    """What the wallet is called where the phone's own name means its node."""
+    """Return the wallet's name in places where the phone's own name means its node."""
     return phone + WALLET_SUFFIX
 
 
@@ -56,9 +56,9 @@ def service(name: str, node: dict[str, Any], image: str) -> dict[str, Any]:
 
 
 def files(name: str, spec: WalletSpec, of_node: type[Node], node: dict[str, Any], lsp_address: str) -> dict[str, str]:
-    """What the phone is configured with, by the name of the compose config.
+    """Return the phone's configuration files, by the name of the compose config.
 
-    node: the node's own compose service. lsp_address: where it dials its LSP.
+    node: the node's own compose service. lsp_address: the address at which it dials its LSP.
     """
     apps = PhoneConfig(
         port=PORT,
@@ -103,23 +103,23 @@ class PhoneContainer:
         return self._call("GET", "status")
 
     def do(self, verb: str) -> None:
-        """sleep, wake, freeze or unfreeze."""
+        """Send one of sleep, wake, freeze, unfreeze."""
         self._call("POST", verb)
 
     def push(self, method: str) -> None:
-        """What the push gateway does. A push wakes a sleeping phone."""
+        """Send a push, like the push gateway. It wakes a sleeping phone."""
         self._call("POST", "push", {"method": method})
 
     def network_is_back(self) -> None:
-        """What a phone's system tells its apps when it has a network again."""
+        """Notify the apps that the phone has a network again, like a phone's operating system."""
         self._call("POST", "online")
 
     def do_to_app(self, app: str, verb: str) -> None:
-        """stop, kill, start or crash one app."""
+        """Apply stop, kill, start or crash to one app."""
         self._call("POST", f"apps/{app}/{verb}")
 
     def ask(self, app: str, verb: str) -> Any:
-        """What an app says to a question without arguments."""
+        """Return an app's answer to a query without arguments."""
         return self._call("GET", f"apps/{app}/answers/{verb}")
 
     def _call(self, verb: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
@@ -135,14 +135,14 @@ class PhoneContainer:
 
 
 def apps_running(phone: PhoneContainer) -> Predicate:
-    """The phone is awake, and every app that is not told to stay down has a process that is not suspended."""
+    """The phone is awake, and every app that was not stopped explicitly has a process that is not suspended."""
     return _apps(
         "apps_running", phone, PhoneState.AWAKE, lambda app: bool(app["pid"]) and "T" not in app["process_states"]
     )
 
 
 def apps_stopped(phone: PhoneContainer) -> Predicate:
-    """The phone sleeps, and no app has a process."""
+    """The phone is asleep, and no app has a process."""
     return _apps("apps_stopped", phone, PhoneState.ASLEEP, lambda app: not app["pid"])
 
 
@@ -166,7 +166,7 @@ def _apps(
 
 
 def half_open(phone: PhoneContainer, node: Node, peer: Node) -> Predicate:
-    """The phone's processes are suspended, and the node still takes it for its peer: TCP is half-open."""
+    """The phone's processes are suspended, and the node still lists it as its peer: TCP is half-open."""
 
     def missing() -> str | None:
         if suspended := apps_suspended(phone).missing():

@@ -1,6 +1,6 @@
-"""The push gateway of a testbed: a container that LSPs post notifications to, and that pushes them to phones.
+"""The push gateway of a testbed: a container that receives LSPs' notifications, and pushes them to phones.
 
-Its certificate comes from an authority of the testbed's own, which the LSPs' components trust.
+Its certificate is from the testbed's own CA, which the LSPs' components trust.
 """
 
 import json
@@ -19,28 +19,28 @@ PORT = 443
 CONFIG, CERTIFICATE, DATA_DIR = "/etc/push/config.json", "/etc/push/server.pem", "/data"
 CALL_SECONDS = 10
 MOST_BLOCKS = 10_000_000
-"""A height beyond this is no height."""
+"""A greater number is not a plausible block height."""
 ON_THIS_MACHINE = "127.0.0.1"
 
 
 class PrivacyError(TestbedError):
-    """A push told more than why the phone is called; the message quotes it."""
+    """A push contains more than the reason for the notification; the message quotes it."""
 
 
 @dataclass(frozen=True)
 class Authority:
-    """ca: its certificate; server: certificate and key of the one server that it vouches for. Both PEM."""
+    """A certificate authority. ca: its certificate; server: certificate and key of its only server. Both PEM."""
 
     ca: str
     server: str
 
     @classmethod
     def for_server(cls, host: str) -> "Authority":
-        """A new authority and a server that has this name, and answers on this machine's 127.0.0.1.
+        """Create an authority and a certificate for a server with this name, which is also valid for 127.0.0.1.
 
-        The authority's own key is not kept, so there is never a second certificate.
+        The authority's own key is not kept, so it cannot issue a second certificate.
         """
-        import trustme  # needed only where a testbed is made
+        import trustme  # needed only when a testbed is created
 
         authority = trustme.CA(organization_name="a testbed", path_length=0)
         certificate = authority.issue_cert(host, ON_THIS_MACHINE, common_name=host)
@@ -65,7 +65,7 @@ def service(image: str) -> dict[str, Any]:
 
 
 def files(phones: Mapping[str, str], authority: Authority) -> dict[str, str]:
-    """What the gateway is configured with, by the name of the compose config. phones: host:port of each."""
+    """Return the gateway's configuration files, by the name of the compose config. phones: host:port of each."""
     urls = {name: f"http://{address}/push" for name, address in phones.items()}
     config = PushConfig(port=PORT, certificate=CERTIFICATE, state=f"{DATA_DIR}/state.json", phones=urls)
     return {NAME: config.model_dump_json(indent=2), f"{NAME}-certificate": authority.server}
@@ -79,21 +79,21 @@ class PushGateway:
         self._ca = ca
 
     def subscribe(self, phone: str, lsp_id: str) -> str:
-        """A webhook's URL for this phone, which its LSP (node id in hex) is to be given. A phone may have several."""
+        """Return a new webhook URL for this phone, to be registered with its LSP (node id in hex)."""
         return f"https://{NAME}/{self._call('POST', 'subscriptions', {'phone': phone, 'lsp': lsp_id})['token']}"
 
     def pushes(self, phone: str | None = None) -> list[Push]:
-        """All that LSPs posted so far, oldest first; for one phone alone if it is named."""
+        """Return all notifications that LSPs have posted, oldest first; only those for one phone if it is named."""
         seen = [Push.model_validate(push) for push in self._call("GET", "pushes")]
         return [push for push in seen if phone in (None, push.phone)]
 
     def answer(self, behaviour: Behaviour) -> None:
-        """How LSPs are answered from now on: normally, or as a broken gateway would."""
+        """Set how LSPs are answered from now on: normally, or like by a broken gateway."""
         with self._engine.actions.recording("answer", NAME, arguments=[behaviour.value]):
             self._call("POST", "behaviour", {"answer": behaviour.value})
 
     def _call(self, verb: str, path: str, body: Any = None) -> Any:
-        import httpx  # requests takes no certificate but from a file
+        import httpx  # requests accepts a certificate only from a file
 
         tls = ssl.create_default_context(cadata=self._ca)
         try:
@@ -108,7 +108,7 @@ class PushGateway:
 
 
 def check_privacy(pushes: Iterable[Push]) -> None:
-    """Make sure that no push tells a hash, an amount or a node id, nor anything else but why the phone is called.
+    """Check that no push contains a hash, an amount or a node id, nor anything but the reason for the notification.
 
     Raises PrivacyError.
     """
@@ -128,4 +128,4 @@ def check_privacy(pushes: Iterable[Push]) -> None:
         except (ValueError, LookupError, TypeError, AttributeError):
             harmless = False
         if not harmless:
-            raise PrivacyError(f"a push to {push.phone} says more than why it is called: {push.body}")
+            raise PrivacyError(f"a push to {push.phone} contains more than its reason: {push.body}")

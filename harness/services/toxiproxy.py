@@ -1,7 +1,7 @@
-"""Toxiproxy between phones and the world: one proxy for a phone's link to its LSP, one for the pushes that reach it.
+"""Toxiproxy between phones and other services: one proxy for a phone's link to its LSP, one for its pushes.
 
-A proxy that is disabled closes the connections through it on both sides and takes no new one. A toxic changes
-what passes: see Toxiproxy's own documentation (2.12).
+A proxy that is disabled closes the connections through it on both sides and accepts no new one. A toxic changes
+the traffic: see Toxiproxy's own documentation (2.12).
 """
 
 import json
@@ -29,9 +29,9 @@ AGENT = {"user-agent": "lightning-testbed"}
 
 
 class Direction(StrEnum):
-    """The direction of traffic through a proxy, in Toxiproxy's words: upstream is where it connects to.
+    """The direction of traffic through a proxy, in Toxiproxy's terms: upstream is the service that it connects to.
 
-    On a phone's link UPSTREAM leads from the phone to its LSP, DOWNSTREAM from the LSP to the phone.
+    On a phone's link UPSTREAM is from the phone to its LSP, DOWNSTREAM from the LSP to the phone.
     """
 
     UPSTREAM = "upstream"
@@ -59,17 +59,17 @@ class PhoneProxies:
 
     @property
     def lsp_address(self) -> str:
-        """Where the phone dials its LSP."""
+        """The address at which the phone dials its LSP."""
         return f"{NAME}:{self.link_port}"
 
     @property
     def push_address(self) -> str:
-        """Where the push gateway finds the phone."""
+        """The address at which the push gateway reaches the phone."""
         return f"{NAME}:{self.push_port}"
 
 
 def of_phones(lsps: dict[str, str]) -> dict[str, PhoneProxies]:
-    """The proxies of each phone, from the LSP of each phone, by the phone's name."""
+    """Return the proxies of each phone, by its name. lsps: the LSP of each phone, by the phone's name."""
     return {
         phone: PhoneProxies(phone, lsp, FIRST_LINK_PORT + index, FIRST_PUSH_PORT + index)
         for index, (phone, lsp) in enumerate(lsps.items())
@@ -94,7 +94,7 @@ def service(image: str) -> dict[str, Any]:
 
 
 def configuration(proxies: Iterable[PhoneProxies], phone_port: int) -> str:
-    """What it starts with: every proxy enabled."""
+    """Return its initial configuration: every proxy enabled."""
     upstreams = [
         each
         for one in proxies
@@ -122,7 +122,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class ProxyState:
-    """toxics: what is done to the traffic, in both directions."""
+    """The state of a proxy. toxics: the conditions of its traffic, in both directions."""
 
     enabled: bool
     toxics: frozenset[tuple[str, str]]
@@ -156,7 +156,7 @@ class Toxiproxy:
         return Predicate("toxiproxy_answers", missing)
 
     def state(self, proxy: str) -> ProxyState:
-        """Whether a proxy lets anything pass, and what it does to it."""
+        """Return whether a proxy is enabled, and its toxics."""
         seen = self._call("GET", f"/proxies/{proxy}")
         toxics = frozenset((toxic["type"], json.dumps(toxic["attributes"])) for toxic in seen["toxics"])
         return ProxyState(seen["enabled"], toxics)
@@ -186,15 +186,15 @@ class Toxiproxy:
         self._keep()
 
     def _keep(self) -> None:
-        """Write all links into the file that Toxiproxy starts with: a link that is cut stays cut when it is restarted.
+        """Write all links to Toxiproxy's configuration file: a link that is cut stays cut when Toxiproxy is restarted.
 
-        Toxiproxy takes no toxics from there; `restore` does.
+        Toxiproxy ignores toxics in that file; `restore` applies them.
         """
         proxies = list(self._call("GET", "/proxies").values())
         self._engine.write(NAME, CONFIG, json.dumps(proxies, indent=2).encode())
 
     def restore(self) -> None:
-        """Add the toxics again that were there before Toxiproxy was started."""
+        """Add the toxics again that existed before Toxiproxy was restarted."""
         for proxy in json.loads(self._engine.read(NAME, CONFIG)):
             toxics = f"/proxies/{proxy['name']}/toxics"
             present = {toxic["name"] for toxic in self._call("GET", toxics)}

@@ -1,7 +1,6 @@
-"""A phone's wallet, told by its own command line inside the phone what to do.
+"""A phone's wallet, controlled by its own command line inside the phone.
 
-What waits ask again and again, a question's answer, comes through the phone's init: the command line is a process
-for each call.
+Queries, which waits repeat, go through the phone's init, because the command line starts a process for each call.
 """
 
 import json
@@ -14,17 +13,17 @@ from harness.services.phone_container import WALLET, WALLET_CLI, PhoneContainer
 from harness.waits import Predicate
 
 HANDED_OVER, SETTLED, FAILED = "handed over", "settled", "failed"
-"""The states of a payment in which `pay` ends."""
+"""The states of a payment in which `pay` returns."""
 
 Plain = dict[str, Any]
 
 
 class WalletError(NodeError):
-    """The wallet refuses, or does not answer; the message holds its own words."""
+    """The wallet refuses, or does not answer; the message has its error."""
 
 
 class Wallet:
-    """One phone's wallet. Calls raise WalletError, also while the phone sleeps."""
+    """One phone's wallet. Calls raise WalletError, also while the phone is asleep."""
 
     def __init__(self, container: PhoneContainer, engine: Engine) -> None:
         self.phone = container.name
@@ -32,7 +31,7 @@ class Wallet:
         self._engine = engine
 
     def call(self, command: str, *arguments: str) -> Any:
-        """What a command says with --json. A payment that fails is an answer, not an error."""
+        """Return the output of a command with --json. A failed payment is a result, not an error."""
         try:
             said = self._engine.output(self.phone, [*WALLET_CLI, command, "--json", *arguments])
         except EngineError as error:
@@ -43,7 +42,7 @@ class Wallet:
             raise WalletError(f"{self.phone}: {said.stderr.strip() or said.stdout!r}") from None
 
     def _ask(self, verb: str) -> Plain:
-        """What the running wallet answers, and its command line prints with --json."""
+        """Return the running wallet's answer, which its command line prints with --json."""
         try:
             answer: Plain = self._container.ask(WALLET, verb)
         except NodeError as error:
@@ -51,12 +50,12 @@ class Wallet:
         return answer
 
     def receive(self, amount_msat: int, *options: str) -> Plain:
-        """A new invoice: `invoice` (BOLT 11), `payment_hash`, `amount_msat`, `expires_at`."""
+        """Return a new invoice: `invoice` (BOLT 11), `payment_hash`, `amount_msat`, `expires_at`."""
         invoice: Plain = self.call("receive", f"{amount_msat}msat", *options)
         return invoice
 
     def pay(self, invoice: str, *options: str) -> Plain:
-        """Pay, and return when the phone may go offline (with --wait: when it is decided), or when it has failed."""
+        """Pay, and return when the phone may go offline (with --wait: at the outcome), or when the payment fails."""
         payment: Plain = self.call("pay", invoice, *options)
         return payment
 
@@ -68,30 +67,30 @@ class Wallet:
         return future
 
     def all_payments(self) -> Plain:
-        """What `asyncpay wallet payments --json` tells: `sent` and `announced`, each oldest first."""
+        """Return the output of `asyncpay wallet payments --json`: `sent` and `announced`, each oldest first."""
         return self._ask("payments")
 
     def payments(self) -> list[Plain]:
-        """What this wallet has paid or is paying, oldest first."""
+        """Return the wallet's finished and current payments as payer, oldest first."""
         sent: list[Plain] = self.all_payments()["sent"]
         return sent
 
     def payment(self, payment_hash: str) -> Plain | None:
-        """One of them."""
+        """Return one payment."""
         return next((each for each in self.payments() if each["payment_hash"] == payment_hash), None)
 
     def announced(self) -> list[Plain]:
-        """What payers have announced to this wallet."""
+        """Return the payments that payers have announced to this wallet."""
         announced: list[Plain] = self.all_payments()["announced"]
         return announced
 
     def cancel(self, payment_hash: str) -> Plain:
-        """Ask for a payment back."""
+        """Request the cancellation of a payment."""
         payment: Plain = self.call("cancel", payment_hash)
         return payment
 
     def status(self) -> Plain:
-        """Node, LSP, what is under way."""
+        """Return the state of node and LSP, and the work in progress."""
         return self._ask("status")
 
     def has_payment(self, payment_hash: str, *states: str) -> Predicate:
@@ -107,7 +106,7 @@ class Wallet:
     def asks_no_longer(self, unblock_hash: str) -> Predicate:
         """The wallet has no claim for this block whose release it may still send.
 
-        Claims of others for the same invoice do not count: false ones are asked for until their own time is over.
+        Claims of others for the same invoice do not count: false claims are requested until they expire.
         """
 
         def missing() -> str | None:

@@ -1,6 +1,6 @@
 """Topologies: which nodes a testbed has and which channels connect them, read from a YAML file.
 
-A topology file has three sections, of which only `nodes` is needed:
+A topology file has three sections, of which only `nodes` is required:
 
     chain:
       args: [-minrelaytxfee=0.00001]
@@ -10,7 +10,7 @@ A topology file has three sections, of which only `nodes` is needed:
     channels:
       - {from: A, to: LSP_a, capacity_sat: 5_000_000, push_sat: 1_000_000, private: true}
 
-Every complaint names the file, the line and the field; all complaints are reported at once.
+Every error names the file, the line and the field; all errors are reported together.
 """
 
 from harness.topology.loading import load, shipped

@@ -1,4 +1,4 @@
-"""Topology files: read, changed by settings, checked. Every error names file, line and field."""
+"""Topology files: read them, change them by settings, and check them. Every error names file, line and field."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,10 +27,10 @@ BESIDE_PREFIX = "beside-"
 
 
 def load(topology: str | Path, settings: Mapping[str, str] | None = None) -> Topology:
-    """Read a topology: a path, or the name of one that is shipped (`line`, `line-mixed`, ...).
+    """Read a topology: a path, or the name of a shipped one (`line`, `line-mixed`, ...).
 
     `settings` changes it without a new file: `{"LSP_a": "cln"}` sets a node's implementation,
-    `{"LSP_a.version": "v0.21.1-beta"}` any plain field of a node.
+    `{"LSP_a.version": "v0.21.1-beta"}` sets any scalar field of a node.
 
     Raises TopologyError.
     """
@@ -84,7 +84,7 @@ def _apply(settings: Mapping[str, str], data: dict[str, Any]) -> None:
 
 
 def _contradictions(topology: Topology) -> Iterator[tuple[Location, str]]:
-    """What is well-formed by itself and still cannot stand."""
+    """Yield the problems of a topology whose fields are all valid by themselves."""
     yield from _of_nodes(topology)
     yield from _of_phones(topology)
     yield from _of_channels(topology)
@@ -101,11 +101,11 @@ def _of_nodes(topology: Topology) -> Iterator[tuple[Location, str]]:
                 "another node's name differs only in case, which host names do not tell apart",
             )
         if spec.component and spec.role is Role.ROUTER:
-            yield ("nodes", name, "component"), "not for a router: it has no part in the protocol"
+            yield ("nodes", name, "component"), "a router cannot have one: it does not take part in the protocol"
 
 
 def _reserved(name: str) -> str | None:
-    """Why no node may have this name, written in lower case."""
+    """Return why a node cannot have this name, given in lower case."""
     if name in RESERVED_NAMES or name.startswith(BESIDE_PREFIX) or name.endswith((COMPONENT_SUFFIX, WALLET_SUFFIX)):
         return "a name that the testbed uses itself"
     if name == "localhost" or name.startswith("ip6-"):
@@ -148,16 +148,16 @@ def _of_channels(topology: Topology) -> Iterator[tuple[Location, str]]:
 
 
 def _sentence(error: Any) -> str:
-    """Pydantic's message in our words where its own would puzzle an author of YAML."""
+    """Return pydantic's message, reworded if the author of a YAML file would not understand it."""
     match error["type"]:
         case "string_type":
-            return f"{error['input']!r} is what YAML makes of it, and no text; put it in quotes"
+            return f"YAML reads this as {error['input']!r}, which is not a string; put it in quotes"
         case "missing":
             return "is missing"
         case "extra_forbidden" | "unexpected_keyword_argument":
-            return "is not a field that a topology knows here"
+            return "is not a known field"
         case "string_pattern_mismatch":
-            return f"{error['input']!r} is no node name: a letter, then up to 30 letters, digits, - or _"
+            return f"{error['input']!r} is not a valid node name: use a letter, then up to 30 letters, digits, - or _"
         case "value_error":
             return str(error["ctx"]["error"])
         case _:

@@ -1,4 +1,4 @@
-"""What a topology is made of: nodes, channels, the chain, each with the limits of its values."""
+"""The parts of a topology: nodes, channels, the chain, each with the limits of its values."""
 
 import pkgutil
 from dataclasses import fields
@@ -32,19 +32,19 @@ IMPLEMENTATIONS: tuple[str, ...] = tuple(
         key=lambda name: (name != DEFAULT_IMPLEMENTATION, name),
     )
 )
-"""The node software that a testbed can run, the default first: a file of harness/nodes each. None is imported."""
+"""The node implementations, the default first: one file of harness/nodes each. None is imported here."""
 FUNDS_SAT = 50 * 100_000_000
-"""What the first regtest block pays: all channels of a topology are funded out of it."""
+"""The reward of the first regtest block, which funds all channels of a topology."""
 MAX_CAPACITY_SAT = 16_777_215
 """The largest channel without `option_support_large_channel` (BOLT 2)."""
 OPENER_RESERVE_SAT = 50_000
-"""What the opener must keep on its side: channel reserve, commitment fee and anchors, with room to spare."""
+"""The amount that the opener must keep on its side: channel reserve, commitment fee and anchors, with a margin."""
 RESERVED_NAMES = frozenset({"bitcoind", "miner", "slow-miner", "toxiproxy", "push"})
 """Services of the testbed's own."""
 COMPONENT_SUFFIX, WALLET_SUFFIX = "-lsp", "-wallet"
-"""Make a node's name that of its LSP's component or of its wallet; no node's name may end like this."""
+"""Suffixes of the names of LSP components and wallets; the name of a node must not end with them."""
 ASYNCPAY = "asyncpay"
-"""Names, in place of an image, the component of this checkout."""
+"""The value of `image` for the component of this checkout."""
 
 
 class TopologyError(TestbedError):
@@ -52,7 +52,7 @@ class TopologyError(TestbedError):
 
 
 class Role(StrEnum):
-    """What the node is to the protocol."""
+    """The node's role in the protocol."""
 
     PAYER = "payer"
     LSP = "lsp"
@@ -70,7 +70,7 @@ def _known(implementation: str) -> str:
 
 
 ImplementationName = Annotated[str, AfterValidator(_known)]
-"""The name of a node software: a file of harness/nodes."""
+"""The name of a node implementation: a file of harness/nodes."""
 
 
 class _Strict(BaseModel):
@@ -80,8 +80,8 @@ class _Strict(BaseModel):
 class ChainSpec(_Strict):
     """The bitcoind that all nodes share.
 
-    keep_fresh: mine a block whenever the last one is an hour old. LND takes a chain whose last block is two hours
-    old for stale: a node that is started then waits for the next block.
+    keep_fresh: mine a block whenever the last one is an hour old. LND regards a chain whose last block is two hours
+    old as stale: a node that is started then waits for the next block.
     """
 
     image: str | None = None
@@ -90,7 +90,8 @@ class ChainSpec(_Strict):
 
 
 class ComponentSpec(_Strict):
-    """The LSP's component, in a container beside its node. `component: IMAGE` is short for `component: {image: IMAGE}`.
+    """The LSP's component, in its own container. `component: IMAGE` is short for `component: {image: IMAGE}`.
+
 
     An image of your own has a program `asyncpay` on its search path that takes the same arguments
     (`asyncpay lsp [status|health] --config FILE`) and the same file.
@@ -100,24 +101,26 @@ class ComponentSpec(_Strict):
 
     image: str = Field(default=ASYNCPAY, description="asyncpay of this checkout, or an image of your own")
     policy: LspPolicy = Field(default=LspPolicy(), description="limits that differ from the defaults")
-    ca: str | None = Field(default=None, description="certificates (PEM) trusted beside the public ones, for webhooks")
-    args: tuple[str, ...] = Field(default=(), description="more arguments for `asyncpay lsp`")
+    ca: str | None = Field(
+        default=None, description="certificates (PEM) trusted for webhooks in addition to public CAs"
+    )
+    args: tuple[str, ...] = Field(default=(), description="additional arguments for `asyncpay lsp`")
     disk_mb: int | None = Field(default=None, ge=1, description="a disk in memory, which a test can fill")
 
 
 class WalletSpec(_Strict):
-    """The wallet that makes a phone of a payer or payee, in one container with the node. `component: IMAGE` is short.
+    """The wallet that turns a payer or payee into a phone, in one container with the node. `component: IMAGE` is short.
 
-    An image of your own is built upon the testbed's image of a phone (`docker inspect` of a phone names it) and brings
+    An image of your own is built on the testbed's image of a phone (`docker inspect` of a phone names it) and has
     another program `asyncpay` that takes the same arguments (`asyncpay wallet ...`) and the same file, and answers
-    `status` and `payments` at the socket beside its store, as asyncpay.service.common.control does.
+    `status` and `payments` on the socket next to its store, like asyncpay.service.common.control.
     """
 
     model_config = ConfigDict(strict=False)
 
     image: str = Field(default=ASYNCPAY, description="asyncpay of this checkout, or an image of your own")
     policy: dict[str, Any] = Field(default={}, description="limits that differ from the defaults")
-    args: tuple[str, ...] = Field(default=(), description="more arguments for `asyncpay wallet run`")
+    args: tuple[str, ...] = Field(default=(), description="additional arguments for `asyncpay wallet run`")
 
     @field_validator("policy")
     @classmethod
@@ -139,9 +142,11 @@ class NodeSpec(_Strict):
     implementation: ImplementationName = DEFAULT_IMPLEMENTATION
     image: str | None = Field(default=None, description="an image of your own instead of the pinned one")
     version: str | None = Field(default=None, description="another tag of the official image")
-    args: tuple[str, ...] = Field(default=(), strict=False, description="more arguments for the node")
+    args: tuple[str, ...] = Field(default=(), strict=False, description="additional arguments for the node")
     rest: bool = Field(default=False, strict=False, description="LND's REST, or the plugin clnrest, for `testbed env`")
-    component: ComponentSpec | WalletSpec | None = Field(default=None, description="makes an LSP or a phone of it")
+    component: ComponentSpec | WalletSpec | None = Field(
+        default=None, description="turns the node into an LSP or a phone"
+    )
 
     @field_validator("component", mode="before")
     @classmethod
@@ -160,12 +165,12 @@ class NodeSpec(_Strict):
 
     @property
     def is_phone(self) -> bool:
-        """The node is an app of a phone: with a wallet, and cannot be dialled."""
+        """Whether the node is an app of a phone: it has a wallet, and cannot be dialled."""
         return isinstance(self.component, WalletSpec)
 
 
 class ChannelSpec(_Strict):
-    """One channel; `from` opens and funds it. Several between the same pair are fine."""
+    """One channel; `from` opens and funds it. A pair of nodes may have several channels."""
 
     opener: NodeName = Field(alias="from")
     peer: NodeName = Field(alias="to")
@@ -184,12 +189,12 @@ class Topology(_Strict):
 
     @property
     def implementations(self) -> frozenset[str]:
-        """The node software that this topology needs."""
+        """The node implementations that this topology needs."""
         return frozenset(node.implementation for node in self.nodes.values())
 
     @property
     def components(self) -> dict[str, ComponentSpec]:
-        """The LSPs' components, by the name of the node that each stands beside."""
+        """The LSPs' components, by the name of the LSP's node."""
         return {name: spec.component for name, spec in self.nodes.items() if isinstance(spec.component, ComponentSpec)}
 
     @property
@@ -198,10 +203,10 @@ class Topology(_Strict):
         return {name: spec.component for name, spec in self.nodes.items() if isinstance(spec.component, WalletSpec)}
 
     def lsp_of(self, phone: str) -> str:
-        """The one node that a phone has channels to."""
+        """Return the only node with which a phone has channels."""
         return next(iter(self.peers_of(phone)))
 
     def peers_of(self, node: str) -> set[str]:
-        """The nodes that this one has channels to."""
+        """Return the nodes with which this one has channels."""
         ends = ({channel.opener, channel.peer} for channel in self.channels)
         return {peer for pair in ends if node in pair for peer in pair - {node}}

@@ -37,7 +37,7 @@ class YamlSource:
             raise YamlProblem(1, f"not YAML: {error}") from None
 
     def line(self, location: Location) -> int:
-        """The line (from 1) of the value at this location, or of the nearest thing around it that exists."""
+        """Return the line (from 1) of the value at this location, or of its nearest existing parent."""
         node, line = self._root, 1
         for key in location:
             found = _child(node, key)
@@ -61,14 +61,14 @@ def _child(node: "Node | None", key: str | int) -> "tuple[int, Node] | None":
 
 
 def _refuse_duplicates(node: "Node") -> None:
-    """The first of two equal keys, in the words of a topology: a node that vanishes is hard to find."""
+    """Raise YamlProblem for a duplicate key: YAML would silently drop the first of the two."""
     from ruamel.yaml.nodes import MappingNode, SequenceNode
 
     if isinstance(node, MappingNode):
         seen: set[str] = set()
         for name, value in node.value:
             if name.value in seen:
-                raise YamlProblem(name.start_mark.line + 1, f"duplicate name: {name.value} stands here a second time")
+                raise YamlProblem(name.start_mark.line + 1, f"duplicate name: {name.value}")
             seen.add(name.value)
             _refuse_duplicates(value)
     elif isinstance(node, SequenceNode):

@@ -21,9 +21,9 @@ def test_that_fails(testbed):
 """
 
 
-def test_a_failing_test_leaves_its_evidence(pair_file: Path, tmp_path: Path) -> None:
+def test_a_failing_test_leaves_its_artifacts(pair_file: Path, tmp_path: Path) -> None:
     (tmp_path / "test_failing.py").write_text(TEST.format(pair=str(pair_file)), encoding="utf-8")
-    artifacts = tmp_path / "evidence"
+    artifacts = tmp_path / "artifacts"
     command = [sys.executable, "-m", "pytest", "-q", "--testbed-artifacts", str(artifacts), str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
 

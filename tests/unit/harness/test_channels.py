@@ -67,13 +67,13 @@ def played(*nodes: PlayedNode, down: str = "") -> Testbed:
     ("ends", "amounts", "said"),
     [
         (("B", "B"), (1_000_000, 0), "B cannot have a channel to itself"),
-        (("B", "C"), (99_999, 0), "there can be no such channel: capacity_sat: Input should be greater than or equal"),
-        (("B", "C"), (16_777_216, 0), "there can be no such channel: capacity_sat"),
+        (("B", "C"), (99_999, 0), "the channel cannot be opened: capacity_sat: Input should be greater than or equal"),
+        (("B", "C"), (16_777_216, 0), "the channel cannot be opened: capacity_sat"),
         (("B", "C"), (1_000_000, 950_001), "B cannot push 950001 sat of 1000000 sat"),
-        (("B", "A"), (1_000_000, 0), "the phone A cannot have a channel with B: it reaches its LSP alone. Use LSP"),
+        (("B", "A"), (1_000_000, 0), "the phone A cannot have a channel with B: it connects only to its LSP. Use LSP"),
         (("A", "B"), (1_000_000, 0), "the phone A cannot have a channel with B"),
         (("B", "D"), (1_000_000, 0), "testbed x has no node D"),
-        (("B", "LSP"), (1_000_000, 0), "LSP cannot be asked: it does not run"),
+        (("B", "LSP"), (1_000_000, 0), "LSP cannot be called: it does not run"),
     ],
 )
 def test_a_channel_that_there_cannot_be(ends: tuple[str, str], amounts: tuple[int, int], said: str) -> None:
@@ -121,6 +121,6 @@ def test_of_several_channels_one_is_named() -> None:
 
 def test_by_force_the_peer_need_not_run() -> None:
     closer, peer = PlayedNode("C", CHANNEL), PlayedNode("B", CHANNEL)
-    with pytest.raises(NodeError, match="B cannot be asked: it does not run"):
+    with pytest.raises(NodeError, match="B cannot be called: it does not run"):
         channels.close_channel(played(closer, peer, down="B"), "C", "B")
     assert channels.close_channel(played(closer, peer, down="B"), "C", "B", force=True).ends == ("C", "B")

@@ -39,4 +39,4 @@ def test_where_there_is_no_image_nodes_make_their_own(monkeypatch: pytest.Monkey
     monkeypatch.setattr(store, "ensure", fail)
     said: list[str] = []
     assert service_images.beginnings(load("line"), said.append) == {}
-    assert said == ["lndwallets: there is no Go; the nodes start without, which takes longer"]
+    assert said == ["lndwallets: there is no Go; the nodes start without it, which takes longer"]

@@ -57,5 +57,5 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "make test-e2e" in capsys.readouterr().err
     scenario_table.write(run, RUN)
     assert scenario_table.main([str(run), str(page)]) == 1
-    assert "has lost the lines" in capsys.readouterr().err
+    assert "lacks the lines" in capsys.readouterr().err
     assert page.read_text() == "a page without a place for it\n"

@@ -67,7 +67,7 @@ def test_so_are_channels() -> None:
 
 
 def test_a_problem_is_told_below_the_table() -> None:
-    problem = "A (LND) did not tell who it is: failed to connect to all addresses [last error: timeout]"
+    problem = "A (LND) did not report its identity: failed to connect to all addresses [last error: timeout]"
     ill = replace(NODE, name="A", problem=problem)
     said = shown(tables.nodes_table(seen(ill, NODE)))
     assert f"A: {problem}" in " ".join(said.split())

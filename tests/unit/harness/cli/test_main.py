@@ -27,7 +27,7 @@ def no_testbeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["up", "nowhere"], "nowhere: no such topology file"),
         (["up", "line", "--set", "LSP_a"], "--set LSP_a: write it as NODE=IMPLEMENTATION (lnd, "),
-        (["up", "line", "--name", "No Good"], "'No Good' is no name for a testbed"),
+        (["up", "line", "--name", "No Good"], "'No Good' is not a valid name for a testbed"),
         (["status"], "no testbed is up; start one with `testbed up line`"),
         (["down", "--testbed", "x"], "there is no testbed named x (up: none)"),
         (["pay", "A", "B", "a lot"], "'a lot' is no amount"),

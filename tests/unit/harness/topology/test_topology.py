@@ -130,7 +130,7 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
         ),
         pytest.param(
             GOOD.replace("  B:", "  A:"),
-            "net.yaml:3: duplicate name: A stands here a second time",
+            "net.yaml:3: duplicate name: A",
             id="duplicate name",
         ),
         pytest.param(
@@ -148,7 +148,7 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
         ),
         pytest.param(
             GOOD.replace("private: true", "privat: true"),
-            "net.yaml:5: channels.0.privat: is not a field that a topology knows here",
+            "net.yaml:5: channels.0.privat: is not a known field",
             id="misspelt field",
         ),
         pytest.param(
@@ -156,12 +156,14 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
         ),
         pytest.param(GOOD.replace("A:", "bitcoind:"), "net.yaml:2: nodes.bitcoind: bitcoind is a name", id="reserved"),
         pytest.param(
-            GOOD.replace("A:", "12:"), "12 is what YAML makes of it, and no text; put it in quotes", id="a number"
+            GOOD.replace("A:", "12:"), "YAML reads this as 12, which is not a string; put it in quotes", id="a number"
         ),
         pytest.param(GOOD.replace("A:", "localhost:"), "net.yaml:2: nodes.localhost: localhost is a name", id="host"),
         pytest.param(GOOD.replace("A:", "ip6-loopback:"), "ip6-loopback is a name by which", id="host of IPv6"),
         pytest.param(GOOD.replace("A:", "beside-B:"), "beside-B is a name that the testbed", id="a helper's name"),
-        pytest.param(GOOD.replace("  A:", "  A b:"), "net.yaml:2: nodes.A b: 'A b' is no node name", id="bad name"),
+        pytest.param(
+            GOOD.replace("  A:", "  A b:"), "net.yaml:2: nodes.A b: 'A b' is not a valid node name", id="bad name"
+        ),
         pytest.param(
             GOOD.replace("role: payer", "role: payer, image: x, version: y"),
             "net.yaml:2: nodes.A: give an image or a version, not both",
@@ -169,12 +171,12 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
         ),
         pytest.param(
             LSP.replace("role: lsp", "role: router"),
-            "net.yaml:2: nodes.A.component: not for a router: it has no part in the protocol",
+            "net.yaml:2: nodes.A.component: a router cannot have one: it does not take part in the protocol",
             id="component of a router",
         ),
         pytest.param(
             LSP.replace("{max_holds", "\n    {max_hold"),
-            "net.yaml:3: nodes.A.component.policy.max_hold: is not a field that a topology knows here",
+            "net.yaml:3: nodes.A.component.policy.max_hold: is not a known field",
             id="misspelt limit",
         ),
         pytest.param(
@@ -183,7 +185,7 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
             id="limit that is no number",
         ),
         pytest.param(
-            LSP.replace("policy", "polcy"), "net.yaml:2: nodes.A.component.polcy: is not a field", id="misspelt policy"
+            LSP.replace("policy", "polcy"), "net.yaml:2: nodes.A.component.polcy: is not a known field", id="misspelt policy"
         ),
         pytest.param(
             PHONES.replace("{from: A, to: LSP,", "{from: A, to: B,"),
@@ -205,7 +207,7 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
         ),
         pytest.param(
             PHONES.replace("slack_blocks", "slack_blokcs"),
-            "net.yaml:4: nodes.B.component.policy.slack_blokcs: is not a field that a topology knows here",
+            "net.yaml:4: nodes.B.component.policy.slack_blokcs: is not a known field",
             id="misspelt limit of a wallet",
         ),
         pytest.param(
@@ -215,7 +217,7 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
         ),
         pytest.param(
             PHONES.replace("slack_blocks: 7", "max_claims: 2, max_holds: 7"),
-            "net.yaml:4: nodes.B.component.policy.max_holds: is not a field",
+            "net.yaml:4: nodes.B.component.policy.max_holds: is not a known field",
             id="an LSP's limit at a wallet",
         ),
         pytest.param(
