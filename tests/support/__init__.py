@@ -1,1 +1,1 @@
-"""What all tests share: payments to make and check, peers that a test scripts, known keys, vectors."""
+"""Helpers shared by all tests: payments and their checks, scripted peers, known keys, vectors."""

@@ -1,4 +1,4 @@
-"""Killing the LSP's component at a chosen moment (asyncpay.service.common.failpoints), and seeing it dead."""
+"""Kill the LSP's component at a chosen moment (asyncpay.service.common.failpoints), and wait for its exit."""
 
 from harness.services.lsp import DATA_DIR, Lsp, interceptor_attached
 from harness.testbed import Testbed
@@ -8,7 +8,7 @@ ATTACH_SECONDS = 90
 
 
 def crash_before(testbed: Testbed, lsp: Lsp, effect: str, number: int = 1) -> None:
-    """Kill the component, and have its next life end between storing and carrying out its n-th effect of this name.
+    """Kill the component, and make its next run exit after storing and before performing its n-th effect of this name.
 
     It is attached again when this returns.
     """
@@ -19,13 +19,13 @@ def crash_before(testbed: Testbed, lsp: Lsp, effect: str, number: int = 1) -> No
 
 
 def restart(lsp: Lsp) -> None:
-    """Start the component that died, and wait for its node."""
+    """Start the component after its exit, and wait until it is attached to its node."""
     lsp.start()
     wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
 
 
 def wait_for_death(testbed: Testbed, lsp: Lsp) -> None:
-    """Return when the component is no more."""
+    """Wait until the component has exited."""
 
     def missing() -> str | None:
         state = testbed.engine.states()[lsp.name]

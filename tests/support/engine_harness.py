@@ -1,4 +1,4 @@
-"""Run one engine as its service does, in a world that a subclass plays: store first, then act, maybe crash."""
+"""Run one engine as its service does, in an environment that a subclass simulates: store, then act, maybe crash."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ class CrashError(Exception):
 class EngineHarness(Generic[E, R, F]):
     """An engine, its records, and the queue of its events.
 
-    stored: what a restart begins from, by the records' keys. effects: all that were carried out.
-    crash_at: kill the process before this action (1: the first): before it stores, or before it carries out an effect.
+    stored: the records that a restart loads, by their keys. effects: all effects that were performed.
+    crash_at: kill the process before this action (1: the first), which is a store operation or an effect.
     """
 
     engine: Engine[Any, R, F]
@@ -34,29 +34,29 @@ class EngineHarness(Generic[E, R, F]):
         self._queue: deque[E] = deque()
 
     def start(self) -> None:
-        """Make the engine from what is stored, and attach it to its node."""
+        """Create the engine from the stored records, and attach it to its node."""
         raise NotImplementedError
 
     def carry_out(self, effect: F) -> None:
-        """Do what the engine wants done."""
+        """Perform an effect."""
         raise NotImplementedError
 
     def crashed(self) -> None:
-        """The process has been killed, and is not started again yet."""
+        """Called after the process has been killed, before its restart."""
 
     def restart(self) -> None:
         """Kill the process and start it again."""
         self.start()
 
     def feed(self, event: E) -> list[Any]:
-        """Give the engine an event and do all that follows; return the effects in their order."""
+        """Give the engine an event and handle everything that results from it; return the effects in order."""
         before = len(self.effects)
         self._queue.append(event)
         self.run()
         return self.effects[before:]
 
     def run(self) -> None:
-        """Decide on all events that wait."""
+        """Handle all queued events."""
         try:
             while self._queue:
                 self._handle(self._queue.popleft())
@@ -70,7 +70,7 @@ class EngineHarness(Generic[E, R, F]):
             self._act()
             match action:
                 case Commit():
-                    assert self.engine.next_deadline > self.now, "the engine would be woken again and again"
+                    assert self.engine.next_deadline > self.now, "the engine's next deadline is not in the future"
                     for change in action.changes:
                         self.store(change)
                 case Perform(effect):
@@ -78,7 +78,7 @@ class EngineHarness(Generic[E, R, F]):
                     self.carry_out(effect)
 
     def store(self, change: Any) -> None:
-        """Make one change."""
+        """Store one change."""
         if isinstance(change, Put):
             self.stored[change.record.key] = change.record
         else:
@@ -90,7 +90,7 @@ class EngineHarness(Generic[E, R, F]):
             raise CrashError
 
     def sleep(self, seconds: float, then: Callable[[], None] = lambda: None) -> None:
-        """Let time pass. The engine gets a Tick when it asked for one, and only then; `then` is called after each."""
+        """Advance time. The engine gets a Tick only when it requested one; `then` is called after each."""
         end = self.now + seconds
         while self.engine.next_deadline <= end:
             self.now = max(self.now, self.engine.next_deadline)
@@ -107,9 +107,9 @@ class EngineHarness(Generic[E, R, F]):
 def with_a_crash_before_each_action(
     make: Callable[[], H], scenario: Callable[[H], object]
 ) -> Iterator[tuple[H, H, str]]:
-    """Play a scenario undisturbed, and then again for each of its actions, with a crash before that one.
+    """Run a scenario without crashes, and then again for each of its actions, with a crash before that action.
 
-    Yields the undisturbed harness, the crashed one, and words for where the crash was.
+    Yields the harness without crashes, the crashed one, and a description of the crash.
     """
     calm = make()
     begin = calm.actions

@@ -1,7 +1,7 @@
-"""The LSP engine's indexes against a look at every record.
+"""Compare the LSP engine's indexes with a full scan of the records.
 
-Indexes are derived from the records, so whatever an event changes must leave them as this finds them. The scans are
-written plainly, and share nothing with asyncpay/engine/lsp/lookups.py and schedule.py.
+Indexes are derived from the records, so after every event they must equal the result of a scan. The scans are
+simple, and share no code with asyncpay/engine/lsp/lookups.py and schedule.py.
 """
 
 import math
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 def differences(state: LspState, policy: LspPolicy) -> Iterator[str]:
-    """Where an index says something else than the records; nothing if all is well."""
+    """Yield each difference between an index and the records; nothing if there is none."""
     scan = _Scan(state, policy)
     for name, found, expected in (*scan.of_blocks(), *scan.of_htlcs(), *scan.of_others(), *scan.of_the_stream()):
         if found != expected:

@@ -1,8 +1,8 @@
-"""Which tests go to the same worker of pytest-xdist: those that share a testbed, so that it is brought up once.
+"""Run the tests that share a testbed in the same worker of pytest-xdist, so that it is brought up once.
 
-Used with `--dist loadgroup --no-loadscope-reorder`: the groups that take longest are begun first. The groups of xdist
-itself, named by a marker, are ignored under pytest 9.2 (pytest-dev/pytest-xdist#1386). So the workers, which alone know
-the fixtures, write the groups into a file, and the scheduler reads it.
+Used with `--dist loadgroup --no-loadscope-reorder`: the longest groups start first. The groups of xdist itself, named
+by a marker, are ignored under pytest 9.2 (pytest-dev/pytest-xdist#1386). So the workers, which alone know the fixtures,
+write the groups into a file, and the scheduler reads it.
 """
 
 import json
@@ -15,15 +15,15 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 TESTBED = "testbed"
-"""The fixture that is shared."""
+"""The shared fixture."""
 TEST_SECONDS = 5
-"""What a usual test takes; one that takes much longer says so with the marker `seconds`."""
+"""The duration of a usual test; a much longer test declares its duration with the marker `seconds`."""
 LARGE_GROUP = 50
-"""Groups with more tests than this are parted into their rows, each of which has a testbed."""
+"""Groups with more tests than this are split by row; each row has its own testbed."""
 
 
 class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """A scheduler that keeps a group's tests together. file: where `write` has put the groups."""
+    """A scheduler that keeps a group's tests together. file: the output of `write`."""
 
     def __init__(self, config: pytest.Config, log: Any, file: Path) -> None:
         super().__init__(config, log)
@@ -36,14 +36,14 @@ class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 
 
 def write(file: Path, groups: dict[pytest.Item, str]) -> None:
-    """Tell the scheduler the groups; every worker of a run tells the same."""
+    """Write the groups for the scheduler; every worker of a run writes the same."""
     part = file.with_suffix(f".{id(groups)}.part")
     part.write_text(json.dumps({item.nodeid: name for item, name in groups.items()}), encoding="utf-8")
     part.replace(file)
 
 
 def group(items: list[pytest.Item]) -> dict[pytest.Item, str]:
-    """Give each test the name of its group, and order the groups by how long they take, the longest first."""
+    """Return the name of each test's group, with the groups ordered by duration, the longest first."""
     testbeds = {item: testbed_of(item) for item in items}
     sizes = Counter(testbeds.values())
     groups = {item: name + _row(item) * (sizes[name] > LARGE_GROUP) for item, name in testbeds.items()}
@@ -56,7 +56,7 @@ def group(items: list[pytest.Item]) -> dict[pytest.Item, str]:
 
 
 def testbed_of(item: pytest.Item) -> str:
-    """A name for the testbed that a test runs on. Tests with testbeds of their own: those of a file belong together."""
+    """Return a name for the testbed of a test. Tests of a file with separate testbeds are one group."""
     definitions = _definitions(item)
     if TESTBED not in definitions:
         return item.location[0]
@@ -70,19 +70,19 @@ def testbed_of(item: pytest.Item) -> str:
 
 
 def seconds_of(item: pytest.Item) -> int:
-    """About how long a test takes."""
+    """Return the approximate duration of a test."""
     marker = item.get_closest_marker("seconds")
     return TEST_SECONDS if marker is None else int(marker.args[0])
 
 
 def _definitions(item: pytest.Item) -> dict[str, pytest.FixtureDef[object]]:
-    """The fixtures of a test by their names, each as the test sees it."""
+    """Return the fixtures of a test by name, as overridden for that test."""
     info = getattr(item, "_fixtureinfo", None)  # pytest has no public name for it
     return {} if info is None else {name: found[-1] for name, found in info.name2fixturedefs.items()}
 
 
 def _needed_by(name: str, definitions: dict[str, pytest.FixtureDef[object]]) -> set[str]:
-    """A fixture, and all that it is made from."""
+    """Return a fixture and all fixtures that it depends on."""
     needed, new = set[str](), {name}
     while new:
         needed |= new
@@ -92,13 +92,13 @@ def _needed_by(name: str, definitions: dict[str, pytest.FixtureDef[object]]) -> 
 
 
 def _parameters(item: pytest.Item, fixtures: Iterable[str]) -> list[str]:
-    """The parameters that a test gives these fixtures."""
+    """Return the parameters of these fixtures in a test."""
     callspec = getattr(item, "callspec", None)
     given = {} if callspec is None else callspec.params
     return [str(given[name]) for name in sorted(fixtures) if name in given]
 
 
 def _row(item: pytest.Item) -> str:
-    """Of a test in a table, what comes before the `/` in its id (tests/e2e/fault_injection/cells.py); else nothing."""
+    """Return the part of a test's id before the `/` (tests/e2e/fault_injection/cells.py); empty if there is none."""
     row, slash, _ = item.name.partition("/")
     return f" {row}" if slash else ""

@@ -1,7 +1,7 @@
-"""An LSP's engine with many held payments: for counting and measuring what an event costs.
+"""An LSP's engine with many held payments, to measure the cost of an event.
 
-Each payment is of a client of its own, who is offline: one part, held on the client's channel, a courier that is due in
-a while, a webhook, a message in the mailbox, and a block that has finished. All go out to one router.
+Each payment belongs to a different client, which is offline: one part, held on the client's channel, a courier that is
+due later, a webhook, a message in the mailbox, and a finished block. All are forwarded to one router.
 """
 
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ def router_link(*, usable: bool = True) -> Link:
 
 
 def htlc(number: int, htlc_id: int = 0) -> HeldHtlc:
-    """The part of a held payment; other numbers than 0 are other HTLCs of the same client."""
+    """The part of a held payment; an htlc_id other than 0 is another HTLC of the same client."""
     return HeldHtlc(
         key=HtlcKey(ChannelId.from_name(channel(number)), htlc_id),
         payment_hash=payment_hash(number) if htlc_id == 0 else sha256(bytes([htlc_id])).digest(),
@@ -128,13 +128,13 @@ def records_of(number: int) -> Iterator[Record]:
 
 
 def attached(count: int) -> Attached:
-    """The node answers; the router is online, and no client."""
+    """The node answers; the router is online, and no client is."""
     links = (router_link(), *(link(number) for number in range(count)))
     return Attached(node_id=b"\x02" * 33, network="regtest", height=HEIGHT, links=links, online=frozenset({ROUTER}))
 
 
 def pending(count: int) -> Iterator[PendingHtlc]:
-    """What the node has on its channels."""
+    """The HTLCs on the node's channels."""
     for number in range(count):
         for htlc_id in range(3):
             each = htlc(number, htlc_id)
@@ -149,7 +149,7 @@ def pending(count: int) -> Iterator[PendingHtlc]:
 
 
 class LoadedLsp:
-    """The engine, and the time that it is told. Ticks come when it asks for them.
+    """The engine, and its time. Ticks are sent when it requests them.
 
     reminded: clients that were notified.
     """
@@ -178,7 +178,7 @@ class LoadedLsp:
         return HtlcSnapshot(self.snapshot_number, tuple(pending(self.count)))
 
     def settle(self) -> int:
-        """Let everything be reviewed that is reviewed in slices; return how many slices there were."""
+        """Run all reviews that are done in slices; return the number of slices."""
         self.handle(self.snapshot())
         slices = 0
         while self.lsp.next_deadline < self.now + 0.5:

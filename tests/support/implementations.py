@@ -1,5 +1,5 @@
-"""An LSP keeps its promises on whichever node: these tests run once for each. Where there is no Core Lightning its rows
-are UNAVAILABLE, and counted as such. Where the protocol lets nodes differ, the tests ask for the declared capability.
+"""An LSP behaves the same on every implementation: these tests run once for each. Without Core Lightning, its rows are
+counted as UNAVAILABLE. Where the protocol allows nodes to differ, the tests check the declared capability.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from harness.topology import Topology, load
 TOPOLOGIES = Path(__file__).parents[1] / "e2e" / "topologies"
 
 CLN_IN_FULL = ("lnd", pytest.param("cln", marks=pytest.mark.full))
-"""The same where Core Lightning's row is for the full run only."""
+"""The same, with Core Lightning's row in the full run only."""
 LDK_TOO = (*CLN_IN_FULL, pytest.param("ldk", marks=pytest.mark.full))
-"""The same with LDK, for the full run too. What has no such row was not tried on LDK."""
+"""The same with LDK, also in the full run only. Tests without such a row were not run on LDK."""
 
 
 def topology_on(implementation: str, name: str, *lsps: str, settings: Mapping[str, str] | None = None) -> Topology:
-    """One of the topologies in the folder TOPOLOGIES, with these nodes of that implementation.
+    """Return one of the topologies in the folder TOPOLOGIES, with these nodes of that implementation.
 
-    An LSP does not dial phones; a node that would, as soon as a test has sent one offline, is told not to.
+    An LSP does not dial phones: nodes that would dial a phone that a test has taken offline are configured not to.
     """
     topology = load(TOPOLOGIES / name, dict.fromkeys(lsps, implementation) | dict(settings or {}))
     for lsp in lsps:
@@ -32,18 +32,18 @@ def topology_on(implementation: str, name: str, *lsps: str, settings: Mapping[st
 
 
 def all_on(implementation: str, name: str, settings: Mapping[str, str] | None = None) -> Topology:
-    """One of those topologies with every node of that implementation."""
+    """Return one of those topologies with every node of that implementation."""
     nodes = load(TOPOLOGIES / name).nodes
     return load(TOPOLOGIES / name, dict.fromkeys(nodes, implementation) | dict(settings or {}))
 
 
 def with_arguments(topology: Topology, node: str, *arguments: str) -> Topology:
-    """The topology, in which this node has more arguments."""
+    """Return the topology with additional arguments for this node."""
     spec = topology.nodes[node]
     changed = spec.model_copy(update={"args": (*spec.args, *arguments)})
     return topology.model_copy(update={"nodes": topology.nodes | {node: changed}})
 
 
 def capabilities(testbed: Testbed, node: str) -> Capabilities:
-    """What this node's implementation is declared to do."""
+    """Return the declared capabilities of this node's implementation."""
     return testbed[node].capabilities

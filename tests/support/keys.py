@@ -1,4 +1,4 @@
-"""Node keys that tests know: one for each name, the same every time, and what a node does with it."""
+"""Node keys for tests: one for each name, always the same, and a node's operations with it."""
 
 from hashlib import sha256
 
@@ -9,7 +9,7 @@ from asyncpay.wire import signature
 
 
 def key_of(name: str) -> PrivateKey:
-    """The private key of the node of this name."""
+    """The private key of the node with this name."""
     return PrivateKey(sha256(name.encode()).digest())
 
 
@@ -25,6 +25,6 @@ def id_of(key: PrivateKey) -> NodeId:
 
 
 def signmessage(text: str, key: PrivateKey) -> bytes:
-    """What a node's `signmessage` returns, before zbase32: 65 bytes."""
+    """Return the signature of a node's `signmessage`, before zbase32: 65 bytes."""
     compact: bytes = key.sign_recoverable(signature.digest(text), hasher=None)
     return bytes([31 + compact[64]]) + compact[:64]

@@ -1,4 +1,4 @@
-"""Payments between the phones of a testbed: making them, following them, and checking balances at the end."""
+"""Payments between the phones of a testbed: make them, follow them, and check the balances at the end."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class PaymentCase:
         return payment
 
     def wait_until_paid(self, timeout_seconds: float = SETTLE_SECONDS) -> None:
-        """The payee's wallet has seen all of it arrive."""
+        """Wait until the payee's wallet has received the full amount."""
 
         def missing() -> str | None:
             states = [
@@ -47,7 +47,7 @@ class PaymentCase:
         wait_for(Predicate(f"{self.payee.name}_paid", missing), timeout_seconds)
 
     def wait_until(self, *states: str, timeout_seconds: float = SETTLE_SECONDS) -> dict[str, Any]:
-        """The payer's wallet says so; the payment as it then is."""
+        """Wait until the payment is in one of these states in the payer's wallet. Return the payment."""
         wait_for(self.payer.wallet.has_payment(self.payment_hash, *states), timeout_seconds)
         payment = self.payer.wallet.payment(self.payment_hash)
         assert payment is not None
@@ -58,7 +58,8 @@ class PaymentCase:
 class PaymentHarness:
     """A testbed whose phones are all online, and the balances when the test began.
 
-    record: takes what harness.checks.scenario_table tells of the scenario, such as pytest's `record_property`.
+    record: a function such as pytest's `record_property`, called with the properties of
+    harness.checks.scenario_table.
     """
 
     testbed: Testbed
@@ -78,7 +79,7 @@ class PaymentHarness:
     def new_case(
         self, amount_msat: int = AMOUNT_MSAT, payer: Phone | None = None, payee: Phone | None = None
     ) -> PaymentCase:
-        """The payee makes an invoice and gives it to the payer."""
+        """Make an invoice of the payee for the payer."""
         payer, payee = payer or self.a, payee or self.b
         invoice = payee.wallet.receive(amount_msat)
         return PaymentCase(payer, payee, invoice["invoice"], invoice["payment_hash"], amount_msat)
@@ -88,7 +89,7 @@ class PaymentHarness:
         self.record(scenario_table.FAULT, what)
 
     def record_outcome(self, what: str) -> None:
-        """Record the outcome for the table of scenarios, where neither `assert_paid` nor `assert_nobody_paid` does."""
+        """Record the outcome for the table of scenarios, if neither `assert_paid` nor `assert_nobody_paid` is used."""
         self.record(scenario_table.OUTCOME, what)
 
     def logged(self, lsp: str, case: PaymentCase) -> list[str]:
@@ -102,7 +103,7 @@ class PaymentHarness:
         return next((block for block in blocks if case.payment_hash in block["payment_hashes"]), None)
 
     def wait_for_block(self, case: PaymentCase, *states: str, timeout_seconds: float = SETTLE_SECONDS) -> None:
-        """The payer's LSP has the payment's block in one of these states."""
+        """Wait until the payment's block is in one of these states at the payer's LSP."""
 
         def missing() -> str | None:
             block = self.block(case)
@@ -116,7 +117,7 @@ class PaymentHarness:
         return sum(channel.htlcs for channel in self.testbed[node].channels())
 
     def wait_for_htlcs(self, **counts: int) -> None:
-        """Wait until each of these nodes lists so many HTLCs."""
+        """Wait until each of these nodes lists this number of HTLCs."""
 
         def missing() -> str | None:
             seen = {node: self.htlcs(node) for node in counts}
@@ -125,7 +126,7 @@ class PaymentHarness:
         wait_for(Predicate("htlcs", missing))
 
     def assert_paid(self, *cases: PaymentCase) -> None:
-        """Each payer has proof and paid once, fees included; each payee has the amount; no hop in between has lost."""
+        """Each payer has the preimage and paid once, plus fees; each payee has the amount; no hop has lost money."""
         expected: dict[str, int] = {}
         for case in cases:
             payment = case.wait_until(SETTLED)
@@ -147,12 +148,12 @@ class PaymentHarness:
 
 
 def change(amounts: dict[str, int], name: str, by: int) -> None:
-    """Add to what a node is expected to have gained."""
+    """Add to the expected gain of a node."""
     amounts[name] = amounts.get(name, 0) + by
 
 
 def restore(phones: Iterable[Phone]) -> None:
-    """Wake and connect the phones, all at once, and wait until their wallets can pay."""
+    """Wake and connect the phones in parallel, and wait until their wallets can pay."""
 
     def one(phone: Phone) -> None:
         phone.restore()

@@ -1,4 +1,4 @@
-"""What a phone played by hand needs of its node beyond the node interface, for each implementation."""
+"""The calls of a scripted phone to its node in addition to the node interface, for each implementation."""
 
 from typing import Protocol
 
@@ -16,14 +16,14 @@ from harness.testbed import Testbed
 
 
 class ScriptedNode(Protocol):
-    """node: behind the interface that all components use."""
+    """node: the node behind the interface that all components use."""
 
     node: Node
     sends_through_itself: bool
-    """An onion message must have a layer for the node itself, because it sends only what it has peeled."""
+    """An onion message needs a layer for the node itself, because the node sends only messages that it has peeled."""
 
     async def pay(self, order: Payment) -> PaymentResult:
-        """Pay, and wait until it is decided."""
+        """Pay, and wait for the outcome."""
         ...
 
     async def close(self) -> None:
@@ -41,7 +41,7 @@ class ScriptedLnd:
         self.node: Node = LndNode(lnd)
 
     async def pay(self, order: Payment) -> PaymentResult:
-        """See ScriptedNode.pay. LND would try a payment that has failed once more, which the interface forbids."""
+        """See ScriptedNode.pay. LND retries failed payments, which the interface forbids."""
         request = payments.by_its_parts(order, await payments.decode(self.lnd, order.invoice.text))
         last = ln.Payment()
         async for update in self.lnd.router.SendPaymentV2(request):
@@ -54,7 +54,7 @@ class ScriptedLnd:
 
 
 class ScriptedCln:
-    """A lightningd with our plugin in it, to which no wallet is attached."""
+    """A lightningd with our plugin, to which no wallet is attached."""
 
     sends_through_itself = True
 
@@ -86,7 +86,7 @@ class ScriptedLdk:
 
 
 async def connect(testbed: Testbed, name: str) -> ScriptedNode:
-    """The node of this name, from within a running event loop."""
+    """Connect to the node with this name, from within a running event loop."""
     match testbed.topology.nodes[name].implementation:
         case "lnd":
             containers = testbed.engine
@@ -97,4 +97,4 @@ async def connect(testbed: Testbed, name: str) -> ScriptedNode:
         case "ldk":
             return ScriptedLdk(LdkNode(testbed.engine.socket(name, ldk.SOCKET)))
         case other:
-            raise NotImplementedError(f"no test drives a phone on {other} by hand yet")
+            raise NotImplementedError(f"there are no scripted phones on {other} yet")

@@ -1,7 +1,7 @@
-"""A peer whose every protocol message a test scripts, where a test needs what no wallet does.
+"""A peer whose every protocol message is scripted, for behaviour that no wallet has.
 
-It uses the node adapter and the wire format as a wallet does, stores nothing and decides nothing. What differs by the
-implementation of its node is in scripted_node.py.
+It uses the node adapter and the wire format like a wallet, stores nothing and decides nothing. Differences between the
+implementations of its node are in scripted_node.py.
 """
 
 import asyncio
@@ -50,11 +50,11 @@ Signed = TypeVar("Signed", BlockRequest, CancelRequest)
 
 SLACK_BLOCKS = 144
 PACE_SECONDS = 0.3
-"""Between two onion messages to Core Lightning, which drops silently what comes faster than four a second."""
+"""The interval between onion messages to Core Lightning, which silently drops more than four per second."""
 
 
 class ScriptedPeer:
-    """A node, and the messages that have arrived for it. A context manager."""
+    """A node, and the messages that it has received. A context manager."""
 
     def __init__(self, testbed: Testbed, name: str) -> None:
         self.testbed = testbed
@@ -79,7 +79,7 @@ class ScriptedPeer:
         self._thread.join()
 
     def open(self) -> None:
-        """Connect to the node, which must run, and listen. Again after the node was started again."""
+        """Connect to the node, which must run, and listen. Call it again after a restart of the node."""
         self.own: ScriptedNode = self.run(scripted_node.connect(self.testbed, self.name))
         self.node = self.own.node
         listening: Future[None] = Future()
@@ -87,7 +87,7 @@ class ScriptedPeer:
         listening.result(30)
 
     def close(self) -> None:
-        """Stop listening, and hang up."""
+        """Stop listening, and disconnect from the node."""
         self.run(self._hang_up())
 
     async def _begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
@@ -100,7 +100,7 @@ class ScriptedPeer:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """The phone is killed, and comes back at the end of the `with` block."""
+        """Kill the phone, and start it again at the end of the `with` block."""
         self.close()
         self.testbed.kill(self.name)
         try:
@@ -135,7 +135,7 @@ class ScriptedPeer:
         return bytes.fromhex(self.testbed[self.name].node_id)
 
     def expect(self, wanted: Message, timeout_seconds: float = 30) -> None:
-        """Wait until this very message has arrived."""
+        """Wait until exactly this message has arrived."""
         arrived = Predicate(f"{self.name}_got", lambda: None if wanted in self.inbox else f"got {self.inbox}")
         wait_for(arrived, timeout_seconds)
 
@@ -157,12 +157,12 @@ class ScriptedPeer:
         self.send_onion(there[0], onion.build(path, payload, secrets.token_bytes(32)))
 
     def hops(self, *nodes: bytes, last: HopData | None = None) -> list[Hop]:
-        """The way of an onion message along these nodes, the first of them a peer: the last one is told `last`."""
+        """Return an onion message's hops over these nodes, the first one a peer; `last` is for the last node."""
         start = [self.node_id] if self.own.sends_through_itself else []
         return blinding.hops_through([*start, *nodes], last or HopData())
 
     def send_onion(self, peer: bytes, message: OnionMessage) -> None:
-        """Send a message that was made for `hops`, the first of them this peer, not so fast that it is dropped."""
+        """Send a message that was made for `hops`, the first of which is this peer, slowly enough not to be dropped."""
         if self._paced:
             time.sleep(max(0, self._next_onion_at - time.monotonic()))
             self._next_onion_at = time.monotonic() + PACE_SECONDS
@@ -184,7 +184,7 @@ class ScriptedPeer:
         return answers[0]
 
     def go_offline(self, lsp_name: str) -> None:
-        """Disconnect; the node runs on. Neither end dials before `go_online`: the dialled end knows no address."""
+        """Disconnect; the node keeps running. Neither end dials before `go_online`: the LSP knows no address."""
         lsp = self.testbed[lsp_name].node_id
         was_dialled = any(peer["inbound"] for peer in self._lncli("listpeers")["peers"] if peer["pub_key"] == lsp)
         if was_dialled:
@@ -209,15 +209,15 @@ class ScriptedPeer:
         return json.loads(said.stdout)
 
     def signed(self, request: Signed, lsp: bytes) -> Signed:
-        """The request with this node's signature."""
+        """Return the request with this node's signature."""
         return replace(request, signature=self.run(self.node.sign(request.signed_text(lsp))))
 
     def invoice(self, amount_msat: int) -> Invoice:
-        """An invoice of this phone."""
+        """Make an invoice of this phone."""
         return self.run(self.node.decode_invoice(self.testbed[self.name].create_invoice(amount_msat)))
 
     def forget_failures(self) -> None:
-        """Have the node forget which channels failed: it may blame its LSP's for a hold that was failed back."""
+        """Reset the node's history of failed channels: it may penalize its LSP's channel for an HTLC failed back."""
         self.testbed[self.name].forget_failures()
 
     async def pay(
@@ -258,7 +258,7 @@ class Hold:
         self.request = payer.signed(BlockRequest(**(terms | changes)), self.lsp_id)
 
     def ask(self, status: messages.BlockStatus = messages.BlockStatus.ACCEPTED) -> Self:
-        """Send the block_request and wait for the reply that is expected."""
+        """Send the block_request and wait for the expected reply."""
         self.payer.send(self.lsp_id, self.request)
         unblock_hash = self.request.unblock_hash
 
@@ -271,16 +271,16 @@ class Hold:
         return self
 
     def pay(self, parts: int = 1, **options: Any) -> Self:
-        """Let the payment's HTLCs leave; `result` waits for what becomes of it."""
+        """Send the payment's HTLCs; `result` waits for the outcome."""
         self.parts = parts
         self.payment = self.payer.start(self.payer.pay(self.invoice, parts, **options))
         return self
 
     def announce(self, payee: bytes, *others: Invoice, proven: bool = True, **changes: Any) -> Self:
-        """Tell the payee, a client of the same LSP, of the payment, and prove to have its invoice; `others`: those of
-        the payment hashes behind the first.
+        """Announce the payment to the payee, a client of the same LSP, with a proof of having its invoice; `others`:
+        the invoices of the payment hashes after the first.
 
-        It must find the way for its release itself, if the LSP sees what passes through it on the way to the payer.
+        The payee must find the route for its release itself, if the LSP sees messages that it forwards to the payer.
         """
         request = self.request
         terms: dict[str, Any] = {
@@ -300,17 +300,17 @@ class Hold:
         return self
 
     def update(self, state: BlockState, parts: int = 1, timeout_seconds: float = 30) -> Self:
-        """Wait until the payer is told this."""
+        """Wait until the payer receives this block update."""
         wanted = BlockUpdate(unblock_hash=self.request.unblock_hash, state=state, parts=parts)
         self.payer.expect(wanted, timeout_seconds)
         return self
 
     def show_pid(self, payee: ScriptedPeer, via: Sequence[bytes] = ()) -> None:
-        """Have the payee release the payment, by way of these nodes if it is no peer of the LSP's."""
+        """Make the payee release the payment, over the nodes `via` if it is not a peer of the LSP."""
         payee.send(self.lsp_id, PaymentRelease(pid=self.pid), reply_to_me=True, via=via)
 
     def release(self, payee: ScriptedPeer, via: Sequence[bytes] = ()) -> Self:
-        """The same, and wait until the payee is told that this suffices."""
+        """Release the payment, and wait until the payee receives the reply RELEASED."""
         self.show_pid(payee, via)
         payee.expect(ReleaseReply(unblock_hash=self.request.unblock_hash, status=ReleaseStatus.RELEASED))
         return self
@@ -327,12 +327,12 @@ class Hold:
         return self
 
     def cancel(self) -> None:
-        """Ask for the parts back."""
+        """Cancel the payment: request the parts back."""
         request = CancelRequest(unblock_hash=self.request.unblock_hash, signature=UNSIGNED)
         self.payer.send(self.lsp_id, self.payer.signed(request, self.lsp_id))
 
     def result(self, timeout_seconds: float = 60) -> PaymentResult:
-        """What the payer's node says in the end; a preimage is checked against the hash."""
+        """Wait for the payer's node's result of the payment; a preimage is checked against the hash."""
         try:
             return self._checked(self.payment.result(timeout_seconds))
         except TimeoutError:
@@ -340,7 +340,7 @@ class Hold:
             raise WaitTimeoutError("payment_decided", timeout_seconds, f"{name} still pays {payment_hash}") from None
 
     def outcome(self) -> PaymentResult:
-        """The same after the payer was away: its node still knows."""
+        """Return the result after the payer was offline, from its node's records."""
         return self._checked(self.payer.run(self.payer.node.track_payment(self.invoice.payment_hash)))
 
     def _checked(self, result: PaymentResult) -> PaymentResult:

@@ -1,4 +1,4 @@
-"""A table of states and triggers as people draw it, read for a test that compares it with the engine's own."""
+"""Parse a drawn table of states and triggers, for a test that compares it with the engine's own."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -9,11 +9,11 @@ T = TypeVar("T", bound=Enum)
 
 
 def read(picture: str, states: type[S], triggers: type[T], letters: Mapping[str, S]) -> list[tuple[S, T, S | None]]:
-    """Every state with every trigger, and the state that follows: None if nothing happens.
+    """Return every state with every trigger, and the next state; None if nothing changes.
 
-    The first line names the columns, the triggers in their order; each further line begins with the state's name. A
-    letter names the state that follows, a dot says that nothing happens, and a bar only divides. ValueError if a line
-    has more or fewer columns than there are triggers, KeyError if a letter or a name is none.
+    The first line names the columns, the triggers in order; each following line begins with the state's name. A
+    letter names the next state, a dot means no change, and a bar is only a separator. Raises ValueError if the number
+    of columns in a line is not that of the triggers, KeyError for an unknown letter or name.
     """
     return [
         (states[line.split()[0].upper()], trigger, None if letter == "." else letters[letter])
