@@ -184,7 +184,7 @@ class ScriptedPeer:
         return answers[0]
 
     def go_offline(self, lsp_name: str) -> None:
-        """Disconnect; the node keeps running. Neither end dials before `go_online`: the LSP knows no address."""
+        """Disconnect; the node keeps running. Until `go_online` neither end dials: the dialled end has no address."""
         lsp = self.testbed[lsp_name].node_id
         was_dialled = any(peer["inbound"] for peer in self._lncli("listpeers")["peers"] if peer["pub_key"] == lsp)
         if was_dialled:
