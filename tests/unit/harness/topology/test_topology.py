@@ -185,7 +185,9 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
             id="limit that is no number",
         ),
         pytest.param(
-            LSP.replace("policy", "polcy"), "net.yaml:2: nodes.A.component.polcy: is not a known field", id="misspelt policy"
+            LSP.replace("policy", "polcy"),
+            "net.yaml:2: nodes.A.component.polcy: is not a known field",
+            id="misspelt policy",
         ),
         pytest.param(
             PHONES.replace("{from: A, to: LSP,", "{from: A, to: B,"),
