@@ -132,7 +132,7 @@ class Channel:
 
     def resolve(self, htlc: SimHtlc, preimage: bytes | None) -> None:
         """Its receiver settles (with a preimage) or fails an HTLC."""
-        if htlc.resolved:
+        if htlc.resolved or htlc.gone:
             return
         htlc.resolved, htlc.preimage = True, preimage
         self.kernel.changed()
@@ -239,7 +239,12 @@ class Channel:
         """A block: is it time to go on chain, or to take what can be taken there?"""
         if self.closed:
             self._claim()
-        elif any(self._in_danger(htlc, height) for htlc in self.htlcs):
+        else:
+            self.close_if_in_danger(height)
+
+    def close_if_in_danger(self, height: int) -> None:
+        """Go on chain if one of its ends has to, at this height."""
+        if not self.closed and any(self._in_danger(htlc, height) for htlc in self.htlcs):
             self.close()
 
     def _in_danger(self, htlc: SimHtlc, height: int) -> bool:
@@ -298,11 +303,20 @@ class Chain:
         self.height += 1
         for node in self.nodes:
             if node.running:
+                node.heights.append(self.height)
                 node.on_block(self.height)
         for act in self.on_height:
             act(self.height)
         for channel in self.channels:
             channel.on_block(self.height)
+
+    def catch_up(self, node: "SimNode") -> None:
+        """A node runs again, and goes on chain for what has become due meanwhile (LND
+        contractcourt/channel_arbitrator.go: progressStateMachineAfterRestart; CLN takes in block after block).
+        """
+        node.heights.append(self.height)
+        for channel in node.channels():
+            channel.close_if_in_danger(self.height)
 
     def mine_in_a_row(self, blocks: int) -> None:
         """So many blocks are found, a few seconds apart."""

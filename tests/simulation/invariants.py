@@ -16,6 +16,7 @@ from asyncpay.service.common.clock import TOLERANCE_SECONDS
 from asyncpay.wire.messages import BlockStatus
 
 from .channels import FEE_MSAT, SimHtlc
+from .losses import lost_by_death
 
 if TYPE_CHECKING:
     from .environment import Environment
@@ -46,7 +47,9 @@ def no_lsp_pays_out_what_it_cannot_claim(sim: "Simulation") -> Iterator[str]:
     on_behalf = sim.lsp_a.node.payments.known.get(sim.payment_hash)
     if on_behalf is not None:
         spent = sum(htlc.amount_msat for htlc in on_behalf.htlcs if not htlc.failed)
-        covered = sum(part.amount_msat - FEE_MSAT for part in sim.parts() if not part.failed)
+        last = max((htlc.expiry for htlc in on_behalf.htlcs), default=0)
+        owed = [part for part in sim.parts() if not part.failed or lost_by_death(sim.lsp_a.node, part, last)]
+        covered = sum(part.amount_msat - FEE_MSAT for part in owed)
         if spent > covered:
             yield f"LSP_a pays {spent} msat on behalf, and can claim {covered} beyond its own fee"
 
@@ -337,11 +340,13 @@ class Checker:
 
 
 def forwarded_and_failed(lsp: "LspProcess") -> Iterator[str]:
-    """What it forwarded and can claim no more, though it may have to pay."""
+    """What it forwarded and can claim no more, though it may have to pay, and though it ran when it had to."""
     for outgoing in lsp.node.circuits.values():
         incoming = outgoing.incoming
         assert incoming is not None
-        if not outgoing.failed and incoming.failed and incoming not in lsp.node.lost_dust:
+        if outgoing.failed or not incoming.failed or incoming in lsp.node.lost_dust:
+            continue
+        if not lost_by_death(lsp.node, incoming, outgoing.expiry):
             yield f"{lsp.name} forwarded HTLC {incoming.key}, and failed it back"
 
 

@@ -44,7 +44,7 @@ NETWORK_NAME = "regtest"
 class SimNode:
     """One node. `intercepts`: HTLCs on their way through it wait for its component's answer.
 
-    preimages: of its own payments, by payment hash.
+    heights: at which it ran, in order. preimages: of its own payments, by payment hash.
     lost_dust: HTLCs that were dust on a channel that was closed; not those that an LSP paid on behalf.
     """
 
@@ -66,7 +66,7 @@ class SimNode:
         self.replays = False
         self.running = True
         self.lifetime = Lifetime()
-        self.height = chain.height
+        self.height, self.heights = chain.height, [chain.height]
         self.held: dict[HtlcKey, SimHtlc] = {}
         self.circuits: dict[HtlcKey, SimHtlc] = {}
         self.answers: dict[HtlcKey, list[Resolution]] = {}
@@ -77,8 +77,7 @@ class SimNode:
         self.invoices = Invoices(self)
         self.relay = Relay(self)
         self._component: Process | None = None
-        self._stream = Lifetime()
-        self._answering = Lifetime()
+        self._stream, self._answering = Lifetime(), Lifetime()
         self._in_memory: dict[HtlcKey, None] = {}
         self._taken: set[HtlcKey] = set()
         self._detached_at = 0.0
@@ -129,6 +128,7 @@ class SimNode:
         missed, self._missed = self._missed, []
         for htlc in missed:
             self.outgoing_done(htlc)
+        self.chain.catch_up(self)
 
     def attach(self, component: "Process") -> bool:
         """A component listens from now on; False if the node does not run."""

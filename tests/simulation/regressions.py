@@ -55,6 +55,26 @@ REGRESSIONS = {
             (Failpoint("LSP_a decides on LinkChanged", 4), Crash("LSP_a", 1.0)),
         ),
     ),
+    # B is paid while the node of LSP_b is down, and the router takes its own HTLC back before that runs again. A real
+    # node loses this, too: the check blamed the component (like schedule 20261122004144, without a loss in the end).
+    "a node that is dead until its peer takes its HTLC back": Schedule(
+        Setup(),
+        (
+            (Failpoint("HTLC update B->LSP_b", 1), NodeCrash("LSP_b", 400.0)),
+            *((Failpoint("HTLC update B->LSP_b", 1), Mine(60)) for _ in range(5)),
+        ),
+    ),
+    "a node that dies with a stranger's HTLC on its way": Schedule(
+        Setup(payer_lsp="CLN"),
+        (
+            (Failpoint("LSP_a decides on BlockRequested", 1), Sleep("B", silently=True)),
+            (Failpoint("LSP_a has stored HtlcOffered", 1), Attack("sends an HTLC with A's payment hash")),
+            (Failpoint("LSP_a has stored HtlcOffered", 1), Crash("LSP_a", 1.0)),
+            (Failpoint("LSP_a has stored HtlcOffered", 1), Mine(60)),
+            (Failpoint("LSP_a has stored HtlcOffered", 1), Mine(20)),
+            (Failpoint("LSP_a decides on HtlcSnapshot", 2), NodeCrash("LSP_b", 400.0)),
+        ),
+    ),
     # 400 s without a process did not count at the first start, where the clock was a day ahead; they counted at the
     # second, after the clock was put right. So B was called 9 s after it had been (schedule 20261122001518).
     "a clock that is put right between two restarts": Schedule(
