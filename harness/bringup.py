@@ -1,7 +1,7 @@
-"""From running containers to a network that can pay: coins, peers, channels, gossip.
+"""Turn running containers into a network that can pay: coins, peers, channels, gossip.
 
-What is slow stays off the critical path: one transaction funds every node, all channels are opened at
-once and confirmed by the same blocks.
+Slow steps run in parallel: one transaction funds every node, all channels are opened at
+the same time and confirmed by the same blocks.
 """
 
 from collections import defaultdict
@@ -23,13 +23,14 @@ from harness.waits import Predicate, WaitTimeoutError, wait_for
 ANNOUNCEMENT_BLOCKS = 6
 """Confirmations before a channel may be announced (BOLT 7)."""
 REACH_SECONDS = 10
-"""How long bitcoind, which has mined, may take to answer through its published port."""
+"""The time for bitcoind, which has already mined, to answer through its published port."""
 FEE_RESERVE_SAT = 1_000_000
-"""What every node gets beside its channels: LND refuses a channel without coins to bump its commitment."""
+"""The coins of every node in addition to its channels: LND refuses a channel without coins to bump its commitment."""
 
 
 def up(testbed: Testbed, phases: Phases) -> None:
-    """Start a prepared testbed and return when every node sees the whole graph, and every LSP its node.
+    """Start a prepared testbed; return when every node has the whole graph, and every LSP is attached to its node.
+
 
     Raises ContainerError, NodeError, WaitTimeoutError.
     """
@@ -62,7 +63,7 @@ def establish(testbed: Testbed, phases: Phases) -> None:
         wait_for(channels_active(testbed))
     with phases.phase("graph complete"):
         wait_for_graph(testbed)
-    if testbed.lsps:  # last, because only payments need them
+    if testbed.lsps:  # last, because only payments need the components
         with phases.phase("components attached"):
             attached = [unless_ended(testbed, lsp.name, interceptor_attached(lsp)) for lsp in testbed.lsps.values()]
             each(wait_for, attached)
@@ -72,7 +73,7 @@ def establish(testbed: Testbed, phases: Phases) -> None:
 
 
 def nodes_ready(testbed: Testbed) -> Predicate:
-    """Every node answers every call and has followed the chain. Raises EndedError if one has ended."""
+    """Every node answers every call and is synced to the chain. Raises EndedError if one has exited."""
     waiting = [unless_ended(testbed, node.name, ready(node)) for node in testbed.nodes.values()]
 
     def missing() -> str | None:
@@ -84,7 +85,7 @@ def nodes_ready(testbed: Testbed) -> Predicate:
 
 
 def reach_chain(testbed: Testbed) -> None:
-    """Make sure that published ports can be reached: bitcoind's is, since it has mined before any node started.
+    """Check that published ports are reachable, with bitcoind's, which has already mined before any node starts.
 
     Raises TestbedError.
     """
@@ -103,7 +104,7 @@ def reach_chain(testbed: Testbed) -> None:
 
 
 def register(testbed: Testbed, phone: Phone) -> None:
-    """Subscribe a phone at the push gateway, and have its wallet give the webhook to an LSP that has a component."""
+    """Subscribe a phone at the push gateway; if its LSP has a component, make its wallet register the webhook there."""
     if phone.lsp.name in testbed.lsps:
         url = testbed.push.subscribe(phone.name, phone.lsp.node_id)
         registered = webhook_registered(phone, url)
@@ -111,10 +112,10 @@ def register(testbed: Testbed, phone: Phone) -> None:
 
 
 def webhook_registered(phone: Phone, url: str) -> Predicate:
-    """The LSP has taken the webhook from the phone's wallet, which is asked to give it as long as it has not."""
+    """The LSP has accepted the webhook from the phone's wallet, which retries the registration until then."""
 
     def missing() -> str | None:
-        phone.wallet.call("register", url)  # a WalletError, if it cannot be done yet, is something to wait for
+        phone.wallet.call("register", url)  # a WalletError (not possible yet) counts as missing
         return None
 
     return Predicate("webhook_registered", missing)
@@ -140,7 +141,7 @@ def channels_active(testbed: Testbed) -> Predicate:
 
 
 def policies_published(node: Node) -> Predicate:
-    """The node has told the network the policies of its announced channels."""
+    """The node has published the policies of its announced channels."""
     return Predicate("policies_published", node.publish_policies)
 
 
@@ -171,7 +172,9 @@ def _ends(node: Node, channel: Channel) -> tuple[tuple[str, str], tuple[str, str
 
 
 def _funding(testbed: Testbed) -> list[tuple[str, int]]:
-    """One output for each channel, at its opener, so that opens in flight need not share a coin; one for each node."""
+    """Return one output for each channel, for its opener, so that concurrent opens do not share a coin, and one for
+    each node.
+    """
     addresses = dict(zip(testbed.nodes, each(lambda node: node.new_address(), testbed.nodes.values()), strict=True))
     for_channels = [
         (addresses[channel.opener], channel.capacity_sat + OPENER_RESERVE_SAT) for channel in testbed.topology.channels
@@ -180,12 +183,12 @@ def _funding(testbed: Testbed) -> list[tuple[str, int]]:
 
 
 def _pairs(testbed: Testbed) -> list[ChannelSpec]:
-    """One channel for each pair of peers."""
+    """Return one channel for each pair of peers."""
     return list({frozenset((c.opener, c.peer)): c for c in testbed.topology.channels}.values())
 
 
 def _announced(testbed: Testbed) -> list[Node]:
-    """The nodes that have a channel which everybody knows of, and so are announced themselves."""
+    """Return the nodes that have an announced channel, and therefore are announced themselves."""
     ends = {
         end for channel in testbed.topology.channels if not channel.private for end in (channel.opener, channel.peer)
     }
@@ -199,17 +202,17 @@ def wait_for_graph(testbed: Testbed) -> None:
 
 
 def _see_graph(testbed: Testbed) -> None:
-    """Wait until what is announced is known everywhere."""
+    """Wait until all announcements are known to all nodes."""
     each(lambda node: wait_for(policies_published(node), 60), testbed.nodes.values())
     wait_for(graph_complete(testbed), 60)
 
 
 def _rounds(topology: Topology) -> list[list[ChannelSpec]]:
-    """The channels that may be opened together.
+    """Return the channels in groups that may be opened together.
 
-    Some nodes list the channels that they are asked for (reply_channel_range, BOLT 7) in the order in which they came
-    to know them, and others disconnect a peer with such a list, again and again. Where both are in a network, channels
-    are announced one after the other, by rising short_channel_id.
+    Some nodes list queried channels (reply_channel_range, BOLT 7) in the order in which they learned them, and others
+    disconnect a peer that sends such a list, at each reconnection. If a network has both, channels are announced one
+    after the other, by rising short_channel_id.
     """
     classes = {node_class(implementation) for implementation in topology.implementations}
     unsorted = any(each.lists_channels_unsorted for each in classes)
@@ -221,9 +224,9 @@ def _rounds(topology: Topology) -> list[list[ChannelSpec]]:
 
 
 def _open_channels(testbed: Testbed, channels: list[ChannelSpec]) -> None:
-    """All of these at once, but one after the other between the same two nodes: CLN negotiates one at a time.
+    """Open these channels in parallel, but sequentially between the same two nodes: CLN negotiates one at a time.
 
-    Returns when they have the confirmations that an announcement needs.
+    Return when they have the confirmations that an announcement needs.
     """
     between: dict[frozenset[str], list[ChannelSpec]] = defaultdict(list)
     for channel in channels:

@@ -36,7 +36,7 @@ def ensure(topology: Topology, report: Report) -> dict[str, str]:
         implementation = node_class(spec.implementation)
         if spec.is_phone:
             return store.ensure_made(implementation.phone_recipe(node, made["asyncpay"]), report)
-        recipe = implementation.recipe_beside_component(node) if spec.component else None
+        recipe = implementation.recipe_with_component(node) if spec.component else None
         return store.ensure_made(recipe, report) if recipe else node
 
     def of_component(image: str) -> str:
@@ -119,7 +119,7 @@ def _make_joined(made: Mapping[str, str], report: Report) -> None:
     for name in IMPLEMENTATIONS:
         if name in made and "asyncpay" in made:
             node, implementation = made[name], node_class(name)
-            recipes = implementation.phone_recipe(node, made["asyncpay"]), implementation.recipe_beside_component(node)
+            recipes = implementation.phone_recipe(node, made["asyncpay"]), implementation.recipe_with_component(node)
             for recipe in dict.fromkeys(filter(None, recipes)):
                 report(f"{name} with asyncpay: {store.ensure_made(recipe, report)}")
 

@@ -1,7 +1,8 @@
-"""`up` from a snapshot: the first testbed of a topology leaves its funded state, and later ones begin with it.
+"""`up` from a snapshot: the first testbed of a topology saves its funded state, and later ones start with it.
 
-A snapshot is what all volumes of a testbed held at one moment after bring-up. Its name is a digest of what decides that
-state (harness.compose.snapshot_name), so none is ever used for another topology, other images or other arguments.
+A snapshot is the content of all volumes of a testbed at one moment after bring-up. Its name is a digest of everything
+that determines this state (harness.compose.snapshot_name), so it is never used for another topology, other images or
+other arguments.
 """
 
 from contextlib import suppress
@@ -23,17 +24,17 @@ from harness.testbed import Testbed
 from harness.waits import WaitTimeoutError, wait_for
 
 MOST_BYTES = 2_000_000_000
-"""What all snapshots together may take on the engine's disk unless something else is asked for."""
+"""The default limit of all snapshots together on the engine's disk."""
 UNAIDED_SECONDS = 10
-"""How long nodes may take to dial their peers by themselves."""
+"""The time for nodes to dial their peers by themselves."""
 
 
 class SnapshotError(TestbedError):
-    """A testbed that was restored is not what the snapshot says; the message says what differs."""
+    """A restored testbed differs from its snapshot; the message says what differs."""
 
 
 class Facts(BaseModel):
-    """What is known of the state that a snapshot holds. Node ids in hex, balances as `balances.count` has them."""
+    """The recorded state of a snapshot. Node ids in hex, balances like those of `balances.count`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -53,12 +54,12 @@ class Snapshot:
 
 
 def found(name: str | None, store: VolumeStore) -> Snapshot | None:
-    """The snapshot of this name, unless it cannot be read."""
+    """Return the snapshot with this name, unless it cannot be read."""
     return next((snapshot for snapshot in all_of(store) if snapshot.name == name), None)
 
 
 def all_of(store: VolumeStore) -> list[Snapshot]:
-    """Every snapshot that can be read, oldest first."""
+    """Return every snapshot that can be read, oldest first."""
     readable = []
     for saved in store.saved():
         try:
@@ -71,8 +72,8 @@ def all_of(store: VolumeStore) -> list[Snapshot]:
 def up(testbed: Testbed, phases: Phases, report: Report = lambda _: None, *, fresh: bool = False) -> None:
     """Start a prepared testbed from the snapshot of its topology; if there is none, bring it up and save one.
 
-    fresh: neither use nor save one. A snapshot that does not restore what it says is removed. Raises what
-    `bringup.up` raises.
+    fresh: neither use nor save one. A snapshot whose restored state differs is removed. Raises the errors of
+    `bringup.up`.
     """
     if fresh or testbed.snapshot is None:
         return bringup.up(testbed, phases)
@@ -96,7 +97,7 @@ def up(testbed: Testbed, phases: Phases, report: Report = lambda _: None, *, fre
 
 
 def reset(testbed: Testbed, phases: Phases, report: Report = lambda _: None) -> None:
-    """Remove all that the engine has of a testbed and start it as `up` does. Its compose file stays as it is."""
+    """Remove everything of a testbed from the engine and start it like `up`. Its compose file is not changed."""
     with phases.phase("removed"):
         testbed.clear()
     up(testbed, phases, report)
@@ -105,8 +106,8 @@ def reset(testbed: Testbed, phases: Phases, report: Report = lambda _: None) -> 
 def restore(testbed: Testbed, snapshot: Snapshot, phases: Phases) -> None:
     """Start a prepared testbed, of which nothing is on the engine, with the state of a snapshot.
 
-    Returns when it is as after `bringup.up`. Raises SnapshotError if it is not what the snapshot says, and what
-    `bringup.up` raises.
+    Return when its state is that after `bringup.up`. Raises SnapshotError if it differs from the snapshot, and the
+    errors of `bringup.up`.
     """
     with phases.phase("volumes filled"):
         testbed.engine.fill_volumes(snapshot.name)
@@ -139,7 +140,7 @@ def restore(testbed: Testbed, snapshot: Snapshot, phases: Phases) -> None:
 
 
 def _use_channels(testbed: Testbed) -> None:
-    """Wait until every channel is usable. Nodes dial their peers by themselves; one that does not is told to."""
+    """Wait until every channel is usable. Nodes dial their peers by themselves; if one does not, make it dial."""
     try:
         wait_for(bringup.channels_active(testbed), UNAIDED_SECONDS)
     except WaitTimeoutError:
@@ -153,11 +154,11 @@ def _check(testbed: Testbed, what: str, there: object, wanted: object) -> None:
 
 
 def save(testbed: Testbed, store: VolumeStore, most_bytes: int = MOST_BYTES) -> None:
-    """Save the state of a running testbed as the snapshot of its topology, and remove the oldest snapshots if all take
-    too much room. Raises EngineError, SnapshotError if its topology can have no snapshot, BalanceError.
+    """Save the state of a running testbed as the snapshot of its topology, and remove the oldest snapshots if all
+    exceed the limit. Raises EngineError, SnapshotError if its topology cannot have a snapshot, BalanceError.
     """
     if testbed.snapshot is None:
-        raise SnapshotError(f"testbed {testbed.name} cannot be saved: a disk in memory, or an old chain, is not kept")
+        raise SnapshotError(f"testbed {testbed.name} cannot be saved: it has a disk in memory or an old chain")
     facts = Facts(
         topology=testbed.topology.name,
         node_ids={name: node.node_id for name, node in testbed.nodes.items()},
@@ -169,7 +170,7 @@ def save(testbed: Testbed, store: VolumeStore, most_bytes: int = MOST_BYTES) -> 
 
 
 def prune(store: VolumeStore, most_bytes: int = MOST_BYTES) -> list[str]:
-    """Remove the oldest snapshots, and those that cannot be read, until all take no more than this; their names."""
+    """Remove unreadable snapshots, and the oldest ones until the rest is within the limit. Return their names."""
     readable = {snapshot.name for snapshot in all_of(store)}
     kept = store.saved()
     size = sum(each.size_bytes for each in kept)
@@ -184,7 +185,7 @@ def prune(store: VolumeStore, most_bytes: int = MOST_BYTES) -> list[str]:
 
 
 def export_to(name: str, file: Path, store: VolumeStore) -> None:
-    """Write a snapshot into a file; a whole one, or none. Raises SnapshotError, EngineError."""
+    """Write a snapshot to a file, atomically. Raises SnapshotError, EngineError."""
     part = file.with_name(file.name + PART)
     try:
         with part.open("wb") as opened:
@@ -198,12 +199,12 @@ def export_to(name: str, file: Path, store: VolumeStore) -> None:
 
 
 def import_from(file: Path, store: VolumeStore) -> Snapshot:
-    """Keep the snapshot that a file holds; one that is kept under its name stays. Raises SnapshotError, EngineError."""
+    """Save the snapshot of a file; never replace an existing one of its name. Raises SnapshotError, EngineError."""
     facts: list[Facts] = []
 
     def accept(name: str, text: str) -> None:
         if any(each.name == name for each in store.saved()):
-            raise SnapshotError(f"a snapshot {name} is kept already. Remove it first: `testbed snapshot rm {name}`")
+            raise SnapshotError(f"the snapshot {name} exists already. Remove it first: `testbed snapshot rm {name}`")
         try:
             facts.append(Facts.model_validate_json(text))
         except ValidationError:

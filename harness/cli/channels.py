@@ -12,7 +12,7 @@ Amount = Annotated[str, typer.Argument(help="with its unit: 1000000sat, 0.01btc"
 
 
 def fund(node: Node, amount: Amount, which: Which = None, as_json: AsJson = False) -> None:
-    """Send a node coins of the testbed's; ends when they have one confirmation, in a block that this mines."""
+    """Send a node coins from the testbed's wallet, mine a block, and return when they have one confirmation."""
     from harness import verbs
     from harness.testbed import Testbed
 
@@ -33,16 +33,14 @@ def open_channel(
     opener: Node,
     peer: Node,
     capacity: Annotated[str, typer.Argument(help="with its unit: 1000000sat, 0.01btc")],
-    push: Annotated[
-        str | None, typer.Option(metavar="AMOUNT", help="what PEER has of it from the start: 400000sat")
-    ] = None,
+    push: Annotated[str | None, typer.Option(metavar="AMOUNT", help="PEER's initial balance: 400000sat")] = None,
     private: Annotated[bool, typer.Option("--private", help="do not announce it")] = False,
     which: Which = None,
     as_json: AsJson = False,
 ) -> None:
-    """Open a channel from OPENER to PEER; ends when both can use it and, if it is announced, all nodes know of it.
+    """Open a channel from OPENER to PEER; return when both can use it and, if it is announced, all nodes know of it.
 
-    Gives OPENER the coins if it has too few, connects the two, and mines the blocks that it takes.
+    Funds OPENER if it has too few coins, connects the two, and mines the necessary blocks.
     """
     from harness import verbs
     from harness.testbed import Testbed
@@ -65,7 +63,7 @@ def close_channel(
     closer: Node,
     peer: Node,
     channel: Annotated[
-        str | None, typer.Option(metavar="ID", help="which, if the two have several: 110x1x0, as `status` shows it")
+        str | None, typer.Option(metavar="ID", help="the channel, if the two have several: 110x1x0, as in `status`")
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="CLOSER publishes its commitment transaction; PEER need not answer")
@@ -73,10 +71,10 @@ def close_channel(
     which: Which = None,
     as_json: AsJson = False,
 ) -> None:
-    """Close the channel of CLOSER and PEER; ends when its closing transaction is buried under blocks that this mines.
+    """Close the channel of CLOSER and PEER, mine blocks, and return when its closing transaction is confirmed.
 
-    By agreement, both have their coins then. After --force each sweeps its own, CLOSER when its delay is over: mine
-    some blocks more.
+    After a cooperative close both have their coins. After --force each sweeps its own, CLOSER after its CSV delay: mine
+    more blocks for that.
     """
     from harness import verbs
     from harness.testbed import Testbed

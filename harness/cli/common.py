@@ -1,7 +1,7 @@
-"""What all commands of `testbed` share: which testbed, how to print, errors as sentences, completion of names.
+"""Shared parts of all `testbed` commands: selection of the testbed, output, error messages, completion of names.
 
-A file of commands imports nothing else at its head: each command imports what it needs when it is called, so that
-none waits for the packages of another.
+A file of commands imports no other modules at its top: each command imports the modules that it needs when it is
+called, so that it does not load the packages of another.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from asyncpay.terminal import SafeConsole, styled
 from harness.errors import ImageUnavailableError, TestbedError
 
 UNAVAILABLE_EXIT = 3
-"""What was asked for cannot be run on this machine, as opposed to: it failed."""
+"""The exit code if this machine lacks something that the command needs, as opposed to a failure."""
 
 out = SafeConsole()
 err = SafeConsole(stderr=True)
@@ -36,27 +36,27 @@ def topologies() -> list[str]:
 
 
 def services(context: typer.Context) -> list[str]:
-    """The services of the testbed that is meant, for completion."""
+    """The services of the selected testbed, for completion."""
     return _of_testbed(context, "services")
 
 
 def nodes(context: typer.Context) -> list[str]:
-    """The nodes of the testbed that is meant, for completion."""
+    """The nodes of the selected testbed, for completion."""
     return _of_testbed(context, "nodes")
 
 
 def phones(context: typer.Context) -> list[str]:
-    """The phones of the testbed that is meant, for completion."""
+    """The phones of the selected testbed, for completion."""
     return _of_testbed(context, "phones")
 
 
 def lsps(context: typer.Context) -> list[str]:
-    """The nodes of the testbed that is meant which have an LSP's component beside them, for completion."""
+    """The nodes of the selected testbed that have an LSP component, for completion."""
     return _of_testbed(context, "lsps")
 
 
 def _of_testbed(context: typer.Context, kind: str) -> list[str]:
-    """Nothing where no testbed can be chosen: completion has no errors."""
+    """Return nothing if no testbed can be selected: completion reports no errors."""
     from harness import folders
 
     try:
@@ -72,7 +72,7 @@ Which = Annotated[
         "-t",
         envvar="TESTBED",
         metavar="NAME",
-        help="which testbed, if several are up",
+        help="the testbed's name, if several are up",
         autocompletion=testbeds,
     ),
 ]
@@ -82,7 +82,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="machine-readable, on stand
 
 @contextmanager
 def errors_as_sentences() -> Iterator[None]:
-    """Around a command: an error that the user is meant to read is printed as such, and ends it with its exit code."""
+    """Guard a command: print an error for the user as a message without traceback, and exit with its exit code."""
     try:
         yield
     except ImageUnavailableError as error:

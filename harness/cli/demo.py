@@ -1,4 +1,4 @@
-"""The demo: the main job of the protocol on real nodes, told on the screen as it happens."""
+"""The demo: an asynchronous payment on real nodes, with each step printed as it happens."""
 
 import time
 from pathlib import Path
@@ -21,17 +21,17 @@ FOLDER = Path("artifacts/demo")
 
 
 NEXT = """Next:
-  testbed up line              the same network, to stay; testbed status shows it
-  testbed demo --testbed line  these eight steps on it, as often as you like
+  testbed up line              start the same network permanently; testbed status shows it
+  testbed demo --testbed line  run these eight steps on it, as often as you like
   testbed phone B disconnect   more phone conditions: testbed phone --help
-  docs/components.md           your own node, LSP or wallet in a place of it"""
+  docs/components.md           use your own node, LSP or wallet in it"""
 
 
 def run(console: Console, running: Testbed | None = None) -> None:
-    """Pay from A to B as they come and go, and show each step.
+    """Pay from A to B while they go offline and online, and show each step.
 
-    running: the testbed to play on, of line.yaml or a variant of it; without one line.yaml is started, and removed.
-    Raises TestbedError if a step fails; a testbed that was started is removed all the same.
+    running: the testbed to use, of line.yaml or a variant of it; without one, line.yaml is started, and removed.
+    Raises TestbedError if a step fails; a testbed that was started here is removed also in that case.
     """
     if running:
         _play(running, console)
@@ -45,7 +45,7 @@ def run(console: Console, running: Testbed | None = None) -> None:
         _play(testbed, console)
     finally:
         testbed.down()
-    console.print("Every container, network and volume of the demo is removed.\n")
+    console.print("Every container, network and volume of the demo has been removed.\n")
     console.print(NEXT, highlight=False, soft_wrap=True)
 
 
@@ -64,19 +64,19 @@ def _play(testbed: Testbed, console: Console) -> None:
 
 
 def _write_timeline(testbed: Testbed, console: Console) -> None:
-    """Leave the story of it as a page, and name that. A folder that cannot be written does not fail the demo."""
+    """Write the timeline as a page, and print its path. A folder that cannot be written does not fail the demo."""
     try:
         problems = artifacts.write_timeline(testbed, FOLDER)
     except OSError as error:
         console.print(f"\nThe timeline cannot be written: {error}. Run the demo in a folder that you may write to.")
         return
-    console.print(f"\nAll of it as a page for a browser: {FOLDER / artifacts.TIMELINE_PAGE}", soft_wrap=True)
+    console.print(f"\nThe timeline as a page for a browser: {FOLDER / artifacts.TIMELINE_PAGE}", soft_wrap=True)
     for problem in problems:
         console.print(f"  incomplete: {problem}", soft_wrap=True)
 
 
 def _line(reached: Reached, height_blocks: int) -> Table:
-    """A step: when, at which block, its number, where, and what it is."""
+    """Return a row for a step: its time, block, number, node and description."""
     line = Table.grid(padding=(0, 1))
     for width in (12, 10, 6, 5):
         line.add_column(width=width, no_wrap=True)

@@ -11,7 +11,7 @@ from harness.errors import TestbedError
 Service = Annotated[
     str | None,
     typer.Argument(
-        help="a node or phone, LSP_a-lsp, bitcoind, push or toxiproxy; all, if none is named", autocompletion=services
+        help="a node or phone, LSP_a-lsp, bitcoind, push or toxiproxy; all if omitted", autocompletion=services
     ),
 ]
 
@@ -23,7 +23,7 @@ def up(
             help="a topology file, or a shipped one: line, line-cln, line-mixed, ...", autocompletion=topologies
         ),
     ],
-    name: Annotated[str | None, typer.Option(help="the testbed's name; the topology's if not given")] = None,
+    name: Annotated[str | None, typer.Option(help="the testbed's name; default: the topology's name")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NODE=...", help="LSP_a=cln, A.version=v0.21.1-beta, LSP_a.component=asyncpay"),
@@ -31,9 +31,9 @@ def up(
     fresh: Annotated[bool, typer.Option("--fresh", help="neither restore a snapshot nor save one")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start a testbed: containers, coins, channels, until every node sees the whole graph.
+    """Start a testbed: containers, coins, channels; return when every node has the whole graph.
 
-    The first of a topology leaves a snapshot, which later ones are restored from.
+    The first testbed of a topology saves a snapshot, from which later ones are restored.
     """
     from harness import snapshots
     from harness.cli.tables import phases_table
@@ -49,12 +49,12 @@ def up(
                 phases.on_start = lambda phase: spinner.update(f"{testbed.name}: {phase}")
                 snapshots.up(testbed, phases, _progress, fresh=fresh)
         except KeyboardInterrupt:
-            err.print(f"stopped: removing what testbed {testbed.name} has so far")
+            err.print(f"stopped: removing the containers of testbed {testbed.name}")
             testbed.down()
             raise typer.Exit(130) from None
         except TestbedError as error:
             raise TestbedError(
-                f"{error}\ntestbed {testbed.name} is left as it is for a look: "
+                f"{error}\ntestbed {testbed.name} is kept for inspection: "
                 f"`testbed logs NODE -t {testbed.name}`; remove it with `testbed down -t {testbed.name}`"
             ) from None
     if as_json:
@@ -65,12 +65,12 @@ def up(
 
 def down(
     name: Annotated[
-        str | None, typer.Argument(help="which testbed, as with --testbed", autocompletion=testbeds)
+        str | None, typer.Argument(help="the testbed's name, as with --testbed", autocompletion=testbeds)
     ] = None,
     which: Which = None,
     every: Annotated[bool, typer.Option("--all", help="every testbed of this user")] = False,
 ) -> None:
-    """Remove a testbed: containers, network, volumes, folder; nothing else."""
+    """Remove a testbed: its containers, network, volumes and folder; nothing else."""
     from harness.folders import choose, names
     from harness.testbed import remove
 
@@ -81,9 +81,9 @@ def down(
 
 
 def demo(which: Which = None) -> None:
-    """A pays B, never online together, in eight steps: on the testbed that is named, or on one of its own.
+    """A pays B, never online at the same time, in eight steps: on the named testbed, or on a new one.
 
-    Its own is removed at the end: that is what `make demo` runs.
+    A new one is removed at the end; `make demo` does that.
     """
     from harness.cli import demo as eight_steps
     from harness.testbed import Testbed
@@ -96,7 +96,7 @@ def demo(which: Which = None) -> None:
 
 
 def list_(as_json: AsJson = False) -> None:
-    """The testbeds on this machine."""
+    """List the testbeds on this machine."""
     from harness.folders import names
 
     with errors_as_sentences():
@@ -108,7 +108,7 @@ def list_(as_json: AsJson = False) -> None:
 
 
 def stop(service: Service = None, which: Which = None) -> None:
-    """Shut down a service in good order, or all of them: nothing is lost. `testbed start` continues."""
+    """Shut down a service cleanly, or all of them: nothing is lost. `testbed start` starts them again."""
     from harness import verbs
     from harness.testbed import Testbed
 
@@ -117,7 +117,7 @@ def stop(service: Service = None, which: Which = None) -> None:
 
 
 def start(service: Service = None, which: Which = None) -> None:
-    """Start a service that was stopped or killed, or all of them; returns when all that runs is as before."""
+    """Start a service that was stopped or killed, or all of them; return when everything that runs works again."""
     from harness import verbs
     from harness.testbed import Testbed
 

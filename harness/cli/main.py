@@ -31,18 +31,18 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and exit")
     ] = False,
 ) -> None:
-    """What `testbed` takes before any command."""
+    """The options of `testbed` itself."""
 
 
 def images() -> None:
-    """Pull or make the container images, as far as this machine can."""
+    """Pull or build the container images, as far as possible on this machine."""
     from harness import service_images
 
     raise typer.Exit(service_images.main())
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """What this machine has and lacks. Exit code 1 if something is missing that everything needs."""
+    """Check what this machine has and lacks. Exit code 1 if something is missing that every testbed needs."""
     from harness import doctor as checked
 
     with errors_as_sentences():
@@ -89,8 +89,7 @@ app.command("doctor")(doctor)
 
 def main() -> None:
     """The `testbed` command."""
-    # A terminated `up` cleans up behind itself just like one stopped by Ctrl-C; also in the background, where shells
-    # have SIGINT ignored.
+    # On SIGTERM `up` cleans up as on Ctrl-C; also in the background, where shells make programs ignore SIGINT.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with errors_as_sentences():
         app()

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 DEFAULT = "lnd,cln"
 STYLES = {"passed": "green", "failed": "red", "UNAVAILABLE": "yellow"}
-"""By the values of harness.scenarios.matrix.Result."""
+"""The style of each value of harness.scenarios.matrix.Result."""
 
 
 def run(
     only: Annotated[
-        str, typer.Option(metavar="A-LSP_a-LSP_b-B", help="these combinations alone: `lnd-cln-*-*`, quoted")
+        str, typer.Option(metavar="A-LSP_a-LSP_b-B", help="only these combinations: `lnd-cln-*-*`, quoted")
     ] = "*",
-    implementations: Annotated[str, typer.Option(help="those that are combined")] = DEFAULT,
-    folder: Annotated[Path, typer.Option(help="where the results and pictures go")] = Path("artifacts/matrix"),
+    implementations: Annotated[str, typer.Option(help="the implementations to combine")] = DEFAULT,
+    folder: Annotated[Path, typer.Option(help="folder for results and pictures")] = Path("artifacts/matrix"),
     allow_unavailable: Annotated[
         bool, typer.Option("--allow-unavailable", help="exit code 0 even if some cells cannot be run here")
     ] = False,
 ) -> None:
-    """The whole async payment for each combination of implementations: matrix.html, .svg, .json, and .xml (JUnit).
+    """Run the async payment for each combination of implementations: matrix.html, .svg, .json, and .xml (JUnit).
 
     Exit code 0 if all passed, 1 if one failed, 3 if one is UNAVAILABLE on this machine.
     """
@@ -42,11 +42,11 @@ def run(
         combined = tuple(implementations.split(","))
         if unknown := set(combined) - set(IMPLEMENTATIONS):
             raise TestbedError(
-                f"--implementations: {', '.join(sorted(unknown))} is none of {', '.join(IMPLEMENTATIONS)}"
+                f"--implementations: unknown: {', '.join(sorted(unknown))}. Choose from: {', '.join(IMPLEMENTATIONS)}"
             )
         chosen = [each for each in matrix.combinations(combined) if fnmatch.fnmatch(matrix.name_of(each), only)]
         if not chosen:
-            raise TestbedError(f"no combination is called {only!r}; they are like lnd-cln-lnd-cln")
+            raise TestbedError(f"no combination matches {only!r}. Use names like lnd-cln-lnd-cln")
         cells = _run(chosen, folder)
         files = [*matrix_report.write_all(cells, folder), folder / "matrix.xml"]
     out.print(_table(cells))
@@ -60,7 +60,7 @@ def _run(chosen: list[dict[str, str]], folder: Path) -> "list[Cell]":
     from harness.scenarios import matrix
     from harness.scenarios.matrix import Result
 
-    console = SafeConsole(file=sys.stderr)  # pytest captures what goes to sys.stderr meanwhile
+    console = SafeConsole(file=sys.stderr)  # pytest captures sys.stderr meanwhile
     columns = (SpinnerColumn(), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
         task = progress.add_task("", total=len(chosen))

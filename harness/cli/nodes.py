@@ -24,7 +24,7 @@ Service = Annotated[
 Container = Annotated[
     str,
     typer.Argument(
-        help="a node or phone, LSP_a-lsp, A-wallet (its events alone), bitcoind, miner, push or toxiproxy",
+        help="a node or phone, LSP_a-lsp, A-wallet (only its events), bitcoind, miner, push or toxiproxy",
         autocompletion=services,
     ),
 ]
@@ -33,12 +33,10 @@ Container = Annotated[
 def status(
     which: Which = None,
     as_json: AsJson = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="again and again, until Ctrl-C; JSON: a line each")
-    ] = False,
-    interval: Annotated[float, typer.Option(min=0.2, max=3600, metavar="SECONDS", help="between two looks")] = 2,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="repeat until Ctrl-C; JSON: one line per poll")] = False,
+    interval: Annotated[float, typer.Option(min=0.2, max=3600, metavar="SECONDS", help="between two polls")] = 2,
 ) -> None:
-    """Nodes, heights, LSPs' components, phones, channels with balances."""
+    """Show nodes, heights, LSP components, phones, and channels with balances."""
     from harness.checks import status as checked
     from harness.testbed import Testbed
 
@@ -55,7 +53,7 @@ def status(
 
 
 def _watch(look: "Callable[[], Status]", as_json: bool, interval_seconds: float) -> None:
-    """Show one look after the other: in place on a terminal, below each other elsewhere."""
+    """Show one status after the other: in place on a terminal, below each other elsewhere."""
     from rich.live import Live
 
     try:
@@ -89,7 +87,7 @@ def pay(
     which: Which = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pay an invoice of PAYEE from PAYER, and wait until no HTLC of it is left on the way."""
+    """Pay an invoice of PAYEE from PAYER, and wait until none of its HTLCs is left on any channel."""
     from harness import verbs
     from harness.testbed import Testbed
 
@@ -125,10 +123,10 @@ def env(
     which: Which = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let lncli, lightning-cli and bitcoin-cli of this machine work on a node: eval "$(testbed env LSP_a)".
+    """Make lncli, lightning-cli and bitcoin-cli of this machine work on a node: eval "$(testbed env LSP_a)".
 
-    Prints shell commands: a folder for PATH, TESTBED, and what other programs need (LNDCONNECT; with `rest: true` in
-    the topology LND_REST, or CLN_REST and CLN_RUNE). Ports change when a container is started again: then repeat it.
+    Prints shell commands: a folder for PATH, TESTBED, and variables for other programs (LNDCONNECT; with `rest: true`
+    in the topology LND_REST, or CLN_REST and CLN_RUNE). Ports change when a container is restarted: then repeat it.
     """
     from harness import host_access
     from harness.testbed import Testbed
@@ -141,10 +139,12 @@ def env(
 def logs(
     service: Container,
     which: Which = None,
-    tail: Annotated[int | None, typer.Option(min=1, help="the last lines alone")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="and go on, until it stops or Ctrl-C")] = False,
+    tail: Annotated[int | None, typer.Option(min=1, help="only the last N lines")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="continue with new lines, until it stops or Ctrl-C")
+    ] = False,
 ) -> None:
-    """What a container printed since it was made, each line with its time."""
+    """Print a container's log since it was created, each line with its time."""
     from harness.testbed import Testbed
 
     with errors_as_sentences():
@@ -161,7 +161,7 @@ def logs(
 
 
 def _show_log(printed: bytes) -> None:
-    """To the letter on a terminal, byte by byte for programs."""
+    """Print text with escaped control characters to a terminal, unchanged bytes to programs."""
     if sys.stdout.isatty():
         out.print(printed.decode(errors="replace"), end="", soft_wrap=True)
     else:
@@ -171,7 +171,7 @@ def _show_log(printed: bytes) -> None:
 def mine(
     blocks: Annotated[int, typer.Argument(min=1, max=2016)] = 1, which: Which = None, as_json: AsJson = False
 ) -> None:
-    """Mine blocks and wait until all nodes have seen them."""
+    """Mine blocks and wait until all running nodes are synced to them."""
     from harness import verbs
     from harness.testbed import Testbed
 

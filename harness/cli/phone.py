@@ -1,4 +1,4 @@
-"""`testbed phone A VERB`: what a phone goes through."""
+"""`testbed phone A VERB`: control of a phone and its link."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, subcommand_metavar="VERB ...", help="Put
 def name_it(
     context: typer.Context, phone: Annotated[str, typer.Argument(help="the phone's name: A, B", autocompletion=phones)]
 ) -> None:
-    """Put a phone to sleep, suspend it, cut or spoil its link. Each verb ends when its effect is there."""
+    """Put a phone to sleep, suspend it, cut or impair its link. Each verb returns when its effect is visible."""
     context.obj = phone
 
 
@@ -48,11 +48,11 @@ def blackhole(
     context: typer.Context,
     direction: Annotated[
         Literal["upstream", "downstream"] | None,
-        typer.Option(help="this direction alone: upstream is from the phone to its LSP, downstream back"),
+        typer.Option(help="only this direction: upstream is from the phone to its LSP, downstream back"),
     ] = None,
     which: Which = None,
 ) -> None:
-    """Let nothing pass any more, while both ends keep their connection."""
+    """Drop all data, while both ends stay connected."""
     from harness import verbs
 
     with errors_as_sentences():
@@ -63,7 +63,7 @@ def blackhole(
 def latency(
     context: typer.Context, delay: Annotated[str, typer.Argument(help="300ms or 0.5s")], which: Which = None
 ) -> None:
-    """Delay everything by so much each way: an answer takes twice as long."""
+    """Add latency in each direction: a round trip takes twice as long."""
     from harness import verbs
 
     with errors_as_sentences():
@@ -73,9 +73,9 @@ def latency(
 
 @app.command()
 def bandwidth(
-    context: typer.Context, rate: Annotated[str, typer.Argument(help="each second: 1kB or 1MB")], which: Which = None
+    context: typer.Context, rate: Annotated[str, typer.Argument(help="per second: 1kB or 1MB")], which: Which = None
 ) -> None:
-    """Let only so much pass each way."""
+    """Limit the throughput in each direction."""
     from harness import verbs
 
     with errors_as_sentences():
@@ -85,7 +85,7 @@ def bandwidth(
 
 @app.command()
 def register(context: typer.Context, which: Which = None) -> None:
-    """Give the LSP a webhook of this phone anew: for an LSP that has none, such as one of yours with a new store."""
+    """Register a new webhook with the LSP: for an LSP without one, such as your own LSP with a new store."""
     from harness import verbs
 
     with errors_as_sentences():
@@ -95,7 +95,7 @@ def register(context: typer.Context, which: Which = None) -> None:
 
 @app.command("status")
 def status_(context: typer.Context, which: Which = None, as_json: AsJson = False) -> None:
-    """The phone's state, its link and its apps."""
+    """Show the phone's state, its link and its apps."""
     from harness.checks import status
 
     with errors_as_sentences():

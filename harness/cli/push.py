@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def pushes(
-    phone: Annotated[str | None, typer.Argument(help="of this phone alone", autocompletion=phones)] = None,
+    phone: Annotated[str | None, typer.Argument(help="only this phone's", autocompletion=phones)] = None,
     which: Which = None,
     as_json: AsJson = False,
 ) -> None:
-    """What LSPs notified phones of: when, of what, whether it was genuine, and when the phone had it."""
+    """Show LSPs' notifications of phones: time, method, whether it was genuine, and the time of delivery."""
     from harness.testbed import Testbed
 
     with errors_as_sentences():
@@ -35,11 +35,11 @@ def pushes(
 def push_gateway(
     answer: Annotated[
         Literal["normally", "500", "hang", "redirect"],
-        typer.Argument(help="normally, or as a broken gateway would: to every LSP, at once"),
+        typer.Argument(help="normally, or like a broken gateway: for every LSP, with immediate effect"),
     ],
     which: Which = None,
 ) -> None:
-    """How the push gateway answers LSPs from now on."""
+    """Set how the push gateway answers LSPs from now on."""
     from harness import verbs
     from harness.testbed import Testbed
 
@@ -55,7 +55,7 @@ def _table(seen: "list[Push]") -> "Table":
     for heading in ("time", "phone", "method"):
         table.add_column(heading, no_wrap=True)
     table.add_column("genuine", overflow="fold")
-    table.add_column("had by the phone", min_width=12)
+    table.add_column("delivered", min_width=12)
     for push in seen:
         method = "?" if push.method is None else push.method.rpartition(".")[2]
         if push.refused is None:

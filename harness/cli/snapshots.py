@@ -26,11 +26,11 @@ def names() -> list[str]:
         return []
 
 
-Name = Annotated[str, typer.Argument(help="as `testbed snapshot list` shows it", autocompletion=names)]
+Name = Annotated[str, typer.Argument(help="its name, as in `testbed snapshot list`", autocompletion=names)]
 
 
 def reset(which: Which = None, as_json: AsJson = False) -> None:
-    """Bring a testbed back to the state after `up`, in place: it keeps its name, its folder and its addresses."""
+    """Restore a testbed to the state after `up`, in place: it keeps its name, its folder and its addresses."""
     from harness import snapshots
     from harness.cli.tables import phases_table
     from harness.progress import Phases
@@ -50,7 +50,7 @@ def reset(which: Which = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def save(which: Which = None) -> None:
-    """Save the state of a testbed as the snapshot of its topology: later ones start from it. No HTLC may be held."""
+    """Save a testbed's state as the snapshot of its topology: later testbeds start from it. No HTLC may be held."""
     from harness import snapshots
     from harness.engines import open_volume_store
     from harness.testbed import Testbed
@@ -63,7 +63,7 @@ def save(which: Which = None) -> None:
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """The snapshots on the Docker engine, oldest first."""
+    """List the snapshots on the Docker engine, oldest first."""
     from harness import snapshots
     from harness.cli.tables import snapshots_table
     from harness.engines import open_volume_store
@@ -94,7 +94,7 @@ def rm(snapshots: Annotated[list[str], typer.Argument(help="their names", autoco
         store = open_volume_store()
         there = {saved.name for saved in store.saved()}
         if unknown := [name for name in snapshots if name not in there]:
-            raise TestbedError(f"there is no snapshot {', '.join(unknown)}; see `testbed snapshot list`")
+            raise TestbedError(f"there is no snapshot {', '.join(unknown)}. `testbed snapshot list` shows all")
         for name in snapshots:
             store.remove(name)
             out.print(f"removed snapshot {name}")
@@ -102,9 +102,9 @@ def rm(snapshots: Annotated[list[str], typer.Argument(help="their names", autoco
 
 @app.command()
 def prune(
-    most_mb: Annotated[int, typer.Option(min=0, metavar="MB", help="what the snapshots may take together")] = 2_000,
+    most_mb: Annotated[int, typer.Option(min=0, metavar="MB", help="limit for all snapshots together")] = 2_000,
 ) -> None:
-    """Remove the oldest snapshots until all take no more room than this, and those that cannot be read."""
+    """Remove snapshots that cannot be read, and the oldest ones until the rest is within the limit."""
     from harness import snapshots
     from harness.engines import open_volume_store
 
@@ -115,7 +115,7 @@ def prune(
 
 @app.command("export")
 def export_(snapshot: Name, file: Path) -> None:
-    """Write a snapshot into a file, for another machine with the same images."""
+    """Write a snapshot to a file, for another machine with the same images."""
     from harness.engines import open_volume_store
     from harness.snapshots import export_to
 
@@ -126,7 +126,7 @@ def export_(snapshot: Name, file: Path) -> None:
 
 @app.command("import")
 def import_(file: Path) -> None:
-    """Keep a snapshot that `export` wrote. It is used where topology and images are the same."""
+    """Save a snapshot that `export` wrote. It is used if topology and images are the same."""
     from harness.engines import open_volume_store
     from harness.snapshots import import_from
 

@@ -1,4 +1,4 @@
-"""A testbed's state, and what `up` and `doctor` found, as tables for the terminal."""
+"""A testbed's status, and the results of `up` and `doctor`, as tables for the terminal."""
 
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def nodes_table(status: Status) -> Group:
-    """The nodes as a table for the terminal, and below it what is wrong with which."""
+    """The nodes as a table for the terminal, with their problems below it."""
     height = "unknown" if status.height_blocks is None else status.height_blocks
     blocks = "kept fresh" if status.chain_kept_fresh else "mined by hand"
     title = f"testbed {status.testbed} (topology {status.topology}), block {height} ({blocks}); amounts in sat"
@@ -43,7 +43,7 @@ def nodes_table(status: Status) -> Group:
 
 def components_table(status: Status) -> Table:
     """The LSPs' components as a table for the terminal."""
-    table = Table("component", "beside", "attached", title="LSP components", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table("component", "node", "attached", title="LSP components", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("held payments", justify="right")
     for component in status.components:
         attached = styled("yes" if component.attached else (f"no: {component.problem}", "red"))
@@ -63,7 +63,7 @@ def phones_table(status: Status) -> Table:
 
 
 def channels_table(status: Status) -> Table:
-    """The channels as a table for the terminal, each with a bar that shows who has how much of it."""
+    """The channels as a table for the terminal, each with a bar that shows both balances."""
     table = Table(title="channels, balances in sat", title_justify="left", box=box.SIMPLE, show_header=False)
     table.add_column(justify="right", overflow="fold")
     table.add_column(justify="right", no_wrap=True)
@@ -114,7 +114,7 @@ def snapshots_table(snapshots: "list[Snapshot]") -> Table:
 
 
 def doctor_table(checks: "list[Check]") -> Table:
-    """What was found, and what to do about it."""
+    """The results of all checks, and what to do."""
     colours = {"ok": "green", "warning": "yellow", "missing": "red"}
     table = Table("", "", "found", "what to do")
     for check in checks:

@@ -1,4 +1,4 @@
-"""`testbed timeline`: what happened, merged over all nodes and components."""
+"""`testbed timeline`: the events of all nodes and components, merged."""
 
 import json
 from pathlib import Path
@@ -12,41 +12,39 @@ from harness.errors import TestbedError
 if TYPE_CHECKING:
     from harness.timeline.model import Kind, Story
 
-Nodes = Annotated[
-    list[str] | None, typer.Option("--node", metavar="NAME", help="what happened there alone; repeatable")
-]
+Nodes = Annotated[list[str] | None, typer.Option("--node", metavar="NAME", help="only this node's events; repeatable")]
 Kinds = Annotated[
     list[str] | None,
-    typer.Option("--kind", metavar="KIND", help="events of this kind alone: htlc, decision, push, ...; repeatable"),
+    typer.Option("--kind", metavar="KIND", help="only events of this kind: htlc, decision, push, ...; repeatable"),
 ]
 
 
 def timeline(
     payment: Annotated[
         str | None,
-        typer.Argument(metavar="[PAYMENT]", help="a payment hash or its first digits; the last payment if not given"),
+        typer.Argument(metavar="[PAYMENT]", help="a payment hash or its first digits; default: the last payment"),
     ] = None,
     which: Which = None,
     source: Annotated[
         Path | None,
         typer.Option("--from", help="a timeline's JSON, or a folder of artifacts, instead of a running testbed"),
     ] = None,
-    whole: Annotated[bool, typer.Option("--all", help="everything, and not one payment alone")] = False,
+    whole: Annotated[bool, typer.Option("--all", help="the whole run, not only one payment")] = False,
     nodes: Nodes = None,
     kinds: Kinds = None,
     compare: Annotated[
         Path | None,
         typer.Option(
-            metavar="OTHER", help="against the last payment of another run: its JSON, or a folder of artifacts"
+            metavar="OTHER", help="compare with the last payment of another run: its JSON, or a folder of artifacts"
         ),
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="write it as a page that needs no other file, to be opened by a browser"),
+        typer.Option(metavar="FILE", help="write it as a self-contained page for a browser"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The story of a payment over all nodes and components: HTLCs, messages, decisions, pushes, blocks, faults."""
+    """Show a payment's timeline over all nodes and components: HTLCs, messages, decisions, pushes, blocks, faults."""
     with errors_as_sentences():
         story = _story(source, which)
         if compare or (not whole and (payment or (story.payments and not html))):
@@ -62,7 +60,7 @@ def timeline(
         if as_json:
             print(json.dumps(story.as_json(), indent=1))
         elif html:
-            out.print(f"the story of testbed {story.testbed}: {html}", soft_wrap=True)
+            out.print(f"the timeline of testbed {story.testbed}: {html}", soft_wrap=True)
         else:
             from harness.timeline import text
 
@@ -103,12 +101,12 @@ def _narrowed(story: "Story", nodes: list[str] | None, kinds: list[str] | None) 
 
 
 def kinds_of(names: list[str] | None) -> "set[Kind]":
-    """The kinds of these names. Raises TestbedError."""
+    """Return the kinds with these names. Raises TestbedError."""
     from harness.timeline.model import Kind
 
     known = {kind.value: kind for kind in Kind}
     if unknown := set(names or ()) - known.keys():
-        raise TestbedError(f"--kind {', '.join(sorted(unknown))}: there are {', '.join(known)}")
+        raise TestbedError(f"--kind: unknown: {', '.join(sorted(unknown))}. Choose from: {', '.join(known)}")
     return {known[name] for name in names or ()}
 
 
@@ -123,7 +121,7 @@ def _story(source: Path | None, which: str | None) -> "Story":
 
 
 def read(source: Path) -> "Story":
-    """The story in a JSON file, or of the recording in a folder. Raises TestbedError."""
+    """Return the timeline in a JSON file, or of the recording in a folder. Raises TestbedError."""
     from pydantic import ValidationError
 
     from harness.timeline import recording, story
@@ -133,7 +131,7 @@ def read(source: Path) -> "Story":
         try:
             return story.tell(recording.read(source))
         except ValidationError:
-            raise TestbedError(f"the recording in {source} cannot be told: it is damaged, or not a testbed's") from None
+            raise TestbedError(f"the recording in {source} cannot be used: it is damaged, or not a testbed's") from None
     try:
         return read_story(source.read_bytes(), str(source))
     except OSError as error:
@@ -145,11 +143,11 @@ def follow(
     nodes: Nodes = None,
     kinds: Kinds = None,
     payment: Annotated[
-        str | None, typer.Option(metavar="HASH", help="what names this payment alone: its hash, or its first digits")
+        str | None, typer.Option(metavar="HASH", help="only this payment's events: its hash, or its first digits")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="each event as JSON, as in `timeline --json`")] = False,
 ) -> None:
-    """What happens in a testbed as it happens, one line each, until Ctrl-C or the testbed's end."""
+    """Print the events of a testbed as they happen, one line each, until Ctrl-C or the testbed's end."""
     from harness.testbed import Testbed
     from harness.timeline import following, select, text
 
@@ -157,7 +155,9 @@ def follow(
         testbed, chosen = Testbed.attach(which), kinds_of(kinds)
         known = {*testbed.nodes, *testbed.services, "testbed"}
         if unknown := set(nodes or ()) - known:
-            raise TestbedError(f"--node {', '.join(sorted(unknown))}: there are {', '.join(sorted(known))}")
+            raise TestbedError(
+                f"--node: unknown: {', '.join(sorted(unknown))}. Choose from: {', '.join(sorted(known))}"
+            )
         try:
             for event in following.follow(testbed):
                 named = any(each.startswith((payment or "").lower()) for each in event.payment_hashes)

@@ -10,20 +10,20 @@ from harness.cli.common import AsJson, Which, err, errors_as_sentences, out
 
 def ui(
     which: Which = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port")] = 0,
     bind: Annotated[
         str,
         typer.Option(
-            metavar="IP", help="another address than loopback: all who reach it and know the token can use it"
+            metavar="IP", help="an address other than loopback: everyone who reaches it and knows the token can use it"
         ),
     ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--open", help="open it in the browser of this desktop")] = False,
-    openapi: Annotated[bool, typer.Option("--openapi", help="print the API's OpenAPI document, and end")] = False,
+    openapi: Annotated[bool, typer.Option("--openapi", help="print the API's OpenAPI document, and exit")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Serve a page that shows a testbed as it runs and works it, and the HTTP API of that page, until Ctrl-C.
+    """Serve a page that shows and controls a running testbed, and the HTTP API of that page, until Ctrl-C.
 
-    The address that is printed contains a token: who has it can do what this command line can. docs/ui.md
+    The printed address contains a token, which grants the same access as this command line. See docs/ui.md.
     """
     if openapi:
         from harness.ui.api import web
@@ -43,7 +43,7 @@ def ui(
             print(json.dumps({"testbed": name, "url": url, "api": f"{url}api/"}), flush=True)
         else:
             out.print(f"testbed {name}: {url}", soft_wrap=True, highlight=False)
-            err.print("Ctrl-C ends it; the testbed stays up.")
+            err.print("Ctrl-C stops it; the testbed stays up.")
         if browser:
             import webbrowser
 

@@ -1,4 +1,4 @@
-"""`testbed wait PREDICATE`: the harness's named waits for scripts. Each is one command, which makes the predicate."""
+"""`testbed wait PREDICATE`: the harness's named waits for scripts. Each predicate is one command."""
 
 import json
 import time
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 NOT_REACHED_EXIT = 1
 PAYMENT_STATES = ("requested", "blocked", "paying", "held", "handed over", "settled", "failed")
-"""As `asyncpay wallet payments` shows them."""
+"""The states that `asyncpay wallet payments` shows."""
 
-Lsp = Annotated[str, typer.Argument(help="the node that the component is beside", autocompletion=lsps)]
+Lsp = Annotated[str, typer.Argument(help="the node of the LSP component", autocompletion=lsps)]
 Phone = Annotated[str, typer.Argument(help="the phone's name", autocompletion=phones)]
 Hash = Annotated[str, typer.Argument(metavar="HASH", help="payment hash, 64 hex digits")]
 Timeout = Annotated[
-    float, typer.Option("--timeout", "-T", min=0, max=86_400, metavar="SECONDS", help="how long to wait at most")
+    float, typer.Option("--timeout", "-T", min=0, max=86_400, metavar="SECONDS", help="the longest time to wait")
 ]
 
 app = typer.Typer(
     no_args_is_help=True,
     subcommand_metavar="PREDICATE ...",
-    help="Wait until a testbed is in a certain state: for scripts, in place of `sleep`.",
-    epilog="Exit code 0 when the predicate holds, 1 when it does not within --timeout (then with what was last seen), "
-    "2 for a mistake in the call.",
+    help="Wait until a testbed is in a certain state: for scripts, instead of `sleep`.",
+    epilog="Exit code 0 when the predicate holds, 1 when it does not within --timeout (with the last observed state), "
+    "2 for an invalid call.",
 )
 
 
 def _wait(which: str | None, timeout_seconds: float, as_json: bool, make: "Callable[[Testbed], Predicate]") -> None:
-    """Wait, tell the result, and end with its exit code. make: raises TestbedError for a name that is not there."""
+    """Wait, print the result, and exit with its exit code. make: raises TestbedError for an unknown name."""
     from harness.testbed import Testbed
     from harness.waits import WaitTimeoutError, wait_for
 
@@ -67,7 +67,7 @@ def _wait(which: str | None, timeout_seconds: float, as_json: bool, make: "Calla
 
 @app.command()
 def ready(node: Node, timeout: Timeout = 90, which: Which = None, as_json: AsJson = False) -> None:
-    """The node answers every call and has followed the chain."""
+    """The node answers every call and is synced to the chain."""
     from harness.nodes.predicates import ready as predicate
 
     _wait(which, timeout, as_json, lambda testbed: predicate(testbed[node]))
@@ -80,7 +80,7 @@ def at_height(
     which: Which = None,
     as_json: AsJson = False,
 ) -> None:
-    """Every node that runs has followed the chain to this height."""
+    """Every running node is synced to this height."""
     _wait(which, timeout, as_json, lambda testbed: testbed.at_height(height_blocks))
 
 
@@ -104,7 +104,7 @@ def peer_gone(node: Node, peer: Node, timeout: Timeout = 30, which: Which = None
 
 @app.command()
 def channels_usable(node: Node, timeout: Timeout = 60, which: Which = None, as_json: AsJson = False) -> None:
-    """Every channel of the node to one that runs is usable at both ends. The node dials each peer that it misses."""
+    """Every channel of the node to a running node is usable at both ends. The node dials peers that are missing."""
 
     def make(testbed: "Testbed") -> "Predicate":
         _ = testbed[node]
@@ -123,7 +123,7 @@ def graph_complete(timeout: Timeout = 60, which: Which = None, as_json: AsJson =
 
 @app.command()
 def no_htlcs(timeout: Timeout = 30, which: Which = None, as_json: AsJson = False) -> None:
-    """No channel of a node that runs has an HTLC in flight."""
+    """No channel of a running node has an HTLC in flight."""
     from harness.nodes.predicates import no_htlcs as predicate
 
     _wait(which, timeout, as_json, lambda testbed: predicate(testbed.running()))
@@ -131,7 +131,7 @@ def no_htlcs(timeout: Timeout = 30, which: Which = None, as_json: AsJson = False
 
 @app.command()
 def payment_gone(payment_hash: Hash, timeout: Timeout = 30, which: Which = None, as_json: AsJson = False) -> None:
-    """No channel of a node that runs has an HTLC of this payment."""
+    """No channel of a running node has an HTLC of this payment."""
     from harness.nodes.predicates import payment_gone as predicate
 
     def make(testbed: "Testbed") -> "Predicate":
@@ -143,7 +143,7 @@ def payment_gone(payment_hash: Hash, timeout: Timeout = 30, which: Which = None,
 
 @app.command()
 def interceptor_attached(lsp: Lsp, timeout: Timeout = 30, which: Which = None, as_json: AsJson = False) -> None:
-    """The LSP's component has its node, which forwards HTLCs from then on."""
+    """The LSP component is attached to its node, which forwards HTLCs from then on."""
     from harness.services.lsp import interceptor_attached as predicate
 
     _wait(which, timeout, as_json, lambda testbed: predicate(testbed.lsp(lsp)))
@@ -173,7 +173,7 @@ def phone_awake(phone: Phone, timeout: Timeout = 30, which: Which = None, as_jso
 
 @app.command()
 def phone_asleep(phone: Phone, timeout: Timeout = 30, which: Which = None, as_json: AsJson = False) -> None:
-    """The phone sleeps, and no app of it has a process."""
+    """The phone is asleep, and none of its apps has a process."""
     from harness.services.phone_container import apps_stopped
 
     _wait(which, timeout, as_json, lambda testbed: apps_stopped(testbed.phone(phone).container))
@@ -199,14 +199,14 @@ def wallet_payment(
     def make(testbed: "Testbed") -> "Predicate":
         for state in states:
             if state not in PAYMENT_STATES:
-                raise TestbedError(f"{state!r} is no state of a payment. Choose from: {', '.join(PAYMENT_STATES)}")
+                raise TestbedError(f"{state!r} is not a payment state. Choose from: {', '.join(PAYMENT_STATES)}")
         return testbed.phone(phone).wallet.has_payment(_hash(payment_hash), *states)
 
     _wait(which, timeout, as_json, make)
 
 
 def _hash(text: str) -> str:
-    """Raises TestbedError unless it is a payment hash."""
+    """Check a payment hash. Raises TestbedError if it is not one."""
     if len(text) != 64 or not set(text.lower()) <= set("0123456789abcdef"):
-        raise TestbedError(f"{text!r} is no payment hash: it has 64 hex digits. `testbed pay --json` prints it")
+        raise TestbedError(f"{text!r} is not a payment hash: use 64 hex digits, which `testbed pay --json` prints")
     return text.lower()

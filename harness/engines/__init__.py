@@ -1,4 +1,4 @@
-"""What runs the containers of a testbed: one interface (base.py), one file for each engine."""
+"""The engines that run a testbed's containers: one interface (base.py), one file for each engine."""
 
 from pathlib import Path
 
@@ -6,17 +6,17 @@ from harness.engines.base import Engine, VolumeStore
 
 
 def open_engine(project: str, compose_file: Path, sockets: Path) -> Engine:
-    """The engine of this machine, for one testbed. Nothing is asked of it yet.
+    """Return the engine of this machine, for one testbed, without querying it.
 
-    sockets: the folder in which each service has one for its Unix sockets.
+    sockets: the folder with a subfolder for each service's Unix sockets.
     """
-    from harness.engines.docker import DockerEngine  # only when it is used: the Docker SDK takes long to import
+    from harness.engines.docker import DockerEngine  # imported only when needed: the Docker SDK takes long to import
 
     return DockerEngine(project, compose_file, sockets)
 
 
 def open_volume_store() -> VolumeStore:
-    """What the engine of this machine keeps of testbeds' volumes."""
+    """Return the saved volumes of testbeds on this machine's engine."""
     from harness.engines.docker_volumes import DockerVolumeStore
 
     return DockerVolumeStore()

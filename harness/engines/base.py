@@ -1,7 +1,7 @@
-"""What the testbed asks of an engine that runs containers. The rest of `harness`, tests and benches use these alone.
+"""The testbed's interface to an engine that runs containers. The rest of `harness`, tests and benches use only this.
 
-A service is named as in the compose file: `LSP_a` is a node or a phone, `LSP_a-lsp` an LSP's component, `bitcoind`,
-`toxiproxy` and `push` are the testbed's own. The images come from harness/images, and are Docker's.
+Services have their names in the compose file: `LSP_a` is a node or a phone, `LSP_a-lsp` an LSP's component, `bitcoind`,
+`toxiproxy` and `push` are the testbed's own. The images come from harness/images, and are Docker images.
 """
 
 import json
@@ -18,15 +18,15 @@ from harness.actions import ActionLog
 from harness.errors import TestbedError
 
 LAST_LINES = 8
-"""How much of a log an error message quotes."""
+"""The number of log lines that an error message quotes."""
 
 
 class EngineError(TestbedError):
-    """The engine did not do what was asked; the message holds its own words."""
+    """An operation of the engine failed; the message has its error."""
 
 
 class ServiceState(StrEnum):
-    """What a service does."""
+    """The state of a service."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -37,7 +37,7 @@ class ServiceState(StrEnum):
 
 @dataclass(frozen=True)
 class Output:
-    """What a command inside a service printed, and its exit code."""
+    """The output of a command inside a service, and its exit code."""
 
     stdout: str
     stderr: str
@@ -46,9 +46,9 @@ class Output:
 
 @dataclass(frozen=True)
 class SavedVolumes:
-    """What the volumes of a testbed held at one moment, as the engine keeps it.
+    """The saved content of a testbed's volumes at one moment.
 
-    facts: text that was given with it; a stranger may have written it.
+    facts: text that was stored with it; treat it as untrusted input.
     """
 
     name: str
@@ -58,10 +58,10 @@ class SavedVolumes:
 
 
 class Engine(ABC):
-    """The services of one testbed. Every verb raises EngineError if it cannot be carried out.
+    """The services of one testbed. Every method raises EngineError if it fails.
 
-    project: the name under which the engine keeps all that belongs to the testbed.
-    compose_file: what is to run (harness.compose); it need not exist for the verbs that only look or remove.
+    project: the name under which the engine keeps everything of the testbed.
+    compose_file: the services to run (harness.compose); it need not exist for methods that only query or remove.
     """
 
     def __init__(self, project: str, compose_file: Path) -> None:
@@ -70,12 +70,12 @@ class Engine(ABC):
 
     @property
     def actions(self) -> ActionLog:
-        """What is done to the services is written down here."""
+        """The log of actions on the services."""
         return ActionLog(self.compose_file)
 
     @abstractmethod
     def up(self, content: Mapping[str, Any], inherit: Sequence[int] = ()) -> None:
-        """Create and start every service, in the order that the compose file demands.
+        """Create and start every service, in the order that the compose file requires.
 
         content: of the compose file.
         inherit: file descriptors that a child process keeps open (a lock that must outlive this process).
@@ -83,27 +83,27 @@ class Engine(ABC):
 
     @abstractmethod
     def down(self) -> None:
-        """Stop and remove everything of this project, in the compose file or not. It returns when all is gone."""
+        """Stop and remove everything of this project, also services missing in the compose file; wait for removal."""
 
     @abstractmethod
     def leftovers(self) -> list[str]:
-        """What the engine still has of this project: containers, networks, volumes, by name."""
+        """Return the names of this project's remaining containers, networks and volumes."""
 
     @abstractmethod
     def states(self) -> dict[str, ServiceState]:
-        """The state of each service that has been created."""
+        """Return the state of each service that has been created."""
 
     @abstractmethod
     def start(self, service: str) -> None:
-        """Start a service that was stopped or killed, with its files as they were left."""
+        """Start a service that was stopped or killed, with its existing files."""
 
     @abstractmethod
     def stop(self, service: str, timeout_seconds: int | None = None) -> None:
-        """Let a service shut down in good order; it is killed when its grace period (or this timeout) is over."""
+        """Shut a service down cleanly; kill it when its grace period (or this timeout) is over."""
 
     @abstractmethod
     def kill(self, service: str) -> None:
-        """Kill a service (SIGKILL). It returns when the service has exited, and nothing starts it again."""
+        """Kill a service (SIGKILL). Return when it has exited; it is not restarted."""
 
     @abstractmethod
     def freeze(self, service: str) -> None:
@@ -111,80 +111,81 @@ class Engine(ABC):
 
     @abstractmethod
     def unfreeze(self, service: str) -> None:
-        """Let a frozen service continue."""
+        """Resume a frozen service."""
 
     @abstractmethod
     def exit_code(self, service: str) -> int | None:
-        """The exit code of a service that has ended, be it about to be started again; None while it runs."""
+        """Return the exit code of a service that has exited, even if it will be restarted; None while it runs."""
 
     @abstractmethod
     def output(self, service: str, command: Sequence[str]) -> Output:
-        """Run a command inside a running service. A non-zero exit code is no error."""
+        """Run a command inside a running service. A non-zero exit code is not an error."""
 
     @abstractmethod
     def run(self, service: str, command: Sequence[str]) -> int:
-        """Run a command inside a running service with this terminal's input and output; its exit code."""
+        """Run a command inside a running service with this terminal's input and output. Return its exit code."""
 
     @abstractmethod
     def logs(self, service: str, *, timestamps: bool = False, stderr: bool = True, tail: int | None = None) -> bytes:
-        """What a service has printed since it was created, its earlier runs included.
+        """Return a service's output since it was created, including earlier runs.
 
-        timestamps: each line begins with its time. stderr: include standard error. tail: only so many last lines.
+        timestamps: each line begins with its time. stderr: include standard error. tail: only this number of last
+        lines.
         """
 
     @abstractmethod
     def follow_logs(
         self, service: str, *, stderr: bool = True, tail: int | None = None, since_seconds: float | None = None
     ) -> Iterator[bytes]:
-        """The same with timestamps, line by line, and on with what the service prints until it stops.
+        """Yield the output with timestamps, line by line, then new lines until the service stops.
 
-        since_seconds: only what was printed from this time on (Unix seconds).
+        since_seconds: only lines printed from this time on (Unix seconds).
         """
 
     @abstractmethod
     def read(self, service: str, path: str) -> bytes:
-        """The content of one file inside a service, which need not run."""
+        """Return the content of one file inside a service, which need not run."""
 
     @abstractmethod
     def write(self, service: str, path: str, content: bytes) -> None:
-        """Replace one file inside a service; it is kept when the service is started again."""
+        """Replace one file inside a service; the file persists when the service is restarted."""
 
     @abstractmethod
     def address(self, service: str, port: int) -> str:
-        """Where this process reaches a TCP port of a running service, as host:port."""
+        """Return the address of a running service's TCP port for this process, as host:port."""
 
     @abstractmethod
     def host(self, service: str) -> str:
-        """The name by which other services of the testbed reach this one."""
+        """Return the host name by which other services of the testbed reach this one."""
 
     @abstractmethod
     def socket(self, service: str, name: str) -> Path:
-        """Where this process reaches the Unix socket of this name in the socket folder of a service."""
+        """Return the path of the Unix socket with this name in the socket folder of a service."""
 
     @abstractmethod
-    def beside(self, service: str) -> AbstractContextManager[str]:
-        """Run an idle service on the volumes of another one, be that running or not; its name, for `output`."""
+    def sidecar(self, service: str) -> AbstractContextManager[str]:
+        """Run an idle service with the volumes of another one, running or not. Yield its name, for `output`."""
 
     @abstractmethod
     def save_volumes(self, name: str, facts: str) -> None:
-        """Keep what all volumes hold under this name, in place of what was kept under it.
+        """Save the content of all volumes under this name, replacing earlier content.
 
-        Every service that runs is frozen meanwhile. So the content is that of one moment, as if all had been killed.
+        Every running service is frozen meanwhile, so the content is that of one moment, as if all had been killed.
         """
 
     @abstractmethod
     def fill_volumes(self, name: str) -> None:
-        """Make the volumes with what is kept under this name, before `up` makes the services that use them."""
+        """Create the volumes with the content saved under this name, before `up` creates the services."""
 
     @abstractmethod
     def fill_volumes_from(self, image: str, folders: Mapping[str, str]) -> None:
-        """Make some volumes, before `up`, each with what is in a folder of an image that was made for this.
+        """Create some volumes, before `up`, each with the content of a folder in an image that was built for this.
 
-        folders: the folder's name for each volume; one that is not there leaves the volume empty.
+        folders: the folder's name for each volume; a missing folder leaves the volume empty.
         """
 
     def last_lines(self, service: str, before: str = "") -> str:
-        """The end of what a service printed, indented.
+        """Return the last lines of a service's output, indented.
 
         before: up to the last line that contains this, without JSON lines (other programs of a phone write those).
         """
@@ -204,31 +205,31 @@ class Engine(ABC):
 
 
 class VolumeStore(ABC):
-    """What an engine keeps by `Engine.save_volumes`. Every verb raises EngineError if it cannot be carried out."""
+    """The volumes saved by `Engine.save_volumes`. Every method raises EngineError if it fails."""
 
     @abstractmethod
     def saved(self) -> list[SavedVolumes]:
-        """All that is kept, oldest first."""
+        """Return all saved volumes, oldest first."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
-        """Remove what is kept under this name, if there is any. Volumes that were filled from it stay as they are."""
+        """Remove the content saved under this name, if any. Volumes that were filled from it are not changed."""
 
     @abstractmethod
     def export(self, name: str, file: BinaryIO) -> None:
-        """Write what is kept under this name, as `load` reads it."""
+        """Write the content saved under this name, in the format of `load`."""
 
     @abstractmethod
     def load(self, file: BinaryIO, accept: Callable[[str, str], None], most_bytes: int) -> SavedVolumes:
-        """Keep what `export` wrote, perhaps on another machine, in place of what is kept under its name.
+        """Save the output of `export`, possibly from another machine, replacing the content under its name.
 
-        accept: is told name and facts before anything is changed; what it raises is raised. EngineError beyond
-        `most_bytes` of content.
+        accept: called with name and facts before anything is changed; its exceptions propagate. Raises EngineError if
+        the content exceeds `most_bytes`.
         """
 
 
 def json_lines(log: bytes) -> list[dict[str, Any]]:
-    """The JSON objects of a log that has one in each line; other lines, and one cut short by SIGKILL, are left out."""
+    """Return the JSON objects of a log that has one per line, without other lines and lines truncated by SIGKILL."""
     return [event for event in map(_json_object, log.splitlines()) if event is not None]
 
 

@@ -1,4 +1,4 @@
-"""A testbed on a Docker engine of this machine: `docker compose` creates and removes, the Docker SDK does the rest."""
+"""A testbed on a Docker engine of this machine: `docker compose` creates and removes, the Docker SDK does all else."""
 
 import io
 import os
@@ -20,9 +20,9 @@ from harness.engines.docker_client import PROJECT_LABEL, SERVICE_LABEL, client
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 
 COMPOSE = ("docker", "compose", "--env-file", os.devnull)
-"""`docker compose` that reads no `.env` of the folder it is called in; see `environment`."""
-BESIDE_PREFIX = "beside-"
-"""Makes a service's name that of the container that `beside` runs."""
+"""`docker compose`, without reading an `.env` in the current folder; see `environment`."""
+SIDECAR_PREFIX = "sidecar-"
+"""Prefix of a service's name in the name of its `sidecar` container."""
 REMOVED_SECONDS = 20
 STATES = {
     "created": ServiceState.CREATED,
@@ -30,13 +30,13 @@ STATES = {
     "paused": ServiceState.FROZEN,
     "restarting": ServiceState.RESTARTING,
 }
-"""Docker's words for a container's state; all others mean that it has ended."""
+"""Docker's names for a container's states; all others mean that it has exited."""
 
 
 class DockerEngine(Engine):
     """The containers of one compose project.
 
-    sockets: a folder of this machine; each service finds the folder of its own name in it (see harness.compose).
+    sockets: a folder on this machine with a subfolder for each service, by its name (see harness.compose).
     """
 
     def __init__(self, project: str, compose_file: Path, sockets: Path) -> None:
@@ -57,7 +57,7 @@ class DockerEngine(Engine):
 
     def down(self) -> None:
         """See Engine.down: by the labels of containers, networks and volumes."""
-        for container in self._all(docker_volumes.IDLE):  # compose does not know it: left by a process that was killed
+        for container in self._all(docker_volumes.IDLE):  # unknown to compose: left by a process that was killed
             container.remove(force=True, v=True)
         self._compose("down", "--volumes", "--remove-orphans", "--timeout", "0")
         try:
@@ -67,7 +67,7 @@ class DockerEngine(Engine):
 
     def _compose(self, *arguments: str, inherit: Sequence[int] = ()) -> None:
         """Run `docker compose` on this project. Raises EngineError with the end of what it printed if it fails."""
-        _ = self._docker  # its error says more than that of compose
+        _ = self._docker  # its error is more specific than that of compose
         command = [*COMPOSE, "--progress", "plain", "--project-name", self.project, *arguments]
         try:
             result = subprocess.run(
@@ -199,7 +199,7 @@ class DockerEngine(Engine):
             self._container(service).put_archive(folder or "/", packed.getvalue())
 
     def address(self, service: str, port: int) -> str:
-        """See Engine.address: the published port, whose number changes when the container is started again."""
+        """See Engine.address: the published port, whose number changes when the container is restarted."""
         container = self._container(service)
         for published in container.attrs["Ports"]:
             if published["PrivatePort"] == port and "PublicPort" in published:
@@ -207,7 +207,7 @@ class DockerEngine(Engine):
         raise EngineError(f"{service} does not run (its container is {container.status}): no port {port}")
 
     def host(self, service: str) -> str:
-        """See Engine.host: Docker's own name service knows services by their names."""
+        """See Engine.host: Docker's DNS resolves services by their names."""
         return service
 
     def socket(self, service: str, name: str) -> Path:
@@ -215,11 +215,11 @@ class DockerEngine(Engine):
         return self._sockets / service / name
 
     @contextmanager
-    def beside(self, service: str) -> Iterator[str]:
-        """See Engine.beside."""
+    def sidecar(self, service: str) -> Iterator[str]:
+        """See Engine.sidecar."""
         container = self._container(service)
-        name = BESIDE_PREFIX + service
-        with _refused(f"nothing can run beside {service}"):
+        name = SIDECAR_PREFIX + service
+        with _refused(f"no sidecar can run on the volumes of {service}"):
             other = self._docker.containers.run(
                 container.attrs["ImageID"],
                 ["infinity"],
@@ -235,7 +235,7 @@ class DockerEngine(Engine):
 
     def save_volumes(self, name: str, facts: str) -> None:
         """See Engine.save_volumes."""
-        with _refused(f"what {self.project} holds cannot be saved"), self._all_frozen():
+        with _refused(f"the volumes of {self.project} cannot be saved"), self._all_frozen():
             docker_volumes.save(self._docker, self.project, name, facts)
 
     @contextmanager
@@ -268,8 +268,8 @@ class DockerEngine(Engine):
         return found[0]
 
     def _all(self, service: str | None = None) -> list[Container]:
-        """Every container of the project (of one service), stopped ones included, as Docker lists it: in one request,
-        and with other attributes than an inspected one has.
+        """Return every container of the project (of one service), including stopped ones, as Docker lists it: in one
+        request, and with other attributes than an inspected one has.
         """
         labels = [f"{PROJECT_LABEL}={self.project}"]
         if service:
@@ -278,7 +278,7 @@ class DockerEngine(Engine):
 
 
 def environment() -> dict[str, str]:
-    """The environment for `docker compose`, without what configures projects of the caller's own."""
+    """Return the environment for `docker compose`, without variables that configure the caller's own projects."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
 
 

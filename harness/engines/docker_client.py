@@ -1,4 +1,4 @@
-"""The Docker engine that the testbed runs on: the one that the `docker` command would use."""
+"""The Docker engine that the testbed runs on: the same one that the `docker` command uses."""
 
 import contextlib
 import os
@@ -15,11 +15,11 @@ from harness.errors import TestbedError
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
-"""What compose knows containers, networks and volumes by."""
+"""The labels by which compose identifies containers, networks and volumes."""
 
 
 class EngineMissingError(TestbedError):
-    """No Docker engine can be used; the message says which one was asked, and why not."""
+    """No Docker engine can be used; the message says which one was tried, and why it failed."""
 
 
 def client(timeout_seconds: int = 60) -> docker.DockerClient:
@@ -48,7 +48,7 @@ def client(timeout_seconds: int = 60) -> docker.DockerClient:
 
 
 def _context() -> Context:
-    """The docker context that the `docker` command would use. Raises EngineMissingError."""
+    """Return the docker context that the `docker` command uses. Raises EngineMissingError."""
     variable = os.environ.get("DOCKER_CONTEXT")
     named_by = (
         f"DOCKER_CONTEXT={variable}"
@@ -60,18 +60,18 @@ def _context() -> Context:
         context = ContextAPI.get_context(variable)
         if context is not None and context.Host:
             return context
-        problem = "no context of this name is there" if context is None else "it names no engine"
+        problem = "there is no such context" if context is None else "it names no engine"
     except KeyError as error:
-        problem = f"the entry {error} is missing where the context is described"
+        problem = f"the context's description lacks the entry {error}"
     except Exception as error:  # the SDK raises plain Exceptions for files that it cannot read
         problem = str(error)
     raise EngineMissingError(f"the docker context cannot be used ({named_by}): {problem}. {advice}")
 
 
 def _refuse_other_machine(address: str) -> None:
-    """Ports are published on 127.0.0.1 of the engine's machine, and sockets are shared with it through a folder.
+    """Raise EngineMissingError if the address is not one of this machine's.
 
-    Raises EngineMissingError if the address is not one of this machine's.
+    Ports are published on 127.0.0.1 of the engine's machine, and sockets are shared with it through a folder.
     """
     parts = urlsplit(address)
     over_network = parts.scheme in ("tcp", "http", "https") and parts.hostname and not _is_here(parts.hostname)
@@ -85,7 +85,7 @@ def _refuse_other_machine(address: str) -> None:
 
 
 def _is_here(host: str) -> bool:
-    """One of this machine's own addresses: nothing else can be bound to. A name without an address is not here."""
+    """Whether a host is this machine: only its own addresses can be bound to. A name without an address is not."""
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except OSError:

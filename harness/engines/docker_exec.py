@@ -1,8 +1,8 @@
-"""Running a command inside a container, and all that it printed.
+"""Run a command inside a container, and return its complete output.
 
-The Docker SDK's own `exec_run` reads beside its HTTP client's buffer. What a quick command prints can come together
-with the answer's head, and be in that buffer: then it is lost (once in a thousand calls on a busy machine), or the
-rest is misread ("... is not a valid stream"). So this asks for an answer as any other, and reads it whole.
+The Docker SDK's own `exec_run` bypasses its HTTP client's buffer. The output of a quick command can arrive together
+with the response's headers, and be in that buffer: then it is lost (once in a thousand calls on a busy machine), or the
+rest is misread ("... is not a valid stream"). This module sends an ordinary request, and reads the whole response.
 """
 
 import struct
@@ -15,16 +15,16 @@ from docker.errors import create_api_error_from_http_exception
 from harness.engines.base import Output
 
 _HEADER = struct.Struct(">BxxxI")
-"""Before each piece of output: which stream, and how many bytes."""
+"""The header of each piece of output: its stream, and its number of bytes."""
 STDOUT, STDERR = 1, 2
 MAX_SILENT_SECONDS = 600
-"""A command that prints nothing for so long is given up: what it waits for may stand still for ever."""
+"""A command that prints nothing for this time is given up: it may wait for a suspended process."""
 
 
 def run(engine: docker.DockerClient, container_id: str, command: Sequence[str]) -> Output:
-    """Run a command to its end. A non-zero exit code is no error.
+    """Run a command to its end. A non-zero exit code is not an error.
 
-    Raises docker's APIError if nothing can run there, TimeoutError if it prints nothing for MAX_SILENT_SECONDS.
+    Raises docker's APIError if it cannot run there, TimeoutError if it prints nothing for MAX_SILENT_SECONDS.
     """
     api = engine.api
     execution = api.exec_create(container_id, list(command))["Id"]
@@ -33,7 +33,7 @@ def run(engine: docker.DockerClient, container_id: str, command: Sequence[str]) 
         answer = api.post(url, json={"Detach": False, "Tty": False}, timeout=MAX_SILENT_SECONDS)
         answer.raise_for_status()
     except (requests.Timeout, requests.ConnectionError) as error:
-        # While the body is read, requests tells a timeout as a broken connection.
+        # While the body is read, requests reports a timeout as a broken connection.
         if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
             raise TimeoutError(f"it has printed nothing for {MAX_SILENT_SECONDS} s") from None
         raise
@@ -47,7 +47,7 @@ def run(engine: docker.DockerClient, container_id: str, command: Sequence[str]) 
 
 
 def pieces(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """The pieces of output in the order in which they were printed: the stream, and its bytes."""
+    """Yield the pieces of output in the order in which they were printed: the stream, and its bytes."""
     at = 0
     while at < len(content):
         stream, size = _HEADER.unpack_from(content, at)

@@ -1,7 +1,7 @@
-"""Starting the containers that compose has created, in the order of `depends_on`.
+"""Start the containers that compose has created, in the order of `depends_on`.
 
-`docker compose up` could do it, but looks only every half second whether a service has ended that others wait for, and
-copies each file of a container by itself, for which dockerd starts a process each time.
+`docker compose up` could do it, but it polls only every half second whether a service that others wait for has exited,
+and it copies each file of a container separately, for which dockerd starts a process each time.
 """
 
 import io
@@ -21,17 +21,17 @@ from harness.engines.docker_client import PROJECT_LABEL, SERVICE_LABEL
 from harness.progress import each
 
 STARTED, COMPLETED = "service_started", "service_completed_successfully"
-"""The conditions of `depends_on` that are known here."""
+"""The supported conditions of `depends_on`."""
 END_SECONDS = 120
-"""How long a service may run whose end others wait for."""
+"""How long a service may run if others wait for its exit."""
 CONFIG_MODE = 0o444
-"""What compose gives a config without a mode."""
+"""Compose's default mode of a config."""
 
 
 def start_all(engine: docker.DockerClient, project: str, compose: Mapping[str, Any]) -> None:
     """Put the configs into all containers of a project, and start them.
 
-    compose: the content of its compose file. Raises EngineError, also if a service fails whose end others wait for.
+    compose: the content of its compose file. Raises EngineError, also if a service fails for whose exit others wait.
     """
     services: Mapping[str, Any] = compose["services"]
     waits_for = {name: _dependencies(name, service) for name, service in services.items()}
@@ -56,7 +56,7 @@ def start_all(engine: docker.DockerClient, project: str, compose: Mapping[str, A
 
 
 def _dependencies(name: str, service: Mapping[str, Any]) -> dict[str, str]:
-    """The condition for each service that this one waits for. Raises EngineError for one that is not known here."""
+    """Return the condition for each service that this one waits for. Raises EngineError for an unsupported one."""
     given = service.get("depends_on", [])
     if isinstance(given, list):
         return dict.fromkeys(given, STARTED)

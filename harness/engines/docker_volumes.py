@@ -1,8 +1,8 @@
-"""The content of a testbed's volumes as a Docker image: copied into volumes without anything being started.
+"""The content of a testbed's volumes as a Docker image, which is copied into volumes without starting a container.
 
-The image has no programs. It holds a folder for each volume. When Docker creates a container in which an empty volume
+The image has no programs. It has a folder for each volume. When Docker creates a container in which an empty volume
 is mounted over a folder of its image, it copies the folder into the volume: so one container, which never runs, fills
-all volumes at a time, and another one shows all of them as one archive.
+all volumes at the same time, and another one provides all of them as one archive.
 """
 
 import base64
@@ -27,16 +27,16 @@ from harness.engines.snapshot_file import volume_names
 
 VOLUME_LABEL = "com.docker.compose.volume"
 REPOSITORY = "lightning-testbed/snapshot"
-"""The images' name; their tag is the name of what is kept."""
+"""The images' name; their tag is the name of the saved volumes."""
 FACTS_LABEL, VOLUMES_LABEL = "lightning-testbed.snapshot.facts", "lightning-testbed.snapshot.volumes"
-"""Both in Base64: Docker gives quotes and dollars in labels a meaning."""
+"""Both in Base64, because quotes and dollars in labels are special to Docker."""
 FOLDER = "/volumes"
 IDLE = "never-run"
-"""The service that containers count as which are made for their mounts alone."""
+"""The service label of containers that are created only for their mounts."""
 
 
 def save(engine: docker.DockerClient, project: str, name: str, facts: str) -> None:
-    """Make the image of this name from the volumes of a project. Raises EngineError, APIError."""
+    """Make the image with this name from the volumes of a project. Raises EngineError, APIError."""
     volumes = {
         str(volume.attrs["Labels"][VOLUME_LABEL]): str(volume.name)
         for volume in engine.volumes.list(filters={"label": f"{PROJECT_LABEL}={project}"})
@@ -58,24 +58,24 @@ def _make_image(
     for line in filter(None, said.splitlines()):
         if problem := json.loads(line).get("error"):
             raise EngineError(f"snapshot {name} cannot be kept: {problem}")
-    # Those that have lost their name to a newer one.
+    # Remove the images whose name a newer one has taken.
     for image in engine.images.list(filters={"label": FACTS_LABEL, "dangling": True}):
         engine.images.remove(str(image.id), force=True)
 
 
 def fill(engine: docker.DockerClient, project: str, name: str) -> None:
-    """Make the volumes of a project that has none yet. Raises EngineError, APIError."""
+    """Create the volumes of a project that has none yet. Raises EngineError, APIError."""
     image = _image(engine, name)
     fill_from(engine, project, str(image.id), {volume: volume for volume in _volumes(image, name)})
 
 
 def fill_from(engine: docker.DockerClient, project: str, image: str, folders: Mapping[str, str]) -> None:
-    """Make these volumes of a project, each with what is in a folder of FOLDER in an image. Raises APIError."""
+    """Create these volumes of a project, each from a subfolder of FOLDER in an image. Raises APIError."""
     volumes = {volume: f"{project}_{volume}" for volume in folders}
     for volume, full_name in volumes.items():
         engine.volumes.create(full_name, labels={PROJECT_LABEL: project, VOLUME_LABEL: volume})
     with _mounted(engine, project, image, {folders[volume]: full_name for volume, full_name in volumes.items()}):
-        pass  # that it was created is all
+        pass  # creating it is sufficient
 
 
 def _image(engine: docker.DockerClient, name: str) -> Image:
@@ -86,7 +86,7 @@ def _image(engine: docker.DockerClient, name: str) -> Image:
 
 
 def _volumes(image: Image, name: str) -> list[str]:
-    """The names of the volumes that an image holds. Raises EngineError."""
+    """Return the names of the volumes in an image. Raises EngineError."""
     try:
         return volume_names(json.loads(_text(image, VOLUMES_LABEL)))
     except ValueError as error:
@@ -113,7 +113,7 @@ def _label(name: str, text: str) -> str:
 
 
 def _text(image: Image, label: str) -> str:
-    """Raises ValueError if the label is not there, or is not ours."""
+    """Return the decoded text of a label. Raises ValueError if it is missing, or not in our format."""
     try:
         return base64.b64decode(image.labels[label], validate=True).decode()
     except (LookupError, TypeError, binascii.Error, UnicodeDecodeError):
@@ -125,7 +125,7 @@ def _saved(image: Image, name: str) -> SavedVolumes:
         facts = _text(image, FACTS_LABEL)
     except ValueError:
         facts = ""
-    # Docker's nanoseconds are more digits than Python reads.
+    # Python cannot parse Docker's nanoseconds.
     saved_at = datetime.fromisoformat(re.sub(r"\.\d+", "", str(image.attrs["Created"])).replace("Z", "+00:00"))
     return SavedVolumes(name, facts, int(image.attrs["Size"]), saved_at)
 
@@ -156,7 +156,7 @@ class DockerVolumeStore(VolumeStore):
                 return
 
     def export(self, name: str, file: BinaryIO) -> None:
-        """See VolumeStore.export. The image has a container for the time, because only containers have archives."""
+        """See VolumeStore.export. A temporary container is needed, because images cannot be read as archives."""
         with _as_engine_error(f"snapshot {name} cannot be exported"):
             image = _image(self._engine, name)
             with _mounted(self._engine, REPOSITORY, str(image.id), {}) as container:

@@ -1,7 +1,7 @@
-"""A snapshot as a file: a tar archive, packed by gzip, with the facts first and then a folder for each volume.
+"""A snapshot as a file: a tar archive, compressed by gzip, with the facts first and then a folder for each volume.
 
-Such a file may come from a stranger. Its head is checked here. What is in the folders goes into volumes, and so to
-programs in containers, alone.
+Such a file may come from a stranger. Its header is checked here. The content of the folders is only written to volumes,
+and so is read only by programs in containers.
 """
 
 import gzip
@@ -20,18 +20,18 @@ HEAD_NAME = "snapshot.json"
 MOST_HEAD_BYTES = 1_000_000
 CHUNK_BYTES = 1 << 20
 _LEVEL = 6
-"""gzip's own default: higher ones take long and save little."""
+"""gzip's own default: higher levels take longer and save little."""
 
 
 def volume_names(names: Any) -> list[str]:
-    """The same. Raises ValueError unless these are names that a volume can have."""
+    """Return the names. Raises ValueError unless all are valid names of volumes."""
     if isinstance(names, list) and all(isinstance(each, str) and re.fullmatch(r"[\w-]+", each) for each in names):
         return names
     raise ValueError("it does not name its volumes")
 
 
 class Head(BaseModel):
-    """What is in an archive beside the volumes; see SavedVolumes."""
+    """The content of an archive other than the volumes; see SavedVolumes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -56,15 +56,15 @@ def write(file: BinaryIO, head: Head, archive: Iterable[bytes]) -> None:
 
 
 def read(file: BinaryIO, most_bytes: int) -> tuple[Head, Iterator[bytes]]:
-    """The head, and the rest of the archive in pieces. Raises EngineError if it is no snapshot; so do the pieces, and
-    beyond `most_bytes` of them.
+    """Return the head, and the rest of the archive in pieces. Raises EngineError if the file is not a snapshot; reading
+    the pieces also raises it, and if they exceed `most_bytes`.
     """
     packed = gzip.GzipFile(fileobj=file, mode="rb")
     try:
         block = _exactly(packed, tarfile.BLOCKSIZE)
         member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         if member.name != HEAD_NAME or not 0 < member.size <= MOST_HEAD_BYTES:
-            raise EngineError("this file is no snapshot: `testbed snapshot export` writes one")
+            raise EngineError("this file is not a snapshot. Use one from `testbed snapshot export`")
         content = _exactly(packed, _padded(member.size))[: member.size]
         return Head.model_validate_json(content), _pieces(packed, most_bytes)
     except (OSError, EOFError, zlib.error, tarfile.TarError, ValidationError, ValueError) as error:
@@ -77,7 +77,7 @@ def _pieces(packed: io.BufferedIOBase, most_bytes: int) -> Iterator[bytes]:
         while piece := packed.read(CHUNK_BYTES):
             left_bytes -= len(piece)
             if left_bytes < 0:
-                raise EngineError(f"this file unpacks to more than {most_bytes} bytes, and all snapshots may take less")
+                raise EngineError(f"this file unpacks to more than {most_bytes} bytes, the limit for all snapshots")
             yield piece
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(error) from None
@@ -95,4 +95,4 @@ def _padded(size: int) -> int:
 
 
 def _unreadable(error: Exception) -> EngineError:
-    return EngineError(f"this file is no snapshot, or damaged: {error}")
+    return EngineError(f"this file is not a snapshot, or is damaged: {error}")

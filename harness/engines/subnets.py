@@ -1,4 +1,4 @@
-"""A network of its own for each testbed, in which every service keeps its address: also across restarts."""
+"""A separate network for each testbed, in which every service keeps its address, also across restarts."""
 
 import random
 from ipaddress import IPv4Network
@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.engines.base import EngineError
 
 POOL = IPv4Network("10.128.0.0/9")
-"""Private addresses (RFC 1918) that few others use."""
+"""Private addresses (RFC 1918) that few other programs use."""
 NOT_HOSTS = 3
 """The network's own address, the gateway's, and the broadcast's."""
 TRIES = 200
@@ -15,7 +15,7 @@ ROUTES = Path("/proc/net/route")
 
 
 def free_subnet(services: int, routes: Path = ROUTES) -> IPv4Network:
-    """A network of the pool with room for so many services, that this machine has no route into.
+    """Return a network of the pool with this number of addresses, to which this machine has no route.
 
     Docker's networks are among the routes. Raises EngineError if there is none.
     """
@@ -30,8 +30,8 @@ def free_subnet(services: int, routes: Path = ROUTES) -> IPv4Network:
 
 
 def _routed(routes: Path) -> list[IPv4Network]:
-    """The networks that the kernel's routing table leads to, the default route left out."""
-    if not routes.exists():  # another system than Linux
+    """Return the networks in the kernel's routing table, without the default route."""
+    if not routes.exists():  # not Linux
         return []
     found = []
     for line in routes.read_text().splitlines()[1:]:

@@ -188,7 +188,7 @@ class Node(ABC):
 
     @classmethod
     @abstractmethod
-    def recipe_beside_component(cls, node: str) -> "Recipe | None":
+    def recipe_with_component(cls, node: str) -> "Recipe | None":
         """Return the recipe of the image for a node with a component; None if the node's own image is sufficient."""
 
     @abstractmethod

@@ -55,7 +55,7 @@ REGTEST = (
 those of regtest, 6 and 10, leave no time for an HTLC to wait for an offline phone."""
 PUBLISHED_FEE_BASE_MSAT = 1_000
 """The base fee of announced channels, the same as LND's; lightningd's own default on regtest is 1 msat."""
-BESIDE_A_COMPONENT = ("--important-plugin=/opt/asyncpay/asyncpay/nodes/cln/plugin.py",)
+PLUGIN_ARGUMENTS = ("--important-plugin=/opt/asyncpay/asyncpay/nodes/cln/plugin.py",)
 """The plugin's path in docker/asyncpay. If it were not important, lightningd would keep running without it."""
 LOCKED_IN = ("SENT_ADD_ACK_REVOCATION", "RCVD_ADD_ACK_REVOCATION")
 """The states of an HTLC between its arrival in both commitments and its removal from the first of them."""
@@ -109,7 +109,7 @@ class ClnNode(Node):
                 f"--bitcoin-rpcport={around.rpc_port}",
                 f"--bitcoin-rpcuser={around.rpc_user}",
                 f"--bitcoin-rpcpassword={around.rpc_password}",
-                *(BESIDE_A_COMPONENT if spec.component else ()),
+                *(PLUGIN_ARGUMENTS if spec.component else ()),
                 *spec.args,
             ],
             "volumes": [volume(name, CLN_DIR), cls.shared(name, CLN_DIR, around.sockets)],
@@ -146,8 +146,8 @@ class ClnNode(Node):
         return Recipe("asyncpay", official=Official(node))
 
     @classmethod
-    def recipe_beside_component(cls, node: str) -> "Recipe | None":
-        """See Node.recipe_beside_component: the plugin runs inside lightningd's container."""
+    def recipe_with_component(cls, node: str) -> "Recipe | None":
+        """See Node.recipe_with_component: the plugin runs inside lightningd's container."""
         from harness.images.recipes import Official, Recipe
 
         return Recipe("asyncpay", official=Official(node))

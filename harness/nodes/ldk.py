@@ -26,7 +26,7 @@ from harness.topology import ChannelSpec, ComponentSpec, NodeSpec
 LDK_DIR = "/root/.ldk"
 SOCKET_DIR = "/run/ldk"
 SOCKET = "rpc.sock"
-BESIDE_AN_LSP = ("--hold-forwards",)
+LSP_ARGUMENTS = ("--hold-forwards",)
 """Without it ldkd forwards HTLCs without interception."""
 CALL_SECONDS = 20
 MAX_FEE_MSAT = 10_000_000
@@ -65,7 +65,7 @@ class LdkNode(Node):
                 around.rpc_user,
                 "--bitcoind-password",
                 around.rpc_password,
-                *(BESIDE_AN_LSP if isinstance(spec.component, ComponentSpec) else ()),
+                *(LSP_ARGUMENTS if isinstance(spec.component, ComponentSpec) else ()),
                 *spec.args,
             ],
             "volumes": [volume(name, LDK_DIR), cls.shared(name, LDK_DIR, around.sockets)],
@@ -78,8 +78,8 @@ class LdkNode(Node):
         return Recipe("phone", official=Official(asyncpay), node=node, programs=("ldkd", "ldk-cli"))
 
     @classmethod
-    def recipe_beside_component(cls, node: str) -> Recipe | None:
-        """See Node.recipe_beside_component."""
+    def recipe_with_component(cls, node: str) -> Recipe | None:
+        """See Node.recipe_with_component."""
         return None
 
     @classmethod

@@ -64,7 +64,7 @@ REGTEST = (
 )
 """Options for speed on regtest; none of them changes the handling of HTLCs. At PEER=debug LND logs each message of
 its peers, which the timeline reads."""
-BESIDE_AN_LSP = ("--requireinterceptor",)
+LSP_ARGUMENTS = ("--requireinterceptor",)
 """Without it LND forwards every held HTLC as soon as the component disconnects."""
 
 
@@ -104,7 +104,7 @@ class LndNode(Node):
                 "--bitcoind.zmqpubrawblock=tcp://bitcoind:28332",
                 "--bitcoind.zmqpubrawtx=tcp://bitcoind:28333",
                 f"--restlisten=0.0.0.0:{REST_PORT}" if spec.rest else "--norest",
-                *(BESIDE_AN_LSP if isinstance(spec.component, ComponentSpec) else ()),
+                *(LSP_ARGUMENTS if isinstance(spec.component, ComponentSpec) else ()),
                 *spec.args,
             ],
             "volumes": [volume(name, LND_DIR)],
@@ -140,8 +140,8 @@ class LndNode(Node):
         return volume(name, folder) | {"read_only": True}
 
     @classmethod
-    def recipe_beside_component(cls, node: str) -> "Recipe | None":
-        """See Node.recipe_beside_component."""
+    def recipe_with_component(cls, node: str) -> "Recipe | None":
+        """See Node.recipe_with_component."""
         return None
 
     def host_access(self, folder: Path) -> HostAccess:

@@ -1,7 +1,7 @@
 """The testbed's gRPC connection to one LND, made when it is needed.
 
-LND's certificate and macaroon are read from its container. That takes dockerd a process and a tenth of a second each,
-for every command of `testbed`; so they are kept in the testbed's folder, until the container is started again.
+LND's certificate and macaroon are read from its container. That costs dockerd a process and a tenth of a second each,
+for every command of `testbed`; so they are cached in the testbed's folder, until the container is restarted.
 """
 
 import base64
@@ -22,7 +22,7 @@ from harness.folders import CREDENTIALS, PART
 
 @dataclass(frozen=True)
 class Credentials:
-    """How an LND is reached. address: host:port; certificate: PEM; macaroon: the file's raw bytes."""
+    """The address and credentials of an LND. address: host:port; certificate: PEM; macaroon: the file's raw bytes."""
 
     address: str
     certificate: bytes
@@ -31,19 +31,19 @@ class Credentials:
 
 @dataclass(frozen=True)
 class _Open:
-    """A connection, and what its calls are made with."""
+    """An open connection, and the stubs for its calls."""
 
     channel: grpc.Channel
     calls: grpc.Channel
     lightning: LightningStub
     kept: bool
-    """Whether its credentials were read before; those may be outdated."""
+    """Whether its credentials are from the cache; they may be outdated."""
 
 
 class LndConnection:
-    """The connection to one LND. Safe to use from several threads, as are those to other LNDs at the same time.
+    """The connection to one LND. Safe to use from several threads, also together with those to other LNDs.
 
-    port, certificate, macaroon: where gRPC and the two files are in its container.
+    port, certificate, macaroon: the gRPC port and the paths of the two files in its container.
     """
 
     def __init__(self, name: str, engine: Engine, port: int, certificate: str, macaroon: str) -> None:
@@ -56,12 +56,12 @@ class LndConnection:
 
     @property
     def calls(self) -> grpc.Channel:
-        """What stubs are made of. Raises NodeError if the container does not run, or has no certificate yet."""
+        """The channel for stubs. Raises NodeError if the container does not run, or has no certificate yet."""
         return self._opened().calls
 
     @property
     def lightning(self) -> LightningStub:
-        """The calls of the service Lightning. Raises NodeError as `calls` does."""
+        """The stub of the service Lightning. Raises NodeError like `calls`."""
         return self._opened().lightning
 
     def forget(self) -> None:
@@ -72,11 +72,11 @@ class LndConnection:
             self._open = None
 
     def doubt(self) -> None:
-        """A call has failed: if its credentials were kept ones, the next call reads them again from the container."""
+        """Handle a failed call: if its credentials were cached, the next call reads them from the container again."""
         with self._lock:
             if self._open is not None and self._open.kept:
                 self._file.unlink(missing_ok=True)
-                self._open = None  # and not closed, for other threads may be in calls of it
+                self._open = None  # not closed, because other threads may be using it
 
     @property
     def _file(self) -> Path:
@@ -102,7 +102,7 @@ class LndConnection:
 
 
 def _read(file: Path, address: str) -> Credentials | None:
-    """What was kept, if it was read since the container was started last: each start gives it another port."""
+    """Return the cached credentials if they are newer than the container's last start, which changes its port."""
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         if kept["address"] != address:
@@ -113,7 +113,7 @@ def _read(file: Path, address: str) -> Credentials | None:
 
 
 def _write(file: Path, found: Credentials) -> None:
-    """Keep them, if there is room. The file is there as a whole or not at all, and for this user alone."""
+    """Cache the credentials, if there is room. The file is written atomically, and readable only by this user."""
     part = file.with_name(f"{file.name}.{threading.get_native_id()}{PART}")
     content = {
         "address": found.address,

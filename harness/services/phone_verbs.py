@@ -1,6 +1,6 @@
-"""The names of what can be done to a phone, and the quantities that some of it takes: for the command line and the API.
+"""The verbs of a phone, and the parsers of their quantities, for the command line and the API.
 
-Nothing else is imported, so that `testbed --help` does not wait for a testbed's packages.
+Nothing else is imported, so that `testbed --help` does not load the testbed's packages.
 """
 
 import re
@@ -9,25 +9,25 @@ from decimal import Decimal
 from harness.errors import TestbedError
 
 WITHOUT_ARGUMENTS = {
-    "sleep": "Stop node and wallet in good order. A push wakes the phone.",
+    "sleep": "Shut node and wallet down cleanly. A push wakes the phone.",
     "wake": "Start node and wallet.",
-    "freeze": "Suspend node and wallet: the LSP believes in the connection, and nothing answers it.",
-    "unfreeze": "Let a frozen phone continue.",
-    "disconnect": "Cut the link: both ends see it, and no push gets through either.",
+    "freeze": "Suspend node and wallet: the LSP regards the connection as alive, and gets no answer.",
+    "unfreeze": "Resume a frozen phone.",
+    "disconnect": "Cut the link, also for pushes; both ends see it.",
     "reconnect": "Restore a link that was cut.",
     "reset": "Break the connection, and reset every later one (TCP RST) as soon as something is sent through it.",
-    "restore": "Undo everything: the phone is awake, all of its apps run, and its link is whole.",
+    "restore": "Undo everything: the phone is awake, all of its apps run, and its link works normally.",
 }
 """The verbs that take no argument, with their help; each is a method of harness.services.phone.Phone."""
 
 
 def milliseconds(text: str) -> int:
-    """A delay such as 300ms or 0.5s. Raises TestbedError."""
+    """Parse a delay such as 300ms or 0.5s. Raises TestbedError."""
     return _quantity(text, {"ms": 1, "s": 1_000}, "a delay: write it like 300ms or 0.5s")
 
 
 def kilobytes(text: str) -> int:
-    """A rate such as 1kB or 1MB, for each second. Raises TestbedError."""
+    """Parse a rate per second such as 1kB or 1MB. Raises TestbedError."""
     return _quantity(text, {"kb": 1, "mb": 1_000}, "a rate: write it like 1kB or 1MB, for each second")
 
 

@@ -22,8 +22,8 @@ from harness.topology.model import (
 from harness.topology.yaml_source import Location, YamlProblem, YamlSource
 
 SHIPPED = paths.TOPOLOGIES
-BESIDE_PREFIX = "beside-"
-"""Begins the names of the services that an engine runs beside others for a while."""
+SIDECAR_PREFIX = "sidecar-"
+"""Prefix of the names of temporary services that share another service's volumes (Engine.sidecar)."""
 
 
 def load(topology: str | Path, settings: Mapping[str, str] | None = None) -> Topology:
@@ -106,7 +106,7 @@ def _of_nodes(topology: Topology) -> Iterator[tuple[Location, str]]:
 
 def _reserved(name: str) -> str | None:
     """Return why a node cannot have this name, given in lower case."""
-    if name in RESERVED_NAMES or name.startswith(BESIDE_PREFIX) or name.endswith((COMPONENT_SUFFIX, WALLET_SUFFIX)):
+    if name in RESERVED_NAMES or name.startswith(SIDECAR_PREFIX) or name.endswith((COMPONENT_SUFFIX, WALLET_SUFFIX)):
         return "a name that the testbed uses itself"
     if name == "localhost" or name.startswith("ip6-"):
         return "a name by which a container reaches itself, not another one"

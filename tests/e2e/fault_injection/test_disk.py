@@ -27,7 +27,7 @@ def testbed(pocket: Testbed) -> Testbed:
 def disk(payments: PaymentHarness) -> Iterator[Callable[[str], object]]:
     """Runs a shell script on the LSP's disk, be the LSP running or not."""
     engine = payments.testbed.engine
-    with engine.beside(payments.testbed.lsp("LSP").name) as helper:
+    with engine.sidecar(payments.testbed.lsp("LSP").name) as helper:
         yield lambda script: engine.output(helper, ["sh", "-c", script])
 
 

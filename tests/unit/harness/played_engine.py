@@ -93,8 +93,8 @@ class PlayedEngine(Engine):
         return Path("sockets") / service / name
 
     @contextmanager
-    def beside(self, service: str) -> Iterator[str]:
-        yield f"beside-{service}"
+    def sidecar(self, service: str) -> Iterator[str]:
+        yield f"sidecar-{service}"
 
     def save_volumes(self, name: str, facts: str) -> None:
         self.done.append(f"save {name}")

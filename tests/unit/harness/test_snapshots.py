@@ -235,7 +235,7 @@ def test_a_file_does_not_take_the_place_of_what_is_kept(store: PlayedStore, tmp_
     store.kept = [kept("imported", day=1)]
     for facts in (json.dumps(FACTS), '{"of": "another release"}'):
         (tmp_path / "file").write_text(facts)
-        with pytest.raises(SnapshotError, match="imported is kept already"):
+        with pytest.raises(SnapshotError, match="imported exists already"):
             snapshots.import_from(tmp_path / "file", store)
     assert store.kept == [kept("imported", day=1)]
 

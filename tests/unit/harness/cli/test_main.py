@@ -30,9 +30,9 @@ def no_testbeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["up", "line", "--name", "No Good"], "'No Good' is not a valid name for a testbed"),
         (["status"], "no testbed is up; start one with `testbed up line`"),
         (["down", "--testbed", "x"], "there is no testbed named x (up: none)"),
-        (["pay", "A", "B", "a lot"], "'a lot' is no amount"),
-        (["fund", "A", "10"], "'10' is no amount"),
-        (["open-channel", "A", "B", "100000500msat"], "it has 500 msat beyond a whole satoshi"),
+        (["pay", "A", "B", "a lot"], "'a lot' is not an amount"),
+        (["fund", "A", "10"], "'10' is not an amount"),
+        (["open-channel", "A", "B", "100000500msat"], "it has a fraction of 500 msat"),
         (["close-channel", "A", "B"], "no testbed is up"),
     ],
 )

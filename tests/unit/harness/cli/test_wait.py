@@ -71,8 +71,8 @@ def test_a_node_that_does_not_answer_is_waited_for_and_told_to_the_letter() -> N
     ("arguments", "said"),
     [
         (["ready", "C"], "has no node C (nodes: A)"),
-        (["payment-gone", "abc"], "'abc' is no payment hash: it has 64 hex digits"),
-        (["wallet-payment", "A", HASH, "gone"], "'gone' is no state of a payment. Choose from: requested, "),
+        (["payment-gone", "abc"], "'abc' is not a payment hash: use 64 hex digits"),
+        (["wallet-payment", "A", HASH, "gone"], "'gone' is not a payment state. Choose from: requested, "),
         (["at-height", "-1"], "No such option: -1"),
         (["rain"], "No such command 'rain'"),
         (["at-height", "7", "--timeout", "nan"], "--timeout"),

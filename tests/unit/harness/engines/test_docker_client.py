@@ -40,7 +40,7 @@ def problem() -> str:
 def test_a_current_context_that_is_not_there_is_named(environment: Path) -> None:
     (environment / "config.json").write_text('{"currentContext": "desktop-linux"}')
     assert "currentContext 'desktop-linux'" in problem()
-    assert "no context of this name is there" in problem()
+    assert "there is no such context" in problem()
     assert "docker context use" in problem()
 
 

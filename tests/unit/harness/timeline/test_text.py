@@ -85,4 +85,4 @@ def test_a_foreign_recording_is_told_or_refused_in_one_sentence(tmp_path: Path) 
     (tmp_path / "recording.json").write_text(json.dumps(context | {"testbed": "x" * 10_000}))
     said = run("--from", str(tmp_path))
     assert said.startswith("2\nerror: ")
-    assert "cannot be told" in said
+    assert "cannot be used" in said

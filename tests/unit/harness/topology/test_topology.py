@@ -160,7 +160,7 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
         ),
         pytest.param(GOOD.replace("A:", "localhost:"), "net.yaml:2: nodes.localhost: localhost is a name", id="host"),
         pytest.param(GOOD.replace("A:", "ip6-loopback:"), "ip6-loopback is a name by which", id="host of IPv6"),
-        pytest.param(GOOD.replace("A:", "beside-B:"), "beside-B is a name that the testbed", id="a helper's name"),
+        pytest.param(GOOD.replace("A:", "sidecar-B:"), "sidecar-B is a name that the testbed", id="a helper's name"),
         pytest.param(
             GOOD.replace("  A:", "  A b:"), "net.yaml:2: nodes.A b: 'A b' is not a valid node name", id="bad name"
         ),

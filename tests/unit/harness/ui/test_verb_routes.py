@@ -164,7 +164,7 @@ def test_names_that_are_not_there_are_told_with_those_that_are(line: Testbed, na
 
 def test_a_method_that_is_no_verb_is_not_called(line: Testbed) -> None:
     for verb in ("signal_app", "__init__", "events", "wallet"):
-        with pytest.raises(TestbedError, match="no verb of phones"):
+        with pytest.raises(TestbedError, match="there is no phone verb"):
             verbs.do_to_phone(line, "A", verb)
 
 
