@@ -8,6 +8,7 @@ use lightning::ln::msgs::*;
 use lightning::ln::types::ChannelId;
 use lightning::types::features::{InitFeatures, NodeFeatures};
 
+use crate::gossip::is_counted_update;
 use crate::htlcs::Htlcs;
 use crate::types::Manager;
 
@@ -26,7 +27,9 @@ impl ChannelMessages {
 
 impl BaseMessageHandler for ChannelMessages {
     fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
-        self.manager.get_and_clear_pending_msg_events()
+        let mut events = self.manager.get_and_clear_pending_msg_events();
+        events.retain(|event| !is_counted_update(event));
+        events
     }
 
     fn peer_disconnected(&self, peer: PublicKey) {

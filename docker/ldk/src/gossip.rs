@@ -11,6 +11,12 @@
 //! The timestamp of LDK's own node_announcement is the second in which the process began, plus one for each announcement
 //! (PeerManager::last_node_announcement_serial). A peer passes on nothing older than the gossip_timestamp_filter that it
 //! was sent (BOLT 7), and an LND asks with the second in which it connected. So an own announcement is renewed.
+//!
+//! A channel's first channel_update has the timestamp 2: LDK counts from 1 until it has seen a block header after the
+//! channel's confirmation (ChannelContext::update_time_counter). It goes to the other end of the channel alone. LND sends a
+//! channel_announcement only if an update of the same batch is new enough (discovery/syncer.go, FilterGossipMsgs), so that
+//! nodes behind an LND would sometimes never hear of the channel. That update is not sent for a channel that will be
+//! announced: another follows with the announcement.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -32,6 +38,8 @@ const CHANNEL_UPDATE: u16 = 258;
 const REPLY_SHORT_CHANNEL_IDS_END: u16 = 262;
 /// Updates of unknown channels that are kept; the oldest goes first.
 const MAX_EARLY: usize = 200;
+/// No update is older than Bitcoin: a lower timestamp (Unix seconds) is a count.
+const GENESIS: u32 = 1_231_006_505;
 /// Of a channel_update for the other end alone (BOLT 7, message_flags).
 const DONT_FORWARD: u8 = 2;
 
@@ -129,6 +137,12 @@ fn renewed(message: &NodeAnnouncement, now: u32, keys: &impl NodeSigner) -> Opti
     let contents = UnsignedNodeAnnouncement { timestamp: now, ..message.contents.clone() };
     let signature = keys.sign_gossip_message(UnsignedGossipMessage::NodeAnnouncement(&contents)).ok()?;
     Some(NodeAnnouncement { signature, contents })
+}
+
+/// Whether this is the update of a public channel, sent before its announcement, whose timestamp is a count.
+pub fn is_counted_update(event: &MessageSendEvent) -> bool {
+    let MessageSendEvent::SendChannelUpdate { msg, .. } = event else { return false };
+    msg.contents.timestamp < GENESIS && msg.contents.message_flags & DONT_FORWARD == 0
 }
 
 fn unix_seconds() -> u32 {
@@ -251,6 +265,7 @@ impl RoutingMessageHandler for GossipQueries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bitcoin::secp256k1::ecdsa::Signature;
     use bitcoin::secp256k1::Secp256k1;
     use lightning::routing::gossip::NodeAlias;
     use lightning::sign::Recipient;
@@ -284,5 +299,38 @@ mod tests {
         let keys = KeysManager::new(&[1; 32], 0, 0, true);
         assert!(renewed(&announcement(&keys, 2_000), 2_000, &keys).is_none());
         assert!(renewed(&announcement(&keys, 2_001), 2_000, &keys).is_none());
+    }
+
+    fn update(timestamp: u32, message_flags: u8) -> ChannelUpdate {
+        let contents = UnsignedChannelUpdate {
+            chain_hash: bitcoin::constants::ChainHash::REGTEST,
+            short_channel_id: 1,
+            timestamp,
+            message_flags: 1 | message_flags,
+            channel_flags: 0,
+            cltv_expiry_delta: 40,
+            htlc_minimum_msat: 1,
+            htlc_maximum_msat: 1_000,
+            fee_base_msat: 1,
+            fee_proportional_millionths: 1,
+            excess_data: Vec::new(),
+        };
+        ChannelUpdate { signature: Signature::from_compact(&[1; 64]).unwrap(), contents }
+    }
+
+    #[test]
+    fn an_update_whose_timestamp_is_a_count_is_sent_for_private_channels_only() {
+        let node_id = KeysManager::new(&[1; 32], 0, 0, true).get_node_id(Recipient::Node).unwrap();
+        let sent = |msg| MessageSendEvent::SendChannelUpdate { node_id, msg };
+        assert!(is_counted_update(&sent(update(2, 0))));
+        assert!(!is_counted_update(&sent(update(2, DONT_FORWARD))));
+        assert!(!is_counted_update(&sent(update(1_800_000_000, 0))));
+    }
+
+    #[test]
+    fn an_update_for_all_is_sent_whatever_its_timestamp() {
+        let id = NodeId::from_slice(&[2; 33]).unwrap();
+        let event = MessageSendEvent::BroadcastChannelUpdate { msg: update(2, 0), node_id_1: id, node_id_2: id };
+        assert!(!is_counted_update(&event));
     }
 }
