@@ -55,8 +55,6 @@ def render(
         "bitcoind": bitcoind.bitcoind_service(topology.chain, images["bitcoind"], password),
         bitcoind.MINER: bitcoind.miner_service(images["bitcoind"], password, topology.chain.keep_fresh),
     }
-    if topology.chain.keep_fresh:
-        services[bitcoind.SLOW_MINER] = bitcoind.slow_miner_service(images["bitcoind"], password)
     volumes: dict[str, dict[str, Any]] = {name: {} for name in ("bitcoind", *topology.nodes)}
     peers = _peer_addresses(topology)
     configs = dict[str, str]()

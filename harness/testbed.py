@@ -27,8 +27,8 @@ from harness.waits import wait_for
 
 Report = Callable[[str], None]
 PROJECT_PREFIX = "testbed-"
-OWN_SERVICES = 2
-"""The miners, which use bitcoind's image."""
+OWN_SERVICES = 1
+"""The miner, which uses bitcoind's image."""
 
 
 class Testbed(TestbedServices):

@@ -9,7 +9,7 @@ from harness.nodes import node_class
 from harness.nodes.base import Node
 from harness.nodes.predicates import lists_as_active, ready
 from harness.services import toxiproxy
-from harness.services.bitcoind import MINER, RPC_PORT, SLOW_MINER, Chain
+from harness.services.bitcoind import MINER, RPC_PORT, Chain
 from harness.services.lsp import Lsp, interceptor_attached
 from harness.services.phone import Phone
 from harness.services.push_gateway import NAME as PUSH
@@ -49,10 +49,9 @@ class TestbedServices:
 
     @property
     def services(self) -> list[str]:
-        """Every container's name: bitcoind, the miners, nodes, components, and the services for phones."""
-        own = ["bitcoind", MINER, *([SLOW_MINER] if self.topology.chain.keep_fresh else [])]
+        """Every container's name: bitcoind, the miner, nodes, components, and the services for phones."""
         for_phones = [toxiproxy.NAME, PUSH] if self.phones else []
-        return [*own, *self.nodes, *(lsp.name for lsp in self.lsps.values()), *for_phones]
+        return ["bitcoind", MINER, *self.nodes, *(lsp.name for lsp in self.lsps.values()), *for_phones]
 
     @cached_property
     def chain(self) -> Chain:

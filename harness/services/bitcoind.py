@@ -37,10 +37,10 @@ RIVAL_ADDRESS = "bcrt1qlxv7ctvpy9v7agyae9fw9kf7m2jcl0qjs7msvx"
 
 
 BITCOIND_DIR = "/home/bitcoin/.bitcoin"
-MINER, SLOW_MINER = "miner", "slow-miner"
+MINER = "miner"
 FRESH_SECONDS = 3600
 LOOK_SECONDS = 60
-"""The age of the last block at which the slow miner mines another one, and its polling interval."""
+"""The age of the last block at which a chain that is kept fresh gets another one, and the polling interval."""
 BLOCKS_AT_START = COINBASE_MATURITY_BLOCKS + 30
 """Enough blocks for mature coins, and so that no transaction has a lock time of 21.
 
@@ -56,7 +56,8 @@ def bitcoin_cli(password: str) -> tuple[str, ...]:
 
 def bitcoind_service(chain: ChainSpec, image: str, password: str) -> dict[str, Any]:
     """Return bitcoind's compose service. It flushes its state to disk after each block, so that SIGKILL loses no block:
-    nodes do not recover on a chain that is shorter than the one they have seen.
+    nodes do not recover on a chain that is shorter than the one they have seen. A loop in its container keeps the chain
+    fresh.
     """
     flush = f"{' '.join(bitcoin_cli(password))} gettxoutsetinfo none"
     # At most one flush runs and one waits, even if many blocks arrive at the same time.
@@ -80,6 +81,7 @@ def bitcoind_service(chain: ChainSpec, image: str, password: str) -> dict[str, A
             f"-blocknotify={notify} >/dev/null 2>&1",
             "-zmqpubrawblock=tcp://0.0.0.0:28332",
             "-zmqpubrawtx=tcp://0.0.0.0:28333",
+            *([f"-startupnotify={_keep_fresh(password)}"] if chain.keep_fresh else []),
             *chain.args,
         ],
         "volumes": [volume("bitcoind", BITCOIND_DIR)],
@@ -88,20 +90,11 @@ def bitcoind_service(chain: ChainSpec, image: str, password: str) -> dict[str, A
     }
 
 
-def slow_miner_service(image: str, password: str) -> dict[str, Any]:
-    """Return the service that mines a block when the last one is FRESH_SECONDS old, by this machine's clock."""
-    cli = " ".join([*bitcoin_cli(password), "-rpcconnect=bitcoind"])
-    return {
-        "image": image,
-        "entrypoint": ["sh", "-c"],
-        "command": [
-            f"""while sleep {LOOK_SECONDS}; do
-  {_mine_if_stale(cli)}
-done"""
-        ],
-        "depends_on": {"miner": {"condition": "service_completed_successfully"}},
-        "stop_grace_period": "0s",
-    }
+def _keep_fresh(password: str) -> str:
+    """Return an endless shell script that mines a block when the last is FRESH_SECONDS old, by this machine's clock."""
+    return f"""while sleep {LOOK_SECONDS}; do
+  {_mine_if_stale(" ".join(bitcoin_cli(password)))}
+done >/dev/null 2>&1"""
 
 
 def miner_service(image: str, password: str, keep_fresh: bool) -> dict[str, Any]:

@@ -39,7 +39,7 @@ MAX_CAPACITY_SAT = 16_777_215
 """The largest channel without `option_support_large_channel` (BOLT 2)."""
 OPENER_RESERVE_SAT = 50_000
 """The amount that the opener must keep on its side: channel reserve, commitment fee and anchors, with a margin."""
-RESERVED_NAMES = frozenset({"bitcoind", "miner", "slow-miner", "toxiproxy", "push"})
+RESERVED_NAMES = frozenset({"bitcoind", "miner", "toxiproxy", "push"})
 """Services of the testbed's own."""
 COMPONENT_SUFFIX, WALLET_SUFFIX = "-lsp", "-wallet"
 """Suffixes of the names of LSP components and wallets; the name of a node must not end with them."""

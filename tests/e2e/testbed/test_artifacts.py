@@ -35,7 +35,6 @@ def test_a_failing_test_leaves_its_artifacts(pair_file: Path, tmp_path: Path) ->
         "status.json",
         "bitcoind.log",
         "miner.log",
-        "slow-miner.log",
         "A.log",
         "B.log",
         "testbed.log",
