@@ -6,6 +6,7 @@ and the unit tests carry it out, and may be killed between any two of its action
 
     for action in drive(engine, clock, events):
         match action:
+            case Recall():          read `action.wanted` of what is archived, and give it to `action.take`
             case Commit():          store `action.changes` in one transaction
             case Perform(effect):   do it, and report what it asks to be reported as new events
 
@@ -91,12 +92,45 @@ class Engine(Protocol[E, R, F]):
         """The latest time, as `handle` takes it, that its records prove to have passed; None if there are none."""
         ...
 
+    def wanted(self, now: float, event: E) -> Any:
+        """What of the archived records the decision on this event may rest on; None for nothing."""
+        ...
+
+    def recall(self, found: Any) -> None:
+        """Take in what was found of that."""
+        ...
+
     def handle(self, now: float, event: E) -> Transition[R, F]:
         """Decide on one event at `now`: seconds, on a clock that never goes back."""
         ...
 
+    def committed(self) -> None:
+        """All that was decided is stored: what is archived need not be in memory any more."""
+        ...
+
+
+class WholeInMemory:
+    """For an engine that archives nothing: all of its records are in memory."""
+
+    def wanted(self, _now: float, _event: object) -> None:
+        """Nothing: see Engine.wanted."""
+
+    def recall(self, _found: object) -> None:
+        """Not called: see Engine.recall."""
+
+    def committed(self) -> None:
+        """Nothing: see Engine.committed."""
+
 
 # --- driving ---
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Look for what is wanted among the archived records, and give what is found to `take`. It may be nothing."""
+
+    wanted: Any
+    take: Callable[[Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +152,7 @@ class Perform(Generic[F]):
     effect: F
 
 
-Action: TypeAlias = Commit[E, R] | Perform[F]
+Action: TypeAlias = Recall | Commit[E, R] | Perform[F]
 
 
 class EngineError(Exception):
@@ -139,12 +173,16 @@ def drive(engine: Engine[E, R, F], clock: Callable[[], float], events: Iterable[
     failure: EngineError | None = None
     for event in events:
         try:
-            decisions.append((event, engine.handle(clock(), event)))
+            now = clock()
+            if (wanted := engine.wanted(now, event)) is not None:
+                yield Recall(wanted, engine.recall)
+            decisions.append((event, engine.handle(now, event)))
         except Exception as error:  # of any kind: the events before it were decided on well
             failure = EngineError(event)
             failure.__cause__ = error
             break
     yield Commit(tuple(decisions))
+    engine.committed()
     for _, transition in decisions:
         for effect in transition.effects:
             yield Perform(effect)

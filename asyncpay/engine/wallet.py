@@ -6,7 +6,7 @@ decisions of both on one event are stored in one transaction.
 
 from typing import TypeAlias
 
-from asyncpay.engine.core import Tick, Transition
+from asyncpay.engine.core import Tick, Transition, WholeInMemory
 from asyncpay.engine.payee import interface as payee_io
 from asyncpay.engine.payee.engine import Payee
 from asyncpay.engine.payee.interface import Announced, PayeeEvent
@@ -33,7 +33,7 @@ WalletEvent: TypeAlias = PayerEvent | PayeeEvent
 WalletEffect: TypeAlias = payer_io.Effect | payee_io.Effect
 
 
-class Wallet:
+class Wallet(WholeInMemory):
     """A payer and a payee, as one `asyncpay.engine.core.Engine`."""
 
     def __init__(self, payer: Payer, payee: Payee) -> None:

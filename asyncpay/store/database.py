@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, ClassVar, Generic, Self, TypeVar
+from typing import IO, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 from asyncpay.engine.core import Change, Put, StoredClock
 from asyncpay.lightning import ChannelId, ShortChannelId
@@ -60,6 +60,9 @@ class Table:
 
 _CLOCK = Table(StoredClock, "clock", ["id"], "id")
 
+Moves: TypeAlias = Sequence[tuple[str, Sequence[Sequence[Value]]]]
+"""Statements, each with the values of all of its executions."""
+
 
 class Store(Generic[R]):
     """A component's file. Opened by one process at a time; StoreError if it cannot be, or must not be.
@@ -72,6 +75,8 @@ class Store(Generic[R]):
     application_id: ClassVar[int]
     """So that another program's file, or another component's, is not taken for this one."""
     tables: ClassVar[dict[type, Table]]
+    moved: ClassVar[tuple[type, ...]] = ()
+    """Records that have no table: they say which rows are where. See `moves`."""
     folder: ClassVar[str]
     """Of asyncpay/store/migrations."""
     if_not_written: ClassVar[str]
@@ -128,12 +133,16 @@ class Store(Generic[R]):
         StoreError, or UnstorableError for what can never be stored: none was made, and the engine that decided them
         must be thrown away.
         """
+        changes = list(changes)
         last = {(type(change.record), change.record.key): change for change in changes}
         if not last:
             return
         statements: dict[str, list[tuple[Any, list[Value]]]] = defaultdict(list)  # no two rows are of one record
+        before, after = self.moves(changes)
         for change in last.values():
             record, put = change.record, isinstance(change, Put)
+            if isinstance(record, self.moved):
+                continue
             table = _CLOCK if isinstance(record, StoredClock) else self.tables[type(record)]
             try:
                 row = table.shape.to_row(record) if put else table.key_of(record)
@@ -141,8 +150,16 @@ class Store(Generic[R]):
                 raise UnstorableError(record, error) from error
             statements[table.put if put else table.drop].append((record, row))
         with self._in_use, self._explained(), self._transaction():
+            for statement, values in before:
+                self._database.executemany(statement, values)
             for statement, rows in statements.items():
                 self._execute(statement, rows)
+            for statement, values in after:
+                self._database.executemany(statement, values)
+
+    def moves(self, _changes: Sequence[Change[Any]]) -> tuple[Moves, Moves]:
+        """What these changes move between tables: before any row of a record is written or deleted, and after that."""
+        return (), ()
 
     def _execute(self, statement: str, rows: Sequence[tuple[Any, list[Value]]]) -> None:
         try:

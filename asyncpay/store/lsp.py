@@ -1,13 +1,27 @@
 """The LSP's file."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-from asyncpay.engine.lsp.records import Attempt, Block, Delivered, Htlc, PushAttempt, Record, StoredMessage, Webhook
-from asyncpay.store.database import Store, Table
+from asyncpay.engine.core import Change
+from asyncpay.engine.lsp.archive import ArchivedBlock, Found, Lookup, Summary
+from asyncpay.engine.lsp.records import (
+    Archived,
+    Attempt,
+    Block,
+    Delivered,
+    Htlc,
+    PushAttempt,
+    Record,
+    StoredMessage,
+    Webhook,
+)
+from asyncpay.store import archive
+from asyncpay.store.database import Moves, Store, Table
 
 
 class LspStore(Store[Record]):
-    """What asyncpay.engine.lsp keeps; messages and memories of them are loaded in order."""
+    """What asyncpay.engine.lsp keeps; messages and memories of them are loaded in order, archived blocks are not."""
 
     owner = "LSP"
     application_id = 0x41504159  # "APAY"
@@ -26,3 +40,24 @@ class LspStore(Store[Record]):
         PushAttempt: Table(PushAttempt, "push_attempts", ["client", "method"], "method"),
         Webhook: Table(Webhook, "webhooks", ["client", "app_name"], "app_name"),
     }
+
+    moved: ClassVar = (Archived,)
+
+    def archived(self) -> Summary:
+        """What the engine must know of the archive at the start."""
+        with self._in_use, self._explained():
+            return archive.Archives(self._database).summary()
+
+    def recall(self, lookup: Lookup) -> Found:
+        """The archived blocks that are asked for."""
+        with self._in_use, self._explained():
+            return archive.Archives(self._database).find(lookup)
+
+    def latest_archived(self, most: int) -> list[ArchivedBlock]:
+        """The blocks that were archived last, the latest first."""
+        with self._in_use, self._explained():
+            return archive.Archives(self._database).latest(most)
+
+    def moves(self, changes: Sequence[Change[Any]]) -> tuple[Moves, Moves]:
+        """To the archive and back: see archive.moves."""
+        return archive.moves(changes)

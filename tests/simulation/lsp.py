@@ -8,8 +8,9 @@ from typing import Any
 
 from asyncpay.engine.lsp import interface as lsp_io
 from asyncpay.engine.lsp import requests
+from asyncpay.engine.lsp.archive import Found, Lookup
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.records import Htlc
+from asyncpay.engine.lsp.records import Archived, Attempt, Htlc
 from asyncpay.engine.lsp.sessions import EARLY_PAUSES
 from asyncpay.engine.lsp.state import LspState
 from asyncpay.engine.lsp.states import State
@@ -93,7 +94,10 @@ class LspProcess(Process):
         return self._engine.state
 
     def _begin(self, records: list[Any]) -> None:
-        self._engine = Lsp(self.policy, self.node.implementation.capabilities, records)
+        store = self._disk.store
+        assert isinstance(store, LspStore)
+        self._store = store
+        self._engine = Lsp(self.policy, self.node.implementation.capabilities, records, store.archived())
         self._engine.slice_size = SLICE_SIZE
         self.couriers_to.clear()
         self.next_hops.clear()
@@ -106,13 +110,24 @@ class LspProcess(Process):
             yield from table.values()
 
     def _cells(self, event: Any) -> Iterable[Cell]:
-        states = [block.state.value for block in self._engine.state.records.blocks.values()]
+        totals = self._engine.state.records.totals
+        states = [state.value for state in totals.blocks.elements()]
         return [(ENGINE, state, type(event).__name__) for state in states or [NOTHING]]
+
+    def _archived(self) -> Iterator[Any]:
+        store = self._disk.store
+        assert isinstance(store, LspStore)
+        for each in store.latest_archived(most=-1):
+            yield each.entry
+            yield from each.records
+
+    def _recall(self, wanted: Lookup) -> Found:
+        return self._store.recall(wanted)
 
     def index_differences(self) -> Iterator[str]:
         """Where the engine's indexes say something else than its records."""
         if self.running:
-            yield from differences(self._engine.state, self.policy)
+            yield from differences(self._engine.state, self.policy, self.records(Archived), self.records(Attempt))
 
     def _committed(self, record: Any) -> None:
         if isinstance(record, Htlc) and record.block is not None:

@@ -21,6 +21,7 @@ from asyncpay.engine.core import (
     EngineError,
     Perform,
     Put,
+    Recall,
     StoredClock,
     Tick,
     drive,
@@ -69,6 +70,12 @@ class Disk:
         self._path = path
         self._store: Store[Any] | None = None
 
+    @property
+    def store(self) -> Store[Any]:
+        """While a process has it open."""
+        assert self._store is not None
+        return self._store
+
     def open(self, kind: type[Store[Any]]) -> tuple[list[Any], StoredClock | None]:
         """What the store holds: records, and what is known of the clock."""
         self._store = kind(self._path)
@@ -76,8 +83,7 @@ class Disk:
 
     def commit(self, changes: Iterable[Any]) -> None:
         """See Store.commit."""
-        assert self._store is not None
-        self._store.commit(changes)
+        self.store.commit(changes)
 
     def close(self) -> None:
         """The process is gone."""
@@ -128,6 +134,14 @@ class Process:
         """The records that the engine has in memory."""
         raise NotImplementedError
 
+    def _archived(self) -> Iterable[Any]:
+        """The records that the store has and does not load."""
+        return ()
+
+    def _recall(self, wanted: Any) -> Any:
+        """What the store has archived of this."""
+        raise NotImplementedError
+
     def _cells(self, event: Any) -> Iterable[Cell]:
         """Which states meet this event."""
         raise NotImplementedError
@@ -175,7 +189,7 @@ class Process:
             return
         self.running, self.lifetime = True, Lifetime()
         records, clock = self._disk.open(self._store_kind)
-        self._compare(f"the store of {self.name} gives back", records)
+        self._compare(f"the store of {self.name} gives back", [*records, *self._archived()])
         if clock != self.stored_clock:
             self.lost.append(f"the store of {self.name} gives back {clock}; stored was {self.stored_clock}")
         self._begin(records)
@@ -194,7 +208,7 @@ class Process:
         self.lifetime.over = True
         self._alarm.over = True
         self._inbox.clear()
-        self._compare(f"{self.name} knew", self._known())
+        self._compare(f"{self.name} knew", [*self._archived(), *self._known()])
         self._disk.close()
         if self.node.attached is self:
             self.node.detach()
@@ -252,6 +266,8 @@ class Process:
                 if lifetime.over:
                     return
                 match action:
+                    case Recall(wanted, take):
+                        take(self._recall(wanted))
                     case Commit(changes=changes) if changes or self.clock.unstored is not None:
                         self._commit(changes)
                         self.kernel.failpoint(f"{self.name} has stored {names}")

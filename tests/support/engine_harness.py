@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from asyncpay.engine.core import Commit, Engine, Perform, Put, Tick, drive
+from asyncpay.engine.core import Commit, Engine, Perform, Put, Recall, Tick, drive
 
 E = TypeVar("E")
 R = TypeVar("R")
@@ -67,6 +67,9 @@ class EngineHarness(Generic[E, R, F]):
 
     def _handle(self, event: E) -> None:
         for action in drive(self.engine, lambda: self.now, [event]):
+            if isinstance(action, Recall):
+                action.take(self.recall(action.wanted))
+                continue
             self._act()
             match action:
                 case Commit():
@@ -83,6 +86,10 @@ class EngineHarness(Generic[E, R, F]):
             self.stored[change.record.key] = change.record
         else:
             del self.stored[change.record.key]
+
+    def recall(self, wanted: Any) -> Any:
+        """What is archived of this."""
+        raise NotImplementedError
 
     def _act(self) -> None:
         self.actions += 1

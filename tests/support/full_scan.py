@@ -7,10 +7,11 @@ simple, and share no code with asyncpay/engine/lsp/lookups.py and schedule.py.
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any, TypeVar
 
 from asyncpay.engine.indexes import Deadlines
-from asyncpay.engine.lsp.records import AttemptState, Block, Htlc
+from asyncpay.engine.lsp.records import BLOCK_BYTES, Archived, Attempt, AttemptState, Block, Htlc
 from asyncpay.engine.lsp.sessions import EARLY_PAUSES
 from asyncpay.engine.lsp.state import LspState
 from asyncpay.engine.lsp.states import COLLECTING, FINISHED, PROPERTIES, UNDECIDED, State
@@ -21,10 +22,16 @@ K = TypeVar("K")
 R = TypeVar("R")
 
 
-def differences(state: LspState, policy: LspPolicy) -> Iterator[str]:
-    """Yield each difference between an index and the records; nothing if there is none."""
-    scan = _Scan(state, policy)
-    for name, found, expected in (*scan.of_blocks(), *scan.of_htlcs(), *scan.of_others(), *scan.of_the_stream()):
+def differences(
+    state: LspState, policy: LspPolicy, archived: Iterable[Archived], attempts: Iterable[Attempt]
+) -> Iterator[str]:
+    """Yield each difference between an index and the records; nothing if there is none.
+
+    archived, attempts: all that are stored.
+    """
+    scan = _Scan(state, policy, list(archived), {each.payment_hash for each in attempts})
+    lines = scan.of_blocks(), scan.of_the_archive(), scan.of_htlcs(), scan.of_others(), scan.of_the_stream()
+    for name, found, expected in chain(*lines):
         if found != expected:
             yield f"index {name}: {found}, and a full scan finds {expected}"
 
@@ -33,12 +40,16 @@ Line = tuple[str, Any, Any]
 
 
 class _Scan:
-    def __init__(self, state: LspState, policy: LspPolicy) -> None:
+    def __init__(self, state: LspState, policy: LspPolicy, archived: list[Archived], attempts: set[bytes]) -> None:
+        self.attempts, loaded = attempts, state.records.archive.loaded
+        self.all_archived, self.archived = archived, [each for each in archived if each.key not in loaded]
         self.state, self.policy, self.records, self.schedule = state, policy, state.records, state.schedule
         self.blocks = list(self.records.blocks.values())
         self.htlcs = list(self.records.htlcs.values())
         self.peers: set[NodeId] = {block.client for block in self.blocks} | {each.htlc.peer for each in self.htlcs}
         self.peers |= {webhook.client for webhook in self.records.webhooks.values()}
+        self.peers |= {each.client for each in archived}
+        self.archived_of = Counter(each.client for each in self.archived)
         self.blocks_of = _groups(self.blocks, lambda block: block.client)
         self.htlcs_of = _groups(self.htlcs, lambda each: each.htlc.peer)
         self.parts_of = _groups(self.htlcs, lambda each: each.block)
@@ -49,14 +60,17 @@ class _Scan:
         for client in self.peers:
             theirs = self.blocks_of[client]
             yield "blocks_of", _keys(self.records.blocks_of(client)), _keys(theirs)
-            yield "number_of_blocks", self.records.number_of_blocks(client), len(theirs)
+            archived = self.archived_of[client]
+            yield "number_of_blocks", self.records.number_of_blocks(client), len(theirs) + archived
             yield "in_force", self.records.in_force(client), sum(each.state not in FINISHED for each in theirs)
             yield "due_of", _keys(self.records.due_of(client)), _keys(b for b in theirs if b.state is State.DUE)
-            yield "block_bytes", self.records.block_bytes(client), sum(block.size_bytes for block in theirs)
+            size_bytes = sum(block.size_bytes for block in theirs) + archived * BLOCK_BYTES
+            yield "block_bytes", self.records.block_bytes(client), size_bytes
             yield "untold_of", set(self.records.untold_of(client)), _keys(b for b in theirs if _untold(b))
         due = {block.client for block in self.blocks if block.state is State.DUE}
         yield "clients_with_due_blocks", set(self.records.clients_with_due_blocks()), due
-        yield "all block_bytes", self.records.block_bytes(), sum(block.size_bytes for block in self.blocks)
+        all_bytes = sum(block.size_bytes for block in self.blocks) + len(self.archived) * BLOCK_BYTES
+        yield "all block_bytes", self.records.block_bytes(), all_bytes
         for block in self.blocks:
             for payment_hash in block.payment_hashes:
                 yield "block_for", self.records.block_for(block.client, payment_hash), block
@@ -67,7 +81,30 @@ class _Scan:
         yield "size of by_height", len(self.schedule.by_height), len(undecided)
         yield "size of by_hold_until", len(self.schedule.by_hold_until), len(undecided)
         by_state = Counter(block.state for block in self.blocks)
-        yield "totals.blocks", +self.records.totals.blocks, by_state
+        all_by_state = +self.records.totals.blocks
+        yield "totals.blocks", by_state - all_by_state, Counter()
+        yield "totals.blocks, archived ones too", (all_by_state - by_state).total(), len(self.archived)
+        open_invoices = {h for b in self.blocks if b.invoice and b.state not in FINISHED for h in b.payment_hashes}
+        for payment_hash in {h for block in self.blocks for h in block.payment_hashes}:
+            may_be = self.records.may_be_paid_on_behalf(payment_hash)
+            yield "may_be_paid_on_behalf", may_be, payment_hash in open_invoices
+
+    def of_the_archive(self) -> Iterator[Line]:
+        archive = self.records.archive
+        stored = {each.key: each for each in self.all_archived}
+        yield "archived and loaded", archive.loaded, {key: stored.get(key) for key in archive.loaded}
+        yield "archived blocks of clients", archive.blocks_of, self.archived_of
+        yield "archived blocks", archive.total, len(self.archived)
+        yield "archived and in memory", {each.key for each in self.archived} & self.records.blocks.keys(), set()
+        for each in self.archived:
+            after, at_height = each.forget_after, each.forget_at_height
+            yield "first_forget_after", after is not None and after < archive.first_forget_after, False
+            yield "first_forget_at_height", at_height is not None and at_height < archive.first_forget_at_height, False
+            if each.latest_at is not None:
+                yield "latest_at", archive.latest_at is not None and each.latest_at <= archive.latest_at, True
+        open_blocks = [block for block in self.blocks if block.invoice and block.state not in FINISHED]
+        hashes = {payment_hash for block in open_blocks for payment_hash in block.payment_hashes}
+        yield "attempts that forbid to pay", (hashes & self.attempts) - self.records.attempts.keys(), set()
 
     def _schedule_of(self, block: Block) -> Iterator[Line]:
         schedule, key, undecided = self.schedule, block.key, block.state in UNDECIDED

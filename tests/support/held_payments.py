@@ -9,6 +9,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from asyncpay.engine.core import Tick
+from asyncpay.engine.lsp.archive import Found
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.interface import HtlcSnapshot, LspEvent, Notify, RequestHtlcSnapshot
 from asyncpay.engine.lsp.records import Block, Htlc, Outcome, Record, StoredMessage, Webhook
@@ -167,7 +168,12 @@ class LoadedLsp:
 
     def handle(self, event: LspEvent) -> None:
         """Give the engine an event."""
-        for effect in self.lsp.handle(self.now, event).effects:
+        if (wanted := self.lsp.wanted(self.now, event)) is not None:
+            assert wanted.due is None, "no finished block is over yet"
+            self.lsp.recall(Found(()))  # no event is about one of these
+        transition = self.lsp.handle(self.now, event)
+        self.lsp.committed()
+        for effect in transition.effects:
             if isinstance(effect, RequestHtlcSnapshot):
                 self.snapshot_number = effect.number
             elif isinstance(effect, Notify):

@@ -27,14 +27,17 @@ Each file is one subject, and can be read alone:
     sessions       what is sent to a client that is connected, and how fast
     retransmit     the payer's message, repeated
     notifications  when and how often an offline client is notified; its webhooks
+    archiving      finished blocks that only the store has  archive  what is known of them
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from asyncpay.engine.core import ClockRead, Detached, Tick, Transition, backoff_seconds
 from asyncpay.engine.lsp import (
+    archiving,
     blocks,
     htlcs,
     mailbox,
@@ -46,6 +49,7 @@ from asyncpay.engine.lsp import (
     retransmit,
     sessions,
 )
+from asyncpay.engine.lsp.archive import NOTHING, Found, Lookup, Summary
 from asyncpay.engine.lsp.interface import (
     BlockRequested,
     CancelRequested,
@@ -88,18 +92,27 @@ from asyncpay.node_events import (
 
 
 class Lsp:
-    """All decisions of one LSP. `records`: what the store holds, messages and memories of them in order.
+    """All decisions of one LSP.
+
+    records: what the store holds, messages and memories of them in order, but for what is archived. archived: a summary
+        of that.
 
     slice_size: how many things of one kind are done by one event, when many are due together.
 
     ValueError, saying what to set, if the policy cannot work with a node of these capabilities.
     """
 
-    def __init__(self, policy: LspPolicy, capabilities: Capabilities, records: Iterable[Record] = ()) -> None:
+    def __init__(
+        self,
+        policy: LspPolicy,
+        capabilities: Capabilities,
+        records: Iterable[Record] = (),
+        archived: Summary = NOTHING,
+    ) -> None:
         check_policy(policy, capabilities)
         self._policy = policy
         self._capabilities = capabilities
-        known = LspRecords.load(records)
+        known = LspRecords.load(records, archived)
         last_number = max((message.number for message in known.messages.values()), default=-1)
         schedule = Schedule(policy, known)
         self.state = LspState(known, schedule, first_start=known.empty, next_message_number=last_number + 1)
@@ -109,7 +122,21 @@ class Lsp:
     @property
     def stored_time(self) -> float | None:
         """The latest time, as `handle` takes it, that the records prove to have passed; None if there are none."""
-        return max(_stored_times(self.state.records, self._policy), default=None)
+        archived = self.state.records.archive.latest_at
+        times = chain(_stored_times(self.state.records, self._policy), () if archived is None else (archived,))
+        return max(times, default=None)
+
+    def wanted(self, now: float, event: LspEvent) -> Lookup | None:
+        """The archived blocks that the decision on this event may rest on. See archiving.py."""
+        return archiving.wanted(self.state, now, event, self.slice_size, ticks=now >= self.next_deadline)
+
+    def recall(self, found: Found) -> None:
+        """Take in what was found of them."""
+        archiving.recall(self.state, found)
+
+    def committed(self) -> None:
+        """All decisions are stored: what is archived leaves memory."""
+        archiving.committed(self.state)
 
     def handle(self, now: float, event: LspEvent) -> Transition[Record, Effect]:
         """Decide on one event at `now`, and on everything that has become due by then.
@@ -127,6 +154,7 @@ class Lsp:
         if now >= self.next_deadline:
             on_tick(ctx)
             self.next_deadline = _next_deadline(ctx)
+        archiving.run(ctx)
         return ctx.transition()
 
 

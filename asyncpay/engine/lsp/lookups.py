@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 
 from asyncpay.engine.core import Change, Put
 from asyncpay.engine.indexes import Index
+from asyncpay.engine.lsp.archive import NOTHING, Archive, Summary
 from asyncpay.engine.lsp.records import (
+    BLOCK_BYTES,
     Attempt,
     AttemptState,
     Block,
@@ -39,7 +41,7 @@ def target(htlc: HeldHtlc) -> Target | None:
 
 @dataclass
 class LspRecords:
-    """What the store holds. Change it by `apply` only, so that the indexes stay right."""
+    """What the store holds, but for archived blocks. Change it by `apply` only, so that the indexes stay right."""
 
     blocks: dict[bytes, Block] = field(default_factory=dict)
     htlcs: dict[HtlcKey, Htlc] = field(default_factory=dict)
@@ -48,6 +50,7 @@ class LspRecords:
     delivered: dict[tuple[NodeId, bytes], Delivered] = field(default_factory=dict)
     push_attempts: dict[tuple[NodeId, Method], PushAttempt] = field(default_factory=dict)
     webhooks: dict[tuple[NodeId, str], Webhook] = field(default_factory=dict)
+    archive: Archive = field(default_factory=Archive)
     totals: Totals = field(default_factory=Totals)
 
     _in_flight: dict[bytes, None] = field(default_factory=dict)
@@ -72,19 +75,23 @@ class LspRecords:
     _all_claimed_msat: int = 0
     _block_bytes: Counter[NodeId] = field(default_factory=Counter)
     _all_block_bytes: int = 0
+    _invoiced: Counter[bytes] = field(default_factory=Counter)
 
     @classmethod
-    def load(cls, records: Iterable[Record]) -> "LspRecords":
-        """The tables as a store gives them back, in any order but messages by number."""
-        loaded = cls()
+    def load(cls, records: Iterable[Record], archived: Summary = NOTHING) -> "LspRecords":
+        """The tables as a store gives them back, in any order but messages by number; and what it has archived."""
+        loaded = cls(archive=Archive.begin(archived))
+        for _, state, number in archived.blocks:
+            loaded.totals.blocks[state] += number
         for record in records:
             loaded.apply(Put(record))
+        loaded.archive.candidates = {key: None for key, block in loaded.blocks.items() if block.state in FINISHED}
         return loaded
 
     @property
     def empty(self) -> bool:
         """Nothing is known: a new store, or one in which everything is finished and forgotten."""
-        return not any(self._table(kind) for kind in _TABLES)
+        return not self.archive.total and not any(self._table(kind) for kind in _TABLES)
 
     def apply(self, change: Change[Record]) -> Record | None:
         """Make one change; return the record that it replaced or deleted."""
@@ -101,17 +108,17 @@ class LspRecords:
         return old
 
     def block_for(self, client: NodeId, payment_hash: bytes) -> Block | None:
-        """The client's block for this hash, finished or not."""
+        """The client's block for this hash, finished or not; an archived one only if it was recalled."""
         unblock_hash = self._by_payment.get((client, payment_hash))
         return None if unblock_hash is None else self.blocks[unblock_hash]
 
     def blocks_of(self, client: NodeId) -> Iterator[Block]:
-        """The client's blocks, finished or not."""
+        """The client's blocks, finished or not, but for archived ones."""
         return (self.blocks[key] for key in self._blocks_of.of(client))
 
     def number_of_blocks(self, client: NodeId) -> int:
-        """How many blocks the client has, finished or not."""
-        return self._blocks_of.size(client)
+        """How many blocks the client has, finished or not, archived or not."""
+        return self._blocks_of.size(client) + self.archive.blocks_of[client]
 
     def in_force(self, client: NodeId) -> int:
         """How many blocks the client has that are not finished."""
@@ -134,12 +141,28 @@ class LspRecords:
         return self._held[client], self._held_msat[client]
 
     def block_bytes(self, client: NodeId | None = None) -> int:
-        """What the blocks of a client take up, finished or not; without a client, those of all."""
-        return self._all_block_bytes if client is None else self._block_bytes[client]
+        """What the blocks of a client take up, also finished and archived ones; without a client, those of all."""
+        if client is None:
+            return self._all_block_bytes + BLOCK_BYTES * self.archive.total
+        return self._block_bytes[client] + BLOCK_BYTES * self.archive.blocks_of[client]
 
     def parts(self, block: Block) -> list[Htlc]:
         """The HTLCs that a block counts, also those that are decided or gone."""
         return [self.htlcs[key] for key in self._parts.of(block.key)]
+
+    def attempts_of(self, block: Block) -> list[Attempt]:
+        """The payments on behalf that were made for a block."""
+        made = (self.attempts.get(payment_hash) for payment_hash in block.payment_hashes)
+        return [attempt for attempt in made if attempt is not None and attempt.block == block.key]
+
+    def may_be_paid_on_behalf(self, payment_hash: bytes) -> bool:
+        """Whether a block with an invoice of this hash is not finished."""
+        return payment_hash in self._invoiced
+
+    def count_archived(self, block: Block, sign: int) -> None:
+        """An archived block has left memory (1), or was recalled (-1)."""
+        self.archive.count(block.client, sign)
+        self.totals.blocks[block.state] += sign
 
     def in_flight(self) -> list[Attempt]:
         """Payments on behalf that are not decided."""
@@ -316,6 +339,8 @@ class LspRecords:
         _count(self._block_bytes, block.client, sign * block.size_bytes)
         if block.state not in FINISHED:
             _count(self._in_force, block.client, sign)
+            for payment_hash in block.payment_hashes if block.invoice is not None else ():
+                _count(self._invoiced, payment_hash, sign)
 
     def _count_htlc(self, htlc: Htlc, sign: int) -> None:
         peer, value_msat = htlc.htlc.peer, sign * htlc.htlc.incoming_amount_msat
@@ -343,11 +368,11 @@ def has_result(htlc: Htlc) -> bool:
     return ended and not htlc.gone
 
 
-def _count(counter: Counter[NodeId], client: NodeId, change: int) -> None:
-    """Clients for whom nothing is counted are not kept."""
-    counter[client] += change
-    if not counter[client]:
-        del counter[client]
+def _count(counter: Counter[bytes], key: bytes, change: int) -> None:
+    """Clients, or hashes, for which nothing is counted are not kept."""
+    counter[key] += change
+    if not counter[key]:
+        del counter[key]
 
 
 _TABLES: dict[type[Record], str] = {

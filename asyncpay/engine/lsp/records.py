@@ -191,4 +191,27 @@ class Webhook:
         return self.client, self.app_name
 
 
-Record: TypeAlias = Block | Htlc | Attempt | StoredMessage | Delivered | PushAttempt | Webhook
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archived:
+    """A finished block that nothing waits for. It stays in the store with its parts and attempts, and is not loaded
+    at the start: an event that concerns it recalls it (archive.py).
+
+    forget_after: the Unix second after which it may be deleted; None: that has passed, and the height counts.
+    forget_at_height: the first height at which it may be; None: that is not known before forget_after.
+    latest_at: the latest time that its records prove to have passed; None: they prove none.
+    """
+
+    unblock_hash: bytes
+    client: NodeId
+    payment_hashes: tuple[bytes, ...]
+    forget_after: int | None
+    forget_at_height: int | None
+    latest_at: float | None
+
+    @property
+    def key(self) -> bytes:
+        """unblock_hash, 32 bytes."""
+        return self.unblock_hash
+
+
+Record: TypeAlias = Block | Htlc | Attempt | StoredMessage | Delivered | PushAttempt | Webhook | Archived

@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from asyncpay.engine.lsp import blocks, sessions
+from asyncpay.engine.lsp import archiving, blocks, sessions
 from asyncpay.engine.lsp.interface import BlockRequested, CancelRequested, RefusalSeen, ReleaseSeen
 from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.lsp.state import Context
@@ -225,4 +225,5 @@ def _block(event: BlockRequested) -> Block:
 def _accept(ctx: Context, event: BlockRequested) -> None:
     accepted = _block(event)
     ctx.put(accepted)
+    archiving.keep_attempts(ctx, accepted)
     ctx.log(LogEvent.ACCEPTED, accepted, because="block_request")

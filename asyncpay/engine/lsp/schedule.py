@@ -307,6 +307,16 @@ class Schedule:
             case Webhook():
                 self.webhooks.discard(record.key)
 
+    def kept_until(self, unblock_hash: bytes) -> tuple[int | None, int | None]:
+        """The Unix second after which a finished block may be forgotten, and the height; None: that does not count."""
+        after, height = self.forget_after.get(unblock_hash), self.forget_at_height.get(unblock_hash)
+        return None if after == math.inf else int(after), None if height == math.inf else int(height)
+
+    def keep_until(self, unblock_hash: bytes, unix_second: int | None, height: int | None) -> None:
+        """The same, as an archived block had it."""
+        self.forget_after.set(unblock_hash, math.inf if unix_second is None else unix_second)
+        self.forget_at_height.set(unblock_hash, math.inf if height is None else height)
+
     def over_at_height(self, block: Block) -> float:
         """The first height at which the block is over: past its release_by_height, or a part near its expiry."""
         expiries = (part.htlc.incoming_expiry for part in self._records.parts(block) if not part.gone)

@@ -10,7 +10,7 @@ from asyncpay.engine.core import Change, Drop, Put, Transition
 from asyncpay.engine.indexes import Deadlines
 from asyncpay.engine.lsp.interface import Effect, Log, ResolveHtlc
 from asyncpay.engine.lsp.lookups import LspRecords, Target
-from asyncpay.engine.lsp.records import Block, Record
+from asyncpay.engine.lsp.records import Attempt, Block, Htlc, Record
 from asyncpay.engine.lsp.schedule import SLICE, Schedule, StuckHtlcs
 from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, Link, NodeId
@@ -172,8 +172,21 @@ class Context(EventContext[LspState, LspPolicy, Record, Effect]):
         """Delete this record."""
         self._change(Drop(record))
 
+    def take_back(self, unblock_hash: bytes) -> None:
+        """Something of this block changes, or must be loaded at the start: it is not archived any more, if it was."""
+        archive = self.records.archive
+        archive.candidates[unblock_hash] = None
+        entry = archive.loaded.pop(unblock_hash, None)
+        if entry is not None:
+            self.changes.append(Drop(entry))
+
     def _change(self, change: Change[Record]) -> None:
+        match change.record:
+            case Htlc(block=bytes() as name) | Block(unblock_hash=name) | Attempt(block=name):
+                self.take_back(name)
         self.records.apply(change)
+        if isinstance(change, Drop) and isinstance(change.record, Block):
+            self.records.archive.candidates.pop(change.record.key, None)
         if isinstance(change, Put):
             self.state.schedule.put(change.record)
         else:

@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from asyncpay.engine.core import ClockRead, Detached, Tick, Transition
+from asyncpay.engine.core import ClockRead, Detached, Tick, Transition, WholeInMemory
 from asyncpay.engine.payee import claims
 from asyncpay.engine.payee.interface import (
     Announced,
@@ -37,7 +37,7 @@ from asyncpay.engine.policy import PayeePolicy
 from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChanged, LinkClosed
 
 
-class Payee:
+class Payee(WholeInMemory):
     """All decisions of one payee. `records`: what the store holds, in any order."""
 
     def __init__(self, policy: PayeePolicy, records: Iterable[Claim] = ()) -> None:

@@ -28,7 +28,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from asyncpay.engine.core import ClockRead, Detached, Tick, Transition
+from asyncpay.engine.core import ClockRead, Detached, Tick, Transition, WholeInMemory
 from asyncpay.engine.payer import handover, lsp_requests, payments
 from asyncpay.engine.payer.interface import (
     CancelOrdered,
@@ -56,7 +56,7 @@ from asyncpay.node_events import (
 )
 
 
-class Payer:
+class Payer(WholeInMemory):
     """All decisions of one payer. `records`: what the store holds, in any order."""
 
     def __init__(self, policy: PayerPolicy, records: Iterable[OutgoingPayment] = ()) -> None:

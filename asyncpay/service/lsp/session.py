@@ -94,7 +94,8 @@ async def _session(
     """One life of the engine: from what the store has until something cannot be stored."""
     async with open_node(config.node) as node:
         with LspStore(config.store.path) as store:
-            lsp = Lsp(suited(config.policy, node.capabilities), node.capabilities, store.load())
+            policy = suited(config.policy, node.capabilities)
+            lsp = Lsp(policy, node.capabilities, store.load(), store.archived())
             session = _Session(config, event_log, node, store, lsp, refused, metrics)
             with nullcontext() if metrics is None else metrics.following(lsp, session.now):
                 await session.run()
@@ -129,7 +130,9 @@ class _Session:
             self._refuse,
             metrics,
             store.clock(),
+            store.recall,
         )
+        self._store = store
         self._invoices = FairSemaphore(each=1, waiting=MAX_WAITING_INVOICES)
         self._lsps = LspsService(config, node, lsp, event_log, self._loop.stored)
 
@@ -155,7 +158,8 @@ class _Session:
             tasks.create_task(self._lsps.answer_requests())
 
     async def _status(self, *_: object) -> Status:
-        return status.snapshot(self._lsp, self._event_log, self._loop.clock.now(), self._attached_at)
+        archived = await asyncio.to_thread(self._store.latest_archived, status.MOST_ARCHIVED)
+        return status.snapshot(self._lsp, archived, self._event_log, self._loop.clock.now(), self._attached_at)
 
     async def _perform(self, effect: Effect) -> None:
         if self._metrics is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from asyncpay.engine.lsp.archive import ArchivedBlock
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.records import Block, Htlc
 from asyncpay.engine.lsp.state import LspState
@@ -11,10 +12,16 @@ from asyncpay.service.common.event_log import EventLog
 
 Status = dict[str, Any]
 
+MOST_ARCHIVED = 100
+"""So many of the blocks that were archived last are listed with the others."""
 
-def snapshot(lsp: Lsp, event_log: EventLog, now: float, attached_at: float | None) -> Status:
+
+def snapshot(
+    lsp: Lsp, archived: Iterable[ArchivedBlock], event_log: EventLog, now: float, attached_at: float | None
+) -> Status:
     """Everything an operator asks about, as plain values. Times are Unix seconds, hashes and ids hex.
 
+    archived: the blocks that were archived last; some of them may be in memory again.
     now: the engine's time. attached_at: since when the node answers; errors from before that are of its start.
     """
     state, records = lsp.state, lsp.state.records
@@ -27,7 +34,11 @@ def snapshot(lsp: Lsp, event_log: EventLog, now: float, attached_at: float | Non
             "height_blocks": state.node.height,
             "peers_online": sorted(peer.hex() for peer in state.node.online),
         },
-        "blocks": [_block(block, records.parts(block), state, now) for block in records.blocks.values()],
+        "blocks": [
+            *(_block(block, records.parts(block), state, now) for block in records.blocks.values()),
+            *(_block(each.block, each.parts, state, now) for each in archived if each.block.key not in records.blocks),
+        ],
+        "archived_blocks": records.archive.total,
         "waiting_for_a_client": [_htlc(htlc, state, now) for htlc in records.waiting()],
         "mailbox": {
             client.hex(): {"messages": len(messages), "bytes": sum(message.size for message in messages)}

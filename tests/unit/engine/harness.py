@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import Any
 
 from asyncpay.engine.core import Detached, Put, Tick
+from asyncpay.engine.lsp.archive import Found, Lookup
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.interface import (
     BlockRequested,
@@ -48,6 +49,7 @@ from asyncpay.node_events import (
 from asyncpay.wire.messages import BlockState, BlockUpdate, CancelRequest, unblock_hash
 from tests.support.engine_harness import CrashError, EngineHarness
 from tests.support.keys import node_id
+from tests.support.stored_archive import StoredArchive
 
 from .factories import CHANNEL_A, CHANNEL_B, PID, START, A, B, invoice, lnd, request
 from .scripted_lsp_node import ScriptedLspNode
@@ -85,7 +87,8 @@ class LspHarness(EngineHarness[LspEvent, Record, Effect], ScriptedLspNode):
         """The LSP's process starts, and attaches to the node if that runs."""
         self._queue.clear()
         self._awaited.clear()
-        self.engine = Lsp(self.policy, self.capabilities, sorted(self.stored.values(), key=_in_order))
+        archive = StoredArchive(self.stored.values())
+        self.engine = Lsp(self.policy, self.capabilities, sorted(archive.loaded(), key=_in_order), archive.summary())
         self.attach()
 
     def attach(self) -> None:
@@ -116,6 +119,10 @@ class LspHarness(EngineHarness[LspEvent, Record, Effect], ScriptedLspNode):
             self.stored[key] = change.record
         else:
             self.stored.pop(key, None)
+
+    def recall(self, wanted: Lookup) -> Found:
+        """See EngineHarness.recall."""
+        return StoredArchive(self.stored.values()).find(wanted)
 
     def carry_out(self, effect: Effect) -> None:
         """See EngineHarness.carry_out."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from asyncpay.engine.core import Commit, EngineError, Perform, Put, Transition, drive
+from asyncpay.engine.core import Commit, EngineError, Perform, Put, Recall, Transition, WholeInMemory, drive
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class Note:
     key: int
 
 
-class Notes:
+class Notes(WholeInMemory):
     """An engine that stores a note of each event, and says its number twice; it fails on 13."""
 
     next_deadline = 0.0
@@ -54,3 +54,41 @@ def test_nothing_is_done_if_it_cannot_be_stored() -> None:
     assert isinstance(next(actions), Commit)
     actions.close()  # type: ignore[attr-defined]
     assert list(actions) == []
+
+
+class Archive:
+    """An engine that asks for even events, and says what it knows and when it was told that all is stored."""
+
+    next_deadline = 0.0
+    stored_time = None
+
+    def __init__(self) -> None:
+        self.known: list[object] = []
+        self.times: list[float] = []
+
+    def handle(self, now: float, event: int) -> Transition[Note, str]:
+        self.times.append(now)
+        return Transition((Put(Note(event)),), (f"{event}",))
+
+    def wanted(self, now: float, event: int) -> str | None:
+        return f"{event} at {now}" if event % 2 == 0 else None
+
+    def recall(self, found: object) -> None:
+        self.known.append(found)
+
+    def committed(self) -> None:
+        self.known.append("all is stored")
+
+
+def test_what_is_archived_is_recalled_before_the_event_that_asks_for_it() -> None:
+    engine, clock = Archive(), iter((1.0, 2.0))
+    actions = drive(engine, lambda: next(clock), [7, 8])
+    recall = next(actions)
+    assert isinstance(recall, Recall)
+    assert (recall.wanted, engine.times) == ("8 at 2.0", [1.0])
+    recall.take("an 8")
+    commit = next(actions)
+    assert isinstance(commit, Commit)
+    assert (len(commit.decisions), engine.times, engine.known) == (2, [1.0, 2.0], ["an 8"])
+    next(actions)
+    assert engine.known == ["an 8", "all is stored"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.core import Change, Put, StoredClock, Transition
+from asyncpay.engine.core import Change, Put, StoredClock, Transition, WholeInMemory
 from asyncpay.engine.lsp.interface import WebhookSet
 from asyncpay.engine.lsp.records import Webhook
 from asyncpay.node_events import BlockConnected, NodeEvent
@@ -45,7 +45,7 @@ def test_a_session_that_cannot_store_begins_again_and_says_why(capfd: pytest.Cap
     assert json.loads(line)["error"] == "the disk is full. Check free disk space"
 
 
-class WebhookEngine:
+class WebhookEngine(WholeInMemory):
     """Keeps webhooks, fails on an app_name of `boom`, and gives them a time of use that may fit nowhere."""
 
     next_deadline = math.inf

@@ -1,0 +1,233 @@
+"""Archive finished blocks that nothing waits for, and recall them for the events that concern them.
+
+A block is archived when its payer was told how it ended and all of its parts have left their channels. From then on it
+costs no memory and no time at the start. It still answers repeated questions, refuses its payment hashes, and decides
+on an HTLC that is offered again: `wanted` names it before such an event is handled, and it is recalled.
+
+A block that is archived is in memory until that decision is stored, so an event that follows in the same transaction
+finds it. One that was recalled stays archived unless something of it changes; then it is taken back first.
+"""
+
+from dataclasses import replace
+from itertools import islice
+
+from asyncpay.engine.core import Drop, Put
+from asyncpay.engine.lsp.archive import ArchivedBlock, Due, Found, Lookup
+from asyncpay.engine.lsp.interface import (
+    BlockRequested,
+    CancelRequested,
+    LspEvent,
+    PaymentReported,
+    RefusalSeen,
+    ReleaseSeen,
+)
+from asyncpay.engine.lsp.records import Archived, AttemptState, Block, Record
+from asyncpay.engine.lsp.state import Context, LspState
+from asyncpay.engine.lsp.states import FINISHED, PROPERTIES
+from asyncpay.lightning import HtlcKey, NodeId
+from asyncpay.node_events import (
+    Attached,
+    BlockConnected,
+    HtlcFailed,
+    HtlcGone,
+    HtlcOffered,
+    HtlcSettled,
+    OnionInTransit,
+)
+from asyncpay.wire.messages import BlockUpdate, unblock_hash
+
+MOST_AT_ONCE = 50
+"""So many blocks are archived by one event. More than one has finished if deadlines have, or after an upgrade."""
+LOOK_AGAIN_SECONDS = 600.0
+"""Until a finished block that something in memory still refers to is looked at again."""
+
+
+# --- before an event ---
+
+
+def wanted(state: LspState, now: float, event: LspEvent, most: int, *, ticks: bool) -> Lookup | None:
+    """The archived blocks that the decision on this event may rest on. ticks: what is due is done with it."""
+    if not state.records.archive.total:
+        return None
+    lookup = _concerned(state, event) or Lookup()
+    if ticks or isinstance(event, (Attached, BlockConnected)):
+        lookup = replace(lookup, due=_due(state, now, event, most))
+    return None if lookup == Lookup() else lookup
+
+
+def _concerned(state: LspState, event: LspEvent) -> Lookup | None:
+    records = state.records
+    match event:
+        case HtlcOffered(htlc) if htlc.key not in records.htlcs and htlc.peer in records.archive.blocks_of:
+            return Lookup(htlcs=(htlc.key,), payments=_payments(state, htlc.peer, htlc.payment_hash))
+        case HtlcSettled() | HtlcFailed() | HtlcGone():
+            return _of_htlc(state, event.key)
+        case OnionInTransit(payment_unblock=bytes() as pid) | ReleaseSeen(pid) | RefusalSeen(pid):
+            return Lookup(_unknown(state, unblock_hash(pid)))
+        case CancelRequested(client, request) if client in records.archive.blocks_of:
+            return Lookup(_unknown(state, request.unblock_hash))
+        case BlockRequested(client, request):
+            hashes = request.payment_hashes
+            attempts = hashes if request.invoice is not None else ()
+            return Lookup(_unknown(state, request.unblock_hash), _payments(state, client, *hashes), attempts=attempts)
+        case PaymentReported(payment_hash) if payment_hash not in records.attempts:
+            return Lookup(attempts=(payment_hash,))
+    return None
+
+
+def _of_htlc(state: LspState, key: HtlcKey) -> Lookup | None:
+    return None if key in state.records.htlcs else Lookup(htlcs=(key,))
+
+
+def _unknown(state: LspState, name: bytes) -> tuple[bytes, ...]:
+    return () if name in state.records.blocks else (name,)
+
+
+def _payments(state: LspState, client: NodeId, *payment_hashes: bytes) -> tuple[tuple[NodeId, bytes], ...]:
+    records = state.records
+    if client not in records.archive.blocks_of:
+        return ()
+    return tuple((client, each) for each in payment_hashes if records.block_for(client, each) is None)
+
+
+def _due(state: LspState, now: float, event: LspEvent, most: int) -> Due | None:
+    """What may be forgotten by the time and the height of this event."""
+    unix, archive = replace(state.unix), state.records.archive
+    unix.advance(now, event)
+    height = event.height if isinstance(event, (Attached, BlockConnected)) else state.node.height
+    if height is None:
+        return None
+    over = archive.first_forget_after <= unix.last_past_second or archive.first_forget_at_height <= height
+    return Due(unix.last_past_second, height, most) if over else None
+
+
+def recall(state: LspState, found: Found) -> None:
+    """Take in what was found."""
+    archive = state.records.archive
+    if found.first_forget_after is not None and found.first_forget_at_height is not None:
+        archive.first_forget_after = found.first_forget_after
+        archive.first_forget_at_height = found.first_forget_at_height
+    for each in found.blocks:
+        if each.block.key not in state.records.blocks:
+            _load(state, each)
+
+
+def _load(state: LspState, found: ArchivedBlock) -> None:
+    records, schedule, entry = state.records, state.schedule, found.entry
+    records.count_archived(found.block, -1)
+    for record in found.records:
+        records.apply(Put(record))
+        schedule.put(record)
+    schedule.keep_until(entry.unblock_hash, entry.forget_after, entry.forget_at_height)
+    records.archive.loaded[entry.unblock_hash] = entry
+    records.archive.candidates[entry.unblock_hash] = None
+
+
+# --- after an event ---
+
+
+def run(ctx: Context) -> None:
+    """Archive some of the blocks that have finished. Not before the node is there: it may have renamed channels."""
+    archive = ctx.records.archive
+    if not ctx.node.attached:
+        return
+    for name in archive.look_again_at.due(ctx.now, MOST_AT_ONCE):
+        archive.look_again_at.discard(name)
+        archive.candidates[name] = None
+    for name in list(islice(archive.candidates, MOST_AT_ONCE)):
+        del archive.candidates[name]
+        block = ctx.records.blocks.get(name)
+        if block is not None and _is_settled(ctx, block):
+            _archive(ctx, block)
+
+
+def keep_attempts(ctx: Context, block: Block) -> None:
+    """No payment hash is paid twice on behalf: what is known of it stays in memory as long as such a block is open."""
+    for payment_hash in block.payment_hashes if block.invoice is not None else ():
+        attempt = ctx.records.attempts.get(payment_hash)
+        if attempt is not None:
+            ctx.take_back(attempt.block)
+
+
+def committed(state: LspState) -> None:
+    """What was archived is stored: it leaves memory, unless something there refers to it by now."""
+    archive = state.records.archive
+    for name in archive.to_unload:
+        entry, block = archive.loaded.get(name), state.records.blocks.get(name)
+        if entry is None or block is None:
+            continue
+        if _is_referred_to(state, block):
+            archive.look_again_at.set(name, state.unix.now + LOOK_AGAIN_SECONDS)
+        else:
+            _unload(state, block, entry)
+    archive.to_unload.clear()
+
+
+def _is_settled(ctx: Context, block: Block) -> bool:
+    """Whether nothing waits for the block any more. What is still to come touches it, and so has it looked at again."""
+    records = ctx.records
+    if block.state not in FINISHED or block.told is not PROPERTIES[block.state].update:
+        return False
+    attempts = records.attempts_of(block)
+    if any(attempt.state is AttemptState.IN_FLIGHT for attempt in attempts):
+        return False
+    if any(records.may_be_paid_on_behalf(attempt.payment_hash) for attempt in attempts):
+        records.archive.look_again_at.set(block.key, ctx.now + LOOK_AGAIN_SECONDS)
+        return False
+    return all(part.gone for part in records.parts(block))
+
+
+def _is_referred_to(state: LspState, block: Block) -> bool:
+    """Whether the node asks for a part's preimage on chain, or an update is to leave for the payer."""
+    session = state.sessions.get(block.client)
+    if session is not None and (block.key, BlockUpdate) in session.answers:
+        return True
+    return any(part.key in state.intercepted for part in state.records.parts(block))
+
+
+def _archive(ctx: Context, block: Block) -> None:
+    archive, name = ctx.records.archive, block.key
+    if _is_referred_to(ctx.state, block):
+        archive.look_again_at.set(name, ctx.now + LOOK_AGAIN_SECONDS)
+        return
+    entry = _entry(ctx, block)
+    if archive.loaded.get(name) != entry:
+        if block.courier is not None or block.invoice is not None:
+            ctx.put(replace(block, courier=None, invoice=None))  # a finished block needs neither
+            ctx.state.schedule.keep_until(name, entry.forget_after, entry.forget_at_height)
+            del archive.candidates[name]
+        ctx.changes.append(Put(entry))
+        archive.loaded[name] = entry
+        archive.note(entry)
+    archive.to_unload[name] = None
+
+
+def _entry(ctx: Context, block: Block) -> Archived:
+    schedule, parts = ctx.state.schedule, ctx.records.parts(block)
+    times = [part.offered_at for part in parts]
+    if block.first_part_at is not None:
+        times.append(block.first_part_at)
+    forget_after, forget_at_height = schedule.kept_until(block.key)
+    return Archived(
+        unblock_hash=block.key,
+        client=block.client,
+        payment_hashes=block.payment_hashes,
+        forget_after=forget_after,
+        forget_at_height=forget_at_height,
+        latest_at=max(times, default=None),
+    )
+
+
+def _unload(state: LspState, block: Block, entry: Archived) -> None:
+    records, parts = state.records, state.records.parts(block)
+    for part in parts:
+        state.forget_htlc(part.key)
+    group: list[Record] = [*parts, *records.attempts_of(block), block]
+    for record in group:
+        records.apply(Drop(record))
+        state.schedule.drop(record)
+    records.count_archived(block, 1)
+    records.archive.note(entry)
+    del records.archive.loaded[block.key]
+    records.archive.look_again_at.discard(block.key)
+    state.own.forget(block.key)

@@ -1,0 +1,150 @@
+"""The archive in the LSP's file: finished blocks, with their parts and attempts, in tables that are not loaded.
+
+`moves` takes them there and back within the transaction of the changes that say so; `Archives` reads them.
+"""
+
+import math
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from asyncpay.engine.core import Change, Drop, Put
+from asyncpay.engine.lsp.archive import ArchivedBlock, Due, Found, Lookup, Summary
+from asyncpay.engine.lsp.records import Archived, Attempt, Block, Htlc
+from asyncpay.engine.lsp.states import State
+from asyncpay.store.database import Moves
+from asyncpay.store.rows import Shape, Value, u64_column
+
+_SHAPES = {"blocks": Shape(Block), "htlcs": Shape(Htlc), "attempts": Shape(Attempt)}
+_OF_BLOCK = {"blocks": "unblock_hash", "htlcs": "block", "attempts": "block"}
+_COLUMNS = {table: ", ".join(shape.columns) for table, shape in _SHAPES.items()}
+_SELECT = {table: f"SELECT {_COLUMNS[table]} FROM archived_{table} WHERE {_OF_BLOCK[table]} = ?" for table in _SHAPES}
+_ENTRY = "SELECT forget_after, forget_at_height, latest_at FROM archived_blocks WHERE unblock_hash = ?"
+_FIND = {
+    "payments": "SELECT unblock_hash FROM archived_payments WHERE client = ? AND payment_hash = ?",
+    "htlcs": "SELECT block FROM archived_htlcs WHERE channel_id = ? AND htlc_id = ?",
+    "attempts": "SELECT block FROM archived_attempts WHERE payment_hash = ?",
+}
+
+
+def moves(changes: Sequence[Change[Any]]) -> tuple[Moves, Moves]:
+    """What is taken back before anything else is written, and what is archived after it.
+
+    A block may be taken back, changed and archived again in one transaction.
+    """
+    mine = [change for change in changes if isinstance(change.record, Archived)]
+    taken_back = {change.record.key: change.record for change in mine if isinstance(change, Drop)}
+    last = {change.record.key: change for change in mine}
+    archived = [change.record for change in last.values() if isinstance(change, Put)]
+    return list(_take_back(list(taken_back.values()))), list(_archive(archived))
+
+
+def _take_back(entries: Sequence[Archived]) -> Iterator[tuple[str, list[tuple[Value, ...]]]]:
+    if not entries:
+        return
+    names: list[tuple[Value, ...]] = [(entry.unblock_hash,) for entry in entries]
+    for table in _SHAPES:
+        yield _moving(f"archived_{table}", table, table), names
+        yield f"DELETE FROM archived_{table} WHERE {_OF_BLOCK[table]} = ?", names
+    payments: list[tuple[Value, ...]] = [(entry.client, each) for entry in entries for each in entry.payment_hashes]
+    yield "DELETE FROM archived_payments WHERE client = ? AND payment_hash = ?", payments
+
+
+def _archive(entries: Sequence[Archived]) -> Iterator[tuple[str, list[tuple[Value, ...]]]]:
+    if not entries:
+        return
+    names: list[tuple[Value, ...]] = [(entry.unblock_hash,) for entry in entries]
+    for table in _SHAPES:
+        yield _moving(table, f"archived_{table}", table), names
+        yield f"DELETE FROM {table} WHERE {_OF_BLOCK[table]} = ?", names
+    yield (
+        "INSERT OR REPLACE INTO archived_payments VALUES (?, ?, ?)",
+        [(entry.client, each, entry.unblock_hash) for entry in entries for each in entry.payment_hashes],
+    )
+    yield (
+        "UPDATE archived_blocks SET forget_after = ?, forget_at_height = ?, latest_at = ? WHERE unblock_hash = ?",
+        [(each.forget_after, each.forget_at_height, each.latest_at, each.unblock_hash) for each in entries],
+    )
+
+
+def _moving(source: str, target: str, table: str) -> str:
+    columns = _COLUMNS[table]
+    return f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {source} WHERE {_OF_BLOCK[table]} = ?"
+
+
+class Archives:
+    """The archive of an open file, read."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def summary(self) -> Summary:
+        """What the engine must know of it at the start."""
+        rows = self._database.execute(
+            "SELECT client, state, count(*), max(latest_at) FROM archived_blocks GROUP BY client, state"
+        )
+        blocks, times = [], []
+        for client, state, number, latest_at in rows:
+            blocks.append((client, State(state), number))
+            if latest_at is not None:
+                times.append(latest_at)
+        after, at_height = self._first("forget_after"), self._first("forget_at_height")
+        return Summary(tuple(blocks), max(times, default=None), after, at_height)
+
+    def find(self, lookup: Lookup) -> Found:
+        """The blocks that are asked for, each once."""
+        names: dict[bytes, None] = dict.fromkeys(lookup.unblock_hashes)
+        for table, keys in (
+            ("payments", lookup.payments),
+            ("htlcs", [(bytes(key.channel_id), u64_column(key.htlc_id)) for key in lookup.htlcs]),
+            ("attempts", [(payment_hash,) for payment_hash in lookup.attempts]),
+        ):
+            for key in keys:
+                names.update((name, None) for (name,) in self._database.execute(_FIND[table], key))
+        if lookup.due is None:
+            return Found(tuple(self._blocks(names)))
+        after, first_after = self._over("forget_after", lookup.due.unix_second, lookup.due)
+        at_height, first_at_height = self._over("forget_at_height", lookup.due.height, lookup.due)
+        names.update(dict.fromkeys((*after, *at_height)))
+        return Found(tuple(self._blocks(names)), first_after, first_at_height)
+
+    def latest(self, most: int) -> list[ArchivedBlock]:
+        """Those that were archived last, the latest first."""
+        rows = self._database.execute("SELECT unblock_hash FROM archived_blocks ORDER BY number DESC LIMIT ?", (most,))
+        return list(self._blocks([name for (name,) in rows.fetchall()]))
+
+    def _over(self, column: str, reached: int, due: Due) -> tuple[list[bytes], float]:
+        """A slice of those that are over, and the first number of all others."""
+        rows = self._database.execute(
+            f"SELECT unblock_hash FROM archived_blocks WHERE {column} <= ? ORDER BY {column} LIMIT ?",
+            (reached, due.most),
+        )
+        names = [name for (name,) in rows]
+        return names, reached if len(names) == due.most else self._first(column, beyond=reached)
+
+    def _first(self, column: str, beyond: int = -1) -> float:
+        (first,) = self._database.execute(
+            f"SELECT min({column}) FROM archived_blocks WHERE {column} > ?",
+            (beyond,),
+        ).fetchone()
+        return math.inf if first is None else first
+
+    def _blocks(self, names: Sequence[bytes] | dict[bytes, None]) -> Iterator[ArchivedBlock]:
+        for name in names:
+            block = next(iter(self._read("blocks", name)), None)
+            if block is None:
+                continue
+            after, at_height, latest_at = self._database.execute(_ENTRY, (name,)).fetchone()
+            entry = Archived(
+                unblock_hash=name,
+                client=block.client,
+                payment_hashes=block.payment_hashes,
+                forget_after=after,
+                forget_at_height=at_height,
+                latest_at=latest_at,
+            )
+            parts = sorted(self._read("htlcs", name), key=lambda part: part.offered_at)
+            yield ArchivedBlock(entry, block, tuple(parts), tuple(self._read("attempts", name)))
+
+    def _read(self, table: str, name: bytes) -> list[Any]:
+        return [_SHAPES[table].from_row(row) for row in self._database.execute(_SELECT[table], (name,)).fetchall()]
