@@ -152,7 +152,8 @@ interop: images ## the asynchronous payment for all 16 combinations of LND and C
 	@$(BIN)/testbed matrix
 
 .PHONY: bench
-bench: images ## benchmarks, as ratios within one run
+bench: images ## benchmarks, as ratios within one run: tables, and JSON and SVG files in artifacts/bench
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r tests/bench/requirements.lock
 	@for file in tests/bench/bench_*.py; do $(BIN)/python -m "tests.bench.$$(basename "$$file" .py)"; done
 
 # --- checks that take too long for `make test` ---
