@@ -9,7 +9,7 @@ from harness.timeline.model import Event, Kind
 
 LANE = "bitcoind"
 TOGETHER_SECONDS = 1.0
-"""Blocks that follow each other as quickly as this are one event: a test mines hundreds."""
+"""Blocks within this interval are one event: a test mines hundreds."""
 _TIP = re.compile(r".{0,40}UpdateTip: new best=[0-9a-f]{64} height=(\d{1,9}) ")
 
 
@@ -36,13 +36,13 @@ class _Run:
 
 
 def of_line(line: Line) -> Event | None:
-    """The event of one line; None if it tells of no block."""
+    """Return the event of one line; None if it is not about a block."""
     found = _TIP.match(line.text)
     return _Run(int(found[1]), int(found[1]), line.stamp, line.stamp, "").event() if found else None
 
 
 def events(log: bytes) -> Iterator[Event]:
-    """One event for each block, or for a run of them."""
+    """Yield one event for each block, or for a series of blocks."""
     run: _Run | None = None
     highest = -1
     for line in Lines(log):

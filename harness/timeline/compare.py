@@ -1,6 +1,6 @@
-"""Two payments side by side: what only one of them has, and what both have with another reason or much later.
+"""Compare two payments: events that only one of them has, and events with another reason or at another time.
 
-Events are matched by where they happened and what they are, in their order; times count from each payment's beginning.
+Events are matched by lane, kind and name, in order; times are relative to the start of each payment.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from harness.timeline.model import SCHEMA_VERSION, Event, Payment, Step, Story
 from harness.timeline.text import sentence
 
 MOST_EVENTS = 5_000
-"""Of one payment: matching costs the square of it."""
+"""The limit for one payment: the cost of matching grows with its square."""
 SLOWER_SECONDS = 1.0
-"""Events of both that are further apart than this, against those before them, differ."""
+"""Matched events differ if their times differ by more than this, relative to the preceding events."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """An event of one or of both. why: how they differ; empty if they do not."""
+    """An event of one or both payments. why: the difference; empty if there is none."""
 
     one: Event | None
     other: Event | None
@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two stories of one payment each, and their events matched."""
+    """Two stories of one payment each, with their matched events."""
 
     one: Story
     other: Story
@@ -41,18 +41,18 @@ class Comparison:
 
     @property
     def payments(self) -> tuple[Payment, Payment]:
-        """The payment of each."""
+        """The payment of each story."""
         return self.one.payments[0], self.other.payments[0]
 
     @property
     def lanes(self) -> list[tuple[str, str, str]]:
-        """Nodes that run different implementations, or are in one run alone: name, in one, in the other."""
+        """Nodes with different implementations, or only in one run: name, implementation in one and in the other."""
         one, other = ({lane.name: lane.runs for lane in story.lanes if lane.runs} for story in (self.one, self.other))
         names = dict.fromkeys((*one, *other))
         return [(name, one.get(name, "-"), other.get(name, "-")) for name in names if one.get(name) != other.get(name)]
 
     def as_json(self) -> dict[str, Any]:
-        """For programs: implementations that differ, the steps' times, and each row that differs."""
+        """Return the differing implementations, the steps' times, and each differing row as plain values."""
         steps = [{step.number: step.time - payment.first for step in payment.steps} for payment in self.payments]
         return {
             "version": SCHEMA_VERSION,
@@ -83,7 +83,7 @@ def compare(one: Story, other: Story) -> Comparison:
         None, [_key(event) for event in one.events], [_key(event) for event in other.events], False
     )
     rows: list[Row] = []
-    late = 0.0  # by how much the other is behind so far
+    late = 0.0  # the delay of the other so far
     for kind, i, j, k, m in matcher.get_opcodes():
         if kind == "equal":
             for mine, its in zip(one.events[i:j], other.events[k:m], strict=True):
@@ -109,7 +109,7 @@ def _difference(one: Event, other: Event, seconds: float) -> str:
 
 
 def rendered(comparison: Comparison) -> Group:
-    """For the terminal: the steps of both, and each event that differs, with a line for those that are alike."""
+    """Render for the terminal: the steps of both, and each differing event, with one line for equal events between."""
     steps = Table("step", "where", "first", "second", box=box.SIMPLE)
     first, second = ({step.number: step for step in payment.steps} for payment in comparison.payments)
     for number in sorted({*first, *second}):

@@ -1,4 +1,4 @@
-"""What components, phones and the push gateway have written into their event logs (asyncpay.log_events), as events."""
+"""Events from the event logs (asyncpay.log_events) of components, phones and the push gateway."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -35,15 +35,15 @@ _PUSHES = frozenset({"push", "taken", "refused", "delivered"})
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NODE_ID = re.compile(r"0[23][0-9a-f]{64}")
 _HTLC = re.compile(r"(?P<channel>\d{1,8}x\d{1,8}x\d{1,5}|[0-9a-f]{64})/(?P<id>\d{1,18})")
-"""As components name an HTLC: the channel by its short_channel_id, or by its channel_id (BOLT 2)."""
+"""An HTLC in the notation of components: the channel's short_channel_id, or its channel_id (BOLT 2)."""
 _TOLD = frozenset(
     {"time", "what", "because", "error", "payment_hash", "payment_hashes", "block", "htlc", "amount_msat"}
 )
-"""Fields of a line that have a place of their own in an event; the others are named in its text."""
+"""Fields of a line that are fields of an event; the others are part of its text."""
 
 
 def events(service: str, lane: str, log: bytes, names: Mapping[str, str], problems: list[str]) -> Iterator[Event]:
-    """The events of one service's log, other lines left out. names: of nodes, by node id."""
+    """Yield the events of one service's log, without other lines. names: of nodes, by node id."""
     lines = Lines(log)
     for line, said in lines.objects():
         event = of_line(service, lane, line, said, names)
@@ -52,11 +52,11 @@ def events(service: str, lane: str, log: bytes, names: Mapping[str, str], proble
         else:
             yield event
     if lines.torn:
-        problems.append(f"{lines.torn} lines of {service} are torn or damaged, and left out")
+        problems.append(f"{lines.torn} lines of {service} are incomplete or damaged, and omitted")
 
 
 def of_line(service: str, lane: str, line: Line, said: Mapping[str, Any], names: Mapping[str, str]) -> Event | None:
-    """The event of one line; said: its JSON. None if it does not say what happened."""
+    """Return the event of one line; said: its JSON. None if it does not name an event."""
     what = said.get("what")
     if not isinstance(what, str):
         return None
@@ -83,7 +83,7 @@ def _kind(what: str) -> Kind:
 
 
 def _named(said: Mapping[str, Any], what: str, names: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of an event that a line fills."""
+    """Return the fields of an event that a line contains."""
     hashes = [said.get("payment_hash"), *_list(said.get("payment_hashes"))]
     because = said.get("because", said.get("error", ""))
     htlc = _HTLC.fullmatch(str(said.get("htlc") or (because if what == HELD else "")))
@@ -107,7 +107,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _shown(value: object, names: Mapping[str, str]) -> str:
-    """A value in a text; of a node its name."""
+    """Return a value for a text; for a node id, the node's name."""
     if isinstance(value, str) and _NODE_ID.fullmatch(value):
         return names.get(value, value[:12] + "…")
     return str(value)

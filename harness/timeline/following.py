@@ -1,4 +1,4 @@
-"""Follows the logs of a running testbed: one thread for each service, which begins again when the service does."""
+"""Follow the logs of a running testbed: one thread for each service, which resumes when the service is restarted."""
 
 import queue
 import threading
@@ -16,11 +16,11 @@ from harness.timeline.recording import context_of
 AGAIN_SECONDS = 1.0
 LOOK_SECONDS = 0.2
 MOST_WAITING_EVENTS = 10_000
-"""Lines wait with the engine while more than so many are still to be shown."""
+"""No more lines are read from the engine while this number is waiting to be shown."""
 
 
 def follow(testbed: Testbed) -> Iterator[Event]:
-    """Events from this call on, until the testbed is removed."""
+    """Yield events from this call on, until the testbed is removed."""
     return _events(testbed, _Following(testbed))
 
 
@@ -36,7 +36,7 @@ def _events(testbed: Testbed, following: "_Following") -> Iterator[Event]:
 
 
 class _Following:
-    """The threads, and what they have found."""
+    """The threads, and the events that they have found."""
 
     def __init__(self, testbed: Testbed) -> None:
         self.events: queue.Queue[Event] = queue.Queue(MOST_WAITING_EVENTS)
@@ -68,18 +68,18 @@ class _Following:
 
 
 def new_lines(engine: Engine, service: str, over: threading.Event) -> Iterator[bytes]:
-    """Whole lines, each once, over all lives of a service."""
+    """Yield complete lines, each once, over all runs of a service."""
     since, last = time.time(), b""
     while not over.is_set():
         try:
             for line in engine.follow_logs(service, since_seconds=since):
                 stamp = line.partition(b" ")[0]
-                # What was there before it began again is told once (the stamps sort as text), a torn line never.
+                # Lines from before a restart are yielded only once (timestamps sort as text), incomplete lines never.
                 if stamp > last and line.endswith(b"\n"):
                     last = stamp
                     yield line.removesuffix(b"\n")
                 if over.is_set():
                     return
         except (TestbedError, OSError):
-            pass  # it is gone, or its engine: looked for again
+            pass  # the service or its engine is down: try again
         over.wait(AGAIN_SECONDS)

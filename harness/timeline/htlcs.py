@@ -1,4 +1,4 @@
-"""The life of each HTLC on each hop: from the messages of the nodes, their records, and what components have said."""
+"""The states of each HTLC on each hop, from the nodes' messages, their records, and the components' logs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ ENDS = {"update_fulfill_htlc": "settled", "update_fail_htlc": "failed", "update_
 
 @dataclass
 class Life:
-    """An HTLC while its story is gathered; see model.Htlc."""
+    """An HTLC whose states are being collected; see model.Htlc."""
 
     sender: str
     receiver: str
@@ -32,7 +32,7 @@ class Life:
     end: str = ""
 
     def frozen(self) -> Htlc:
-        """As the story has it."""
+        """Return it as part of a story."""
         return Htlc(
             from_lane=self.sender,
             to=self.receiver,
@@ -42,7 +42,7 @@ class Life:
 
 
 class Htlcs:
-    """All of them. channels: short_channel_id by channel_id; records: by node; names: of nodes, by node id."""
+    """All HTLCs. channels: short_channel_id by channel_id; records: by node; names: of nodes, by node id."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Htlcs:
         self._channels = channels
         self._lives: dict[tuple[str, str, str, int], Life] = {}
         self._at: dict[tuple[str, int], list[Life]] = defaultdict(list)
-        """By the receiver and the number, for components, which know the channel by its short_channel_id."""
+        """By receiver and HTLC id, for components, which identify the channel by its short_channel_id."""
         self._records: dict[tuple[str, str, str, int], list[HtlcRecord]] = defaultdict(list)
         for node, each in records.items():
             for record in each:
@@ -62,7 +62,7 @@ class Htlcs:
                 self._records[*ends, "", record.htlc_id].append(record)
 
     def take(self, passed: Passed) -> None:
-        """Note an HTLC's message. A message that was sent again, after a reconnection, changes nothing."""
+        """Record an HTLC's message. A message that was retransmitted after a reconnection changes nothing."""
         message = passed.message
         life = self.of(passed)
         if life is None:
@@ -76,7 +76,7 @@ class Htlcs:
         life.expiry_blocks = message.expiry_blocks if life.expiry_blocks is None else life.expiry_blocks
 
     def of(self, passed: Passed) -> Life | None:
-        """The HTLC that a message is about; made with its first message."""
+        """Return the HTLC of a message; its first message creates it."""
         message = passed.message
         if message.htlc_id is None or message.name not in (ADD, *ENDS):
             return None
@@ -94,7 +94,7 @@ class Htlcs:
         return self._lives[key]
 
     def _record(self, sender: str, receiver: str, htlc_id: int, payment_hash: str) -> HtlcRecord | None:
-        """What one of the two nodes has kept of it, unless several channels make that ambiguous."""
+        """Return the record of one of the two nodes, unless several channels make it ambiguous."""
         kept = [
             record
             for ends in ((sender, receiver), (sender, ""), ("", receiver))
@@ -104,7 +104,7 @@ class Htlcs:
         return kept[0] if len({(each.short_channel_id, each.payment_hash) for each in kept}) == 1 else None
 
     def heard(self, event: Event) -> Life | None:
-        """Note what a component says of an HTLC that its node has received; None: no node's log has this HTLC."""
+        """Record a component's event about an HTLC that its node has received; None: no node's log has this HTLC."""
         if event.htlc_id is None:
             return None
         channel = self._channels.get(event.channel, event.channel)
@@ -120,6 +120,6 @@ class Htlcs:
         return life
 
     def all(self) -> list[Htlc]:
-        """In the order in which they were offered."""
+        """Return all HTLCs in the order in which they were offered."""
         lives = sorted(self._lives.values(), key=lambda life: life.offered or life.ended or 0.0)
         return [life.frozen() for life in lives]

@@ -1,7 +1,7 @@
-"""Events as they happen, from the lines of logs as they come: the same as in a story, one line after the other.
+"""Live events from log lines: the same events as in a story, one line after the other.
 
-A message is told when the first of its two ends has said it, and not again when the other does. What a node was not
-asked, such as the payment hash of an HTLC that is new, is missing here and in the story that is told afterwards.
+A message gives an event when the first of its two ends has logged it, and none when the other end does. Data that would
+have to be queried from a node, such as the payment hash of a new HTLC, is missing here, and is in the story.
 """
 
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from harness.timeline.story import message_event, with_hash
 from harness.topology import COMPONENT_SUFFIX
 
 FORGET_AFTER_EVENTS = 100_000
-"""After so many events it begins anew to remember what belongs together, so that watching for days costs no memory."""
+"""After this number of events the state that links related events is reset, which bounds the memory over days."""
 
 
 class Live:
-    """Makes events of lines. context: of the testbed when it began."""
+    """Turns lines into events. context: that of the testbed at the start."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -39,7 +39,7 @@ class Live:
         self._left = FORGET_AFTER_EVENTS
 
     def line(self, service: str, line: bytes) -> Event | None:
-        """What a line of a service's log tells; None: nothing new."""
+        """Return the event of a line of a service's log; None if there is nothing new."""
         event = self._of_line(service, line)
         if event is None:
             return None
@@ -49,7 +49,7 @@ class Live:
         return self._payments.take(with_hash(event, self._htlcs))
 
     def action(self, line: bytes) -> Event | None:
-        """What a line of the testbed's own log tells."""
+        """Return the event of a line of the testbed's own log."""
         return testbed_actions.of_line(line, self._nodes, self._phones)
 
     def _of_line(self, service: str, text: bytes) -> Event | None:

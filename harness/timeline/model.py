@@ -1,4 +1,4 @@
-"""What a story consists of, and its JSON: see docs/timeline.md, which has the same names."""
+"""The parts of a story, and its JSON: see docs/timeline.md, which uses the same names."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.errors import TestbedError
 
 SCHEMA_VERSION = 1
-"""Raised whenever a field changes its meaning or goes; new fields do not raise it."""
+"""Raised whenever a field changes its meaning or is removed; new fields do not raise it."""
 MOST_TEXT = 500
-"""A longer text is cut off, wherever it came from."""
+"""A longer text is truncated, whatever its source."""
 MOST_EVENTS = 1_000_000
 
 
 class Kind(StrEnum):
-    """What an event is about."""
+    """The kind of an event."""
 
     DECISION = "decision"
     HTLC = "htlc"
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
 
 def shortened(text: object) -> str:
-    """A text no longer than MOST_TEXT, without half surrogate pairs, which JSON can say and UTF-8 cannot."""
+    """Return a text truncated to MOST_TEXT, without lone surrogates, which JSON can represent and UTF-8 cannot."""
     said = str(text)[: MOST_TEXT + 1].encode(errors="replace").decode()
     return said if len(said) <= MOST_TEXT else said[: MOST_TEXT - 1] + "…"
 
@@ -46,15 +46,15 @@ class _Record(BaseModel):
 
 
 class Event(_Record):
-    """One thing that happened. Times are Unix seconds by the clock of the machine that the testbed runs on.
+    """One event. Times are Unix seconds by the clock of the machine that the testbed runs on.
 
-    lane: the node where it happened, a phone or an LSP with its component included; or bitcoind, push, testbed.
-    what: its name, as BOLTs, components or the testbed's commands have it. text: a sentence. because: the reason that
-    the component has given. source: whose log tells it.
-    to, arrived: of a message, the lane that received it, and when; `arrived` is None if no log says so.
-    channel, htlc_id: name an HTLC, with `lane` and `to` being the ends of its channel.
-    step: the number of the protocol's step that is reached by it; 0: none.
-    clock_offset_seconds: by how much the source's own clock differed from the machine's, if its time was not used.
+    lane: the node where it happened (a phone or an LSP includes its component); or bitcoind, push, testbed.
+    what: its name in the BOLTs, components or testbed commands. text: a sentence. because: the reason that the
+    component has logged. source: the service whose log contains it.
+    to, arrived: of a message, the lane that received it, and when; `arrived` is None if no log has it.
+    channel, htlc_id: identify an HTLC, with `lane` and `to` as the ends of its channel.
+    step: the number of the protocol's step that this event completes; 0: none.
+    clock_offset_seconds: the offset of the source's own clock from the machine's, if its time was not used.
     """
 
     time: Seconds
@@ -78,9 +78,9 @@ class Event(_Record):
 
 
 class Htlc(_Record):
-    """The life of one HTLC on one hop; a time is None if it has not come to that, or no log says so.
+    """One HTLC on one hop; a time is None if that state was not reached, or no log has it.
 
-    from_lane offers it to `to`. held, resolved, resolution: by the component beside the node that received it.
+    from_lane offers it to `to`. held, resolved, resolution: by the component of the node that received it.
     end: `settled`, `failed`, `claimed on chain`, `timed out on chain`; empty while it is in flight.
     """
 
@@ -100,7 +100,7 @@ class Htlc(_Record):
 
 
 class Step(_Record):
-    """A step of the protocol that a payment has reached: where, when, and what it is."""
+    """A step of the protocol that a payment has reached: its lane, time and description."""
 
     number: int
     lane: Text
@@ -109,7 +109,8 @@ class Step(_Record):
 
 
 class Payment(_Record):
-    """A payment that some component or some node's log has named. unblock_hash: of its block, if it has one.
+    """A payment that a component's or a node's log has named. unblock_hash: of its block, if it has one.
+
 
     first, last: the times of the first and the last event that name it.
     """
@@ -123,7 +124,7 @@ class Payment(_Record):
 
 
 class Span(_Record):
-    """A stretch of time; end is None if it lasts. why: what it was then, such as `disconnected`."""
+    """A time span; end is None if it is not over. why: the reason, such as `disconnected`."""
 
     begin: Seconds
     end: Seconds | None = None
@@ -131,9 +132,9 @@ class Span(_Record):
 
 
 class Lane(_Record):
-    """One row of the story. kind: payer, lsp, router, payee, or service. runs: as `lnd` or `cln`.
+    """One row of the story. kind: payer, lsp, router, payee, or service. runs: the implementation, such as `lnd`.
 
-    away: of a phone, when nothing reached it.
+    away: the times at which a phone was unreachable.
     """
 
     name: Text
@@ -143,7 +144,7 @@ class Lane(_Record):
 
 
 class Story(_Record):
-    """All of it. problems: what could not be read, and what that means for the story."""
+    """The whole timeline. problems: the logs that could not be read, and the consequences for the story."""
 
     version: int = SCHEMA_VERSION
     testbed: Text
@@ -155,12 +156,12 @@ class Story(_Record):
     problems: tuple[Text, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints: fields that have their default are left out, except the version."""
+        """Return the output of `--json`: fields with their default are omitted, except the version."""
         return {"version": self.version, **self.model_dump(mode="json", exclude_defaults=True)}
 
 
 def read_story(content: bytes, name: str) -> Story:
-    """A story from its JSON. Raises TestbedError; name: of the file, for its message."""
+    """Parse a story from its JSON. Raises TestbedError; name: of the file, for its message."""
     try:
         story = Story.model_validate_json(content)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Messages between nodes, from the logs of both ends: what one sent and the other received is one event."""
+"""Messages between nodes, from the logs of both ends: a message that one sent and the other received is one event."""
 
 from collections import defaultdict, deque
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from harness.timeline.lines import Line, Lines, moment
 from harness.timeline.model import Event, Kind, shortened
 
 EARLY_SECONDS = 0.5
-"""A message may seem to arrive this much before it was sent: programs write the line at different moments."""
+"""A message's arrival may be logged this much before its sending: programs log at different moments."""
 UNDERWAY_SECONDS = 300.0
-"""A message that has not arrived after so long is lost: a later one that looks the same is another."""
+"""A message that has not arrived after this time is lost: a later equal one is another message."""
 
 
 @dataclass
 class Passed:
-    """A message from one node to another. sent, arrived: Unix seconds; None if that end's log does not say it."""
+    """A message from one node to another. sent, arrived: Unix seconds; None if that end's log does not have it."""
 
     sender: str
     receiver: str
@@ -28,13 +28,13 @@ class Passed:
 
     @property
     def time(self) -> float:
-        """When it was sent, or else when it arrived."""
+        """The time of its sending, or else of its arrival."""
         return self.sent if self.sent is not None else self.arrived or 0.0
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one node's log says of a message."""
+    """One node's log entry about a message."""
 
     time: float
     node: str
@@ -45,7 +45,7 @@ class Seen:
 def read(
     logs: Mapping[str, bytes], nodes: Mapping[str, type[Node]], names: Mapping[str, str]
 ) -> tuple[list[Passed], list[Event]]:
-    """All messages, each once, and the connections that ended. logs, nodes: by name; names: by node id."""
+    """Return all messages, each once, and the ended connections. logs, nodes: by name; names: by node id."""
     seen: list[Seen] = []
     gone: list[Event] = []
     for name, node in nodes.items():
@@ -61,7 +61,7 @@ def read(
 
 
 def of_line(name: str, node: type[Node], line: Line, names: Mapping[str, str]) -> Seen | Event | None:
-    """What a line of a node's log tells: one end of a message, or that a connection has ended."""
+    """Parse a line of a node's log: one end of a message, or the end of a connection."""
     entry = None if line.text.startswith("{") else node.read_log_line(line.text)
     if entry is None:
         return None
@@ -89,14 +89,14 @@ def _name(node_id: str, names: Mapping[str, str]) -> str:
 
 
 class Pairing:
-    """Joins both ends' lines about one message. Messages of one kind between two nodes arrive in their order."""
+    """Joins both ends' lines about one message. Messages of one kind between two nodes arrive in order."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
         self._open_ends: dict[tuple[object, ...], deque[Passed]] = defaultdict(deque)
 
     def take(self, seen: Seen) -> Passed | None:
-        """The message that this end has seen; None if the other end's line was there before, which is completed now."""
+        """Return the message of this log entry; None if it completes a message that the other end has logged before."""
         peer = _name(seen.message.peer_id, self._names)
         sender, receiver = (seen.node, peer) if seen.message.sent else (peer, seen.node)
         ends = self._open_ends[sender, receiver, seen.message.name, seen.message.htlc_id]
@@ -126,7 +126,7 @@ def _fits(end: Passed, other: Seen) -> bool:
 
 
 def _joined(one: WireMessage, other: WireMessage) -> WireMessage:
-    """All that either end's log says."""
+    """Return the union of both ends' log entries."""
     return replace(
         one,
         channel=one.channel or other.channel,

@@ -1,8 +1,7 @@
-"""A story as one HTML file that needs nothing else: no network, no other file.
+"""A story as one self-contained HTML file: it needs no network and no other file.
 
-What came from outside cannot become a part of the page: the story is JSON in a data block, in which no `<` is left, and
-the script shows it as text alone. A content security policy names this script and this style by their hashes and
-forbids everything else.
+Untrusted text cannot become markup: the story is JSON in a data block without any `<`, and the script shows it only as
+text. A content security policy allows only this script and this style, by their hashes.
 """
 
 import base64
@@ -16,7 +15,7 @@ SCRIPTS = ("data.js", "draw.js", "views.js", "main.js")
 
 
 def page(story: Story) -> str:
-    """The whole file."""
+    """Return the HTML file."""
     script = "\n".join([*map(web_file, SCRIPTS), "main();\n"])
     style = web_file("timeline.css")
     policy = (
@@ -30,7 +29,7 @@ def page(story: Story) -> str:
 
 
 def data_block(story: Story) -> str:
-    """The story's JSON as it may stand within `<script>`: characters that could end that are escaped."""
+    """Return the story's JSON for a `<script>` element: characters that could end the element are escaped."""
     text = json.dumps(story.as_json(), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -40,5 +39,5 @@ def _digest(text: str) -> str:
 
 
 def web_file(name: str) -> str:
-    """A script or style of the page; the live page (harness.ui) has the same ones."""
+    """Return a script or style of the page; the live page (harness.ui) uses the same ones."""
     return (files("harness.timeline") / "web" / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Which payments a story has, and which steps of the protocol each has reached."""
+"""The payments of a story, and the protocol's steps that each has reached."""
 
 from dataclasses import dataclass, field
 
@@ -20,14 +20,14 @@ class _Known:
 
 
 class Payments:
-    """Takes the events in their order. A component names a payment by its hash, or by its block, or by both."""
+    """Collects payments from the events, in order. A component names a payment by its hash, its block, or both."""
 
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
         self._of_block: dict[str, tuple[str, ...]] = {}
 
     def take(self, event: Event) -> Event:
-        """The same event with the hashes of its block, and the step that is reached by it."""
+        """Return the event with the payment hashes of its block, and the step that it completes."""
         if event.block:
             if event.payment_hashes:
                 self._of_block.setdefault(event.block, event.payment_hashes)
@@ -45,7 +45,7 @@ class Payments:
 
     @staticmethod
     def _step(known: _Known, event: Event) -> int:
-        """The number of the step that this event is the first to say; 0 if it says none."""
+        """Return the number of the step for which this is the first event; 0 if there is none."""
         of_lsp = event.source.endswith(COMPONENT_SUFFIX)
         for step in STEPS:
             said = any(event.what in words and (role in _OF_LSP) == of_lsp for role, words in step.seen_as.items())
@@ -59,7 +59,7 @@ class Payments:
         return 0
 
     def all(self) -> list[Payment]:
-        """In the order in which they began."""
+        """Return all payments in the order in which they began."""
         return [
             Payment(
                 payment_hash=known.payment_hash,

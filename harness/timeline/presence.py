@@ -1,4 +1,4 @@
-"""When phones were away: from the verbs of their links, and from what phones say of themselves."""
+"""The times at which phones were offline: from the verbs of their links, and from the phones' own logs."""
 
 from collections.abc import Iterable
 
@@ -17,11 +17,11 @@ _BACK = {
     "restore": {"disconnected", "blackholed", "connections reset", "asleep", "frozen"},
     "awake": {"asleep", "frozen"},
 }
-"""Which of these states each event ends. A phone is what it says of itself; a verb of its link takes effect at once."""
+"""The states that each event ends. A phone's state is from its own log; verbs of its link take effect immediately."""
 
 
 def with_absences(lanes: Iterable[Lane], events: Iterable[Event], phones: Iterable[str]) -> list[Lane]:
-    """The lanes, those of phones with the times at which nothing reached them. events: in their order."""
+    """Return the lanes, with the times at which phones were unreachable. events: in order."""
     reasons: dict[str, set[str]] = {name: set() for name in phones}
     spans: dict[str, list[Span]] = {name: [] for name in reasons}
     for event in events:
@@ -37,7 +37,7 @@ def with_absences(lanes: Iterable[Lane], events: Iterable[Event], phones: Iterab
 
 
 def _note(spans: list[Span], time: float, why: str) -> None:
-    """From this time on it is away for this reason; with none, it is back."""
+    """Record that the phone is offline for this reason from this time on; an empty reason means it is back."""
     if spans and spans[-1].end is None:
         spans[-1] = spans[-1].model_copy(update={"end": time})
     if why:

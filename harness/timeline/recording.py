@@ -1,6 +1,6 @@
-"""What is known of a testbed's run before it is made a story: logs by service, and what reading them takes.
+"""The input of a story: the logs of a testbed's run by service, and the context that is needed to parse them.
 
-A recording is gathered from a testbed that runs, or read from a folder in which a failure has left one.
+A recording is collected from a running testbed, or read from a folder of artifacts.
 """
 
 import json
@@ -20,7 +20,7 @@ MOST_LOG_BYTES = 512 * 1024 * 1024
 
 
 class NodeContext(BaseModel):
-    """What a node is. is_phone: it is in one container with its wallet, whose events are in the same log."""
+    """The properties of a node. is_phone: it is in one container with its wallet, whose events are in the same log."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -30,9 +30,9 @@ class NodeContext(BaseModel):
 
 
 class Context(BaseModel):
-    """Who is who. nodes: by name, in the topology's order. node_ids: node id by name.
+    """The identities in a testbed. nodes: by name, in the topology's order. node_ids: node id by name.
 
-    channels: short_channel_id by LND's channel_id in hex. htlcs: of each node whose log names no payment hashes.
+    channels: short_channel_id by LND's channel_id in hex. htlcs: of each node whose log has no payment hashes.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -55,7 +55,7 @@ class Recording:
     problems: list[str] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
-        """Write it into a folder, from which `read` has it again."""
+        """Write it into a folder, from which `read` can load it."""
         for service, log in self.logs.items():
             (folder / f"{service}.log").write_bytes(log)
         (folder / ACTIONS_FILE).write_bytes(self.actions)
@@ -63,7 +63,7 @@ class Recording:
 
 
 def context_of(testbed: Testbed, problems: list[str]) -> Context:
-    """Who is who in a testbed that runs. What cannot be had is named in `problems`; nothing is raised."""
+    """Return the context of a running testbed. Missing data is reported in `problems`; nothing is raised."""
     nodes = {
         name: NodeContext(role=spec.role.value, implementation=spec.implementation, is_phone=spec.is_phone)
         for name, spec in testbed.topology.nodes.items()
@@ -73,7 +73,7 @@ def context_of(testbed: Testbed, problems: list[str]) -> Context:
         running = testbed.running()
     except TestbedError as error:
         running = []
-        problems.append(f"which nodes run is not known: {error}")
+        problems.append(f"the states of the services cannot be queried: {error}")
     for name, node in testbed.nodes.items():
         try:
             if node in running or node.known_node_id:
@@ -83,14 +83,14 @@ def context_of(testbed: Testbed, problems: list[str]) -> Context:
                     context.channels[channel_id(channel.funding)] = channel.short_channel_id
                 context.htlcs[name] = node.htlc_records()
             else:
-                problems.append(f"{name} does not run: nothing was asked of it, and its log ends where it ended")
+                problems.append(f"{name} does not run: it was not queried, and its log ends with its exit")
         except (TestbedError, ValueError) as error:
-            problems.append(f"{name} did not say all that the story needs: {error}")
+            problems.append(f"{name} cannot be queried, so details may be missing: {error}")
     return context
 
 
 def gather(testbed: Testbed) -> Recording:
-    """What a testbed has written so far. What cannot be had is named in `problems`; nothing is raised."""
+    """Collect the logs of a testbed so far. Missing data is reported in `problems`; nothing is raised."""
     problems: list[str] = []
     recording = Recording(context_of(testbed, problems), actions=testbed.engine.actions.read(), problems=problems)
     for service in testbed.services:
@@ -102,13 +102,13 @@ def gather(testbed: Testbed) -> Recording:
 
 
 def read(folder: Path) -> Recording:
-    """A recording that `write` has left in a folder. Raises TestbedError."""
+    """Read a recording that `write` has written to a folder. Raises TestbedError."""
     file = folder / CONTEXT_FILE
     try:
         context = Context.model_validate_json(file.read_bytes())
     except OSError as error:
         raise TestbedError(
-            f"{folder} holds no recording: {file.name} cannot be read ({error.strerror}). Name a folder of artifacts"
+            f"{folder} has no recording: {file.name} cannot be read ({error.strerror}). Name a folder of artifacts"
         ) from None
     except (ValidationError, json.JSONDecodeError):
         raise TestbedError(f"{file} cannot be used: another release wrote it, or it is damaged") from None
@@ -116,9 +116,9 @@ def read(folder: Path) -> Recording:
     for path in sorted(folder.glob("*.log")):
         try:
             if not stat.S_ISREG(path.lstat().st_mode):
-                recording.problems.append(f"{path.name} is left out: it is no file")
+                recording.problems.append(f"{path.name} is omitted: it is not a regular file")
             elif path.stat().st_size > MOST_LOG_BYTES:
-                recording.problems.append(f"{path.name} is left out: it has over {MOST_LOG_BYTES} bytes")
+                recording.problems.append(f"{path.name} is omitted: it has over {MOST_LOG_BYTES} bytes")
             elif path.name == ACTIONS_FILE:
                 recording.actions = path.read_bytes()
             else:
@@ -129,9 +129,9 @@ def read(folder: Path) -> Recording:
 
 
 def channel_id(funding: str) -> str:
-    """BOLT 2's channel_id of a funding output (`txid:index`), 32 bytes in hex, in the byte order that LND logs.
+    """Return BOLT 2's channel_id of a funding output (`txid:index`), 32 bytes in hex, in the byte order of LND's logs.
 
-    Raises ValueError if that is no output.
+    Raises ValueError if the argument is not an output.
     """
     txid, _, index = funding.partition(":")
     reversed_txid = bytearray(bytes.fromhex(txid)[::-1])

@@ -6,16 +6,16 @@ from harness.errors import TestbedError
 from harness.timeline.model import Event, Kind, Payment, Story
 
 AROUND_SECONDS = 1.0
-"""How much longer than the payment itself its surroundings are told: blocks, pushes, phones, faults, messages."""
+"""How long before and after the payment other events are included: blocks, pushes, phones, faults, messages."""
 OF_OTHERS = frozenset({Kind.DECISION, Kind.HTLC})
-"""Events of these kinds that name no payment, or another one, are no surroundings."""
+"""Events of these kinds are not included if they name no payment, or another one."""
 
 
 def payment_of(story: Story, prefix: str | None) -> Payment:
-    """The payment whose hash begins like this, or the last one that began. Raises TestbedError."""
+    """Return the payment with this prefix of its hash, or the payment that began last. Raises TestbedError."""
     if not story.payments:
         raise TestbedError(
-            "no payment is in this story: no component and no node has named one. See it whole with --all"
+            "there is no payment in this timeline: no component and no node has logged one. Show all events with --all"
         )
     if prefix is None:
         return max(story.payments, key=lambda payment: payment.first)
@@ -24,7 +24,7 @@ def payment_of(story: Story, prefix: str | None) -> Payment:
         return found[0]
     known = ", ".join(payment.payment_hash[:8] for payment in story.payments[-8:])
     why = (
-        f"{len(found)} payments begin like this; give more digits"
+        f"{len(found)} payments have a hash with this prefix; give more digits"
         if found
         else f"there is none. The last ones: {known}"
     )
@@ -32,7 +32,7 @@ def payment_of(story: Story, prefix: str | None) -> Payment:
 
 
 def of_payment(story: Story, payment: Payment) -> Story:
-    """What names the payment, and what happened around it from its beginning to its end."""
+    """Return the events that name the payment, and other events between its start and its end."""
     begin, end = payment.first - AROUND_SECONDS, payment.last + AROUND_SECONDS
     events = [event for event in story.events if _is_about(event, payment, begin, end)]
     htlcs = [htlc for htlc in story.htlcs if htlc.payment_hash == payment.payment_hash]
@@ -46,14 +46,16 @@ def _is_about(event: Event, payment: Payment, begin: float, end: float) -> bool:
 
 
 def narrowed(story: Story, nodes: Collection[str], kinds: Collection[Kind]) -> Story:
-    """The events of these lanes and kinds; an empty collection means all. Raises TestbedError for no such lane."""
+    """Return the events of these lanes and kinds; an empty collection means all. Raises TestbedError (unknown lane)."""
     known = {lane.name for lane in story.lanes}
     if unknown := set(nodes) - known:
-        raise TestbedError(f"{', '.join(sorted(unknown))} is not in the story; there are: {', '.join(sorted(known))}")
+        raise TestbedError(
+            f"{', '.join(sorted(unknown))} is not in the timeline. Choose from: {', '.join(sorted(known))}"
+        )
     events = [event for event in story.events if matches(event, nodes, kinds)]
     return story.model_copy(update={"events": tuple(events)})
 
 
 def matches(event: Event, nodes: Collection[str], kinds: Collection[Kind]) -> bool:
-    """Whether an event is of these lanes and kinds, an empty collection meaning all."""
+    """Return whether an event has one of these lanes and kinds; an empty collection means all."""
     return (not nodes or event.lane in nodes or event.to in nodes) and (not kinds or event.kind in kinds)

@@ -1,6 +1,6 @@
-"""The protocol's eight steps, found in what the components have written down: which were reached, by whom, and when.
+"""The protocol's eight steps, from the components' event logs: which were reached, by which node, and when.
 
-The components' journals say that something was decided or sent; whether the money moved is for the nodes to say
+The components' event logs show decisions and messages; whether the money moved must be checked on the nodes
 (harness.checks.balances).
 """
 
@@ -15,7 +15,7 @@ Event = dict[str, Any]
 
 
 class Role(Enum):
-    """Whose journal it is."""
+    """The role of the component that writes an event log."""
 
     PAYER = "payer"
     PAYER_LSP = "payer's LSP"
@@ -25,7 +25,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the protocol; `seen_as`: what the journal of one of the roles says once it is reached."""
+    """A step of the protocol; `seen_as`: the events of a role's event log that show that it is reached."""
 
     number: int
     sentence: str
@@ -37,9 +37,9 @@ STEPS = (
     Step(2, "accepts to hold the coming payment", {Role.PAYER_LSP: ("accepted",)}),
     Step(3, "holds every part of the payment", {Role.PAYER_LSP: ("held",)}),
     Step(4, "hands over: payment_pending is on its way, the phone may go offline", {Role.PAYER: ("handed over",)}),
-    Step(5, "gets payment_pending, and finds it in order", {Role.PAYEE: ("releasing",)}),
-    Step(6, "sends payment_release, by way of the payer's LSP", {Role.PAYEE: ("sent PaymentRelease",)}),
-    Step(7, "lets the payment go", {Role.PAYER_LSP: ("released", "paying")}),
+    Step(5, "receives payment_pending, and accepts it", {Role.PAYEE: ("releasing",)}),
+    Step(6, "sends payment_release, through the payer's LSP", {Role.PAYEE: ("sent PaymentRelease",)}),
+    Step(7, "releases the payment", {Role.PAYER_LSP: ("released", "paying")}),
     Step(8, "has the preimage: the payment is settled", {Role.PAYER: ("settled",)}),
 )
 
@@ -55,7 +55,7 @@ class Reached:
 
 @dataclass(frozen=True)
 class Roles:
-    """Who plays which role in a payment."""
+    """The node of each role in a payment."""
 
     payer: str
     payer_lsp: str
@@ -73,7 +73,7 @@ class Roles:
 
 
 def of_payment(testbed: Testbed, roles: Roles, payment_hash: str, unblock_hash: str) -> list[Reached]:
-    """The steps that this payment has reached, in the protocol's order; each when it was reached first."""
+    """Return the steps that this payment has reached, in the protocol's order, each with its first time."""
     journals = {role: list(_about(_events(testbed, roles, role), payment_hash, unblock_hash)) for role in Role}
     found = []
     for step in STEPS:
@@ -96,7 +96,7 @@ def _events(testbed: Testbed, roles: Roles, role: Role) -> list[Event]:
 
 
 def _about(events: Iterable[Event], payment_hash: str, unblock_hash: str) -> Iterator[Event]:
-    """Those that name the payment, by any of its names."""
+    """Yield the events that name the payment, by its payment hash or unblock_hash."""
     for event in events:
         names = (event.get("payment_hash"), event.get("block"), *event.get("payment_hashes", ()))
         if payment_hash in names or unblock_hash in names:

@@ -1,4 +1,4 @@
-"""A recording made a story: the events of all sources in one order, the lives of HTLCs, payments with their steps."""
+"""Turn a recording into a story: the events of all sources in order, the states of HTLCs, payments with their steps."""
 
 from asyncpay.amounts import show_sat
 from harness.nodes import node_class
@@ -17,7 +17,7 @@ _MESSAGE_KINDS = {"onion_message": Kind.ONION, ADD: Kind.HTLC, **dict.fromkeys(E
 
 
 def tell(recording: Recording) -> Story:
-    """The story of a recording."""
+    """Return the story of a recording."""
     context, problems = recording.context, list(recording.problems)
     names = {node_id: name for name, node_id in context.node_ids.items()}
     lanes = _lanes(context)
@@ -25,9 +25,7 @@ def tell(recording: Recording) -> Story:
         name: node.implementation for name, node in context.nodes.items() if node.implementation in IMPLEMENTATIONS
     }
     nodes = {name: node_class(implementation) for name, implementation in known.items()}
-    problems += [
-        f"the log of {name} is of an implementation unknown here" for name in context.nodes.keys() - known.keys()
-    ]
+    problems += [f"the log of {name} is of an unknown implementation" for name in context.nodes.keys() - known.keys()]
     passed, found = node_logs.read(recording.logs, nodes, names)
     htlcs = Htlcs(context.channels, context.htlcs, names)
     for each in passed:
@@ -39,11 +37,11 @@ def tell(recording: Recording) -> Story:
     found += chain.events(recording.logs.get(chain.LANE, b""))
     phones = {name for name, node in context.nodes.items() if node.is_phone}
     found += testbed_actions.events(recording.actions, {lane.name for lane in lanes}, phones, problems)
-    found.sort(key=lambda event: event.time)  # what holds and answers an HTLC is heard in its order
+    found.sort(key=lambda event: event.time)  # the component's events about an HTLC must be handled in order
     events = [*(with_hash(event, htlcs) for event in found), *(message_event(each, htlcs) for each in passed)]
     events.sort(key=lambda event: event.time)
     if len(events) > MOST_EVENTS:
-        problems.append(f"the first {len(events) - MOST_EVENTS} events are left out: there are over {MOST_EVENTS}")
+        problems.append(f"the first {len(events) - MOST_EVENTS} events are omitted: there are over {MOST_EVENTS}")
         events = events[-MOST_EVENTS:]
     payments = Payments()
     events = [payments.take(event) for event in events]
@@ -59,7 +57,7 @@ def tell(recording: Recording) -> Story:
 
 
 def _lanes(context: Context) -> list[Lane]:
-    """In the topology's order, which for a line is that of the payment; services below."""
+    """Return the lanes in the topology's order, which for a line is that of the payment; services come last."""
     nodes = [Lane(name=name, kind=node.role, runs=node.implementation) for name, node in context.nodes.items()]
     push = [PUSH] if any(node.is_phone for node in context.nodes.values()) else []
     services = [chain.LANE, *push, testbed_actions.SOURCE]
@@ -67,7 +65,7 @@ def _lanes(context: Context) -> list[Lane]:
 
 
 def with_hash(event: Event, htlcs: Htlcs) -> Event:
-    """What a component says of an HTLC with the HTLC's payment hash, and its channel as it is called elsewhere."""
+    """Return a component's event about an HTLC with the HTLC's payment hash, and its channel's usual name."""
     life = htlcs.heard(event)
     if life is None:
         return event
@@ -76,7 +74,7 @@ def with_hash(event: Event, htlcs: Htlcs) -> Event:
 
 
 def message_event(passed: Passed, htlcs: Htlcs) -> Event:
-    """A message as an event, with what is known of its HTLC."""
+    """Return a message as an event, with the known data of its HTLC."""
     message = passed.message
     life = htlcs.of(passed)
     payment_hash = life.payment_hash if life else message.payment_hash
@@ -104,6 +102,6 @@ def _text(passed: Passed, name: str, added: Life | None) -> str:
         return "LSPS0" if passed.message.name == LSPS0 else ""
     if added is None:
         return f"HTLC {name}"
-    amount = "of an amount that no log says" if added.amount_msat is None else f"of {show_sat(added.amount_msat)}"
+    amount = "of unknown amount" if added.amount_msat is None else f"of {show_sat(added.amount_msat)}"
     expiry = "" if added.expiry_blocks is None else f", expires at block {added.expiry_blocks}"
     return f"HTLC {name} {amount}{expiry}"

@@ -1,4 +1,4 @@
-"""What the testbed has done to services and phones (harness.actions), as events."""
+"""The testbed's actions on services and phones (harness.actions), as events."""
 
 from collections.abc import Collection, Iterator
 
@@ -8,11 +8,11 @@ from harness.topology import COMPONENT_SUFFIX
 
 SOURCE = "testbed"
 OF_SERVICES = frozenset({"kill", "stop", "start", "answer"})
-"""What is done to services, be the service a phone or not; `freeze` and `unfreeze` are verbs of phones as well."""
+"""The actions on services, including phones; `freeze` and `unfreeze` are also verbs of phones."""
 
 
 def events(actions: bytes, lanes: Collection[str], phones: Collection[str], problems: list[str]) -> Iterator[Event]:
-    """One event for each line. lanes: those that there are; of another service it is in the testbed's own."""
+    """Yield one event for each line. lanes: the existing lanes; events of other services are in lane `testbed`."""
     torn = 0
     for line in actions.splitlines():
         event = of_line(line, lanes, phones)
@@ -21,11 +21,11 @@ def events(actions: bytes, lanes: Collection[str], phones: Collection[str], prob
         else:
             yield event
     if torn:
-        problems.append(f"{torn} lines of what the testbed did are torn or damaged, and left out")
+        problems.append(f"{torn} lines of the testbed's actions are incomplete or damaged, and omitted")
 
 
 def of_line(line: bytes, lanes: Collection[str], phones: Collection[str]) -> Event | None:
-    """The event of one line; None if it is torn or damaged."""
+    """Return the event of one line; None if it is incomplete or damaged."""
     said = json_object(line.decode(errors="replace"))
     time = number(said.get("time")) if said else None
     if said is None or time is None:

@@ -1,4 +1,4 @@
-"""A story for the terminal. Whatever came from outside is shown to the letter (asyncpay.terminal)."""
+"""A story for the terminal. Untrusted text is shown literally (asyncpay.terminal)."""
 
 import time
 
@@ -24,13 +24,13 @@ STYLES = {
 
 
 def moment(seconds: float) -> str:
-    """A time of day with milliseconds, local time as everywhere in the testbed."""
+    """Return a time of day with milliseconds, in local time as everywhere in the testbed."""
     whole, milliseconds = divmod(round(seconds * 1_000), 1_000)
     return time.strftime("%H:%M:%S", time.localtime(whole)) + f".{milliseconds:03}"
 
 
 def rendered(story: Story) -> Group:
-    """Payments with their steps, HTLCs with their lives, then every event in a line of its own."""
+    """Render payments with their steps, HTLCs with their states, then every event in one line."""
     parts: list[RenderableType] = []
     for payment in story.payments if len(story.payments) == 1 else ():
         parts += [*_payment(payment), ""]
@@ -39,7 +39,7 @@ def rendered(story: Story) -> Group:
     began = story.events[0].time if story.events else 0.0
     parts += [event_line(event, event.time - began) for event in story.events]
     if not story.events:
-        parts.append("Nothing is recorded that fits.")
+        parts.append("No recorded event matches.")
     parts += [styled((f"incomplete: {problem}", "yellow")) for problem in story.problems]
     return Group(*parts)
 
@@ -56,7 +56,7 @@ def _payment(payment: Payment) -> list[RenderableType]:
         for step in payment.steps
     ]
     if not payment.steps:
-        lines.append("  no step of the protocol was reached: it is a plain payment, or no component of asyncpay has it")
+        lines.append("  no step of the protocol was reached: a plain payment, or no asyncpay component has logged it")
     return lines
 
 
@@ -79,9 +79,9 @@ def _life(htlc: Htlc) -> Text:
 
 
 def event_line(event: Event, since_seconds: float | None = None) -> Text:
-    """One event in one line: when, where, of what kind, and what.
+    """Return one event in one line: its time, lane, kind and description.
 
-    since_seconds: how long after the first one; None as it happens, when what has not arrived yet may still do so.
+    since_seconds: time since the first event; None for a live event, whose message may still arrive.
     """
     where = f"{event.lane} → {event.to}" if event.to else event.lane
     style = STYLES[event.kind]
@@ -99,7 +99,7 @@ def event_line(event: Event, since_seconds: float | None = None) -> Text:
 
 
 def sentence(event: Event, over: bool = True) -> str:
-    """What happened, with all that is known of it, and the reason. over: nothing more will be heard of it."""
+    """Return a description of an event with its details and reason. over: no later line can complete it."""
     htlc = "" if event.htlc_id is None or event.to else f"HTLC {event.channel}/{event.htlc_id}"
     parts = [event.what if event.what != event.text and not event.text.startswith(event.what) else ""]
     parts += [htlc, event.text]

@@ -1,1 +1,1 @@
-"""`testbed ui`: a page for a running testbed, and its HTTP API. Both call what the command line calls."""
+"""`testbed ui`: a page for a running testbed, and its HTTP API. Both use the functions of the command line."""

@@ -24,19 +24,19 @@ from harness.ui.watcher import Watcher
 from harness.waits import WaitTimeoutError
 
 MOST_EVENTS = 2_000
-"""Of one answer; whoever wants more asks again."""
+"""The limit of one response; a client requests the rest with another call."""
 MOST_WAIT_SECONDS = 25.0
 MOST_ERROR_CHARACTERS = 2_000
 TIMELINES = ("data.js", "draw.js", "views.js", "main.js", "timeline.css")
-"""What the live page has from the timeline's."""
+"""The live page's files that are also the timeline's."""
 OWN = ("network.js", "panels.js", "verbs.js", "live.js", "ui.css")
 TYPES = {"js": "text/javascript", "css": "text/css"}
 
 
 class EventPage(BaseModel):
-    """Events in their order. last: the number of the last of them, for the next question's `after`.
+    """Events in order. last: the number of the last one, for `after` in the next request.
 
-    missed: how many of those asked for are forgotten already.
+    missed: how many of the requested events have been dropped already.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,24 +47,24 @@ class EventPage(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why a request was not carried out: one sentence, and the kind of error."""
+    """Why a request failed: one sentence, and the kind of error."""
 
     error: str
     kind: str = ""
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "what was asked for cannot be, such as a node that is not there"},
-    403: {"model": Problem, "description": "no token, or a page of another address"},
+    400: {"model": Problem, "description": "the request is not possible, such as for an unknown node"},
+    403: {"model": Problem, "description": "no token, or a page from another origin"},
     410: {"model": Problem, "description": "the testbed is down"},
-    422: {"model": Problem, "description": "the arguments are not as this document says"},
-    502: {"model": Problem, "description": "a node, a component or a container did not do it"},
-    504: {"model": Problem, "description": "it was begun, and its effect was not seen in time"},
+    422: {"model": Problem, "description": "the arguments do not match this document"},
+    502: {"model": Problem, "description": "a node, a component or a container failed"},
+    504: {"model": Problem, "description": "the operation was started, and its effect did not become visible in time"},
 }
 
 
 def web(watcher: Watcher) -> FastAPI:
-    """The application. It has no guard of its own: see harness.ui.guard."""
+    """Return the application, without access control: see harness.ui.guard."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -74,7 +74,7 @@ def web(watcher: Watcher) -> FastAPI:
     app = FastAPI(
         title="testbed",
         version="1",
-        description="Watch and drive one running testbed: docs/ui.md. Every path begins with the token of the address.",
+        description="Watch and control one running testbed: docs/ui.md. Every path begins with the address's token.",
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
@@ -92,21 +92,23 @@ def web(watcher: Watcher) -> FastAPI:
 def _add_questions(app: FastAPI, watcher: Watcher) -> None:
     @app.get("/api/status", tags=["watch"])
     def status() -> Status:
-        """Nodes, components, phones and channels: what `testbed status --json` prints, at most a second old."""
+        """Return the output of `testbed status --json`, at most a second old."""
         return watcher.status()
 
     @app.get("/api/pushes", tags=["watch"])
     def pushes() -> list[Push]:
-        """How LSPs notified phones, oldest first: what `testbed pushes --json` prints."""
+        """Return LSPs' notifications of phones, oldest first: the output of `testbed pushes --json`."""
         testbed = watcher.attach()
         return testbed.push.pushes() if testbed.phones else []
 
     @app.get("/api/events", tags=["watch"], response_model_exclude_defaults=True)
     async def events(
-        after: Annotated[int, Query(ge=0, description="the number of the last event that is known already")] = 0,
-        wait_seconds: Annotated[float, Query(ge=0, le=MOST_WAIT_SECONDS, description="for one that is newer")] = 0,
+        after: Annotated[int, Query(ge=0, description="the number of the last event that the client has")] = 0,
+        wait_seconds: Annotated[
+            float, Query(ge=0, le=MOST_WAIT_SECONDS, description="how long to wait for a newer event")
+        ] = 0,
     ) -> EventPage:
-        """The timeline as it grows, what `testbed follow --json` prints. Ask again with the `last` of the answer."""
+        """Return new events, like `testbed follow --json`. Pass `last` as `after` in the next request."""
         if wait_seconds:
             await watcher.events.wait_beyond(after, wait_seconds)
         last, found = watcher.events.after(after, MOST_EVENTS)
@@ -115,10 +117,10 @@ def _add_questions(app: FastAPI, watcher: Watcher) -> None:
     @app.get("/api/timeline", tags=["watch"], response_model_exclude_defaults=True)
     def timeline(
         payment: Annotated[
-            str | None, Query(max_length=64, description="of the payment whose hash begins like this alone")
+            str | None, Query(max_length=64, description="only the payment whose hash has this prefix")
         ] = None,
     ) -> Story:
-        """The whole story so far, or that of one payment: what `testbed timeline --json` prints."""
+        """Return the timeline so far, or that of one payment: the output of `testbed timeline --json`."""
         told = story.tell(recording.gather(watcher.attach()))
         return told if payment is None else select.of_payment(told, select.payment_of(told, payment))
 
@@ -141,7 +143,7 @@ def _add_page(app: FastAPI, watcher: Watcher) -> None:
 
     @app.get("/timeline.html", include_in_schema=False)
     def timeline_page() -> HTMLResponse:
-        """The whole story as a page of its own, which brings its own policy."""
+        """Return the timeline as a separate page, with its own content security policy."""
         told = page(story.tell(recording.gather(watcher.attach())))
         return HTMLResponse(told, headers={"content-security-policy": "frame-ancestors 'none'"})
 
@@ -171,4 +173,4 @@ def _add_errors(app: FastAPI, watcher: Watcher) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(_: Request, error: Exception) -> JSONResponse:
-        return problem(500, f"the server has a fault ({type(error).__name__}); its traceback is on the terminal")
+        return problem(500, f"internal error of the server ({type(error).__name__}); its traceback is on the terminal")

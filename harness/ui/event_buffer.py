@@ -1,4 +1,4 @@
-"""The last events of a testbed, numbered, for any number of readers: each says what it has, and waits for more."""
+"""The last events of a testbed, numbered, for any number of readers: each sends its position, and waits for more."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ MOST_EVENTS = 20_000
 
 
 class EventBuffer:
-    """Filled by one thread, read by coroutines. An event's number is one more than that of the one before."""
+    """A buffer that is filled by one thread and read by coroutines. Events are numbered consecutively."""
 
     def __init__(self, most: int = MOST_EVENTS) -> None:
         self._events: deque[Event] = deque(maxlen=most)
@@ -21,7 +21,7 @@ class EventBuffer:
         self._closed = False
 
     def add(self, events: Iterable[Event]) -> None:
-        """Append events; the oldest ones go when there is no room."""
+        """Append events; the oldest ones are dropped when there is no room."""
         with self._lock:
             for event in events:
                 self._events.append(event)
@@ -29,7 +29,7 @@ class EventBuffer:
         self._wake()
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """End all waits."""
         self._closed = True
         self._wake()
 
@@ -41,10 +41,10 @@ class EventBuffer:
                 loop.call_soon_threadsafe(more.set)
 
     def after(self, number: int, most: int) -> tuple[int, list[Event]]:
-        """The first of the events with a higher number, and the number of the last of these; at most so many of them.
+        """Return the first events with a higher number, `most` at most, and the number of the last one.
 
-        Events that are gone are left out: then the number is higher by more than there are events. A number that
-        none has had yet is that of another run: reading begins anew.
+        Dropped events are omitted: then the returned number has increased by more than the number of events. A number
+        that no event has had yet is from another run: reading starts from the beginning.
         """
         with self._lock:
             first = self._last - len(self._events)

@@ -1,9 +1,9 @@
-"""Who may ask the page and its API: whoever has the token of the address, from a page of the same address.
+"""Access control of the page and its API: a request needs the token of the address, and must come from that origin.
 
-A web page of somebody else that is open in the same browser can send requests to this machine's loopback address. It
-does not know the token, which is the first part of every path; its `Origin` is another one; and a name of its own that
-it makes lead here (DNS rebinding) is in `Host`, where nothing but an IP address and `localhost` is taken. There are no
-cookies, and no CORS headers, so a browser shows it no answer either.
+Any other web page that is open in the same browser can send requests to this machine's loopback address. It
+does not know the token, which is the first part of every path; it has another `Origin`; and if it makes its own host
+name resolve to this address (DNS rebinding), that name is in `Host`, where only an IP address and `localhost` are
+accepted. There are no cookies, and no CORS headers, so a browser does not show it any response.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-"""Of every answer, unless it has such a header of its own."""
+"""The headers of every response, unless it sets them itself."""
 
 
 def new_token() -> str:
-    """A secret for one run of the server."""
+    """Return a secret for one run of the server."""
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 
 class RefusedError(Exception):
-    """A request that gets no further; status: the answer's."""
+    """A rejected request; status: of the response."""
 
     def __init__(self, status: HTTPStatus, why: str) -> None:
         super().__init__(why)
@@ -46,14 +46,14 @@ class RefusedError(Exception):
 
 
 class Guard:
-    """Lets through what has the token as the first part of its path, which the application then sees no more."""
+    """Accepts requests with the token as the first part of the path, and removes it for the application."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, as ASGI has it. WebSockets are refused."""
+        """Handle one ASGI request. WebSockets are refused."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -78,13 +78,13 @@ class Guard:
         except RefusedError as refused:
             if not began:
                 await JSONResponse({"error": str(refused)}, refused.status)(scope, receive, answer)
-        except asyncio.CancelledError:  # the server ends, and this takes longer than it waits
+        except asyncio.CancelledError:  # the server stops, and the request takes longer than its grace period
             if not began:
-                said = {"error": "the server of this page ended while this was being done"}
+                said = {"error": "the server of this page stopped during this operation"}
                 await JSONResponse(said, HTTPStatus.SERVICE_UNAVAILABLE)(scope, receive, answer)
 
     def _within(self, scope: Scope) -> Scope:
-        """The request as the application sees it. Raises RefusedError without the token."""
+        """Return the request as the application sees it. Raises RefusedError without the token."""
         _, _, rest = scope["path"].partition("/")
         token, _, _ = rest.partition("/")
         if not secrets.compare_digest(token.encode(), self._token.encode()):
@@ -103,7 +103,7 @@ class _Body:
         self._bytes = 0
 
     async def receive(self) -> Message:
-        """The next part of it. Raises RefusedError."""
+        """Return its next part. Raises RefusedError."""
         message = await self._receive()
         self._bytes += len(message.get("body", b""))
         if self._bytes > MOST_BODY_BYTES:
@@ -112,7 +112,7 @@ class _Body:
 
 
 def check(headers: Headers, method: str) -> None:
-    """Raise RefusedError for a request that a page of another address may have caused."""
+    """Raise RefusedError for a request that a page from another origin may have sent."""
     host = headers.get("host", "")
     if len(headers.getlist("host")) != 1 or not _leads_here(host):
         raise RefusedError(
@@ -120,7 +120,7 @@ def check(headers: Headers, method: str) -> None:
         )
     origin = headers.get("origin")
     if origin is not None and (len(headers.getlist("origin")) != 1 or origin != f"http://{host}"):
-        raise RefusedError(HTTPStatus.FORBIDDEN, f"pages of {origin[:100]!r} may not ask this one")
+        raise RefusedError(HTTPStatus.FORBIDDEN, f"pages of {origin[:100]!r} have no access to this one")
     if method == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise RefusedError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body of a POST is JSON: content-type: application/json"
@@ -128,7 +128,7 @@ def check(headers: Headers, method: str) -> None:
 
 
 def _leads_here(host: str) -> bool:
-    """It is an IP address or `localhost`, with a port or without: no name that somebody else can make lead here."""
+    """Return whether this is an IP address or `localhost`, with or without port: no name that DNS could rebind."""
     name, _, port = host.rpartition(":") if ":" in host and not host.endswith("]") else (host, "", "")
     if port and not (port.isascii() and port.isdigit()):
         return False

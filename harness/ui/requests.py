@@ -1,4 +1,4 @@
-"""What a request to do something has in its body. Every text is bounded, and unknown fields are refused."""
+"""The bodies of POST requests. Every text is bounded, and unknown fields are rejected."""
 
 from typing import Annotated, Literal
 
@@ -25,20 +25,20 @@ class Pay(_Request):
 
 
 class Mine(_Request):
-    """So many blocks."""
+    """The number of blocks."""
 
     blocks: int = Field(default=1, ge=1, le=2016)
 
 
 class Fund(_Request):
-    """Coins of the testbed's for a node."""
+    """Coins from the testbed's wallet for a node."""
 
     node: Name
     amount: Amount
 
 
 class OpenChannel(_Request):
-    """push: what the peer has of it from the start."""
+    """push: the peer's initial balance."""
 
     opener: Name
     peer: Name
@@ -57,21 +57,21 @@ class CloseChannel(_Request):
 
 
 class Blackhole(_Request):
-    """direction: `upstream` is from the phone to its LSP; both if it is left out."""
+    """direction: `upstream` is from the phone to its LSP; both if it is omitted."""
 
     direction: Literal["upstream", "downstream"] | None = None
 
 
 class Latency(_Request):
-    """So much delay each way."""
+    """The latency in each direction."""
 
     delay: str = Field(max_length=32, description="300ms or 0.5s")
 
 
 class Bandwidth(_Request):
-    """So much passes each way."""
+    """The throughput in each direction."""
 
-    rate: str = Field(max_length=32, description="for each second: 1kB or 1MB")
+    rate: str = Field(max_length=32, description="per second: 1kB or 1MB")
 
 
 class Receive(_Request):
@@ -94,6 +94,6 @@ class Cancel(_Request):
 
 
 class PushGateway(_Request):
-    """How it answers LSPs from now on."""
+    """How the gateway answers LSPs from now on."""
 
     answer: Literal["normally", "500", "hang", "redirect"]

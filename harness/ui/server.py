@@ -1,4 +1,4 @@
-"""Serves the page and the API until Ctrl-C."""
+"""The server of the page and the API, until Ctrl-C."""
 
 import ipaddress
 import socket
@@ -13,12 +13,12 @@ from harness.ui.watcher import Watcher
 
 LOOPBACK = "127.0.0.1"
 GRACE_SECONDS = 2
-"""How long requests that are being carried out get when it ends."""
+"""The grace period for requests in progress when the server stops."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the page is. token: the secret in its path."""
+    """The address of the page. token: the secret in its path."""
 
     host: str
     port: int
@@ -26,22 +26,22 @@ class Address:
 
     @property
     def url(self) -> str:
-        """For a browser."""
+        """The URL for a browser."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}/{self.token}/"
 
 
 class Server:
-    """Listens from the start, so that its address is known; answers once it runs."""
+    """A server that listens immediately, so that its address is known, and answers once it runs."""
 
     def __init__(self, watcher: Watcher, host: str = LOOPBACK, port: int = 0) -> None:
-        """Raises TestbedError if there can be no server there. port: 0 for any that is free."""
+        """Raises TestbedError if it cannot listen at this address. port: 0 for any free port."""
         self._socket = _listen(host, port)
         self.address = Address(host, self._socket.getsockname()[1], new_token())
         guarded = Guard(web(watcher), self.address.token)
         config = uvicorn.Config(
             guarded,
-            access_log=False,  # it would have the token
+            access_log=False,  # it would contain the token
             log_level="warning",
             timeout_graceful_shutdown=GRACE_SECONDS,
             server_header=False,
@@ -55,12 +55,12 @@ class Server:
         self._server.run(sockets=[self._socket])
 
     def end(self) -> None:
-        """End `run`, from another thread."""
+        """Stop `run`, from another thread."""
         self._server.should_exit = True
 
 
 class _Uvicorn(uvicorn.Server):
-    """Lets who waits for events go when it ends, before it waits for them."""
+    """A server that ends all waits for events before it waits for the requests in progress."""
 
     def __init__(self, config: uvicorn.Config, watcher: Watcher) -> None:
         super().__init__(config)
@@ -76,7 +76,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
     except ValueError:
-        raise TestbedError(f"--bind {host}: that is no IP address. Use {LOOPBACK}, or one of this machine's") from None
+        raise TestbedError(f"--bind {host}: not an IP address. Use {LOOPBACK}, or one of this machine's") from None
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

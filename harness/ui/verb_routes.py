@@ -1,6 +1,6 @@
-"""The part of the API that does something. Each request is one function of harness.verbs, as the command line calls it.
+"""The API's POST requests. Each one calls one function of harness.verbs, like the command line.
 
-A request returns when the effect is there, which may take a minute; others are carried out meanwhile.
+A request returns when the effect is visible, which may take a minute; other requests are handled meanwhile.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ SERVICE_VERBS = ("stop", "start", "restart", "kill")
 
 
 def routes(watcher: Watcher) -> APIRouter:
-    """All of them. Each attaches to the testbed anew, as a command does."""
+    """Return all routes. Each request attaches to the testbed anew, like a command."""
     router = APIRouter(prefix="/api", tags=["do"])
     _add_payments(router, watcher)
     _add_channels(router, watcher)
@@ -37,17 +37,17 @@ def routes(watcher: Watcher) -> APIRouter:
 def _add_payments(router: APIRouter, watcher: Watcher) -> None:
     @router.post("/pay")
     def pay(body: requests.Pay) -> Payment:
-        """Pay an invoice of one node from another; what `testbed pay --json` prints."""
+        """Pay an invoice of one node from another; return the output of `testbed pay --json`."""
         return verbs.pay(watcher.attach(), body.payer, body.payee, parse_msat(body.amount))
 
     @router.post("/demo")
     def demo(body: Nothing) -> Played:
-        """Play the asynchronous payment of `testbed demo`: A pays B, never online together."""
+        """Run the asynchronous payment of `testbed demo`: A pays B, never online at the same time."""
         return verbs.demo(watcher.attach())
 
     @router.post("/mine")
     def mine(body: requests.Mine) -> dict[str, int]:
-        """Mine blocks; `height_blocks` once all nodes that run have followed: `testbed mine`."""
+        """Mine blocks, wait until all running nodes are synced, and return `height_blocks`: `testbed mine`."""
         return {"height_blocks": verbs.mine(watcher.attach(), body.blocks)}
 
 
@@ -59,7 +59,7 @@ def _add_channels(router: APIRouter, watcher: Watcher) -> None:
 
     @router.post("/open-channel")
     def open_channel(body: requests.OpenChannel) -> Opened:
-        """Open a channel, and mine what it takes: `testbed open-channel`."""
+        """Open a channel, and mine the necessary blocks: `testbed open-channel`."""
         capacity_sat, push_sat = verbs.whole_sat(body.capacity), 0 if body.push is None else verbs.whole_sat(body.push)
         return verbs.open_channel(watcher.attach(), body.opener, body.peer, capacity_sat, push_sat, body.private)
 
@@ -81,22 +81,22 @@ def _add_phones(router: APIRouter, watcher: Watcher) -> None:
 
     @router.post("/phones/{phone}/blackhole")
     def blackhole(phone: str, body: requests.Blackhole) -> PhoneStatus:
-        """Let nothing pass any more, while both ends keep their connection."""
+        """Drop all data, while both ends stay connected."""
         return verbs.blackhole(watcher.attach(), phone, body.direction)
 
     @router.post("/phones/{phone}/latency")
     def latency(phone: str, body: requests.Latency) -> PhoneStatus:
-        """Delay everything by so much each way."""
+        """Add latency in each direction."""
         return verbs.latency(watcher.attach(), phone, phone_verbs.milliseconds(body.delay))
 
     @router.post("/phones/{phone}/bandwidth")
     def bandwidth(phone: str, body: requests.Bandwidth) -> PhoneStatus:
-        """Let only so much pass each way."""
+        """Limit the throughput in each direction."""
         return verbs.bandwidth(watcher.attach(), phone, phone_verbs.kilobytes(body.rate))
 
     @router.post("/phones/{phone}/register")
     def register(phone: str, body: Nothing) -> Done:
-        """Give the LSP a webhook of this phone anew."""
+        """Register a new webhook of this phone with its LSP."""
         verbs.register(watcher.attach(), phone)
         return DONE
 
@@ -104,17 +104,17 @@ def _add_phones(router: APIRouter, watcher: Watcher) -> None:
 def _add_wallets(router: APIRouter, watcher: Watcher) -> None:
     @router.post("/wallets/{phone}/receive")
     def receive(phone: str, body: requests.Receive) -> dict[str, Any]:
-        """An invoice: what `asyncpay wallet receive --json` prints."""
+        """Make an invoice; return the output of `asyncpay wallet receive --json`."""
         return verbs.wallet_receive(watcher.attach(), phone, parse_msat(body.amount), body.description)
 
     @router.post("/wallets/{phone}/pay")
     def pay(phone: str, body: requests.PayInvoice) -> dict[str, Any]:
-        """Pay asynchronously; returns when the phone may go offline, or the payment has failed (`failure` says why)."""
+        """Pay asynchronously; return when the phone may go offline, or the payment has failed (`failure` says why)."""
         return verbs.wallet_pay(watcher.attach(), phone, body.invoice)
 
     @router.post("/wallets/{phone}/cancel")
     def cancel(phone: str, body: requests.Cancel) -> dict[str, Any]:
-        """Ask for a payment back."""
+        """Cancel a payment: request it back."""
         return verbs.wallet_cancel(watcher.attach(), phone, body.payment_hash)
 
 
@@ -134,6 +134,6 @@ def _add_services(router: APIRouter, watcher: Watcher) -> None:
 
     @router.post("/push-gateway")
     def push_gateway(body: requests.PushGateway) -> Done:
-        """Answer LSPs normally, or as a broken gateway would: `testbed push-gateway`."""
+        """Answer LSPs normally, or like a broken gateway: `testbed push-gateway`."""
         verbs.push_gateway(watcher.attach(), body.answer)
         return DONE

@@ -1,4 +1,4 @@
-"""What the page shows of a testbed: its state, looked at no oftener than needed, and its events as they happen."""
+"""The page's data about a testbed: its status, polled only when needed, and its events as they happen."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from harness.timeline.model import Event
 from harness.ui.event_buffer import EventBuffer
 
 FRESH_SECONDS = 1.0
-"""All who ask within this time get the same look: two browsers cost the nodes no more than one."""
+"""All requests within this time get the same status: two browsers cost the nodes no more than one."""
 AGAIN_SECONDS = 1.0
 MOST_EARLIER_EVENTS = 5_000
 
@@ -32,15 +32,15 @@ class Watcher:
         self._seen_at = 0.0
 
     def attach(self) -> Testbed:
-        """The testbed, for one request: what others do to its services is not in the way. Raises TestbedError."""
+        """Return the testbed for one request: concurrent operations do not interfere. Raises TestbedError."""
         return Testbed.attach(self.name)
 
     def is_up(self) -> bool:
-        """There is a testbed of this name."""
+        """Whether there is a testbed with this name."""
         return (folders.folder_of(self.name) / folders.COMPOSE_FILE).exists()
 
     def status(self) -> Status:
-        """The testbed now. Raises TestbedError if it is down."""
+        """Return the testbed's current status. Raises TestbedError if it is down."""
         with self._looking:
             if self._seen is None or time.monotonic() - self._seen_at >= FRESH_SECONDS:
                 self._seen = self._look()
@@ -48,7 +48,7 @@ class Watcher:
             return self._seen
 
     def _look(self) -> Status:
-        """Connections are kept from one look to the next while a node answers: what is restarted has other ports."""
+        """Query the status. Connections are kept while a node answers; a restarted service has other ports."""
         if self._testbed is None or not self.is_up():
             self._seen = self._testbed = None
             self._testbed = self.attach()
@@ -70,11 +70,11 @@ class Watcher:
                 testbed[node.name].forget_connection()
 
     def start(self) -> None:
-        """Gather what has happened so far, and go on, in a thread of its own."""
+        """Collect the events so far, and then new ones, in a separate thread."""
         threading.Thread(target=self._follow, name="events", daemon=True).start()
 
     def stop(self) -> None:
-        """Gather no more, and let nobody wait for an event."""
+        """Stop collecting, and end all waits for events."""
         self._over.set()
         self.events.close()
 
@@ -86,12 +86,12 @@ class Watcher:
                     if self._over.is_set():
                         return
             except TestbedError:
-                pass  # it is down: looked for again
+                pass  # it is down: try again
             self._over.wait(AGAIN_SECONDS)
 
     @staticmethod
     def _told(testbed: Testbed) -> Iterator[list[Event]]:
-        """What happened before, and then each event as it happens; ends with the testbed."""
+        """Yield the events so far, and then each new event; end with the testbed."""
         began = time.time()
         live = following.follow(testbed)
         earlier = story.tell(recording.gather(testbed)).events

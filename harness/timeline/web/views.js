@@ -59,7 +59,7 @@ function fillPayments() {
 }
 
 const SENTENCES = ["draws a secret number, the pid", "accepts to hold the payment", "holds every part", "hands over", "gets payment_pending",
-  "sends payment_release", "lets the payment go", "has the preimage"];
+  "sends payment_release", "releases the payment", "has the preimage"];
 
 function fillSteps(go) {
   const list = byId("steps"), payment = byHash.get(state.payment);

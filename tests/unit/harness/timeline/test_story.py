@@ -104,7 +104,7 @@ def test_a_torn_last_line_is_said_and_the_rest_is_told(name: str) -> None:
         recording.logs["LSP_a-lsp"] = log[: log.rindex(b'"what"') + 4]
 
     story = damaged(name, tear)
-    assert "1 lines of LSP_a-lsp are torn or damaged, and left out" in story.problems
+    assert "1 lines of LSP_a-lsp are incomplete or damaged, and omitted" in story.problems
     assert len(story.payments[0].steps) == 8
 
 
@@ -174,7 +174,7 @@ def test_numbers_and_texts_of_a_log_stay_within_bounds() -> None:
     assert len([event for event in added if event.what == "held"]) == 4
     assert [event.because for event in added if event.because.endswith("half")] == ["? half"]
     assert max(len(event.what) for event in added) <= 500
-    assert "3 lines of LSP_a-lsp are torn or damaged, and left out" in story.problems
+    assert "3 lines of LSP_a-lsp are incomplete or damaged, and omitted" in story.problems
 
 
 def test_a_payment_is_found_by_the_first_digits_of_its_hash() -> None:
@@ -186,5 +186,5 @@ def test_a_payment_is_found_by_the_first_digits_of_its_hash() -> None:
     with pytest.raises(TestbedError, match=f"there is none. The last ones: {payment.payment_hash[:8]}"):
         select.payment_of(story, "zz")
     other = Event(time=1, lane="A", kind=Kind.DECISION, what="x")
-    with pytest.raises(TestbedError, match="no payment is in this story"):
+    with pytest.raises(TestbedError, match="there is no payment in this timeline"):
         select.payment_of(story.model_copy(update={"payments": (), "events": (other,)}), None)

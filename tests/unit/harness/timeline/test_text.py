@@ -45,7 +45,7 @@ def test_what_did_not_arrive_is_said_once_it_is_over() -> None:
 
 
 def test_a_story_without_events_says_so() -> None:
-    assert shown() == "Nothing is recorded that fits.\n"
+    assert shown() == "No recorded event matches.\n"
 
 
 def run(*arguments: str) -> str:
@@ -66,12 +66,12 @@ def test_what_cannot_be_read_is_an_error_in_one_sentence(tmp_path: Path) -> None
     (tmp_path / "x.json").write_text('{"version": 1, "testbed": 7}')
     assert run("--from", str(tmp_path / "x.json")).startswith("2\nerror: ")
     assert "is not a timeline: testbed: " in run("--from", str(tmp_path / "x.json"))
-    assert "holds no recording" in run("--from", str(tmp_path))
+    assert "has no recording" in run("--from", str(tmp_path))
     assert "cannot be read: No such file or directory" in run("--from", str(tmp_path / "none"))
     (tmp_path / "x.json").write_text('{"version": 2, "testbed": "x"}')
     assert "it has version 2 of the format" in run("--from", str(tmp_path / "x.json"))
     assert "there are decision, htlc" in run("--from", str(RECORDINGS / "lnd"), "--kind", "nothing")
-    assert "bob is not in the story; there are: A, B" in run("--from", str(RECORDINGS / "lnd"), "--node", "bob")
+    assert "bob is not in the timeline. Choose from: A, B" in run("--from", str(RECORDINGS / "lnd"), "--node", "bob")
 
 
 def test_a_foreign_recording_is_told_or_refused_in_one_sentence(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_foreign_recording_is_told_or_refused_in_one_sentence(tmp_path: Path) 
     for file in (RECORDINGS / "lnd").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "endless.log").symlink_to("/dev/zero")
-    assert "endless.log is left out: it is no file" in " ".join(run("--from", str(tmp_path)).split())
+    assert "endless.log is omitted: it is not a regular file" in " ".join(run("--from", str(tmp_path)).split())
     (tmp_path / "LSP_a.log").write_bytes(b"9999-12-31T00:00:00.5Z x\n")
     context = json.loads((tmp_path / "recording.json").read_text())
     (tmp_path / "recording.json").write_text(json.dumps(context | {"testbed": "x" * 10_000}))
