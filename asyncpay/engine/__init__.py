@@ -1,1 +1,1 @@
-"""Decisions, and nothing else: no I/O, no clock, no randomness. Events go in, effects come out."""
+"""The decisions of the protocol as pure code: no I/O, no clock, no randomness. Events in, effects out."""

@@ -1,7 +1,7 @@
-"""What every engine knows of its node and of the time, and the handling of one event.
+"""The state that every engine keeps about its node and the time, and the handling of one event.
 
-`NodeView` is folded from the node's events in one place, and nothing of it is stored. After a break the node says it
-again: `Attached` replaces everything.
+`NodeView` is folded from the node's events in one place, and nothing of it is stored. After an interruption the node
+reports everything again: `Attached` replaces the whole view.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,11 +23,11 @@ class Channels:
     _usable: set[ChannelId] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[Link]:
-        """Iterate over all of them."""
+        """Iterate over all channels."""
         return iter(self._by_id.values())
 
     def replace(self, links: Iterable[Link]) -> None:
-        """Take these for all that there are."""
+        """Replace all channels by these."""
         self._by_id.clear()
         self._by_name.clear()
         self._by_peer.clear()
@@ -36,7 +36,7 @@ class Channels:
             self.set(link)
 
     def set(self, link: Link) -> None:
-        """Record a channel, new or changed; names that it had before are not its names any more."""
+        """Record a new or changed channel; it loses its earlier names."""
         self.remove(link.channel_id)
         self._by_id[link.channel_id] = link
         self._by_peer.setdefault(link.peer, set()).add(link.channel_id)
@@ -59,7 +59,7 @@ class Channels:
             del self._by_peer[link.peer]
 
     def get(self, channel_id: ChannelId) -> Link | None:
-        """Return the channel, if it is there."""
+        """Return the channel, or None if it is unknown."""
         return self._by_id.get(channel_id)
 
     def named(self, name: ShortChannelId) -> Link | None:
@@ -72,35 +72,35 @@ class Channels:
         return [name for each in self._by_peer.get(peer, ()) for name in self._by_id[each].names]
 
     def has(self, peer: NodeId) -> bool:
-        """Whether there is a channel with this peer, usable or not."""
+        """Return whether there is a channel with this peer, usable or not."""
         return peer in self._by_peer
 
     def stays(self, peer: NodeId) -> bool:
-        """Whether there is a channel with this peer that is not about to be closed."""
+        """Return whether there is a channel with this peer that is not about to be closed."""
         return any(not self._by_id[each].closing for each in self._by_peer.get(peer, ()))
 
     def usable(self, channel_id: ChannelId) -> bool:
-        """Whether this very channel is usable."""
+        """Return whether this channel is usable."""
         return channel_id in self._usable
 
     def reaches(self, peer: NodeId) -> bool:
-        """Whether any channel of this peer is usable: nodes forward over whichever has the balance."""
+        """Return whether any channel of this peer is usable: a node forwards over any channel with enough balance."""
         return any(each in self._usable for each in self._by_peer.get(peer, ()))
 
     @property
     def any_usable(self) -> bool:
-        """Whether an HTLC could use any channel."""
+        """Whether any channel is usable."""
         return bool(self._usable)
 
 
 @dataclass
 class NodeView:
-    """What the node last said; empty until it was attached for the first time.
+    """The last reports of the node; empty until it was attached for the first time.
 
-    attached: whether it answers now. node_id: 33 bytes. network: as in Invoice.
-    height: of the last block; None until it was attached for the first time.
-    online: the connected peers; none while the node is not attached.
-    channels: the last that is known of them, also while the node is not attached.
+    attached: whether it is attached now. node_id: 33 bytes. network: as in Invoice.
+    height: of the last block; None until the node was attached for the first time.
+    online: the connected peers; empty while the node is not attached.
+    channels: their last known state, also while the node is not attached.
     """
 
     attached: bool = False
@@ -111,7 +111,7 @@ class NodeView:
     channels: Channels = field(default_factory=Channels)
 
     def fold(self, event: object) -> bool:
-        """Take in what an event says of the node. False if it is no news: a peer connects that was connected before."""
+        """Update the view by an event. Return False if it reports a peer as connected that was already connected."""
         match event:
             case Attached():
                 self.attached = True
@@ -136,15 +136,15 @@ class NodeView:
         return True
 
     def is_above(self, height: int) -> bool:
-        """Whether the chain is known to have passed this height; the height itself is not past."""
+        """Return whether the known chain is higher than this height."""
         return self.height is not None and self.height > height
 
 
 @dataclass(kw_only=True)
 class EngineState:
-    """What every engine knows besides its records; lost with the process.
+    """The state of every engine in addition to its records; lost with the process.
 
-    unix: the time of the event, and Unix time as far as the clock is to be believed. node: what the node last said.
+    unix: the time of the event, and the interval in which Unix time lies. node: the last reports of the node.
     """
 
     unix: UnixTime = field(default_factory=UnixTime)
@@ -159,7 +159,7 @@ F = TypeVar("F")
 
 @dataclass
 class EventContext(Generic[S, P, R, F]):
-    """The handling of one event. Changes show in `state` immediately; effects wait until they are stored.
+    """The handling of one event. Changes apply to `state` immediately; effects wait until the changes are stored.
 
     policy: the limits that a user may set.
     """
@@ -171,7 +171,7 @@ class EventContext(Generic[S, P, R, F]):
 
     @property
     def node(self) -> NodeView:
-        """What the node last said."""
+        """The last reports of the node."""
         return self.state.node
 
     @property
@@ -184,5 +184,5 @@ class EventContext(Generic[S, P, R, F]):
         self.effects.append(effect)
 
     def transition(self) -> Transition[R, F]:
-        """Return what was decided."""
+        """Return the collected changes and effects."""
         return Transition(tuple(self.changes), tuple(self.effects))

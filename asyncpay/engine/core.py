@@ -1,18 +1,18 @@
-"""What the three engines share: what goes in, what comes out, how they are driven, and the two measures of time.
+"""The common interface of the three engines: inputs, outputs, the driver, and the two measures of time.
 
-An engine takes one event at a time and returns a `Transition`: changes to its records, then effects. First the changes
-are stored, then the effects are carried out. That order is written here once, in `drive`; the service, the simulator
-and the unit tests carry it out, and may be killed between any two of its actions:
+An engine takes one event at a time and returns a `Transition`: changes to its records, then effects. The changes are
+stored first, then the effects are performed. That order is implemented once, in `drive`; the service, the simulator
+and the unit tests execute its actions, and may be killed between any two of them:
 
     for action in drive(engine, clock, events):
         match action:
-            case Recall():          read `action.wanted` of what is archived, and give it to `action.take`
+            case Recall():          look up `action.wanted` in the archived records, and pass the result to `action.take`
             case Commit():          store `action.changes` in one transaction
-            case Perform(effect):   do it, and report what it asks to be reported as new events
+            case Perform(effect):   perform it, and report its result as a new event if the effect requires it
 
-If a Commit fails, nothing was decided: throw the engine away and start another one from the store. A failed write is a
-crash, and a crash is harmless. For the same reason several events may be decided on together and stored in one
-transaction, as long as no effect is performed before.
+If a Commit fails, nothing was decided: discard the engine and start another one from the store. A failed write is
+equivalent to a crash, and a crash is harmless. For the same reason several events may be handled together and stored in
+one transaction, as long as no effect is performed before it.
 """
 
 import math
@@ -23,7 +23,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 R = TypeVar("R", covariant=True)
 """A record: a frozen dataclass with a `key`."""
 F = TypeVar("F", covariant=True)
-"""An effect: something to be done outside."""
+"""An effect: an action outside the engine."""
 E = TypeVar("E", contravariant=True)
 """An event."""
 
@@ -32,19 +32,19 @@ E = TypeVar("E", contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed. Due when the engine's `next_deadline` is reached; harmless at any other time."""
+    """Time has passed. The engine needs it when its `next_deadline` is reached; at any other time it is harmless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detached:
-    """The node's stream has ended. It will offer everything again; what it was asked it may never answer."""
+    """The node's stream has ended. A new stream offers everything again; open requests may never be answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockRead:
-    """By how much Unix time is ahead of the `now` of `handle`: between these two.
+    """The least and the most by which Unix time is ahead of the `now` of `handle`.
 
-    Both are the same as long as the clock is not in doubt (see asyncpay.service.common.clock).
+    Both are equal as long as the clock is not in doubt (see asyncpay.service.common.clock).
     """
 
     earliest_offset_seconds: int
@@ -56,7 +56,7 @@ class ClockRead:
 
 @dataclass(frozen=True, slots=True)
 class Put(Generic[R]):
-    """Write this record in place of the one with the same key."""
+    """Write this record; it replaces the one with the same key."""
 
     record: R
 
@@ -73,7 +73,7 @@ Change: TypeAlias = Put[R] | Drop[R]
 
 @dataclass(frozen=True, slots=True)
 class Transition(Generic[R, F]):
-    """Store `changes` in one transaction, then carry out `effects` in this order."""
+    """Store `changes` in one transaction, then perform `effects` in this order."""
 
     changes: tuple[Change[R], ...]
     effects: tuple[F, ...]
@@ -84,7 +84,7 @@ class Engine(Protocol[E, R, F]):
 
     @property
     def next_deadline(self) -> float:
-        """When the engine needs a Tick, if nothing happens before; infinity for never."""
+        """The time at which the engine needs a Tick, if no event comes before; infinity for never."""
         ...
 
     @property
@@ -93,33 +93,33 @@ class Engine(Protocol[E, R, F]):
         ...
 
     def wanted(self, now: float, event: E) -> Any:
-        """What of the archived records the decision on this event may rest on; None for nothing."""
+        """Return a look-up of the archived records that the decision on this event may need; None if it needs none."""
         ...
 
     def recall(self, found: Any) -> None:
-        """Take in what was found of that."""
+        """Add the archived records that the look-up found."""
         ...
 
     def handle(self, now: float, event: E) -> Transition[R, F]:
-        """Decide on one event at `now`: seconds, on a clock that never goes back."""
+        """Handle one event at `now`: seconds, on a clock that never goes back."""
         ...
 
     def committed(self) -> None:
-        """All that was decided is stored: what is archived need not be in memory any more."""
+        """Handle that all decisions are stored: archived records need not stay in memory."""
         ...
 
 
 class WholeInMemory:
-    """For an engine that archives nothing: all of its records are in memory."""
+    """Base class of an engine that archives nothing: all of its records are in memory."""
 
     def wanted(self, _now: float, _event: object) -> None:
-        """Nothing: see Engine.wanted."""
+        """Return None: see Engine.wanted."""
 
     def recall(self, _found: object) -> None:
         """Not called: see Engine.recall."""
 
     def committed(self) -> None:
-        """Nothing: see Engine.committed."""
+        """Do nothing: see Engine.committed."""
 
 
 # --- driving ---
@@ -127,7 +127,7 @@ class WholeInMemory:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Look for what is wanted among the archived records, and give what is found to `take`. It may be nothing."""
+    """Look up `wanted` in the archived records, and pass the result, which may be empty, to `take`."""
 
     wanted: Any
     take: Callable[[Any], None]
@@ -135,7 +135,7 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Commit(Generic[E, R]):
-    """Store the changes of these decisions in one transaction; there may be none. decisions: events, in their order."""
+    """Store the changes of these decisions, which may be none, in one transaction. decisions: in the events' order."""
 
     decisions: tuple[tuple[E, Transition[R, Any]], ...]
 
@@ -147,7 +147,7 @@ class Commit(Generic[E, R]):
 
 @dataclass(frozen=True, slots=True)
 class Perform(Generic[F]):
-    """Carry out this effect. Everything that it rests on is stored."""
+    """Perform this effect. All changes that it depends on are stored."""
 
     effect: F
 
@@ -156,7 +156,7 @@ Action: TypeAlias = Recall | Commit[E, R] | Perform[F]
 
 
 class EngineError(Exception):
-    """The engine has failed on `event`, and cannot be trusted any more: throw it away. The cause is chained."""
+    """The engine has failed on `event`, and its state is undefined: discard it. The cause is chained."""
 
     def __init__(self, event: object) -> None:
         super().__init__(f"the engine has failed on {type(event).__name__}")
@@ -164,10 +164,10 @@ class EngineError(Exception):
 
 
 def drive(engine: Engine[E, R, F], clock: Callable[[], float], events: Iterable[E]) -> Iterator[Action[E, R, F]]:
-    """Decide on `events` together, and yield what to do about them, in the order in which it must be done.
+    """Handle `events` together, and yield the required actions in order.
 
-    clock: the engine's time, read for each event. EngineError if the engine fails on an event: after all that was
-    decided before that event has been yielded.
+    clock: the engine's time, read for each event. EngineError if the engine fails on an event; the actions for the
+    events before it are yielded first.
     """
     decisions: list[tuple[E, Transition[R, F]]] = []
     failure: EngineError | None = None
@@ -177,7 +177,7 @@ def drive(engine: Engine[E, R, F], clock: Callable[[], float], events: Iterable[
             if (wanted := engine.wanted(now, event)) is not None:
                 yield Recall(wanted, engine.recall)
             decisions.append((event, engine.handle(now, event)))
-        except Exception as error:  # of any kind: the events before it were decided on well
+        except Exception as error:  # of any kind: the decisions on the events before it are valid
             failure = EngineError(event)
             failure.__cause__ = error
             break
@@ -197,9 +197,9 @@ def drive(engine: Engine[E, R, F], clock: Callable[[], float], events: Iterable[
 class UnixTime:
     """Unix time as an engine knows it: an interval, because a clock may be wrong.
 
-    The `now` of `handle` never goes back and never leaps: it is right for everything that lasts so many seconds. What
-    two nodes have agreed on in Unix time (hold_until, the expiry of an invoice) is compared with this interval, and
-    nothing that cannot be taken back is decided unless it is true at both of its ends.
+    The `now` of `handle` never goes back and never leaps: it is correct for durations. A time that two nodes have
+    agreed on in Unix time (hold_until, the expiry of an invoice) is compared with this interval, and an irreversible
+    decision is made only if its condition holds at both ends of the interval.
 
     now: the engine's own time, in seconds. Unix time lies between `now` + earliest_offset_seconds and `now` +
     latest_offset_seconds; both are 0 until a ClockRead says otherwise.
@@ -210,7 +210,7 @@ class UnixTime:
     latest_offset_seconds: int = 0
 
     def advance(self, now: float, event: object) -> None:
-        """Go on to the time of this event. A ClockRead counts before anything is due by it."""
+        """Advance to the time of this event. A ClockRead takes effect before deadlines are checked."""
         self.now = now
         if isinstance(event, ClockRead):
             self.earliest_offset_seconds = event.earliest_offset_seconds
@@ -218,20 +218,20 @@ class UnixTime:
 
     @property
     def latest(self) -> float:
-        """The latest Unix time that it can be."""
+        """The latest possible Unix time."""
         return self.now + self.latest_offset_seconds
 
     @property
     def last_past_second(self) -> int:
-        """The last Unix second that is over, however the clock is read."""
+        """The last Unix second that is certainly over."""
         return math.floor(self.now + self.earliest_offset_seconds) - 1
 
     def surely_past(self, unix_seconds: int) -> bool:
-        """Whether this Unix second is over, however the clock is read. The second itself is not past."""
+        """Return whether this Unix second is certainly over. During that second itself it is not."""
         return unix_seconds <= self.last_past_second
 
     def past_at(self, unix_seconds: float) -> float:
-        """When, in the engine's own time, `surely_past` becomes true."""
+        """Return the engine's own time at which `surely_past` becomes true."""
         return unix_seconds + 1.0 - self.earliest_offset_seconds
 
 
@@ -255,9 +255,9 @@ class StoredClock:
         return self.id
 
 
-_MOST_DOUBLINGS = 60  # by then any pause is longer than any wait, and still far from a float's limit
+_MOST_DOUBLINGS = 60  # after so many any pause exceeds any maximum, and is still far below a float's limit
 
 
 def backoff_seconds(first_seconds: float, most_seconds: float, times: int) -> float:
-    """How long to wait before the next repetition: `first_seconds`, doubled `times` times, `most_seconds` at most."""
+    """Return the pause before the next repetition: `first_seconds`, doubled `times` times, at most `most_seconds`."""
     return min(first_seconds * 2.0 ** min(times, _MOST_DOUBLINGS), most_seconds)

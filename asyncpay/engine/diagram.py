@@ -1,7 +1,7 @@
 """Draw the state diagrams of blocks, payments and claims into docs/protocol.md, from the tables of the engines.
 
-python -m asyncpay.engine.diagram           write them
-python -m asyncpay.engine.diagram --check   exit 1 if the page shows something else
+python -m asyncpay.engine.diagram           write the diagrams
+python -m asyncpay.engine.diagram --check   exit 1 if the page is out of date
 """
 
 import sys
@@ -25,7 +25,9 @@ Transitions: TypeAlias = Mapping[Any, Mapping[Any, Enum]]
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One table on the page. begins: what starts such a life, and where. groups: states that share transitions."""
+    """One diagram on the page. begins: the initial states, by the event that leads to each. groups: states that share
+    transitions.
+    """
 
     engine: str
     begins: Mapping[str, Enum]
@@ -35,7 +37,7 @@ class Drawing:
 
     @property
     def mark(self) -> str:
-        """The line on the page that it follows."""
+        """The line on the page that precedes the diagram."""
         return f"<!-- drawn by `make diagram` from asyncpay/engine/{self.engine}/states.py: begin -->\n"
 
     def draw(self) -> str:
@@ -128,12 +130,12 @@ def main(arguments: list[str]) -> int:
         _, end, after = rest.partition(END)
         if not mark or not end:
             lines = drawing.mark + END
-            print(f"{PAGE} has lost the lines around a diagram:\n{lines}", file=sys.stderr)
+            print(f"{PAGE} lacks the lines around a diagram:\n{lines}", file=sys.stderr)
             return 1
         drawn = before + mark + drawing.draw() + end + after
     if arguments == ["--check"]:
         if drawn != page:
-            print(f"{PAGE} does not show the tables of the states.py files: run `make diagram`", file=sys.stderr)
+            print(f"{PAGE} does not match the tables of the states.py files: run `make diagram`", file=sys.stderr)
         return int(drawn != page)
     PAGE.write_text(drawn)
     return 0

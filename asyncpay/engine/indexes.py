@@ -1,6 +1,6 @@
-"""Indexes: keys of records by something that they share, and by the time or the height that each waits for.
+"""Indexes of records: by a shared property, and by the time or the height that each record waits for.
 
-No event may cost more because more is remembered, so engines find records by these and by no scan.
+The cost of an event must not grow with the number of records, so engines find records by indexes and never by a scan.
 """
 
 import math
@@ -13,11 +13,11 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 FEW = 8
-"""A group of so many keys is a tuple: almost all groups are that small, and a dict takes four times the memory."""
+"""Groups of up to this many keys are tuples: almost all groups are so small, and a dict takes four times the memory."""
 
 
 class Index(Generic[K, V]):
-    """Keys of records, grouped by something they share, in the order in which they came. Empty groups are not kept."""
+    """Keys of records, grouped by a shared property, in the order of insertion. Empty groups are not kept."""
 
     def __init__(self) -> None:
         self._groups: dict[K, tuple[V, ...] | dict[V, None]] = {}
@@ -49,30 +49,30 @@ class Index(Generic[K, V]):
         self._groups.clear()
 
     def of(self, group: K) -> tuple[V, ...]:
-        """The members of `group`, oldest first."""
+        """Return the members of `group`, oldest first."""
         return tuple(self._groups.get(group, ()))
 
     def first(self, group: K, most: int) -> list[V]:
-        """The oldest members of `group`, `most` at most."""
+        """Return the oldest members of `group`, at most `most`."""
         return list(islice(self._groups.get(group, ()), most))
 
     def size(self, group: K) -> int:
-        """How many members `group` has."""
+        """Return the number of members of `group`."""
         return len(self._groups.get(group, ()))
 
     def groups(self) -> list[K]:
-        """The groups that have members."""
+        """Return the groups that have members."""
         return list(self._groups)
 
 
 class Deadlines(Generic[K]):
-    """Keys ordered by what each waits for: a time, or a height. A key waits for one number, or for none.
+    """Keys ordered by their deadlines, which are times or heights. A key has one deadline, or none.
 
-    An operation costs O(log n), so an event costs the same however much is remembered.
+    An operation costs O(log n), so the cost of an event hardly grows with the number of keys.
     """
 
     def __init__(self) -> None:
-        # The second number is another one in each entry, so keys are never compared: they need no order.
+        # The second number is unique in each entry, so keys are never compared: they need no order.
         self._entries: dict[K, tuple[float, int, K]] = {}
         self._order: SortedList[Any] = SortedList()
         self._entered = 0
@@ -81,7 +81,7 @@ class Deadlines(Generic[K]):
         return len(self._entries)
 
     def set(self, key: K, deadline: float) -> None:
-        """Let `key` wait for this, and for nothing else any more; infinity: for nothing."""
+        """Set the deadline of `key`; infinity: `key` has no deadline."""
         entry = self._entries.get(key)
         if entry is not None and entry[0] == deadline:
             return
@@ -92,31 +92,31 @@ class Deadlines(Generic[K]):
             self._order.add(entry)
 
     def get(self, key: K) -> float:
-        """What `key` waits for; infinity for nothing."""
+        """Return the deadline of `key`; infinity if it has none."""
         entry = self._entries.get(key)
         return math.inf if entry is None else entry[0]
 
     def clear(self) -> None:
-        """Let no key wait any more."""
+        """Remove all deadlines."""
         self._entries.clear()
         self._order.clear()
 
     def discard(self, key: K) -> None:
-        """Let `key` wait for nothing."""
+        """Remove the deadline of `key`."""
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._order.remove(entry)
 
     @property
     def earliest(self) -> K | None:
-        """The key that waits for the earliest of all, if there is one."""
+        """Return the key with the earliest deadline, or None."""
         return cast(K, self._order[0][2]) if self._order else None
 
     @property
     def first(self) -> float:
-        """The earliest of all; infinity if there is none."""
+        """The earliest deadline; infinity if there is none."""
         return cast(float, self._order[0][0]) if self._order else math.inf
 
     def due(self, reached: float, most: int | None = None) -> list[K]:
-        """The keys that wait for this or something earlier, earliest first; `most`: no more of them than that."""
+        """Return the keys whose deadline is `reached` or earlier, earliest first; at most `most` of them."""
         return [key for _, _, key in islice(self._order.irange(maximum=(reached, math.inf)), most)]

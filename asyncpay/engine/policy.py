@@ -1,4 +1,4 @@
-"""Every number that the operator of an LSP or the user of a wallet may set, with the protocol's defaults."""
+"""All numbers that the operator of an LSP or the user of a wallet may set, with the protocol's defaults."""
 
 from dataclasses import dataclass, replace
 
@@ -10,50 +10,50 @@ DAY_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LspPolicy:
-    """Limits and intervals. "A client" is one peer: what one client uses up does not touch another's share.
+    """Limits and intervals. "A client" is one peer: no client can use up the share of another.
 
-    max_holds: blocks in force, and HTLCs really held, of a client.
-    max_blocks: a client's blocks, those that are only remembered included.
-    max_block_bytes: what they take up, the couriers and invoices in them included (Block.size_bytes).
-    max_all_block_bytes: what the blocks of all clients take up together. Beyond it a client is still served as long
-        as its own stay below assured_block_bytes: no client can use up what others need.
-    max_amount_msat: of one payment, as asked for.
-    max_held_msat: the incoming amounts really held of a client.
-    max_hold_seconds, max_hold_blocks: how far hold_until and release_by_height may lie ahead.
+    max_holds: the most blocks in force, and the most held HTLCs, of a client.
+    max_blocks: the most blocks of a client, including finished ones that are still remembered.
+    max_block_bytes: the most space of a client's blocks, including their couriers and invoices (Block.size_bytes).
+    max_all_block_bytes: the most space of the blocks of all clients together. Beyond it a client is still served as
+        long as its own blocks take less than assured_block_bytes: no client can use up the space that others need.
+    max_amount_msat: the most for one payment, as requested.
+    max_held_msat: the most of the incoming amounts that are held for a client.
+    max_hold_seconds, max_hold_blocks: how far hold_until and release_by_height may lie in the future.
     min_margin_blocks: an HTLC this close to its incoming expiry is failed back. See `suited` for the default.
-    incomplete_seconds: a set of parts is failed back this long after the first one if it is not complete.
-    on_behalf_margin_blocks: from the expiry of a payment's own HTLCs to the height at which the node itself fails the
-        incoming ones. LND takes its time to end an own HTLC on chain, where the payee may still take it.
-    settle_force_close_blocks: so long before the incoming expiry of a part that was claimed (SETTLE), and that is still
-        on its channel, that channel is force-closed. Only on a node that may forget a SETTLE.
-    on_behalf_timeout_seconds: how long the node may go on trying to pay on behalf.
-    on_behalf_min_part_msat: no invoice is paid for parts that bring less each. It must be twice what it costs to claim
+    incomplete_seconds: an incomplete set of parts is failed back this long after its first part.
+    on_behalf_margin_blocks: from the expiry of the LSP's own HTLCs to the height at which the node itself fails the
+        incoming ones. LND may take long to resolve an own HTLC on chain, where the payee may still claim it.
+    settle_force_close_blocks: this long before the incoming expiry of a claimed part (SETTLE) that is still on its
+        channel, the channel is force-closed. Only on a node that may lose a SETTLE.
+    on_behalf_timeout_seconds: how long the node may try to pay on behalf.
+    on_behalf_min_part_msat: no invoice is paid for parts that bring less each. It must be twice the cost of claiming
         one on chain, because LND spends at most half of an HTLC's value on that (contractcourt/config.go).
-    max_on_behalf, max_on_behalf_msat: payments on behalf under way at a time, and what they may cost together.
-    max_on_behalf_client, max_on_behalf_client_msat: those for one client.
-    track_again_seconds: before the node is asked again for an own payment that was lost sight of.
-    on_behalf_quiet_seconds: after a connection broke, how long the node must go on saying that it does not pay. Until
-        then an order that was on its way may still arrive.
-    query_terms_seconds: before the node is asked again for the terms of the channels of a block.
+    max_on_behalf, max_on_behalf_msat: the most payments on behalf at a time, and the most that they may cost together.
+    max_on_behalf_client, max_on_behalf_client_msat: the same for one client.
+    track_again_seconds: the pause before the node is asked again for an own payment whose progress is not followed.
+    on_behalf_quiet_seconds: after a broken connection, how long the node must report that it does not pay before that
+        counts. Until then an order that was sent before may still arrive.
+    query_terms_seconds: the pause before the node is asked again for the terms of the channels of a block.
 
-    wake_timeout_seconds: how long an HTLC for an offline client waits for it.
-    max_waiting, max_waiting_msat: such HTLCs for one client.
+    wake_timeout_seconds: how long an HTLC for an offline client waits for the client.
+    max_waiting, max_waiting_msat: the most such HTLCs for one client.
 
-    mailbox_messages, mailbox_bytes, mailbox_seconds: of onion messages for one client.
-    delivered_seconds, max_delivered: how long, and how many of a client's, delivered ones are recognised.
+    mailbox_messages, mailbox_bytes, mailbox_seconds: the limits of the onion messages stored for one client.
+    delivered_seconds, max_delivered: how long delivered messages are recognised, and how many of one client.
     repeat_push_seconds: the shortest time between two notifications for the same message.
-    pace_seconds: between two messages to one client. CLN drops silently what is faster than 4 a second.
-    redeliver_seconds: before a message that its connected client did not take is tried again.
+    pace_seconds: the pause between two messages to one client. CLN silently drops messages beyond 4 a second.
+    redeliver_seconds: the pause before a message that its connected client did not accept is sent again.
 
-    courier_first_seconds, courier_most_seconds: the interval doubles from one to the other.
-    courier_pace_seconds: between two couriers to one next hop; those whose next hop the node has not told count as for
-        one. CLN takes 4 messages a second of a peer.
-    all_couriers_pace_seconds: between any two couriers of this LSP.
+    courier_first_seconds, courier_most_seconds: the interval doubles from the first to the second.
+    courier_pace_seconds: the pause between two couriers to one next hop; couriers whose next hop the node has not
+        reported share one pause. CLN accepts 4 messages a second from a peer.
+    all_couriers_pace_seconds: the pause between any two couriers of this LSP.
 
-    push_cooldown_seconds: between two notifications of a client by the same method; doubles.
-    push_retry_seconds: before a notification that failed is sent again; doubles.
-    max_pushes: for one event.
-    expiry_soon_blocks: an offline client is notified when one of its HTLCs expires this soon.
+    push_cooldown_seconds: the pause between two notifications of a client by the same method; doubles.
+    push_retry_seconds: the pause before a failed notification is sent again; doubles.
+    max_pushes: the most notifications for one event.
+    expiry_soon_blocks: an offline client is notified when one of its HTLCs expires within this many blocks.
     """
 
     max_holds: int = 483
@@ -104,7 +104,7 @@ class LspPolicy:
 
 
 def describe(policy: LspPolicy, node: Capabilities) -> LspInfo:
-    """Return what an LSP with this policy and this node offers its clients."""
+    """Return the offer of an LSP with this policy and this node."""
     return LspInfo(
         versions=(VERSION,),
         transit_release=node.transit_release.able,
@@ -121,13 +121,13 @@ def describe(policy: LspPolicy, node: Capabilities) -> LspInfo:
 
 LEAST_ON_BEHALF_MARGIN_BLOCKS = 40
 """For a channel that is closed at an own HTLC's expiry: its commitment and the HTLC's timeout must confirm, and LND
-0.21 sees no hurry in either (contractcourt/channel_arbitrator.go: an own payment has no incoming HTLC to protect). It
-counts on a feerate that this node set itself, so the adapter begins no route with a channel that the peer opened.
+0.21 treats neither as urgent (contractcourt/channel_arbitrator.go: an own payment has no incoming HTLC to protect). The
+value assumes a feerate that this node set itself, so the adapter begins no route with a channel that the peer opened.
 """
 
 
 def suited(policy: LspPolicy, node: Capabilities) -> LspPolicy:
-    """Return the policy with the margin that a node of these capabilities needs, unless it was set."""
+    """Return the policy with the margin that a node of these capabilities needs, unless the margin was set."""
     if policy.min_margin_blocks != LspPolicy().min_margin_blocks:
         return policy
     return replace(policy, min_margin_blocks=max(policy.min_margin_blocks, _least_margin_blocks(node)))
@@ -138,55 +138,55 @@ def _least_margin_blocks(node: Capabilities) -> int:
 
 
 def check_policy(policy: LspPolicy, node: Capabilities) -> None:
-    """ValueError, saying what to set, if the policy leaves too little time on a node of these capabilities."""
+    """Raise ValueError, with the values to set, if the policy leaves a node of these capabilities too little time."""
     least = _least_margin_blocks(node)
     if policy.min_margin_blocks < least:
         raise ValueError(
             f"min_margin_blocks = {policy.min_margin_blocks} is too small: this node needs {least} or more, "
-            "because it decides on held HTLCs by itself shortly before they expire"
+            "because it fails held HTLCs itself shortly before they expire"
         )
     if node.pays_on_behalf and policy.on_behalf_margin_blocks < LEAST_ON_BEHALF_MARGIN_BLOCKS:
         raise ValueError(
             f"on_behalf_margin_blocks = {policy.on_behalf_margin_blocks} is too small: it must be "
-            f"{LEAST_ON_BEHALF_MARGIN_BLOCKS} or more, because a payee may take a payment on chain after it has expired"
+            f"{LEAST_ON_BEHALF_MARGIN_BLOCKS} or more, because a payee may claim a payment on chain after its expiry"
         )
     if not node.keeps_settlements:
         _check_force_close(policy, node.cutoff_blocks or 0)
 
 
 LEAST_FORCE_CLOSE_BLOCKS = 8
-"""Before the node's cutoff: for a snapshot that fails or comes late, and for blocks that come in a row."""
+"""Before the node's cutoff: for a snapshot that fails or is late, and for blocks in quick succession."""
 
 
 def _check_force_close(policy: LspPolicy, cutoff_blocks: int) -> None:
-    """In time before the node gives up an HTLC, and not before a payment on behalf is decided (its margin)."""
+    """Check that channels are force-closed before the node fails an HTLC, and after a payment on behalf is decided."""
     least = cutoff_blocks + LEAST_FORCE_CLOSE_BLOCKS
     most = cutoff_blocks + policy.on_behalf_margin_blocks
     if not least <= policy.settle_force_close_blocks <= most:
         raise ValueError(
             f"settle_force_close_blocks = {policy.settle_force_close_blocks} is out of range: "
             f"set it to {least} or more, and to {most} or less. "
-            f"From {cutoff_blocks} blocks before its expiry this node may fail an HTLC that was claimed; "
-            f"beyond that and on_behalf_margin_blocks = {policy.on_behalf_margin_blocks} "
-            "a channel would be closed as soon as the LSP claims"
+            f"This node may fail a claimed HTLC from {cutoff_blocks} blocks before its expiry on; "
+            f"with more than {most}, which is that plus on_behalf_margin_blocks = {policy.on_behalf_margin_blocks}, "
+            "a channel would be closed as soon as the LSP claims an HTLC on it"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayerPolicy:
-    """slack_blocks: how long the payee may take to release. return_blocks: what is left after that for the payer
-    to come back before its own channel is in danger.
-    invoice_margin_seconds: a payment is not held any longer than this before its invoice expires.
-    request_seconds, request_repeats: between two requests that are not answered, and how many follow the first.
-    request_most_seconds: while the node pays the pauses between requests double up to this; so do those between copies
-    of the message for the payee, where the wallet repeats it and not its LSP.
-    cancel_seconds: between two cancels that are not answered; doubles up to cancel_most_seconds.
+    """slack_blocks: how long the payee may take to release. return_blocks: the blocks after that which the payer has to
+    come back online before its own channel is in danger.
+    invoice_margin_seconds: a payment is held until this long before its invoice expires, at most.
+    request_seconds, request_repeats: the pause between two unanswered requests, and how many follow the first.
+    request_most_seconds: while the node pays, the pauses between requests double up to this; so do those between copies
+    of the message for the payee, if the wallet and not its LSP repeats it.
+    cancel_seconds: the pause between two unanswered cancels; doubles up to cancel_most_seconds.
     pay_timeout_seconds: the node begins no new attempt after this; less than the LSP waits for a set of parts.
-    max_parts: of one payment.
-    fee_base_msat, fee_per_million: the most that a payment may cost, together.
-    track_again_seconds: before the node is asked again for a payment that was lost sight of.
-    quiet_seconds: an order to pay that was on its way when wallet or node stopped may reach the node for this long.
-    Linux sends what a dead process left in a socket for minutes (tcp_orphan_retries), but not for ten.
+    max_parts: the most parts of one payment.
+    fee_base_msat, fee_per_million: their sum is the most that a payment may cost.
+    track_again_seconds: the pause before the node is asked again for a payment whose progress is not followed.
+    quiet_seconds: how long an order to pay that was sent before the wallet or the node stopped may still reach the
+    node. Linux sends data that a dead process left in a socket for minutes (tcp_orphan_retries), but not for ten.
     """
 
     slack_blocks: int = 432
@@ -207,12 +207,12 @@ class PayerPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialPolicy:
-    """When the wallet has its node dial the LSP while the two are not connected.
+    """When the wallet lets its node dial the LSP while the two are not connected.
 
-    dial_first_seconds: between the first two attempts; doubles up to dial_most_seconds. Upon a push, or the network's
-    return, the next attempt is made immediately, but no sooner after the last one than this.
-    dial_most_seconds: the longest pause. A connection that lasted for less does not make the pauses short again.
-    dial_jitter: the part by which each pause is longer or shorter, at random.
+    dial_first_seconds: the pause between the first two attempts; doubles up to dial_most_seconds. After a push, or when
+    the network is back, the next attempt is made immediately, but at least this long after the last one.
+    dial_most_seconds: the longest pause. A connection that lasted for less does not reset the pauses.
+    dial_jitter: the fraction by which each pause is longer or shorter, at random.
     """
 
     dial_first_seconds: float = 1
@@ -222,18 +222,18 @@ class DialPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayeePolicy:
-    """release_seconds: between two releases of one claim; doubles up to release_most_seconds.
-    max_releases: of one claim, until it is announced again.
-    max_claims: live ones for one payment hash.
-    unsynced_seconds: before a release that the node was not ready for is tried again, unless a block comes before.
-    old_tip_seconds: how long a node that takes its best block for too old must stay connected and without another,
-    until it is believed to have followed the chain: by then bitcoind drops a dead connection (TIMEOUT_INTERVAL).
-    max_remembered: finished claims that are kept, so that strangers cannot fill the disk; the oldest go first, and
-    those that were not proven before all others.
-    accept_unproven: whether a payment is also released if its announcement does not prove to come from a holder of the
-    invoice, as payers of other implementations may send it. Then everyone who knows a payment hash can find out
-    whether this node waits for it.
-    max_unproven_claims, max_unproven: live ones that were not proven, for one payment hash and in all.
+    """release_seconds: the pause between two releases of one claim; doubles up to release_most_seconds.
+    max_releases: the most releases of one claim, until it is announced again.
+    max_claims: the most live claims for one payment hash.
+    unsynced_seconds: the pause before a release is tried again for which the node was not ready; a new block ends it.
+    old_tip_seconds: how long a node that reports its best block as too old must stay connected without a new block
+    until it counts as synced: by then bitcoind drops a dead connection (TIMEOUT_INTERVAL).
+    max_remembered: the most finished claims that are kept, so that strangers cannot fill the disk; unproven ones are
+    deleted first, and the oldest of each kind before the others.
+    accept_unproven: whether a payment is also released if its announcement does not prove that it comes from a holder
+    of the invoice; payers of other implementations may send such announcements. Then everyone who knows a payment hash
+    can find out whether this node waits for it.
+    max_unproven_claims, max_unproven: the most live claims that are not proven, for one payment hash and in total.
     """
 
     release_seconds: float = 10

@@ -1,7 +1,7 @@
 """Both sides of a wallet as one engine: it pays and is paid through the same node.
 
-Neither side knows of the other. Each gets the node's events, and its own; any other event is a Tick to it. The
-decisions of both on one event are stored in one transaction.
+Neither side depends on the other. Each gets the node's events and its own events; it handles any other event as a Tick.
+The decisions of both on one event are stored in one transaction.
 """
 
 from typing import TypeAlias
@@ -42,7 +42,7 @@ class Wallet(WholeInMemory):
 
     @property
     def next_deadline(self) -> float:
-        """When either side needs a Tick, if nothing happens before; infinity for never."""
+        """The time at which either side needs a Tick, if no event comes before; infinity for never."""
         return min(self.payer.next_deadline, self.payee.next_deadline)
 
     @property
@@ -52,17 +52,17 @@ class Wallet(WholeInMemory):
         return max(times, default=None)
 
     def handle(self, now: float, event: WalletEvent) -> Transition[WalletRecord, WalletEffect]:
-        """Let both sides decide on one event at `now`."""
+        """Let both sides handle one event at `now`."""
         paying = self.payer.handle(now, event if isinstance(event, PayerEvent) else Tick())
         being_paid = self.payee.handle(now, event if isinstance(event, PayeeEvent) else Tick())
         return Transition(paying.changes + being_paid.changes, paying.effects + being_paid.effects)
 
 
 def read_message(onion: OnionReceived, payments: PaymentRecords) -> WalletEvent | None:
-    """Return the event that an onion message brings; None if it is not of this protocol.
+    """Return the event for an onion message; None if the message is not of this protocol.
 
-    payments: the wallet's own, to recognise a release without a message by its path. The invoices of an Announced are
-    left for the caller to look up. WireError: drop and count the message.
+    payments: the wallet's own, to recognise a release without content by its path. The caller must look up the invoices
+    of an Announced. WireError: drop and count the message.
     """
     if onion.async_payment is None:
         return _bare_release(onion, payments)
@@ -77,7 +77,7 @@ def read_message(onion: OnionReceived, payments: PaymentRecords) -> WalletEvent 
             return Announced(message, onion.reply_path, ())
         case PaymentRelease():
             if onion.path_id is not None and onion.path_id != release_path_id(message.pid):
-                raise WireError("a release whose pid is not that of the path it came on")
+                raise WireError("the pid of the release differs from the pid of its path")
             return payer_io.ReleaseSeen(message.pid, onion.reply_path)
         case PaymentRefused():
             return payer_io.RefusalSeen(message.pid, message.reason)
@@ -87,12 +87,12 @@ def read_message(onion: OnionReceived, payments: PaymentRecords) -> WalletEvent 
 
 
 def _bare_release(onion: OnionReceived, payments: PaymentRecords) -> payer_io.ReleaseSeen | None:
-    """Return the release that a message without content on the payer's own path is: the first form of the protocol."""
+    """Return the release for a message without content on the payer's own path: the protocol's first form."""
     payment = None if onion.path_id is None else payments.of_release_path(onion.path_id)
     return None if payment is None else payer_io.ReleaseSeen(payment.pid, onion.reply_path)
 
 
 def _check_numbers(message: PaymentPending) -> None:
-    """Refuse numbers beyond every clock and every supply of coins: the store cannot keep them."""
+    """Refuse an amount above the supply of bitcoin or a time above any clock: the store cannot hold them."""
     if max(message.amount_msat, message.hold_until) >= 2**63:
-        raise WireError("a payment_pending with an amount or a time beyond all measure")
+        raise WireError("the amount or a time of the payment_pending is out of range")

@@ -1,1 +1,1 @@
-"""What an LSP decides. `engine` is the way in, and says where to read on."""
+"""The LSP's engine. Start reading in `engine`."""

@@ -1,4 +1,4 @@
-"""Moving a block through its states, and what follows from that for its parts and its payer.
+"""Move a block through its states, with the consequences for its parts and its payer.
 
 The resolution of an HTLC is decided once, stored, and sent as often as the node asks.
 """
@@ -16,7 +16,7 @@ from asyncpay.log_events import LogEvent
 
 
 def advance(ctx: Context, unblock_hash: bytes, trigger: Trigger) -> bool:
-    """Let `trigger` happen to a block. False if it means nothing in the block's state (see states.py)."""
+    """Apply `trigger` to a block. Return False if the block's state ignores it (see states.py)."""
     block = ctx.records.blocks[unblock_hash]
     to = TRANSITIONS[block.state].get(trigger)
     if to is None:
@@ -32,7 +32,7 @@ def advance(ctx: Context, unblock_hash: bytes, trigger: Trigger) -> bool:
 
 
 def end_if_over(ctx: Context, unblock_hash: bytes) -> bool:
-    """Fail a block back if it has passed a deadline or lost a part, and its state still allows it."""
+    """Fail a block back if it has passed a deadline or lost a part, and its state still permits that."""
     block = ctx.records.blocks[unblock_hash]
     lost = any(part.gone for part in ctx.records.parts(block))
     trigger = Trigger.PART_LOST if lost else conditions.over(ctx, block)
@@ -40,7 +40,7 @@ def end_if_over(ctx: Context, unblock_hash: bytes) -> bool:
 
 
 def forget_if_over(ctx: Context, unblock_hash: bytes) -> None:
-    """Delete a finished block whose time is over."""
+    """Delete a finished block that need not be remembered any longer."""
     block, schedule = ctx.records.blocks[unblock_hash], ctx.state.schedule
     if conditions.forgettable(ctx, block):
         for part in ctx.records.parts(block):
@@ -50,7 +50,7 @@ def forget_if_over(ctx: Context, unblock_hash: bytes) -> None:
         for payment_hash in block.payment_hashes:
             attempt = ctx.records.attempts.get(payment_hash)
             if attempt is not None and attempt.block == unblock_hash:
-                ctx.drop(attempt)  # it is not needed: the node remembers that it paid (on_behalf.terms_reported)
+                ctx.drop(attempt)  # not needed any more: the node remembers that it paid (on_behalf.terms_reported)
         ctx.drop(block)
     elif ctx.state.unix.surely_past(block.hold_until):
         schedule.forget_after.discard(unblock_hash)
@@ -64,15 +64,15 @@ def forget_if_over(ctx: Context, unblock_hash: bytes) -> None:
 
 
 def resolve_htlc(ctx: Context, held: Htlc, resolution: Resolution) -> None:
-    """Store the resolution on an HTLC that has none, and send it if the node is waiting."""
-    assert held.resolution is None, f"HTLC {held.key} was decided before"
+    """Store the resolution of an HTLC that has none, and send it if the node waits for it."""
+    assert held.resolution is None, f"HTLC {held.key} is already resolved"
     ctx.put(replace(held, resolution=resolution))
     ctx.state.unsent.add(held.key)
     send_resolution(ctx, ctx.records.htlcs[held.key])
 
 
 def send_resolution(ctx: Context, decided: Htlc) -> None:
-    """Tell the node, if it waits for this HTLC and can carry the resolution out. On chain only a preimage counts."""
+    """Send the resolution if the node waits for this HTLC and can carry it out. On chain only a preimage counts."""
     if decided.key not in ctx.state.intercepted or decided.resolution is None:
         return
     ctx.state.stuck.discard(decided.key)
@@ -90,16 +90,16 @@ def send_resolution(ctx: Context, decided: Htlc) -> None:
 
 
 def send_stuck(ctx: Context, keys: Iterable[HtlcKey]) -> None:
-    """Try again what is decided and could not be sent: channels, height or time have changed."""
+    """Try again to send resolutions that could not be sent: channels, height or time have changed."""
     for key in keys:
         send_resolution(ctx, ctx.records.htlcs[key])
 
 
 def _may_send(ctx: Context, decided: Htlc) -> bool:
-    """A part that was released, then offered again after a crash, waits for its channels once more.
+    """Return whether a resolution may be sent now. A released part that is offered again waits for its channels again.
 
-    To resume it without them would fail it while its siblings go through. It never waits beyond the block's
-    deadlines: it may be on its way already, so then the node must know what to do.
+    Resuming it without them would fail it while its siblings succeed. It never waits beyond the block's
+    deadlines: it may already be forwarded, so after them the node must get the resolution.
     """
     if decided.resolution is not Resolution.RESUME or decided.block is None:
         return True
@@ -111,19 +111,19 @@ def _may_send(ctx: Context, decided: Htlc) -> bool:
 
 
 def send_update(ctx: Context, unblock_hash: bytes) -> None:
-    """Send the payer the current state of its block, if there is anything to tell and it is connected."""
+    """Send the payer the current state of its block, if that state has an update and the payer is connected."""
     sessions.update(ctx, ctx.records.blocks[unblock_hash].client, unblock_hash)
 
 
 def update_sent(ctx: Context, event: UpdateSent) -> None:
-    """An update has left. If it said how the block ended, the payer need not hear of it again."""
+    """Record that an update was sent. If it reported the end of the block, the payer needs no further update."""
     block = ctx.records.blocks.get(event.unblock_hash)
     if block is not None and block.state in FINISHED and event.state is PROPERTIES[block.state].update:
         ctx.put(replace(block, told=event.state))
 
 
 def _send_news(ctx: Context, unblock_hash: bytes) -> None:
-    """A payer that is offline is notified when the result waits for it on its channel."""
+    """Notify an offline payer when a result waits for it on its channel."""
     send_update(ctx, unblock_hash)
     block = ctx.records.blocks[unblock_hash]
     if block.state in FINISHED:

@@ -1,7 +1,7 @@
-"""Channels and deadlines: what an HTLC or a block needs, and whether it is there or over. Pure questions.
+"""Pure conditions: whether the channels that an HTLC or a block needs are usable, and whether its deadlines are over.
 
 A RESUME needs the channel to the next peer and, on some nodes, the payer's (see Capabilities). A deadline is a time or
-a height; `engine.on_tick` and `blocks` act on the answers.
+a height; `engine.on_tick` and `blocks` act on the results.
 """
 
 import math
@@ -16,11 +16,11 @@ from asyncpay.lightning import HeldHtlc, NodeId
 
 
 EXPIRED_BLOCKS = 144
-"""A day of blocks: so long past its expiry an HTLC is a matter of the chain and of no decision."""
+"""A day of blocks: this long after its expiry an HTLC is resolved on chain, and no decision matters any more."""
 
 
 def next_peer(ctx: Context, htlc: HeldHtlc) -> NodeId | None:
-    """To whom the HTLC is to go, if that can be known."""
+    """Return the next peer of the HTLC, or None if it cannot be known."""
     if htlc.outgoing_node is not None:
         return htlc.outgoing_node
     if htlc.outgoing_channel is not None:
@@ -30,24 +30,24 @@ def next_peer(ctx: Context, htlc: HeldHtlc) -> NodeId | None:
 
 
 def can_be_claimed(ctx: Context, htlc: HeldHtlc) -> bool:
-    """Whether the channel on which the HTLC came in carries it, its peer there or not."""
+    """Return whether the HTLC is still on its incoming channel, whether or not its peer is connected."""
     return ctx.node.channels.get(htlc.key.channel_id) is not None
 
 
 def closing(ctx: Context, htlc: HeldHtlc) -> bool:
-    """Whether one side wants to close the channel on which the HTLC came in, and waits for the HTLCs to leave it."""
+    """Return whether a mutual close of the HTLC's incoming channel has begun, which waits for its HTLCs to resolve."""
     link = ctx.node.channels.get(htlc.key.channel_id)
     return link is not None and link.closing
 
 
 def incoming_usable(ctx: Context, htlc: HeldHtlc) -> bool:
-    """Whether the channel on which the HTLC came in is usable."""
+    """Return whether the HTLC's incoming channel is usable."""
     return ctx.node.channels.usable(htlc.key.channel_id)
 
 
 def outgoing_usable(ctx: Context, htlc: HeldHtlc) -> bool:
-    """Whether the next peer can be reached. There is no use in waiting if it is unknown, for only the node can tell;
-    nor if its last channel is being closed.
+    """Return whether to forward to the next peer now: its channel is usable, or waiting for it is useless because the
+    peer is unknown (only the node can tell) or its last channel is being closed.
     """
     peer = next_peer(ctx, htlc)
     channels = ctx.node.channels
@@ -55,13 +55,13 @@ def outgoing_usable(ctx: Context, htlc: HeldHtlc) -> bool:
 
 
 def can_forward(ctx: Context, htlc: HeldHtlc) -> bool:
-    """Whether a RESUME would not fail for want of a channel."""
+    """Return whether a RESUME would not fail for lack of a usable channel."""
     payer_may_be_away = bool(ctx.capabilities.forwards_with_payer_offline)
     return outgoing_usable(ctx, htlc) and (payer_may_be_away or incoming_usable(ctx, htlc))
 
 
 def stuck_parts(ctx: Context, block: Block) -> list[Htlc]:
-    """Parts that should be on their way, as far as is known, and need a channel for that."""
+    """Return the released parts that, as far as is known, are not forwarded yet because a channel is not usable."""
     parts = ctx.records.parts(block)
     if block.state is State.DUE:
         return parts
@@ -71,7 +71,7 @@ def stuck_parts(ctx: Context, block: Block) -> list[Htlc]:
 
 
 def payer_missing(ctx: Context, parts: Iterable[Htlc]) -> bool:
-    """Whether these parts cannot be released before their payer has come back."""
+    """Return whether these parts cannot be released before their payer is connected again."""
     node = ctx.capabilities
     return any(
         (not node.forwards_with_payer_offline and not incoming_usable(ctx, part.htlc))
@@ -84,15 +84,15 @@ def payer_missing(ctx: Context, parts: Iterable[Htlc]) -> bool:
 
 
 def near_expiry(ctx: Context, htlc: HeldHtlc) -> bool:
-    """Within the margin of its incoming expiry, that block included."""
+    """Return whether the HTLC is within the margin of its incoming expiry, that height included."""
     height = ctx.node.height
     return height is not None and htlc.incoming_expiry - height <= ctx.policy.min_margin_blocks
 
 
 def over(ctx: Context, block: Block) -> Trigger | None:
-    """The deadline that the block has passed, if any: for its whole life, in any state.
+    """Return the deadline that the block has passed, or None: in any state, for its whole life.
 
-    A channel is closed by agreement only when no HTLC is on it any more, so it is not kept waiting.
+    A mutual close of a channel waits until no HTLC is on it, so it counts as a deadline too.
     """
     height = ctx.node.height
     if height is not None and height > block.release_by_height:
@@ -115,12 +115,12 @@ def _complete_by(ctx: Context, block: Block) -> float:
 
 
 def waited_enough(ctx: Context, waiting: Htlc) -> bool:
-    """An HTLC that waits for an offline client must be failed."""
+    """Return whether an HTLC that waits for an offline client must be failed."""
     return ctx.now >= waiting.offered_at + ctx.policy.wake_timeout_seconds or near_expiry(ctx, waiting.htlc)
 
 
 def forgettable(ctx: Context, block: Block) -> bool:
-    """A finished block whose time is over, and none of whose HTLCs can be offered again."""
+    """Return whether a block is finished, its time is over, and none of its HTLCs can be offered again."""
     height = ctx.node.height
     if height is None or height <= block.release_by_height or not ctx.state.unix.surely_past(block.hold_until):
         return False
@@ -128,18 +128,18 @@ def forgettable(ctx: Context, block: Block) -> bool:
 
 
 def _is_over(ctx: Context, part: Htlc) -> bool:
-    """It is gone, and the node does not ask for its preimage on chain."""
+    """Return whether the HTLC is gone, and the node does not ask for its preimage on chain."""
     return part.gone and part.key not in ctx.state.intercepted
 
 
 def expired(ctx: Context, htlc: Htlc) -> bool:
-    """So long past its expiry that no decision on it matters any more."""
+    """Return whether the HTLC is so long past its expiry that no decision on it matters any more."""
     height = ctx.node.height
     return height is not None and height > htlc.htlc.incoming_expiry + EXPIRED_BLOCKS
 
 
 def forget_at_height(ctx: Context, block: Block) -> int:
-    """The next height at which a finished block that is not forgettable yet may be."""
+    """Return the next height at which a finished block may become forgettable."""
     left = [part for part in ctx.records.parts(block) if not (expired(ctx, part) or _is_over(ctx, part))]
     if any(part.gone for part in left):
         return (ctx.node.height or 0) + 1  # the node may stop asking for its preimage at any time

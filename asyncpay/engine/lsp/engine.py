@@ -3,31 +3,31 @@
 Theory of operation
 ===================
 
-`Lsp.handle(now, event)` is the only way in, and its `Transition` the only way out. The shell around it (see `drive` in
+`Lsp.handle(now, event)` is the only input, and its `Transition` the only output. The shell (see `drive` in
 asyncpay.engine.core)
 
 1. stores all changes of the transition in one transaction,
-2. then carries out the effects in their order, and reports what they ask to be reported as new events,
+2. then performs the effects in order, and reports their results as new events where an effect requires it,
 3. and calls `handle(now, Tick())` when `next_deadline` is reached.
 
-If it cannot store a transition it must throw the engine away and start a new one from the store: a failed write is a
-crash, and a crash is harmless. What the node said is never stored. After a break, in this process or in the node, it
-says it again: `Attached` begins a new stream, held HTLCs are offered anew, an HTLC snapshot tells what is gone, and
-payments under way are tracked.
+If it cannot store a transition it must discard the engine and start a new one from the store: a failed write is
+equivalent to a crash, and a crash is harmless. Reports of the node are never stored. After an interruption, of this
+process or of the node, the node repeats them: `Attached` begins a new stream, held HTLCs are offered again, an HTLC
+snapshot shows which HTLCs are gone, and payments under way are tracked.
 
 Each file is one subject, and can be read alone:
 
-    requests       what payers and payees ask for         states     the life of a block, as a table
-    htlcs          pass, hold, count                      blocks     moving a block, resolving its parts
-    release        the pid comes by, or a refusal         records    what is stored; lookups finds it
-    on_behalf      pay in the payer's place               state      what is known; the handling of one event
-    exposure       what that may cost, and for how long   conditions channels and deadlines: pure questions
+    requests       requests of payers and payees          states     the life of a block, as a table
+    htlcs          pass, hold and count HTLCs             blocks     moving a block, resolving its parts
+    release        the pid is seen, or a refusal          records    the stored records; lookups indexes them
+    on_behalf      pay in place of the payer              state      the state; the handling of one event
+    exposure       limits of cost and time for that       conditions channels and deadlines
     reconcile      compare with the node's HTLCs          interface  events and effects
     mailbox        messages for offline clients
-    sessions       what is sent to a client that is connected, and how fast
-    retransmit     the payer's message, repeated
+    sessions       messages to a connected client, and their pace
+    retransmit     the payer's message to the payee, repeated
     notifications  when and how often an offline client is notified; its webhooks
-    archiving      finished blocks that only the store has  archive  what is known of them
+    archiving      finished blocks that only the store has  archive  the summary of them in memory
 """
 
 import math
@@ -94,12 +94,12 @@ from asyncpay.node_events import (
 class Lsp:
     """All decisions of one LSP.
 
-    records: what the store holds, messages and memories of them in order, but for what is archived. archived: a summary
-        of that.
+    records: the content of the store, with stored and delivered messages in order, except archived blocks. archived:
+        a summary of these.
 
-    slice_size: how many things of one kind are done by one event, when many are due together.
+    slice_size: the most items of one kind that one event processes, when many are due together.
 
-    ValueError, saying what to set, if the policy cannot work with a node of these capabilities.
+    ValueError, with the values to set, if the policy cannot work with a node of these capabilities.
     """
 
     def __init__(
@@ -127,21 +127,21 @@ class Lsp:
         return max(times, default=None)
 
     def wanted(self, now: float, event: LspEvent) -> Lookup | None:
-        """The archived blocks that the decision on this event may rest on. See archiving.py."""
+        """Return a look-up of the archived blocks that the decision on this event may need. See archiving.py."""
         return archiving.wanted(self.state, now, event, self.slice_size, ticks=now >= self.next_deadline)
 
     def recall(self, found: Found) -> None:
-        """Take in what was found of them."""
+        """Add the archived blocks that the look-up found."""
         archiving.recall(self.state, found)
 
     def committed(self) -> None:
-        """All decisions are stored: what is archived leaves memory."""
+        """Remove archived blocks from memory, now that all decisions are stored."""
         archiving.committed(self.state)
 
     def handle(self, now: float, event: LspEvent) -> Transition[Record, Effect]:
-        """Decide on one event at `now`, and on everything that has become due by then.
+        """Handle one event at `now`, and everything that has become due by then.
 
-        now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
+        now: seconds, on a clock that never goes back. ClockRead gives the difference to Unix time.
         """
         ctx = Context(self.state, self._policy, self._capabilities, self.slice_size)
         self.state.unix.advance(now, event)
@@ -223,14 +223,14 @@ def _link_closed(ctx: Context, _: LinkClosed) -> None:
 
 
 def _end_blocks(ctx: Context, client: NodeId) -> None:
-    """A channel of the client is about to be closed: end what is held on it."""
+    """End the blocks with parts on a channel of the client that is about to be closed."""
     for block in list(ctx.records.blocks_of(client)):
         if block.state in UNDECIDED:
             blocks.end_if_over(ctx, block.key)
 
 
 def _channels_changed(ctx: Context, peer: NodeId) -> None:
-    """Look again at what waits for channels of this peer, on their way in or out."""
+    """Process again all HTLCs that wait for channels of this peer, incoming or outgoing."""
     targets = ctx.targets(peer)
     outgoing = ctx.records.outgoing(targets)
     waiting = {htlc.key: htlc for htlc in [*ctx.records.waiting_from(peer), *outgoing] if htlc.block is None}
@@ -241,7 +241,7 @@ def _channels_changed(ctx: Context, peer: NodeId) -> None:
 
 
 def _onion_in_transit(ctx: Context, event: OnionInTransit) -> None:
-    """A message that releases a block is consumed by the release."""
+    """Handle an onion message in transit. A message that releases a block is consumed by the release."""
     pid = event.payment_unblock
     if pid is None or not release.release_seen(ctx, ReleaseSeen(pid)):
         mailbox.receive(ctx, event)
@@ -259,11 +259,11 @@ def _release_seen(ctx: Context, event: ReleaseSeen) -> None:
 
 
 def _clock_read(ctx: Context, _: ClockRead) -> None:
-    """Nothing else: it was taken in before anything was due by it."""
+    """Do nothing more: the reading took effect before deadlines were checked."""
 
 
 def _tick(ctx: Context, _: Tick) -> None:
-    """Nothing else: what is due is done before and after every event."""
+    """Do nothing more: due work is done before and after every event."""
 
 
 _HANDLERS: dict[type[LspEvent], Callable[[Context, Any], None]] = {
@@ -303,7 +303,7 @@ _HANDLERS: dict[type[LspEvent], Callable[[Context, Any], None]] = {
 
 
 def on_tick(ctx: Context) -> None:
-    """Do what is due at this time and height; if it is much, a slice of it, the most urgent first."""
+    """Do the work that is due at this time and height; if it is much, a slice of it, the most urgent first."""
     _end_blocks_that_are_over(ctx)
     _forget_tombstones(ctx)
     _end_waits(ctx)
@@ -345,7 +345,7 @@ def _end_waits(ctx: Context) -> None:
 
 
 def _next_deadline(ctx: Context) -> float:
-    """When something is due, if nothing happens before; infinity for never."""
+    """Return the time at which something is due, if no event comes before; infinity for never."""
     state, schedule = ctx.state, ctx.state.schedule
     if ctx.backlog or state.review is not None or state.reconciliation is not None:
         return ctx.now + PAUSE_SECONDS
@@ -363,7 +363,7 @@ def _next_deadline(ctx: Context) -> float:
 
 
 def _stored_times(records: LspRecords, policy: LspPolicy) -> Iterator[float]:
-    """When something happened; of what is due again, the earliest time at which that can have been decided."""
+    """Yield the times of recorded events; for a repetition that is due, the earliest time of its decision."""
     for htlc in records.htlcs.values():
         yield htlc.offered_at
     for block in records.blocks.values():

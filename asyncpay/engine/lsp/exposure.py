@@ -1,13 +1,14 @@
-"""What a payment on behalf may cost, how long it may last, and how many of them may be under way.
+"""The limits of a payment on behalf: its cost, its latest expiry, and the number of such payments.
 
-Arithmetic (docs/protocol.md, "Paying on behalf"), for parts i with what came in (in_i, E_i) and what the payer's onion
-wants sent on (out_i, X_i), and the forwarding policy of the channel that the onion names (fee_i, delta_i):
+Arithmetic (docs/protocol.md, "Paying on behalf"), for parts i with the incoming amount and expiry (in_i, E_i), the
+outgoing ones in the payer's onion (out_i, X_i), and the forwarding policy of the channel that the onion names (fee_i,
+delta_i):
 
     fee limit     = sum of min(out_i, in_i - fee_i) - amount
     latest expiry = min of X_i, E_i - delta_i, E_i - cutoff - margin
 
-So the LSP keeps at least what forwarding would have brought it, in money and in blocks, whatever the onion says; and it
-knows what became of its own payment `margin` blocks before its node would fail the held HTLCs (`cutoff`).
+So the LSP keeps at least the fee and the blocks that forwarding would have left it, no matter what the onion contains;
+and the result of its own payment is known `margin` blocks before its node would fail the held HTLCs (`cutoff`).
 """
 
 from collections.abc import Iterable
@@ -27,11 +28,11 @@ class Limits:
 
 
 class NotCoveredError(Exception):
-    """What is held does not cover an own payment; the text says why."""
+    """The held parts do not cover an own payment; the text gives the reason."""
 
 
 def limits(ctx: Context, block: Block, channels: Iterable[ChannelTerms]) -> Limits:
-    """The limits of an own payment for a block. channels: with its payer and with the next peers. NotCoveredError."""
+    """Return the limits of an own payment for a block. channels: with its payer and the next peers. NotCoveredError."""
     terms = tuple(channels)
     parts = [part.htlc for part in ctx.records.parts(block)]
     _check_claimable(ctx, parts, [each for each in terms if each.peer == block.client])
@@ -52,9 +53,9 @@ def limits(ctx: Context, block: Block, channels: Iterable[ChannelTerms]) -> Limi
 
 
 def full(ctx: Context, block: Block) -> str | None:
-    """Why no further own payment for this client may begin now; None if one may.
+    """Return why no further own payment for this client may begin now; None if one may.
 
-    What was paid stays at stake until the payer's node has let go of the parts that are claimed for it.
+    A paid amount stays at risk until the parts that are claimed for it have left the channel of the payer's node.
     """
     policy, tables = ctx.policy, ctx.records
     attempts = tables.in_flight()
@@ -76,18 +77,20 @@ def full(ctx: Context, block: Block) -> str | None:
 
 
 def _check_claimable(ctx: Context, parts: Iterable[HeldHtlc], channels: Iterable[ChannelTerms]) -> None:
-    """The payer may close its channel. What has no output there, or costs more to claim than it brings, is lost."""
+    """Raise NotCoveredError if a part would be lost when the payer closes its channel: because it has no output there,
+    or costs more to claim than its amount.
+    """
     dust_msat = max((each.dust_msat for each in channels), default=None)
     if dust_msat is None:
         raise NotCoveredError("the payer's channel is not open")
     least_msat = max(dust_msat, ctx.policy.on_behalf_min_part_msat)
     smallest_msat = min(htlc.incoming_amount_msat for htlc in parts)
     if smallest_msat < least_msat:
-        raise NotCoveredError(f"a part of {smallest_msat} msat could not be claimed on chain, {least_msat} could")
+        raise NotCoveredError(f"a part of {smallest_msat} msat could not be claimed on chain; {least_msat} msat could")
 
 
 def _forwarding_policy(htlc: HeldHtlc, channels: Iterable[ChannelTerms]) -> ForwardingPolicy:
-    """Of the channel that the onion names; if it names the node, the highest values of all channels with that node."""
+    """Return the policy of the channel in the onion; if it names the node, the highest values of its channels."""
     if htlc.outgoing_channel is not None:
         asked = [each for each in channels if htlc.outgoing_channel in each.names]
     else:

@@ -1,12 +1,12 @@
-"""HTLCs on their way through this node: which pass, which are held, and what becomes of them.
+"""HTLCs that this node forwards: which ones pass, which ones are held, and their outcomes.
 
 Every HTLC gets a record before it is resolved, also one that merely passes. Nodes offer an HTLC again after it was
-forwarded (lnd#5115, lnd#8172); by then a block or an offline client might ask for it to be held, and to fail it later
-would pay for it out of the LSP's own pocket. A decided HTLC stays as it was decided.
+forwarded (lnd#5115, lnd#8172); by then a block or an offline client might require that it is held, and failing it later
+would cost the LSP the amount. The resolution of an HTLC never changes.
 
-An offline client has few slots in which HTLCs wait for it, of a limited value. Anybody may send it HTLCs, and the
-node does not know whose they are: it knows the peer that they came from. So the slots are shared by peer, and within
-one peer those that cost their sender the least make room: of too many HTLCs the smallest, of too much value the
+An offline client has few slots in which HTLCs wait for it, of a limited value. Any node may send it HTLCs, and the
+LSP's node does not know the sender, only the peer that forwarded them. So the slots are shared by peer, and within
+one peer the HTLCs that cost their sender the least are displaced: of too many HTLCs the smallest, of too much value the
 largest.
 """
 
@@ -26,7 +26,7 @@ from asyncpay.node_events import HtlcFailed, HtlcGone, HtlcOffered, HtlcSettled
 
 
 def intercepted(ctx: Context, event: HtlcOffered) -> None:
-    """The node wants to know what to do with an HTLC, for the first time or again."""
+    """Handle an HTLC for which the node wants a resolution, for the first time or again."""
     ctx.state.intercepted.add(event.htlc.key)
     known = ctx.records.htlcs.get(event.htlc.key)
     if known is None:
@@ -43,7 +43,7 @@ def intercepted(ctx: Context, event: HtlcOffered) -> None:
 
 
 def settled(ctx: Context, event: HtlcSettled) -> None:
-    """The payee has taken an HTLC."""
+    """Record that the payee has claimed an HTLC."""
     known = _concerned(ctx, event.key)
     if known is None or known.outcome is not None:
         return
@@ -55,11 +55,11 @@ def settled(ctx: Context, event: HtlcSettled) -> None:
 
 
 def failed(ctx: Context, event: HtlcFailed) -> None:
-    """An HTLC that was resumed has failed, here or further on. That is final, for its siblings too."""
+    """Handle the failure of a resumed HTLC, at this node or a later one. It is final, for the HTLC's siblings too."""
     known = _concerned(ctx, event.key)
     if known is None or known.outcome is not None or known.resolution in (Resolution.FAIL, Resolution.SETTLE):
         return
-    if known.resolution is None:  # the node gave up on it by itself
+    if known.resolution is None:  # the node failed it by itself
         gone(ctx, HtlcGone(event.key))
         return
     ctx.put(replace(known, outcome=Outcome.FAILED))
@@ -69,7 +69,7 @@ def failed(ctx: Context, event: HtlcFailed) -> None:
 
 
 def gone(ctx: Context, event: HtlcGone) -> None:
-    """An HTLC cannot be answered any more."""
+    """Record that an HTLC cannot be resolved by a message any more."""
     known = ctx.records.htlcs.get(event.key)
     ctx.state.forget_htlc(event.key)
     if known is None:
@@ -81,14 +81,14 @@ def gone(ctx: Context, event: HtlcGone) -> None:
 
 
 def undelivered(ctx: Context, event: ResolutionUndelivered) -> None:
-    """A resolution never left. The node offers the HTLC again; until then it is known not to be on its way."""
+    """Record that a resolution was not sent: the HTLC is not forwarded until the node offers it again."""
     if event.key in ctx.state.sent_once:
         ctx.state.sent_once.discard(event.key)
         ctx.state.unsent.add(event.key)
 
 
 def reconsider_waiting(ctx: Context, keys: Iterable[HtlcKey]) -> None:
-    """Forward what waited for a client that is there now, fail what has waited for long enough."""
+    """Forward the HTLCs that waited for a client that is connected now, and fail those that have waited too long."""
     for key in keys:
         held = ctx.records.htlcs[key]
         if held.resolution is not None or held.block is not None:
@@ -100,7 +100,7 @@ def reconsider_waiting(ctx: Context, keys: Iterable[HtlcKey]) -> None:
 
 
 def lose_part(ctx: Context, part: Htlc, block: bytes) -> None:
-    """A part can be forwarded or returned no more."""
+    """Handle the loss of a part: it can no longer be forwarded or returned."""
     if part.gone:
         return
     ctx.put(replace(part, gone=True))
@@ -109,7 +109,7 @@ def lose_part(ctx: Context, part: Htlc, block: bytes) -> None:
 
 
 def _first_intercepted(ctx: Context, offered_htlc: HeldHtlc) -> None:
-    """An HTLC is offered for the first time. It carries no more than it brings, also if its onion says so."""
+    """Handle the first offer of an HTLC. Its outgoing amount counts up to the incoming one, whatever its onion says."""
     carried = min(offered_htlc.outgoing_amount_msat, offered_htlc.incoming_amount_msat)
     htlc = replace(offered_htlc, outgoing_amount_msat=carried)
     ctx.state.changed_since_snapshot.add(htlc.key)
@@ -143,7 +143,7 @@ def _join_block(ctx: Context, htlc: HeldHtlc, block: Block) -> None:
 
 
 def _complete_if_covered(ctx: Context, unblock_hash: bytes) -> None:
-    """See whether the set is complete. It stays so; a part more is one more to tell the payer of."""
+    """Check whether the set is complete. A complete set stays complete; the payer is told of each further part."""
     block = ctx.records.blocks[unblock_hash]
     parts = ctx.records.parts(block)
     covered = {part.htlc.payment_hash for part in parts} == set(block.payment_hashes)
@@ -164,7 +164,7 @@ def _resolve_immediately(ctx: Context, held: Htlc, resolution: Resolution) -> No
 
 
 def _recall_unsent(ctx: Context, block: Block) -> None:
-    """A set that has lost a part can only fail: parts of which the node does not know yet need not go."""
+    """Fail the parts whose RESUME was not sent, in a set that has lost a part: the set can only fail."""
     for part in ctx.records.parts(block):
         if part.key in ctx.state.unsent and part.resolution is Resolution.RESUME:
             ctx.put(replace(part, resolution=Resolution.FAIL, outcome=Outcome.FAILED))
@@ -172,7 +172,7 @@ def _recall_unsent(ctx: Context, block: Block) -> None:
 
 
 def _concerned(ctx: Context, key: HtlcKey) -> Htlc | None:
-    """The HTLC, if anything depends on its outcome: its block, or a client who may have to come for it."""
+    """Return the HTLC if its block depends on its outcome, or a client that may have to connect for it; else None."""
     known = ctx.records.htlcs.get(key)
     if known is None or (known.block is None and not ctx.records.is_client(known.htlc.peer)):
         return None
@@ -180,7 +180,7 @@ def _concerned(ctx: Context, key: HtlcKey) -> Htlc | None:
 
 
 def _conclude(ctx: Context, key: HtlcKey) -> None:
-    """An HTLC's outcome is known: so may be its block's, and its payer has something to come back for."""
+    """Conclude from an HTLC's outcome: that of its block may be known too, and its payer has to connect for it."""
     known = ctx.records.htlcs[key]
     notifications.notify(ctx, known.htlc.peer, Method.SETTLEMENT_PENDING)
     if known.block is None:
@@ -197,7 +197,7 @@ def _conclude(ctx: Context, key: HtlcKey) -> None:
 
 
 def admit_waiting(ctx: Context, new: Htlc, client: NodeId) -> bool:
-    """Whether an HTLC waits for its client. If others have to make room for it, they are failed back."""
+    """Return whether a new HTLC may wait for its client. HTLCs that it displaces are failed back."""
     if not ctx.records.is_client(client) or conditions.outgoing_usable(ctx, new.htlc):
         return False
     if conditions.near_expiry(ctx, new.htlc):
@@ -208,13 +208,13 @@ def admit_waiting(ctx: Context, new: Htlc, client: NodeId) -> bool:
     if new in displaced:
         return False
     for each in displaced:
-        ctx.log(LogEvent.WAITING_HTLC_DISPLACED, because=f"{each.key} makes room for {new.key}")
+        ctx.log(LogEvent.WAITING_HTLC_DISPLACED, because=f"{each.key} is displaced by {new.key}")
         blocks.resolve_htlc(ctx, each, Resolution.FAIL)
     return True
 
 
 def _displaced(ctx: Context, candidates: list[Htlc]) -> list[Htlc]:
-    """Those, of one client's HTLCs in the order in which they came, that do not fit into its slots."""
+    """Return the HTLCs, among those of one client in the order of their offers, that do not fit into its slots."""
     displaced: list[Htlc] = []
     while True:
         if len(candidates) > ctx.policy.max_waiting:
@@ -228,7 +228,7 @@ def _displaced(ctx: Context, candidates: list[Htlc]) -> list[Htlc]:
         else:
             return displaced
         greediest = max(share.values())
-        # Among equals the latest goes: `min` and `max` take the first that they find.
+        # Among equals the latest is displaced: `min` and `max` return the first that they find.
         theirs = [each for each in reversed(candidates) if share[each.htlc.peer] == greediest]
         displaced.append(first(theirs, key=_value_msat))
         candidates.remove(displaced[-1])

@@ -1,7 +1,7 @@
-"""What goes into the LSP's engine and what comes out of it, besides the events of the node (asyncpay.node_events).
+"""The events and effects of the LSP's engine, in addition to the events of the node (asyncpay.node_events).
 
-An OnionReceived goes through `requests.parse_onion` first, which makes one of these events of it. Effects are carried
-out once the changes of the same transition are stored.
+`requests.parse_onion` turns an OnionReceived into one of these events. Effects are performed after the changes of the
+same transition are stored.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from asyncpay.wire.onion import OnionMessage
 
 @dataclass(frozen=True, slots=True)
 class HtlcSnapshot:
-    """All HTLCs on open channels, asked for by the RequestHtlcSnapshot of this number."""
+    """All HTLCs on open channels: the answer to the RequestHtlcSnapshot of this number."""
 
     number: int
     pending: tuple[PendingHtlc, ...]
@@ -44,7 +44,7 @@ class HtlcSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class BlockRequested:
-    """`client` signed this request. invoice: request.invoice as the node reads it; None if it cannot."""
+    """A block_request signed by `client`. invoice: request.invoice as the node decodes it; None if it cannot."""
 
     client: NodeId
     request: BlockRequest
@@ -53,7 +53,7 @@ class BlockRequested:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """`client` signed this request."""
+    """A cancel_request signed by `client`."""
 
     client: NodeId
     request: CancelRequest
@@ -61,7 +61,7 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSeen:
-    """A pid is shown (32 bytes); an answer goes along reply_path."""
+    """A release with this pid (32 bytes); the answer is sent along reply_path."""
 
     pid: bytes
     reply_path: BlindedPath | None = None
@@ -69,7 +69,7 @@ class ReleaseSeen:
 
 @dataclass(frozen=True, slots=True)
 class RefusalSeen:
-    """A node that knows the pid (32 bytes) will not release it, for a reason that people may read."""
+    """A refusal by a node that knows the pid (32 bytes), with a reason for users."""
 
     pid: bytes
     reason: str | None = None
@@ -78,14 +78,14 @@ class RefusalSeen:
 
 @dataclass(frozen=True, slots=True)
 class ResolutionUndelivered:
-    """An ResolveHtlc that certainly never reached the node."""
+    """A ResolveHtlc that certainly did not reach the node."""
 
     key: HtlcKey
 
 
 @dataclass(frozen=True, slots=True)
 class TermsReported:
-    """The answer to QueryTerms. channels: None if the node did not tell. known: of the payment."""
+    """The answer to QueryTerms. channels: None if the node did not answer. known: the node's record of the payment."""
 
     block: bytes
     channels: tuple[ChannelTerms, ...] | None
@@ -94,11 +94,11 @@ class TermsReported:
 
 @dataclass(frozen=True, slots=True)
 class PaymentReported:
-    """Where the payment asked for by PayOnBehalf or TrackPayment stands.
+    """The progress or the result of the payment of a PayOnBehalf or TrackPayment.
 
-    SUCCEEDED, FAILED and UNKNOWN are what the node says; IN_FLIGHT: it was lost sight of, and the engine asks again.
-    An order that was on its way when the connection broke may still reach the node after it said FAILED or UNKNOWN.
-    of_order: the PayOnBehalf has ended with this. Otherwise it answers a TrackPayment, and may be older than an order.
+    The node reports SUCCEEDED, FAILED and UNKNOWN; IN_FLIGHT: it is no longer followed, and the engine asks again.
+    An order that was in transit when the connection broke may still reach the node after it reported FAILED or UNKNOWN.
+    of_order: this is the end of the PayOnBehalf. Otherwise it answers a TrackPayment, and may be older than an order.
     """
 
     payment_hash: bytes
@@ -108,13 +108,13 @@ class PaymentReported:
 
 @dataclass(frozen=True, slots=True)
 class ForceCloseReported:
-    """A ForceClose has ended, whether the node did it or not: an HTLC snapshot tells what is still on the channel."""
+    """A ForceClose has ended, with or without success: an HTLC snapshot shows which HTLCs are still on the channel."""
 
     channel_id: ChannelId
 
 
 class Delivery(Enum):
-    """What became of a Deliver."""
+    """The result of a Deliver."""
 
     DONE = "done"
     NOT_CONNECTED = "not connected"
@@ -132,7 +132,7 @@ class DeliveryReported:
 
 @dataclass(frozen=True, slots=True)
 class CourierSent:
-    """The answer to a Relay of a node that tells it: the courier of this block (unblock_hash) goes to this node."""
+    """The answer to a Relay if the node reports it: the next hop of the courier of this block (unblock_hash)."""
 
     block: bytes
     next_hop: NodeId
@@ -148,7 +148,7 @@ class UpdateSent:
 
 @dataclass(frozen=True, slots=True)
 class NotificationReported:
-    """The answer to a Notify; delivered: at least one webhook took it."""
+    """The answer to a Notify; delivered: at least one webhook accepted it."""
 
     client: NodeId
     method: Method
@@ -166,7 +166,7 @@ class WebhookSet:
 
 @dataclass(frozen=True, slots=True)
 class WebhookRemoved:
-    """A client took a webhook back."""
+    """A client removed a webhook."""
 
     client: NodeId
     app_name: str
@@ -202,7 +202,7 @@ LspEvent: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class ResolveHtlc:
-    """Answer a held HTLC. If it certainly did not reach the node: ResolutionUndelivered."""
+    """Resolve a held HTLC. If the resolution certainly did not reach the node, report ResolutionUndelivered."""
 
     key: HtlcKey
     resolution: Resolution
@@ -211,9 +211,9 @@ class ResolveHtlc:
 
 @dataclass(frozen=True, slots=True)
 class SendToClient:
-    """Send a client this message over a path of one hop. When a BlockUpdate has left: UpdateSent.
+    """Send a client this message over a path of one hop. After a BlockUpdate was sent, report UpdateSent.
 
-    If the client is not connected, nothing is to be done.
+    If the client is not connected, do nothing.
     """
 
     client: NodeId
@@ -222,9 +222,10 @@ class SendToClient:
 
 @dataclass(frozen=True, slots=True)
 class SendAlong:
-    """Send this message along the path that came with the question. If that fails, nothing is to be done.
+    """Send this message along the reply path of the request. If that fails, do nothing.
 
-    client: whose block was asked about; None: no block is known, so a stranger asks, and gets little effort.
+    client: the client of the block in question; None: no block is known, so the request is a stranger's, and little
+    effort is spent on the answer.
     """
 
     path: BlindedPath
@@ -234,7 +235,7 @@ class SendAlong:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Forward a stored onion message to its client, then report as DeliveryReported."""
+    """Forward a stored onion message to its client, then report DeliveryReported."""
 
     client: NodeId
     message_id: bytes
@@ -245,8 +246,8 @@ class Deliver:
 class Relay:
     """Forward the courier of a client's block, as if it had just come in from that client.
 
-    If the node tells where it went: CourierSent. If its next hop is not connected: that, and OnionInTransit with
-    source=client and undelivered=True. block: its unblock_hash. next_hop: None if the node has not told it yet.
+    If the node reports its next hop, report CourierSent. If the next hop is not connected, also report OnionInTransit
+    with source=client and undelivered=True. block: its unblock_hash. next_hop: None if the node has not told it yet.
     """
 
     client: NodeId
@@ -257,9 +258,9 @@ class Relay:
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Push to a client's webhooks, then report as NotificationReported.
+    """Post a notification to a client's webhooks, then report NotificationReported.
 
-    timeout: the block height that lsps5.expiry_soon carries; None for the other methods.
+    timeout: the block height in lsps5.expiry_soon; None for the other methods.
     """
 
     client: NodeId
@@ -271,7 +272,7 @@ class Notify:
 class QueryTerms:
     """Ask the node for the terms of its channels with these peers, and whether it knows a payment of this hash.
 
-    Then report as TermsReported. block: its unblock_hash.
+    Then report TermsReported. block: its unblock_hash.
     """
 
     block: bytes
@@ -281,11 +282,11 @@ class QueryTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayOnBehalf:
-    """Pay this invoice, unless the node knows a payment of that hash; then report as PaymentReported.
+    """Pay this invoice, unless the node knows a payment of that hash; then report PaymentReported.
 
     latest_expiry: the height by which every HTLC that is sent must have expired; the node's own route is checked.
-    incoming_msat, incoming_expiry: what the held parts bring, and when the first of them expires. The node may pay over
-        another channel than the payer's onion names, and keeps what forwarding over that one would bring.
+    incoming_msat, incoming_expiry: the sum of the held parts, and the earliest of their expiries. The node may pay over
+        another channel than the payer's onion names; then it keeps the fee and delta for forwarding over that channel.
     """
 
     payment_hash: bytes
@@ -300,28 +301,28 @@ class PayOnBehalf:
 
 @dataclass(frozen=True, slots=True)
 class TrackPayment:
-    """Find out what became of a payment that may have been started, then report as PaymentReported."""
+    """Follow a payment that may have been started, then report PaymentReported."""
 
     payment_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ForceClose:
-    """Close this channel unilaterally, then report as ForceCloseReported, also if it did not succeed."""
+    """Close this channel unilaterally, then report ForceCloseReported, with or without success."""
 
     channel_id: ChannelId
 
 
 @dataclass(frozen=True, slots=True)
 class RequestHtlcSnapshot:
-    """Ask the node for all pending HTLCs, then report as HtlcSnapshot with the same number."""
+    """Ask the node for all pending HTLCs, then report HtlcSnapshot with the same number."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A line for the log: something that an operator may want to follow. block: its unblock_hash."""
+    """A line for the operator's log. block: its unblock_hash."""
 
     what: LogEvent
     block: bytes | None = None

@@ -1,8 +1,8 @@
-"""The records of an LSP in memory, with the ways in which the engine looks them up.
+"""The records of an LSP in memory, with the indexes by which the engine finds them.
 
-No event may cost more because more is remembered. So what concerns a client, a peer, a channel or a hash is found by an
-index, and what waits for a time or a height is in schedule.py. Indexes are derived from the records, and made again
-when these are loaded; tests/support/full_scan.py compares them with what a look at every record finds.
+The cost of an event must not grow with the number of records. So the records of a client, a peer, a channel or a hash
+are found by an index, and those that wait for a time or a height by schedule.py. Indexes are derived from the records,
+and rebuilt when these are loaded; tests/support/full_scan.py compares them with a scan of all records.
 """
 
 from collections import Counter
@@ -31,17 +31,17 @@ from asyncpay.engine.lsp.totals import Totals
 from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, NodeId, Resolution, ShortChannelId
 
 Target: TypeAlias = NodeId | ShortChannelId
-"""What an HTLC's onion names: the next node, or the channel to it."""
+"""The next hop in an HTLC's onion: a node, or the channel to it."""
 
 
 def target(htlc: HeldHtlc) -> Target | None:
-    """Return what the HTLC's onion names, as far as the node shows it."""
+    """Return the next hop in the HTLC's onion; None if the node does not show it."""
     return htlc.outgoing_node if htlc.outgoing_node is not None else htlc.outgoing_channel
 
 
 @dataclass
 class LspRecords:
-    """What the store holds, but for archived blocks. Change it by `apply` only, so that the indexes stay right."""
+    """The content of the store, except archived blocks. Change it only with `apply`, so that the indexes stay correct."""
 
     blocks: dict[bytes, Block] = field(default_factory=dict)
     htlcs: dict[HtlcKey, Htlc] = field(default_factory=dict)
@@ -79,7 +79,10 @@ class LspRecords:
 
     @classmethod
     def load(cls, records: Iterable[Record], archived: Summary = NOTHING) -> "LspRecords":
-        """The tables as a store gives them back, in any order but messages by number; and what it has archived."""
+        """Build the tables from the store's records, in any order except that messages are ordered by number.
+
+        archived: the summary of the blocks that the store has archived.
+        """
         loaded = cls(archive=Archive.begin(archived))
         for _, state, number in archived.blocks:
             loaded.totals.blocks[state] += number
@@ -90,11 +93,11 @@ class LspRecords:
 
     @property
     def empty(self) -> bool:
-        """Nothing is known: a new store, or one in which everything is finished and forgotten."""
+        """Whether there are no records: in a new store, or one whose records were all deleted."""
         return not self.archive.total and not any(self._table(kind) for kind in _TABLES)
 
     def apply(self, change: Change[Record]) -> Record | None:
-        """Make one change; return the record that it replaced or deleted."""
+        """Apply one change; return the record that it replaced or deleted."""
         record = change.record
         table = self._table(type(record))
         old = table.pop(record.key, None) if not isinstance(change, Put) else table.get(record.key)
@@ -108,135 +111,135 @@ class LspRecords:
         return old
 
     def block_for(self, client: NodeId, payment_hash: bytes) -> Block | None:
-        """The client's block for this hash, finished or not; an archived one only if it was recalled."""
+        """Return the client's block for this payment hash, finished or not; an archived one only if it was recalled."""
         unblock_hash = self._by_payment.get((client, payment_hash))
         return None if unblock_hash is None else self.blocks[unblock_hash]
 
     def blocks_of(self, client: NodeId) -> Iterator[Block]:
-        """The client's blocks, finished or not, but for archived ones."""
+        """Iterate over the client's blocks, finished or not, except archived ones."""
         return (self.blocks[key] for key in self._blocks_of.of(client))
 
     def number_of_blocks(self, client: NodeId) -> int:
-        """How many blocks the client has, finished or not, archived or not."""
+        """Return the number of the client's blocks, finished or not, archived or not."""
         return self._blocks_of.size(client) + self.archive.blocks_of[client]
 
     def in_force(self, client: NodeId) -> int:
-        """How many blocks the client has that are not finished."""
+        """Return the number of the client's blocks that are not finished."""
         return self._in_force[client]
 
     def due_of(self, client: NodeId) -> list[Block]:
-        """The client's blocks that are due to be released."""
+        """Return the client's blocks that are due to be released."""
         return [self.blocks[key] for key in self._due_of.of(client)]
 
     def clients_with_due_blocks(self) -> list[NodeId]:
-        """Clients that have such blocks."""
+        """Return the clients that have blocks that are due to be released."""
         return self._due_of.groups()
 
     def untold_of(self, client: NodeId) -> tuple[bytes, ...]:
-        """The unblock_hashes of those of the client's blocks that it should hear of when it connects."""
+        """Return the unblock_hashes of the client's blocks for which it gets an update when it connects."""
         return self._untold_of.of(client)
 
     def held(self, client: NodeId) -> tuple[int, int]:
-        """How many parts are held of the client, and what they bring, in msat."""
+        """Return the number of held parts of the client, and the sum of their incoming amounts in msat."""
         return self._held[client], self._held_msat[client]
 
     def block_bytes(self, client: NodeId | None = None) -> int:
-        """What the blocks of a client take up, also finished and archived ones; without a client, those of all."""
+        """Return the bytes of a client's blocks, including finished and archived ones; without a client, those of all."""
         if client is None:
             return self._all_block_bytes + BLOCK_BYTES * self.archive.total
         return self._block_bytes[client] + BLOCK_BYTES * self.archive.blocks_of[client]
 
     def parts(self, block: Block) -> list[Htlc]:
-        """The HTLCs that a block counts, also those that are decided or gone."""
+        """Return the HTLCs of a block, including those that are resolved or gone."""
         return [self.htlcs[key] for key in self._parts.of(block.key)]
 
     def attempts_of(self, block: Block) -> list[Attempt]:
-        """The payments on behalf that were made for a block."""
+        """Return the payments on behalf that were made for a block."""
         made = (self.attempts.get(payment_hash) for payment_hash in block.payment_hashes)
         return [attempt for attempt in made if attempt is not None and attempt.block == block.key]
 
     def may_be_paid_on_behalf(self, payment_hash: bytes) -> bool:
-        """Whether a block with an invoice of this hash is not finished."""
+        """Return whether there is an unfinished block with an invoice of this hash."""
         return payment_hash in self._invoiced
 
     def count_archived(self, block: Block, sign: int) -> None:
-        """An archived block has left memory (1), or was recalled (-1)."""
+        """Count an archived block that was removed from memory (sign 1), or recalled (sign -1)."""
         self.archive.count(block.client, sign)
         self.totals.blocks[block.state] += sign
 
     def in_flight(self) -> list[Attempt]:
-        """Payments on behalf that are not decided."""
+        """Return the payments on behalf that are not decided."""
         return [self.attempts[payment_hash] for payment_hash in self._in_flight]
 
     def claimed_msat(self, client: NodeId | None = None) -> int:
-        """Parts that are claimed with the preimage, and that the payer's node has not let go of yet; without a client,
-        those of all.
+        """Return the sum of the parts that are claimed with the preimage but still on the channel of the payer's node;
+        without a client, that of all clients.
         """
         return self._all_claimed_msat if client is None else self._claimed_msat[client]
 
     def waiting(self) -> list[Htlc]:
-        """HTLCs that are held for an offline client, outside any block."""
+        """Return the HTLCs that are held for an offline client, outside any block."""
         return [self.htlcs[key] for key in self._waiting]
 
     def waiting_from(self, peer: NodeId) -> list[Htlc]:
-        """Those of them that came from this peer."""
+        """Return the HTLCs held for an offline client that came from this peer."""
         return [self.htlcs[key] for key in self._waiting_from.of(peer)]
 
     def outgoing(self, targets: Iterable[Target]) -> list[Htlc]:
-        """HTLCs that are to go to one of these now: they wait for an offline client, or their block is due."""
+        """Return the HTLCs to be forwarded to one of these now: they wait for an offline client, or their block is due."""
         return [self.htlcs[key] for each in targets for key in self._outgoing.of(each)]
 
     def has_outgoing(self, targets: Iterable[Target]) -> bool:
-        """Whether there is such an HTLC."""
+        """Return whether `outgoing` would find an HTLC."""
         return any(each in self._outgoing for each in targets)
 
     def all_targets(self) -> list[Target]:
-        """Where such HTLCs are to go."""
+        """Return the next hops of all HTLCs that are to be forwarded now (see `outgoing`)."""
         return self._outgoing.groups()
 
     def on_channel(self, channel_id: ChannelId) -> list[Htlc]:
-        """HTLCs that came in on this channel."""
+        """Return the HTLCs that came in on this channel."""
         return [self.htlcs[key] for key in self._on_channel.of(channel_id)]
 
     def has_decided(self, peer: NodeId) -> bool:
-        """Whether an HTLC of this peer was decided and is, as far as is known, still on its channel."""
+        """Return whether an HTLC of this peer is resolved and, as far as is known, still on its channel."""
         return self._decided[peer] > 0
 
     def has_result(self, peer: NodeId) -> bool:
-        """Whether such an HTLC is settled, claimed or failed: the peer has to connect to take that."""
+        """Return whether such an HTLC is settled, claimed or failed: the peer must connect to receive that."""
         return peer in self._results_of
 
     def peers_with_results(self) -> list[NodeId]:
-        """Peers that have such an HTLC."""
+        """Return the peers for which `has_result` is true."""
         return self._results_of.groups()
 
     def messages_for(self, client: NodeId) -> list[StoredMessage]:
-        """The client's mailbox, in order."""
+        """Return the messages in the client's mailbox, in order."""
         return [self.messages[client, message_id] for message_id in self._messages_of.of(client)]
 
     def has_messages(self, client: NodeId) -> bool:
-        """Whether anything lies in the client's mailbox."""
+        """Return whether there is a message in the client's mailbox."""
         return client in self._messages_of
 
     def clients_with_messages(self) -> list[NodeId]:
-        """Clients in whose mailboxes something lies."""
+        """Return the clients with messages in their mailboxes."""
         return self._messages_of.groups()
 
     def delivered_beyond(self, client: NodeId, most: int) -> list[Delivered]:
-        """What the client got of late: the oldest ones beyond so many."""
+        """Return the client's oldest delivered messages beyond the `most` latest ones."""
         surplus = max(0, self._delivered_to.size(client) - most)
         return [self.delivered[client, message_id] for message_id in self._delivered_to.first(client, surplus)]
 
     def is_client(self, node: NodeId) -> bool:
-        """Whether this node has registered a device."""
+        """Return whether this node has registered a webhook."""
         return node in self._webhooks_of
 
     def clients(self) -> list[NodeId]:
-        """Nodes that have registered a device."""
+        """Return the nodes that have registered a webhook."""
         return self._webhooks_of.groups()
 
     def webhooks_of(self, client: NodeId) -> list[Webhook]:
-        """The devices, or apps, that a client has registered."""
+        """Return the webhooks that a client has registered."""
         return [self.webhooks[client, app_name] for app_name in self._webhooks_of.of(client)]
 
     def _table(self, kind: type[Record]) -> dict[Any, Any]:
@@ -357,19 +360,19 @@ class LspRecords:
 
 
 def is_untold(block: Block) -> bool:
-    """Whether the payer should hear of this block when it connects: unless it knows how it ended."""
+    """Return whether the payer gets an update of this block when it connects: unless it was told how it ended."""
     state = PROPERTIES[block.state].update
     return state is not None and block.told is not state
 
 
 def has_result(htlc: Htlc) -> bool:
-    """Whether the peer has to connect to take what became of this HTLC."""
+    """Return whether the peer must connect to receive the result of this HTLC."""
     ended = htlc.outcome is not None or htlc.resolution in (Resolution.FAIL, Resolution.SETTLE)
     return ended and not htlc.gone
 
 
 def _count(counter: Counter[bytes], key: bytes, change: int) -> None:
-    """Clients, or hashes, for which nothing is counted are not kept."""
+    """Change the count of a client or hash. A key whose count is zero is removed."""
     counter[key] += change
     if not counter[key]:
         del counter[key]

@@ -1,7 +1,7 @@
-"""Onion messages for clients that are away: kept within limits, delivered in order, recognised when repeated.
+"""Onion messages for offline clients: stored within limits, delivered in order, recognised when repeated.
 
-Senders repeat (the courier, payees with their releases), and a client may have lost what it was given. So a
-repetition is delivered like any other message; it is kept once only, and notified hourly at most.
+Senders repeat messages (the courier, payees with their releases), and a client may have lost a delivered one. So a
+repetition is delivered like any other message; it is stored only once, and notified at most hourly.
 """
 
 from collections import Counter
@@ -18,12 +18,12 @@ from asyncpay.wire.onion import OnionMessage
 
 
 def message_id(message: OnionMessage) -> bytes:
-    """What makes two messages the same one, 32 bytes."""
+    """Return the identifier of a message, 32 bytes: equal messages have the same."""
     return sha256(message.path_key + message.packet).digest()
 
 
 def receive(ctx: Context, event: OnionInTransit) -> None:
-    """Keep a message that the node cannot forward. Only clients have a mailbox."""
+    """Store a message that the node cannot forward. Only clients have a mailbox."""
     client = event.next_node_id
     if not ctx.records.is_client(client) or (client in ctx.node.online and not event.undelivered):
         return
@@ -33,7 +33,7 @@ def receive(ctx: Context, event: OnionInTransit) -> None:
             _announce(ctx, ctx.records.messages[client, name])
         return
     if (client, name) in ctx.records.delivered and client in ctx.state.sessions:
-        # The client is only seemingly there; do not go round in circles.
+        # The client only seems to be connected: do not deliver the message again immediately, in a loop.
         ctx.state.sessions[client].next_at = ctx.now + ctx.policy.redeliver_seconds
     message = StoredMessage(
         client=client,
@@ -52,7 +52,7 @@ def receive(ctx: Context, event: OnionInTransit) -> None:
 
 
 def delivery_reported(ctx: Context, event: DeliveryReported) -> None:
-    """A message has gone out, or could not."""
+    """Handle the result of a delivery."""
     session = ctx.state.sessions.get(event.client)
     if session is not None and session.delivering == event.message_id:
         session.delivering = None
@@ -67,7 +67,7 @@ def delivery_reported(ctx: Context, event: DeliveryReported) -> None:
 
 
 def run(ctx: Context) -> None:
-    """Forget what is too old."""
+    """Delete messages that are too old."""
     for key in ctx.due(ctx.state.schedule.messages, ctx.now):
         ctx.drop(ctx.records.messages[key])
     for key in ctx.due(ctx.state.schedule.delivered, ctx.now):
@@ -75,15 +75,15 @@ def run(ctx: Context) -> None:
 
 
 def next_at(ctx: Context) -> float:
-    """When `run` has something to do."""
+    """Return the time at which `run` has work to do."""
     schedule = ctx.state.schedule
     return min(schedule.messages.first, schedule.delivered.first)
 
 
 def _make_room(ctx: Context, client: NodeId) -> None:
-    """Over a limit, drop the oldest message of the source that takes up most.
+    """Over a limit, drop the oldest message of the source whose messages take the most space.
 
-    Peers without a channel count as one source: a connection costs nothing, a channel does.
+    Peers without a channel count as one source: a connection costs nothing, but a channel does.
     """
     policy = ctx.policy
     channels = ctx.node.channels

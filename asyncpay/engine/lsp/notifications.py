@@ -1,11 +1,11 @@
-"""When and how often an offline client is notified, and who is a client.
+"""When and how often an offline client is notified, and which nodes are clients.
 
-A push attempt is one series of notifications by one method. It begins when something happens that the client must
-know of, is renewed when something more does, and ends when the client connects or the reason is gone. The
-tries of an attempt double their distance, those that failed from a short one, those that were delivered from the
-cooldown; after `max_pushes` nothing more is sent until something new happens. Push attempts are stored, so a crash
+A push attempt is one series of notifications by one method. It begins with an event that the client must
+know of, is renewed by further events, and ends when the client connects or the reason no longer applies. The
+pauses between the tries of an attempt double: after a failed try from a short one, after a delivered one from the
+cooldown; after `max_pushes` nothing is sent until the next event. Push attempts are stored, so a crash
 of this component does not notify the phones again.
-A node is a client as long as it has a webhook (bLIP-55); a webhook lapses a week after its node's last channel.
+A node is a client as long as it has a webhook (bLIP-55); a webhook is deleted a week after its node's last channel.
 """
 
 import math
@@ -25,7 +25,7 @@ from asyncpay.lightning import NodeId
 
 
 def notify(ctx: Context, client: NodeId | None, method: Method) -> None:
-    """Something new has happened: begin a push attempt, or grant the one that exists its full tries again."""
+    """Begin a push attempt for a new event, or reset the tries of the existing one."""
     if client is None or not _can_be_notified(ctx, client):
         return
     attempt = ctx.records.push_attempts.get((client, method))
@@ -38,21 +38,21 @@ def notify(ctx: Context, client: NodeId | None, method: Method) -> None:
 
 
 def remind(ctx: Context, client: NodeId | None, method: Method) -> None:
-    """Something still waits: begin a push attempt, unless one is under way or used up. May be repeated freely."""
+    """Begin a push attempt for an earlier event, unless one is under way or used up. Repeated calls are harmless."""
     if (client, method) not in ctx.records.push_attempts:
         notify(ctx, client, method)
 
 
 def remind_if_waiting(ctx: Context, client: NodeId, method: Method) -> None:
-    """The client is away, or not known to be here: remind it if there is a reason."""
+    """Remind a client that is not known to be connected, if there is a reason."""
     if _can_be_notified(ctx, client) and waits(ctx, client, method):
         remind(ctx, client, method)
 
 
 def review_absent(ctx: Context) -> None:
-    """The node is there (again): remind the clients that are not, in slices. reconcile.py tells whether a result waits.
+    """Remind the offline clients, in slices, after the node was attached. reconcile.py detects waiting results.
 
-    First those for whom an HTLC waits, then those whose HTLCs expire, then those for whom there are messages.
+    First those for which an HTLC waits, then those whose HTLCs expire, then those with messages.
     """
     ctx.state.review = _review()
     next(ctx.state.review)
@@ -89,7 +89,7 @@ def _clients_of(ctx: Context, targets: Iterable[Target]) -> Iterator[NodeId]:
 
 
 def end(ctx: Context, client: NodeId) -> None:
-    """The client has connected, or is none any more: all its push attempts, and their cooldowns, are over."""
+    """End all push attempts and cooldowns of a node that has connected, or is no longer a client."""
     for method in Method:
         attempt = ctx.records.push_attempts.get((client, method))
         if attempt is not None:
@@ -97,7 +97,7 @@ def end(ctx: Context, client: NodeId) -> None:
 
 
 def run(ctx: Context) -> None:
-    """Send what is due. Without a node it is not known who is away."""
+    """Send due notifications. While the node is not attached it is unknown which clients are offline."""
     if not ctx.node.attached:
         return
     for key in ctx.due(ctx.state.schedule.pushes, ctx.now):
@@ -113,7 +113,7 @@ def run(ctx: Context) -> None:
 
 
 def reported(ctx: Context, event: NotificationReported) -> None:
-    """A notification that was not delivered is tried again sooner."""
+    """Schedule the next try: sooner if the notification was not delivered."""
     attempt = ctx.records.push_attempts.get((event.client, event.method))
     if attempt is not None and not event.delivered and attempt.tries:
         pause = ctx.policy.push_retry_seconds * 2 ** (attempt.tries - 1)
@@ -121,14 +121,14 @@ def reported(ctx: Context, event: NotificationReported) -> None:
 
 
 def next_at(ctx: Context) -> float:
-    """When `run` has something to do."""
+    """Return the time at which `run` has work to do."""
     if not ctx.node.attached:
         return math.inf
     return ctx.state.schedule.pushes.first
 
 
 def waits(ctx: Context, client: NodeId, method: Method) -> bool:
-    """Whether there still is a reason to call this client by this method."""
+    """Return whether there still is a reason to notify this client by this method."""
     if not ctx.records.is_client(client):
         return False
     match method:
@@ -189,19 +189,19 @@ KEPT_WITHOUT_CHANNEL_SECONDS = 7 * DAY_SECONDS
 
 
 def webhook_set(ctx: Context, event: WebhookSet) -> None:
-    """A new webhook, or a new address for an old one."""
+    """Store a new webhook, or a new URL for an existing one."""
     ctx.put(Webhook(client=event.client, app_name=event.app_name, url=event.url, used_at=ctx.now))
 
 
 def webhook_removed(ctx: Context, event: WebhookRemoved) -> None:
-    """A webhook is taken back."""
+    """Delete a webhook that its client removed."""
     webhook = ctx.records.webhooks.get((event.client, event.app_name))
     if webhook is not None:
         _drop_webhook(ctx, webhook)
 
 
 def review_webhooks(ctx: Context) -> None:
-    """Webhooks are in use while there is a channel; a week after that they lapse."""
+    """Renew the webhooks of clients with a channel, and delete those of clients without one for a week."""
     for key in ctx.state.schedule.webhooks.due(ctx.now, ctx.slice_size):
         webhook = ctx.records.webhooks[key]
         if ctx.node.channels.has(webhook.client):
@@ -213,7 +213,7 @@ def review_webhooks(ctx: Context) -> None:
 
 
 def channel_is_back(ctx: Context, client: NodeId) -> None:
-    """The client has a channel, again or still: its webhooks are in use."""
+    """Mark the webhooks of a client as used: it has a channel, again or still."""
     for webhook in ctx.records.webhooks_of(client):
         ctx.state.schedule.put(webhook)
 

@@ -1,21 +1,22 @@
-"""Paying the payee in the payer's place, for nodes that cannot forward while the payer is away.
+"""Paying the payee on behalf of the payer, for nodes that cannot forward while the payer is offline.
 
-The LSP pays the invoice with its own money and then claims the held parts with the preimage. It can lose
-nothing as long as five things hold, and each is arranged here:
+The LSP pays the invoice with its own money and then claims the held parts with the preimage. It cannot lose money
+as long as five conditions hold, which are ensured here:
 
-- It pays no more than it holds, less what forwarding would have earned it (exposure.py).
+- It pays no more than it holds, less the fees that forwarding would have earned (exposure.py).
 - It knows the result while it can still claim: its own HTLCs expire before the held ones, with a margin. The node's
   own routes are checked against that height before anything is sent (asyncpay.nodes.base.Payment.latest_expiry).
-- It never pays twice and never forgets that it pays: the attempt is stored first, is one for a hash for
-  ever, and until it is decided the parts stay as they are (state PAYING has no deadline in states.py).
-- It claims only for what it paid itself: a hash of which the node knew a payment before is not paid on behalf.
-- What it claims it gets. A node that may forget a SETTLE (capabilities) is made to claim on chain while there is time.
+- It never pays twice and always knows that it pays: the attempt is stored first, there is only ever one for a payment
+  hash, and until it is decided the parts stay held (state PAYING has no deadline in states.py).
+- It claims only for its own payments: if the node already knew a payment of the hash, it does not pay on behalf.
+- Its claims succeed. A node that may lose a SETTLE (capabilities) is made to claim on chain in time.
 
-When is it decided that nothing was paid? The node says FAILED or UNKNOWN. But an order may have been on its way when a
-connection broke, or this process ended; LND would carry it out also if it comes late, and after a failed payment of the
-same hash too. So in that case the word of the node counts only once it has said so for `on_behalf_quiet_seconds`, or
-when the height that such an order names has passed. To order once more meanwhile is safe: LND lets what is in flight or
-settled never exceed the amount (payments/db, verifyAttempt), and each part has its share of the fee limit.
+When is it decided that nothing was paid? The node reports FAILED or UNKNOWN. But an order may have been in transit when
+a connection broke, or this process ended; LND would execute it even if it arrives late, and also after a failed payment
+of the same hash. So in that case the node's report counts only after it has been the same for
+`on_behalf_quiet_seconds`, or when the height that such an order names has passed. A second order in the meantime is
+safe: LND never lets the amounts in flight and settled exceed the payment amount (payments/db, verifyAttempt), and each
+part has its share of the fee limit.
 """
 
 import math
@@ -40,11 +41,11 @@ from asyncpay.lightning import PaymentStatus
 from asyncpay.log_events import LogEvent
 
 MOST_FOR_SLOT = 10
-"""How many blocks are tried when a payment has ended and so left a slot to one of them."""
+"""The number of waiting blocks that are tried when the end of a payment frees a slot for one of them."""
 
 
 def start(ctx: Context, block: Block) -> None:
-    """Ask for the terms of a payment for a block that is due and cannot be released, if one is called for."""
+    """Ask for the terms of an own payment for a block that is due and cannot be released, if it needs one."""
     asked_at = ctx.state.own.queried_at.get(block.key, -math.inf)
     if ctx.now < asked_at + ctx.policy.query_terms_seconds or not _called_for(ctx, block):
         return
@@ -59,7 +60,7 @@ def start(ctx: Context, block: Block) -> None:
 
 
 def terms_reported(ctx: Context, event: TermsReported) -> None:
-    """The terms are known: begin to pay if they allow it, and if it is still called for."""
+    """Begin to pay if the reported terms allow it, and the block still needs it."""
     block = ctx.records.blocks.get(event.block)
     if block is None or block.state is not State.DUE or not _called_for(ctx, block):
         return
@@ -68,7 +69,7 @@ def terms_reported(ctx: Context, event: TermsReported) -> None:
         return
     refusal = exposure.full(ctx, block)
     if event.known is not PaymentStatus.UNKNOWN:
-        refusal = "the node knows a payment of this hash, which was not made for this block"
+        refusal = "the node already knows a payment of this hash that was not made for this block"
     try:
         limits = exposure.limits(ctx, block, event.channels)
     except exposure.NotCoveredError as error:
@@ -91,7 +92,7 @@ def terms_reported(ctx: Context, event: TermsReported) -> None:
 
 
 def track_all(ctx: Context) -> None:
-    """The node is there (again): ask about payments whose result is not awaited. Their orders may be under way."""
+    """Track payments whose result is not awaited, after the node was attached. Their orders may be in transit."""
     own = ctx.state.own
     own.track_at.clear()
     for attempt in ctx.records.in_flight():
@@ -101,7 +102,7 @@ def track_all(ctx: Context) -> None:
 
 
 def detached(ctx: Context) -> None:
-    """The node is away, and will not answer what it was asked."""
+    """Handle the loss of the node: it will not answer open requests."""
     ctx.state.own.track_at.clear()
     ctx.state.own.queried_at.clear()
     ctx.state.own.query_again_at.clear()
@@ -110,7 +111,7 @@ def detached(ctx: Context) -> None:
 
 
 def run(ctx: Context) -> None:
-    """Ask again about payments that were lost sight of, and for terms that the node did not tell."""
+    """Track payments again that are no longer followed, and ask again for terms that the node did not report."""
     own = ctx.state.own
     for payment_hash in ctx.due(own.track_at, ctx.now):
         own.track_at.discard(payment_hash)
@@ -123,13 +124,13 @@ def run(ctx: Context) -> None:
 
 
 def next_at(ctx: Context) -> float:
-    """When `run` has something to do."""
+    """Return the time at which `run` has work to do."""
     own = ctx.state.own
     return min(own.track_at.first, own.query_again_at.first)
 
 
 def reported(ctx: Context, event: PaymentReported) -> None:
-    """The node says where a payment stands."""
+    """Handle the node's report of the progress or the result of a payment."""
     attempt = ctx.records.attempts.get(event.payment_hash)
     if attempt is None or attempt.state is not AttemptState.IN_FLIGHT:
         return
@@ -146,9 +147,9 @@ def reported(ctx: Context, event: PaymentReported) -> None:
         case PaymentStatus.SUCCEEDED:
             _paid(ctx, block, attempt, result.preimage)
         case _ if event.payment_hash in own.ordered:
-            pass  # the order may begin another attempt yet, and reports in the end
+            pass  # the order may still begin another attempt, and it reports when it ends
         case PaymentStatus.UNKNOWN if _may_order_again(ctx, block, attempt):
-            _pay(ctx, block, attempt)  # stored, then stopped before the node heard of it
+            _pay(ctx, block, attempt)  # the attempt was stored, but its order did not reach the node
         case _ if _may_still_arrive(ctx, attempt):
             _track_again(ctx, attempt)
         case PaymentStatus.FAILED:
@@ -158,11 +159,11 @@ def reported(ctx: Context, event: PaymentReported) -> None:
 
 
 def claim_on_chain(ctx: Context) -> None:
-    """Force-close the channels of claimed parts that the payer's node has not taken, and that are about to expire.
+    """Force-close channels with claimed parts that are about to expire and whose SETTLE the payer has not received.
 
-    Called when an HTLC snapshot has just said what is on the channels. A part that was offered or resolved since it was
-    requested is on its way off them, as far as is known; the snapshot of the next block tells. Nothing of this is
-    stored: what has been asked for and not been done shows in the same way again, and a node asked twice closes once.
+    Called after an HTLC snapshot has shown which HTLCs are on the channels. A part that was offered or resolved since
+    the snapshot was requested is assumed to leave its channel; the snapshot of the next block shows whether it did.
+    Nothing is stored for this: the next snapshot shows a close that was not done, and a second request changes nothing.
     """
     height, own = ctx.node.height, ctx.state.own
     if ctx.capabilities.keeps_settlements or height is None:
@@ -180,23 +181,25 @@ def claim_on_chain(ctx: Context) -> None:
 
 
 def force_close_reported(ctx: Context, event: ForceCloseReported) -> None:
-    """The node has done it, or has failed to: then it is asked again with the next block."""
+    """Handle the end of a force-close. If it failed, the node is asked again with the next block."""
     ctx.state.own.force_closing.discard(event.channel_id)
 
 
 def _wait_for_slot(ctx: Context, block: Block) -> None:
-    """Try again when a payment has ended; and after a while, because what was claimed ends without such an event."""
+    """Try again when a payment has ended, and after a pause, because claimed parts leave without such an event."""
     ctx.state.own.slot_wanted[block.key] = None
     ctx.state.own.query_again_at.set(block.key, ctx.now + ctx.policy.query_terms_seconds)
 
 
 def next_for_slot(ctx: Context) -> list[bytes]:
-    """The unblock_hashes of the blocks that have waited longest for a slot."""
+    """Return the unblock_hashes of the blocks that have waited longest for a slot."""
     return list(islice(ctx.state.own.slot_wanted, MOST_FOR_SLOT))
 
 
 def _called_for(ctx: Context, block: Block) -> bool:
-    """Whether the payer is away and needed, the payee is not the one that is awaited, and the invoice is at hand."""
+    """Return whether a payment is needed and possible: the payer is needed but offline, the payee is not offline, and
+    the invoice is known.
+    """
     node = ctx.capabilities
     if node.forwards_with_payer_offline or not node.pays_on_behalf or ctx.node.height is None:
         return False
@@ -211,7 +214,7 @@ def _called_for(ctx: Context, block: Block) -> bool:
 
 
 def _payee_awaited(ctx: Context, part: Htlc) -> bool:
-    """The payee is a client of this LSP too, and away: no other way leads to it."""
+    """Return whether the payee is a client of this LSP too, and offline: there is no other route to it."""
     peer = conditions.next_peer(ctx, part.htlc)
     return peer is not None and ctx.records.is_client(peer) and not conditions.outgoing_usable(ctx, part.htlc)
 
@@ -228,12 +231,12 @@ def _may_still_pay(ctx: Context, block: Block, attempt: Attempt) -> bool:
 
 
 def _may_order_again(ctx: Context, block: Block, attempt: Attempt) -> bool:
-    """Once after each break: what the node does not know then was never begun, or arrives yet."""
+    """Return whether to order again: once after each interruption. The first order was lost, or is still in transit."""
     return attempt.payment_hash not in ctx.state.own.repeated and _may_still_pay(ctx, block, attempt)
 
 
 def _may_still_arrive(ctx: Context, attempt: Attempt) -> bool:
-    """Whether an order that the node does not know of, or not any more, could still make it pay."""
+    """Return whether an order in transit could still be paid although the node reports no payment or a failed one."""
     height = ctx.node.height
     if height is not None and height >= attempt.latest_expiry:
         return False  # its HTLCs would have expired: no node sends them

@@ -1,11 +1,11 @@
-"""Compare what is stored with the HTLCs that the node has: events may have been missed.
+"""Compare the stored HTLCs with those of the node: events may have been missed.
 
-The node lists all HTLCs on its open channels. What it lacks is gone; what it still has although nothing of it is on the
-way any more has a result that waits for its payer.
+The node lists all HTLCs on its open channels. A stored HTLC that is not listed is gone; one that is listed although its
+outgoing HTLC is not has a result that waits for its payer.
 
-Both lists may be long, so they are gone through in slices, between which other events are handled. A snapshot is
-requested only when something may have been missed: a new stream, a block, a channel that is gone, a client that leaves
-while one of its HTLCs is decided.
+Both lists may be long, so they are processed in slices, between which other events are handled. A snapshot is
+requested only when something may have been missed: after a new stream, a block, a closed channel, or the disconnection
+of a client one of whose HTLCs is resolved.
 """
 
 import math
@@ -25,7 +25,7 @@ SNAPSHOT_PACE_SECONDS = 1.0
 
 
 def request_htlc_snapshot(ctx: Context) -> None:
-    """Ask the node for all its HTLCs. An answer under way is ignored; one that has come is gone through first."""
+    """Ask the node for all its HTLCs. An answer in transit will be ignored; one that has arrived is processed first."""
     state = ctx.state
     if state.reconciliation is not None:
         state.snapshot_wanted = True
@@ -39,8 +39,8 @@ def request_htlc_snapshot(ctx: Context) -> None:
 
 
 def request_htlc_snapshot_later(ctx: Context) -> None:
-    """The same, but after the one that is under way, and not too often. Otherwise a peer that connects and disconnects
-    all the time would make every snapshot out of date before it arrives, and no client would be notified.
+    """Request a snapshot after the one under way, and not too often. Otherwise a peer that connects and disconnects
+    continually would make every snapshot out of date before it arrives, and no client would be notified.
     """
     if ctx.state.snapshot_pending or ctx.state.reconciliation is not None:
         ctx.state.snapshot_wanted = True
@@ -52,9 +52,9 @@ def request_htlc_snapshot_later(ctx: Context) -> None:
 
 
 def client_disconnected(ctx: Context, client: NodeId) -> None:
-    """What has just been decided may still be on the client's channel: whether a result waits, a snapshot tells.
+    """Request a snapshot: an HTLC that was just resolved may still be on the client's channel, as a waiting result.
 
-    A client without a decided HTLC, and whose channels nothing waits for, has nothing to come back for.
+    A client without a resolved HTLC, for whose channels nothing waits, has no reason to connect again.
     """
     stuck = any(ctx.records.htlcs[key].htlc.peer == client for key in ctx.state.stuck.that_need([client]))
     if ctx.records.has_decided(client) or ctx.records.due_of(client) or stuck:
@@ -62,7 +62,7 @@ def client_disconnected(ctx: Context, client: NodeId) -> None:
 
 
 def run(ctx: Context) -> None:
-    """Request the snapshot that was put off, and do the next slice of the reconciliation that is under way."""
+    """Request a postponed snapshot, and do the next slice of the reconciliation that is under way."""
     if ctx.now >= ctx.state.snapshot_at:
         ctx.state.snapshot_at = math.inf
         request_htlc_snapshot_later(ctx)
@@ -71,7 +71,7 @@ def run(ctx: Context) -> None:
 
 
 def reconcile(ctx: Context, event: HtlcSnapshot) -> None:
-    """Go through the list of every HTLC of the node, in slices. A list that a later one has overtaken is ignored."""
+    """Process the list of all HTLCs of the node, in slices. A list that is not the latest one requested is ignored."""
     if event.number != ctx.state.snapshot_number or not ctx.state.snapshot_pending:
         return
     ctx.state.snapshot_pending = False
@@ -96,7 +96,7 @@ def _go_on(ctx: Context, work: Work) -> None:
 
 @dataclass
 class _Listed:
-    """What the node's list says. soonest: by peer, the first expiry of all HTLCs on its channels, both ways."""
+    """The content of the node's list. soonest: by peer, the first expiry of all HTLCs on its channels, both ways."""
 
     present: set[HtlcKey] = field(default_factory=set)
     on_the_way: set[bytes] = field(default_factory=set)
@@ -134,7 +134,7 @@ def _read(ctx: Context, event: HtlcSnapshot, listed: _Listed) -> Generator[None,
 
 
 def _compare(ctx: Context, listed: _Listed) -> Generator[None, Context, Context]:
-    """What the node lacks is gone. What changes between two slices is in changed_since_snapshot."""
+    """Handle HTLCs that the node does not list. Those that change between two slices are in changed_since_snapshot."""
     resolved_ahead: dict[NodeId, set[HtlcKey]] = {}
     for done, keys in enumerate(slices(list(ctx.records.htlcs), ctx.slice_size)):
         if done:
@@ -149,7 +149,7 @@ def _compare(ctx: Context, listed: _Listed) -> Generator[None, Context, Context]
 
 
 def _comparable(ctx: Context, keys: Iterable[HtlcKey]) -> Iterator[Htlc]:
-    """Those of these HTLCs that are still remembered, and have not changed since the snapshot was requested."""
+    """Yield the HTLCs among these that are still stored, and have not changed since the snapshot was requested."""
     for key in keys:
         known = ctx.records.htlcs.get(key)
         if known is not None and key not in ctx.state.changed_since_snapshot:
@@ -157,14 +157,14 @@ def _comparable(ctx: Context, keys: Iterable[HtlcKey]) -> Iterator[Htlc]:
 
 
 def _clients_to_remind(ctx: Context) -> list[NodeId]:
-    """Clients for whom a result may wait, whose link may be needed, or whose HTLCs may expire soon."""
+    """Return the clients for which a result may wait, whose channel may be needed, or whose HTLCs may expire soon."""
     results = [*ctx.state.resolved_ahead, *ctx.records.peers_with_results()]
     needed = [*ctx.records.clients_with_due_blocks(), *ctx.state.stuck.peers()]
     return list(dict.fromkeys([*needed, *ctx.state.soonest_expiry, *results]))
 
 
 def rename_htlcs(ctx: Context, links: Iterable[Link]) -> None:
-    """Earlier releases kept an HTLC by a name of its channel, which may change: give those their channel's id."""
+    """Replace channel names in stored HTLCs by channel ids. Earlier releases stored the name, which may change."""
     for link in links:
         for former in map(ChannelId.from_name, link.names):
             if former == link.channel_id or ctx.node.channels.named(ShortChannelId.from_bytes(former, "big")) != link:
@@ -175,7 +175,7 @@ def rename_htlcs(ctx: Context, links: Iterable[Link]) -> None:
 
 
 def _missing(ctx: Context, missing: Htlc) -> None:
-    """An HTLC is on no open channel. If it went on chain with its channel, a preimage still claims it there."""
+    """Handle an HTLC that is on no open channel. If it is on chain with its channel, a preimage still claims it."""
     on_chain = missing.key in ctx.state.intercepted and not conditions.can_be_claimed(ctx, missing.htlc)
     if on_chain and missing.block is not None:
         htlcs.lose_part(ctx, missing, missing.block)
@@ -185,9 +185,9 @@ def _missing(ctx: Context, missing: Htlc) -> None:
 
 
 def _is_resolved_ahead(ctx: Context, known: Htlc, listed: _Listed) -> bool:
-    """An HTLC that is no longer on its way, and not yet back, has a result that waits for its payer.
+    """Return whether an HTLC has a result that waits for its payer: it has no outgoing HTLC, but is still incoming.
 
-    Mostly an event has said so before; but not if it came while this process was away.
+    Usually an event has reported that before, but not if it came while this process was not running.
     """
     return (
         known.resolution is Resolution.RESUME
@@ -197,7 +197,7 @@ def _is_resolved_ahead(ctx: Context, known: Htlc, listed: _Listed) -> bool:
 
 
 def _adopt(ctx: Context, each: PendingHtlc) -> None:
-    """At its very first start the LSP finds HTLCs that the node let pass without it: that resolution stands."""
+    """Record an HTLC that the node forwarded before the LSP's first start, with that resolution."""
     blocked = ctx.records.block_for(each.peer, each.payment_hash) is not None
     if not each.incoming or blocked or each.key in ctx.records.htlcs:
         return

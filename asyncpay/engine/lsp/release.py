@@ -1,4 +1,4 @@
-"""Release of a block: the pid is shown, or the payee refuses; and the release of what is due."""
+"""Releases and refusals of blocks by a pid, and the release of blocks that are due."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ from asyncpay.wire.messages import ReleaseReply, ReleaseStatus, unblock_hash
 
 
 def release_seen(ctx: Context, event: ReleaseSeen) -> bool:
-    """A pid is shown, for the first time or again. False if it names no block."""
+    """Handle a release, the first one or a repetition. Return False if its pid belongs to no block."""
     name = unblock_hash(event.pid)
     known = name in ctx.records.blocks
     if known and blocks.advance(ctx, name, Trigger.RELEASE):
@@ -23,7 +23,7 @@ def release_seen(ctx: Context, event: ReleaseSeen) -> bool:
 
 
 def refusal_seen(ctx: Context, event: RefusalSeen) -> None:
-    """The payee will not release: the parts go back, unless they are already on their way."""
+    """Handle a refusal of the payee: fail the parts back, unless they are already released."""
     name = unblock_hash(event.pid)
     if name in ctx.records.blocks:
         ctx.log(LogEvent.PAYEE_REFUSES, ctx.records.blocks[name], because=event.reason or "no reason given")
@@ -32,7 +32,7 @@ def refusal_seen(ctx: Context, event: RefusalSeen) -> None:
 
 
 def review(ctx: Context, name: bytes) -> None:
-    """Release a due block if its channels are there; else pay on behalf, or notify the clients that are missing."""
+    """Release a due block if its channels are usable; else pay on behalf, or notify the clients that are offline."""
     blocks.end_if_over(ctx, name)
     block = ctx.records.blocks[name]
     if block.state is State.DUE:
@@ -44,7 +44,7 @@ def review(ctx: Context, name: bytes) -> None:
 
 
 def review_due(ctx: Context, names: Iterable[bytes]) -> None:
-    """Review those of these blocks that are due: channels have changed, or a payment on behalf is decided."""
+    """Review the blocks among these that are due, after a change of channels or the end of a payment on behalf."""
     for name in dict.fromkeys(names):
         block = ctx.records.blocks.get(name)
         if block is not None and block.state is State.DUE:

@@ -1,4 +1,4 @@
-"""What payers and payees ask of the LSP: reading their onion messages, blocking a payment, and giving up on it."""
+"""The requests of payers and payees: reading their onion messages, block requests, and cancel requests."""
 
 from typing import TypeAlias
 
@@ -30,10 +30,10 @@ PID_BYTES = 32
 
 
 def parse_onion(onion: OnionReceived, node_id: NodeId) -> Inbound | None:
-    """What a message asks of the LSP whose node this is; None if nothing.
+    """Return the event for a message to the LSP with this node id; None if the message is no request.
 
-    WireError: drop and count it. It is malformed, its signature is none, or its copies of the pid disagree.
-    The invoice of a BlockRequested is left for the caller to fill in: only the node can read it.
+    WireError: drop and count the message. It is malformed, its signature is invalid, or its copies of the pid differ.
+    The caller must fill in the invoice of a BlockRequested: only the node can decode it.
     """
     if onion.async_payment is None:
         return _bare_release(onion)
@@ -57,7 +57,7 @@ def _signer(request: BlockRequest | CancelRequest, node_id: NodeId) -> NodeId:
 
 
 def _bare_release(onion: OnionReceived) -> ReleaseSeen | None:
-    """The sketch's own form: the path's maker put the pid there, and nothing else is said."""
+    """Return the release for a message without content whose path contains the pid: the form of the original sketch."""
     pids = _pids_of_path(onion)
     if not pids:
         return None
@@ -67,7 +67,7 @@ def _bare_release(onion: OnionReceived) -> ReleaseSeen | None:
 
 def _check_pid(onion: OnionReceived, pid: bytes) -> None:
     if any(other != pid for other in _pids_of_path(onion)):
-        raise WireError("a release or refusal whose copies of the pid differ")
+        raise WireError("the copies of the pid in the release or refusal differ")
 
 
 def _pids_of_path(onion: OnionReceived) -> list[bytes]:
@@ -76,7 +76,7 @@ def _pids_of_path(onion: OnionReceived) -> list[bytes]:
 
 
 class _Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
-    """A request that is well-formed and yet not accepted."""
+    """A request is well-formed but not accepted."""
 
     def __init__(self, status: BlockStatus, reason: str) -> None:
         super().__init__(reason)
@@ -88,7 +88,7 @@ class _Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
 
 
 def block_requested(ctx: Context, event: BlockRequested) -> None:
-    """A block_request. Only a peer with a channel is answered; a repeated request is answered alike."""
+    """Handle a block_request. Only a peer with a channel is answered; a repeated request gets the same answer."""
     client, request = event.client, event.request
     if not ctx.node.channels.has(client):
         ctx.log(LogEvent.REQUEST_IGNORED, because=f"{client.hex()} has no channel with this node")
@@ -107,7 +107,7 @@ def block_requested(ctx: Context, event: BlockRequested) -> None:
 
 
 def cancel_requested(ctx: Context, event: CancelRequested) -> None:
-    """A cancel_request: too late for a block on its way, and the answer then says so."""
+    """Handle a cancel_request. For a released block it is too late, and the answer says so."""
     if not ctx.node.channels.has(event.client):
         return
     unblock_hash = event.request.unblock_hash
@@ -120,7 +120,7 @@ def cancel_requested(ctx: Context, event: CancelRequested) -> None:
 
 
 def _is_repeated(ctx: Context, event: BlockRequested) -> bool:
-    """Whether this very request was accepted before; refused if it only resembles one that was."""
+    """Return whether this same request was accepted before; raise _Refused if it conflicts with an accepted one."""
     known = ctx.records.blocks.get(event.request.unblock_hash)
     if known is not None:
         if known.client == event.client and known.digest == event.request.digest:
@@ -149,9 +149,9 @@ def _check_values(ctx: Context, event: BlockRequested, height: int) -> None:
     if len(set(request.payment_hashes)) != len(request.payment_hashes):
         raise _Refused(bad, "duplicate payment_hash")
     if request.release_by_height < height:
-        raise _Refused(bad, f"release_by_height {request.release_by_height} is past, the chain is at {height}")
+        raise _Refused(bad, f"release_by_height {request.release_by_height} has passed, the chain is at {height}")
     if ctx.state.unix.surely_past(request.hold_until):
-        raise _Refused(bad, "hold_until is past")
+        raise _Refused(bad, "hold_until has passed")
     if request.courier is not None:
         try:
             ecdh.parse_point(request.courier.path_key)
@@ -165,9 +165,9 @@ def _check_invoice(ctx: Context, event: BlockRequested) -> None:
     if request.invoice is None:
         return
     if len(request.payment_hashes) != 1:
-        raise _Refused(bad, "an invoice beside several payment hashes")
+        raise _Refused(bad, "an invoice together with several payment hashes")
     if invoice is None:
-        raise _Refused(bad, "the invoice cannot be read")
+        raise _Refused(bad, "the invoice cannot be decoded")
     if invoice.payment_hash != request.payment_hashes[0]:
         raise _Refused(bad, "the invoice has another payment hash")
     if invoice.amount_msat != request.amount_msat:
@@ -195,18 +195,18 @@ def _check_limits(ctx: Context, event: BlockRequested, height: int) -> None:
 
 
 def _check_room(ctx: Context, asked: Block) -> None:
-    """Whether there is room for one more block: of the client's own, and beyond an assured part of everybody's."""
+    """Raise _Refused if there is no space for the block: in the client's share, or, beyond its assured part, in all."""
     policy, tables = ctx.policy, ctx.records
-    theirs = tables.block_bytes(asked.client) + asked.size_bytes
-    everybodys = tables.block_bytes() + asked.size_bytes
-    if theirs > policy.max_block_bytes:
+    client_bytes = tables.block_bytes(asked.client) + asked.size_bytes
+    all_bytes = tables.block_bytes() + asked.size_bytes
+    if client_bytes > policy.max_block_bytes:
         raise _Refused(BlockStatus.TOO_MANY_HOLDS, f"blocks of {policy.max_block_bytes} bytes at most")
-    if everybodys > policy.max_all_block_bytes and theirs > policy.assured_block_bytes:
+    if all_bytes > policy.max_all_block_bytes and client_bytes > policy.assured_block_bytes:
         raise _Refused(BlockStatus.TOO_MANY_HOLDS, "the LSP has too many blocks of others")
 
 
 def _block(event: BlockRequested) -> Block:
-    """What is asked for, as it is stored."""
+    """Return the record of the requested block."""
     request = event.request
     return Block(
         unblock_hash=request.unblock_hash,

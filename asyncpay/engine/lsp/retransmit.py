@@ -1,13 +1,13 @@
-"""Retransmit a payer's message to its payee (the "courier"), while the payer is away.
+"""Retransmit a payer's message to its payee (the "courier"), while the payer is offline.
 
-That is done while a block is HELD. The payer sends the first copy; a connection that is only half open, or a node that
-limits its rate, loses messages without telling anybody.
+This is done while a block is HELD. The payer sends the first copy; a half-open connection, or a node that
+limits its rate, loses messages silently.
 
-CLN for one takes 4 messages a second of one peer. Couriers sent in step would lose the same ones every time, so each
-interval is shortened by a part of its own, and no two leave for the same next hop within `courier_pace_seconds`. An
-onion's next hop is known to the node only: it tells it when the courier was sent for the first time (not every node
-does). Until then a courier waits together with all others of which that is not known. Next hops take turns, and in each
-the clients do.
+For example, CLN accepts 4 messages a second from one peer. With couriers in step the same ones would be lost every
+time, so each interval is shortened by its own fraction, and no two are sent to the same next hop within
+`courier_pace_seconds`. Only the node knows an onion's next hop: it reports it when the courier is sent for the first
+time (not every node does). Until then all couriers with an unknown next hop share one pace. Next hops take turns, and
+so do the clients of each next hop.
 """
 
 import math
@@ -23,18 +23,18 @@ from asyncpay.wire.messages import Courier
 from asyncpay.wire.onion import OnionMessage
 
 JITTER = 0.25
-"""An interval is shortened by up to this part of it."""
+"""An interval is shortened by up to this fraction."""
 
 
 def rescheduled(ctx: Context, block: Block) -> Block:
-    """The block, just come to its state, with its courier running or at rest."""
+    """Return the block, whose state has just changed, with its courier scheduled or not scheduled."""
     if block.state is not State.HELD or block.courier is None:
         return replace(block, courier_next_at=None)
     return replace(block, courier_next_at=ctx.now + _interval_seconds(ctx, block, 0))
 
 
 def run(ctx: Context) -> None:
-    """Send the courier whose turn it is, if one is due. Without a node they wait for it."""
+    """Send the next courier if one is due. While the node is not attached they wait."""
     if not ctx.node.attached:
         return
     couriers, blocks = ctx.state.schedule.couriers, ctx.records.blocks
@@ -53,25 +53,25 @@ def run(ctx: Context) -> None:
 
 
 def sent(ctx: Context, event: CourierSent) -> None:
-    """The node tells where a courier went, or would have gone if that node were connected."""
+    """Record the next hop of a courier, as the node reports it, whether or not the next hop is connected."""
     block = ctx.records.blocks.get(event.block)
     if block is not None:
         ctx.state.schedule.couriers.learn_next_hop(block, event.next_hop)
 
 
 def next_at(ctx: Context) -> float:
-    """When `run` has something to do."""
+    """Return the time at which `run` has work to do."""
     first = ctx.state.schedule.couriers.first(ctx.now) if ctx.node.attached else math.inf
     return max(first, _slot(ctx))
 
 
 def _slot(ctx: Context) -> float:
-    """When the next one may go. A clock that was set back does not make it wait for longer than the pace."""
+    """Return when the next courier may be sent. After a clock was set back it waits no longer than the pace."""
     return min(ctx.state.retransmit_free_at, ctx.now + ctx.policy.all_couriers_pace_seconds)
 
 
 def _interval_seconds(ctx: Context, block: Block, sent: int) -> float:
-    """How long to wait after so many. Drawn from the block and the number: the same again after a crash."""
+    """Return the pause after `sent` couriers. It is derived from the block and the number: the same after a crash."""
     policy = ctx.policy
     pause = backoff_seconds(policy.courier_first_seconds, policy.courier_most_seconds, sent)
     drawn = int.from_bytes(sha256(block.unblock_hash + sent.to_bytes(8, "big")).digest()[:4], "big") / 2**32

@@ -1,8 +1,9 @@
-"""What is sent to a client that is connected, and how fast: answers and updates of its blocks first, then its mailbox.
+"""Messages to a connected client, and their pace: answers and updates of its blocks first, then its mailbox.
 
-CLN takes four messages at once of one peer and then one in 250 ms, and drops the others silently, so all of it has one
-pace (`pace_seconds`). After a pause three answers may leave at once, so that a reply and the updates after it do not
-wait for each other; the fourth is left to what the node forwards by itself. An update is made when it leaves.
+CLN accepts a burst of four messages from one peer, then one every 250 ms, and silently drops the others, so all these
+messages share one pace (`pace_seconds`). After a pause three answers may be sent without delay, so that a reply and
+the updates after it do not wait for each other; the fourth is reserved for messages that the node forwards by itself.
+An update is built when it is sent.
 """
 
 import math
@@ -14,13 +15,13 @@ from asyncpay.lightning import NodeId
 from asyncpay.wire.messages import BlockReply, BlockUpdate
 
 EARLY_PAUSES = 2
-"""So many pauses before its turn an answer may leave; a message of the mailbox may not."""
+"""An answer may be sent this many pauses before its turn; a message of the mailbox may not."""
 MAX_WAITING_ANSWERS = 100
-"""Of one client. A further one is not sent: the client asks again. Updates of its blocks always find room."""
+"""The most waiting answers of one client. A further one is not sent: the client asks again. Updates always fit."""
 
 
 def begin(ctx: Context, client: NodeId) -> None:
-    """The client has connected: its blocks' states first, then its messages."""
+    """Begin a session with a client that has connected: send the states of its blocks, then its messages."""
     session = DeliverySession(next_at=ctx.now, free_at=ctx.now)
     session.answers.update(((unblock_hash, BlockUpdate), None) for unblock_hash in ctx.records.untold_of(client))
     ctx.state.sessions[client] = session
@@ -34,7 +35,7 @@ def end(ctx: Context, client: NodeId) -> None:
 
 
 def answer(ctx: Context, client: NodeId, message: BlockReply | BlockUpdate) -> None:
-    """Send a client an answer, when it is its turn. To one that is not known to be here it leaves now."""
+    """Send a client an answer when its turn comes; immediately if the client is not known to be connected."""
     session = ctx.state.sessions.get(client)
     if session is None:
         ctx.emit(SendToClient(client, message))
@@ -46,7 +47,7 @@ def answer(ctx: Context, client: NodeId, message: BlockReply | BlockUpdate) -> N
 
 
 def update(ctx: Context, client: NodeId, unblock_hash: bytes) -> None:
-    """Send the payer the state of its block, as it is then, when it is its turn; nothing if it is not connected."""
+    """Send the payer an update of its block when its turn comes, with the state at that time, if it is connected."""
     session = ctx.state.sessions.get(client)
     if session is not None and PROPERTIES[ctx.records.blocks[unblock_hash].state].update is not None:
         session.answers[unblock_hash, BlockUpdate] = None
@@ -54,7 +55,7 @@ def update(ctx: Context, client: NodeId, unblock_hash: bytes) -> None:
 
 
 def run(ctx: Context) -> None:
-    """Send every connected client its next piece, if it is time."""
+    """Send every connected client its next message, if it is due."""
     for client in ctx.due(ctx.state.session_at, ctx.now):
         session = ctx.state.sessions[client]
         if not _send_answers(ctx, client, session):
@@ -63,7 +64,7 @@ def run(ctx: Context) -> None:
 
 
 def schedule(ctx: Context, client: NodeId) -> None:
-    """Note when there is something to send to a client, if it is connected."""
+    """Schedule the next message to a client, if it is connected."""
     session = ctx.state.sessions.get(client)
     if session is not None:
         ctx.state.session_at.set(client, _next_at(ctx, client, session))
@@ -78,12 +79,12 @@ def _next_at(ctx: Context, client: NodeId, session: DeliverySession) -> float:
 
 
 def _answers_at(ctx: Context, session: DeliverySession) -> float:
-    """When an answer may leave. Sums of floats are not exact."""
+    """Return the time at which an answer may be sent. Sums of floats are not exact."""
     return session.free_at - EARLY_PAUSES * ctx.policy.pace_seconds - 1e-6
 
 
 def _send_answers(ctx: Context, client: NodeId, session: DeliverySession) -> bool:
-    """Send what may leave now, in its order; whether something did."""
+    """Send the answers that may be sent now, in order; return whether any was sent."""
     some = False
     while session.answers and ctx.now >= _answers_at(ctx, session):
         key = next(iter(session.answers))

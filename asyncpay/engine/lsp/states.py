@@ -1,32 +1,32 @@
-"""The life of a block: from a payer's request to hold its parts until they are settled or back.
+"""The life of a block: from a payer's request to hold its parts until they are settled or returned.
 
-Two rules keep this file honest:
+This file follows two rules:
 
-1. All that moves a block from one state to another is in TRANSITIONS, and all that depends on the state
-   alone is in PROPERTIES. The other files find out *that* something happened; what follows from it is read here.
-2. This file knows nothing of nodes, peers, clocks or messages. So it cannot treat LND and CLN differently.
+1. Every transition from one state to another is in TRANSITIONS, and everything that depends only on the state
+   is in PROPERTIES. The other files detect *that* something happened; the consequence is defined here.
+2. This file does not depend on nodes, peers, clocks or messages. So it cannot treat LND and CLN differently.
 
 Theory of operation
 ===================
 
-Two things must come together before the parts may go, in any order: the set of parts must be complete, and
-the payee must have shown the `pid`. The four states on the left are the four combinations of the two:
+Two conditions must be met before the parts are released, in any order: the set of parts must be complete, and
+the payee must have revealed the `pid`. Four states are the four combinations of the two:
 
                      pid unknown     pid known
     set incomplete   ACCEPTED        UNLOCKED
     set complete     HELD            DUE
 
-A block that is DUE waits for the channels that it needs. If they are there the parts are RELEASED, which is
-the point of no return: from here on the network decides and no part is failed back by us. If the payer is
-away and its node's implementation needs it there, the LSP may pay the payee itself: PAYING is the other
-point of no return, because whether parts must be claimed or may go back is known only when that payment is
-decided. Only its clean failure leads back to DUE.
+A block that is DUE waits for the channels that it needs. If they are usable the parts are RELEASED, which is
+the point of no return: from here on the network decides and the LSP fails no part back. If the payer is
+offline and the LSP's node cannot forward without it, the LSP may pay the payee itself: PAYING is the other
+point of no return, because only the result of that payment decides whether parts must be claimed or may be
+returned. Only its definite failure leads back to DUE.
 
-Everything that may end a block before those points has the same effect (all parts are failed back
+Every trigger that may end a block before those points has the same effect (all parts are failed back
 together), so these triggers share one row, ENDINGS. In any later state they are not in the table, and
-what is not in the table does not happen: the trigger is ignored.
+a trigger that is not in the table is ignored.
 
-A finished block is kept for a time. It answers repeated questions as before, and no event leads out of it.
+A finished block is kept for a time. It answers repeated requests as before, and it never changes its state.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ from asyncpay.wire.messages import BlockState, ReleaseStatus
 
 
 class State(Enum):
-    """How far a block has come."""
+    """The state of a block."""
 
     ACCEPTED = "accepted"
     UNLOCKED = "unlocked"
@@ -52,7 +52,7 @@ class State(Enum):
 
 
 class Trigger(Enum):
-    """What can happen to a block."""
+    """The events that can change the state of a block."""
 
     COMPLETE = "every hash has a part and the sum is reached"
     RELEASE = "the pid comes by"
@@ -75,7 +75,7 @@ class Trigger(Enum):
 
 @dataclass(frozen=True, slots=True)
 class To:
-    """Where a transition leads, and the resolution on all parts of the block that comes with it, if any."""
+    """The next state of a transition, and the resolution that it brings for all parts of the block, if any."""
 
     state: State
     resolution: Resolution | None = None
@@ -133,11 +133,11 @@ TRANSITIONS: dict[State, dict[Trigger, To]] = {
 
 @dataclass(frozen=True, slots=True)
 class Properties:
-    """What a state means to those who ask.
+    """The answers and resolutions that a state determines.
 
-    late_part: the resolution on a part that first arrives now; None: it joins the set.
-    release: the answer to a pid that is shown.
-    update: what the payer is told; None: nothing to tell yet.
+    late_part: the resolution of a part that first arrives in this state; None: it joins the set.
+    release: the answer to a release.
+    update: the block_update for the payer; None: there is none yet.
     """
 
     late_part: Resolution | None
@@ -150,7 +150,7 @@ PROPERTIES: dict[State, Properties] = {
     State.UNLOCKED: Properties(None, ReleaseStatus.RELEASED, None),
     State.HELD: Properties(None, ReleaseStatus.RELEASED, BlockState.HELD),
     State.DUE: Properties(None, ReleaseStatus.RELEASED, BlockState.HELD),
-    # What the LSP pays is fixed by now. One more part would be money of the payer's for nothing.
+    # The LSP's payment is already fixed. The payer would get nothing for one more part.
     State.PAYING: Properties(Resolution.FAIL, ReleaseStatus.RELEASED, BlockState.HELD),
     State.RELEASED: Properties(Resolution.RESUME, ReleaseStatus.RELEASED, BlockState.RELEASED),
     State.SETTLED: Properties(Resolution.RESUME, ReleaseStatus.RELEASED, BlockState.SETTLED),
@@ -161,7 +161,7 @@ PROPERTIES: dict[State, Properties] = {
 
 
 UNDECIDED = frozenset(state for state, row in TRANSITIONS.items() if Trigger.DEADLINE in row)
-"""States in which the block may still be failed back, and so must be, at its deadlines."""
+"""States in which the block may still be failed back, and so must be failed back at its deadlines."""
 
 
 COLLECTING = frozenset(state for state, row in TRANSITIONS.items() if Trigger.COMPLETE in row)
@@ -169,4 +169,4 @@ COLLECTING = frozenset(state for state, row in TRANSITIONS.items() if Trigger.CO
 
 
 FINISHED = frozenset(state for state, row in TRANSITIONS.items() if not row)
-"""States that no event leads out of. The block is kept until its time is over, to answer repeated questions."""
+"""Final states. The block is kept until its time is over, to answer repeated requests."""

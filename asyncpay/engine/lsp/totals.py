@@ -1,6 +1,6 @@
-"""What the LSP's records add up to, over all clients: for an operator's metrics, not for decisions.
+"""Totals of the LSP's records, over all clients: for an operator's metrics, not for decisions.
 
-Counted with each change of the records, so that asking costs the same however much is remembered.
+They are updated with each change of a record, so that reading them costs the same for any number of records.
 """
 
 from collections import Counter
@@ -30,13 +30,13 @@ class Totals:
     message_bytes: int = 0
 
     def add(self, record: Record) -> None:
-        """A record was stored."""
+        """Count a record that was stored."""
         self._count(record, 1)
         if isinstance(record, Htlc) and record.block is not None and record.resolution is None:
             self.held_since.set(record.key, record.offered_at)
 
     def remove(self, record: Record) -> None:
-        """A record was replaced or deleted."""
+        """Subtract a record that was replaced or deleted."""
         self._count(record, -1)
         if isinstance(record, Htlc):
             self.held_since.discard(record.key)

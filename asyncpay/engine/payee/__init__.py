@@ -1,1 +1,1 @@
-"""The payee's engine: releases the payments that wait for it. `engine` says how to read it."""
+"""The payee's engine: releases the payments that are held for it. Start reading in `engine`."""

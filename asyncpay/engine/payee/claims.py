@@ -1,17 +1,17 @@
-"""What happens to a claim, from the announcement of a held payment until the money is there.
+"""The handling of a claim, from the announcement of a held payment until the payment is received.
 
-Announcement: is it owed? Every node on the way of an HTLC knows its payment hash and could announce it. Only an
-announcement that proves to come from a holder of the invoices (PaymentPending.invoice_proof) is answered and counted.
-All others get no answer, so that a stranger does not learn which invoices this node has, which of them are paid, or
-that it is online. A payee may accept unproven announcements (PayeePolicy.accept_unproven). They have limits of their
-own, and are never refused in words. A holder of an invoice may announce it falsely too. A claim costs a record and a
-few messages, so there may be only a few claims for an invoice at a time.
+Announcement: is it owed? Every node on the route of an HTLC knows its payment hash and could announce it. Only an
+announcement that proves that it comes from a holder of the invoices (PaymentPending.invoice_proof) is answered and
+counted. All others get no answer, so that a stranger does not learn which invoices this node has, which of them are
+paid, or that it is online. A payee may accept unproven announcements (PayeePolicy.accept_unproven). They have separate
+limits, and no refusal is sent for them. A holder of an invoice may announce it falsely too. A claim costs a record and
+a few messages, so there may be only a few claims for an invoice at a time.
 
-Release: ask the payer's LSP to release the parts, again and again, while the node could take them. The clock alone ends
-no claim: past hold_until the LSP is asked as often as before, and says if it is too late. A claim whose time is over
-ends once all its releases are used up and none was answered so.
+Release: ask the payer's LSP repeatedly to release the parts, while the node could accept them. The clock alone ends
+no claim: after hold_until the LSP is asked as often as before, and answers if it is too late. A claim whose time is
+over ends once all its releases are used up without such an answer.
 
-Settlement: the node reports each paid invoice, and is asked after a break for those that were paid unseen.
+Settlement: the node reports each paid invoice; after an interruption it is asked for invoices paid in the meantime.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,14 +36,14 @@ from asyncpay.node_events import InvoicePaid
 from asyncpay.wire.messages import ReleaseStatus
 
 _LEAST_PAUSE_SECONDS = 1.0
-"""Between two releases of one claim, however often it is announced."""
+"""Between two releases of one claim, no matter how often it is announced."""
 _NOT_OWED = "these invoices are not owed like this"
 
 # --- announcement ---
 
 
 def announced(ctx: Context, event: Announced) -> None:
-    """A pid is shown. The same one again means that the payment still waits."""
+    """Handle an announcement of a pid. A repeated one means that the payment is still held."""
     pid, payment_hashes = event.message.pid, event.message.payment_hashes
     known = ctx.claims.get(pid)
     proven = event.message.is_proven_by([None if each is None else each.payment_secret for each in event.invoices])
@@ -52,7 +52,7 @@ def announced(ctx: Context, event: Announced) -> None:
             LogEvent.ANNOUNCEMENT_DROPPED,
             pid,
             payment_hashes,
-            because="it does not prove to come from who has the invoice",
+            because="it does not prove that its sender has the invoice",
         )
         return
     if known is not None:
@@ -61,12 +61,10 @@ def announced(ctx: Context, event: Announced) -> None:
         return
     claim = _claim(ctx, event, proven)
     if claim.release_path is None and (claim.payer_lsp is None or claim.payer is None):
-        ctx.log(
-            LogEvent.ANNOUNCEMENT_DROPPED, pid, payment_hashes, because="it does not say how to reach the payer's LSP"
-        )
+        ctx.log(LogEvent.ANNOUNCEMENT_DROPPED, pid, payment_hashes, because="it has no path to the payer's LSP")
     elif ctx.node.height is None:
         ctx.log(
-            LogEvent.ANNOUNCEMENT_DROPPED, pid, payment_hashes, because="the node is not there yet; it will be repeated"
+            LogEvent.ANNOUNCEMENT_DROPPED, pid, payment_hashes, because="the node is not attached; it will be repeated"
         )
     elif (objection := next(_objections(ctx, claim, event.invoices), None) or _make_room(ctx, claim)) is not None:
         if proven:
@@ -96,10 +94,10 @@ def _claim(ctx: Context, event: Announced, proven: bool) -> Claim:
 
 
 def _objections(ctx: Context, claim: Claim, invoices: Sequence[OwnInvoice | None]) -> Iterator[str]:
-    """Why this is not to be released, most telling first; none if it is.
+    """Yield the reasons not to release the claim, most important first; nothing if it is to be released.
 
-    A refusal cannot be taken back, so the clock has no part in it: whether an invoice can be paid, the node says,
-    and whether the parts are still held, the payer's LSP.
+    A refusal is final, so the clock does not matter: the node decides whether an invoice can be paid, and the payer's
+    LSP whether the parts are still held.
     """
     if len(set(claim.payment_hashes)) != len(claim.payment_hashes):
         yield "duplicate payment_hash"
@@ -122,9 +120,9 @@ def _objections_to_invoice(payment_hash: bytes, invoice: OwnInvoice | None) -> I
 
 
 def _make_room(ctx: Context, claim: Claim) -> str | None:
-    """Return why too many other claims wait for one of its invoices. One that is past its hold_until makes room for it.
+    """Return the reason if too many other claims wait for one of its invoices. A claim past hold_until makes room.
 
-    Proven claims and unproven ones are counted apart. Unproven ones are limited in all, too.
+    Proven and unproven claims are counted separately. The total of unproven ones is limited too.
     """
     policy, unix = ctx.policy, ctx.state.unix
     if not claim.proven and ctx.claims.live_unproven() >= policy.max_unproven:
@@ -141,7 +139,7 @@ def _make_room(ctx: Context, claim: Claim) -> str | None:
 
 
 def _refuse(ctx: Context, claim: Claim, objection: str) -> None:
-    """Refuse the payment. With several invoices the payer is not told which one is wrong, nor how."""
+    """Refuse the payment. With several invoices the refusal does not reveal which one is wrong, or why."""
     refused = replace(claim, state=State.REFUSED, failure=objection, next_at=None)
     ctx.put(refused)
     ctx.log(LogEvent(refused.state.value), claim.pid, claim.payment_hashes, because=objection)
@@ -153,7 +151,7 @@ def _refuse(ctx: Context, claim: Claim, objection: str) -> None:
 
 
 def release_due(ctx: Context) -> None:
-    """Release what is due, end what is over. Both wait for the node: it may know that a claim is paid."""
+    """Send due releases, and end claims that are over. Both need the node: it may know that a claim is paid."""
     schedule, node = ctx.state.schedule, ctx.node
     if not node.attached or node.height is None:
         return
@@ -168,7 +166,7 @@ def release_due(ctx: Context) -> None:
 
 
 def next_deadline(ctx: Context) -> float:
-    """When `release_due` has something to do, if no block and no channel comes before."""
+    """Return the time at which `release_due` has work to do, if no block and no channel comes before."""
     schedule, node = ctx.state.schedule, ctx.node
     release_at = schedule.release_at.first if node.channels.any_usable else float("inf")
     return min(schedule.ends_at.first, release_at) if node.attached else float("inf")
@@ -190,7 +188,7 @@ def _release_again(ctx: Context, claim: Claim) -> None:
 
 
 def held_back(ctx: Context, event: ReleaseHeldBack) -> None:
-    """The node was not ready: that counts as no try, and it is tried again until it is, or the claim is over."""
+    """Schedule a held-back release again. It does not count as a try; it is repeated until the node is synced."""
     claim = ctx.claims.get(event.pid)
     if claim is not None and claim.state is State.RELEASING:
         ctx.state.held_back[claim.pid] = None
@@ -199,14 +197,14 @@ def held_back(ctx: Context, event: ReleaseHeldBack) -> None:
 
 
 def try_held_back(ctx: Context) -> None:
-    """Release what was held back: a block has come, so the node may be ready now."""
+    """Send the releases that were held back: after a new block the node may be synced."""
     for pid in ctx.state.held_back:
         ctx.put(replace(ctx.claims[pid], next_at=ctx.now))
     ctx.state.held_back.clear()
 
 
 def release_answered(ctx: Context, event: ReleaseAnswered) -> None:
-    """The payer's side says what a release has done. Only the node knows whether the money has come."""
+    """Handle the answer to a release. Only the node knows whether the payment has arrived."""
     reply = event.message
     claim = ctx.claims.by_pid_hash(reply.unblock_hash)
     if claim is None:
@@ -220,7 +218,7 @@ def release_answered(ctx: Context, event: ReleaseAnswered) -> None:
 
 
 def look_up_and_release(ctx: Context) -> None:
-    """Look up all invoices that are waited for, and release again: during a break both may have been missed."""
+    """Look up all unpaid invoices of claims, and release again: both may have been missed during an interruption."""
     for claim in ctx.claims.live():
         ctx.emit(LookUpInvoices(claim.pid, claim.payment_hashes))
         if claim.next_at is not None:
@@ -228,13 +226,13 @@ def look_up_and_release(ctx: Context) -> None:
 
 
 def invoice_paid(ctx: Context, event: InvoicePaid) -> None:
-    """The node reports that an invoice of its own is paid."""
+    """Handle the node's report that one of its invoices is paid."""
     for claim in ctx.claims.unpaid_for(event.payment_hash):
         _add_paid(ctx, claim, {event.payment_hash})
 
 
 def invoices_seen(ctx: Context, event: InvoicesSeen) -> None:
-    """The node says what it knows of a claim's invoices."""
+    """Handle the node's report of the state of a claim's invoices."""
     claim = ctx.claims.get(event.pid)
     if claim is not None and claim.state in UNPAID:
         paid = {invoice.payment_hash for invoice in event.invoices if invoice is not None and invoice.paid}

@@ -3,18 +3,18 @@
 Theory of operation
 ===================
 
-`Payee.handle(now, event)` is the only way in, and its `Transition` the only way out, on the same terms as
+`Payee.handle(now, event)` is the only input, and its `Transition` the only output, under the same contract as
 `asyncpay.engine.lsp.engine`: the shell (`asyncpay.engine.core.drive`) stores the changes in one transaction, then
-carries out the effects in their order, calls `handle(now, Tick())` at `next_deadline`, and throws the engine away if it
-cannot store. Then a crash anywhere is harmless: what was not sent is sent again, and a release may be repeated at will.
+performs the effects in order, calls `handle(now, Tick())` at `next_deadline`, and discards the engine if it
+cannot store. Then a crash at any point is harmless: unsent messages are sent again, and a release may be repeated.
 
-The payee can lose nothing but time, and room for records. So everything it does is bounded: few claims for an invoice,
-few releases of a claim, and one refusal, of what it was never owed. Whether it was paid it hears from its own node
-and from no other source.
+The payee can lose only time, and space for records. So all its actions are bounded: few claims for an invoice,
+few releases of a claim, and one refusal of a payment that it was never owed. Only its own node reports whether it was
+paid.
 
-    claims    announced, released, settled     records                   what is stored, and how it is found
-    states    the life of a claim, as a table  state                     what is known, and the handling of one event
-                                               interface                 events and effects
+    claims    announced, released, settled     records    the stored records, and their indexes
+    states    the life of a claim, as a table  state      the state, and the handling of one event
+                                               interface  events and effects
 """
 
 import math
@@ -38,7 +38,7 @@ from asyncpay.node_events import Attached, BlockConnected, InvoicePaid, LinkChan
 
 
 class Payee(WholeInMemory):
-    """All decisions of one payee. `records`: what the store holds, in any order."""
+    """All decisions of one payee. `records`: the content of the store, in any order."""
 
     def __init__(self, policy: PayeePolicy, records: Iterable[Claim] = ()) -> None:
         self._policy = policy
@@ -59,9 +59,9 @@ class Payee(WholeInMemory):
         return max(times, default=None)
 
     def handle(self, now: float, event: PayeeEvent) -> Transition[Claim, Effect]:
-        """Decide on one event at `now`, and on everything that has become due by then.
+        """Handle one event at `now`, and everything that has become due by then.
 
-        now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
+        now: seconds, on a clock that never goes back. ClockRead gives the difference to Unix time.
         """
         ctx = Context(self.state, self._policy)
         self.state.unix.advance(now, event)
@@ -84,7 +84,7 @@ def _block(ctx: Context, _: BlockConnected) -> None:
 
 
 def _nothing_else(_: Context, event: PayeeEvent) -> None:
-    """The view of the node has taken it in; what is due by it is done before and after every event."""
+    """Do nothing more: the view of the node is already updated, and due work is done before and after every event."""
 
 
 _HANDLERS: dict[type[PayeeEvent], Callable[[Context, Any], None]] = {

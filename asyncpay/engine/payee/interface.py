@@ -1,6 +1,6 @@
-"""What goes into the payee's engine and what comes out of it, besides the events of the node (asyncpay.node_events).
+"""The events and effects of the payee's engine, in addition to the events of the node (asyncpay.node_events).
 
-Effects are carried out once the changes of the same transition are stored.
+Effects are performed after the changes of the same transition are stored.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from asyncpay.wire.messages import PaymentPending, ReleaseReply
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A payment_pending. invoices: what the node knows of each payment hash, in their order; None: not its own."""
+    """A payment_pending. invoices: the node's invoice for each payment hash, in order; None: it has none."""
 
     message: PaymentPending
     reply_path: BlindedPath | None
@@ -36,14 +36,14 @@ class InvoicesSeen:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseAnswered:
-    """A release_reply. Everyone who knows the pid may have sent it."""
+    """A release_reply. Any node that knows the pid may have sent it."""
 
     message: ReleaseReply
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseHeldBack:
-    """A SendRelease of this pid was not carried out, because the node has not followed the chain."""
+    """A SendRelease of this pid was not performed, because the node is not synced to the chain."""
 
     pid: bytes
 
@@ -69,10 +69,10 @@ PayeeEvent: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class SendRelease:
-    """Show the pid to the payer's LSP, along the claim's path, with a way to answer.
+    """Send the pid to the payer's LSP, along the claim's path, with a reply path.
 
-    Only while the node is synced to the chain; if it is not: ReleaseHeldBack. If it cannot be sent for another
-    reason, nothing is to be done.
+    Only while the node is synced to the chain; if it is not, report ReleaseHeldBack. If it cannot be sent for another
+    reason, do nothing.
     """
 
     claim: Claim
@@ -80,10 +80,10 @@ class SendRelease:
 
 @dataclass(frozen=True, slots=True)
 class SendRefusal:
-    """Tell the payer's LSP that this pid will never be released, and why; addressed to the LSP itself, since on
-    the path for the release it would see nothing but the pid. If it cannot be sent, nothing is to be done.
+    """Send the payer's LSP the refusal to ever release this pid, with the reason. It is addressed to the LSP itself,
+    because on the path for the release the LSP would see only the pid. If it cannot be sent, do nothing.
 
-    reason: for the payer; it may say less than the claim's `failure`.
+    reason: for the payer; it may be less specific than the claim's `failure`.
     """
 
     claim: Claim
@@ -92,7 +92,7 @@ class SendRefusal:
 
 @dataclass(frozen=True, slots=True)
 class LookUpInvoices:
-    """Ask the node what it knows of these payment hashes, then report as InvoicesSeen."""
+    """Look up the node's invoices for these payment hashes, then report InvoicesSeen."""
 
     pid: bytes
     payment_hashes: tuple[bytes, ...]

@@ -1,4 +1,4 @@
-"""What a payee must not forget: a record for each pid that it was shown, and the indexes that find it."""
+"""The stored records of a payee, one for each announced pid, and their indexes."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class Claim:
     """A held payment, announced by payment_pending. See states.py.
 
     pid: 32 bytes. payment_hashes: 1 to 4 of 32 bytes; paid: those whose invoices are paid.
-    amount_msat, release_by_height, hold_until: as announced; but none is held for longer than its invoices last.
+    amount_msat, release_by_height, hold_until: as announced, but hold_until is limited to the expiry of the invoices.
     release_path: the blinded path (encoded) that came with the announcement; if there is none, payer_lsp and
-    payer (node ids, 33 bytes) are there, and the payee builds the path itself.
+    payer (node ids, 33 bytes) are set, and the payee builds the path itself.
     tries, next_at: how often the release was sent, and when it is due again (Unix seconds).
-    proven: whether the announcement proved to come from a holder of the invoices.
-    failure: why it was refused, for people.
+    proven: whether the announcement proved that it came from a holder of the invoices.
+    failure: the reason of a refusal, for users.
     """
 
     pid: bytes
@@ -46,12 +46,12 @@ class Claim:
 
     @property
     def is_live(self) -> bool:
-        """Whether it is still to be released."""
+        """Whether the payee still asks for its release."""
         return self.state not in FINISHED
 
 
 class ClaimRecords:
-    """The claims that are remembered, in the order in which they came. Change it by `put` and `drop` only."""
+    """All claims that are kept, in the order of their announcement. Change it only with `put` and `drop`."""
 
     def __init__(self, records: Iterable[Claim] = ()) -> None:
         self._by_pid: dict[bytes, Claim] = {}
@@ -80,11 +80,11 @@ class ClaimRecords:
         return None if pid is None else self._by_pid[pid]
 
     def live(self) -> list[Claim]:
-        """Return the claims that are still to be released."""
+        """Return the live claims."""
         return self.live_among((*self._live[True], *self._live[False]))
 
     def live_among(self, pids: Iterable[bytes]) -> list[Claim]:
-        """Return those of these claims, each once, that are live, in the order in which they came."""
+        """Return the live claims among these, each once, in the order of their announcement."""
         claims = {pid: self._by_pid[pid] for pid in pids if pid in self._by_pid}
         return sorted((claim for claim in claims.values() if claim.is_live), key=lambda claim: self._number[claim.pid])
 
@@ -93,11 +93,11 @@ class ClaimRecords:
         return len(self._live[False])
 
     def live_for(self, payment_hash: bytes, *, proven: bool) -> list[Claim]:
-        """Return the live claims for this invoice (32 bytes) that are proven, or those that are not."""
+        """Return the live claims for this payment hash (32 bytes) that are proven, or those that are not."""
         return [claim for claim in self.unpaid_for(payment_hash) if claim.is_live and claim.proven == proven]
 
     def unpaid_for(self, payment_hash: bytes) -> list[Claim]:
-        """Return the claims for this invoice (32 bytes) for which the money may still come."""
+        """Return the claims for this payment hash (32 bytes) whose payment may still arrive."""
         return [self._by_pid[pid] for pid in self._unpaid_for.get(payment_hash, ())]
 
     def excess(self, most: int) -> list[Claim]:
@@ -105,7 +105,7 @@ class ClaimRecords:
         return [self._by_pid[pid] for *_, pid in self._finished[: max(0, len(self._finished) - most)]]
 
     def put(self, claim: Claim) -> None:
-        """Take this in place of the one with the same pid."""
+        """Replace the claim with the same pid, or add this one."""
         known, pid = self._by_pid.get(claim.pid), claim.pid
         if known is None:
             self._numbered += 1
@@ -141,5 +141,5 @@ class ClaimRecords:
                     del self._unpaid_for[payment_hash]
 
     def _place(self, finished: Claim) -> tuple[bool, float, int, bytes]:
-        """Where it is among the finished claims: the first are the first to be forgotten."""
+        """Return the sort key of a finished claim: the first ones are deleted first."""
         return finished.proven, finished.announced_at, self._number[finished.pid], finished.pid

@@ -1,4 +1,4 @@
-"""What the payee's engine knows, and the handling of one event."""
+"""The state of the payee's engine, and the handling of one event."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -16,9 +16,9 @@ from asyncpay.wire import messages
 
 @dataclass
 class Schedule:
-    """When to look at which live claim again, by pid.
+    """When to process each live claim again, by pid.
 
-    release_at: its release is due (again). Without a usable channel the parts could not come: then it waits for one.
+    release_at: its release is due (again). Without a usable channel the parts could not arrive: then it waits for one.
     ends_at: all its releases are used up, and it ends unless the last one is answered before.
     by_release_height: the last height at which it can be released.
     """
@@ -30,10 +30,10 @@ class Schedule:
 
 @dataclass
 class PayeeState(EngineState):
-    """What the engine knows. `claims` is stored; everything else is lost with the process.
+    """The state of the engine. `claims` is stored; everything else is lost with the process.
 
-    released_at: when a claim was last released by this process.
-    held_back: pids of claims whose last release waits for the node to follow the chain.
+    released_at: when this process last sent the release of a claim.
+    held_back: pids of claims whose last release waits until the node is synced to the chain.
     """
 
     claims: ClaimRecords
@@ -44,11 +44,11 @@ class PayeeState(EngineState):
 
 @dataclass
 class Context(EventContext[PayeeState, PayeePolicy, Claim, Effect]):
-    """The handling of one event. Changes show in `state` immediately; effects wait until they are stored."""
+    """The handling of one event. Changes apply to `state` immediately; effects wait until the changes are stored."""
 
     @property
     def claims(self) -> ClaimRecords:
-        """What is or will be stored."""
+        """The claims, including changes that are not stored yet."""
         return self.state.claims
 
     def put(self, claim: Claim) -> None:
@@ -58,11 +58,11 @@ class Context(EventContext[PayeeState, PayeePolicy, Claim, Effect]):
         self.changes.append(Put(claim))
 
     def log(self, what: LogEvent, pid: bytes, payment_hashes: tuple[bytes, ...], because: str = "") -> None:
-        """Write a line for those who follow the claim. A pid is a secret: the log has its hash."""
+        """Write a log line about the claim. A pid is a secret: the log shows its hash."""
         self.emit(Log(what, messages.unblock_hash(pid), payment_hashes, because))
 
     def advance(self, claim: Claim, trigger: Trigger) -> bool:
-        """Let `trigger` happen to a claim. False if it means nothing in the claim's state (see states.py)."""
+        """Apply `trigger` to a claim. Return False if the claim's state ignores it (see states.py)."""
         state = TRANSITIONS[claim.state].get(trigger)
         if state is None:
             return False
@@ -74,7 +74,7 @@ class Context(EventContext[PayeeState, PayeePolicy, Claim, Effect]):
         return True
 
     def forget_oldest(self) -> None:
-        """Keep no more finished claims than may be remembered."""
+        """Delete finished claims beyond the policy's maximum."""
         for claim in self.claims.excess(self.policy.max_remembered):
             self.claims.drop(claim)
             self.changes.append(Drop(claim))
@@ -87,7 +87,7 @@ class Context(EventContext[PayeeState, PayeePolicy, Claim, Effect]):
         schedule.by_release_height.set(claim.pid, claim.release_by_height if claim.is_live else math.inf)
 
     def reschedule_resting(self) -> None:
-        """Bring the schedule up to date after the clock was read: claims that rest end by Unix time."""
+        """Bring the schedule up to date after a ClockRead: claims whose releases are used up end by Unix time."""
         for pid in self.state.schedule.ends_at.due(math.inf):
             self.reschedule(self.claims[pid])
 

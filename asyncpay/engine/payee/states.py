@@ -1,15 +1,15 @@
-"""The life of a claim: a held payment that was announced to this payee by showing it a pid.
+"""The life of a claim: a held payment whose pid was announced to this payee.
 
-Few things can happen to it, because the payee risks nothing: it asks the payer's LSP to release the parts (RELEASING),
-again and again, until its own node has been paid or the block is over. Having asked as often as it may, it rests until
-the pid is shown to it once more.
+It has few states, because the payee risks nothing: it asks the payer's LSP repeatedly to release the parts (RELEASING),
+until its own node has been paid or the block is over. When all its releases are used up, it waits until the pid is
+announced again.
 """
 
 from enum import Enum
 
 
 class State(Enum):
-    """How far a claim has come."""
+    """The state of a claim."""
 
     RELEASING = "releasing"
     PAID = "paid"
@@ -19,7 +19,7 @@ class State(Enum):
 
 
 class Trigger(Enum):
-    """What can happen to a claim."""
+    """The events that can change the state of a claim."""
 
     PAID = "all invoices are paid"
     TOO_LATE = "the payer's side says that it is too late"
@@ -32,7 +32,7 @@ TRANSITIONS: dict[State, dict[Trigger, State]] = {
         Trigger.TOO_LATE: State.TOO_LATE,
         Trigger.DEADLINE: State.EXPIRED,
     },
-    # The money may still come: a release that was on its way, or an answer that was wrong.
+    # The payment may still arrive: a release was in transit, or an answer was wrong.
     State.TOO_LATE: {Trigger.PAID: State.PAID},
     State.EXPIRED: {Trigger.PAID: State.PAID},
     State.REFUSED: {},
@@ -40,7 +40,7 @@ TRANSITIONS: dict[State, dict[Trigger, State]] = {
 }
 
 FINISHED = frozenset(State) - {State.RELEASING}
-"""Final states: nothing is sent, and the same pid shown again changes nothing. The money may still come."""
+"""Final states: nothing is sent, and a repeated announcement changes nothing. The payment may still arrive."""
 
 UNPAID = frozenset(state for state, row in TRANSITIONS.items() if Trigger.PAID in row)
-"""States in which the money may still come."""
+"""States in which the payment may still arrive."""

@@ -1,1 +1,1 @@
-"""The payer's engine: pays a payment that its LSP holds until the payee is there. `engine` says how to read it."""
+"""The payer's engine: makes payments that its LSP holds until the payee is online. Start reading in `engine`."""

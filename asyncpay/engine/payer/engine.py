@@ -3,25 +3,25 @@
 Theory of operation
 ===================
 
-`Payer.handle(now, event)` is the only way in, and its `Transition` the only way out, on the same terms as
+`Payer.handle(now, event)` is the only input, and its `Transition` the only output, under the same contract as
 `asyncpay.engine.lsp.engine`: the shell (`asyncpay.engine.core.drive`) stores the changes in one transaction, then
-carries out the effects in their order, calls `handle(now, Tick())` at `next_deadline`, and throws the engine away if it
-cannot store. Then a crash anywhere is harmless, because of four rules:
+performs the effects in order, calls `handle(now, Tick())` at `next_deadline`, and discards the engine if it
+cannot store. Then a crash at any point is harmless, because of four rules:
 
-- A state is stored before the step that it names. What is found short of PAYING was never paid.
-- The node pays a hash once, and its word alone ends a payment that it may have begun. After every `Attached` it
-  is asked anew; if it knows nothing of a payment in PAYING, that order was lost, and is given again. That nothing
-  was paid counts only once no order can be on its way any more (payments.py).
-- Nothing that is sent is thought to have arrived. Requests, cancels and the payee's message are repeated byte
-  for byte until there is an answer, and immediately when the LSP has come back.
-- What the LSP says moves a payment forward and never back, and nothing is paid twice because of it.
+- A state is stored before the step that it names. A payment that has not reached PAYING was never paid.
+- The node pays a hash once, and only its report ends a payment that it may have begun. After every `Attached` it
+  is asked again; if it does not know a payment in PAYING, that order was lost, and is given again. A report that
+  nothing was paid counts only once no order can be in transit any more (payments.py).
+- A sent message is never assumed to have arrived. Requests, cancels and the message for the payee are repeated byte
+  for byte until there is an answer, and immediately when the LSP has reconnected.
+- Reports of the LSP move a payment forward and never back, and nothing is paid twice because of them.
 
-A payment comes by these files in this order; each can be read alone:
+A payment passes through these files in this order; each can be read alone:
 
-    planning      what is refused before it begins      states    the life of a payment, as a table
-    lsp_requests  the LSP is to hold, or return, it     records   what is stored, and how it is found
-    payments      the node pays                         state     what is known, and the handling of one event
-    handover      the payee is told, and answers        interface events and effects
+    planning      checks before a payment begins        states    the life of a payment, as a table
+    lsp_requests  the LSP is to hold, or return, it     records   the stored records, and their indexes
+    payments      the node pays                         state     the state, and the handling of one event
+    handover      the payee is informed, and answers    interface events and effects
 """
 
 import math
@@ -57,7 +57,7 @@ from asyncpay.node_events import (
 
 
 class Payer(WholeInMemory):
-    """All decisions of one payer. `records`: what the store holds, in any order."""
+    """All decisions of one payer. `records`: the content of the store, in any order."""
 
     def __init__(self, policy: PayerPolicy, records: Iterable[OutgoingPayment] = ()) -> None:
         self._policy = policy
@@ -82,9 +82,9 @@ class Payer(WholeInMemory):
         return max(times, default=None)
 
     def handle(self, now: float, event: PayerEvent) -> Transition[OutgoingPayment, Effect]:
-        """Decide on one event at `now`, and on everything that has become due by then.
+        """Handle one event at `now`, and everything that has become due by then.
 
-        now: seconds; a clock that never goes back. How Unix time differs from it, ClockRead tells.
+        now: seconds, on a clock that never goes back. ClockRead gives the difference to Unix time.
         """
         ctx = Context(self.state, self._policy)
         self.state.unix.advance(now, event)
@@ -115,12 +115,12 @@ def _link_changed(ctx: Context, event: LinkChanged) -> None:
 
 
 def _look_at_overdue(ctx: Context, _: BlockConnected | ClockRead) -> None:
-    """A lower height, or another reading of the clock, may take back that a deadline has passed."""
+    """Check overdue payments again: by a lower height or another reading of the clock they may not be overdue."""
     ctx.touch(ctx.state.schedule.overdue)
 
 
 def _nothing_else(_: Context, event: PayerEvent) -> None:
-    """The view of the node has taken it in; what is due by it is done after every event."""
+    """Do nothing more: the view of the node is already updated, and due work is done after every event."""
 
 
 _HANDLERS: dict[type[PayerEvent], Callable[[Context, Any], None]] = {
@@ -151,12 +151,12 @@ _DUTIES: tuple[Callable[[Context, OutgoingPayment], None], ...] = (
     lsp_requests.request_block,
     payments.pay_or_ask,
     handover.send_pending,
-    lsp_requests.cancel,  # last, because the others may make one due
+    lsp_requests.cancel,  # last, because the others may make a cancel due
 )
 
 
 def on_tick(ctx: Context) -> None:
-    """Do everything that is due, for the payments that the event has touched or whose time or height has come."""
+    """Do everything that is due, for payments that the event has touched or whose time or height is reached."""
     schedule, node = ctx.state.schedule, ctx.node
     ctx.touch(schedule.by_hold_until.due(ctx.state.unix.last_past_second))
     if node.height is not None:
@@ -196,6 +196,6 @@ def _reschedule(ctx: Context, payment: OutgoingPayment) -> None:
 
 
 def _next_deadline(ctx: Context) -> float:
-    """When something is due, if nothing happens before; infinity for never."""
+    """Return the time at which something is due, if no event comes before; infinity for never."""
     block_ends = ctx.state.unix.past_at(ctx.payments.unpaid_until.first)
     return min(block_ends, ctx.state.schedule.retry_at.first) if ctx.node.attached else block_ends

@@ -1,10 +1,10 @@
-"""Hand a held payment over to the payee, and pass on what the payee answers. After the handover the payer may leave.
+"""Hand a held payment over to the payee, and pass on the payee's answer. After the handover the payer may go offline.
 
-That every part is held takes two witnesses. The LSP says how many parts it has; the node says how many are in flight,
-and that they bring the amount. Only if the numbers agree there is no part that the LSP does not have.
+Two sources together prove that every part is held. The LSP reports the number of parts that it holds; the node reports
+the number of parts in flight, and that they add up to the amount. If the numbers agree, the LSP holds all parts.
 
-Messages are lost without a trace, and the payee answers this one only by its release. An LSP with a courier repeats it;
-without one the wallet does, for as long as it is online itself.
+Messages can be lost unnoticed, and the payee answers this one only with its release. An LSP with a courier repeats it;
+otherwise the wallet does, as long as it is online itself.
 """
 
 import math
@@ -28,13 +28,13 @@ from asyncpay.wire.messages import BlockRequest, BlockState, PaymentRelease, Rel
 
 
 def compare_with_node(ctx: Context, payment: OutgoingPayment) -> None:
-    """Look up what the node has in flight: the LSP says that it holds the parts."""
+    """Look up the parts that the node has in flight, after the LSP has reported that it holds the parts."""
     if payment.state is State.PAYING and not payment.cancelled:
         ctx.emit(LookUp(payment.key))
 
 
 def payment_seen(ctx: Context, event: PaymentSeen) -> None:
-    """The node says what is in flight. If something else is held, the LSP's next update will bring the answer."""
+    """Handle the node's report of the parts in flight. If the LSP holds others, its next update leads to a new look."""
     payment, seen = ctx.payments.get(event.payment_hash), event.result
     if payment is None or payment.cancelled or payment.told is not BlockState.HELD:
         return
@@ -44,7 +44,9 @@ def payment_seen(ctx: Context, event: PaymentSeen) -> None:
 
 
 def send_pending(ctx: Context, payment: OutgoingPayment) -> None:
-    """Send the message for the payee until the LSP has got it; then again, ever more rarely, if the LSP does not."""
+    """Send the message for the payee until it has left for the LSP; then repeat it with growing pauses, unless the LSP
+    does.
+    """
     if pending_at(ctx, payment) > ctx.now:
         return
     repeats = ctx.state.pending_repeats.get(payment.key, 0) + (payment.state is State.HANDED_OVER)
@@ -55,7 +57,7 @@ def send_pending(ctx: Context, payment: OutgoingPayment) -> None:
 
 
 def pending_at(ctx: Context, payment: OutgoingPayment) -> float:
-    """When `send_pending` has something to do."""
+    """Return the time at which `send_pending` has work to do."""
     held = payment.state in (State.HELD, State.HANDED_OVER) and payment.told is BlockState.HELD
     if not held or payment.cancelled or ctx.block_overdue(payment):
         return math.inf
@@ -63,14 +65,14 @@ def pending_at(ctx: Context, payment: OutgoingPayment) -> float:
 
 
 def pending_sent(ctx: Context, event: PendingSent) -> None:
-    """The message for the payee has left. An LSP that has a copy repeats it."""
+    """Record that the message for the payee has left. An LSP that has a copy repeats it."""
     payment = ctx.payments.get(event.payment_hash)
     if payment is not None and ctx.advance(payment, Trigger.PENDING_SENT) and _lsp_has_copy(payment):
         ctx.state.send_pending_at.pop(payment.key, None)
 
 
 def resend(ctx: Context, payment: OutgoingPayment) -> None:
-    """Send the message for the payee over the new connection: now it may get through."""
+    """Send the message for the payee again over the new connection."""
     if payment.state is State.HELD or (payment.state is State.HANDED_OVER and not _lsp_has_copy(payment)):
         ctx.send_pending_at(payment, ctx.now)
         ctx.state.pending_repeats.pop(payment.key, None)
@@ -83,11 +85,11 @@ def _lsp_has_copy(payment: OutgoingPayment) -> bool:
 
 
 def release_seen(ctx: Context, event: ReleaseSeen) -> None:
-    """Pass a pid that reaches the payer itself on to the LSP, and tell the payee the state of the payment.
+    """Pass a pid that reaches the payer itself on to the LSP, and answer the payee with the state of the payment.
 
-    It comes here because the payer is online, or because its LSP did not see it pass. The LSP may be shown it any
-    number of times. While PAYING the wallet has told no other node the pid: only the LSP's courier can have been
-    quicker, and then the LSP answers.
+    It arrives here because the payer is online, or because its LSP did not see it in transit. The LSP may receive it
+    any number of times. While PAYING the wallet has revealed the pid to no other node: only the LSP's courier can have
+    been faster, and then the LSP answers.
     """
     name = messages.unblock_hash(event.pid)
     payment = ctx.payments.of_block(name)

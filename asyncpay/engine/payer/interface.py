@@ -1,6 +1,6 @@
-"""What goes into the payer's engine and what comes out of it, besides the events of the node (asyncpay.node_events).
+"""The events and effects of the payer's engine, in addition to the events of the node (asyncpay.node_events).
 
-Effects are carried out once the changes of the same transition are stored.
+Effects are performed after the changes of the same transition are stored.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from asyncpay.wire.onion import OnionMessage
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """The user pays: everything was checked (planning.py), made and signed; state REQUESTED.
+    """The user orders a payment: it is checked (planning.py), and its messages are created and signed; state REQUESTED.
 
-    A payment hash that is known already is ignored, unless its payment failed before anything left.
+    A payment hash that is already known is ignored, unless its payment failed before anything was sent.
     """
 
     payment: OutgoingPayment
@@ -32,28 +32,28 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class CancelOrdered:
-    """The user wants the payment with this hash back."""
+    """The user cancels the payment with this hash."""
 
     payment_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Replied:
-    """A block_reply. Onion messages have no sender: everyone who knows the unblock_hash may have sent it."""
+    """A block_reply. Onion messages have no sender: any node that knows the unblock_hash may have sent it."""
 
     message: BlockReply
 
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """A block_update. Everyone who knows the unblock_hash may have sent it."""
+    """A block_update. Any node that knows the unblock_hash may have sent it."""
 
     message: BlockUpdate
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSeen:
-    """A payment_release reached the payer itself. pid: 32 bytes; an answer goes along reply_path."""
+    """A payment_release reached the payer itself. pid: 32 bytes; the answer is sent along reply_path."""
 
     pid: bytes
     reply_path: BlindedPath | None = None
@@ -71,8 +71,8 @@ class RefusalSeen:
 class PaymentReported:
     """The answer to a Pay or a Track: the progress of the payment, or its result.
 
-    SUCCEEDED is for good, FAILED and UNKNOWN unless an order to pay was lost sight of.
-    IN_FLIGHT: it was lost sight of; the engine asks again.
+    SUCCEEDED is final; FAILED and UNKNOWN are final unless an order to pay may still be in transit to the node.
+    IN_FLIGHT: the payment is no longer followed; the engine asks again.
     """
 
     payment_hash: bytes
@@ -116,7 +116,7 @@ PayerEvent: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class SendToLsp:
-    """Send the LSP this message over a path of one hop. If it is not connected, nothing is to be done."""
+    """Send the LSP this message over a path of one hop. If it is not connected, do nothing."""
 
     lsp: NodeId
     message: BlockRequest | CancelRequest | PaymentRelease
@@ -124,7 +124,7 @@ class SendToLsp:
 
 @dataclass(frozen=True, slots=True)
 class SendPending:
-    """Hand the LSP the message for the payee; when it has left: PendingSent. Otherwise nothing is to be done."""
+    """Send the LSP the message for the payee, then report PendingSent. If it cannot be sent, do nothing."""
 
     payment_hash: bytes
     lsp: NodeId
@@ -133,7 +133,7 @@ class SendPending:
 
 @dataclass(frozen=True, slots=True)
 class SendAlong:
-    """Send this message along the path that came with the question. If that fails, nothing is to be done."""
+    """Send this message along the reply path of the request. If that fails, do nothing."""
 
     path: BlindedPath
     message: ReleaseReply
@@ -141,7 +141,7 @@ class SendAlong:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pay:
-    """Let the node pay, unless it knows a payment of that hash; then report as PaymentReported.
+    """Let the node pay, unless it knows a payment of that hash; then report PaymentReported.
 
     All parts leave through channels with `lsp`.
     """
@@ -160,14 +160,14 @@ class Pay:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """Find out what became of a payment that may have been started, then report as PaymentReported."""
+    """Follow a payment that may have been started, then report PaymentReported."""
 
     payment_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """Ask the node for the progress of a payment at this moment, then report as PaymentSeen."""
+    """Ask the node for the progress of a payment at this moment, then report PaymentSeen."""
 
     payment_hash: bytes
 

@@ -1,15 +1,15 @@
-"""What the LSP is asked for, and what it says: hold the coming parts (block_request), or return them (cancel_request).
+"""Requests to the LSP, and its answers: hold the coming parts (block_request), or return them (cancel_request).
 
-Both are repeated, with the same bytes, until there is an answer, and again over each new connection: what was sent
-over the old one, and the answer, may be lost.
+Both are repeated, with the same bytes, until there is an answer, and again over each new connection: the request sent
+over the old connection, or its answer, may be lost.
 
-An LSP answers a request that it knows with the present state of the block. So the request is repeated also while the
-node pays: an update that was lost comes again. By then nothing is urgent, and a request is large (32 kB with its
-courier): on a slow line it would delay the very HTLCs that are waited for, so the pauses grow.
+An LSP answers a known request with the present state of the block. So the request is repeated also while the
+node pays: that replaces a lost update. At this stage nothing is urgent, and a request is large (32 kB with its
+courier): on a slow connection it would delay the HTLCs that the payment waits for, so the pauses grow.
 
-A block that the LSP keeps for a payment that has ended takes up room for nothing, so it is cancelled too. A cancel
+The block of a payment that has ended takes up space at the LSP for nothing, so it is cancelled too. A cancel
 never ends a payment whose parts are with the node: RELEASED or SETTLED from the LSP means that the cancel was too
-late, and then it is as if it had not been asked for. Only the node says when parts are back.
+late, and it is treated as if it had not been requested. Only the node reports when parts are returned.
 """
 
 import math
@@ -26,20 +26,20 @@ from asyncpay.wire import messages
 from asyncpay.wire.messages import BlockRequest, BlockState, BlockStatus, CancelRequest
 
 _REFUSALS = {
-    BlockStatus.TOO_MANY_HOLDS: "it holds as much for this wallet as it will: wait until a payment has ended",
+    BlockStatus.TOO_MANY_HOLDS: "it holds the maximum for this wallet: wait until a payment has ended",
     BlockStatus.AMOUNT_TOO_LARGE: "the amount is too large for it",
     BlockStatus.HOLD_TOO_LONG: "it will not hold a payment for so long: ask for less",
-    BlockStatus.CONFLICT: "it was asked for the same payment before, in another way: ask the payee for a new invoice",
+    BlockStatus.CONFLICT: "it has an earlier, different request for this payment: ask the payee for a new invoice",
     BlockStatus.BAD_VALUE: "it rejects a value of the request",
     BlockStatus.UNAVAILABLE: "its node is not available now: try again later",
 }
 
 _RANK = {BlockState.HELD: 1, BlockState.RELEASED: 2, BlockState.SETTLED: 3, BlockState.FAILED_BACK: 3}
-"""How far a block has come by each update. Updates may come late, twice, in another order, or not at all."""
+"""The progress of a block that each update means. Updates may come late, twice, in another order, or not at all."""
 
 
 def resend_all(ctx: Context, payment: OutgoingPayment) -> None:
-    """Make everything due that waits for an answer of the LSP: the connection is a new one."""
+    """Make every request that waits for an answer of the LSP due again, over its new connection."""
     if _answer_is_news(ctx, payment):
         ctx.put(replace(payment, requests_sent=0, request_next_at=ctx.now))
     handover.resend(ctx, payment)
@@ -52,11 +52,11 @@ def resend_all(ctx: Context, payment: OutgoingPayment) -> None:
 
 
 def ordered(ctx: Context, event: Ordered) -> None:
-    """The user pays. A payment is made once: a known one is left as it is, unless nothing came of it."""
+    """Handle the user's order. A payment is made once: a known one is not changed, unless nothing was sent for it."""
     payment = event.payment
     known = ctx.payments.get(payment.key)
     if known is not None and not known.may_be_ordered_again:
-        ctx.log(LogEvent.ORDER_IGNORED, payment.key, because="this payment is known already")
+        ctx.log(LogEvent.ORDER_IGNORED, payment.key, because="this payment is already known")
         return
     ctx.put(replace(payment, request_next_at=ctx.now))
     ctx.log(LogEvent(payment.state.value), payment.key, because=f"{payment.amount_msat} msat to {payment.payee.hex()}")
@@ -81,7 +81,7 @@ def request_block(ctx: Context, payment: OutgoingPayment) -> None:
 
 
 def request_at(ctx: Context, payment: OutgoingPayment) -> float:
-    """When `request_block` has something to do."""
+    """Return the time at which `request_block` has work to do."""
     if payment.request_next_at is None or not _answer_is_news(ctx, payment):
         return math.inf
     return payment.request_next_at
@@ -100,7 +100,7 @@ def _answer_is_news(ctx: Context, payment: OutgoingPayment) -> bool:
 
 
 def replied(ctx: Context, event: Replied) -> None:
-    """The LSP says whether it will hold the parts; only the first answer counts."""
+    """Handle the LSP's answer whether it will hold the parts; only the first answer counts."""
     reply = event.message
     payment = ctx.payments.of_block(reply.unblock_hash)
     if payment is None:
@@ -113,7 +113,7 @@ def replied(ctx: Context, event: Replied) -> None:
 
 
 def updated(ctx: Context, event: Updated) -> None:
-    """The LSP says how far the block has come; it never goes back."""
+    """Handle the LSP's report on the progress of the block; it never goes back."""
     update = event.message
     payment = ctx.payments.of_block(update.unblock_hash)
     if payment is None or not _may_follow(payment.told, update.state):
@@ -144,10 +144,10 @@ def end_if_overdue(ctx: Context, payment: OutgoingPayment) -> None:
 
 
 def cancel_ordered(ctx: Context, event: CancelOrdered) -> None:
-    """The user wants a payment back."""
+    """Handle the user's order to cancel a payment."""
     payment = ctx.payments.get(event.payment_hash)
     if payment is None:
-        ctx.log(LogEvent.CANCEL_IGNORED, event.payment_hash, because="no such payment was ordered here")
+        ctx.log(LogEvent.CANCEL_IGNORED, event.payment_hash, because="no such payment was ordered in this wallet")
     elif payment.state in UNPAID:
         ctx.advance(payment, Trigger.CANCEL, "cancelled before anything was paid")
     else:
@@ -155,7 +155,7 @@ def cancel_ordered(ctx: Context, event: CancelOrdered) -> None:
 
 
 def refusal_seen(ctx: Context, event: RefusalSeen) -> None:
-    """The payee will never take this payment."""
+    """Handle the payee's refusal: it will never accept this payment."""
     payment = ctx.payments.of_block(messages.unblock_hash(event.pid))
     if payment is not None and payment.state in WITH_NODE:
         _begin_cancelling(ctx, payment, f"the payee refuses it: {event.reason or 'no reason given'}")
@@ -176,15 +176,15 @@ def cancel(ctx: Context, payment: OutgoingPayment) -> None:
 
 
 def cancel_at(payment: OutgoingPayment) -> float:
-    """When `cancel` has something to do."""
+    """Return the time at which `cancel` has work to do."""
     return math.inf if payment.cancel_next_at is None else payment.cancel_next_at
 
 
 def _begin_cancelling(ctx: Context, payment: OutgoingPayment, failure: str) -> None:
     if payment.state not in WITH_NODE:
-        ctx.log(LogEvent.CANCEL_IGNORED, payment.key, because=f"it is {payment.state.value} already")
+        ctx.log(LogEvent.CANCEL_IGNORED, payment.key, because=f"it is already {payment.state.value}")
     elif not ctx.block_in_force(payment):
-        why = "the LSP has let go of the parts already; the node tells what becomes of them"
+        why = "the LSP has already released or returned the parts; the node reports their outcome"
         ctx.log(LogEvent.CANCEL_IGNORED, payment.key, because=why)
     else:
         why = payment.failure or failure
@@ -193,10 +193,10 @@ def _begin_cancelling(ctx: Context, payment: OutgoingPayment, failure: str) -> N
 
 
 def _stop_cancelling(ctx: Context, payment: OutgoingPayment) -> None:
-    """The LSP says, asked or unasked, how the block has ended: nothing is left to cancel."""
+    """Stop cancelling: the LSP has reported how the block ended."""
     stopped = replace(payment, cancel_next_at=None)
     if payment.cancelled and payment.state in WITH_NODE and payment.told is not BlockState.FAILED_BACK:
-        ctx.log(LogEvent.TOO_LATE_TO_CANCEL, payment.key, because="the parts were on their way already")
+        ctx.log(LogEvent.TOO_LATE_TO_CANCEL, payment.key, because="the parts were already released")
         stopped = replace(stopped, cancelled=False, failure="")
     if stopped != payment:
         ctx.put(stopped)

@@ -1,13 +1,13 @@
-"""Let the node pay, and learn from it, and from nothing else, how that ends.
+"""Let the node pay, and take the result from the node only.
 
-The node pays a hash once. Only it can tell which payments it knows, so after every break it is asked; if it has never
-heard of one, the order to pay was lost on the way and is given again.
+The node pays a hash once. Only the node knows its payments, so it is asked after every interruption; if it does not
+know a payment, the order to pay was lost in transit and is given again.
 
-Or the order is still on its way: LND carries it out also if it arrives late and its sender is gone, and after a failed
-payment of the same hash too. So after a break while PAYING the outcome is not known yet. That the node knows of no
-payment, or of none any more, counts only once it says so after `quiet_seconds`; that it paid counts at any time, also
-for a payment that has FAILED. That time is stored, since a phone is rarely awake for so long. To order once more
-meanwhile is safe: LND refuses a hash that is in flight or paid.
+Or the order is still in transit: LND executes it even if it arrives late and its sender has disconnected, and also
+after a failed payment of the same hash. So after an interruption while PAYING the outcome is not known yet. A report
+that the node knows no payment, or only a failed one, counts only after `quiet_seconds`; a report that it paid counts at
+any time, also for a payment that has FAILED. That time is stored, since a phone rarely runs for so long. A second order
+in the meantime is safe: LND refuses a hash that is in flight or paid.
 """
 
 import math
@@ -24,7 +24,7 @@ from asyncpay.wire.messages import BlockState
 
 
 def ask_about_all(ctx: Context) -> None:
-    """Ask what became of the payments under way: after a break only the node knows."""
+    """Ask the node for the outcome of the payments under way: after an interruption only the node knows it."""
     under_way = [payment for payment in ctx.payments.live() if payment.state in WITH_NODE]
     ctx.state.ask_node_at.clear()
     ctx.state.ordered_again.clear()
@@ -36,7 +36,7 @@ def ask_about_all(ctx: Context) -> None:
 
 
 def pay_or_ask(ctx: Context, payment: OutgoingPayment) -> None:
-    """Pay once the channel to the LSP is usable; ask the node when it is time."""
+    """Pay once the channel to the LSP is usable; ask the node when that is due."""
     if payment.state is State.BLOCKED and ctx.node.channels.reaches(payment.lsp):
         ctx.advance(payment, Trigger.CHANNEL_USABLE)
         _pay(ctx, ctx.payments[payment.key])
@@ -46,12 +46,12 @@ def pay_or_ask(ctx: Context, payment: OutgoingPayment) -> None:
 
 
 def ask_at(ctx: Context, payment: OutgoingPayment) -> float:
-    """When `pay_or_ask` has something to do, if no channel changes before."""
+    """Return the time at which `pay_or_ask` has work to do, if no channel changes before."""
     return ctx.state.ask_node_at.get(payment.key, math.inf) if payment.state in WITH_NODE else math.inf
 
 
 def reported(ctx: Context, event: PaymentReported) -> None:
-    """The node says how far a payment is, or how it ended."""
+    """Handle the node's report of the progress or the result of a payment."""
     payment, result = ctx.payments.get(event.payment_hash), event.result
     if payment is None or not (payment.state in WITH_NODE or _paid_after_all(payment, result)):
         return
@@ -74,7 +74,7 @@ def reported(ctx: Context, event: PaymentReported) -> None:
 
 
 def _paid_after_all(payment: OutgoingPayment, result: PaymentResult) -> bool:
-    """Whether the node paid what counts as failed."""
+    """Return whether the node has paid a payment that is recorded as failed."""
     return payment.state is State.FAILED and payment.begun and result.status is PaymentStatus.SUCCEEDED
 
 
@@ -83,14 +83,14 @@ def _ask_again(ctx: Context, payment: OutgoingPayment) -> None:
 
 
 def _lost_sight(ctx: Context, payment: OutgoingPayment) -> None:
-    """Record that the order to pay may not have reached the node. Of what was HELD it had."""
+    """Record that the order to pay may not have reached the node. If the payment was HELD, it had reached the node."""
     if payment.state is State.PAYING and payment.unsure_until is None:
         ctx.put(replace(payment, unsure_until=ctx.now + ctx.policy.quiet_seconds))
-        ctx.log(LogEvent.OUTCOME_NOT_KNOWN, payment.key, because="the order to pay may still be on its way to the node")
+        ctx.log(LogEvent.OUTCOME_NOT_KNOWN, payment.key, because="the order to pay may still be in transit to the node")
 
 
 def _may_order_again(ctx: Context, payment: OutgoingPayment) -> bool:
-    """Once after each break, while the payment is wanted and can be sent."""
+    """Return whether to order again: once after each interruption, if the payment is still wanted and can be sent."""
     first = payment.unsure_until is not None and payment.key not in ctx.state.ordered_again
     return first and _still_wanted(ctx, payment) and ctx.node.channels.reaches(payment.lsp)
 
@@ -100,7 +100,7 @@ def _still_wanted(ctx: Context, payment: OutgoingPayment) -> bool:
 
 
 def _pay(ctx: Context, payment: OutgoingPayment) -> None:
-    """Order the node to pay. A second order, after one that was lost sight of, may itself be late."""
+    """Order the node to pay. A second order, while the first may be in transit, may itself arrive late."""
     if payment.unsure_until is not None:
         ctx.put(replace(payment, unsure_until=ctx.now + ctx.policy.quiet_seconds))
     ctx.emit(
@@ -135,11 +135,11 @@ def _paid(ctx: Context, payment: OutgoingPayment, result: PaymentResult) -> None
 
 
 def _not_paid(ctx: Context, payment: OutgoingPayment, failure: str) -> None:
-    """Fail the payment, with the reason that the user or the payee gave: a node only knows that an HTLC has failed."""
+    """Fail the payment, if possible with the reason of the user or the payee: the node only knows that HTLCs failed."""
     if payment.told is BlockState.FAILED_BACK:
         failure = f"returned by the LSP: {failure}"
     elif payment.state is not State.PAYING:
-        failure = f"its parts were held, and came back: {failure}"
+        failure = f"its parts were held, then returned: {failure}"
     ctx.advance(payment, Trigger.NOT_PAID, payment.failure or failure)
 
 

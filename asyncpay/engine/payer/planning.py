@@ -1,7 +1,7 @@
-"""Refuse a payment before anything is sent, or work out how it will be made: pure arithmetic.
+"""Check a payment before anything is sent, and plan it: pure arithmetic.
 
-On the last hop a held payment needs blocks for three things: the payee's own delta; the time in which it may
-release (S); and what the payer then has left to come back, before its own channel is in danger (R). LND adds
+On the last hop a held payment needs blocks for three purposes: the payee's own delta; the time in which it may
+release (S); and the time that the payer then has to come back online, before its own channel is in danger (R). LND adds
 3 blocks of its own. They cannot be taken from another hop: deltas along a route are absolute.
 """
 
@@ -12,23 +12,23 @@ from asyncpay.lightning import Invoice
 from asyncpay.lsp_info import LspInfo
 
 MAX_ROUTE_BLOCKS = 2016
-"""The most that any node lets a route lock (LND's --max-cltv-expiry, and what others forward)."""
+"""The most blocks that a node lets a route lock (LND's --max-cltv-expiry, and the limit of forwarding nodes)."""
 _NODE_BLOCKS = 3
-"""What the node adds to the final expiry, for blocks found while the payment is on its way."""
+"""Blocks that the node adds to the final expiry, for blocks found while the payment is in flight."""
 _CLOCK_SECONDS = 60
-"""By so much the LSP's clock may be behind this one, where the wallet chooses how long to hold."""
+"""How far the LSP's clock may be behind this one, if the wallet chooses how long to hold."""
 
 
 class OrderRefused(Exception):  # noqa: N818 - a refusal is an answer, not an error
-    """The payment cannot be made like this; the text says why and what to do. Nothing was sent."""
+    """The payment cannot be made as ordered; the text states the reason and a remedy. Nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayOptions:
-    """What the user asks for. None: the default of the invoice and the policy.
+    """The user's options for a payment. None: the default of the invoice and the policy.
 
     slack_blocks: how long the payee may take to release; 0: until the next block. hold_for_seconds: how long the LSP
-    is to hold. max_part_msat: the most that one part may bring the payee.
+    is to hold. max_part_msat: the most that one part may deliver to the payee.
     """
 
     amount_msat: int | None = None
@@ -39,7 +39,7 @@ class PayOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentPlan:
-    """How the payment will be made; the fields are those of OutgoingPayment."""
+    """The parameters of a payment; the fields are those of OutgoingPayment."""
 
     amount_msat: int
     fee_limit_msat: int
@@ -60,14 +60,14 @@ def plan(
     height: int,
     network: str,
 ) -> PaymentPlan:
-    """Work the payment out. now: Unix seconds; height: of the chain; network: the node's, as in Invoice.
+    """Plan the payment. now: Unix seconds; height: of the chain; network: the node's, as in Invoice.
 
-    OrderRefused if the invoice, the options and the LSP's terms do not go together.
+    OrderRefused if the invoice, the options and the LSP's terms are incompatible.
     """
     if invoice.network != network:
         raise OrderRefused(f"the invoice is for {invoice.network}, this wallet's node is on {network}")
     if invoice.has_blinded_paths:
-        raise OrderRefused("the invoice has blinded paths, which take no slack: ask the payee for one without")
+        raise OrderRefused("the invoice has blinded paths, which allow no slack: ask the payee for one without")
     hold_until = _hold_until(invoice, options, terms, policy, now)
     amount_msat = _amount_msat(invoice, options, terms)
     release_blocks = _release_blocks(invoice, options, terms, policy)
@@ -91,8 +91,8 @@ def _hold_until(invoice: Invoice, options: PayOptions, terms: LspInfo, policy: P
     usable = left - policy.invoice_margin_seconds
     if usable <= 0:
         raise OrderRefused(
-            f"the invoice expires in {left} s, and the payment must be over {policy.invoice_margin_seconds} s before: "
-            "ask the payee for an invoice that lasts longer"
+            f"the invoice expires in {left} s, and the payment must end {policy.invoice_margin_seconds} s before: "
+            "ask the payee for an invoice with a longer expiry"
         )
     asked = options.hold_for_seconds
     if asked is None:
@@ -104,7 +104,7 @@ def _hold_until(invoice: Invoice, options: PayOptions, terms: LspInfo, policy: P
     if asked > usable:
         raise OrderRefused(
             f"the payment can be held for {usable} s at most, not {asked}: the invoice expires in {left} s, "
-            f"and the payment must be over {policy.invoice_margin_seconds} s before"
+            f"and the payment must end {policy.invoice_margin_seconds} s before"
         )
     return int(now) + asked
 
@@ -112,7 +112,7 @@ def _hold_until(invoice: Invoice, options: PayOptions, terms: LspInfo, policy: P
 def _amount_msat(invoice: Invoice, options: PayOptions, terms: LspInfo) -> int:
     amount_msat = options.amount_msat if invoice.amount_msat is None else invoice.amount_msat
     if amount_msat is None:
-        raise OrderRefused("the invoice leaves the amount to the payer: say how much to pay")
+        raise OrderRefused("the invoice leaves the amount to the payer: specify the amount")
     if options.amount_msat not in (None, amount_msat):
         raise OrderRefused(
             f"the invoice asks for {amount_msat} msat, not {options.amount_msat}: leave the amount out, "
@@ -122,7 +122,7 @@ def _amount_msat(invoice: Invoice, options: PayOptions, terms: LspInfo) -> int:
         raise OrderRefused(f"{amount_msat} msat cannot be paid: the amount must be 1 msat or more")
     if amount_msat > terms.max_amount_msat:
         raise OrderRefused(
-            f"{amount_msat} msat are too much: the LSP holds payments of {terms.max_amount_msat} msat at most"
+            f"{amount_msat} msat is too much: the LSP holds payments of {terms.max_amount_msat} msat at most"
         )
     return amount_msat
 
@@ -131,26 +131,26 @@ def _max_part_msat(amount_msat: int, options: PayOptions, policy: PayerPolicy) -
     most = options.max_part_msat
     if most is not None and most * policy.max_parts < amount_msat:
         raise OrderRefused(
-            f"{amount_msat} msat do not fit into {policy.max_parts} parts of {most} msat at most: "
+            f"{amount_msat} msat does not fit into {policy.max_parts} parts of {most} msat at most: "
             f"allow parts of {-(-amount_msat // policy.max_parts)} msat or more"
         )
     return most
 
 
 def _release_blocks(invoice: Invoice, options: PayOptions, terms: LspInfo, policy: PayerPolicy) -> int:
-    """S: in how many blocks the payee is to release."""
+    """Return S: the blocks in which the payee is to release."""
     blocks = options.slack_blocks
     if blocks is None:
         blocks = min(policy.slack_blocks, terms.max_hold_blocks)
     if blocks < 0:
-        raise OrderRefused(f"a slack of {blocks} blocks is over before it begins: ask for 0 blocks or more")
+        raise OrderRefused(f"a slack of {blocks} blocks is negative: ask for 0 blocks or more")
     if blocks > terms.max_hold_blocks:
         raise OrderRefused(f"a slack of {blocks} blocks is too much: the LSP holds for {terms.max_hold_blocks} at most")
     others = invoice.min_final_cltv_expiry + policy.return_blocks + _NODE_BLOCKS
     if others + blocks > MAX_ROUTE_BLOCKS:
         raise OrderRefused(
-            f"too much slack: {blocks} blocks, and {others} for the payee and the way back, are more than "
-            f"the {MAX_ROUTE_BLOCKS} that a payment may take; {max(0, MAX_ROUTE_BLOCKS - others)} at most"
+            f"too much slack: {blocks} blocks, and {others} for the payee and the return, are more than "
+            f"the {MAX_ROUTE_BLOCKS} that a payment may lock; ask for {max(0, MAX_ROUTE_BLOCKS - others)} at most"
         )
     if others + blocks <= terms.min_margin_blocks + 1:
         raise OrderRefused(

@@ -1,4 +1,4 @@
-"""What a payer must not forget: a record for each payment, replaced as a whole, and the indexes that find it."""
+"""The stored records of a payer, one for each payment and replaced as a whole, and their indexes."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -16,24 +16,23 @@ from asyncpay.wire.onion import OnionMessage
 class OutgoingPayment:
     """A payment of this wallet. See states.py.
 
-    Everything that it will ever send is made, signed and stored with the order, so that repetitions are the same byte
-    for byte.
+    All its messages are created, signed and stored with the order, so that repetitions have the same bytes.
 
     payment_hash, pid: 32 bytes each. lsp, payee: node ids, 33 bytes each.
-    invoice: BOLT 11 text. description: the one in the invoice.
-    max_parts, max_part_msat: into how many parts, and how large ones, the node may split it; None: of any size.
-    slack_blocks: added to the final hop's CLTV delta: the time to release, and the payer's own to come back.
+    invoice: BOLT 11 text. description: that of the invoice.
+    max_parts, max_part_msat: the most parts, and the largest part, into which the node may split it; None: any size.
+    slack_blocks: added to the final hop's CLTV delta: the time to release, and the payer's time to come back online.
     release_by_height, hold_until: the block's deadlines, a height and Unix seconds.
     request, cancel: the signed BlockRequest and CancelRequest, encoded.
     pending: the onion message with payment_pending, for the LSP to forward.
     requests_sent, request_next_at: how often the request was sent (since the node pays), and when it is due again.
-    cancelled: the user, or the wallet for lack of answers, wants the parts back.
-    cancels_sent, cancel_next_at: likewise of the cancel; None while there is none, or once it is answered.
-    begun: whether the node was, or may have been, told to pay.
-    unsure_until: Unix seconds, None as long as no order to pay was lost sight of. Before that time such an order may
-        still reach the node, so it does not count that the node knows of no payment, or of none any more (paying.py).
+    cancelled: the user, or the wallet for lack of answers, has cancelled the payment.
+    cancels_sent, cancel_next_at: the same for the cancel; None while there is none, or once it is answered.
+    begun: whether the node was, or may have been, ordered to pay.
+    unsure_until: Unix seconds, None if no order to pay can be in transit unnoticed. Before that time such an order may
+        still reach the node, so its report of no payment, or of a failed one only, does not count (payments.py).
     told: the last update of the block from the LSP; told_parts: its number of parts.
-    preimage: 32 bytes, once SETTLED. failure: for people, once FAILED.
+    preimage: 32 bytes, once SETTLED. failure: for users, once FAILED.
     created_at, ended_at: Unix seconds.
     """
 
@@ -77,15 +76,15 @@ class OutgoingPayment:
 
     @property
     def may_be_ordered_again(self) -> bool:
-        """Whether it has failed before anything left, and the LSP has no block of it left to end."""
+        """Whether it failed before anything was sent, and the LSP keeps no block of it that must be cancelled."""
         return self.state is State.FAILED and not self.begun and self.cancel_next_at is None
 
 
 class PaymentRecords:
-    """Every payment that was ever ordered, in the order in which they came. Change it by `put` only.
+    """All payments that were ever ordered, in their order. Change it only with `put`.
 
-    Live payments are those for which something is left to do: not finished, or their cancel is not answered.
-    unpaid_until: when, in Unix seconds, the blocks end of payments of which nothing has left.
+    A payment is live if it is not finished, or its cancel is not answered.
+    unpaid_until: the Unix time in seconds at which the blocks of payments end of which nothing was sent.
     """
 
     def __init__(self, records: Iterable[OutgoingPayment] = ()) -> None:
@@ -112,12 +111,12 @@ class PaymentRecords:
         return self._by_hash.get(payment_hash)
 
     def of_block(self, unblock_hash: bytes) -> OutgoingPayment | None:
-        """Return the payment that the LSP knows by this name (32 bytes)."""
+        """Return the payment whose block has this unblock_hash (32 bytes)."""
         payment_hash = self._by_block.get(unblock_hash)
         return None if payment_hash is None else self._by_hash[payment_hash]
 
     def of_release_path(self, path_id: bytes) -> OutgoingPayment | None:
-        """Return the payment whose release comes along the path with this path_id (32 bytes)."""
+        """Return the payment whose release path has this path_id (32 bytes)."""
         payment_hash = self._by_release_path.get(path_id)
         return None if payment_hash is None else self._by_hash[payment_hash]
 
@@ -130,11 +129,11 @@ class PaymentRecords:
         return [self._by_hash[key] for key in self._live_of.get(lsp, ())]
 
     def live_among(self, payment_hashes: Iterable[bytes]) -> list[bytes]:
-        """Return those of these hashes, each once, whose payments are live, in the order of `live`."""
+        """Return the hashes among these whose payments are live, each once, in the order of `live`."""
         return sorted({key for key in payment_hashes if key in self._live}, key=self._live.__getitem__)
 
     def is_live(self, payment_hash: bytes) -> bool:
-        """Whether something is left to do for this payment."""
+        """Return whether this payment is live."""
         return payment_hash in self._live
 
     def blocked_of(self, lsp: NodeId) -> list[bytes]:
@@ -142,11 +141,11 @@ class PaymentRecords:
         return list(self._blocked_of.get(lsp, ()))
 
     def in_doubt(self) -> list[bytes]:
-        """Return the hashes of failed payments that the node may have been ordered to pay: few, one a crash."""
+        """Return the hashes of failed payments that the node may have been ordered to pay: few, one for each crash."""
         return list(self._in_doubt)
 
     def put(self, payment: OutgoingPayment) -> None:
-        """Take this in place of the one with the same hash."""
+        """Replace the payment with the same hash, or add this one."""
         key, known = payment.key, self._by_hash.get(payment.key)
         if known is not None and known.pid != payment.pid:
             # Ordered again: late answers to the earlier order must not count for this one.
@@ -171,7 +170,7 @@ class PaymentRecords:
 
 
 def _list(index: dict[NodeId, dict[bytes, None]], payment: OutgoingPayment, listed: bool) -> None:
-    """List a payment under its LSP, or do not any more. While it is listed its LSP does not change."""
+    """List a payment under its LSP, or remove it. While it is listed its LSP does not change."""
     if listed:
         index.setdefault(payment.lsp, {})[payment.key] = None
     elif payment.lsp in index:

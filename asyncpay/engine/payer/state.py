@@ -1,8 +1,8 @@
-"""What the payer's engine knows, and the handling of one event.
+"""The state of the payer's engine, and the handling of one event.
 
-Two rules keep the cost of an event the same however many payments are remembered. A handler touches the payments that
-it concerns; everything that waits for a time or a height is in an ordered index. `engine.on_tick` looks at these and no
-others.
+Two rules keep the cost of an event independent of the number of payments. A handler touches the payments that
+it concerns; every payment that waits for a time or a height is in an ordered index. `engine.on_tick` processes these
+payments and no others.
 """
 
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ from asyncpay.log_events import LogEvent
 
 @dataclass
 class Schedule:
-    """When to look at which live payment again, by payment hash. `engine` keeps it.
+    """When to process each live payment again, by payment hash. `engine` maintains it.
 
-    retry_at: something is to be sent, or the node to be asked, again; counts only while the node is attached.
+    retry_at: when to send something, or to ask the node, again; applies only while the node is attached.
     by_hold_until, by_release_height: the block's deadlines, of payments that have not passed them.
-    overdue: payments that have. A lower height or another reading of the clock may take that back.
+    overdue: payments that have passed one. By a lower height or another reading of the clock they may not be overdue.
     """
 
     retry_at: Deadlines[bytes] = field(default_factory=Deadlines)
@@ -33,7 +33,7 @@ class Schedule:
     overdue: dict[bytes, None] = field(default_factory=dict)
 
     def remove(self, payment_hash: bytes) -> None:
-        """Never look at this payment again."""
+        """Remove this payment from the schedule."""
         for index in (self.retry_at, self.by_hold_until, self.by_release_height):
             index.discard(payment_hash)
         self.overdue.pop(payment_hash, None)
@@ -41,12 +41,12 @@ class Schedule:
 
 @dataclass
 class PayerState(EngineState):
-    """What the engine knows. `payments` is stored; everything else is lost with the process.
+    """The state of the engine. `payments` is stored; everything else is lost with the process.
 
-    ask_node_at: when to ask the node for the outcome of a payment; none while an answer is awaited.
-    ordered_again: payments for which the node got a second order after the last break.
+    ask_node_at: when to ask the node for the outcome of a payment; not set while an answer is awaited.
+    ordered_again: payments for which the node got a second order after the last interruption.
     send_pending_at: when the message for the payee is due (again).
-    pending_repeats: how often this wallet, and not its LSP, repeated that message since it was sent, or since the
+    pending_repeats: how often this wallet, and not its LSP, has repeated that message since it was sent, or since the
     last reconnection.
     """
 
@@ -58,7 +58,7 @@ class PayerState(EngineState):
     pending_repeats: dict[bytes, int] = field(default_factory=dict)
 
     def forget(self, payment_hash: bytes) -> None:
-        """The payment has ended: the node is not asked for it, and the payee not told of it, any more."""
+        """Clear the state of a payment that has ended: no more questions to the node or messages for the payee."""
         self.ask_node_at.pop(payment_hash, None)
         self.ordered_again.discard(payment_hash)
         self.send_pending_at.pop(payment_hash, None)
@@ -67,16 +67,16 @@ class PayerState(EngineState):
 
 @dataclass
 class Context(EventContext[PayerState, PayerPolicy, OutgoingPayment, Effect]):
-    """The handling of one event. Changes show in `state` immediately; effects wait until they are stored.
+    """The handling of one event. Changes apply to `state` immediately; effects wait until the changes are stored.
 
-    touched: payments to look at before the event is done, because the event concerns them.
+    touched: payments that the event concerns, to be processed before its handling ends.
     """
 
     touched: dict[bytes, None] = field(default_factory=dict)
 
     @property
     def payments(self) -> PaymentRecords:
-        """What is or will be stored."""
+        """The payments, including changes that are not stored yet."""
         return self.state.payments
 
     def put(self, payment: OutgoingPayment) -> None:
@@ -86,27 +86,27 @@ class Context(EventContext[PayerState, PayerPolicy, OutgoingPayment, Effect]):
         self.touch([payment.key])
 
     def log(self, what: LogEvent, payment_hash: bytes, because: str = "") -> None:
-        """Write a line for those who follow the payment."""
+        """Write a log line about the payment."""
         self.emit(Log(what, payment_hash, because))
 
     def touch(self, payment_hashes: Iterable[bytes]) -> None:
-        """Look at these payments before the event is done."""
+        """Process these payments before the handling of the event ends."""
         self.touched.update(dict.fromkeys(payment_hashes))
 
     def ask_node_at(self, payment: OutgoingPayment, seconds: float) -> None:
-        """Ask the node for the outcome of this payment, not before then."""
+        """Schedule the next question to the node for the outcome of this payment."""
         self.state.ask_node_at[payment.key] = seconds
         self.touch([payment.key])
 
     def send_pending_at(self, payment: OutgoingPayment, seconds: float) -> None:
-        """Send the message for the payee, not before then."""
+        """Schedule the next sending of the message for the payee."""
         self.state.send_pending_at[payment.key] = seconds
         self.touch([payment.key])
 
     def advance(self, payment: OutgoingPayment, trigger: Trigger, failure: str = "") -> bool:
-        """Let `trigger` happen to a payment. False if it means nothing in the payment's state (see states.py).
+        """Apply `trigger` to a payment. Return False if the payment's state ignores it (see states.py).
 
-        failure: for people, where the payment fails by this.
+        failure: for users, if the payment fails by this.
         """
         state = TRANSITIONS[payment.state].get(trigger)
         if state is None:
@@ -129,9 +129,9 @@ class Context(EventContext[PayerState, PayerPolicy, OutgoingPayment, Effect]):
         return True
 
     def block_in_force(self, payment: OutgoingPayment) -> bool:
-        """Whether the LSP may be holding, or be going to hold, parts of this payment."""
+        """Return whether the LSP may hold parts of this payment now or later."""
         return payment.told not in ENDS_BLOCK and not self.block_overdue(payment)
 
     def block_overdue(self, payment: OutgoingPayment) -> bool:
-        """Whether the block has passed one of its deadlines; the LSP then ends it by itself."""
+        """Return whether the block has passed one of its deadlines; then the LSP ends it by itself."""
         return self.state.unix.surely_past(payment.hold_until) or self.node.is_above(payment.release_by_height)

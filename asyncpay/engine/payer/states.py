@@ -1,23 +1,23 @@
-"""The life of a payment as its payer sees it: from the request to hold it until it is settled or back.
+"""The life of a payment at its payer: from the request to hold it until it is settled or returned.
 
-Two rules, as for the LSP's blocks: all that moves a payment from one state to another is in TRANSITIONS, and this file
-knows nothing of nodes and clocks.
+Two rules, as for the LSP's blocks: every transition of a payment from one state to another is in TRANSITIONS, and this
+file does not depend on nodes and clocks.
 
 Theory of operation
 ===================
 
-    REQUESTED    the LSP is asked to hold the coming parts; nothing has left
-    BLOCKED      it will; nothing has left
-    PAYING       the node may be paying: from here on only the node's own record tells how it ends
+    REQUESTED    the LSP is asked to hold the coming parts; nothing was sent
+    BLOCKED      the LSP will hold them; nothing was sent
+    PAYING       the node may be paying: from here on only the node's own record decides the outcome
     HELD         every part that the node has in flight is held by the LSP
-    HANDED_OVER  the payee's message has left, and the payer may go offline
+    HANDED_OVER  the message for the payee was sent, and the payer may go offline
 
 Each state is stored before the step that it names is taken. So a payment found in one of the first two after
 a crash has no HTLC and may simply end; found in any other, it is looked up in the node, which never pays a
-hash twice, and ends only as the node says. If the node never heard of a payment that is PAYING, the order was
+hash twice, and ends only by the node's report. If the node does not know a payment that is PAYING, the order was
 lost in a crash and the payment is BLOCKED as before. A cancel does not end such a payment either: it asks the LSP to
-return the parts, and the node tells when they are back. Should the node have paid a payment that had FAILED, it is
-SETTLED after all: the proof counts whenever it comes.
+return the parts, and the node reports when they are returned. If the node has paid a payment that had FAILED, it
+becomes SETTLED: the proof of payment counts whenever it comes.
 """
 
 from enum import Enum
@@ -26,7 +26,7 @@ from asyncpay.wire.messages import BlockState
 
 
 class State(Enum):
-    """How far a payment has come. Each is stored before the step that it names."""
+    """The state of a payment. It is stored before the step that it names."""
 
     REQUESTED = "requested"
     BLOCKED = "blocked"
@@ -38,7 +38,7 @@ class State(Enum):
 
 
 class Trigger(Enum):
-    """What can happen to a payment."""
+    """The events that can change the state of a payment."""
 
     ACCEPTED = "the LSP will hold it"
     REFUSED = "the LSP will not hold it"
@@ -91,16 +91,16 @@ TRANSITIONS: dict[State, dict[Trigger, State]] = {
 }
 
 FINISHED = frozenset({State.SETTLED, State.FAILED})
-"""Final states; only the proof that it was paid leads out of FAILED."""
+"""Final states; only the proof of payment leads out of FAILED."""
 
 WITH_NODE = frozenset(state for state, row in TRANSITIONS.items() if Trigger.NOT_PAID in row)
-"""States in which the node may have HTLCs in flight, so that it alone tells how the payment ends."""
+"""States in which the node may have HTLCs in flight, so that only the node decides the outcome."""
 
 UNPAID = frozenset(state for state, row in TRANSITIONS.items() if Trigger.DEADLINE in row)
-"""States in which nothing has left, so that the payment may simply end, and must at its deadlines."""
+"""States in which nothing was sent, so that the payment may simply end, and must end at its deadlines."""
 
 CANCELS_BLOCK = frozenset({Trigger.UNANSWERED, Trigger.CANCEL, Trigger.NOT_PAID})
-"""Endings of which the LSP may not know: it is asked to end the block too."""
+"""Final states that the LSP may not know of: it is asked to end the block too."""
 
 ENDS_BLOCK = frozenset({BlockState.RELEASED, BlockState.SETTLED, BlockState.FAILED_BACK})
-"""Updates about a block for which the LSP holds nothing any more: nothing is left to cancel."""
+"""Updates after which the LSP holds nothing for the block any more: nothing is left to cancel."""

@@ -72,7 +72,7 @@ def test_a_refused_invoice_is_paid_later(payments: PaymentHarness) -> None:
         first.hand_over()
         refused = payments.a.wallet.pay(second.invoice)
         assert refused["state"] == "failed"
-        assert "it holds as much for this wallet as it will" in refused["failure"]
+        assert "it holds the maximum for this wallet" in refused["failure"]
         payments.wait_for_htlcs(A=1, LSP=1)
     first.wait_until("settled")
     assert payments.a.wallet.pay(second.invoice, "--wait")["state"] == "settled"

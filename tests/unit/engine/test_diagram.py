@@ -41,7 +41,7 @@ def test_a_page_without_its_marks_is_left_alone(page: Path, capsys: pytest.Captu
     page.write_text("nothing")
     assert diagram.main([]) == 1
     assert page.read_text() == "nothing"
-    assert "lost the lines" in capsys.readouterr().err
+    assert "lacks the lines" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_without_any_way_back_it_is_dropped(changes: dict[str, bytes]) -> None:
     harness = PayeeHarness()
     (said,) = harness.announce(path=None, **changes)
     assert isinstance(said, Log)
-    assert "how to reach" in said.because
+    assert "no path to the payer's LSP" in said.because
     assert harness.stored == {}
 
 

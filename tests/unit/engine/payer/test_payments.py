@@ -140,7 +140,7 @@ def test_a_failure_after_the_parts_were_held_says_so(state: State) -> None:
     harness = in_state(state)
     harness.node_fails("no route")
     harness.run()
-    assert harness.payment.failure == "its parts were held, and came back: no route"
+    assert harness.payment.failure == "its parts were held, then returned: no route"
 
 
 def test_after_a_failure_the_block_is_cancelled() -> None:

@@ -208,7 +208,7 @@ def test_an_lsp_that_will_not_hold_ends_the_payment_with_its_reason(phone: Walle
         refusal = BlockReply(unblock_hash=request.unblock_hash, status=BlockStatus.TOO_MANY_HOLDS, reason="two already")
         phone.node.tell(OnionReceived(async_payment=refusal.encode()))
         failed = await paying
-        assert "it holds as much for this wallet as it will" in failed["failure"]
+        assert "it holds the maximum for this wallet" in failed["failure"]
         assert "(two already)" in failed["failure"]
 
     awake(phone, story)
