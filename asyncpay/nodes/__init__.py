@@ -1,1 +1,1 @@
-"""One file for each implementation of a Lightning node, behind the interface in `base`."""
+"""One package for each implementation of a Lightning node, behind the interface in `base`."""

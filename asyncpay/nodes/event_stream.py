@@ -1,9 +1,9 @@
-"""What adapters make one stream of events of: their node's own streams, and looks at its peers and channels.
+"""The event stream of an adapter, merged from its node's own streams and from polls of peers and channels.
 
-A node tells in its events that a peer or a channel came or went, and answers at any time which of them are
-there. The events say when to poll, and the poll says what is so: what was missed, or came late, is
-corrected by the next one, at the latest with the next block. Only a peer's going and coming again is
-taken from the events themselves, for a poll may fall behind both.
+A node reports changes of peers and channels in its events, and lists its peers and channels at any time. The
+events decide when to poll, and the poll decides what is reported: missed or late events are
+corrected by the next poll, at the latest with the next block. Only a peer's disconnection and reconnection are
+taken from the events themselves, because a poll may come after both.
 """
 
 import asyncio
@@ -14,18 +14,18 @@ from asyncpay.lightning import ChannelId, HtlcKey, Link, NodeId, ShortChannelId
 from asyncpay.node_events import HtlcGone, LinkChanged, LinkClosed, NodeEvent, PeerConnected, PeerDisconnected
 
 MAX_WAITING_EVENTS = 1_000
-"""More than these wait in the node instead, which then waits for us."""
+"""Further events wait in the node."""
 
 
 class MergedStream:
-    """Events in the order in which they are put. The source that ends first ends the stream. Must be closed."""
+    """A queue of events in the order of `put`. The first source that ends, ends the stream. It must be closed."""
 
     def __init__(self) -> None:
         self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue(MAX_WAITING_EVENTS)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def put(self, event: NodeEvent) -> None:
-        """Report an event, once there is room for it."""
+        """Report an event, once there is space for it."""
         await self._events.put(event)
 
     def follow(self, source: Callable[[], Awaitable[None]]) -> None:
@@ -33,7 +33,7 @@ class MergedStream:
         self._tasks.append(asyncio.create_task(self._until_it_ends(source)))
 
     async def events(self) -> AsyncIterator[NodeEvent]:
-        """Everything that was put, and last the error of the source that ended first, after what came before it."""
+        """Yield all events, then raise the error of the first source that ended, after the events before it."""
         while True:
             event = await self._events.get()
             if isinstance(event, Exception):
@@ -58,19 +58,19 @@ Links = Mapping[ChannelId, Link]
 Report = Callable[[NodeEvent], Awaitable[None]]
 
 UNKNOWN_PEER: NodeId = bytes(33)
-"""Whose channel it was that closed before the first poll."""
+"""The peer of a channel that closed before the first poll."""
 POLL_AGAIN_SECONDS, MAX_POLL_AGAIN_SECONDS = 0.2, 1.0
-"""While something moves: doubled from the one to the other, for a peer may leave its channel half re-established."""
+"""Pauses between polls while a change is pending; they double, because a peer may never re-establish its channel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSnapshot:
     """A node's peers and channels at one moment.
 
-    relaying: those of the connected peers that relay onion messages.
-    names: of all channels that the node still knows, also those that carry HTLCs no more.
-    htlcs: those that came in and have not left, where the node reports no leaving by itself.
-    moving: something is about to change of which the node will not tell.
+    relaying: the connected peers that relay onion messages.
+    names: the names of all channels that the node still knows, including those that no longer carry HTLCs.
+    htlcs: incoming HTLCs on the channels, if the node does not itself report their removal.
+    moving: whether a change is pending that the node will not report.
     """
 
     links: Links
@@ -82,12 +82,12 @@ class NodeSnapshot:
 
     @property
     def first_hops(self) -> frozenset[NodeId]:
-        """The connected peers that take an onion message further."""
+        """The connected peers that can relay an onion message."""
         return first_hops(self.links, self.online & self.relaying)
 
 
 class PeerTracker:
-    """Peers and links as they were last reported; empty until `begin`."""
+    """The last reported peers and channels; empty until `begin`."""
 
     def __init__(self, take_snapshot: Callable[[], Awaitable[NodeSnapshot]], report: Report) -> None:
         self.links: Links = {}
@@ -95,21 +95,21 @@ class PeerTracker:
         self.with_channel: frozenset[NodeId] = frozenset()
         """Peers with a channel, usable or not."""
         self.first_hops: Set[NodeId] = _FirstHops(self)
-        """The connected peers that take an onion message further: as they are whenever it is asked."""
+        """The connected peers that can relay an onion message: a live view."""
         self.relaying: frozenset[NodeId] = frozenset()
         self.usable: frozenset[NodeId] = frozenset()
         """Peers with a usable channel."""
         self._peers: dict[ChannelId, NodeId] = {}  # the other end of every channel seen so far
-        self._names: dict[ShortChannelId, ChannelId] = {}  # also those that the channel has no more
+        self._names: dict[ShortChannelId, ChannelId] = {}  # including former names
         self._take_snapshot = take_snapshot
         self._report = report
         self._stale = asyncio.Event()
         self._polling = asyncio.Lock()
-        self._meanwhile: dict[NodeId, bool] = {}  # peers that the node spoke of during a poll, online or not
+        self._meanwhile: dict[NodeId, bool] = {}  # peers in events during a poll, and whether they are online
         self._again: asyncio.TimerHandle | None = None
         self._again_seconds = POLL_AGAIN_SECONDS
-        # What is reported must agree with what is noted down, so both happen before another task may do either.
-        # Never held while the node is asked: peers who come and go would make each other, and HTLCs, wait for that.
+        # The reported and the recorded state must agree, so both change under this lock.
+        # It is never held during a call to the node: peer events and HTLCs would have to wait for the call.
         self._reporting = asyncio.Lock()
         self._htlcs: set[HtlcKey] = set()
 
@@ -118,7 +118,7 @@ class PeerTracker:
         self._note(await self._take_snapshot())
 
     async def poll(self) -> None:
-        """Take a snapshot, and report what differs from the last. What the node says of a peer meanwhile is newer."""
+        """Take a snapshot, and report the differences from the last. Events about a peer during the poll are newer."""
         async with self._polling:
             htlcs = frozenset(self._htlcs)
             self._meanwhile.clear()
@@ -136,7 +136,7 @@ class PeerTracker:
                     await self._report(event)
 
     async def watch(self) -> None:
-        """Poll whenever something may have changed, half of the time at most. Ends with an error of `poll` only."""
+        """Poll after each possible change, but at most half of the time. Ends only with an error of `poll`."""
         loop = asyncio.get_running_loop()
         while True:
             await self._stale.wait()
@@ -146,15 +146,15 @@ class PeerTracker:
             await asyncio.sleep(loop.time() - began)
 
     def mark_stale(self) -> None:
-        """Something may have changed: `watch` will poll."""
+        """Record that something may have changed, so that `watch` polls."""
         self._stale.set()
 
     def expect_to_leave(self, key: HtlcKey) -> None:
-        """An HTLC has come in, and its leaving is to be reported."""
+        """Record an incoming HTLC whose removal is to be reported."""
         self._htlcs.add(key)
 
     async def peer_event(self, peer: NodeId, *, online: bool) -> None:
-        """Take in what the node says of one peer."""
+        """Handle the node's event about one peer."""
         async with self._reporting:
             known = peer in self.online
             self._meanwhile[peer] = online
@@ -167,19 +167,19 @@ class PeerTracker:
         self.mark_stale()
 
     async def peer_of(self, channel_id: ChannelId) -> NodeId:
-        """The other end of a channel; UNKNOWN_PEER if it closed before this was made."""
+        """Return the other end of a channel; UNKNOWN_PEER if the channel closed before the first poll."""
         if channel_id not in self._peers:
             await self.poll()
         return self._peers.get(channel_id, UNKNOWN_PEER)
 
     async def channel_named(self, name: ShortChannelId) -> ChannelId | None:
-        """The channel that has this name, or had it when it was last seen; None if none is known to have had it."""
+        """Return the channel that has this name, or had it when it was last seen; None if there is none."""
         if name not in self._names:
             await self.poll()
         return self._names.get(name)
 
     def peer_named(self, name: ShortChannelId) -> NodeId | None:
-        """The other end of a channel seen so far, by any name that it has or had."""
+        """Return the other end of a channel seen so far, by any present or former name of the channel."""
         channel_id = self._names.get(name)
         return None if channel_id is None else self._peers.get(channel_id)
 
@@ -203,7 +203,7 @@ class PeerTracker:
 
 
 class _FirstHops(Set[NodeId]):
-    """Connected peers that relay and have a usable channel. To ask for one of them costs the same among any number."""
+    """Connected peers that relay and have a usable channel. A membership test takes constant time."""
 
     def __init__(self, tracker: PeerTracker) -> None:
         self._tracker = tracker
@@ -223,17 +223,17 @@ class _FirstHops(Set[NodeId]):
 
 
 def by_id(*links: Link) -> Links:
-    """Links by their channel ids."""
+    """Return links by their channel ids."""
     return {link.channel_id: link for link in links}
 
 
 def first_hops(links: Links, relaying: frozenset[NodeId]) -> frozenset[NodeId]:
-    """Those of the relaying peers with which there is a usable channel: nodes relay for no other peer."""
+    """Return the relaying peers with a usable channel: nodes relay only for such peers."""
     return relaying & {link.peer for link in links.values() if link.usable}
 
 
 def link_changes(before: Links, now: Links) -> Iterator[LinkChanged | LinkClosed]:
-    """The events that lead from one state to the other."""
+    """Yield the events that lead from one state to the other."""
     for channel_id, link in now.items():
         if before.get(channel_id) != link:
             yield LinkChanged(link)
@@ -242,6 +242,6 @@ def link_changes(before: Links, now: Links) -> Iterator[LinkChanged | LinkClosed
 
 
 def peer_changes(before: Set[NodeId], now: Set[NodeId]) -> Iterator[PeerConnected | PeerDisconnected]:
-    """The events that lead from one state to the other."""
+    """Yield the events that lead from one state to the other."""
     yield from map(PeerDisconnected, before - now)
     yield from map(PeerConnected, now - before)

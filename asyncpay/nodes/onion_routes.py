@@ -1,4 +1,4 @@
-"""The search for the way of an onion message: along nodes that relay them, over channels that are announced."""
+"""The search for the route of an onion message: along nodes that relay them, over announced channels."""
 
 import time
 from collections.abc import Awaitable, Callable, Set
@@ -8,9 +8,9 @@ from asyncpay.lightning import NodeId
 from asyncpay.nodes.base import MAX_LOOKUPS, NodeError
 
 MAX_REMEMBERED_NEIGHBOURS = 100_000
-"""How much is remembered of the graph; a node counts as one, and each of its neighbours as another."""
+"""The size of the cache of graph nodes; a node counts as one, and each of its neighbours as another."""
 REMEMBERED_SECONDS = 10
-"""How long it is remembered. Short, because what a channel's end says of it may change."""
+"""The lifetime of cache entries. It is short, because the policies of channels may change."""
 UNKNOWN_REMEMBERED_SECONDS = 1
 
 
@@ -26,7 +26,7 @@ LookUp = Callable[[NodeId], Awaitable[GraphNode | None]]
 
 
 class RememberedGraph:
-    """Look-ups that are not repeated for some seconds: many routes in a row lead past the same nodes."""
+    """A cache of graph look-ups for some seconds: successive routes often pass the same nodes."""
 
     def __init__(self, look_up: LookUp, clock: Callable[[], float] = time.monotonic) -> None:
         self._look_up = look_up
@@ -35,7 +35,7 @@ class RememberedGraph:
         self._size = 0
 
     async def look_up(self, node: NodeId) -> GraphNode | None:
-        """What the graph has of a node; None for nothing. Raises what the look-up raises."""
+        """Return the graph's entry of a node; None if there is none. Raises the exceptions of the look-up."""
         until, found = self._remembered.get(node, (-1.0, None))
         if self._clock() >= until:
             found = await self._look_up(node)
@@ -62,7 +62,7 @@ def _size(found: GraphNode | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where a search begins: this node, its connected peers, and those of them that take a message further."""
+    """The start of a search: this node, its connected peers, and the peers that can relay a message."""
 
     own_id: NodeId
     online: Set[NodeId]
@@ -72,10 +72,10 @@ class Surroundings:
 async def find(
     destination: NodeId, surroundings: Surroundings, graph: RememberedGraph, max_lookups: int
 ) -> tuple[NodeId, ...]:
-    """The way of an onion message, from one of the peers. NodeError if there is none within `max_lookups`.
+    """Return the route of an onion message, from one of the peers. NodeError if none is found within `max_lookups`.
 
-    A connected peer is reached directly, announced or not. Any other node must be announced: no graph
-    has what is behind an unannounced channel, and its owner's blinded path is the way.
+    A connected peer is reached directly, announced or not. Any other node must be announced: the graph does not
+    contain nodes behind unannounced channels; those are reached through blinded paths of their own.
     """
     if destination in surroundings.online:
         return (destination,)
@@ -84,8 +84,8 @@ async def find(
     )
     if route is None:
         raise NodeError(
-            f"{surroundings.own_id.hex()} knows no way for an onion message to {destination.hex()}: it is no connected "
-            f"peer, and {max_lookups} looks at the graph do not show it within reach of one that relays onion messages"
+            f"{surroundings.own_id.hex()} knows no route for an onion message to {destination.hex()}: it is not a "
+            f"connected peer, and {max_lookups} look-ups found no route to it from a peer that relays onion messages"
         )
     return route
 
@@ -93,7 +93,7 @@ async def find(
 async def shortest(
     own_id: NodeId, destination: NodeId, first_hops: Set[NodeId], look_up: LookUp, max_lookups: int = MAX_LOOKUPS
 ) -> tuple[NodeId, ...] | None:
-    """The shortest route from one of `first_hops`, searched from its end; None if `max_lookups` do not find one."""
+    """Return the shortest route from one of `first_hops`, searched from its end; None if `max_lookups` find none."""
     onwards: dict[NodeId, tuple[NodeId, ...]] = {destination: (), own_id: ()}
     frontier = [destination]
     lookups = 0

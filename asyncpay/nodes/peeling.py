@@ -1,4 +1,4 @@
-"""Onion messages through a node that shows them whole, and lends its key to take a layer off."""
+"""Onion messages of a node that shows them whole, and offers ECDH with its key to peel a layer."""
 
 import logging
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from asyncpay.wire.onion import Final, Forward, OnionMessage
 log = logging.getLogger(__name__)
 
 PeerNamed: TypeAlias = Callable[[ShortChannelId], NodeId | None]
-"""The other end of the channel that has this name; None if no such channel is known."""
+"""Return the other end of the channel with this name; None if there is no such channel."""
 
 
 async def peel(node: str, node_key_ecdh: ecdh.AsyncOracle, message: OnionMessage) -> Forward | Final:
-    """Take this node's layer off. OnionUnreadableError if it is not for this node, or is to be ignored by BOLT 4.
+    """Peel this node's layer. OnionUnreadableError if it is not for this node, or must be ignored by BOLT 4.
 
-    node: what errors call it, such as "LND at host:port".
+    node: its name in errors, such as "LND at host:port".
     """
     try:
         return await ecdh.run_async(onion.peel_steps(message.packet, message.path_key), node_key_ecdh)
@@ -30,20 +30,20 @@ async def peel(node: str, node_key_ecdh: ecdh.AsyncOracle, message: OnionMessage
 
 
 def next_node(node: str, data: HopData, peer_named: PeerNamed) -> NodeId:
-    """To whom a peeled message goes. OnionUnreadableError if the layer names a channel that is not known here."""
+    """Return the next node of a peeled message. OnionUnreadableError if its layer names an unknown channel."""
     if data.next_node_id is not None:
         return data.next_node_id
     named = ShortChannelId(data.short_channel_id or 0)
     peer = peer_named(named)
     if peer is None:
-        raise OnionUnreadableError(f"{node} has no channel {named}, over which an onion message is to go")
+        raise OnionUnreadableError(f"{node} has no channel {named}, which is the next hop of an onion message")
     return peer
 
 
 async def read(
     node: str, node_key_ecdh: ecdh.AsyncOracle, source: NodeId, message: OnionMessage, peer_named: PeerNamed
 ) -> OnionReceived | OnionInTransit | None:
-    """What a message from this peer is about. One that cannot be read is dropped, as BOLT 4 has it."""
+    """Return the event for a message from this peer. An unreadable message is dropped, as BOLT 4 requires."""
     try:
         peeled = await peel(node, node_key_ecdh, message)
         if isinstance(peeled, Forward):

@@ -1,7 +1,7 @@
-"""The event stream of a node that keeps its events until it is asked for them: CLN's plugin, and ldkd.
+"""The event stream of a node that keeps its events until they are requested: CLN's plugin, and ldkd.
 
-Both are attached to, which begins a session; asked for the events after a number, which tells them that those before it
-have arrived; and end the session when they end, or when another process attaches.
+Attaching begins a session. Each request asks for the events after a number, and confirms that those up to the number
+have arrived. The session ends when the node stops, or when another process attaches.
 """
 
 import logging
@@ -19,15 +19,15 @@ from asyncpay.nodes.numbers import HEIGHT, UNREADABLE
 from asyncpay.nodes.onion_routes import Surroundings
 
 ANSWER_SECONDS = 12
-"""A question for events is answered within two seconds; a node that takes so much longer is frozen."""
+"""A request for events is answered within two seconds; a node that takes this much longer is frozen."""
 
 log = logging.getLogger(__name__)
 
 
 class PolledStream(ABC):
-    """One life of the event stream. Must be closed.
+    """One session of the event stream. It must be closed.
 
-    implementation: for people. attach_method, events_method: of the node's RPC. height_field: of its `getinfo`.
+    implementation: for users. attach_method, events_method: of the node's RPC. height_field: of its `getinfo`.
     """
 
     implementation: str
@@ -47,14 +47,14 @@ class PolledStream(ABC):
 
     @abstractmethod
     async def _take(self, topic: str, payload: dict[str, Any]) -> None:
-        """Translate one event; one of UNREADABLE if it cannot be read."""
+        """Translate one event; raise one of UNREADABLE if it cannot be read."""
 
     @abstractmethod
     async def _refuse(self, topic: str, payload: dict[str, Any]) -> None:
         """Fail an HTLC whose event cannot be read. Any other event is dropped."""
 
     def _absence(self, error: NodeError) -> NodeUnreachableError:
-        """A node that refuses to report is as good as none: the only way on is to attach again."""
+        """Return the error for a node that refuses to report: the only remedy is to attach again."""
         return error if isinstance(error, NodeUnreachableError) else NodeUnreachableError(str(error))
 
     async def events(self) -> AsyncIterator[NodeEvent]:
@@ -70,13 +70,13 @@ class PolledStream(ABC):
             yield event
 
     async def close(self) -> None:
-        """End the stream; what is held stays held."""
+        """End the stream; held HTLCs stay held."""
         self._node_id = None
         await self._events.close()
 
     @property
     def surroundings(self) -> Surroundings | None:
-        """Where onion messages may go from here, as the stream told; None if it has not begun, or has ended."""
+        """The start of a search for onion routes, from the stream; None if the stream has not begun, or has ended."""
         if self._node_id is None:
             return None
         return Surroundings(self._node_id, self._tracker.online, self._tracker.first_hops)
@@ -84,11 +84,11 @@ class PolledStream(ABC):
     def _not_held(self, key: HtlcKey, resolution: Resolution) -> NodeUnreachableError:
         where = f"{self.implementation} at {self._socket}"
         return NodeUnreachableError(
-            f"{where} was not told to {resolution.value} HTLC {key}: it does not hold it (any more)"
+            f"{where} was not asked to {resolution.value} HTLC {key}: it does not hold it (any more)"
         )
 
     async def _attach(self) -> Attached:
-        """From the first call on everything is reported, so nothing is missed that happens after the look."""
+        """Attach, then take a snapshot: events are reported from the first call on, so none after it is missed."""
         self._session = (await self._call(self.attach_method))["session"]
         info = await self._call("getinfo")
         await self._tracker.begin()
@@ -108,7 +108,7 @@ class PolledStream(ABC):
             raise self._absence(error) from None
 
     async def _follow_events(self) -> None:
-        """Ask for events; with the next question the node knows that the last ones have arrived."""
+        """Request events; each request confirms that the events before it have arrived."""
         after = 0
         while True:
             told = await self._call(self.events_method, ANSWER_SECONDS, session=self._session, after=after)

@@ -1,4 +1,4 @@
-"""JSON-RPC over a node's Unix socket: one call, and what becomes of it."""
+"""JSON-RPC calls over a node's Unix socket."""
 
 import asyncio
 import json
@@ -9,23 +9,23 @@ from typing import Any
 from asyncpay.nodes.base import NodeUnreachableError
 
 CALL_SECONDS = 30
-"""The longest that a call may take which the node can answer immediately."""
+"""The time limit of a call that the node can answer immediately."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""Room for large graphs, long payment lists and a page of events."""
+"""Enough for large graphs, long payment lists and a page of events."""
 
 Answer = dict[str, Any]
 
 
 class LostError(NodeUnreachableError):
-    """The node was asked and went away before it answered: it may or may not have done it."""
+    """The connection broke before the node answered: the node may or may not have carried out the call."""
 
 
 class UnixRpc:
-    """One node. Every call is a connection of its own, so the node may go away and come back at any time, and a call
-    that waits delays no other.
+    """The RPC of one node. Every call has its own connection, so the node may restart at any time, and a waiting call
+    delays no other.
 
-    implementation: for people. end: what the node writes after each answer, and never within one. request_end: what it
-    wants after each request.
+    implementation: for users. end: the bytes that the node writes after each answer, and never within one. request_end:
+    the bytes that it expects after each request.
     """
 
     implementation: str
@@ -37,9 +37,9 @@ class UnixRpc:
         self._ids = count(1)
 
     async def ask(self, request: Answer, seconds: float | None) -> Answer:
-        """Send a request and return the whole answer to it. seconds: how long it may take, None for ever.
+        """Send a request and return the whole answer. seconds: the time limit, None for no limit.
 
-        NodeUnreachableError: it was not done, or in case of a LostError perhaps.
+        NodeUnreachableError: it was not carried out; if it is a LostError, it may have been.
         """
         where, method = f"{self.implementation} at {self.socket}", request["method"]
         try:
@@ -50,7 +50,7 @@ class UnixRpc:
             async with asyncio.timeout(seconds):
                 writer.write(json.dumps(request, ensure_ascii=False).encode() + self.request_end)
                 await writer.drain()
-                # Other people's text in it, such as an alias, may be no UTF-8: that spoils itself, not the answer.
+                # Untrusted text in it, such as an alias, may be invalid UTF-8: only that text is replaced.
                 answer: Answer = json.loads((await reader.readuntil(self.end)).decode(errors="replace"))
                 return answer
         except TimeoutError:
@@ -62,5 +62,5 @@ class UnixRpc:
 
 
 def given(parameters: Answer) -> Answer:
-    """The parameters of a call without those that are None."""
+    """Return the parameters of a call without those that are None."""
     return {name: value for name, value in parameters.items() if value is not None}

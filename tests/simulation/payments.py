@@ -194,7 +194,7 @@ class Payments:
 
     def _htlc(self, order: Payment, amount_msat: int) -> SimHtlc | None:
         node = self._node
-        route = self.routes[order.invoice.payee, order.through]
+        route = self.routes[order.invoice.payee, order.first_hop]
         hops = len(route) - 1
         blinded_blocks = self._beyond_the_limit(order)
         final = node.height + order.invoice.min_final_cltv_expiry + order.slack_blocks

@@ -273,7 +273,7 @@ class WalletProcess(Process):
             slack_blocks=effect.slack_blocks,
             max_parts=effect.max_parts,
             timeout_seconds=effect.timeout_seconds,
-            through=effect.lsp,
+            first_hop=effect.lsp,
         )
         self.node.payments.pay(order, self.lifetime, lambda result: self._paid(effect.payment_hash, result))
 

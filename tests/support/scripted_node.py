@@ -42,7 +42,7 @@ class ScriptedLnd:
 
     async def pay(self, order: Payment) -> PaymentResult:
         """See ScriptedNode.pay. LND retries failed payments, which the interface forbids."""
-        request = payments.by_its_parts(order, await payments.decode(self.lnd, order.invoice.text))
+        request = payments.from_fields(order, await payments.decode(self.lnd, order.invoice.text))
         last = ln.Payment()
         async for update in self.lnd.router.SendPaymentV2(request):
             last = update

@@ -186,7 +186,7 @@ class LspRecords:
         return [self.htlcs[key] for key in self._waiting_from.of(peer)]
 
     def outgoing(self, targets: Iterable[Target]) -> list[Htlc]:
-        """Return the HTLCs to be forwarded to one of these now: they wait for an offline client, or their block is due."""
+        """Return the HTLCs to forward to one of these now: they wait for an offline client, or their block is due."""
         return [self.htlcs[key] for each in targets for key in self._outgoing.of(each)]
 
     def has_outgoing(self, targets: Iterable[Target]) -> bool:

@@ -26,9 +26,9 @@ async def of_payment(rpc: Rpc, payment: Payment, decoded: Json, own_id: str) -> 
         for channel, update in hinted_channels(payment, decoded, own_id):
             await rpc.call("askrene-create-channel", layer=layer, **channel)
             await rpc.call("askrene-update-channel", layer=layer, **update)
-        if payment.through is not None:
+        if payment.first_hop is not None:
             for channel in await channels.open_channels(rpc):
-                if channel["peer_id"] != payment.through.hex():
+                if channel["peer_id"] != payment.first_hop.hex():
                     await _disable(rpc, layer, f"{channels.names_of(channel)[0]}/{channel['direction']}")
         yield layer
     finally:

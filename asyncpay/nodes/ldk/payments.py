@@ -40,7 +40,7 @@ async def pay(rpc: Rpc, payment: Payment) -> PaymentResult:
             max_parts=payment.max_parts,
             max_part_msat=payment.max_part_msat,
             timeout_seconds=payment.timeout_seconds,
-            first_hop=None if payment.through is None else payment.through.hex(),
+            first_hop=None if payment.first_hop is None else payment.first_hop.hex(),
         )
     except LdkRefusedError as error:
         return _failed(error.details)

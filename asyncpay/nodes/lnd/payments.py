@@ -35,18 +35,18 @@ async def pay(lnd: Connection, payment: Payment) -> PaymentResult:
     if payment.cltv_limit_blocks < 1:
         return failed("no blocks are left for the route")
     try:
-        if _is_as_invoiced(payment):
-            request = as_invoiced(payment)
+        if _matches_invoice(payment):
+            request = from_invoice(payment)
         elif payment.invoice.needs_metadata:
             return failed("LND sends payment metadata, which the invoice demands, only as invoiced: without slack")
         else:
-            request = by_its_parts(payment, await decode(lnd, payment.invoice.text))
-        if payment.through is not None:
-            request.outgoing_chan_ids.extend(await channels.channels_with(lnd, payment.through))
+            request = from_fields(payment, await decode(lnd, payment.invoice.text))
+        if payment.first_hop is not None:
+            request.outgoing_chan_ids.extend(await channels.channels_with(lnd, payment.first_hop))
             if not request.outgoing_chan_ids:
-                return failed(f"there is no channel with {payment.through.hex()}, through which this is to be paid")
+                return failed(f"there is no channel with {payment.first_hop.hex()}, through which this is to be paid")
         if payment.slack_blocks:
-            await _forgive(lnd)
+            await reset_mission_control(lnd)
         with lnd.calling(f"pay {payment.invoice.payment_hash.hex()}"):
             return await _decided(lnd, lnd.router.SendPaymentV2(request))
     except LndRefusedError as error:
@@ -85,7 +85,7 @@ async def look_up(lnd: Connection, payment_hash: bytes) -> PaymentResult:
     return _UNKNOWN
 
 
-async def _forgive(lnd: Connection) -> None:
+async def reset_mission_control(lnd: Connection) -> None:
     """A hold that was failed back looks to LND like a channel of the LSP's that does not work, and for an hour no other
     payment would find a way. A payment with slack is made to be held, so it begins without such memories.
     """
@@ -141,7 +141,7 @@ def result(payment: ln.Payment) -> PaymentResult:
     )
 
 
-def as_invoiced(payment: Payment) -> router.SendPaymentRequest:
+def from_invoice(payment: Payment) -> router.SendPaymentRequest:
     """Pay what the invoice asks for, as it asks; LND reads it by itself."""
     request = _limits(payment)
     request.payment_request = payment.invoice.text
@@ -150,7 +150,7 @@ def as_invoiced(payment: Payment) -> router.SendPaymentRequest:
     return request
 
 
-def by_its_parts(payment: Payment, decoded: ln.PayReq) -> router.SendPaymentRequest:
+def from_fields(payment: Payment, decoded: ln.PayReq) -> router.SendPaymentRequest:
     """Pay with slack or another amount, which LND refuses beside a payment_request.
 
     Payment metadata (BOLT 11, `m`) is lost: LND shows none, and takes none. A payee may do without it, unless the
@@ -179,7 +179,7 @@ def _limits(payment: Payment) -> router.SendPaymentRequest:
     )
 
 
-def _is_as_invoiced(payment: Payment) -> bool:
+def _matches_invoice(payment: Payment) -> bool:
     return payment.slack_blocks == 0 and payment.invoice.amount_msat in (None, payment.amount_msat)
 
 

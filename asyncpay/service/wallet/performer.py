@@ -122,7 +122,7 @@ class Performer:
             max_parts=effect.max_parts,
             max_part_msat=effect.max_part_msat,
             timeout_seconds=effect.timeout_seconds,
-            through=effect.lsp,
+            first_hop=effect.lsp,
         )
         self._tell(effect.payment_hash, await self._node.pay(payment))
 

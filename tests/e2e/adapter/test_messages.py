@@ -126,7 +126,7 @@ async def test_routes_of_onion_messages(testbed: Testbed) -> None:
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, adapter(testbed, "B") as b:
         assert await beyond_itself(lsp, lsp_id, b_id) == (b_id,)  # a peer, announced or not
         assert await beyond_itself(b, b_id, a_id) == (lsp_id, a_id)
-        with pytest.raises(NodeError, match="knows no way"):
+        with pytest.raises(NodeError, match="knows no route"):
             await a.onion_route(b_id)  # behind a channel that nobody announced
 
 

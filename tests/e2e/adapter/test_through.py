@@ -34,7 +34,7 @@ async def order_through(testbed: Testbed, a: Node, peer: str, parts: int) -> Pay
     """B is to be paid by way of this peer, in so many parts of the same size."""
     return order(
         await invoice_of_b(testbed, a),
-        through=node_id(testbed, peer),
+        first_hop=node_id(testbed, peer),
         max_parts=parts,
         max_part_msat=AMOUNT_MSAT // parts,
     )
@@ -71,6 +71,6 @@ async def test_through_the_other_peer(testbed: Testbed, parts: int) -> None:
 
 async def test_through_somebody_who_is_no_peer(testbed: Testbed) -> None:
     async with adapter(testbed, "A") as a:
-        result = await a.pay(order(await invoice_of_b(testbed, a), through=node_id(testbed, "B")))
+        result = await a.pay(order(await invoice_of_b(testbed, a), first_hop=node_id(testbed, "B")))
     assert result.status is PaymentStatus.FAILED
     assert result.failure

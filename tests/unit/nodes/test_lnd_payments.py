@@ -29,7 +29,7 @@ def order(invoice: Invoice = INVOICE, **changes: Any) -> Payment:
 def test_slack_is_added_to_the_final_hop() -> None:
     hint = ln.RouteHint(hop_hints=[ln.HopHint(chan_id=3)])
     decoded = ln.PayReq(payment_addr=b"\1" * 32, route_hints=[hint], features={9: ln.Feature(), 14: ln.Feature()})
-    request = payments.by_its_parts(order(replace(INVOICE, payment_secret=b"\1" * 32), slack_blocks=432), decoded)
+    request = payments.from_fields(order(replace(INVOICE, payment_secret=b"\1" * 32), slack_blocks=432), decoded)
     assert (request.final_cltv_delta, request.payment_request) == (512, "")
     assert (request.dest, request.payment_hash, request.payment_addr) == (bytes(33), bytes(32), b"\1" * 32)
     assert (request.amt_msat, list(request.dest_features), list(request.route_hints)) == (1_000, [9, 14], [hint])
@@ -40,25 +40,25 @@ def test_lnds_word_for_no_payment_secret(payment_addr: bytes, secret: bytes | No
     decoded = ln.PayReq(destination=bytes(33).hex(), payment_hash=bytes(32).hex(), payment_addr=payment_addr)
     read = payments.invoice("lnbcrt1...", decoded)
     assert read.payment_secret == secret
-    assert payments.by_its_parts(order(read), decoded).payment_addr == (secret or b"")
+    assert payments.from_fields(order(read), decoded).payment_addr == (secret or b"")
     assert invoices.own_invoice(ln.Invoice(payment_addr=payment_addr)).payment_secret == secret
 
 
 def test_no_limit_becomes_lnds_word_for_none() -> None:
     """Zero parts, or no time, would mean LND's default."""
-    request = payments.as_invoiced(order(max_parts=0, timeout_seconds=0))
+    request = payments.from_invoice(order(max_parts=0, timeout_seconds=0))
     assert (request.max_parts, request.timeout_seconds) == (1, 1)
     assert (request.fee_limit_msat, request.cltv_limit, request.amt_msat) == (7, 500, 0)
 
 
 @pytest.mark.parametrize(("max_part_msat", "as_lnd_says"), [(None, 0), (0, 1), (400, 400)])
 def test_parts_may_be_limited_in_size(max_part_msat: int | None, as_lnd_says: int) -> None:
-    request = payments.as_invoiced(order(max_part_msat=max_part_msat))
+    request = payments.from_invoice(order(max_part_msat=max_part_msat))
     assert request.max_shard_size_msat == as_lnd_says
 
 
 def test_a_longer_route_than_lnd_allows_is_not_asked_for() -> None:
-    assert payments.as_invoiced(order(cltv_limit_blocks=5_000)).cltv_limit == 2016
+    assert payments.from_invoice(order(cltv_limit_blocks=5_000)).cltv_limit == 2016
 
 
 @pytest.mark.parametrize(

@@ -338,4 +338,4 @@ def test_a_payee_that_no_graph_knows_is_reached_by_its_invoice_s_hint(phone: Wal
 def test_all_parts_leave_through_the_lsp_with_the_slack_at_the_end(phone: WalletHarness) -> None:
     ordered(phone, slack_blocks=100, max_part_msat=600)
     (payment,) = phone.node.begun
-    assert (payment.through, payment.slack_blocks, payment.max_part_msat) == (LSP, 244, 600)
+    assert (payment.first_hop, payment.slack_blocks, payment.max_part_msat) == (LSP, 244, 600)

@@ -148,7 +148,7 @@ def test_an_invoice(phone: WalletHarness) -> None:
 def test_no_invoice_that_a_node_refuses_or_breaks_on(phone: WalletHarness, seconds: int) -> None:
     async def story() -> None:
         with pytest.raises(
-            RefusedError, match=rf"last {seconds} s. Let it last between 1 s and 31536000 s \(365 days\)"
+            RefusedError, match=rf"expiry is {seconds} s. Choose an expiry between 1 s and 31536000 s \(365 days\)"
         ):
             await phone.ask("receive", amount_msat=5000, description="", expiry_seconds=seconds)
 
