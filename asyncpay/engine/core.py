@@ -6,7 +6,7 @@ and the unit tests execute its actions, and may be killed between any two of the
 
     for action in drive(engine, clock, events):
         match action:
-            case Recall():          look up `action.wanted` in the archived records, and pass the result to `action.take`
+            case Recall():          look up `action.wanted` in the archive, and pass the result to `action.take`
             case Commit():          store `action.changes` in one transaction
             case Perform(effect):   perform it, and report its result as a new event if the effect requires it
 

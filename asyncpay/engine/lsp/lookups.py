@@ -41,7 +41,7 @@ def target(htlc: HeldHtlc) -> Target | None:
 
 @dataclass
 class LspRecords:
-    """The content of the store, except archived blocks. Change it only with `apply`, so that the indexes stay correct."""
+    """The content of the store, except archived blocks. Change it only by `apply`, so that the indexes are correct."""
 
     blocks: dict[bytes, Block] = field(default_factory=dict)
     htlcs: dict[HtlcKey, Htlc] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class LspRecords:
         return old
 
     def block_for(self, client: NodeId, payment_hash: bytes) -> Block | None:
-        """Return the client's block for this payment hash, finished or not; an archived one only if it was recalled."""
+        """Return the client's block for this hash, finished or not; an archived one only if it was recalled."""
         unblock_hash = self._by_payment.get((client, payment_hash))
         return None if unblock_hash is None else self.blocks[unblock_hash]
 
