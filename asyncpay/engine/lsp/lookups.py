@@ -144,7 +144,7 @@ class LspRecords:
         return self._held[client], self._held_msat[client]
 
     def block_bytes(self, client: NodeId | None = None) -> int:
-        """Return the bytes of a client's blocks, including finished and archived ones; without a client, those of all."""
+        """Return the size of a client's blocks, also finished and archived ones; without a client, that of all."""
         if client is None:
             return self._all_block_bytes + BLOCK_BYTES * self.archive.total
         return self._block_bytes[client] + BLOCK_BYTES * self.archive.blocks_of[client]
