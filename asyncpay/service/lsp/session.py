@@ -159,7 +159,7 @@ class _Session:
 
     async def _status(self, *_: object) -> Status:
         archived = await asyncio.to_thread(self._store.latest_archived, status.MOST_ARCHIVED)
-        return status.snapshot(self._lsp, archived, self._event_log, self._loop.clock.now(), self._attached_at)
+        return status.snapshot(self._lsp, reversed(archived), self._event_log, self._loop.clock.now(), self._attached_at)
 
     async def _perform(self, effect: Effect) -> None:
         if self._metrics is not None:

@@ -21,7 +21,7 @@ def snapshot(
 ) -> Status:
     """Everything an operator asks about, as plain values. Times are Unix seconds, hashes and ids hex.
 
-    archived: the blocks that were archived last; some of them may be in memory again.
+    archived: the blocks that were archived last, the latest at the end; some of them may be in memory again.
     now: the engine's time. attached_at: since when the node answers; errors from before that are of its start.
     """
     state, records = lsp.state, lsp.state.records
@@ -35,8 +35,8 @@ def snapshot(
             "peers_online": sorted(peer.hex() for peer in state.node.online),
         },
         "blocks": [
-            *(_block(block, records.parts(block), state, now) for block in records.blocks.values()),
             *(_block(each.block, each.parts, state, now) for each in archived if each.block.key not in records.blocks),
+            *(_block(block, records.parts(block), state, now) for block in records.blocks.values()),
         ],
         "archived_blocks": records.archive.total,
         "waiting_for_a_client": [_htlc(htlc, state, now) for htlc in records.waiting()],
