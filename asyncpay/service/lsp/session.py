@@ -159,7 +159,8 @@ class _Session:
 
     async def _status(self, *_: object) -> Status:
         archived = await asyncio.to_thread(self._store.latest_archived, status.MOST_ARCHIVED)
-        return status.snapshot(self._lsp, reversed(archived), self._event_log, self._loop.clock.now(), self._attached_at)
+        now = self._loop.clock.now()
+        return status.snapshot(self._lsp, archived[::-1], self._event_log, now, self._attached_at)
 
     async def _perform(self, effect: Effect) -> None:
         if self._metrics is not None:

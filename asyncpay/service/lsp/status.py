@@ -38,7 +38,7 @@ def snapshot(
             *(_block(each.block, each.parts, state, now) for each in archived if each.block.key not in records.blocks),
             *(_block(block, records.parts(block), state, now) for block in records.blocks.values()),
         ],
-        "archived_blocks": records.archive.total,
+        "archived_blocks": records.archive.total + len(records.archive.loaded),
         "waiting_for_a_client": [_htlc(htlc, state, now) for htlc in records.waiting()],
         "mailbox": {
             client.hex(): {"messages": len(messages), "bytes": sum(message.size for message in messages)}
