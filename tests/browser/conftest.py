@@ -42,10 +42,15 @@ class Page:
         self.page = browser.new_context(**LOOKS[look]).new_page()
         self.said: list[str] = []
         self.requests: list[str] = []
-        self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
+        self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
         self.page.on("dialog", self._dismiss)
         self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def _note(self, message: Any) -> None:
+        # Chromium drops requests whenever a network of this machine comes or goes, as those of testbeds do.
+        if "net::ERR_NETWORK_CHANGED" not in message.text:
+            self.said.append(f"{message.type}: {message.text}")
 
     def _dismiss(self, dialog: Any) -> None:
         self.said.append(f"dialog: {dialog.message}")

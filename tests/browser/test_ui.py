@@ -1,11 +1,16 @@
 """The live page, looked at and used. Its testbed is played; tests/e2e/testbed/test_ui.py has a real one."""
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from harness import verbs
+from harness.checks.status import PhoneStatus
+from harness.errors import PaymentError
+from harness.nodes.base import Payment
 from tests.browser.conftest import LOOKS, Page
 from tests.support.played_ui import HASH, HOSTILE, PlayedWatcher, recorded, served
 
@@ -147,3 +152,74 @@ def test_the_whole_story_is_a_page_of_its_own(opened: Page, address: str, monkey
     view = opened.open(f"{address}timeline.html")
     assert view.locator("#steps button:enabled").count() == 8
     assert opened.said == []
+
+
+def test_a_form_sends_what_is_in_it_and_tells_what_came_of_it(
+    opened: Page, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def pay(_: Any, *arguments: Any) -> Payment:
+        asked.append(arguments)
+        if arguments[0] == arguments[1]:
+            raise PaymentError(f"no route {HOSTILE}")
+        return Payment("ab" * 32, "cd" * 32, arguments[2], 1_500)
+
+    monkeypatch.setattr(verbs, "pay", pay)
+    view = opened.open(address)
+    form = view.get_by_role("form", name="Pay", exact=True)
+    form.get_by_label("amount").fill(" 2000sat ")
+    form.get_by_label("amount").press("Enter")
+    view.wait_for_selector("#done .good")
+    assert asked == [("A", "B", 2_000_000)]
+    assert "fee 1.500 sat; preimage cdcd" in view.locator("#done li").first.text_content()
+    form.get_by_label("payee").select_option("A")
+    form.get_by_role("button").click()
+    view.wait_for_selector("#done .bad")
+    assert HOSTILE[:20] in view.locator("#done li").first.text_content()
+    form.get_by_label("amount").fill("2000")
+    form.get_by_role("button").click()
+    opened.wait_until("document.querySelectorAll('#done .bad').length === 2")
+    assert "is not an amount" in view.locator("#done li").first.text_content()
+    assert view.locator("img").count() == 0
+    assert {line for line in opened.said if "Failed to load resource" not in line} == set(), "but for refusals nothing"
+
+
+def test_a_phone_is_worked_by_keyboard(opened: Page, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    lasts = threading.Event()
+
+    def do(_: Any, phone: str, verb: str) -> PhoneStatus:
+        done.append(f"{phone} {verb}")
+        assert lasts.wait(30)
+        return PhoneStatus(phone, "LSP_b", "asleep", "whole", False)
+
+    monkeypatch.setattr(verbs, "do_to_phone", do)
+    view = opened.open(address)
+    button = view.locator("#phones article[data-name=B]").get_by_role("button", name="sleep")
+    button.focus()
+    view.keyboard.press("Enter")
+    view.wait_for_selector("#done li")
+    assert button.is_disabled(), "it is not sent twice"
+    looked = view.evaluate("lastStatus.height_blocks")
+    opened.wait_until("document.querySelector('#phones article[data-name=B] button') !== null")
+    assert looked == 123, "the page goes on meanwhile"
+    lasts.set()
+    view.wait_for_selector("#done .good")
+    assert done == ["B sleep"]
+    assert "asleep, link whole" in view.locator("#done li").first.text_content()
+    view.keyboard.press("Tab")
+    assert view.evaluate("document.activeElement.tagName") != "BODY", "the focus has not been lost"
+
+
+def test_an_invoice_is_offered_to_the_other_phone(opened: Page, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "wallet_receive", lambda *_: {"invoice": "lnbcrt250u1", "payment_hash": "ab" * 32})
+    view = opened.open(address)
+    payee, payer = (view.locator(f"#phones article[data-name={name}]") for name in ("B", "A"))
+    for card in (payee, payer):
+        card.locator("summary").click()
+    payee.get_by_role("button", name="Receive").click()
+    view.wait_for_selector("#done .good")
+    assert payer.locator("[data-field=invoice]").input_value() == "lnbcrt250u1"
+    assert view.locator("#done input").input_value() == "lnbcrt250u1"
+    assert payee.locator("[data-field=invoice]").input_value() == ""

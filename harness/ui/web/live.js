@@ -6,17 +6,24 @@ const STATUS_SECONDS = 2, HIDDEN_SECONDS = 15, DOWN_SECONDS = 3, WAIT_SECONDS = 
 // Why a request was not carried out. status: 0 if the server does not answer.
 class Refused extends Error { constructor(status, why) { super(why); this.status = status; } }
 
+const NO_SERVER = "The server of this page does not answer: start `testbed ui` again, and use the address that it prints.";
+const NO_ANSWER = "No answer came. The timeline shows whether it was done.";
+
+// A question is asked a second time: browsers drop requests when a network of the machine comes or goes, as testbeds' do.
 async function ask(path, body) {
   const request = body === undefined ? {} : {method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(body)};
-  let answer, said;
-  try {
-    answer = await fetch(`api/${path}`, {...request, credentials: "omit", cache: "no-store"});
-    said = await answer.json();
-  } catch (error) {
-    throw new Refused(answer ? answer.status : 0, "The server of this page does not answer: start `testbed ui` again, and use the address that it prints.");
+  for (let tries = body === undefined ? 2 : 1; ; tries--) {
+    let answer, said;
+    try {
+      answer = await fetch(`api/${path}`, {...request, credentials: "omit", cache: "no-store"});
+      said = await answer.json();
+    } catch (error) {
+      if (tries > 1) { await pause(0.5); continue; }
+      throw new Refused(0, body === undefined ? NO_SERVER : NO_ANSWER);
+    }
+    if (!answer.ok) throw new Refused(answer.status, String(said.error || answer.status));
+    return said;
   }
-  if (!answer.ok) throw new Refused(answer.status, String(said.error || answer.status));
-  return said;
 }
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
