@@ -12,7 +12,8 @@ from harness.ui.api import web
 from harness.ui.guard import MOST_BODY_BYTES, Guard, new_token
 from tests.support.played_ui import PlayedWatcher
 
-TOKEN = new_token()
+TOKEN = "t0ken" * 7
+"""The same in each process: paths with it are the names of tests."""
 HERE = "http://127.0.0.1:4711"
 JSON = {"content-type": "application/json"}
 STATUS = f"/{TOKEN}/api/status"
