@@ -12,7 +12,8 @@ from harness.checks.status import PhoneStatus
 from harness.errors import PaymentError
 from harness.nodes.base import Payment
 from tests.browser.conftest import LOOKS, Page
-from tests.support.played_ui import HASH, HOSTILE, PlayedWatcher, recorded, served
+from tests.support.played_ui import HASH, HOSTILE, PlayedWatcher, recorded
+from tests.support.served_ui import served
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """The live page without a testbed: a watcher whose testbed is what a test says, and which may be down."""
 
 import itertools
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 from time import time
 from typing import Any
 
@@ -15,7 +13,6 @@ from harness.inside.interface import Push
 from harness.timeline import recording
 from harness.timeline.model import Event
 from harness.timeline.story import tell
-from harness.ui.server import Server
 from harness.ui.watcher import Watcher
 
 RECORDING = Path(__file__).parents[1] / "unit/harness/timeline/recordings/mixed"
@@ -141,16 +138,3 @@ class PlayedWatcher(Watcher):
         return status(self.text)
 
     def start(self) -> None: ...
-
-
-@contextmanager
-def served(watcher: Watcher) -> Iterator[str]:
-    """The page's address, while it is served by a thread."""
-    server = Server(watcher)
-    thread = Thread(target=server.run)
-    thread.start()
-    try:
-        yield server.address.url
-    finally:
-        server.end()
-        thread.join()

@@ -9,7 +9,7 @@ import pytest
 from harness.ui.watcher import Watcher
 from harness.waits import Predicate, wait_for
 from tests.support.payment_harness import AMOUNT_MSAT, PaymentCase, PaymentHarness
-from tests.support.played_ui import served
+from tests.support.served_ui import served
 
 pytestmark = pytest.mark.seconds(14)
 
