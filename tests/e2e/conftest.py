@@ -22,7 +22,7 @@ GROUPS_FOLDER = pytest.StashKey[TemporaryDirectory[str]]()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell each worker where the scheduler looks for the groups of tests."""
+    """Pass the path of the scheduler's file of test groups to each worker."""
     node.workerinput[GROUPS] = str(_groups_file(node.config))
 
 
@@ -34,7 +34,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The worker's part of it."""
+    """Group the tests, in a worker."""
     if getattr(config.option, "loadgroup", False):
         grouping.write(Path(config.workerinput[GROUPS]), grouping.group(items))  # type: ignore[attr-defined]
 
@@ -71,13 +71,13 @@ def lsp(testbed: Testbed) -> Lsp:
 
 @pytest.fixture
 def lsp_id(testbed: Testbed) -> bytes:
-    """Its node id, 33 bytes."""
+    """The node id of the LSP, 33 bytes."""
     return bytes.fromhex(testbed["LSP"].node_id)
 
 
 @pytest.fixture
 def a(testbed: Testbed) -> Iterator[ScriptedPeer]:
-    """The payer A, played by the test."""
+    """The payer A, scripted by the test."""
     with ScriptedPeer(testbed, "A") as phone:
         phone.forget_failures()
         yield phone
@@ -85,16 +85,17 @@ def a(testbed: Testbed) -> Iterator[ScriptedPeer]:
 
 @pytest.fixture
 def b(testbed: Testbed) -> Iterator[ScriptedPeer]:
-    """The payee B, played by the test."""
+    """The payee B, scripted by the test."""
     with ScriptedPeer(testbed, "B") as phone:
         yield phone
 
 
 @pytest.fixture(autouse=True)
 def money_counted(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test ends with no HTLC in flight and the whole of every channel at its two ends.
+    """Every test ends with no HTLC in flight and the full capacity of every channel at its two ends.
 
-    The testbed is asked for first: pytest ends fixtures in reverse order, and one of a single test would be gone.
+    The testbed is requested first: pytest ends fixtures in reverse order, and a testbed of a single test would be
+    removed already.
     """
     testbed = request.getfixturevalue("testbed") if "testbed" in request.fixturenames else None
     yield

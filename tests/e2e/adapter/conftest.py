@@ -1,4 +1,4 @@
-"""A ==== LSP ---- B, all of one implementation, where the LSP forwards nothing while no test is attached to it."""
+"""A ==== LSP ---- B, all of one implementation; the LSP forwards nothing while no test is attached to it."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -18,7 +18,7 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 @pytest.fixture(autouse=True)
 def all_nodes_running(testbed: Testbed) -> None:
-    """Every node runs and has forgotten failed payments, whatever the test before did."""
+    """Every node runs and has no history of failed payments, also if the previous test failed."""
     running = [node.name for node in testbed.running()]
     for name in testbed.nodes.keys() - running:
         testbed.come_back(name)
@@ -33,7 +33,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="package", autouse=True)
 async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
-    """All tests run in one event loop: what gRPC still has to say of a call that is over would find that of an earlier
-    test closed, and be taken for a failure of the next.
+    """Run all tests in one event loop: a late callback of gRPC for a finished call would find the loop of an earlier
+    test closed, and would count as a failure of the next test.
     """
     yield  # noqa: PT022 - the loop lives until this fixture ends

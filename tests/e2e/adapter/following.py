@@ -1,4 +1,4 @@
-"""A node's events, followed in the background and waited for."""
+"""Follow a node's events in the background, and wait for them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,14 +11,14 @@ from asyncpay.node_events import Attached, NodeEvent
 from asyncpay.nodes.base import Node, NodeUnreachableError
 
 BOUND_SECONDS = 60
-"""What no event takes on a busy machine; only a failing test waits for it."""
+"""Longer than any event takes on a busy machine; only a failing test waits for it."""
 
 Event = TypeVar("Event")
 Found = TypeVar("Found")
 
 
 class Following:
-    """One stream of events: `attached`, then `take` what is of interest; the rest stays in `untaken`."""
+    """One stream of events: `attached`, then `take` the relevant ones; the others stay in `untaken`."""
 
     def __init__(self, node: Node, attached: Attached, stream: AsyncIterator[NodeEvent]) -> None:
         self.node = node
@@ -37,7 +37,7 @@ class Following:
             await self._tell()
 
     async def take(self, kind: type[Event], where: Callable[[Event], bool] = lambda _: True) -> Event:
-        """Wait for an event of this kind, the earliest that is not taken yet."""
+        """Return the earliest event of this kind that is not taken yet; wait for it if necessary."""
 
         def found() -> Event | None:
             matches = (event for event in self.untaken if isinstance(event, kind) and where(event))
@@ -69,7 +69,7 @@ class Following:
 
 @asynccontextmanager
 async def following(node: Node) -> AsyncIterator[Following]:
-    """Attach to a node, however often it takes, and follow its events."""
+    """Attach to a node, with as many attempts as necessary, and follow its events."""
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(NodeUnreachableError),
         wait=tenacity.wait_fixed(0.1),

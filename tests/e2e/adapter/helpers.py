@@ -1,4 +1,4 @@
-"""What several of these tests do. The harness waits in its own way, so its verbs are called in a thread."""
+"""Helpers of several of these tests. The harness blocks while it waits, so its functions are called in a thread."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -18,16 +18,16 @@ from tests.support.implementations import TOPOLOGIES
 AMOUNT_MSAT = 100_000_000
 FEE_LIMIT_MSAT = 1_000_000
 CLOSE_CONFIRMATIONS = 3
-"""Until then LND has a channel that its peer closes as open and its HTLCs as answerable, for it may yet be undone."""
+"""Until then LND lists a channel closed by its peer as open, and accepts answers for its HTLCs: a reorg may undo it."""
 in_thread = asyncio.to_thread
 
 _HOPS = {"lnd": "hop.yaml", "cln": "hop-cln.yaml", "ldk": "hop-ldk.yaml"}
-"""The same network, each node with what the adapter asks of it."""
+"""The same network, with the configuration that the adapter requires of each node."""
 
 
 @contextmanager
 def hop(implementation: str, config: pytest.Config) -> Iterator[Testbed]:
-    """A ==== LSP ---- B, with nobody attached to any of them."""
+    """A ==== LSP ---- B, with no process attached to any of them."""
     with running_testbed(load(TOPOLOGIES / _HOPS[implementation]), config) as running:
         for component in running.lsps.values():
             component.stop()
@@ -36,7 +36,7 @@ def hop(implementation: str, config: pytest.Config) -> Iterator[Testbed]:
 
 @asynccontextmanager
 async def adapter(testbed: Testbed, name: str) -> AsyncIterator[Node]:
-    """The adapter of a node, which must run for its address to be known."""
+    """Return the adapter of a node, which must run, because its address is needed."""
     own = await scripted_node.connect(testbed, name)
     try:
         yield own.node
@@ -53,7 +53,7 @@ async def invoice_of_b(testbed: Testbed, reader: Node, amount_msat: int = AMOUNT
 
 
 def order(invoice: Invoice, **changes: Any) -> Payment:
-    """To pay the invoice in one part, and to try no longer than a moment."""
+    """Return an order to pay the invoice in one part, with a short timeout."""
     values: dict[str, Any] = {
         "invoice": invoice,
         "amount_msat": AMOUNT_MSAT,

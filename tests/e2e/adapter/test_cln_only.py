@@ -1,4 +1,4 @@
-"""What is Core Lightning's own: the plugin takes the later process, and a message that ends here is received."""
+"""Behaviour of Core Lightning only: the plugin accepts the later process, and the last hop receives a message."""
 
 import asyncio
 import json
@@ -44,8 +44,8 @@ async def test_a_payment_without_a_route_leaves_no_record(testbed: Testbed) -> N
 
 
 async def test_hints_that_lead_nowhere_do_not_end_a_payment(testbed: Testbed) -> None:
-    """A channel from the payee to itself, a way through the payer, one channel twice (ElementsProject/lightning#9174,
-    #9177): what is left of the hints leads to the payee.
+    """A channel from the payee to itself, a route through the payer, one channel twice (ElementsProject/lightning#9174,
+    #9177): the remaining hints lead to the payee.
     """
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as at_lsp:
         plain = await in_thread(testbed["B"].create_invoice, AMOUNT_MSAT)
@@ -70,7 +70,7 @@ async def test_hints_that_lead_nowhere_do_not_end_a_payment(testbed: Testbed) ->
 
 
 async def test_a_node_s_own_invoice_is_not_paid(testbed: Testbed) -> None:
-    """askrene would abort over it."""
+    """askrene would abort because of it."""
     async with adapter(testbed, "B") as b:
         invoice = await b.create_invoice(AMOUNT_MSAT, "mine", 60)
         result = await b.pay(order(invoice))

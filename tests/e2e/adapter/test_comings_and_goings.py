@@ -1,4 +1,4 @@
-"""Held HTLCs, peers and channels when the adapter, the node or a peer goes away and comes back."""
+"""Held HTLCs, peers and channels when the adapter, the node or a peer disconnects and comes back."""
 
 import asyncio
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def held_from_a(testbed: Testbed, log: Following) -> tuple[Invoice, HeldHtlc]:
-    """An HTLC of A's to B; what A itself makes of it is asked later."""
+    """Hold an HTLC from A to B; A's result is queried later."""
     async with adapter(testbed, "A") as a:
         invoice = await invoice_of_b(testbed, a)
         paying = asyncio.create_task(a.pay(order(invoice, slack_blocks=100)))
@@ -69,7 +69,7 @@ async def test_a_new_adapter_is_offered_what_is_held(testbed: Testbed) -> None:
 
 
 async def test_a_restarted_node_offers_again(testbed: Testbed) -> None:
-    """Before or when the payer is back, as the node is declared to."""
+    """Before or when the payer is back, depending on the declared capability."""
     a_id = node_id(testbed, "A")
     async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
         invoice, offer = await held_from_a(testbed, log)

@@ -1,4 +1,4 @@
-"""HTLCs held by a real node: what it offers, what it does with the answers, and what it says of the outcome."""
+"""HTLCs held by a real node: its offers, its reactions to answers, and its reports of the outcome."""
 
 import asyncio
 from hashlib import sha256
@@ -119,7 +119,7 @@ async def test_resumed_while_the_payer_is_away(testbed: Testbed) -> None:
 
 
 async def test_claimed_from_a_payer_who_is_away(testbed: Testbed) -> None:
-    """With a preimage that came another way: the LSP has paid the invoice itself, over other HTLCs of the same hash."""
+    """With a preimage from another source: the LSP has paid the invoice itself, over other HTLCs of the same hash."""
     require(testbed["LSP"], testbed["LSP"].capabilities.settles)
     before = await in_thread(balances.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:

@@ -1,4 +1,4 @@
-"""What is LND's own: how it treats a second interceptor, what it reports late, and errors of gRPC."""
+"""Behaviour of LND only: a second interceptor, late reports, and errors of gRPC."""
 
 import asyncio
 import secrets
@@ -77,7 +77,7 @@ async def test_a_payment_without_a_route_is_on_record(testbed: Testbed) -> None:
         invoice = await invoice_of_b(testbed, a)
         too_cheap = await a.pay(order(invoice, fee_limit_msat=0))
         assert (too_cheap.status, too_cheap.failure) == (PaymentStatus.FAILED, "no route")
-        async with asyncio.timeout(BOUND_SECONDS):  # an attempt would be held for ever
+        async with asyncio.timeout(BOUND_SECONDS):  # an attempt would be held without limit
             assert await a.pay(order(invoice)) == too_cheap
         assert await a.track_payment(invoice.payment_hash) == too_cheap
         assert not log.untaken

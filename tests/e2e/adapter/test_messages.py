@@ -119,7 +119,7 @@ async def test_routes_of_onion_messages(testbed: Testbed) -> None:
     a_id, lsp_id, b_id = (node_id(testbed, name) for name in ("A", "LSP", "B"))
 
     async def beyond_itself(node: Node, own_id: NodeId, destination: NodeId) -> tuple[NodeId, ...]:
-        """Some nodes can only send what they have peeled, so their routes begin at themselves."""
+        """Some nodes can only send messages that they have peeled, so their routes begin at themselves."""
         route = await node.onion_route(destination)
         return route[1:] if route[0] == own_id else route
 
@@ -127,7 +127,7 @@ async def test_routes_of_onion_messages(testbed: Testbed) -> None:
         assert await beyond_itself(lsp, lsp_id, b_id) == (b_id,)  # a peer, announced or not
         assert await beyond_itself(b, b_id, a_id) == (lsp_id, a_id)
         with pytest.raises(NodeError, match="knows no route"):
-            await a.onion_route(b_id)  # behind a channel that nobody announced
+            await a.onion_route(b_id)  # behind an unannounced channel
 
 
 async def test_custom_messages(testbed: Testbed) -> None:
@@ -139,7 +139,7 @@ async def test_custom_messages(testbed: Testbed) -> None:
         with pytest.raises(NodeError, match="at most 65533 bytes"):
             await a.send_custom(lsp_id, CUSTOM_TYPE, bytes(65534))
         with pytest.raises(NodeError, match=r"did not .*send"):
-            await a.send_custom(lsp_id, 1, b"")  # not for us to send: it is BOLT 1's warning
+            await a.send_custom(lsp_id, 1, b"")  # not a custom message: it is BOLT 1's warning
         with pytest.raises(PeerNotConnectedError):
             await a.send_custom(node_id(testbed, "B"), CUSTOM_TYPE, b"")
         await a.send_custom(lsp_id, CUSTOM_TYPE, b"still connected")

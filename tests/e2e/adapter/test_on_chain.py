@@ -1,4 +1,4 @@
-"""A held HTLC whose channel is closed under it: only the preimage still counts."""
+"""A held HTLC whose channel is closed on chain: from then on it can only be settled with the preimage."""
 
 import asyncio
 from collections.abc import Iterator
@@ -23,18 +23,18 @@ FORGOTTEN_BLOCKS = 130
 
 @pytest.fixture(params=CLN_IN_FULL)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    """One of its own, for it loses a channel."""
+    """A separate testbed, because it loses a channel."""
     with hop(request.param, request.config) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
 def money_counted() -> None:
-    """The money of the closed channel is on chain in the end."""
+    """Disabled: the money of the closed channel is on chain at the end."""
 
 
 def decided(testbed: Testbed, paying: "asyncio.Task[PaymentResult]") -> Predicate:
-    """The LSP claims the HTLC in a transaction of its own, which waits for a block once it is there."""
+    """The LSP claims the HTLC in its own transaction, which needs a block once it is published."""
 
     def missing() -> str | None:
         return None if paying.done() else f"not by block {testbed.mine()}, mempool: {testbed.chain.mempool()}"
@@ -43,7 +43,7 @@ def decided(testbed: Testbed, paying: "asyncio.Task[PaymentResult]") -> Predicat
 
 
 async def closed_under(log: Following, key: HtlcKey) -> None:
-    """The node offers the HTLC again, now for its preimage only, or says that it is gone from where it was."""
+    """The node offers the HTLC again, now for its preimage only, or reports that it has left its channel."""
 
     def of_this(event: object) -> bool:
         match event:
@@ -77,7 +77,7 @@ async def test_a_channel_closed_under_a_held_htlc(testbed: Testbed) -> None:
 @pytest.mark.parametrize("testbed", ["cln"], indirect=True)
 @pytest.mark.full
 async def test_dust_held_on_a_closed_channel_does_not_end_the_node(testbed: Testbed) -> None:
-    """It has no output on chain, so lightningd forgets it with the channel, long before it expires. Its question about
+    """The HTLC has no output on chain, so lightningd forgets it with the channel, long before it expires. The hook for
     the HTLC would be answered after that.
     """
     [channel] = testbed["A"].channels()

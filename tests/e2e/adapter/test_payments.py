@@ -1,4 +1,4 @@
-"""Paying and being paid by a real node: never twice, in parts, and what it says of payments that it does not make."""
+"""Payments to and from a real node: never twice, in parts, and its reports of payments that it does not make."""
 
 import asyncio
 
@@ -58,7 +58,7 @@ async def test_what_is_no_invoice(testbed: Testbed) -> None:
 
 
 async def test_a_payment_is_made_once(testbed: Testbed) -> None:
-    """Asked for again while it begins, while it is held, and when it is made."""
+    """The order is repeated at the start of the payment, while it is held, and after it has succeeded."""
     before = await in_thread(balances.count, testbed)
     async with adapter(testbed, "A") as a, adapter(testbed, "LSP") as lsp, following(lsp) as log:
         invoice = await invoice_of_b(testbed, a)
@@ -131,7 +131,7 @@ async def test_failed_back_it_is_not_tried_again(testbed: Testbed) -> None:
         paying = asyncio.create_task(a.pay(order(invoice)))
         await lsp.resolve_htlc((await log.take(HtlcOffered)).htlc.key, Resolution.FAIL)
         assert (await paying).status is PaymentStatus.FAILED
-        async with asyncio.timeout(BOUND_SECONDS):  # an attempt would be held for ever
+        async with asyncio.timeout(BOUND_SECONDS):  # an attempt would be held without limit
             assert (await a.pay(order(invoice))).status is PaymentStatus.FAILED
         assert (await a.track_payment(invoice.payment_hash)).status is PaymentStatus.FAILED
         assert not [event for event in log.untaken if isinstance(event, HtlcOffered)]

@@ -1,4 +1,4 @@
-"""What was claimed from a payer who is away, and the node restarted: who keeps a claim, and a close that saves it."""
+"""Claims from an offline payer across a restart of the node: which node keeps a claim, and a close that saves it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,23 +21,23 @@ from .helpers import AMOUNT_MSAT, adapter, hop, in_thread, invoice_of_b, node_id
 pytestmark = pytest.mark.anyio
 
 OFFERED_BLOCKS = 22
-"""An HTLC that comes back so long before its expiry LND still offers; CLN asks its plugin about any."""
+"""Blocks before its expiry at which LND still offers a returning HTLC; CLN calls its plugin for all of them."""
 CLOSES_BLOCKS = 40
 """asyncpay.engine.policy: settle_force_close_blocks."""
 FEES_MSAT = 50_000_000
-"""More than any of these closes costs, and far less than what is at stake."""
+"""More than the cost of any of these closes, and far less than the amount at stake."""
 
 
 @pytest.fixture(params=CLN_IN_FULL)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    """One of its own: some of these tests lose a channel, all of them hundreds of blocks."""
+    """A separate testbed: some of these tests lose a channel, and all of them mine hundreds of blocks."""
     with hop(request.param, request.config) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
 def money_counted() -> None:
-    """The money of the closed channel is on chain in the end."""
+    """Disabled: the money of the closed channel is on chain at the end."""
 
 
 async def claimed_and_restarted(testbed: Testbed) -> tuple[Invoice, HeldHtlc, bytes]:
@@ -64,8 +64,8 @@ def mine_to(testbed: Testbed, height: int) -> None:
 
 
 async def test_a_restart_forgets_a_claim_or_keeps_it_as_declared(testbed: Testbed) -> None:
-    """A comes back after the last block at which LND would have offered the HTLC again, and gets its money back, for
-    which the LSP has paid. A node that keeps what it was told gives A the preimage.
+    """A comes back after the last block at which LND would have offered the HTLC again, and gets its money back,
+    although the LSP has paid for it. A node that keeps the settlement gives A the preimage.
     """
     before = await in_thread(balances.count, testbed)
     invoice, offer, preimage = await claimed_and_restarted(testbed)
@@ -86,13 +86,15 @@ async def test_a_restart_forgets_a_claim_or_keeps_it_as_declared(testbed: Testbe
 
 
 def worth_msat(testbed: Testbed, name: str) -> int:
-    """What a node has on chain and in its channels, HTLCs left out."""
+    """Return a node's balance on chain and in its channels, without HTLCs."""
     node = testbed[name]
     return node.onchain_sat() * 1_000 + node.channel_balance_msat()
 
 
 async def test_force_closed_in_time_the_node_claims_on_chain(testbed: Testbed) -> None:
-    """Asked for twice it closes once, and no other channel. A that comes back late gets the preimage, not the money."""
+    """Two requests close the channel once, and no other channel. A comes back late and gets the preimage, not the
+    money.
+    """
     before = {name: await in_thread(worth_msat, testbed, name) for name in ("A", "LSP", "B")}
     invoice, offer, preimage = await claimed_and_restarted(testbed)
     others = await in_thread(testbed["B"].channels)
@@ -126,7 +128,7 @@ async def test_force_closed_in_time_the_node_claims_on_chain(testbed: Testbed) -
 
 
 def decided(testbed: Testbed, paying: "asyncio.Task[Any]") -> Predicate:
-    """The payer's node has seen on chain what became of its payment."""
+    """The payer's node has seen the outcome of its payment on chain."""
 
     def missing() -> str | None:
         return None if paying.done() else f"not by block {testbed.mine()}"

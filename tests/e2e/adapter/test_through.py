@@ -31,7 +31,7 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 
 async def order_through(testbed: Testbed, a: Node, peer: str, parts: int) -> Payment:
-    """B is to be paid by way of this peer, in so many parts of the same size."""
+    """Return an order to pay B through this peer, in this number of equal parts."""
     return order(
         await invoice_of_b(testbed, a),
         first_hop=node_id(testbed, peer),

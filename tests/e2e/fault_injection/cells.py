@@ -9,10 +9,10 @@ Cell = tuple[str, ...]
 
 
 def cells(table: Iterable[Cell], always: Set[Cell]) -> list[Any]:
-    """Those of a table whose columns are a step, whom it happens to, and what happens. `make test` takes `always`.
+    """Return the cells of a table with the columns step, target and fault. `make test` runs those of `always`.
 
-    A whole run plays the steps and happenings side by side, and the cells of each one after the other: see
-    tests/e2e/conftest.py for the `/`.
+    A full run executes the rows (step and fault) in parallel, and the cells of each row sequentially: see
+    tests/support/grouping.py for the `/`.
     """
 
     def name(cell: Cell) -> str:

@@ -20,18 +20,18 @@ FEW_SLOTS = {
     "lnd": ("LSP", f"--default-remote-max-htlcs={PARTS}"),
     "cln": ("A", f"--max-concurrent-htlcs={PARTS}"),
 }
-"""How a channel of the payer is made to take no more HTLCs than this from it: the two together take twice as many. LND
-tells its peer how many it takes; CLN keeps to its own number, too."""
+"""Arguments that limit the HTLCs of each of the payer's two channels. LND announces its limit to its peer; CLN also
+respects its own limit."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Known from the start, so that a scenario that cannot be run is counted too."""
+    """Record the family at collection, so that a scenario that cannot be run is counted too."""
     item.user_properties.append((scenario_table.FAMILY, item.path.stem.removeprefix("test_")))
 
 
 @pytest.fixture(scope="package", params=CLN_IN_FULL)
 def pocket(request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    """Two phones of one LSP, all of them quick to lose patience, and not many slots for HTLCs between them."""
+    """Two phones of one LSP, all of them with short timeouts and few HTLC slots."""
     few_slots = FEW_SLOTS[request.param]
     with running_testbed(with_arguments(all_on(request.param, "pocket.yaml"), *few_slots), request.config) as running:
         yield running
@@ -47,7 +47,7 @@ def line_of_phones(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 @pytest.fixture(scope="module")
 def testbed(topology: Topology, pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    """For a file that has a fixture `topology`; the others say which of the two above they use."""
+    """For a file with a fixture `topology`; the others use one of the two testbeds above."""
     with running_testbed(topology, pytestconfig) as running:
         yield running
 

@@ -1,5 +1,5 @@
 """An HTLC on a link that passes messages in one direction only: it stops in the middle of the exchange of
-commitments, where the two ends do not know the same.
+commitments, at which the two ends have different states.
 
     giver    update_add_htlc, commitment_signed  -->             taker
              <--  revoke_and_ack, commitment_signed
@@ -17,7 +17,7 @@ from tests.support.payment_harness import PaymentCase, PaymentHarness
 
 @dataclass(frozen=True)
 class HalfWay:
-    """An HTLC that is given over a phone's channel. given: whether the giver has sent it, by its own account."""
+    """An HTLC on a phone's channel. given: whether the giver reports that it has sent it."""
 
     giver: Node
     taker: Node
@@ -26,7 +26,7 @@ class HalfWay:
     def reached(self, arrives: bool) -> Predicate:
         """The giver has signed for the HTLC, and nothing more has been exchanged.
 
-        arrives: whether the taker gets it, so that it is the answer that is lost; else it has never heard of it.
+        arrives: the taker receives it, and its answer is lost; otherwise the taker does not receive it.
         """
 
         def missing() -> str | None:
@@ -44,14 +44,14 @@ def from_payer(payments: PaymentHarness, case: PaymentCase) -> HalfWay:
 
 
 def to_payee(payments: PaymentHarness, _: PaymentCase) -> HalfWay:
-    """The one from the payee's LSP to the payee. It is given once the LSP's component has let it pass."""
+    """The HTLC from the payee's LSP to the payee. It is sent once the LSP's component has resumed it."""
     component = payments.testbed.lsp(payments.b.lsp.name)
     before = resumed(component)
     return HalfWay(payments.b.lsp, payments.b.node, lambda: resumed(component) > before)
 
 
 def _between(node: Node, peer: Node) -> Channel:
-    """As the node sees it."""
+    """Return the channel as the node lists it."""
     return next(channel for channel in node.channels() if channel.peer_id == peer.node_id)
 
 

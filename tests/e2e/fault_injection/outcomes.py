@@ -1,6 +1,6 @@
-"""How a payment ends after a fault at one of the protocol's steps (steps.PAUSE_POINTS).
+"""The outcome of a payment after a fault at one of the protocol's steps (steps.PAUSE_POINTS).
 
-Every target is restored long before any deadline. So the payment is paid, except where an exemption says why it may be
+Every target is restored long before any deadline. So the payment succeeds, unless an exemption says why it may be
 returned in full.
 """
 
@@ -51,8 +51,8 @@ EXEMPTIONS = (
         {"LSP_a-lsp"},
         ANY_FAULT,
         EITHER,
-        "an HTLC that comes while the LSP's component is away is failed, by LND at once, by CLN's plugin after ten "
-        "seconds: it depends on who is there first",
+        "an HTLC that arrives while the LSP's component is down is failed, by LND immediately, by CLN's plugin after "
+        "ten seconds: the outcome depends on whether HTLC or component comes first",
     ),
     Exemption(
         UNTIL_LET_GO,
@@ -66,8 +66,8 @@ EXEMPTIONS = (
         {"LSP_a"},
         {Fault.SUSPEND.value},
         EITHER,
-        "LND's component takes a node that is silent for half a minute for dead: when it goes on, the HTLC and the "
-        "component come to it at the same moment",
+        "LND's component regards a node that is silent for half a minute as dead: when the node resumes, the HTLC and "
+        "the component reach it at the same time",
     ),
     Exemption(UNTIL_LET_GO, {"LSP_b"}, {Fault.SUSPEND.value}, EITHER, "as before, at the payee's LSP"),
     Exemption(
@@ -75,14 +75,14 @@ EXEMPTIONS = (
         {"router", "LSP_b"},
         DOWN,
         {RETURNED},
-        "the LSP has let go of the HTLC, and it comes to a hop that cannot pass it on",
+        "the LSP has released the HTLC, and it reaches a hop that cannot forward it",
     ),
     Exemption(
         {"7-let-go"},
         {"A"},
         DOWN,
         {RETURNED},
-        "it has decided while the payer was there, and its node fails what it is to forward for a payer who is away",
+        "it has decided while the payer was online, and its node fails an HTLC to be forwarded for an offline payer",
         on=lambda node: not node.forwards_with_payer_offline,
     ),
     Exemption(
@@ -98,26 +98,26 @@ EXEMPTIONS = (
         {"A"},
         {"resets"},
         EITHER,
-        "the payer's node pays if it is connected at this moment, and else has no way",
+        "the payer's node pays if it is connected at this moment, and otherwise has no route",
     ),
     Exemption(
         {"7-let-go"},
         {"A"},
         {"resets"},
         EITHER,
-        "as when the payer is down; but between two resets it is there",
+        "as when the payer is down; but between two resets it is connected",
         on=lambda node: not node.forwards_with_payer_offline,
     ),
 )
 
 
 def expected(step: str, name: str, what: str, node: Capabilities) -> Set[str]:
-    """How it may end. node: the payer's LSP's."""
+    """Return the allowed outcomes. node: the capabilities of the payer's LSP's node."""
     return next((each.outcomes for each in EXEMPTIONS if each.applies(step, name, what, node)), {PAID})
 
 
 def assert_ended(payments: PaymentHarness, case: PaymentCase, step: str, name: str, what: str) -> None:
-    """It has ended as it must."""
+    """Assert that the payment has an allowed outcome."""
     ended = assert_paid_once_or_returned(payments, case)
     outcomes = expected(step, name, what, capabilities(payments.testbed, payments.a.lsp.name))
     assert ended in outcomes, f"{ended}, not {' or '.join(sorted(outcomes))}"

@@ -1,4 +1,4 @@
-"""A payer whose wallet is off and whose messages a test scripts: what no wallet would send."""
+"""A payer whose wallet is stopped and whose messages are scripted: messages that no wallet would send."""
 
 import secrets
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class ScriptedPayer:
     a: ScriptedPeer
 
     def invoice(self, amount_msat: int, *options: str) -> Invoice:
-        """One of B's wallet, as A's node reads it."""
+        """Return an invoice of B's wallet, decoded by A's node."""
         made = self.payments.b.wallet.receive(amount_msat, *options)
         return self.a.run(self.a.node.decode_invoice(made["invoice"]))
 
@@ -80,7 +80,7 @@ def announcement(payment_hash: bytes, amount_msat: int, payment_secret: bytes | 
 
 
 def wait_until_read(payments: PaymentHarness, message: PaymentPending) -> None:
-    """B's wallet has decided on this announcement."""
+    """Wait until B's wallet has decided on this announcement."""
     name = messages.unblock_hash(message.pid).hex()
     read = Predicate(
         "announcement_read", lambda: None if any(e.get("block") == name for e in payments.b.events()) else "not yet"

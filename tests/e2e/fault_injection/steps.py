@@ -1,4 +1,4 @@
-"""The protocol's steps, as points at which a payment from A to B is paused until it is let go.
+"""The protocol's steps, as points at which a payment from A to B is paused until it is resumed.
 
 Two points with the same number are two halves of one step.
 """
@@ -23,14 +23,15 @@ FOR_EVER_MS = 3_600_000
 
 @dataclass(frozen=True)
 class PausedPayment:
-    """A payment that is paused. let_go: may be called again, if the first call could not be delivered."""
+    """A paused payment. let_go: resume it; may be called again if the first call could not be delivered."""
 
     case: PaymentCase
     let_go: Callable[[], None]
 
 
 class PausePoint(Protocol):
-    """Run a payment up to this point, and let it go at the end of the `with` block.
+    """Run a payment up to this point, and resume it at the end of the `with` block.
+
 
     payee_sleeps: the payee is asleep, and must be notified.
     """
@@ -70,7 +71,7 @@ def release_on_its_way(payments: PaymentHarness, payee_sleeps: bool) -> Iterator
 
 @contextmanager
 def preimage_waits(payments: PaymentHarness, payee_sleeps: bool) -> Iterator[PausedPayment]:
-    """The payee is paid, and the payer is away: its LSP has the preimage, and the payer's HTLC."""
+    """The payee is paid, and the payer is offline: its LSP has the preimage, and the payer's HTLC."""
     with before(payees_lsp, "ResolveHtlc")(payments, payee_sleeps) as earlier:
         payments.a.disconnect()
         earlier.let_go()
@@ -106,7 +107,7 @@ PAUSE_POINTS: dict[str, PausePoint] = {
     "7-let-go": before(payers_lsp, "ResolveHtlc"),
     "8-settle": preimage_waits,
 }
-"""By the number of the step and a name."""
+"""The pause points by the number of the step and a name."""
 
 
 def releases_sent(phone: Phone) -> int:
@@ -114,7 +115,7 @@ def releases_sent(phone: Phone) -> int:
 
 
 def restore_all(payments: PaymentHarness) -> None:
-    """Restore every service: running, connected, and without memory of failed payments."""
+    """Restore every service: running, connected, and without a history of failed payments."""
     testbed = payments.testbed
     each(lambda phone: phone.restore(), testbed.phones.values())
     each(lambda node: wait_for(testbed.channels_usable(node.name), 60), testbed.nodes.values())
@@ -124,13 +125,13 @@ def restore_all(payments: PaymentHarness) -> None:
 
 
 def assert_paid_once_or_returned(payments: PaymentHarness, case: PaymentCase, timeout_seconds: float = 180) -> str:
-    """The payer's wallet says how it ended, and the money of every node agrees. The outcome, of harness.scenarios."""
+    """Return the outcome that the payer's wallet reports, PAID or RETURNED; all balances must match it."""
     payment = case.wait_until("settled", "failed", timeout_seconds=timeout_seconds)
     restore_all(payments)
     if payment["state"] == "settled":
         payments.assert_paid(case)
         return PAID
     payments.assert_nobody_paid(case)
-    # Or it would send this payment's release again in the next test, and stand still before that one.
+    # Otherwise it would send this payment's release again in the next test, and stop at the failpoint before that one.
     wait_for(case.payee.wallet.asks_no_longer(payment["unblock_hash"]), STAND_SECONDS)
     return RETURNED

@@ -1,4 +1,4 @@
-"""What a stranger with a channel to the LSP sends (requests, announcements, floods), and when all of it was read."""
+"""Messages from a stranger with a channel to the LSP (requests, announcements, floods), and waits for the handling."""
 
 import secrets
 import time
@@ -26,7 +26,7 @@ HASHES, SIGNATURE = 2, 10
 """Records of a block_request."""
 MAILBOX_MESSAGES = 50
 FLOOD = 60
-"""More than a mailbox takes, and than LND lets wait: of these it may lose some."""
+"""More than fit in a mailbox, and more than LND queues: LND may drop some of them."""
 
 
 def lsp_id(payments: PaymentHarness) -> bytes:
@@ -42,9 +42,9 @@ def read(stranger: ScriptedPeer, case: PaymentCase) -> Invoice:
 
 
 def wait_until_dealt_with(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """The LSP has dealt with all that the stranger sent: it answers a question asked after it.
+    """Wait until the LSP has handled all of the stranger's messages: it answers a request that was sent after them.
 
-    When many messages wait LND throws new ones away, this one too: so it is asked until it is answered.
+    When many messages are queued, LND drops new ones, also this one: so the request is repeated until it is answered.
     """
     pid = secrets.token_bytes(32)
     answer = ReleaseReply(unblock_hash=messages.unblock_hash(pid), status=ReleaseStatus.UNKNOWN)
@@ -61,7 +61,7 @@ def wait_until_dealt_with(payments: PaymentHarness, stranger: ScriptedPeer) -> N
 def request_for(
     payments: PaymentHarness, sender: ScriptedPeer, payment_hashes: int
 ) -> tuple[messages.BlockRequest, bytes]:
-    """A request of one payment, and what it would be on the wire for so many, with its signature."""
+    """Return a request for one payment, and the encoding of a signed request for this number of payments."""
     request = messages.BlockRequest(
         unblock_hash=secrets.token_bytes(32),
         payment_hashes=(secrets.token_bytes(32),),
@@ -78,13 +78,13 @@ def request_for(
 
 
 def kept_for_b(payments: PaymentHarness) -> int:
-    """Return the number of messages in the payee's mailbox. While there are any, a payee that sleeps is woken again."""
+    """Return the number of messages in the payee's mailbox. While there are any, a sleeping payee is woken again."""
     mailbox = payments.testbed.lsp("LSP").status()["mailbox"].get(b_id(payments).hex())
     return 0 if mailbox is None else int(mailbox["messages"])
 
 
 def flood(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """More than the payee's mailbox takes: it is full, and no fuller."""
+    """Send more messages than the payee's mailbox accepts: it is full, and within its limit."""
     payments.record_fault("mailbox flood")
 
     def missing() -> str | None:
@@ -100,7 +100,7 @@ def flood(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
 
 
 def announce(payments: PaymentHarness, stranger: ScriptedPeer, message: PaymentPending) -> None:
-    """Tell B, with a way back to the stranger itself: it would see a release or a refusal."""
+    """Send the announcement to B, with a reply path to the stranger, which would receive a release or a refusal."""
     back = blinding.build([Hop(stranger.node_id, HopData(path_id=bytes(32)))], secrets.token_bytes(32))
     path = blinding.build(stranger.hops(lsp_id(payments), b_id(payments)), secrets.token_bytes(32))
     payload = Payload(async_payment=message.encode(), reply_path=back)
@@ -108,9 +108,9 @@ def announce(payments: PaymentHarness, stranger: ScriptedPeer, message: PaymentP
 
 
 def ask_all(stranger: ScriptedPeer, holds: list[Hold]) -> None:
-    """All are accepted but those that would be more than it may have, with what it had blocked before.
+    """Send all requests; all are accepted, except those beyond the client's limit, which includes its earlier blocks.
 
-    LND throws away what comes too fast: so a few are asked at a time, and again until they are answered.
+    LND drops messages that arrive too fast: so a few requests are sent at a time, and repeated until answered.
     """
 
     def missing() -> str | None:

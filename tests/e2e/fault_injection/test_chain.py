@@ -1,4 +1,4 @@
-"""When the chain decides. Each scenario has a testbed of its own, for it loses a channel or the chain's last blocks."""
+"""On-chain outcomes. Each scenario has a separate testbed, because it loses a channel or the chain's last blocks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,22 +24,22 @@ pytestmark = pytest.mark.seconds(60)
 
 AMOUNT_MSAT = 1_000_000_000
 FEES_SAT = 50_000
-"""More than any of these closes costs, and far less than what is at stake."""
+"""More than the cost of any of these closes, and far less than the amount at stake."""
 NODE_CLOSES_BLOCKS = 16
-"""So long before its expiry LND goes on chain for an HTLC whose preimage it has; CLN does a block sooner.
+"""Blocks before its expiry at which LND claims an HTLC on chain whose preimage it has; CLN does it one block earlier.
 
-The LSP's component force-closes earlier than that where its node may forget a SETTLE (settle_force_close_blocks).
+The LSP's component force-closes earlier if its node may forget a SETTLE (settle_force_close_blocks).
 """
 CLOSE_CONFIRMATIONS = 3
-"""Until then LND takes a channel that was closed for open: the close may yet be undone."""
+"""Until then LND regards a closed channel as open: a reorg may undo the close."""
 BETWEEN_BLOCKS_SECONDS = 3
 SLOW_MS = 10_000
-"""What a peer says comes so much later: time enough to freeze it before it hears the next thing."""
+"""The delay of a peer's messages: long enough to freeze it before it receives the next message."""
 
 
 RELAY_ANYTHING = "-minrelaytxfee=0.00000100"
-"""In BTC for 1000 virtual bytes. To claim an HTLC on its peer's commitment, CLN 26.06 pays 149 sat for 156 vbytes
-at the lowest feerate, the only one that it knows on regtest: less than a bitcoind before version 30 relays."""
+"""In BTC per 1000 virtual bytes. To claim an HTLC on its peer's commitment, CLN 26.06 pays 149 sat for 156 vbytes
+at the lowest feerate, the only one that it knows on regtest: below the minimum relay feerate of bitcoind before 30."""
 
 
 @pytest.fixture(params=CLN_IN_FULL)
@@ -62,17 +62,17 @@ def payments(testbed: Testbed, record_property: Recorder) -> PaymentHarness:
 
 @pytest.fixture(autouse=True)
 def money_counted() -> None:
-    """The money of a closed channel is on chain: each test counts it there."""
+    """Disabled: the money of a closed channel is on chain, where each test counts it."""
 
 
 def wealth_sat(payments: PaymentHarness, name: str) -> int:
-    """What a node has on chain and in its channels, HTLCs left out."""
+    """Return a node's balance on chain and in its channels, without HTLCs."""
     node = payments.testbed[name]
     return node.onchain_sat() + node.channel_balance_msat() // 1_000
 
 
 def with_htlc(payments: PaymentHarness, name: str, peer_id: str | None = None) -> Channel:
-    """The node's channel (with this peer) that the payment is in."""
+    """Return the node's channel (with this peer) that has the payment's HTLC."""
     channels = [each for each in payments.testbed[name].channels() if each.htlcs and peer_id in (None, each.peer_id)]
     [channel] = channels
     return channel
@@ -89,9 +89,9 @@ def locked_in(payments: PaymentHarness, name: str, peer_id: str) -> Predicate:
 
 
 def spending(payments: PaymentHarness, txid: str, output: int, since_height: int, blocks: int = 10) -> Transaction:
-    """The transaction that spends this output, once it is mined: at most so many blocks later.
+    """Return the transaction that spends this output, once it is mined, within this number of blocks.
 
-    Before each block the nodes have a while to publish what the last one allows.
+    Before each block the nodes have time to publish transactions that the last block has made valid.
     """
     chain = payments.testbed.chain
     spent = Predicate("spent", lambda: None if chain.spender(txid, output, since_height) else "not spent")
@@ -115,15 +115,15 @@ def closing(payments: PaymentHarness, channel: Channel, since_height: int) -> Tr
 
 
 def htlc_output(commitment: Transaction, amount_msat: int) -> int:
-    """Which output of the commitment holds the payment."""
+    """Return the index of the commitment's output with the payment."""
     [output] = [each.output_n for each in commitment.outputs if each.value == amount_msat // 1_000]
     return int(output)
 
 
 def preimage_in(transaction: Transaction, payment_hash: str) -> str | None:
-    """The preimage that a transaction shows to the world, if any.
+    """Return the preimage that a transaction reveals, if any.
 
-    bitcoinlib keeps no witness that it takes for one of another kind, so it is looked for in the bytes.
+    bitcoinlib drops witnesses that it does not recognize, so the preimage is searched in the raw bytes.
     """
     raw: bytes = transaction.rawtx
     windows = (raw[start : start + 32] for start in range(len(raw) - 31))
@@ -131,7 +131,7 @@ def preimage_in(transaction: Transaction, payment_hash: str) -> str | None:
 
 
 def mine_until_wealth(payments: PaymentHarness, name: str, least_sat: int) -> None:
-    """Let the node's claims mature and confirm."""
+    """Mine until the node's claims are mature and confirmed."""
 
     def missing() -> str | None:
         if (has := wealth_sat(payments, name)) >= least_sat:
@@ -142,7 +142,7 @@ def mine_until_wealth(payments: PaymentHarness, name: str, least_sat: int) -> No
 
 
 def mine_until(payments: PaymentHarness, case: PaymentCase, state: str) -> None:
-    """Let the chain bury what has become of the payment, until the payer's node takes it for certain."""
+    """Mine until the payer's node regards the outcome of the payment as final."""
 
     def missing() -> str | None:
         payment = payments.a.wallet.payment(case.payment_hash)
@@ -154,7 +154,7 @@ def mine_until(payments: PaymentHarness, case: PaymentCase, state: str) -> None:
 
 
 def part_of(payments: PaymentHarness, case: PaymentCase) -> dict[str, int]:
-    """The payment's only part, as the payer's LSP has it."""
+    """Return the payment's only part, as the payer's LSP reports it."""
     block = payments.block(case)
     assert block is not None
     [part] = block["parts"]
@@ -174,7 +174,7 @@ def test_payer_away_until_its_deadline(payments: PaymentHarness) -> None:
     case.wait_until_paid()
     part = part_of(payments, case)
 
-    # Not a block more before the commitment is seen: LND raises the fees of its claim with every one.
+    # Mine no block before the commitment is seen: LND raises the fees of its claim with every block.
     kept = capabilities(payments.testbed, "LSP").keeps_settlements
     closes_blocks = NODE_CLOSES_BLOCKS if kept else LspPolicy().settle_force_close_blocks
     payments.testbed.mine(part["incoming_expiry"] - closes_blocks - chain.height_blocks)
@@ -193,7 +193,7 @@ def test_payer_away_until_its_deadline(payments: PaymentHarness) -> None:
 
 @pytest.mark.full
 def test_payer_closes_its_channel_while_the_payment_is_held(payments: PaymentHarness) -> None:
-    """What is not surely to be had any more is never released; the payer takes it back when it has expired."""
+    """A part that the LSP may not be able to claim is never released; the payer takes it back after its expiry."""
     case, chain = payments.new_case(AMOUNT_MSAT), payments.testbed.chain
     a_before, lsp_before, b_before = (wealth_sat(payments, name) for name in ("A", "LSP", "B"))
     with payments.b.disconnected():
@@ -223,7 +223,7 @@ def test_payer_closes_its_channel_while_the_payment_is_held(payments: PaymentHar
 
 
 def balance_is(node: Node, msat: int) -> Predicate:
-    """The node has so much in its channels, by its own account."""
+    """The node reports this balance in its channels."""
 
     def missing() -> str | None:
         seen = node.channel_balance_msat()
@@ -234,7 +234,7 @@ def balance_is(node: Node, msat: int) -> Predicate:
 
 @contextmanager
 def about_to_be_let_go(payments: PaymentHarness, case: PaymentCase) -> Iterator[None]:
-    """The payee has released the payment, and the LSP has not told its node: it does at the end of the `with` block."""
+    """The payee has released the payment, and the LSP resumes it at its node only at the end of the `with` block."""
     lsp = payments.testbed.lsp("LSP")
     payments.b.disconnect()
     case.hand_over()
@@ -246,7 +246,7 @@ def about_to_be_let_go(payments: PaymentHarness, case: PaymentCase) -> Iterator[
 
 @pytest.mark.full
 def test_payees_channel_closed_after_the_release(payments: PaymentHarness) -> None:
-    """The HTLC is on its way to a frozen payee; it ends with the channel, and the payer has it back."""
+    """The HTLC is in transit to a frozen payee; it ends with the channel, and is returned to the payer."""
     case, testbed = payments.new_case(AMOUNT_MSAT), payments.testbed
     lsp_before, b_before = wealth_sat(payments, "LSP"), wealth_sat(payments, "B")
     with about_to_be_let_go(payments, case):
@@ -268,8 +268,8 @@ def test_payees_channel_closed_after_the_release(payments: PaymentHarness) -> No
 
 @pytest.mark.full
 def test_payees_channel_closed_with_the_htlc_locked_in(payments: PaymentHarness) -> None:
-    """The payee has it and cannot answer, and its LSP closes the channel: the payee takes the money on chain, which
-    shows the preimage, and with that the LSP takes its own.
+    """The payee has the HTLC and cannot answer, and its LSP closes the channel: the payee claims the money on chain,
+    which reveals the preimage, and the LSP claims its own incoming HTLC with it.
     """
     case, testbed, chain = payments.new_case(AMOUNT_MSAT), payments.testbed, payments.testbed.chain
     lsp_before, b_before = wealth_sat(payments, "LSP"), wealth_sat(payments, "B")
@@ -298,7 +298,7 @@ def test_payees_channel_closed_with_the_htlc_locked_in(payments: PaymentHarness)
 
 
 def released_while_the_payers_close_is_unconfirmed(payments: PaymentHarness, case: PaymentCase) -> None:
-    """The payee is back, and gets its money; and the close, once mined, gives the LSP its own."""
+    """The payee is back and is paid; the close, once mined, gives the LSP its money."""
     chain, channel, part = payments.testbed.chain, with_htlc(payments, "LSP"), part_of(payments, case)
     height = chain.height_blocks
     lsp_before, b_before = wealth_sat(payments, "LSP"), wealth_sat(payments, "B")
@@ -320,7 +320,7 @@ def released_while_the_payers_close_is_unconfirmed(payments: PaymentHarness, cas
 
 @pytest.mark.full
 def test_released_while_the_close_of_a_payer_that_is_away_is_unconfirmed(payments: PaymentHarness) -> None:
-    """Its LSP cannot know of it: it lets the payment go, or pays it, as for any payer that is away."""
+    """The LSP cannot know of the close: it releases the payment, or pays it, as for any offline payer."""
     case = payments.new_case(AMOUNT_MSAT)
     payments.b.disconnect()
     case.hand_over()
@@ -332,8 +332,8 @@ def test_released_while_the_close_of_a_payer_that_is_away_is_unconfirmed(payment
 @pytest.mark.full
 @pytest.mark.parametrize("topology", ["lnd"], indirect=True)
 def test_released_while_the_close_of_a_payer_that_is_there_is_unconfirmed(payments: PaymentHarness) -> None:
-    """LND tells its peer nothing of it, and so the payment is forwarded. Core Lightning offers to close together first,
-    at which the LSP returns the payment: that is `test_payer_closes_its_channel_while_the_payment_is_held`.
+    """LND does not notify its peer, so the payment is forwarded. Core Lightning first offers a cooperative close, on
+    which the LSP returns the payment: that is `test_payer_closes_its_channel_while_the_payment_is_held`.
     """
     case = payments.new_case(AMOUNT_MSAT)
     payments.b.disconnect()

@@ -15,7 +15,7 @@ from .steps import PAUSE_POINTS
 pytestmark = pytest.mark.seconds(25)
 
 TARGETS = ("A-wallet", "A", "LSP_a-lsp", "LSP_a", "router", "LSP_b-lsp", "LSP_b", "B-wallet", "B", "push")
-"""As harness.faults.targets names them; A and B are the phones' nodes."""
+"""The targets, with the names of harness.faults.targets; A and B are the phones' nodes."""
 
 ALWAYS = {
     ("1-request", "LSP_a", Fault.KILL),
@@ -28,7 +28,7 @@ ALWAYS = {
     ("7-let-go", "router", Fault.KILL),
     ("8-settle", "LSP_a", Fault.KILL),
 }
-"""What `make test` takes: one crash at each step, every other target."""
+"""The selection of `make test`: one crash at each step, on alternating targets."""
 
 TABLE = [(step, name, fault) for step in PAUSE_POINTS for name in TARGETS for fault in Fault]
 

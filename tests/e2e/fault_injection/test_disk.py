@@ -1,4 +1,4 @@
-"""The LSP's disk is full, or its database damaged, while it holds a payment: it says so, and no money is lost."""
+"""The LSP's disk is full, or its database damaged, while it holds a payment: it reports that, and no money is lost."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,7 +15,7 @@ FILL = f"cat /dev/zero > {DATA_DIR}/filler; sync"
 EMPTY = f"rm {DATA_DIR}/filler"
 KEEP = f"cp {DATA_DIR}/lsp.sqlite* /tmp/"
 DAMAGE = f"dd if=/dev/urandom of={DATA_DIR}/lsp.sqlite bs=1000 seek=5 count=5 conv=notrunc"
-MEND = f"rm {DATA_DIR}/lsp.sqlite*; cp /tmp/lsp.sqlite* {DATA_DIR}/"
+RESTORE = f"rm {DATA_DIR}/lsp.sqlite*; cp /tmp/lsp.sqlite* {DATA_DIR}/"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def testbed(pocket: Testbed) -> Testbed:
 
 @pytest.fixture
 def disk(payments: PaymentHarness) -> Iterator[Callable[[str], object]]:
-    """Runs a shell script on the LSP's disk, be the LSP running or not."""
+    """Return a function that runs a shell script on the LSP's disk, whether the LSP runs or not."""
     engine = payments.testbed.engine
     with engine.sidecar(payments.testbed.lsp("LSP").name) as helper:
         yield lambda script: engine.output(helper, ["sh", "-c", script])
@@ -47,7 +47,7 @@ def assert_paid_when_the_payee_is_back(payments: PaymentHarness, case: PaymentCa
 
 
 class Log:
-    """What the LSP's component prints from now on."""
+    """The log of the LSP's component from now on."""
 
     def __init__(self, payments: PaymentHarness) -> None:
         self._engine = payments.testbed.engine
@@ -63,7 +63,7 @@ class Log:
 
 
 def wait_until_it_ends(payments: PaymentHarness) -> None:
-    """With an error, having done nothing."""
+    """Wait until the component has exited with an error, without any action."""
     testbed, name = payments.testbed, payments.testbed.lsp("LSP").name
     ended = Predicate("ended", lambda: f"{name} runs" if testbed.engine.exit_code(name) is None else None)
     wait_for(ended, 60)
@@ -71,7 +71,7 @@ def wait_until_it_ends(payments: PaymentHarness) -> None:
 
 
 def test_disk_full_while_a_payment_is_held(payments: PaymentHarness, disk: Callable[[str], object]) -> None:
-    """Nothing that it could not store is done; with room again it goes on by itself."""
+    """No decision is acted upon that could not be stored; when there is space again it continues by itself."""
     case = held(payments)
     payments.record_fault("disk full")
     log = Log(payments)
@@ -117,6 +117,6 @@ def test_with_a_damaged_database_it_refuses(payments: PaymentHarness, disk: Call
     log.wait_for("lsp.sqlite is damaged")
     payments.wait_for_htlcs(A=1, LSP=1, B=0)
 
-    disk(MEND)
+    disk(RESTORE)
     lsp.start()
     assert_paid_when_the_payee_is_back(payments, case)

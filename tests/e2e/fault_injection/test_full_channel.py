@@ -1,4 +1,4 @@
-"""A channel that is full of held HTLCs, whose LSP dies: each payment is paid once, or returned."""
+"""A channel that is full of held HTLCs, and an LSP that is killed: each payment is paid once, or returned."""
 
 import pytest
 
@@ -15,12 +15,12 @@ from tests.support.scripted_peer import Hold
 from .scripted_payer import ScriptedPayer, scripted_payer
 
 SLOTS = 483
-"""How many HTLCs of one end a channel takes (BOLT 2)."""
+"""The maximum number of HTLCs from one end of a channel (BOLT 2)."""
 PARTS, PART_MSAT = 16, 10_000_000
 SIZES = (*[PARTS] * (SLOTS // PARTS), SLOTS % PARTS)
-"""Of how many parts each payment is: together they take every slot."""
+"""The number of parts of each payment: together they use every slot."""
 RETURNED = 5
-"""So many of the payments are cancelled, the others released."""
+"""The number of payments that are cancelled; the others are released."""
 ANSWERS_BEFORE_DEATH = 100
 PAY_SECONDS = 100
 HELD_SECONDS, DONE_SECONDS = 150, 300
@@ -34,7 +34,7 @@ def topology(request: pytest.FixtureRequest) -> Topology:
 
 
 def test_as_many_held_as_a_channel_takes(payments: PaymentHarness) -> None:
-    """LSP component and node are killed while all are held, and the component again in the midst of its answers."""
+    """LSP component and node are killed while all are held, and the component again while it answers."""
     testbed, lsp = payments.testbed, payments.testbed.lsp("LSP")
     with scripted_payer(payments) as scripted:
         holds = [scripted.hold(scripted.invoice(parts * PART_MSAT)).ask() for parts in SIZES]
@@ -68,7 +68,7 @@ def test_as_many_held_as_a_channel_takes(payments: PaymentHarness) -> None:
 
 
 def assert_no_room_for_more(payments: PaymentHarness, scripted: ScriptedPayer) -> None:
-    """One more payment does not even leave the payer."""
+    """Assert that one more payment fails at the payer's node."""
     more: Hold = scripted.hold(scripted.invoice(PART_MSAT)).ask().pay()
     assert more.result(60).status is PaymentStatus.FAILED
     payments.wait_for_htlcs(A=SLOTS, LSP=SLOTS, B=0)
@@ -76,7 +76,7 @@ def assert_no_room_for_more(payments: PaymentHarness, scripted: ScriptedPayer) -
 
 
 def wait_until_dead(payments: PaymentHarness, lsp: Lsp) -> None:
-    """The component has died of itself."""
+    """Wait until the component has exited by itself."""
 
     def missing() -> str | None:
         state = payments.testbed.engine.states()[lsp.name]

@@ -1,6 +1,6 @@
-"""A stranger who knows invoice and protocol, and has a channel with the LSP: it takes nothing, and stops nothing.
+"""A stranger who knows invoice and protocol, and has a channel with the LSP: it steals nothing, and blocks nothing.
 
-What phones do to their own LSP, and pids at the LSP alone, are in tests/e2e/lsp/holds.
+Attacks of phones on their own LSP, and tests of pids at the LSP only, are in tests/e2e/lsp/holds.
 """
 
 import secrets
@@ -41,7 +41,7 @@ MOST_HOLDS = 483
 
 @pytest.fixture(scope="module", params=CLN_IN_FULL)
 def topology(request: pytest.FixtureRequest) -> Topology:
-    """Where only our plugin hears of messages, the stranger is a phone, which has it, without its wallet."""
+    """If only our plugin receives messages, the stranger is a phone, which has the plugin, without its wallet."""
     as_a_phone = {"M.component": ASYNCPAY} if node_class(request.param).tells_its_plugin_alone else {}
     return all_on(request.param, "with-stranger.yaml", as_a_phone)
 
@@ -56,7 +56,7 @@ def stranger(payments: PaymentHarness) -> Iterator[ScriptedPeer]:
 
 
 def held(payments: PaymentHarness) -> PaymentCase:
-    """A payment that the LSP holds, and of which the payee, being offline, knows nothing. The caller plugs it in."""
+    """A payment that the LSP holds, while the payee is offline and does not know of it. The caller reconnects it."""
     case = payments.new_case()
     payments.b.disconnect()
     case.hand_over()
@@ -88,7 +88,7 @@ def altered(request: messages.BlockRequest, _: ScriptedPeer) -> messages.BlockRe
 
 
 def signed_for_another_lsp(request: messages.BlockRequest, stranger: ScriptedPeer) -> messages.BlockRequest:
-    """As if what was sent to one LSP were replayed at another."""
+    """Return the request as if one for another LSP were replayed."""
     return stranger.signed(request, stranger.node_id)
 
 
@@ -111,8 +111,8 @@ def test_forged_request_is_not_answered_and_holds_nothing(
 
 
 def test_payers_own_request_replayed_by_somebody_else(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """Byte for byte, before the payer sends it, while its payment is held and after it has ended: it is the payer that
-    is answered, and nothing begins anew. Nor does it if the payer itself sends it once more."""
+    """Byte for byte, before the payer sends it, while its payment is held and after its end: the payer receives the
+    answer, and no new block is created. The same is true if the payer itself repeats it."""
     with scripted_payer(payments) as scripted:
         hold = scripted.hold(scripted.invoice(AMOUNT_MSAT))
 
@@ -144,7 +144,7 @@ def test_payers_own_request_replayed_by_somebody_else(payments: PaymentHarness, 
 
 
 def test_request_for_more_payments_than_a_request_may_name(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """Signed as it should be, and yet no message of the protocol: it is dropped."""
+    """It has a valid signature, but is not a valid message of the protocol: it is dropped."""
 
     def asked(payment_hashes: int) -> str:
         payments.record_fault(f"request with {payment_hashes} hashes")
@@ -159,7 +159,7 @@ def test_request_for_more_payments_than_a_request_may_name(payments: PaymentHarn
 
 
 def test_foreign_block_of_the_same_payment_changes_nothing(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """Accepted, as the stranger's own; its pid releases what came from the stranger, and that is nothing."""
+    """The block is accepted as the stranger's own; its pid releases only the stranger's parts, and there are none."""
     case = held(payments)
     payments.record_fault("foreign block")
     foreign = Hold(stranger, "LSP", read(stranger, case)).ask()
@@ -170,7 +170,7 @@ def test_foreign_block_of_the_same_payment_changes_nothing(payments: PaymentHarn
 
 
 def test_wrong_and_short_pids_release_nothing(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """Said in a payment_release, or hidden in the path as the payer's own path has it."""
+    """In a payment_release, or in the blinded path like in the payer's own path."""
     case = held(payments)
     block = payments.block(case)
     assert block is not None
@@ -201,7 +201,7 @@ MALFORMED = {
 
 
 def test_malformed_messages_are_dropped(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """By LSP and wallets, which live on and go on."""
+    """LSP and wallets drop them and keep running."""
     starts_before = wallet_starts(payments)
     for what, content in MALFORMED.items():
         payments.record_fault(f"malformed message: {what}")
@@ -219,7 +219,7 @@ def wallet_starts(payments: PaymentHarness) -> int:
 
 
 def test_flooded_mailbox_keeps_room_for_the_payer(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """Before the payer's message comes and after it."""
+    """The flood comes before the payer's message and after it."""
     case = payments.new_case()
     with payments.b.disconnected():
         flood(payments, stranger)
@@ -231,7 +231,7 @@ def test_flooded_mailbox_keeps_room_for_the_payer(payments: PaymentHarness, stra
 
 
 def test_stranger_with_the_payment_hash_alone_gets_no_answer(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """Not for an invoice of B's, a paid one, or none at all; and three false announcements stop no payment."""
+    """The invoice is unpaid, paid, or does not exist; and three false announcements do not stop a payment."""
     paid, case = payments.new_case(), payments.new_case()
     pay(payments, paid)
     before = replace(payments, before=balances.count(payments.testbed))
@@ -254,7 +254,7 @@ def test_stranger_with_the_payment_hash_alone_gets_no_answer(payments: PaymentHa
 def test_false_announcements_by_who_has_the_invoice_cost_nobody_money(
     payments: PaymentHarness, stranger: ScriptedPeer
 ) -> None:
-    """They can use up the payee's patience with it: then the payment is returned, and nothing lost."""
+    """They can exhaust the payee's limit for this invoice: then the payment is returned, and nothing is lost."""
     case = payments.new_case()
     invoice = read(stranger, case)
     for _ in range(5):
@@ -270,7 +270,7 @@ def test_false_announcements_by_who_has_the_invoice_cost_nobody_money(
 
 @pytest.mark.full
 def test_client_that_blocks_as_much_as_it_may_and_never_pays(payments: PaymentHarness, stranger: ScriptedPeer) -> None:
-    """It uses up its own share, and no other client's."""
+    """It exhausts its own share, and no other client's."""
     case = payments.new_case()
     invoice = read(stranger, case)
 
@@ -285,7 +285,7 @@ def test_client_that_blocks_as_much_as_it_may_and_never_pays(payments: PaymentHa
 
 
 def test_webhook_that_is_slow_to_answer(payments: PaymentHarness) -> None:
-    """The payment waits, and the payee is called once its webhook behaves. (tests/e2e/phones has the other ways.)"""
+    """The payment waits, and the payee is notified once its webhook works. (tests/e2e/phones has other failures.)"""
     case = payments.new_case()
     payments.b.sleep()
     payments.record_fault("webhook that never answers")

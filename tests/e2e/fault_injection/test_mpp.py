@@ -21,8 +21,8 @@ PART_MSAT = 10_000_000
 MPP_SECONDS = 120
 """After this a payee's LND returns the parts of an incomplete set; CLN after 70 s."""
 HELD_BEFORE = {"lnd": (PARTS, 1), "cln": (1,)}
-"""Payments of so many parts leave room for all of another's but one. LND looks for a channel with room for each part;
-askrene, which finds routes for CLN, does not know how many HTLCs a channel has, and sends all parts through one."""
+"""Payments with this number of parts leave slots for all but one part of another. LND selects a channel with free slots
+for each part; askrene, which finds CLN's routes, does not know a channel's number of HTLCs, and uses one channel."""
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +31,17 @@ def testbed(pocket: Testbed) -> Testbed:
 
 
 def in_parts(payments: PaymentHarness, number: int) -> tuple[PaymentCase, tuple[str, str]]:
-    """A payment, and the option that splits it into so many parts."""
+    """Return a payment, and the option that splits it into this number of parts."""
     return payments.new_case(number * PART_MSAT), ("--max-part", f"{PART_MSAT}msat")
 
 
 def answers(lsp: Lsp, since: float) -> list[float]:
-    """When the LSP let an HTLC go."""
+    """Return the times at which the LSP resumed an HTLC."""
     return [event["time"] for event in lsp.events() if event["what"] == "resolve resume" and event["time"] > since]
 
 
 def parts(payments: PaymentHarness, case: PaymentCase) -> list[dict[str, int]]:
-    """What the payer's LSP has, or has had, of a payment."""
+    """Return the parts of a payment that the payer's LSP has, or has had."""
     block = payments.block(case)
     assert block is not None
     found: list[dict[str, int]] = block["parts"]
@@ -68,7 +68,7 @@ def test_sixteen_parts(payments: PaymentHarness) -> None:
 
 
 def test_parts_that_never_come(payments: PaymentHarness) -> None:
-    """The payer's node has no room for the last one: what the LSP has goes back, and what is complete stays held."""
+    """The payer's node has no slot for the last part: the LSP returns the others, and complete payments stay held."""
     before = HELD_BEFORE[payments.testbed.topology.nodes["A"].implementation]
     held = [in_parts(payments, number) for number in before]
     torn, split = in_parts(payments, PARTS)
@@ -90,7 +90,7 @@ def test_parts_that_never_come(payments: PaymentHarness) -> None:
 
 @pytest.mark.full
 def test_parts_that_wait_for_longer_than_the_payee_would(payments: PaymentHarness) -> None:
-    """The payee's own patience begins with its first part, and that one does not come before the last."""
+    """The payee's own timeout starts with its first part, which does not arrive before the last one."""
     case, split = in_parts(payments, PARTS)
     lsp = payments.testbed.lsp("LSP")
     with payments.b.disconnected():
@@ -108,7 +108,7 @@ def test_parts_that_wait_for_longer_than_the_payee_would(payments: PaymentHarnes
 
 
 def test_each_part_is_let_go_once(payments: PaymentHarness) -> None:
-    """All of them, and none again: a payee that waited for one of them would return the others."""
+    """Each part is resumed exactly once: a payee that misses one of them would return the others."""
     case, split = in_parts(payments, PARTS)
     lsp = payments.testbed.lsp("LSP")
     with payments.b.disconnected():
@@ -120,7 +120,7 @@ def test_each_part_is_let_go_once(payments: PaymentHarness) -> None:
 
 
 def test_a_part_more_than_announced_is_released_with_the_others(payments: PaymentHarness) -> None:
-    """The set is complete without it, and yet it waits like the rest."""
+    """The set is complete without it, but it waits like the others."""
     with scripted_payer(payments) as scripted:
         hold = scripted.hold(scripted.invoice(2 * PART_MSAT), amount_msat=PART_MSAT).ask().pay(parts=2)
         hold.update(BlockState.HELD, 2)
@@ -130,7 +130,7 @@ def test_a_part_more_than_announced_is_released_with_the_others(payments: Paymen
 
 
 def test_a_part_after_the_release_passes(payments: PaymentHarness) -> None:
-    """The payee releases before there is anything; the first part completes the set, the second finds it gone."""
+    """The payee releases before any part arrives; the first part completes the set, the second arrives after that."""
     with scripted_payer(payments) as scripted:
         hold = scripted.hold(scripted.invoice(2 * PART_MSAT), amount_msat=PART_MSAT).ask()
         hold.announce(scripted.payee, amount_msat=2 * PART_MSAT)
@@ -159,7 +159,7 @@ def test_two_invoices_under_one_pid(payments: PaymentHarness) -> None:
 
 @pytest.mark.full
 def test_lsp_stands_still_between_two_answers(payments: PaymentHarness) -> None:
-    """For longer than the payee waits for the second part: both go back, and the payee has not kept the first."""
+    """For longer than the payee waits for the second part: both are returned, and the payee has not kept the first."""
     case, split = in_parts(payments, 2)
     lsp = payments.testbed.lsp("LSP")
     payments.b.disconnect()

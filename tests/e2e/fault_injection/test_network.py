@@ -1,6 +1,6 @@
 """Bad links at every step of the protocol: a payment is paid once, or returned in full where outcomes.py says why.
 
-The link is the phone's to its LSP, together with its link to the push gateway.
+The link is that between the phone and its LSP, together with that between the phone and the push gateway.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ LINKS: dict[str, Callable[[Phone], None]] = {
     "resets": Phone.reset,
     "1 kB a second": lambda phone: phone.bandwidth(1),
 }
-"""deaf and mute: a blackhole one way, which stops the exchange of commitments in its middle."""
+"""deaf and mute: a blackhole in one direction, which stops the exchange of commitments in the middle."""
 
 HALF_WAY: dict[Cell, Callable[[PaymentHarness, PaymentCase], HalfWay]] = {
     ("3-pay", "A", "blackhole downstream"): from_payer,
@@ -36,15 +36,15 @@ HALF_WAY: dict[Cell, Callable[[PaymentHarness, PaymentCase], HalfWay]] = {
     ("7-let-go", "B", "blackhole downstream"): to_payee,
     ("7-let-go", "B", "blackhole upstream"): to_payee,
 }
-"""Cells in which the HTLC crosses this very link: here the test checks the exchange of commitments."""
+"""Cells in which the HTLC crosses this link: here the test checks the exchange of commitments."""
 
 SLOW = ("2 s latency", "1 kB a second")
-"""Over such a link a payment gets through."""
+"""Over such a link a payment succeeds."""
 TOO_SLOW = {("1-request", "A", "1 kB a second")}
-"""It gets through here too, in minutes: the request takes 32 kB with its courier, and is repeated until it is answered.
+"""It succeeds here too, in minutes: the request has 32 kB with its courier, and is repeated until it is answered.
 No test waits for that."""
 NEWS = 2
-"""Blocks that are mined while nothing gets through."""
+"""The number of blocks that are mined while the link is blocked."""
 
 ALWAYS = {
     ("3-pay", "A", "blackhole downstream"),
@@ -53,7 +53,7 @@ ALWAYS = {
     ("7-let-go", "B", "blackhole upstream"),
     ("8-settle", "A", "resets"),
 }
-"""What `make test` takes."""
+"""The selection of `make test`."""
 
 TABLE = [(step, name, link) for step in PAUSE_POINTS for name in ("A", "B") for link in LINKS]
 
@@ -89,7 +89,7 @@ def test_bad_link(payments: PaymentHarness, step: str, name: str, link: str) -> 
 
 
 def seen_by_the_others(payments: PaymentHarness, phone: Phone) -> Predicate:
-    """So long that every node but this phone's has followed the chain on."""
+    """Every node except this phone's is synced to the new blocks."""
     height_blocks = payments.testbed.chain.mine(NEWS)
 
     def missing() -> str | None:

@@ -1,4 +1,4 @@
-"""Deadlines: until the last useful block a payment can be released, and from the next one on it is back."""
+"""Deadlines: until the last useful block a payment can be released, and from the next one on it is returned."""
 
 import re
 import time
@@ -19,7 +19,7 @@ from .scripted_payer import scripted_payer
 
 PART_MSAT = 1_000_000
 SLACKS = [pytest.param(0, marks=pytest.mark.full), 10, pytest.param(144, marks=pytest.mark.full)]
-"""How many blocks the payee has."""
+"""The number of blocks that the payee has."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def testbed(pocket: Testbed) -> Testbed:
 
 
 def mine(payments: PaymentHarness, blocks: int) -> None:
-    """Let time pass for HTLCs, until the LSP has heard of it."""
+    """Mine blocks, and wait until the LSP has received them."""
     height = payments.testbed.mine(blocks)
 
     def missing() -> str | None:
@@ -40,7 +40,7 @@ def mine(payments: PaymentHarness, blocks: int) -> None:
 
 
 def assert_learns_that_it_is_too_late(payments: PaymentHarness, case: PaymentCase) -> None:
-    """The payee is back, and gets the message that waited for it."""
+    """Bring the payee back; assert that it refuses the stored message as too late."""
 
     def missing() -> str | None:
         states = [
@@ -74,7 +74,7 @@ def test_released_one_block_after_it(payments: PaymentHarness, slack_blocks: int
 
 
 def test_payee_never_wakes(payments: PaymentHarness) -> None:
-    """And the payer was gone, too: the LSP gives back what it holds, and the payer learns it when it returns."""
+    """The payer is offline, too: the LSP returns the held parts, and the payer learns that when it is back."""
     case = payments.new_case()
     with payments.b.disconnected():
         case.hand_over("--slack-blocks=10")
@@ -85,7 +85,7 @@ def test_payee_never_wakes(payments: PaymentHarness) -> None:
 
 
 def most_slack_blocks(payments: PaymentHarness, case: PaymentCase) -> int:
-    """What the wallet says when it refuses to ask for more."""
+    """Return the maximum that the wallet names when it refuses a larger slack."""
     with pytest.raises(WalletError, match="too much slack") as refused:
         payments.a.wallet.pay(case.invoice, "--slack-blocks=1900")
     most = re.search(r"(\d+) at most", str(refused.value))
@@ -102,7 +102,7 @@ def test_more_slack_than_a_route_may_take_is_refused(payments: PaymentHarness) -
 
 
 def test_slack_that_only_the_node_finds_to_be_too_much(payments: PaymentHarness) -> None:
-    """The wallet does not know what the hops on the way add: the node finds no route, and the block is taken back."""
+    """The wallet does not know the CLTV deltas of the hops: the node finds no route, and the block is cancelled."""
     case = payments.new_case()
     slack = f"--slack-blocks={most_slack_blocks(payments, case)}"
     assert payments.a.wallet.pay(case.invoice, slack)["state"] == "failed"
@@ -112,7 +112,7 @@ def test_slack_that_only_the_node_finds_to_be_too_much(payments: PaymentHarness)
 
 @pytest.mark.full
 def test_invoice_expires_while_held(payments: PaymentHarness) -> None:
-    """No wallet holds a payment for so long; a payer that does is refused by the payee, and the payment is returned."""
+    """No wallet holds a payment that long; a scripted payer does, the payee refuses, and the payment is returned."""
     with scripted_payer(payments) as scripted:
         invoice = scripted.invoice(PART_MSAT, "--expiry-days=0.0002")
         with payments.b.disconnected():
@@ -153,7 +153,7 @@ def test_block_without_any_htlc(payments: PaymentHarness) -> None:
 
 @pytest.mark.full
 def test_cancelled_before_the_parts(payments: PaymentHarness) -> None:
-    """The LSP is away: the payment ends immediately, and the LSP is told when it is back."""
+    """The LSP is down: the payment ends immediately, and the LSP receives the cancel when it is back."""
     case, lsp = payments.new_case(), payments.testbed.lsp("LSP")
     lsp.kill()
     payments.record_fault("SIGKILL LSP component")
@@ -223,14 +223,14 @@ def test_blocks_in_a_burst_past_both_margins(payments: PaymentHarness) -> None:
 
 
 def cutoff_blocks(payments: PaymentHarness) -> int:
-    """So many blocks before its expiry the LSP's node fails a held HTLC by itself."""
+    """Return the number of blocks before its expiry at which the LSP's node fails a held HTLC by itself."""
     blocks = capabilities(payments.testbed, "LSP").cutoff_blocks
     assert blocks is not None
     return blocks
 
 
 def held(payments: PaymentHarness, unblock_hash: bytes) -> list[dict[str, int]]:
-    """The parts that the LSP has under a block."""
+    """Return the parts of a block at the LSP."""
     blocks = payments.testbed.lsp("LSP").status()["blocks"]
     parts: list[dict[str, int]] = next(each["parts"] for each in blocks if each["unblock_hash"] == unblock_hash.hex())
     return parts

@@ -1,4 +1,4 @@
-"""A payer of another implementation proves nothing; a payee that accepts that is paid all the same."""
+"""A payer of another implementation sends no proof; a payee that accepts that is paid."""
 
 import pytest
 

@@ -1,5 +1,5 @@
-"""The whole payment for every combination of LND with Core Lightning, and of LND with LDK, as A, LSP_a, LSP_b and B,
-whose phones never meet online: the test that `testbed matrix` runs for the implementations that its user chooses.
+"""The async payment for every combination of LND with Core Lightning, and of LND with LDK, as A, LSP_a, LSP_b and B,
+whose phones are never online at the same time: the test that `testbed matrix` runs for selected implementations.
 """
 
 import pytest
@@ -10,7 +10,7 @@ from harness.scenarios.matrix import combinations, name_of
 __all__ = ["test_async_payment", "testbed"]
 
 SELECTED = ("lnd-ldk-lnd-ldk", "ldk-lnd-ldk-lnd", "lnd-ldk-ldk-lnd", "ldk-ldk-ldk-ldk")
-"""Cells of `make test`: LDK and LND in every role, next to themselves and to each other."""
+"""Cells of `make test`: LDK and LND in every role, with neighbours of the same and of the other implementation."""
 CELLS = {name_of(each): each for other in ("cln", "ldk") for each in combinations(("lnd", other))}
 
 pytestmark = pytest.mark.seconds(60)

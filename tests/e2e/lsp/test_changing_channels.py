@@ -1,7 +1,7 @@
 """Channels that change while the LSP holds a payment on them: confirmed, spliced, closed by agreement.
 
 A has two channels with its LSP, of which only the one that changes is large enough for the payment. In each case
-nothing restarts, or the LSP's component, or its node.
+the variants are: no restart, a restart of the LSP's component, a restart of its node.
 """
 
 import json
@@ -30,7 +30,7 @@ CAPACITY_SAT, PUSH_SAT, SPLICE_SAT = 600_000, 100_000, 50_000
 AMOUNT_MSAT = 200_000_000
 CONFIRMATIONS = 6
 PAYER_SAT = 10_000_000
-"""What A has for its channels and payments in all of these tests."""
+"""A's coins for its channels and payments in all of these tests."""
 
 ACCEPT_ZERO_CONF = """#!/usr/bin/env python3
 from pyln.client import Plugin
@@ -50,7 +50,7 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
         running.lsp("A").stop()
         running.chain.send([(running["A"].new_address(), PAYER_SAT)])
         running.mine()
-        path = f"{CLN_DIR}/plugins/accept-zero-conf.py"  # where lightningd finds it again when it starts
+        path = f"{CLN_DIR}/plugins/accept-zero-conf.py"  # lightningd loads it again when it starts
         write = f"mkdir -p {CLN_DIR}/plugins && cat > {path} <<'END'\n{ACCEPT_ZERO_CONF}END\nchmod +x {path}"
         assert running.engine.output("LSP", ["sh", "-c", write]).exit_code == 0
         call(running, "LSP", "plugin", "start", path)
@@ -62,14 +62,14 @@ def _topology() -> Topology:
 
 
 def call(testbed: Testbed, name: str, *arguments: str) -> Any:
-    """Run a command of the node's own command line."""
+    """Run a command of the node's own CLI."""
     said = testbed.engine.output(name, [*testbed.cli(name), "--notifications=none", *arguments])
     assert said.exit_code == 0, said.stdout + said.stderr
     return json.loads(said.stdout)
 
 
 class ChangingChannel:
-    """The channel of A's that changes, as the LSP's node sees it."""
+    """A's changing channel, as the LSP's node lists it."""
 
     def __init__(self, testbed: Testbed, *options: str) -> None:
         self.testbed = testbed
@@ -97,12 +97,12 @@ class ChangingChannel:
             )
 
     def close(self) -> dict[str, Any]:
-        """Close it by agreement: returns when both have signed."""
+        """Close it by agreement; return when both have signed."""
         closed: dict[str, Any] = call(self.testbed, "A", "close", self.id)
         return closed
 
     def clear_away(self) -> None:
-        """Whatever a test has left of it is closed, and forgotten by those who count."""
+        """Close the channel if a test has left it open, and exclude it from the balance checks."""
         listed = self.listed()
         if listed is not None and listed["state"].startswith("CHANNELD"):
             self.close()
@@ -152,7 +152,7 @@ def assert_paid_once(testbed: Testbed, before: dict[str, int], hold: Hold, added
 
 
 def assert_held_once(lsp: Lsp, hold: Hold) -> None:
-    """The one part is held and on offer, and nothing else is counted."""
+    """The only part is held and intercepted, and nothing else is counted."""
     wait_for(htlcs_held(lsp, 1), 60)
     (block,) = (each for each in lsp.status()["blocks"] if each["unblock_hash"] == hold.request.unblock_hash.hex())
     assert (block["state"], len(block["parts"])) == ("held", 1)
@@ -224,8 +224,8 @@ def test_a_channel_is_to_be_closed_while_it_holds(
     restarts: str,
     closer: str,
 ) -> None:
-    """The payment is returned, and then the channel is closed. A restart comes after the close was asked for and before
-    the component could see it.
+    """The payment is returned, and then the channel is closed. A restart happens after the close was requested and
+    before the component can see it.
     """
     channel = open_channel()
     testbed.mine(CONFIRMATIONS)
@@ -246,7 +246,7 @@ def test_a_channel_is_to_be_closed_while_it_holds(
 
         assert hold.result().status is PaymentStatus.FAILED
         hold.update(BlockState.FAILED_BACK)
-        if not (restarts == "node" and closer == "LSP"):  # then the command has gone down with its node
+        if not (restarts == "node" and closer == "LSP"):  # in that case the command has ended with its node
             assert closed.result(60)["type"] == "mutual"
     testbed.mine(CONFIRMATIONS)
     channel.wait_until("closed", lambda each: each["state"] == "ONCHAIN")

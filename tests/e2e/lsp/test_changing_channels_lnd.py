@@ -1,7 +1,7 @@
 """The same on LND: a zero-conf channel is confirmed, or closed by agreement, while the LSP holds a payment on it.
 
-LND never changes the id of a channel: a zero-conf channel keeps its alias. That a channel is to be closed it does not
-tell before the last HTLC has left; so a hold goes on until something else ends it, and the close comes after that.
+LND never changes the id of a channel: a zero-conf channel keeps its alias. It does not report a pending close before
+the last HTLC is removed; so a hold continues until something else ends it, and the close follows.
 """
 
 import json
@@ -33,9 +33,9 @@ CAPACITY_SAT, PUSH_SAT = 600_000, 100_000
 AMOUNT_MSAT = 200_000_000
 CONFIRMATIONS = 6
 PAYER_SAT = 10_000_000
-"""What A has for its channels and payments in all of these tests."""
+"""A's coins for its channels and payments in all of these tests."""
 CLOSE_FEES_SAT = 10_000
-"""More than what A pays for a close, and far less than what is at stake."""
+"""More than A's cost of a close, and far less than the amount at stake."""
 HOLD_SECONDS = 25
 CLOSING_LOG = "/tmp/closechannel.log"
 ZERO_CONF = ("--zero_conf", "--channel_type=anchors")
@@ -54,7 +54,7 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 
 def call(testbed: Testbed, name: str, *arguments: str) -> Any:
-    """Run a command of the node's own command line."""
+    """Run a command of the node's own CLI."""
     said = testbed.engine.output(name, [*testbed.cli(name), *arguments])
     assert said.exit_code == 0, said.stdout + said.stderr
     return json.loads(said.stdout)
@@ -77,7 +77,7 @@ async def accept_zero_conf(testbed: Testbed) -> None:
 
 
 class ChangingChannel:
-    """The channel of A's that changes, as the nodes see it."""
+    """A's changing channel, as the nodes list it."""
 
     def __init__(self, testbed: Testbed, *options: str) -> None:
         self.testbed = testbed
@@ -99,7 +99,7 @@ class ChangingChannel:
             wait_for(Predicate(what, missing), 60)
 
     def wait_until_gone(self) -> None:
-        """Neither end lists it as open: it is closed, or its closing transaction waits for a block."""
+        """Wait until neither end lists it as open: it is closed, or its closing transaction is unconfirmed."""
         for name in ("A", "LSP"):
             wait_for(Predicate("closed", partial(self._listing, name)), 60)
 
@@ -107,9 +107,9 @@ class ChangingChannel:
         return f"{name} lists it" if self.listed(name) else None
 
     def close(self) -> None:
-        """Ask A's node to close it by agreement, whatever is on it, and return when it has taken that up.
+        """Request a cooperative close from A's node, also with HTLCs, and return when the node has started it.
 
-        `lncli closechannel` itself ends once the closing transaction is broadcast, so it is left to run.
+        `lncli closechannel` itself exits once the closing transaction is broadcast, so it is left running.
         """
         point = (self.listed("A") or {})["channel_point"]
         command = shlex.join([*self.testbed.cli("A"), "closechannel", f"--chan_point={point}"])
@@ -117,7 +117,7 @@ class ChangingChannel:
         wait_for(Predicate("close_initiated", partial(self._not_said, "successfully initiated")), 30)
 
     def wait_until_it_waits(self, htlcs: int) -> None:
-        """A's node has said that the close waits for so many HTLCs."""
+        """Wait until A's node reports that the close waits for this number of HTLCs."""
         wait_for(Predicate("close_waits", partial(self._not_said, f"close waiting for {htlcs} HTLCs")), 30)
 
     def _not_said(self, text: str) -> str | None:
@@ -138,7 +138,7 @@ def in_the_graph_of_a(testbed: Testbed) -> Predicate:
 
 @pytest.fixture
 def channel(testbed: Testbed, a: ScriptedPeer, request: pytest.FixtureRequest) -> Iterator[ChangingChannel]:
-    """A zero-conf channel without a confirmation; in the end it is closed."""
+    """A zero-conf channel without a confirmation; it is closed at the end."""
     accepting = a.start(accept_zero_conf(testbed))
     options = ZERO_CONF + request.param if hasattr(request, "param") else ZERO_CONF
     opened: list[ChangingChannel] = []
@@ -146,7 +146,7 @@ def channel(testbed: Testbed, a: ScriptedPeer, request: pytest.FixtureRequest) -
     def missing() -> str | None:
         try:
             opened.append(ChangingChannel(testbed, *options))
-        except AssertionError as error:  # until the LSP's LND has taken up our stream
+        except AssertionError as error:  # until the LSP's LND has accepted our stream
             return f"{error}; {accepting}"
         return None
 
@@ -208,7 +208,7 @@ def test_a_zero_conf_channel_is_confirmed_while_it_holds(
 
 
 def wealth_sat(testbed: Testbed) -> dict[str, int]:
-    """What each node has on chain and in its channels."""
+    """Return each node's balance on chain and in its channels."""
     in_channels = balances_msat(testbed)
     return {name: node.onchain_sat() + in_channels[name] // 1_000 for name, node in testbed.nodes.items()}
 
@@ -217,9 +217,9 @@ def wealth_sat(testbed: Testbed) -> dict[str, int]:
 def test_a_close_by_agreement_waits_for_what_is_held(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, channel: ChangingChannel, end: str
 ) -> None:
-    """LND defers the close until no HTLC is left, and lists the channel as inactive, as if A was away: nothing is
-    released over it. With the invoice the LSP pays and claims; without one A may take the payment back, or a deadline
-    returns it. Each takes the HTLC off the channel, which then closes.
+    """LND defers the close until no HTLC is left, and lists the channel as inactive, as if A were offline: nothing is
+    released over it. With the invoice the LSP pays and claims; without one A may cancel the payment, or a deadline
+    returns it. Each removes the HTLC from the channel, which is then closed.
     """
     testbed.mine(CONFIRMATIONS)
     channel.wait_until("confirmed", lambda each: each["zero_conf_confirmed_scid"] != "0")

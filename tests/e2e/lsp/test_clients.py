@@ -1,6 +1,6 @@
-"""Phones and their LSP: what it offers, webhooks over LSPS0, and when an offline phone is called.
+"""Phones and their LSP: its services, webhooks over LSPS0, and the notification of offline phones.
 
-The phones' wallets are stopped: the tests play them by hand. What is posted to webhooks is seen at the push gateway.
+The phones' wallets are stopped: the tests script them. Posts to webhooks are checked at the push gateway.
 """
 
 import secrets
@@ -49,7 +49,7 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 def a(testbed: Testbed, lsp_id: bytes) -> Iterator[ScriptedPeer]:
     with ScriptedPeer(testbed, "A") as phone:
         without_webhooks(phone, lsp_id)
-        phone.forget_failures()  # an HTLC that nobody came for makes LND avoid the channel
+        phone.forget_failures()  # LND avoids a channel on which an HTLC was not resolved
         yield phone
 
 
@@ -61,7 +61,7 @@ def b(testbed: Testbed, lsp_id: bytes) -> Iterator[ScriptedPeer]:
 
 
 def without_webhooks(phone: ScriptedPeer, lsp_id: bytes) -> None:
-    """Online, and without a webhook."""
+    """Bring the phone online, and remove its webhooks."""
     phone.go_online("LSP")
     for app_name in phone.call(lsp_id, lsps5.LIST_WEBHOOKS).result()["app_names"]:
         phone.call(lsp_id, lsps5.REMOVE_WEBHOOK, app_name=app_name).result()
@@ -81,14 +81,14 @@ class Webhook:
         return self.gateway.pushes(self.phone)[self._before :]
 
     def methods(self) -> list[str | None]:
-        """What it was notified of so far: all of it genuine, and nothing said but the method."""
+        """Return the methods of its notifications so far: all are genuine, and contain nothing but the method."""
         posts = self.posts()
         check_privacy(posts)
         assert [post.refused for post in posts if post.refused] == []
         return [post.method for post in posts]
 
     def expect(self, *methods: str) -> None:
-        """Wait until it was notified of these, in this order, and of nothing else."""
+        """Wait until it has received exactly these notifications, in this order."""
 
         def missing() -> str | None:
             seen = self.methods()
@@ -275,7 +275,7 @@ def test_an_htlc_fails_if_the_phone_does_not_come(a: ScriptedPeer, b: ScriptedPe
 
 
 def test_an_htlc_for_nobody_s_phone_does_not_wait(a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp) -> None:
-    """B has no webhook here, so nobody could wake it: its node may say at once that it is not there."""
+    """B has no webhook here, so it cannot be woken: the LSP's node may fail the HTLC immediately."""
     invoice = b.invoice(AMOUNT_MSAT)
     b.go_offline("LSP")
     so_far = len(lsp.events())

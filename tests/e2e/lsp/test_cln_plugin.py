@@ -1,4 +1,4 @@
-"""What the plugin inside Core Lightning does by itself: when its process is away, near an expiry, and when it dies."""
+"""The Core Lightning plugin by itself: while its process is down, near an expiry, and when it is killed."""
 
 from collections.abc import Iterator
 
@@ -35,7 +35,7 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 
 def held(a: ScriptedPeer, b: ScriptedPeer, **options: int) -> Hold:
-    """A payment of A's to B that the LSP holds."""
+    """A payment from A to B that the LSP holds."""
     return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay(**options).update(BlockState.HELD)
 
 
@@ -45,7 +45,7 @@ def test_what_the_process_knows_of_waits_for_it_longer_than_what_it_does_not(
     hold = held(a, b)
     lsp.kill()
     unknown = a.run(a.pay(b.invoice(AMOUNT_MSAT), timeout_seconds=1))
-    assert unknown.status is PaymentStatus.FAILED  # after the plugin's ten seconds, in which nobody came
+    assert unknown.status is PaymentStatus.FAILED  # after the plugin's ten seconds without a process
     assert not hold.payment.done()
 
     restart(lsp)
@@ -87,9 +87,9 @@ def test_near_its_expiry_an_htlc_is_failed_though_the_process_is_dead(
 def test_a_plugin_that_is_killed_lets_go_of_what_it_holds_and_lightningd_stops(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
-    """Nothing can be done about it from outside lightningd, so this is what happens: it continues what was held, as if
-    it had been released, and stops, for the plugin is important. Mostly it is gone before the HTLC has left, and after
-    its restart that goes back to A; else B is paid without a release. The hold is lost either way, and no money is.
+    """This cannot be prevented from outside lightningd: it continues the held HTLCs, as if they had been released, and
+    stops, because the plugin is important. Mostly it exits before the HTLC is forwarded, and after its restart the HTLC
+    is returned to A; otherwise B is paid without a release. The hold is lost in both cases, and no money is.
     """
     hold = held(a, b)
     testbed.engine.output("LSP", ["python3", "-c", KILL_PLUGIN])

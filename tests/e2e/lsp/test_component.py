@@ -86,7 +86,7 @@ def test_without_its_component_an_lsp_forwards_nothing_and_with_it_everything_ag
     finally:
         lsp.start()
         wait_for(interceptor_attached(lsp))
-    testbed["A"].forget_failures()  # A avoids for an hour who failed its payment
+    testbed["A"].forget_failures()  # for an hour A avoids the node that failed its payment
     pay_and_count(testbed)
 
 

@@ -1,4 +1,4 @@
-"""The LSP has paid in the payer's place, its LND forgets what it claimed, and the payer stays away: nothing is lost.
+"""The LSP has paid on the payer's behalf, its LND forgets the claim, and the payer stays offline: nothing is lost.
 
 LND fails such an HTLC when its payer comes back between 21 and 17 blocks before its expiry: closing.py in
 asyncpay/nodes/lnd says why, tests/e2e/adapter/test_settlements.py shows it. So the LSP force-closes the channel first.
@@ -26,31 +26,31 @@ from .test_on_behalf import held, lncli, mine
 AMOUNT_SAT = 1_000_000
 CLOSES_BLOCKS = LspPolicy().settle_force_close_blocks
 LATE_BLOCKS = 21
-"""So long before its expiry LND fails an HTLC that comes back."""
+"""Blocks before its expiry at which LND fails an HTLC of a returning payer."""
 FEES_SAT = 20_000
-"""More than what such a close costs, and far less than what is at stake."""
+"""More than the cost of such a close, and far less than the amount at stake."""
 
 
 @pytest.fixture
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    """One of its own, for it loses a channel."""
+    """A separate testbed, because it loses a channel."""
     with running_testbed(load(TOPOLOGIES / "on-behalf.yaml"), request.config) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
 def money_counted() -> None:
-    """The money of a closed channel is on chain: each test counts it there."""
+    """Disabled: the money of a closed channel is on chain, where each test counts it."""
 
 
 def wealth_sat(testbed: Testbed, name: str) -> int:
-    """What a node has on chain and in its channels, HTLCs left out."""
+    """Return a node's balance on chain and in its channels, without HTLCs."""
     node = testbed[name]
     return node.onchain_sat() + node.channel_balance_msat() // 1_000
 
 
 def part_of(lsp: Lsp, hold: Hold) -> dict[str, int]:
-    """The payment's only part, as the LSP has it."""
+    """Return the payment's only part, as the LSP reports it."""
     unblock_hash = hold.request.unblock_hash.hex()
     [block] = [each for each in lsp.status()["blocks"] if each["unblock_hash"] == unblock_hash]
     part: dict[str, int]
@@ -59,18 +59,18 @@ def part_of(lsp: Lsp, hold: Hold) -> dict[str, int]:
 
 
 def open_with_a(testbed: Testbed) -> list[str]:
-    """The channels with A that the LSP's node lists as open."""
+    """Return the channels with A that the LSP's node lists as open."""
     peer = testbed["A"].node_id
     return [each["channel_point"] for each in lncli(testbed, "LSP", "listchannels", f"--peer={peer}")["channels"]]
 
 
 def force_closes(lsp: Lsp) -> list[str]:
-    """Why the LSP said that it closes a channel."""
+    """Return the logged reasons of the LSP's force-closes."""
     return [event["because"] for event in lsp.events() if event["what"] == "force-close"]
 
 
 def claimed_on_chain(testbed: Testbed, least_sat: int) -> Predicate:
-    """The LSP's wallet has at least so much. Each look finds a block, as long as it has not."""
+    """The LSP's wallet has at least this amount. Each poll mines a block until then."""
 
     def missing() -> str | None:
         if (has := wealth_sat(testbed, "LSP")) >= least_sat:
@@ -111,7 +111,7 @@ def test_a_claim_that_its_node_forgot_is_taken_on_chain(
         wait_for(still_open)
         fee_sat = part["amount_msat"] // 1_000 - AMOUNT_SAT
         wait_for(claimed_on_chain(testbed, before["LSP"] - FEES_SAT), 120)
-        assert testbed.chain.height_blocks < expiry, "from there on A could have taken it back"
+        assert testbed.chain.height_blocks < expiry, "from then on A could have taken it back"
         left_blocks = CLOSES_BLOCKS if component == "stays" else LATE_BLOCKS + 1
         [because] = force_closes(lsp)
         assert because.endswith(f"is claimed and expires in {left_blocks} blocks")

@@ -1,4 +1,4 @@
-"""The onion mailbox and the courier: what an offline client is sent waits for it at its LSP."""
+"""The onion mailbox and the courier: messages for an offline client wait at its LSP."""
 
 import secrets
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ from tests.support.scripted_peer import Hold, ScriptedPeer
 
 AMOUNT_MSAT = 20_000_000
 NOWHERE = "https://127.0.0.1/"
-"""A webhook makes a client of a node; it need not answer."""
+"""A webhook turns a node into a client; it need not answer."""
 
 
 @pytest.fixture(scope="module", params=CLN_IN_FULL)
@@ -47,7 +47,7 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 @pytest.fixture
 def a(testbed: Testbed) -> Iterator[ScriptedPeer]:
-    """The payer, which is nobody's client."""
+    """The payer, which is not a client."""
     with ScriptedPeer(testbed, "A") as phone:
         phone.go_online("LSP")
         yield phone
@@ -82,7 +82,7 @@ def sealed(message: Message, *hops: bytes, room: int = SMALL_ROOM, reply: Blinde
 
 
 def send(sender: ScriptedPeer, receiver: ScriptedPeer, *messages: Message, room: int = SMALL_ROOM) -> None:
-    """By way of the LSP, which has dealt with all of them when this returns: it answers a question asked after them."""
+    """Send through the LSP; return when it has handled all of them: it has answered a later request."""
     lsp_id = bytes.fromhex(sender.testbed["LSP"].node_id)
     for message in messages:
         sender.send_onion(lsp_id, sealed(message, lsp_id, receiver.node_id, room=room))
@@ -92,16 +92,16 @@ def send(sender: ScriptedPeer, receiver: ScriptedPeer, *messages: Message, room:
 
 
 def stored(lsp: Lsp, client: ScriptedPeer) -> int:
-    """How many messages wait for this client."""
+    """Return the number of stored messages for this client."""
     messages: int = lsp.status()["mailbox"].get(client.node_id.hex(), {"messages": 0})["messages"]
     return messages
 
 
 def has_exactly(a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp, messages: list[PaymentPending]) -> None:
-    """Nothing waits for B any more, and these have come, in this order, and no other."""
+    """No message waits for B any more, and exactly these have arrived, in this order."""
     wait_for(Predicate("mailbox_empty", lambda: f"{left} messages wait" if (left := stored(lsp, b)) else None))
     (last,) = some_messages(1)
-    send(a, b, last)  # behind whatever has left the LSP before
+    send(a, b, last)  # after all messages that have left the LSP before
     b.expect(last)
     assert b.inbox == [*messages, last]
 
@@ -143,7 +143,7 @@ def test_messages_outlive_the_component_and_the_node(
     send(a, b, messages[1])
     lsp.kill()
     testbed.kill("LSP")
-    testbed.come_back("LSP")  # it dials its peers, so that the component finds B there
+    testbed.come_back("LSP")  # it dials its peers, so that the component finds B online
     assert b.inbox == []
 
     lsp.start()
@@ -194,7 +194,7 @@ class PaymentWithCourier:
     """A payment whose payer leaves its message to the payee with its LSP."""
 
     def __init__(self, a: ScriptedPeer, b: ScriptedPeer, invoice: Invoice, shown: bool) -> None:
-        """shown: the LSP gets to see the invoice, so that it can pay for A."""
+        """shown: the LSP receives the invoice, so that it can pay on A's behalf."""
         self.hold = hold = Hold(a, "LSP", invoice)
         self.pending = PaymentPending(
             pid=hold.pid,
@@ -211,12 +211,12 @@ class PaymentWithCourier:
         hold.request = a.signed(request, hold.lsp_id)
 
     def hold_and_hand_over(self) -> None:
-        """As a payer does before it goes: all parts held, then its own copy of the message."""
+        """Act like a payer before it goes offline: all parts held, then its own copy of the message."""
         hold = self.hold.ask().pay().update(BlockState.HELD)
         hold.payer.run(hold.payer.node.send_onion(hold.lsp_id, self.message))
 
     def release(self, b: ScriptedPeer) -> None:
-        """What the payee does: the message tells it how."""
+        """Release the payment like the payee, with the data of the message."""
         b.expect(self.pending, 60)
         path = next(e.reply_path for e in b.events if isinstance(e, OnionReceived) and e.reply_path)
         b.run(onions.send_along(b.node, b.node_id, path, PaymentRelease(pid=self.pending.pid)))
@@ -231,7 +231,7 @@ class PaymentWithCourier:
     def sent(self, lsp: Lsp, times: int) -> Predicate:
         def missing() -> str | None:
             seen = self.block(lsp)["courier_sent"]
-            return None if seen >= times else f"the courier went {seen} times"
+            return None if seen >= times else f"the courier was sent {seen} times"
 
         return Predicate("courier_sent", missing)
 
@@ -270,8 +270,8 @@ def test_the_courier_goes_for_a_payer_that_is_gone_and_the_payee_is_paid(
 def test_the_courier_reaches_a_payee_that_was_switched_off_and_the_parts_wait_for_the_payer_if_they_must(
     a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp
 ) -> None:
-    """Without an invoice the LSP cannot pay, and LND cannot forward. What comes before B's wallet listens is lost:
-    hence the courier.
+    """Without an invoice the LSP cannot pay, and LND cannot forward. A message that arrives before B's wallet listens
+    is lost: therefore the courier repeats it.
     """
     before = balances.count(a.testbed)
     invoice = b.invoice(AMOUNT_MSAT)

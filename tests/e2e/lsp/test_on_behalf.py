@@ -1,7 +1,7 @@
-"""The payer is away when the payee releases: the LSP pays in its place and claims what it holds. Never twice, never at
-a loss.
+"""The payer is offline when the payee releases: the LSP pays on its behalf and claims the held parts. Never twice, and
+never at a loss.
 
-LND forwards nothing whose payer is away. So if the LSP was given the invoice it pays that itself.
+LND forwards no HTLC of an offline payer. So if the LSP has received the invoice, it pays that itself.
 """
 
 import json
@@ -33,7 +33,7 @@ from tests.support.scripted_peer import SLACK_BLOCKS, Hold, ScriptedPeer
 pytestmark = pytest.mark.seconds(10)
 
 AMOUNT_MSAT = 36_000_000
-"""Three parts of it bring enough each (policy on_behalf_min_part_msat)."""
+"""Each of three parts is large enough (policy on_behalf_min_part_msat)."""
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +44,20 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 @pytest.fixture
 def via(testbed: Testbed) -> list[bytes]:
-    """B's way to A's LSP."""
+    """The nodes between B and A's LSP."""
     return [bytes.fromhex(testbed["router"].node_id)]
 
 
 def held(
     a: ScriptedPeer, invoice: Invoice, /, parts: int = 1, slack_blocks: int = SLACK_BLOCKS, **changes: Any
 ) -> Hold:
-    """A payment of A's whose parts the LSP holds, and whose invoice it knows."""
+    """A payment from A whose parts the LSP holds, and whose invoice it knows."""
     hold = Hold(a, "LSP", invoice, **{"invoice": invoice.text} | changes)
     return hold.ask().pay(parts, slack_blocks=slack_blocks).update(BlockState.HELD, parts)
 
 
 def lncli(testbed: Testbed, node: str, *arguments: str) -> Any:
-    """What the node's own command line answers. NodeError, which waits bear with, if it does not."""
+    """Return the output of the node's own CLI. Raises NodeError, which waits tolerate, if it fails."""
     said = testbed.engine.output(node, [*testbed.cli(node), *arguments])
     if not said.stdout:
         raise NodeError(f"{node}: lncli {arguments[0]}: {said.stderr}")
@@ -83,7 +83,7 @@ def own_payment_is(testbed: Testbed, hold: Hold, status: str) -> Predicate:
 
 
 def logged(lsp: Lsp, hold: Hold, what: str) -> Predicate:
-    """The LSP's log says this of the payment."""
+    """The LSP's event log has this event of the payment."""
     payment_hash = hold.invoice.payment_hash.hex()
 
     def missing() -> str | None:
@@ -94,13 +94,13 @@ def logged(lsp: Lsp, hold: Hold, what: str) -> Predicate:
 
 
 def router_policy(testbed: Testbed) -> ChannelPolicy:
-    """What the router takes for a payment to B, as the LSP knows it."""
+    """Return the router's fees for a payment to B, as the LSP knows them."""
     (channel,) = testbed["B"].channels()
     return testbed["LSP"].policies()[channel.short_channel_id, testbed["router"].node_id]
 
 
 def assert_paid_once(testbed: Testbed, before: Balances, hold: Hold) -> None:
-    """A has its proof. B has the amount, the router its fee for one payment, the LSP the rest, and that is a gain."""
+    """A has the preimage. B has the amount, the router its fee for one payment, the LSP the rest, which is a gain."""
     result = hold.outcome()
     assert result.status is PaymentStatus.SUCCEEDED
     router_fee_msat = router_policy(testbed).fee_msat(AMOUNT_MSAT)
@@ -269,7 +269,7 @@ def test_too_dear_a_way_is_not_taken_and_the_payment_waits_for_a(
 ) -> None:
     hold = held(a, b.invoice(AMOUNT_MSAT))
     usual = router_policy(testbed)
-    with a.away():  # if A heard of the fee, it would go on paying it: nobody tells A that it was taken back
+    with a.away():  # if A received the new fee, it would keep paying it: the reset is not sent to A
         set_router_fee(testbed, ChannelPolicy(usual.fee_base_msat + 1, usual.fee_ppm))
         hold.release(b, via)
         wait_for(logged(lsp, hold, "payment on behalf failed"))
@@ -301,7 +301,7 @@ def test_without_the_invoice_the_payment_waits_for_a(
 def test_an_invoice_with_a_blinded_path_is_refused_and_nobody_pays(
     testbed: Testbed, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
-    """LND holds the final CLTV delta of such a path to no limit. Asked for on behalf, and directly."""
+    """LND applies no limit to the final CLTV delta of such a path. Tested on behalf, and with a direct payment."""
     path = ["--blind", "--min_real_blinded_hops=0", "--num_blinded_hops=0", "--cltv_expiry_delta=1000"]
     text = lncli(testbed, "B", "addinvoice", f"--amt_msat={AMOUNT_MSAT}", *path)["payment_request"]
     invoice = a.run(a.node.decode_invoice(text))
@@ -326,7 +326,7 @@ def test_an_invoice_with_a_blinded_path_is_refused_and_nobody_pays(
 def test_a_route_that_locks_too_long_is_not_sent(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, via: list[bytes], before: Balances
 ) -> None:
-    """What A's HTLC leaves to the LSP is less than the margin and the way to B: nothing leaves, and A is waited for."""
+    """A's HTLC leaves fewer blocks than the margin plus the route to B: nothing is sent, and the LSP waits for A."""
     hold = held(a, b.invoice(AMOUNT_MSAT), slack_blocks=80)
     with a.away():
         hold.release(b, via)
@@ -338,7 +338,7 @@ def test_a_route_that_locks_too_long_is_not_sent(
 
 
 class HoldInvoicePayee:
-    """B accepts a payment, and takes its time to settle or cancel it (LND: a hold invoice)."""
+    """A payee that accepts a payment, and settles or cancels it later (LND: a hold invoice)."""
 
     def __init__(self, payee: ScriptedPeer) -> None:
         self._testbed, self._name = payee.testbed, payee.name
@@ -362,7 +362,7 @@ class HoldInvoicePayee:
 
 
 def mine(testbed: Testbed, lsp: Lsp, blocks: int = 1) -> None:
-    """Mine blocks, and return when the LSP has dealt with them."""
+    """Mine blocks, and return when the LSP has handled them."""
     height_blocks = testbed.mine(blocks)
 
     def missing() -> str | None:
@@ -373,7 +373,7 @@ def mine(testbed: Testbed, lsp: Lsp, blocks: int = 1) -> None:
 
 
 def set_router_fee(testbed: Testbed, policy: ChannelPolicy) -> None:
-    """Return when the LSP knows it."""
+    """Set the router's fees, and return when the LSP knows them."""
     fees = [f"--base_fee_msat={policy.fee_base_msat}", f"--fee_rate_ppm={policy.fee_ppm}", "--time_lock_delta=80"]
     lncli(testbed, "router", "updatechanpolicy", *fees)
 

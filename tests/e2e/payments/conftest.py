@@ -1,6 +1,6 @@
 """The protocol's whole line on real nodes: two phones, each behind its LSP, and a router between the LSPs.
 
-All of one implementation; how they go together is the matrix's subject.
+All are of one implementation; the interop matrix tests combinations.
 """
 
 from collections.abc import Iterator

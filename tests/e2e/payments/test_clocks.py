@@ -1,8 +1,8 @@
 """System clocks that jump by ten days while a payment is held: the payer's LSP's, then that of the payee's wallet.
 
-The deadline of the hold (hold_until) and the invoice's expiry are Unix time, and both are nearer than that. Only the
-component's own code sees the other time. Its node and the machine go on with theirs, and so do its libraries: gRPC
-would compare a deadline by Python's clock with the one of its C core, which no Python code can set.
+The deadline of the hold (hold_until) and the invoice's expiry are Unix time, and both are less than ten days away. Only
+the component's own code sees the changed time. Its node, the machine and its libraries keep the real one: gRPC would
+compare a deadline by Python's clock with the clock of its C core, which Python code cannot set.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.full, pytest.mark.seconds(90)]
 JUMP_SECONDS = 10 * 86_400
 OFFSET, SEEN = "/tmp/clock-offset-seconds", "/tmp/clock-seen"
 PROGRAM_PATH = "/opt/asyncpay/sitecustomize.py"
-"""Python imports a module of this name before it does anything else."""
+"""Python imports a module with this name before anything else."""
 PROGRAM = f'''
 import sys
 import time
@@ -47,13 +47,13 @@ if "health" not in sys.orig_argv:
 
 @dataclass(frozen=True)
 class SystemClock:
-    """The clock that a component reads in place of the system's."""
+    """The clock that a component reads instead of the system's."""
 
     payments: PaymentHarness
     component: Lsp | Phone
 
     def install(self) -> None:
-        """Restart the component with it; it shows the right time."""
+        """Restart the component with this clock; it shows the right time."""
         self.payments.testbed.engine.write(self.component.name, PROGRAM_PATH, PROGRAM.encode())
         restart(self.component)
 
@@ -76,7 +76,7 @@ class SystemClock:
 
 @pytest.fixture
 def clocks(payments: PaymentHarness) -> Iterator[tuple[SystemClock, SystemClock]]:
-    """Of the payer's LSP, and of the payee's wallet."""
+    """The clocks of the payer's LSP, and of the payee's wallet."""
     components: tuple[Lsp, Phone] = payments.testbed.lsp("LSP_a"), payments.b
     both = SystemClock(payments, components[0]), SystemClock(payments, components[1])
     for clock in both:
@@ -90,7 +90,7 @@ def clocks(payments: PaymentHarness) -> Iterator[tuple[SystemClock, SystemClock]
 def test_a_held_payment_outlives_clocks_that_jump(
     payments: PaymentHarness, clocks: tuple[SystemClock, SystemClock], jump: int
 ) -> None:
-    """The LSP holds on and the payee neither refuses nor expires it; then their clocks are set right again."""
+    """The LSP keeps holding and the payee neither refuses nor expires it; then their clocks are corrected."""
     of_the_lsp, of_the_payee = clocks
     payments.record_fault(f"clocks jump {jump} s")
     case = payments.new_case()

@@ -1,6 +1,6 @@
-"""Invoices that people and other wallets write: paid, or refused with the reason before anything leaves.
+"""Invoices from people and other wallets: paid, or refused with the reason before anything is sent.
 
-All channels are private, as behind an LSP that serves phones alone.
+All channels are private, as behind an LSP that serves only phones.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ METADATA_DEMANDED = (
     "nxvenxvesdp9wpshjmt9de6zqmt9w3skgct5vysxjmnnd9jx2xq9f395qcqpj9q2gqqqqqqsgqmq8q8a04uqanehurqt9hlr9pfqmtt860e4k4epd03dv"
     "fwjy4g07ntrdsqy4029jng32e3as2sz9wql0p7fulwxx0gkkrsk0jvhjy9p6c0jkgkvs7gqrpueur"
 )
-"""Features 8, 14 and 48; its payee is nowhere (spesmilo/electrum#10593)."""
+"""Features 8, 14 and 48; its payee does not exist (spesmilo/electrum#10593)."""
 
 
 @pytest.fixture(scope="module", params=CLN_IN_FULL)
@@ -34,7 +34,7 @@ def blocks(payments: PaymentHarness) -> int:
 
 
 def test_an_invoice_as_people_paste_it_over_private_channels_alone(payments: PaymentHarness) -> None:
-    """lightningnetwork/lnd#7132 and #7753: the payer finds the payee, whom no graph knows."""
+    """lightningnetwork/lnd#7132 and #7753: the payer finds a payee that is in no graph."""
     case = payments.new_case()
     payment = payments.a.wallet.pay(f" lightning:{case.invoice.upper()}", "--wait")
     assert payment["state"] == "settled"
@@ -66,7 +66,7 @@ def test_metadata_that_the_node_cannot_send_is_refused_before_anything_leaves(pa
 
 
 def test_a_refused_invoice_is_paid_later(payments: PaymentHarness) -> None:
-    """The LSP has no room for a second payment; once the first is over it has."""
+    """The LSP accepts no second payment while the first is held; afterwards it does."""
     first, second = payments.new_case(), payments.new_case()
     with payments.b.disconnected():
         first.hand_over()

@@ -1,6 +1,6 @@
-"""No block is found for over two hours: LND takes its chain for stale, and a held payment is released all the same.
+"""No block is found for over two hours: LND regards its chain as stale, and a held payment is released nevertheless.
 
-bitcoind's clock is set 1 h 55 min back, so that its last block comes into that age while the test waits.
+bitcoind's clock is set 1 h 55 min back, so that its last block reaches that age during the test.
 """
 
 import time
@@ -39,7 +39,7 @@ def test_a_payment_is_released_although_the_payee_s_node_takes_its_chain_for_sta
     wait_for(takes_chain_for_stale(payments.b.node), 420, interval_seconds=1)
     payments.b.reconnect()
     case.wait_until_paid()
-    assert any(event["what"] == "release not sent" for event in payments.b.events()), "it was released without a look"
+    assert any(event["what"] == "release not sent" for event in payments.b.events()), "released without a check"
     payments.assert_paid(case)
 
 

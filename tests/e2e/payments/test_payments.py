@@ -1,4 +1,4 @@
-"""Payments between phones that are online when it suits them: together, in turn, or for seconds."""
+"""Payments between phones that are online at any time: together, in turn, or for seconds."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_payee_offline_when_it_is_paid(payments: PaymentHarness) -> None:
 
 
 def test_never_online_together(payments: PaymentHarness) -> None:
-    """The main job: the payer is gone before the payee is back, and comes back when the payee is gone again."""
+    """The payer goes offline before the payee is back, and comes back when the payee is offline again."""
     case = payments.new_case()
     payments.b.disconnect()
     case.hand_over()
@@ -44,7 +44,7 @@ def test_never_online_together(payments: PaymentHarness) -> None:
 
 
 def test_payer_asleep_from_the_hand_over_to_the_push(payments: PaymentHarness) -> None:
-    """A sleeping payer is called once the preimage waits for it."""
+    """A sleeping payer is notified once the preimage waits for it."""
     case = payments.new_case()
     with payments.b.disconnected():
         case.hand_over()
@@ -64,7 +64,7 @@ def test_payer_back_before_the_payee(payments: PaymentHarness) -> None:
 
 
 def test_without_the_invoice_a_sleeping_payer_is_woken_to_forward(payments: PaymentHarness) -> None:
-    """--private keeps the invoice from the LSP, which therefore cannot pay in the payer's place."""
+    """With --private the LSP does not receive the invoice, so it cannot pay on the payer's behalf."""
     case = payments.new_case()
     with payments.b.disconnected():
         case.hand_over("--private")
@@ -76,8 +76,8 @@ def test_without_the_invoice_a_sleeping_payer_is_woken_to_forward(payments: Paym
 
 
 def test_the_payee_may_find_the_way_back_itself(payments: PaymentHarness) -> None:
-    """The release goes to the payer, by way of its LSP. One that does not see it pass keeps it for the payer, who then
-    shows it to the LSP.
+    """The release is sent to the payer, through its LSP. An LSP that cannot read it stores it for the payer, who then
+    sends it to the LSP.
     """
     case = payments.new_case()
     with payments.b.disconnected():
@@ -94,7 +94,7 @@ def test_the_payee_may_find_the_way_back_itself(payments: PaymentHarness) -> Non
 
 
 def mail_for(payments: PaymentHarness, phone: Phone) -> Predicate:
-    """Its LSP keeps a message for this phone."""
+    """The phone's LSP stores a message for it."""
 
     def missing() -> str | None:
         mailbox = payments.testbed.lsp(phone.lsp.name).status()["mailbox"]

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.seconds(12)
     ids=["between block and pay", "between pay and held", "between held and handed over"],
 )
 def test_payer_frozen(payments: PaymentHarness, effect: str) -> None:
-    """The whole phone is frozen for a while, its connection half open, and then continues."""
+    """The whole phone is frozen for some time, its connection half open, and then resumes."""
     case = payments.new_case()
     with frozen_before(payments.testbed, payments.a, effect) as store:
         paying = payments.a.wallet.paying(case.invoice)
@@ -29,7 +29,7 @@ def test_payer_frozen(payments: PaymentHarness, effect: str) -> None:
 
 @pytest.mark.parametrize("effect", ["SendToLsp", "Pay", "LookUp", "SendPending"])
 def test_payer_s_wallet_killed(payments: PaymentHarness, effect: str) -> None:
-    """In each of its states: what it asked for is stored, and it pays once."""
+    """In each of its states: its request is stored, and it pays once."""
     case = payments.new_case()
     killed_before(payments.testbed, payments.a, effect, lambda: payments.a.wallet.paying(case.invoice))
     case.wait_until_paid()
@@ -66,7 +66,7 @@ def test_payee_flaps_while_its_message_is_delivered(payments: PaymentHarness) ->
 
 
 def test_payee_releases_and_is_gone_before_the_htlc_comes(payments: PaymentHarness) -> None:
-    """Its LSP holds the HTLC for it, and calls it."""
+    """The payee's LSP holds the HTLC, and notifies the payee."""
     case = payments.new_case()
     lsp_a = payments.testbed.lsp("LSP_a")
     payments.b.disconnect()
@@ -82,7 +82,7 @@ def test_payee_releases_and_is_gone_before_the_htlc_comes(payments: PaymentHarne
 
 
 def test_payee_s_lsp_down_when_the_payer_hands_over(payments: PaymentHarness) -> None:
-    """The message is lost; the courier, which the payer's LSP keeps, brings it again."""
+    """The message is lost; the courier of the payer's LSP sends it again."""
     case = payments.new_case()
     lsp_b = payments.testbed.lsp("LSP_b")
     with payments.b.disconnected():

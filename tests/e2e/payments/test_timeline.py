@@ -1,4 +1,4 @@
-"""The story of a held payment, told from real nodes while they run."""
+"""The timeline of a held payment, from running real nodes."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ HOPS = [("A", "LSP_a"), ("LSP_a", "router"), ("router", "LSP_b"), ("LSP_b", "B")
 
 
 def told(testbed: str, payment_hash: str) -> dict[str, Any]:
-    """What the command prints."""
+    """Return the output of the command."""
     call = [sys.executable, "-c", "from harness.cli.main import main; main()"]
     arguments = ["timeline", payment_hash[:12], "--json", "--testbed", testbed]
     done = subprocess.run([*call, *arguments], capture_output=True, text=True, check=False)
@@ -27,7 +27,7 @@ def told(testbed: str, payment_hash: str) -> dict[str, Any]:
 
 
 def test_the_story_of_a_held_payment(payments: PaymentHarness) -> None:
-    """All eight steps in order, each hop's HTLC with its whole life, and the phones' comings and goings."""
+    """All eight steps in order, each hop's HTLC with all its states, and the phones' offline times."""
     case = payments.new_case()
     payments.b.disconnect()
     case.hand_over()
@@ -41,7 +41,7 @@ def test_the_story_of_a_held_payment(payments: PaymentHarness) -> None:
     story: dict[str, Any] = {}
 
     def unfinished() -> str | None:
-        """The engine takes lines of logs a little later than nodes and wallets write them."""
+        """The engine receives log lines slightly later than nodes and wallets write them."""
         story.update(told(payments.testbed.name, case.payment_hash))
         ends = [htlc.get("end") for htlc in story.get("htlcs", ())]
         return None if len(story["payments"][0]["steps"]) == 8 and ends == ["settled"] * 4 else f"HTLCs: {ends}"

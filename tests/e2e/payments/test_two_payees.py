@@ -32,7 +32,7 @@ def test_three_payments_released_in_another_order(testbed: Testbed) -> None:
     payments.wait_for_htlcs(A=3, LSP=3, B=0, C=0)
     c.reconnect()
     third.wait_until_paid()
-    payments.wait_for_htlcs(A=2, LSP=2, B=0, C=0)  # what B has not released was not let go
+    payments.wait_for_htlcs(A=2, LSP=2, B=0, C=0)  # the payment that B has not released was not forwarded
     payments.a.disconnect()
     b.reconnect()
     for case in (second, first):

@@ -22,7 +22,7 @@ def testbed(pytestconfig: pytest.Config) -> Iterator[Testbed]:
 
 @pytest.fixture
 def phone(testbed: Testbed) -> Iterator[Phone]:
-    """Awake on a whole link, before and after the test."""
+    """The phone, awake and with a working link before and after the test."""
     yield testbed.phone("A")
     restore_phone(testbed, testbed.phone("A"))
 

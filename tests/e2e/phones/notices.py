@@ -1,4 +1,4 @@
-"""Notifications made by hand: genuine ones, which only the LSP's node can sign, and all others."""
+"""Notifications made by tests: genuine ones, which only the LSP's node can sign, and forged ones."""
 
 import json
 import ssl
@@ -16,14 +16,14 @@ from harness.testbed import Testbed
 
 @dataclass(frozen=True)
 class Notice:
-    """What is posted to a webhook."""
+    """A post to a webhook."""
 
     headers: dict[str, str]
     body: str
 
 
 def notice(testbed: Testbed, method: str, signed_by: str = "LSP", age_seconds: float = 0) -> Notice:
-    """A notification that this node signs, and that says that it is so old."""
+    """Return a notification signed by this node, with a timestamp of this age."""
     when = notifications.timestamp(int((time.time() - age_seconds) * 1_000))
     body = Notification.of(method).body()
     text = notifications.signed_text(when, body)
@@ -33,7 +33,7 @@ def notice(testbed: Testbed, method: str, signed_by: str = "LSP", age_seconds: f
 
 
 def post(testbed: Testbed, webhook: str, notice: Notice) -> int:
-    """Post it as an LSP does, by way of the port that the gateway has on this machine; the status of the answer."""
+    """Post it like an LSP, through the gateway's port on this machine. Return the response's status."""
     address = testbed.engine.address(push_gateway.NAME, push_gateway.PORT)
     url = webhook.replace(f"https://{push_gateway.NAME}/", f"https://{address}/")
     tls = ssl.create_default_context(cadata=compose_file.ca_of(testbed.engine.compose_file))

@@ -1,4 +1,4 @@
-"""Node and wallet are apps of the phone: they sleep, wake, freeze, crash, and stay down when they are told to."""
+"""Node and wallet are apps of the phone: they sleep, wake, freeze, crash, and stay down when they are stopped."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def test_a_sleeping_phone_runs_nothing_and_its_lsp_knows(testbed: Testbed, phone
         assert [app["pid"] for app in apps(phone).values()] == [None, None]
         assert phone.node.node_id not in testbed["LSP"].peers()
         assert testbed.running() == [testbed["LSP"], testbed["sender"]]
-        testbed.mine()  # nobody waits for a node that sleeps
+        testbed.mine()  # does not wait for a sleeping node
 
         def missing() -> str | None:
             return None if "stopped" in (event["what"] for event in phone.events()[said:]) else "it is not in the log"

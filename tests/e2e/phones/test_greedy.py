@@ -25,14 +25,14 @@ from .test_link import paying
 AMOUNT_MSAT = 2_000_000
 REGISTRATIONS = 200
 MANY_NAMES = {f"{number:03}" + "x" * 200: 0 for number in range(280)}
-"""Parameters that no method has: the answer names them all, and fills 60 kB."""
+"""Parameters that no method has: the answer names all of them, and has 60 kB."""
 MANY_ANSWERS = 250
-"""Of those: more than the buffers between LSP and phone take."""
+"""The number of such requests: more than fit in the buffers between LSP and phone."""
 
 
 @pytest.fixture
 def sender(testbed: Testbed) -> Iterator[ScriptedPeer]:
-    """The node behind the LSP, which has a channel with it, and is a client like any other."""
+    """The node behind the LSP, which has a channel with it, and is an ordinary client."""
     with ScriptedPeer(testbed, "sender") as scripted:
         yield scripted
 
@@ -48,11 +48,11 @@ def dropped_by_the_lsp(testbed: Testbed, client: str) -> int:
 
 
 def test_a_phone_that_stops_reading_holds_up_only_itself(testbed: Testbed, phone: Phone, sender: ScriptedPeer) -> None:
-    """LND's SendCustomMessage returns when the peer has taken what was sent to it before."""
+    """LND's SendCustomMessage returns when the peer has accepted the earlier messages."""
     flooded = False
 
     async def ask(times: int) -> None:
-        """The phone asks for long answers, and takes them very slowly."""
+        """Send the phone's requests for long answers, which it receives very slowly."""
         node = await scripted_node.connect(testbed, "A")
         try:
             for _ in range(times):
@@ -62,9 +62,9 @@ def test_a_phone_that_stops_reading_holds_up_only_itself(testbed: Testbed, phone
             await node.close()
 
     def missing() -> str | None:
-        """When all room to wait is taken, and stays so, an answer is stuck.
+        """When all buffers are full, and stay full, an answer is stuck.
 
-        A's LND hangs up when no pong comes through for 30 s; then everything that was stuck is gone.
+        A's LND disconnects when no pong arrives for 30 s; then all stuck answers are dropped.
         """
         nonlocal flooded
         try:
@@ -75,7 +75,7 @@ def test_a_phone_that_stops_reading_holds_up_only_itself(testbed: Testbed, phone
             asyncio.run(ask(1))
         except PeerNotConnectedError:
             flooded = False
-            return "the phone has hung up"
+            return "the phone has disconnected"
         dropped = Predicate("dropped", lambda: None if dropped_by_the_lsp(testbed, "A") > before else "not dropped")
         try:
             wait_for(dropped, 3)
@@ -84,7 +84,7 @@ def test_a_phone_that_stops_reading_holds_up_only_itself(testbed: Testbed, phone
         return None
 
     before = balances.count(testbed)
-    phone.bandwidth(1, Direction.DOWNSTREAM)  # a black hole would take all that is sent into it
+    phone.bandwidth(1, Direction.DOWNSTREAM)  # a blackhole would accept all data
     wait_for(Predicate("phone_holds_up_its_answers", missing), 60)
 
     assert sender.call(lsp_id(testbed), GET_INFO).result()["versions"] == [1]
@@ -94,7 +94,7 @@ def test_a_phone_that_stops_reading_holds_up_only_itself(testbed: Testbed, phone
 def test_a_flood_of_registrations_keeps_no_push_from_another_client(
     testbed: Testbed, phone: Phone, sender: ScriptedPeer
 ) -> None:
-    """At names that are nowhere, so that each post takes as long as a name server pleases."""
+    """The host names do not exist, so each post takes as long as the name server's answer."""
     lsp, before = lsp_id(testbed), balances.count(testbed)
     invoice = phone.wallet.receive(AMOUNT_MSAT)["invoice"]
     phone.sleep()
@@ -109,9 +109,9 @@ def test_a_flood_of_registrations_keeps_no_push_from_another_client(
     wait_for(no_htlcs([testbed[name] for name in ("sender", "LSP", "A")]))
     assert balances.count(testbed).moved_since(before)["A"] == AMOUNT_MSAT
     answers = [calls.receive(event.data) for event in sender.events if isinstance(event, CustomMessage)]
-    answered = [answer.outcome for answer in answers if answer is not None]  # the others were too many at once
+    answered = [answer.outcome for answer in answers if answer is not None]  # the others exceeded a limit
     refused = [outcome for outcome in answered if isinstance(outcome, RpcError)]
-    assert refused, "it may set few at once"
+    assert refused, "the number of concurrent registrations is limited"
     assert len(answered) - len(refused) < REGISTRATIONS / 2
     for name in sender.call(lsp, LIST_WEBHOOKS).result()["app_names"]:
         sender.call(lsp, REMOVE_WEBHOOK, app_name=name).result()

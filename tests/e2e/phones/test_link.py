@@ -1,4 +1,4 @@
-"""What may happen to a phone's link, each proven at both ends."""
+"""The conditions of a phone's link, each verified at both ends."""
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +18,7 @@ AMOUNT_MSAT = 3_000_000
 
 
 def paying(testbed: Testbed, invoice: str) -> "Future[Payment]":
-    """Start a payment of the sender's, without waiting for it."""
+    """Start a payment from the sender, without waiting for it."""
     pool = ThreadPoolExecutor(max_workers=1)
     payment = pool.submit(testbed["sender"].pay, invoice, 60)
     pool.shutdown(wait=False)
@@ -26,7 +26,7 @@ def paying(testbed: Testbed, invoice: str) -> "Future[Payment]":
 
 
 def in_flight(testbed: Testbed, **htlcs: int) -> Predicate:
-    """So many HTLCs are on the channels of each of these nodes."""
+    """Each of these nodes has this number of HTLCs on its channels."""
 
     def missing() -> str | None:
         seen = {name: sum(channel.htlcs for channel in testbed[name].channels()) for name in htlcs}
@@ -36,7 +36,7 @@ def in_flight(testbed: Testbed, **htlcs: int) -> Predicate:
 
 
 def followed(testbed: Testbed, height_blocks: int, *names: str) -> Predicate:
-    """These nodes have followed the chain to this height."""
+    """These nodes are synced to this height."""
 
     def missing() -> str | None:
         behind = [name for name in names if testbed[name].info().height_blocks < height_blocks]
@@ -46,7 +46,7 @@ def followed(testbed: Testbed, height_blocks: int, *names: str) -> Predicate:
 
 
 def connections(testbed: Testbed, phone: Phone) -> tuple[bool, bool]:
-    """Whether the LSP, and whether the phone, believes that they are connected."""
+    """Return whether the LSP, and whether the phone, lists the other as connected."""
     lsp = testbed["LSP"]
     return phone.node.node_id in lsp.peers(), lsp.node_id in phone.node.peers()
 
@@ -56,7 +56,7 @@ def test_a_disconnected_phone_is_gone_at_both_ends_and_comes_back(testbed: Testb
     with phone.disconnected():
         assert phone.link().words == "disconnected"
         assert connections(testbed, phone) == (False, False)
-        assert phone.node.info().synced  # the node itself is well, and has its chain
+        assert phone.node.info().synced  # the node itself works, and has its chain
     assert connections(testbed, phone) == (True, True)
     wait_for(testbed.channels_usable("A"), 60)
     testbed.pay("sender", "A", AMOUNT_MSAT)
@@ -68,9 +68,9 @@ def test_nothing_passes_a_black_hole_and_nobody_notices(testbed: Testbed, phone:
     before, resumed_before = balances.count(testbed), resumed(testbed.lsp("LSP"))
     with phone.blackholed():
         payment = paying(testbed, invoice)
-        # The LSP takes the phone for connected, so it does not hold the HTLC: it has sent it, in vain.
+        # The LSP regards the phone as connected, so it does not hold the HTLC: it has sent it, without success.
         wait_for(resumed_since(testbed.lsp("LSP"), resumed_before))
-        wait_for(followed(testbed, testbed.chain.mine(1), "sender", "LSP"))  # what could pass has had time to
+        wait_for(followed(testbed, testbed.chain.mine(1), "sender", "LSP"))  # time for messages that could pass
         assert not payment.done()
         assert connections(testbed, phone) == (True, True)
         wait_for(in_flight(testbed, sender=1, A=0))

@@ -1,4 +1,4 @@
-"""Pushes: an LSP's notification wakes a phone that sleeps, once it can be reached, and nothing else does."""
+"""Pushes: an LSP's notification wakes a sleeping phone, once it can be reached, and nothing else does."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,7 +31,7 @@ def nothing_private(testbed: Testbed) -> Iterator[None]:
 
 @pytest.fixture
 def webhook(testbed: Testbed, phone: Phone) -> str:
-    """A webhook of the phone beside the one that the LSP knows, for notifications made by hand."""
+    """A second webhook of the phone, which the LSP does not know, for notifications made by tests."""
     return testbed.push.subscribe("A", testbed["LSP"].node_id)
 
 
@@ -44,7 +44,7 @@ def is_(phone: Phone, state: PhoneState) -> Predicate:
 
 
 class Pushes:
-    """Those that came since the test began."""
+    """The pushes since the start of the test."""
 
     def __init__(self, testbed: Testbed) -> None:
         self._testbed = testbed
@@ -54,7 +54,7 @@ class Pushes:
         return self._testbed.push.pushes("A")[self._before :]
 
     def tried(self, times: int) -> Predicate:
-        """The last one was tried so often, and the phone does not have it."""
+        """The last push was tried this number of times, and the phone does not have it."""
 
         def missing() -> str | None:
             seen = self.seen()
@@ -64,7 +64,7 @@ class Pushes:
         return Predicate("tried", missing)
 
     def delivered(self, *methods: str) -> Predicate:
-        """The phone has had these, in this order, and no others."""
+        """The phone has received exactly these, in this order."""
 
         def missing() -> str | None:
             seen = [push.method for push in self.seen() if push.delivered]
@@ -133,7 +133,7 @@ def test_forged_old_and_repeated_notifications_wake_nobody(
     assert all(reason in why for reason, why in zip(reasons, whys, strict=True)), whys
     assert post(testbed, "https://push/nobody", notice(testbed, Method.PAYMENT_INCOMING)) == 404
 
-    # One that is genuine comes after them, and is the only one that the phone has had.
+    # A genuine push follows, and is the only one that the phone has received.
     assert phone.state() is PhoneState.ASLEEP
     assert post(testbed, webhook, notice(testbed, Method.EXPIRY_SOON)) == 200
     wait_for(pushes.delivered(Method.ONION_MESSAGE, Method.EXPIRY_SOON))

@@ -1,4 +1,4 @@
-"""A failing test leaves behind what is needed to understand it."""
+"""A failing test leaves the artifacts that are needed to understand it."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The compose file of a testbed stands on its own: Docker Compose alone brings the nodes up from it."""
+"""The compose file of a testbed is self-contained: Docker Compose alone starts the nodes from it."""
 
 import os
 import subprocess

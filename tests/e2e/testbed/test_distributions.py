@@ -1,4 +1,4 @@
-"""What is installed works without the checkout: both distributions, from wheels and by pip from the checkout."""
+"""Installed distributions work without the checkout: both of them, from wheels and by pip from the checkout."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ class Environment:
         self._run([find_uv_bin(), "venv", "--quiet", "--python", sys.executable, str(folder / "env")])
 
     def run(self, program: str, *arguments: str) -> str:
-        """What a program of the environment prints; it must succeed."""
+        """Return the output of a program of the environment; it must succeed."""
         return self._run([str(self.bin / program), *arguments])
 
     def install(self, *packages: str) -> None:
@@ -55,7 +55,7 @@ class Environment:
         return done.stdout
 
     def pytest(self, name: str, text: str) -> None:
-        """One file of tests, which must pass."""
+        """Run one file of tests, which must pass."""
         (self.folder / name).write_text(text)
         assert "1 passed" in self.run("pytest", "-q", name)
 
@@ -67,7 +67,7 @@ def environment(tmp_path: Path) -> Environment:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheels as `make dist` makes them: each from its sdist."""
+    """The wheels, built like in `make dist`: each from its sdist."""
     folder = tmp_path_factory.mktemp("dist")
     for source in (CHECKOUT, CHECKOUT / "harness"):
         command = [find_uv_bin(), "build", "--quiet", "--out-dir", str(folder), str(source)]
@@ -137,7 +137,7 @@ def testbed_from_wheels(wheels: dict[str, Path], environment: Environment) -> It
 
 @pytest.mark.full
 def test_a_testbed_from_wheels(testbed_from_wheels: Environment) -> None:
-    """`testbed up line` and a user's own test, with images made from what is installed."""
+    """`testbed up line` and a user's own test, with images built from the installed files."""
     testbed_from_wheels.run("testbed", "up", "line")
     paid = testbed_from_wheels.run("testbed", "pay", "A", "B", "1000sat")
     assert "A paid B 1 000 sat" in " ".join(paid.split())

@@ -1,7 +1,7 @@
-"""A testbed survives what a laptop does to it: stopped, killed as a whole and started in any order, it is as it was.
+"""A testbed survives a laptop's restarts: after it is stopped, or killed and started in any order, it works as before.
 
-A payment is held all the while, and the payee's link is cut. Docker alone starts the containers again; the harness
-only looks.
+A payment is held meanwhile, and the payee's link is cut. Docker alone starts the containers again; the harness
+only observes.
 """
 
 import random
@@ -55,7 +55,7 @@ def by_the_verbs(testbed: Testbed) -> None:
 
 
 def back(testbed: Testbed) -> Predicate:
-    """All runs, every node follows the chain, A and its LSP have their channel, and the LSP its component."""
+    """All services run, every node is synced, A's channel with its LSP is usable, and the component is attached."""
 
     def missing() -> str | None:
         states = testbed.engine.states()

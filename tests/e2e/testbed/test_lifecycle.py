@@ -1,4 +1,4 @@
-"""Testbeds come and go without a trace, also when `up` is killed. Two side by side are in test_snapshots.py."""
+"""Testbeds are removed completely, also when `up` is killed. test_snapshots.py runs two at the same time."""
 
 import json
 import signal
@@ -25,7 +25,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def leftovers(name: str) -> list[str]:
-    """What of a testbed is still on this machine."""
+    """Return the remains of a testbed on this machine."""
     folder = state_home() / name
     on_engine = open_engine(PROJECT_PREFIX + name, Path("none"), Path("none")).leftovers()
     return on_engine + ([str(folder)] if folder.exists() else [])
@@ -33,7 +33,7 @@ def leftovers(name: str) -> list[str]:
 
 @pytest.fixture
 def name() -> Iterator[str]:
-    """A name for a testbed that this test starts itself; whatever the test leaves is removed."""
+    """A name for a testbed that this test starts itself; its remains are removed at the end."""
     name = f"lifecycle-{uuid.uuid4().hex[:8]}"
     yield name
     if (state_home() / name).exists():
@@ -72,7 +72,7 @@ def test_an_up_that_is_stopped_cleans_up(
         [COMMAND, "up", str(pair_file), "--name", name],
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),  # whatever it was where these tests were started
+        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),  # whatever these tests inherited
     )
     wait_for(Predicate("node_runs", lambda: None if engine.states().get("A") == "running" else "no A yet"), 60)
     up.send_signal(sent)
@@ -83,7 +83,7 @@ def test_an_up_that_is_stopped_cleans_up(
 
 
 def test_the_callers_surroundings_change_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compose reads `.env` and COMPOSE_*, it expands dollars, and gRPC uses proxies: none of that is meant for us."""
+    """Compose reads `.env` and COMPOSE_*, it expands dollars, and gRPC uses proxies: none of that affects a testbed."""
     (tmp_path / ".env").write_text('KEY="unterminated\n')
     (tmp_path / "one.yaml").write_text("nodes: {A: {role: router, args: ['--alias=cash$money${HOME}${']}}\n")
     monkeypatch.chdir(tmp_path)

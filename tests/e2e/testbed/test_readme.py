@@ -1,4 +1,4 @@
-"""The commands of the README, in its order, as a stranger types them."""
+"""The commands of the README, in order, exactly as printed."""
 
 import os
 import re
@@ -20,7 +20,7 @@ LONGEST_SECONDS = 300
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A state folder of the test's own, so that `up` without a name meets no other testbed; empty again afterwards."""
+    """A separate state folder, so that `up` without a name finds no other testbed; it is empty again afterwards."""
     own = {key: value for key, value in os.environ.items() if key != "TESTBED"} | {"TESTBED_STATE": str(tmp_path)}
     yield own
     for folder in tmp_path.iterdir():

@@ -1,4 +1,4 @@
-"""A testbed that is restored from a snapshot is as the first one was after `up`, and then has a life of its own."""
+"""A testbed restored from a snapshot has the state of the first one after `up`, and is independent of it."""
 
 import io
 import os
@@ -30,14 +30,14 @@ UNIQUE: dict[str, Callable[[], list[str]]] = {
     "cln": lambda: [f"--rgb={os.urandom(3).hex()}"],
     "ldk": lambda: ["--alias", os.urandom(3).hex()],
 }
-"""Arguments that make another topology of a node, of which no earlier run has left a snapshot."""
+"""Arguments that make the topology unique, so that no earlier run has left a snapshot of it."""
 Up = Callable[[], tuple[Testbed, list[str], list[str]]]
-"""A new testbed of one topology: with the phases of its `up`, and what was said meanwhile."""
+"""Bring up a new testbed of one topology; return it with the phases of its `up`, and the reported lines."""
 
 
 @contextmanager
 def ups_of(topology: Topology) -> Iterator[Up]:
-    """Everything that it brings up is removed in the end, and the snapshot with it."""
+    """Yield a function that brings up testbeds; remove all of them at the end, and their snapshot."""
     with ExitStack() as stack:
 
         def up() -> tuple[Testbed, list[str], list[str]]:
@@ -57,13 +57,13 @@ def ups_of(topology: Topology) -> Iterator[Up]:
 
 @pytest.fixture
 def up(pair: Topology) -> Iterator[Up]:
-    """Of a topology that no other test, and no earlier run, has a snapshot of."""
+    """Bring up testbeds of a topology without snapshots of other tests or earlier runs."""
     with ups_of(with_arguments(pair, "A", *UNIQUE["lnd"]())) as ups:
         yield ups
 
 
 def money(testbed: Testbed) -> dict[str, tuple[int, int]]:
-    """What each node has on chain, in sat, and in its channels, in msat."""
+    """Return each node's balance on chain, in sat, and in its channels, in msat."""
     channels_msat = balances.count(testbed).channels_msat
     return {name: (node.onchain_sat(), channels_msat[name]) for name, node in testbed.nodes.items()}
 
@@ -73,7 +73,7 @@ def test_two_testbeds_side_by_side_from_one_snapshot(up: Up) -> None:
     first, phases, _ = up()
     assert phases[-1] == "snapshot saved"
     ids, before = {name: node.node_id for name, node in first.nodes.items()}, money(first)
-    first.pay("A", "B", 1_000_000)  # after the snapshot, so no other has it
+    first.pay("A", "B", 1_000_000)  # after the snapshot, so no other testbed has this payment
 
     second, phases, said = up()
 
@@ -95,7 +95,7 @@ def test_two_testbeds_side_by_side_from_one_snapshot(up: Up) -> None:
     try:
         second.down()
         assert second.engine.leftovers() == []
-        bystander.reload()  # NotFound if a testbed's end had taken it along
+        bystander.reload()  # NotFound if the removal of a testbed had removed it
     finally:
         bystander.remove()
     first.pay("B", "A", 1_000_000)
@@ -172,7 +172,7 @@ def test_a_damaged_snapshot_is_noticed_and_made_anew(up: Up, damage: str) -> Non
 
 
 def empty(snapshot: str, volumes: list[str]) -> None:
-    """Put a snapshot in the place of this one that has its labels and folders, and no files."""
+    """Replace this snapshot by one with the same labels and folders, and no files."""
     engine = client()
     labels = engine.images.get(f"{REPOSITORY}:{snapshot}").labels
     packed = io.BytesIO()

@@ -21,14 +21,14 @@ def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 
 def fee_msat(testbed: Testbed, forwarder: str, to: str, forwarded_msat: int) -> int:
-    """What a node charges on the way to its neighbour, as the neighbour knows it."""
+    """Return a node's fee for forwarding to its neighbour, as the neighbour knows it."""
     channel = next(c for c in testbed[to].channels() if c.peer_id == testbed[forwarder].node_id)
     policy = testbed[to].policies()[channel.short_channel_id, testbed[forwarder].node_id]
     return policy.fee_msat(forwarded_msat)
 
 
 def expected_on_each_hop(testbed: Testbed, path: list[str]) -> list[int]:
-    """The amounts of the HTLCs from payer to payee, worked out backwards from the fees along the path."""
+    """Return the amounts of the HTLCs from payer to payee, calculated backwards from the fees along the path."""
     amounts = [AMOUNT_MSAT]
     for forwarder, to in reversed(list(pairwise(path[1:]))):
         amounts.insert(0, amounts[0] + fee_msat(testbed, forwarder, to, amounts[0]))
@@ -43,7 +43,7 @@ def test_payment_moves_the_right_amount_over_each_hop(testbed: Testbed, path: li
     payment = testbed.pay(path[0], path[-1], AMOUNT_MSAT)
 
     moved = balances.count(testbed).moved_since(before)
-    # In a line, what has left the first n nodes together is what the n-th hop carried.
+    # In a line, the total loss of the first n nodes is the amount of the n-th hop.
     assert [-msat for msat in accumulate(moved[name] for name in path[:-1])] == expected
     assert moved[path[-1]] == AMOUNT_MSAT
     assert payment.fee_msat == expected[0] - AMOUNT_MSAT

@@ -20,7 +20,7 @@ from tests.support.implementations import all_on
 COMMAND = str(Path(sys.executable).with_name("testbed"))
 CAPACITY_SAT, PUSH_SAT, PAID_SAT = 1_000_000, 300_000, 50_000
 FEES_SAT = 30_000
-"""More than closing a channel by force and sweeping its outputs costs on regtest."""
+"""More than the cost of a force-close and of sweeping its outputs on regtest."""
 
 pytestmark = pytest.mark.full  # LND's row takes 40 s, for what unit tests mostly cover
 
@@ -51,7 +51,7 @@ def onchain_sat(testbed: Testbed) -> dict[str, int]:
 
 
 def mine_until_onchain(testbed: Testbed, least_sat: int) -> None:
-    """Mine until the two nodes together have so many confirmed coins."""
+    """Mine until the two nodes together have this amount of confirmed coins."""
 
     def missing() -> str | None:
         seen_sat = sum(onchain_sat(testbed).values())
@@ -64,8 +64,8 @@ def mine_until_onchain(testbed: Testbed, least_sat: int) -> None:
 
 
 def installed(testbed: Testbed, folder: Path) -> str:
-    """A PATH of this machine with lncli or lightning-cli, and bitcoin-cli: those of the containers, with all of their
-    libraries, since this machine's may be older.
+    """Return a PATH on this machine with lncli or lightning-cli, and bitcoin-cli: those of the containers, with all of
+    their libraries, because this machine's may be older.
     """
 
     def take(service: str, path: str, into: Path) -> Path:

@@ -1,5 +1,5 @@
-"""Holding on real nodes, one LSP for payer and payee: who may release, who may not, and when it ends."""
+"""Holds on real nodes, one LSP for payer and payee: the conditions of their release, and their ends."""
 
 import pytest
 
-pytest.register_assert_rewrite(f"{__name__}.hold_harness")  # its asserts explain themselves as a test's do
+pytest.register_assert_rewrite(f"{__name__}.hold_harness")  # pytest rewrites its asserts like a test's

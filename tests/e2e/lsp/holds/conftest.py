@@ -1,4 +1,4 @@
-"""A pays B through the LSP of both, on each implementation."""
+"""A pays B through their common LSP, on each implementation."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Held payments from A to B through one LSP, both ends scripted: making, ending and checking them."""
+"""Held payments from A to B through one LSP, both ends scripted: make, end and check them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -39,11 +39,11 @@ class HoldHarness:
         return Hold(self.a, "LSP", self.b.invoice(AMOUNT_MSAT), **changes)
 
     def release(self, hold: Hold, pid: bytes | None = None) -> ReleaseStatus:
-        """B shows the LSP a pid, by default the right one; the LSP's answer."""
+        """Send a pid from B to the LSP, by default the right one. Return the LSP's answer."""
         return self._answer(hold, PaymentRelease(pid=pid or hold.pid))
 
     def refuse(self, hold: Hold) -> ReleaseStatus:
-        """B tells the LSP that it will never release; the LSP's answer."""
+        """Send B's refusal to release to the LSP. Return the LSP's answer."""
         return self._answer(hold, PaymentRefused(pid=hold.pid, reason="not mine"))
 
     def _answer(self, hold: Hold, message: PaymentRelease | PaymentRefused) -> ReleaseStatus:
@@ -58,7 +58,7 @@ class HoldHarness:
         return replies()[-1].status
 
     def mine_to(self, height_blocks: int) -> None:
-        """Mine until the chain has this height, and the LSP has dealt with it."""
+        """Mine until the chain has this height, and the LSP has handled it."""
         self.testbed.mine(height_blocks - self.testbed.chain.height_blocks)
 
         def missing() -> str | None:
@@ -68,21 +68,21 @@ class HoldHarness:
         wait_for(Predicate("lsp_at_height", missing))
 
     def block(self, hold: Hold) -> dict[str, Any]:
-        """The hold's block in the LSP's status."""
+        """Return the hold's block in the LSP's status."""
         blocks: list[dict[str, Any]] = self.lsp.status()["blocks"]
         return next(each for each in blocks if each["unblock_hash"] == hold.request.unblock_hash.hex())
 
     def logged(self, what: str) -> list[dict[str, Any]]:
-        """The lines of the LSP's journal that say this."""
+        """Return the events with this name in the LSP's event log."""
         return [event for event in self.lsp.events() if event["what"] == what]
 
     def failed_back(self, hold: Hold) -> dict[str, Any]:
-        """What the journal says of the one moment in which the LSP failed this hold's parts back."""
+        """Return the only event of the event log with which the LSP failed this hold's parts back."""
 
         def events() -> list[dict[str, Any]]:
             return [each for each in self.logged("failed back") if each["block"] == hold.request.unblock_hash.hex()]
 
-        wait_for(Predicate("failed_back_noted", lambda: None if events() else "it is not in the journal"))
+        wait_for(Predicate("failed_back_noted", lambda: None if events() else "it is not in the event log"))
         (event,) = events()
         return event
 
@@ -102,7 +102,7 @@ class HoldHarness:
         wait_for(Predicate("held_and_nothing_else_in_flight", missing))
 
     def assert_paid(self, *holds: Hold) -> None:
-        """All of these were paid, at the price that the payer's node tells; and nothing else was."""
+        """All of these were paid, at the cost that the payer's node reports, and nothing else was."""
         results = [hold.result() for hold in holds]
         assert [result.status for result in results] == [PaymentStatus.SUCCEEDED] * len(holds)
         amount_msat = sum(hold.invoice.amount_msat or 0 for hold in holds)
@@ -123,7 +123,7 @@ class HoldHarness:
         wait_for(noted)
 
     def clear(self) -> None:
-        """Cancel what a failed test has left held, for the tests that follow."""
+        """Cancel payments that a failed test has left held, for the following tests."""
         if not any(channel.htlcs for channel in self.testbed["A"].channels()):
             return
         lsp_id = bytes.fromhex(self.testbed["LSP"].node_id)
@@ -134,7 +134,7 @@ class HoldHarness:
 
 
 def wait_until_got(phone: ScriptedPeer, times: int, message: Message) -> None:
-    """Wait until the phone has got this very message so often."""
+    """Wait until the phone has received exactly this message this number of times."""
 
     def missing() -> str | None:
         count = phone.inbox.count(message)

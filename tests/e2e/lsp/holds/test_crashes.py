@@ -23,7 +23,7 @@ AMOUNT_MSAT = 1_600_000
 
 
 def held(a: ScriptedPeer, b: ScriptedPeer, parts: int = 1) -> Hold:
-    """A payment of A's to B, all parts of which the LSP holds."""
+    """A payment from A to B, all parts of which the LSP holds."""
     return Hold(a, "LSP", b.invoice(AMOUNT_MSAT)).ask().pay(parts).update(BlockState.HELD, parts)
 
 
@@ -106,7 +106,7 @@ def test_killed_while_its_node_is_down(
 def test_killed_with_its_node_and_back_long_after_it(
     testbed: Testbed, lsp: Lsp, a: ScriptedPeer, b: ScriptedPeer, before: Balances
 ) -> None:
-    """What comes anew is not kept waiting: on Core Lightning it fails after ten seconds. What was held is not anew."""
+    """New HTLCs do not wait: on Core Lightning they fail after ten seconds. HTLCs that were held are not new."""
     hold = held(a, b)
     testbed.kill("LSP")
     lsp.kill()

@@ -1,4 +1,4 @@
-"""Each deadline at its block or second: until then the parts are held, and from then on they go back."""
+"""Each deadline at its exact block or second: until then the parts are held, and from then on they are returned."""
 
 import time
 
@@ -9,7 +9,7 @@ from .hold_harness import AMOUNT_MSAT, HoldHarness
 
 
 def test_released_at_the_last_useful_block(payments: HoldHarness) -> None:
-    """With the whole slack used up, and B's node takes it still."""
+    """With the whole slack used; B's node still accepts it."""
     last = payments.testbed.chain.height_blocks + SLACK_BLOCKS
     hold = payments.hold(release_by_height=last).ask().pay(parts=2).update(BlockState.HELD, 2)
 
@@ -76,7 +76,7 @@ def test_failed_when_a_part_comes_near_its_expiry(payments: HoldHarness) -> None
 
 
 def test_sets_that_stay_incomplete_are_failed(payments: HoldHarness) -> None:
-    """One lacks a part's money, the other a whole payment of the two that it is for."""
+    """One lacks the amount of a part, the other lacks one of its two payments."""
     began_at = time.time()
     one_part_short = payments.hold(amount_msat=AMOUNT_MSAT * 3 // 2).ask().pay(parts=2)
     paid, unpaid = payments.b.invoice(AMOUNT_MSAT), payments.b.invoice(AMOUNT_MSAT)

@@ -18,7 +18,7 @@ def test_payment_is_held_until_it_is_released(payments: HoldHarness, parts: int)
 
     assert payments.release(hold) is ReleaseStatus.RELEASED
 
-    hold.update(BlockState.SETTLED, parts)  # RELEASED may not be sent: an update says what is so when it leaves
+    hold.update(BlockState.SETTLED, parts)  # RELEASED may be skipped: an update has the state at its sending
     payments.assert_paid(hold)
 
 
@@ -62,7 +62,7 @@ def test_part_after_the_release_passes(payments: HoldHarness) -> None:
     hold = payments.hold(amount_msat=AMOUNT_MSAT // 2).ask()
     assert payments.release(hold) is ReleaseStatus.RELEASED
 
-    hold.pay(parts=2).update(BlockState.SETTLED, 1)  # complete, and so released, with the first of the two
+    hold.pay(parts=2).update(BlockState.SETTLED, 1)  # complete, and therefore released, with the first of the two
 
     assert len(payments.block(hold)["parts"]) == 1
     payments.assert_paid(hold)

@@ -1,4 +1,4 @@
-"""Who shows the pid releases, wherever the LSP sees it; who shows anything else does not."""
+"""The pid releases a payment, wherever the LSP sees it; any other value does not."""
 
 import secrets
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def test_path_of_the_payer_releases(payments: HoldHarness, path: Callable[[Hold]
 
 
 def pass_on(payments: HoldHarness, hold: Hold, says_so: bool) -> None:
-    """What the LSP cannot see comes to the payer, who tells the LSP."""
+    """A release that the LSP cannot read reaches the payer, who passes it on to the LSP."""
     known_by = release_path_id(hold.pid)
 
     def missing() -> str | None:

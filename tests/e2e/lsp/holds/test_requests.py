@@ -1,4 +1,4 @@
-"""Whose block_request counts, and which does not."""
+"""Which block_requests are accepted."""
 
 import time
 from dataclasses import replace
@@ -48,7 +48,7 @@ def test_strangers_request_does_not_stand_in_the_way(payments: HoldHarness) -> N
     strangers = Hold(payments.b, "LSP", hold.invoice).ask()
     hold.ask().pay().update(BlockState.HELD)
 
-    assert payments.release(strangers) is ReleaseStatus.RELEASED  # of what it has, and that is nothing
+    assert payments.release(strangers) is ReleaseStatus.RELEASED  # of its own parts, and there are none
 
     payments.assert_held(hold, 1)
     assert payments.release(hold) is ReleaseStatus.RELEASED
