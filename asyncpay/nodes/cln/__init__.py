@@ -1,11 +1,11 @@
-"""Core Lightning behind the one node interface. `ClnNode` is all that others need.
+"""The adapter of Core Lightning. Other packages use only `ClnNode`.
 
-node           the interface's verbs               rpc          JSON-RPC over the Unix socket, its errors in our words
-event_stream   what the plugin reports, as events  channels     peers, channels, and the HTLCs on them
-payments       paying, and tracking                onions       what CLN shows of onion messages, and their ways
-routes         the routes of a payment's parts     invoices     making and reading them
+node           the methods of the interface      rpc          JSON-RPC over the Unix socket, with its errors translated
+event_stream   the plugin's reports as events    channels     peers, channels, and the HTLCs on them
+payments       paying and tracking payments      onions       CLN's reports of onion messages, and their routes
+routes         the routes of a payment's parts   invoices     creating and decoding invoices
 
-plugin         runs inside lightningd, and imports nothing of the rest
+plugin         runs inside lightningd, and imports no other file of asyncpay
 """
 
 from asyncpay.nodes.cln.node import ClnNode

@@ -1,4 +1,4 @@
-"""CLN's peers, channels and the HTLCs on them: what is there, what its hook offers, and what became of it."""
+"""CLN's peers, channels and the HTLCs on them: their state, the offers of CLN's hook, and their outcomes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ Json = Mapping[str, Any]
 OPEN = ("CHANNELD_NORMAL", "CHANNELD_AWAITING_SPLICE")
 """The states in which HTLCs can be added to a channel."""
 CLOSING = "CHANNELD_SHUTTING_DOWN"
-"""The state in which the HTLCs on a channel are failed or settled before it is closed by agreement."""
+"""The state in which the HTLCs on a channel are failed or settled before its mutual close."""
 GOING_ON_CHAIN = ("CLOSINGD_COMPLETE", "AWAITING_UNILATERAL", "FUNDING_SPEND_SEEN", "ONCHAIN", "CLOSED")
 """The states in which a channel's last transaction is broadcast: `close` refuses then."""
 
@@ -24,10 +24,10 @@ ONION_MESSAGES = 0b11 << 38
 
 
 async def snapshot(rpc: Rpc) -> NodeSnapshot:
-    """What is there now.
+    """Return the current peers and channels.
 
-    CLN says that a peer has connected before its channels are re-established, and nothing of an HTLC that leaves
-    the channel on which it came.
+    CLN reports that a peer has connected before its channels are re-established, and does not report when an HTLC is
+    removed from its incoming channel.
     """
     listed = await listed_channels(rpc)
     channels = [channel for channel in listed if _carries_htlcs(channel)]
@@ -43,26 +43,26 @@ async def snapshot(rpc: Rpc) -> NodeSnapshot:
 
 
 async def listed_channels(rpc: Rpc) -> list[Json]:
-    """The entries of `listpeerchannels`; those of channels that are still being negotiated have no id yet."""
+    """Return the entries of `listpeerchannels`; channels that are still being negotiated have no id yet."""
     channels = (await rpc.call("listpeerchannels"))["channels"]
     return [channel for channel in channels if "channel_id" in channel]
 
 
 async def open_channels(rpc: Rpc) -> list[Json]:
-    """The entries of `listpeerchannels` whose HTLCs can be answered, usable now or not."""
+    """Return the entries of `listpeerchannels` whose HTLCs can be resolved, usable now or not."""
     return list(filter(_carries_htlcs, await listed_channels(rpc)))
 
 
 async def connected_peers(rpc: Rpc) -> dict[NodeId, Json]:
-    """The connected peers, by their node ids."""
+    """Return the connected peers, by their node ids."""
     peers = (await rpc.call("listpeers"))["peers"]
     return {bytes.fromhex(peer["id"]): peer for peer in peers if peer["connected"]}
 
 
 async def force_close(rpc: Rpc, channel_id: ChannelId) -> None:
-    """See Node.force_close. For one second lightningd offers a mutual close, which waits for the HTLCs on the channel.
+    """See Node.force_close. For one second lightningd tries a mutual close, which waits for the HTLCs on the channel.
 
-    It answers when the channel's last transaction is on its way (json_close in lightningd/closing_control.c).
+    It answers when the commitment transaction is broadcast (json_close in lightningd/closing_control.c).
     """
     if len(channel_id) != 32:
         raise NodeError(f"CLN at {rpc.socket} has no channel {channel_id}: its channels have ids of 32 bytes")
@@ -72,25 +72,25 @@ async def force_close(rpc: Rpc, channel_id: ChannelId) -> None:
 
 
 def relays(features: str) -> bool:
-    """Whether a node with these feature bits (BOLT 9, in hex) relays onion messages."""
+    """Return whether a node with these feature bits (BOLT 9, in hex) relays onion messages."""
     return bool(int(features or "0", 16) & ONION_MESSAGES)
 
 
 def channel_id(channel: Json) -> ChannelId:
-    """BOLT 2's channel_id, which neither confirmation nor a splice changes."""
+    """Return BOLT 2's channel_id, which neither confirmation nor a splice changes."""
     return ChannelId.fromhex(channel["channel_id"])
 
 
 def names_of(channel: Json) -> tuple[ShortChannelId, ...]:
-    """The names that are ours to give: where it was funded, unless unconfirmed; and our alias. The first is what CLN
-    calls it in hooks and events. Names before a splice are not listed.
+    """Return this node's names of a channel: its short channel id, if confirmed, and our alias. CLN uses the first one
+    in hooks and events. Names from before a splice are not listed.
     """
     names = channel.get("short_channel_id"), channel.get("alias", {}).get("local")
     return tuple(dict.fromkeys(ShortChannelId.parse(name) for name in names if name is not None))
 
 
 def link_of(channel: Json) -> Link:
-    """A channel that carries HTLCs."""
+    """Return the link for a channel that carries HTLCs."""
     name, *aliases = names_of(channel)
     return Link(
         channel_id=channel_id(channel),
@@ -103,7 +103,7 @@ def link_of(channel: Json) -> Link:
 
 
 def pending_htlcs(channel: Json) -> list[PendingHtlc]:
-    """The HTLCs on a channel."""
+    """Return the HTLCs on a channel."""
     return [pending_htlc(channel, channel_id(channel), htlc) for htlc in channel["htlcs"]]
 
 
@@ -112,7 +112,7 @@ def _carries_htlcs(channel: Json) -> bool:
 
 
 def is_moving(channel: Json) -> bool:
-    """Whether the channel's peer, being there, is about to re-establish it, or to see an HTLC off."""
+    """Return whether a change is pending: the connected peer is re-establishing the channel, or an HTLC is leaving."""
     if not channel["peer_connected"]:
         return False
     leaving = (htlc["direction"] == "in" and "REMOVE" in htlc["state"] for htlc in channel["htlcs"])
@@ -120,18 +120,18 @@ def is_moving(channel: Json) -> bool:
 
 
 RESULTS = {Resolution.RESUME: "continue", Resolution.FAIL: "fail", Resolution.SETTLE: "resolve"}
-"""The hook's words for our resolutions."""
+"""The hook's results for our resolutions."""
 
 
 def incoming_channel(payload: Json) -> ShortChannelId:
-    """What the channel of an `htlc_accepted` was called when CLN called the hook."""
+    """Return the name of the channel of an `htlc_accepted` at the time of the hook's call."""
     return ShortChannelId.parse(payload["htlc"]["short_channel_id"])
 
 
 def held_htlc(payload: Json, channel_id: ChannelId) -> HeldHtlc:
-    """What CLN offers (`htlc_accepted`). All its forwards name a channel, or on blinded paths perhaps a node.
+    """Return the HTLC that CLN offers (`htlc_accepted`). Its onion names a channel or, on a blinded path, maybe a node.
 
-    numbers.UNREADABLE, if it is to be failed: the payer has put the outgoing values there.
+    numbers.UNREADABLE, if it is to be failed: the payer chose the outgoing values.
     """
     onion, htlc = payload["onion"], payload["htlc"]
     channel, node = onion.get("short_channel_id"), onion.get("next_node_id")
@@ -149,7 +149,7 @@ def held_htlc(payload: Json, channel_id: ChannelId) -> HeldHtlc:
 
 
 def outcome(event: Json, channel_id: ChannelId) -> HtlcSettled | HtlcFailed | None:
-    """What a `forward_event` says about an incoming HTLC; None for mere progress."""
+    """Return the outcome of an incoming HTLC in a `forward_event`; None if it only reports progress."""
     key = HtlcKey(channel_id, HTLC_ID(event["in_htlc_id"]))
     match event["status"]:
         case "settled" if "preimage" in event:
@@ -160,7 +160,7 @@ def outcome(event: Json, channel_id: ChannelId) -> HtlcSettled | HtlcFailed | No
 
 
 def pending_htlc(channel: Json, channel_id: ChannelId, htlc: Json) -> PendingHtlc:
-    """An HTLC of an entry of `listpeerchannels`."""
+    """Return an HTLC of an entry of `listpeerchannels`."""
     return PendingHtlc(
         key=HtlcKey(channel_id, htlc["id"]),
         peer=bytes.fromhex(channel["peer_id"]),

@@ -1,4 +1,4 @@
-"""What the plugin reports as one stream of events. It ends when lightningd does, or when another process attaches."""
+"""The plugin's reports as one stream of events. It ends when lightningd stops, or when another process attaches."""
 
 import logging
 from contextlib import suppress
@@ -23,13 +23,13 @@ from asyncpay.nodes.unix_rpc import LostError
 from asyncpay.wire.errors import WireError
 
 UNKNOWN_METHOD = -32601
-"""JSON-RPC's code; lightningd's when no plugin has registered a method."""
+"""JSON-RPC's error code; lightningd returns it if no plugin has registered the method."""
 
 log = logging.getLogger(__name__)
 
 
 class EventStream(PolledStream):
-    """One life of the event stream. Must be closed."""
+    """One session of the event stream. It must be closed."""
 
     implementation = "CLN"
     attach_method, events_method, height_field = "asyncpay-attach", "asyncpay-events", "blockheight"
@@ -38,7 +38,7 @@ class EventStream(PolledStream):
         super().__init__(rpc.call, rpc.socket, lambda: channels.snapshot(rpc))
         self._rpc = rpc
         self.offered: dict[HtlcKey, ShortChannelId] = {}
-        """What its channel was called when lightningd asked about an HTLC: the plugin has it by that name."""
+        """The name of an HTLC's channel at the time of the hook's call: the plugin identifies the HTLC by that name."""
 
     async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None) -> None:
         """See Node.resolve_htlc."""
@@ -54,7 +54,7 @@ class EventStream(PolledStream):
                 payment_key=None if preimage is None else preimage.hex(),
             )
         except LostError:
-            return  # it may have got through: that must not be called undelivered
+            return  # it may have been received, so it must not be reported as undelivered
         if not answer["answered"]:
             raise self._not_held(key, resolution)
         self._tracker.mark_stale()
@@ -102,14 +102,14 @@ class EventStream(PolledStream):
                 await self._rpc.call("asyncpay-answer", short_channel_id=name, htlc_id=number, result="fail")
 
     async def _channel_of(self, payload: dict[str, Any]) -> ChannelId:
-        """The channel of an `htlc_accepted`, which the plugin has found out for all that it has held for a moment."""
+        """Return the channel of an `htlc_accepted`. Shortly after the hook's call the plugin knows the channel's id."""
         if known := payload.get("channel_id"):
             return ChannelId.fromhex(known)
         return await self._channel_named(channels.incoming_channel(payload))
 
     async def _channel_named(self, name: ShortChannelId) -> ChannelId:
-        """The channel that lightningd calls so, or did when it called the hook. A name that is unknown by now is taken
-        for the channel itself: what is offered by it can be answered, and the list of HTLCs tells that it is gone.
+        """Return the channel that has this name, or had it at the time of the hook's call. If the name is unknown now,
+        it serves as channel id: the offered HTLC can be resolved, and the next list of HTLCs shows that it is gone.
         """
         return await self._tracker.channel_named(name) or ChannelId.from_name(name)
 
@@ -126,7 +126,7 @@ class EventStream(PolledStream):
             await self._events.put(event)
 
     def _absence(self, error: NodeError) -> NodeUnreachableError:
-        """A plugin that is not there is as good as no node."""
+        """Return the error; without the plugin the node counts as unreachable."""
         if isinstance(error, ClnRefusedError) and error.code == UNKNOWN_METHOD:
             return NodeUnreachableError(
                 f"{error}. Start lightningd with important-plugin=.../asyncpay/nodes/cln/plugin.py"

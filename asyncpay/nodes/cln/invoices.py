@@ -1,4 +1,4 @@
-"""BOLT 11 invoices, read and made by CLN."""
+"""BOLT 11 invoices, decoded and created by CLN."""
 
 import secrets
 from collections.abc import Mapping
@@ -20,15 +20,15 @@ _NETWORKS = {"bc": "bitcoin", "tb": "testnet", "tbs": "signet", "bcrt": "regtest
 
 
 async def decode(rpc: Rpc, text: str) -> Json:
-    """A BOLT 11 invoice as CLN reads it. NodeError if it is none, or its signature is not the payee's."""
+    """Return CLN's decoding of a BOLT 11 invoice. NodeError if it is no invoice, or its signature is invalid."""
     decoded = await rpc.call("decode", string=text)
     if decoded["type"] != "bolt11 invoice" or not decoded["valid"]:
-        raise NodeError(f"CLN at {rpc.socket} cannot pay this: it is a {decoded['type']}, valid: {decoded['valid']}")
+        raise NodeError(f"CLN at {rpc.socket} cannot pay this: it is a {decoded['type']} (valid: {decoded['valid']})")
     return decoded
 
 
 def invoice(text: str, decoded: Json) -> Invoice:
-    """What CLN read in an invoice. numbers.UNREADABLE."""
+    """Return the invoice from CLN's decoding. Raises numbers.UNREADABLE."""
     return Invoice(
         text=text,
         payment_hash=bytes.fromhex(decoded["payment_hash"]),
@@ -41,7 +41,7 @@ def invoice(text: str, decoded: Json) -> Invoice:
         route_hints=tuple(
             tuple(bytes.fromhex(hop["pubkey"]) for hop in hint) for hint in decoded.get("routes", ()) if hint
         ),
-        # A field that CLN 26.06 does not know: common/bolt11_json.c lists it as `extra`.
+        # CLN 26.06 does not know this field: common/bolt11_json.c lists it as `extra`.
         has_blinded_paths=any(field["tag"] == "b" for field in decoded.get("extra", ())),
         payment_secret=_payment_secret(decoded),
         needs_metadata=bool(int(decoded.get("features") or "0", 16) & METADATA_REQUIRED),
@@ -49,10 +49,10 @@ def invoice(text: str, decoded: Json) -> Invoice:
 
 
 async def create(rpc: Rpc, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
-    """See Node.create_invoice: CLN leaves the channels of peers that are away out of the hints by itself.
+    """See Node.create_invoice: CLN itself omits the channels of offline peers from the hints.
 
-    Unless they are named CLN also leaves out channels with peers that have no public channel ("dead ends", lightningd's
-    routehint.c). Behind such an LSP a node with private channels alone would be found by no payer: it names them.
+    Unless they are named, CLN also omits channels with peers that have no public channel ("dead ends", lightningd's
+    routehint.c). Payers would find no route to a node with only private channels behind such an LSP: it names them.
     """
     listed = await channels.open_channels(rpc)
     all_private = bool(listed) and all(channel["private"] for channel in listed)
@@ -86,6 +86,6 @@ async def look_up(rpc: Rpc, payment_hash: bytes) -> OwnInvoice | None:
 
 
 def _payment_secret(decoded: Json) -> bytes | None:
-    """`listinvoices` does not show it, but its BOLT 11 text has it."""
+    """Return the payment secret. `listinvoices` does not show it, but its BOLT 11 text contains it."""
     secret: str | None = decoded.get("payment_secret")
     return None if secret is None else bytes.fromhex(secret)

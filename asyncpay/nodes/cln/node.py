@@ -1,4 +1,4 @@
-"""Core Lightning as a `Node`: each verb of the interface, over JSON-RPC."""
+"""Core Lightning as a `Node`: each method of the interface, over JSON-RPC."""
 
 import asyncio
 import re
@@ -43,23 +43,23 @@ from asyncpay.wire import signature
 from asyncpay.wire.onion import OnionMessage
 
 MAX_CUSTOM_BYTES = 65533
-"""lightningd dies of one byte more."""
+"""lightningd crashes on one byte more."""
 MARGIN_BLOCKS = 6
 """The plugin's own margin (asyncpay.nodes.cln.plugin)."""
 
 CAPABILITIES = Capabilities(
-    transit_release=Capability(False, "plugins are shown no message that CLN could forward"),
-    forwards_with_payer_offline=Capability(True, "`continue` asks nothing of the channel that the HTLC came in on"),
+    transit_release=Capability(False, "CLN does not show plugins the messages that it can forward"),
+    forwards_with_payer_offline=Capability(True, "`continue` does not need the HTLC's incoming channel"),
     reoffers_without_payer=Capability(True, "restarted, lightningd calls the hook again before any peer connects"),
-    pays_on_behalf=Capability(False, "never needed, for it forwards while the payer is away"),
+    pays_on_behalf=Capability(False, "never needed, because CLN forwards while the payer is offline"),
     metadata_with_slack=Capability(True, "sendpay takes payment_metadata"),
     keeps_settlements=Capability(
         True,
-        "a fulfilled HTLC is in the database before its peer hears of it (lightningd/peer_htlcs.c: fulfill_htlc), and "
+        "CLN stores a fulfilled HTLC before it informs the peer (lightningd/peer_htlcs.c: fulfill_htlc), and "
         "lightningd goes on chain for it in time (htlcs_notify_new_block)",
     ),
     tells_next_hop=Capability(
-        False, "injectonionmessage names the next peer only if it is not connected, and no RPC lends the node's key"
+        False, "injectonionmessage names the next peer only if it is not connected, and no RPC offers ECDH with its key"
     ),
     cutoff_blocks=MARGIN_BLOCKS,
 )
@@ -71,7 +71,7 @@ _PEER_GONE = ("Peer is not connected", "No such peer")
 class ClnNode(Node):
     """A lightningd 26.06 or later that runs our plugin (asyncpay/nodes/cln/plugin.py).
 
-    socket: lightningd's RPC socket (its --rpc-file), open to this process. It need not be there yet.
+    socket: lightningd's RPC socket (its --rpc-file), accessible to this process. It need not exist yet.
     """
 
     capabilities = CAPABILITIES
@@ -94,7 +94,7 @@ class ClnNode(Node):
     async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None = None) -> None:
         """See Node.resolve_htlc."""
         if self._stream is None:
-            raise NodeUnreachableError(f"CLN at {self._rpc.socket} has offered no HTLC {key}: attach first")
+            raise NodeUnreachableError(f"CLN at {self._rpc.socket} has not offered HTLC {key}: attach first")
         await self._stream.resolve_htlc(key, resolution, preimage)
 
     async def pending_htlcs(self) -> Sequence[PendingHtlc]:
@@ -116,7 +116,7 @@ class ClnNode(Node):
         await self.forward_onion(message)
 
     async def connect_peer(self, peer: NodeId, address: str | None = None) -> None:
-        """See Node.connect_peer. A dial that is under way already, lightningd's own included, is waited for instead."""
+        """See Node.connect_peer. If a connection attempt is already under way, also lightningd's own, wait for that."""
         host, _, port = (address or "").rpartition(":")
         where = {"host": host, "port": int(port)} if address else {}
         try:
@@ -129,7 +129,7 @@ class ClnNode(Node):
     async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:
         """See Node.send_custom."""
         if len(data) > MAX_CUSTOM_BYTES:
-            raise NodeError(f"a custom message takes at most {MAX_CUSTOM_BYTES} bytes of data, not {len(data)}")
+            raise NodeError(f"a custom message can carry at most {MAX_CUSTOM_BYTES} bytes of data, not {len(data)}")
         try:
             await self._rpc.call("sendcustommsg", node_id=peer.hex(), msg=type_.to_bytes(2, "big").hex() + data.hex())
         except ClnRefusedError as error:
@@ -138,9 +138,9 @@ class ClnNode(Node):
             raise
 
     async def onion_route(self, destination: NodeId, max_lookups: int = MAX_LOOKUPS) -> tuple[NodeId, ...]:
-        """See Node.onion_route. It begins at this node: CLN has no other way to send than to peel a layer of its own.
+        """See Node.onion_route. It begins at this node: CLN can send a message only by peeling a layer of its own.
 
-        Of unannounced nodes, only connected peers can be found.
+        Unannounced nodes can be found only if they are connected peers.
         """
         surroundings = self._stream.surroundings if self._stream else None
         if surroundings is None:
@@ -171,7 +171,7 @@ class ClnNode(Node):
 
     async def channel_terms(self, peers: Collection[NodeId]) -> Sequence[ChannelTerms]:
         """See Node.channel_terms."""
-        raise NodeError(f"CLN at {self._rpc.socket} is not asked for this: {self.capabilities.pays_on_behalf.because}")
+        raise NodeError(f"CLN at {self._rpc.socket} does not support this: {self.capabilities.pays_on_behalf.because}")
 
     async def force_close(self, channel_id: ChannelId) -> None:
         """See Node.force_close."""
@@ -189,6 +189,6 @@ class ClnNode(Node):
             return await invoices.look_up(self._rpc, payment_hash)
 
     async def sync_state(self) -> SyncState:
-        """See Node.sync_state. The age of the best block counts for bitcoind alone: a day, until it was synced once."""
+        """See Node.sync_state. Only bitcoind checks the best block's age: at most a day, until it was synced once."""
         info = await self._rpc.call("getinfo")
         return SyncState(synced="warning_bitcoind_sync" not in info and "warning_lightningd_sync" not in info)

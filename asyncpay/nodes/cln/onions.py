@@ -1,7 +1,7 @@
-"""What CLN shows of onion messages, and its graph, searched for their way (asyncpay.nodes.onion_routes).
+"""CLN's reports of onion messages, and look-ups in its graph for their routes (asyncpay.nodes.onion_routes).
 
-It shows those that end at it, opened; and those that it could not forward, as they came. It peels for itself and does
-not lend its node key, so nothing can be read of a message that passes.
+It shows the messages for itself decrypted, and the messages that it could not forward as received. It peels them itself
+and offers no ECDH with its node key, so a message in transit cannot be read.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,10 +19,10 @@ Json = Mapping[str, Any]
 
 
 def received(payload: Json) -> OnionReceived:
-    """A payload of `onion_message_recv` or, with a path_id of 32 bytes, of `onion_message_recv_secret`.
+    """Read `onion_message_recv` or, if there is a path_id of 32 bytes, `onion_message_recv_secret`.
 
-    CLN does not show payment_unblock; a release that is to end here has the pid as its path_id for that reason.
-    WireError if the reply path is none.
+    CLN does not show payment_unblock; therefore a release whose path ends here has the pid as its path_id.
+    WireError if the reply path is invalid.
     """
     fields = {field["number"]: bytes.fromhex(field["value"]) for field in payload["unknown_fields"]}
     secret, reply = payload.get("pathsecret"), payload.get("reply_blindedpath")
@@ -34,7 +34,7 @@ def received(payload: Json) -> OnionReceived:
 
 
 def undelivered(payload: Json, peer_named: Callable[[ShortChannelId], NodeId | None]) -> OnionInTransit | None:
-    """A payload of `onionmessage_forward_fail`; None if CLN could not read the message, or knows no node behind it."""
+    """Read `onionmessage_forward_fail`; None if CLN could not read the message, or its next node is unknown."""
     node, channel = payload.get("next_node_id"), payload.get("next_short_channel_id_dir")
     if node is not None:
         next_node: NodeId | None = bytes.fromhex(node)
@@ -63,20 +63,20 @@ def _path(path: Json) -> BlindedPath:
 
 
 def _channel_end(text: str) -> tuple[ShortChannelId, int]:
-    """700000x12x1/0: a channel and one of its ends."""
+    """Parse `700000x12x1/0`: a channel and one of its ends."""
     channel, _, direction = text.partition("/")
     return ShortChannelId.parse(channel), int(direction)
 
 
 async def surroundings(rpc: Rpc) -> Surroundings:
-    """Where a search begins, asked of CLN. An event stream knows it without asking."""
+    """Return the start of a search, requested from CLN. An event stream knows it without a request."""
     seen = await channels.snapshot(rpc)
     own_id = bytes.fromhex((await rpc.call("getinfo"))["id"])
     return Surroundings(own_id, seen.online, seen.first_hops)
 
 
 async def look_up(rpc: Rpc, node: NodeId) -> GraphNode | None:
-    """What CLN's graph has of a node; None for nothing."""
+    """Return the entry of a node in CLN's graph; None if there is none."""
     nodes = (await rpc.call("listnodes", id=node.hex()))["nodes"]
     if not nodes:
         return None

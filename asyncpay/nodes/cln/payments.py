@@ -1,4 +1,4 @@
-"""Paying through CLN: routes by askrene, each part by sendpay, so that slack can be added to the end."""
+"""Payments through CLN: routes from askrene, each part sent with sendpay, so that slack can be added at the end."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from asyncpay.nodes.cln.rpc import ClnRefusedError, Rpc
 Json = Mapping[str, Any]
 
 WAIT_SECONDS = 60
-"""Of one waitsendpay, which is asked again until the part is decided."""
+"""The time limit of one waitsendpay, which is repeated until the part is decided."""
 
 _TIMED_OUT = 200
 """waitsendpay's error for a part that is not decided yet."""
@@ -59,7 +59,7 @@ async def look_up(rpc: Rpc, payment_hash: bytes) -> PaymentResult:
 
 
 def result(parts: Sequence[Json], failure: str = "every part of it failed") -> PaymentResult:
-    """Where a payment stands, by its parts in `listsendpays`. One preimage is all it takes: the payee has been paid."""
+    """Return a payment's progress from its parts in `listsendpays`. One preimage suffices: the payee has been paid."""
     if not parts:
         return _UNKNOWN
     alive = [part for part in parts if part["status"] != "failed"]
@@ -79,7 +79,7 @@ def result(parts: Sequence[Json], failure: str = "every part of it failed") -> P
 
 
 async def _attempts(rpc: Rpc, payment: Payment, decoded: Json, layer: str, own_id: str) -> PaymentResult:
-    """Try until it succeeds, fails for good, or the time is over. Never before all parts of an attempt are decided."""
+    """Try until the payment succeeds, fails for good, or times out, but always until an attempt's parts are decided."""
     order = routes.request(payment, decoded, layer, own_id)
     amounts_msat = routes.even(payment.amount_msat, routes.fewest_parts(payment))
     loop = asyncio.get_running_loop()
@@ -106,7 +106,7 @@ async def _attempts(rpc: Rpc, payment: Payment, decoded: Json, layer: str, own_i
 async def _attempt(
     rpc: Rpc, payment: Payment, decoded: Json, groupid: int, paths: Sequence[Sequence[Json]]
 ) -> list[ClnRefusedError]:
-    """Send one part along each path, and wait for all that were sent; what has failed."""
+    """Send one part along each path, wait for all sent parts, and return the failures."""
     failures: list[ClnRefusedError] = []
     sent: list[Json] = []
     for partid, path in enumerate(paths, start=1):
@@ -131,7 +131,7 @@ async def _attempt(
 
 
 async def _decided(rpc: Rpc, part: Json) -> ClnRefusedError | None:
-    """Wait until a part is decided; why it failed, if it did."""
+    """Wait until a part is decided; return its failure, or None."""
     while True:
         refusal = await _wait(rpc, part)
         if refusal is None or refusal.code != _TIMED_OUT:
@@ -139,7 +139,7 @@ async def _decided(rpc: Rpc, part: Json) -> ClnRefusedError | None:
 
 
 async def _wait(rpc: Rpc, part: Json) -> ClnRefusedError | None:
-    """Wait for a part, for a while; what CLN said if not that it is complete."""
+    """Wait for a part, for a limited time; return CLN's error, or None if the part is complete."""
     try:
         await rpc.call(
             "waitsendpay",

@@ -1,29 +1,29 @@
 #!/usr/bin/env python3
-"""What of asyncpay runs inside Core Lightning: a plugin that holds HTLCs and passes on what happens.
+"""The plugin of asyncpay that runs inside Core Lightning: it holds HTLCs and reports events.
 
     important-plugin=/path/to/plugin.py      # needs Python 3.10 and pyln-client, and no other file of asyncpay
 
-It decides nothing and keeps nothing: the asyncpay process does, which reaches it through lightningd's own RPC.
+It makes no decisions and stores nothing: the asyncpay process does that, through lightningd's own RPC.
 
-    asyncpay-attach                     begin: {session}; everything held is offered (again) as events
+    asyncpay-attach                     begin: {session}; all held HTLCs are offered (again) as events
     asyncpay-events SESSION AFTER       wait for events after this one: {events: [{number, topic, payload}], dropped}
-    asyncpay-answer SCID ID RESULT [PAYMENT_KEY]   answer an HTLC: {answered}, false if it is not held (any more)
+    asyncpay-answer SCID ID RESULT [PAYMENT_KEY]   resolve an HTLC: {answered}, false if it is not held (any more)
 
-Three rules only are its own. An HTLC that ends at this node continues at once. One within the margin of its expiry is
-failed, for lightningd itself would hold it for ever. And so is one whose channel goes on chain: lightningd forgets the
-HTLCs of a closed channel after 100 confirmations (free_htlcs in lightningd/peer_htlcs.c), also those without an output,
-which may be held for longer. Its question to us does not end with them, and the answer would reach freed memory.
+Only three rules are its own. An HTLC for this node itself continues immediately. One within the margin of its expiry is
+failed, because lightningd would hold it forever. So is one whose channel goes on chain: lightningd frees the HTLCs of a
+closed channel after 100 confirmations (free_htlcs in lightningd/peer_htlcs.c), also those without an output, which may
+be held for longer. The pending hook call does not end with them, and its response would access freed memory.
 
-Without a process an HTLC waits ten seconds for one, then fails. What a process has taken notice of waits for
-that process to come back, however long it is away; and so does what lightningd asks about anew when it starts, for of
-that a process may have taken notice before.
+While no process is attached an HTLC waits ten seconds for one, then fails. An HTLC that was delivered to a process
+waits for that process to return, for any length of time; so do HTLCs for which lightningd calls the hook again at its
+start, because they may have been delivered before.
 
-lightningd names the channel of an HTLC by its short channel id of the moment. A confirmation or a splice changes that,
-and after a splice of a private channel nothing tells any more which one had it. So while it holds an HTLC the plugin
-finds out the channel's id, which never changes: a process that attaches later has it in the payload (channel_id).
+lightningd names the channel of an HTLC by its current short channel id. A confirmation or a splice changes that,
+and after a splice of a private channel the old name cannot be resolved any more. So while it holds an HTLC the plugin
+looks up the channel's id, which never changes: a process that attaches later finds it in the payload (channel_id).
 
-**If this plugin dies, lightningd continues every HTLC that it held.** So no exception may leave a handler, and none
-of its answers may be malformed: lightningd dies of those.
+**If this plugin ends, lightningd continues every HTLC that it held.** So no exception may leave a handler, and none
+of its responses may be malformed: lightningd crashes on those.
 """
 
 import functools
@@ -40,33 +40,33 @@ from typing import Any
 from pyln.client import Plugin, RpcException
 
 ATTACH_SECONDS = 10.0
-"""A process that has not asked for events for so long is away; and so long an HTLC waits for one."""
+"""A process that has not requested events for this long counts as away; an HTLC waits this long for a process."""
 POLL_SECONDS = 2.0
-"""A question for events is answered after this time, events or not: the asking process may be dead."""
+"""A request for events is answered after this time, with or without events: the process may be dead."""
 TICK_SECONDS = LOOK_UP_SECONDS = 0.25
-"""How often deadlines are checked, and the channels of held HTLCs looked up: most are not held for so long."""
+"""How often deadlines are checked, and how often channels of held HTLCs are looked up: most are resolved sooner."""
 MAX_EVENTS = 10_000
-"""A process that falls behind by more must attach anew. Offers of HTLCs do not count: those are held in any case."""
+"""A process that falls behind by more must attach again. Offers of HTLCs do not count: they are held in any case."""
 MAX_MESSAGE_BYTES = 16_000_000
-"""Of peers' messages that wait for the process. What comes beyond is dropped: any peer can send more of them."""
+"""The limit of peers' messages that wait for the process. Further ones are dropped: any peer can send many."""
 MAX_MESSAGES = 5_000
-"""Of all peers, less than MAX_EVENTS: messages alone never end a session."""
+"""The limit for all peers together, less than MAX_EVENTS: messages alone never end a session."""
 MAX_MESSAGES_OF_A_PEER = 200
-"""Of those with which CLN tells who sent them."""
+"""The limit for one peer, of the messages whose sender CLN reports."""
 MAX_REPLY_EVENTS, MAX_REPLY_BYTES = 1_000, 8_000_000
-"""Of one answer to the question for events; the process asks again at once."""
+"""The limit of one answer with events; the process sends the next request immediately."""
 MARGIN_BLOCKS = 6
-"""An HTLC that expires in so many blocks is failed: before its payer has a reason to close the channel."""
+"""An HTLC that expires in this many blocks is failed: before its payer has a reason to close the channel."""
 
 ON_CHAIN = {"CLOSINGD_COMPLETE", "AWAITING_UNILATERAL", "FUNDING_SPEND_SEEN", "ONCHAIN", "CLOSED"}
-"""The states of a channel whose HTLCs can be failed with no message any more."""
+"""The states of a channel whose HTLCs can no longer be failed by a message."""
 
 CONTINUE = {"result": "continue"}
 FAIL = {"result": "fail", "failure_message": "10070000"}
 """temporary_channel_failure (BOLT 4), with no channel_update in it."""
 
 SESSION_OVER = -18001
-"""The RPC error of asking for the events of a session that is over."""
+"""The RPC error of a request for the events of an ended session."""
 
 NOTIFICATIONS = (
     "connect",
@@ -79,9 +79,9 @@ NOTIFICATIONS = (
     "invoice_payment",
 )
 ONION_HOOKS = ("onion_message_recv", "onion_message_recv_secret")
-"""Passed on as they come; their only answer is to continue."""
+"""Hooks whose calls are passed on as events; their only response is to continue."""
 MESSAGES = {"custommsg", "onionmessage_forward_fail", *ONION_HOOKS}
-"""What peers send at will."""
+"""The topics of messages that peers can send in any number."""
 OFFER = "htlc_accepted"
 
 Key = tuple[str, int]
@@ -91,9 +91,9 @@ Payload = dict[str, Any]
 
 @dataclass
 class Held:
-    """An HTLC on which lightningd waits for us.
+    """An HTLC for which lightningd waits for our response.
 
-    taken: a process has taken notice of it, as far as we know. looked_up: its channel's id is known, or not to be had.
+    taken: it was delivered to a process, as far as we know. looked_up: its channel's id is known, or cannot be found.
     """
 
     payload: Payload
@@ -104,17 +104,17 @@ class Held:
 
 
 class Exchange:
-    """What is held, what is to be told, and who waits for it. Every method may be called from any thread."""
+    """The held HTLCs, the undelivered events, and the open request for events. All methods are thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.RLock()
         self._held: dict[Key, Held] = {}
-        self._starting = True  # until a peer connects, no HTLC can be new
+        self._starting = True  # until a peer connects, no HTLC is new
         self._sessions = 0
         self._session: int | None = None
-        self._events: deque[tuple[Payload, int]] = deque()  # with its size in bytes
-        self._counted = 0  # events but offers
+        self._events: deque[tuple[Payload, int]] = deque()  # each with its size in bytes
+        self._counted = 0  # events except offers
         self._message_bytes = 0
         self._messages = 0
         self._messages_of: Counter[str] = Counter()
@@ -125,7 +125,7 @@ class Exchange:
         self._last_heard = clock()
 
     def attach(self) -> Payload:
-        """A process begins, and takes the place of any other."""
+        """Begin the session of a process, which replaces any other."""
         with self._lock:
             self._end_session()
             self._sessions += 1
@@ -136,7 +136,7 @@ class Exchange:
             return {"session": self._session}
 
     def ask(self, session: int, after: int, request: Any) -> None:
-        """The process has taken notice of the events up to this number, and wants those that follow."""
+        """Handle a request for events: those up to this number were delivered, those after it are wanted."""
         with self._lock:
             if session != self._session:
                 request.set_exception(RpcException("this session is over: attach again", SESSION_OVER))
@@ -149,7 +149,7 @@ class Exchange:
                 self._reply()
 
     def answer(self, key: Key, result: str, payment_key: str | None = None) -> Payload:
-        """Give lightningd the process's answer; RpcException if lightningd could not digest it."""
+        """Respond to lightningd with the process's resolution; RpcException if lightningd could not handle it."""
         with self._lock:
             held = self._held.get(key)
             if held is None:
@@ -160,7 +160,7 @@ class Exchange:
             return {"answered": True}
 
     def hold(self, payload: Payload, request: Any) -> None:
-        """lightningd asks what to do with an HTLC."""
+        """Handle lightningd's hook call for an HTLC."""
         if not is_forward(payload):
             request.set_result(CONTINUE)
         elif payload["htlc"]["cltv_expiry_relative"] <= MARGIN_BLOCKS:
@@ -171,7 +171,7 @@ class Exchange:
                 self.report(OFFER, payload)
 
     def block(self, height: int) -> None:
-        """The chain has grown: what has come within the margin of its expiry is failed."""
+        """Handle a new block: fail the HTLCs that are now within the margin of their expiry."""
         with self._lock:
             for key, held in list(self._held.items()):
                 if held.payload["htlc"]["cltv_expiry"] - height <= MARGIN_BLOCKS:
@@ -179,7 +179,7 @@ class Exchange:
             self.report("block_added", {"height": height})
 
     def notify(self, topic: str, payload: Payload) -> None:
-        """lightningd tells something: of a channel that goes on chain, what is held is failed."""
+        """Handle a notification of lightningd: if a channel goes on chain, fail its held HTLCs."""
         with self._lock:
             if topic == "channel_state_changed" and payload["new_state"] in ON_CHAIN:
                 names = (payload["channel_id"], payload.get("short_channel_id"))
@@ -189,7 +189,7 @@ class Exchange:
             self.report(topic, payload)
 
     def report(self, topic: str, payload: Payload) -> None:
-        """Something has happened. It is not kept for a process that is not there."""
+        """Add an event. While no process is attached, events are not kept."""
         with self._lock:
             self._starting &= topic != "connect"
             if self._session is None:
@@ -207,7 +207,7 @@ class Exchange:
                 self._reply()
 
     def tick(self) -> None:
-        """Time has passed."""
+        """Check the deadlines."""
         with self._lock:
             if self._question is not None:
                 if self._clock() >= self._answer_by:
@@ -220,12 +220,12 @@ class Exchange:
                     self._give_up(key)
 
     def names(self) -> set[str]:
-        """What lightningd called the channels of held HTLCs whose ids are not known yet."""
+        """Return lightningd's names of the channels of held HTLCs whose channel ids are not known yet."""
         with self._lock:
             return {name for (name, _), held in self._held.items() if not held.looked_up}
 
     def identify(self, name: str, channel: Payload | None) -> None:
-        """The channel of this name is this entry of `listpeerchannels`, or unknown."""
+        """Record the entry of `listpeerchannels` of the channel with this name; None: it is unknown."""
         with self._lock:
             for key, held in list(self._held.items()):
                 if key[0] == name and not held.looked_up:
@@ -236,14 +236,14 @@ class Exchange:
                             self._give_up(key)
 
     def _reply(self) -> None:
-        """Answer the question for events, if there is one, with what there is."""
+        """Answer the open request for events, if there is one, with the events so far."""
         if self._question is not None:
             question, self._question = self._question, None
             self._last_heard = self._clock()
             question.set_result({"events": list(self._page()), "dropped": self._dropped})
 
     def _page(self) -> Iterator[Payload]:
-        """The first events, as many as one answer takes."""
+        """Yield the first events, as many as fit into one answer."""
         size = 0
         for event, event_size in islice(self._events, MAX_REPLY_EVENTS):
             size += event_size
@@ -288,22 +288,22 @@ class Exchange:
 
 
 def sender_of(message: Payload) -> str:
-    """The peer from which a message came; empty where CLN does not tell."""
+    """Return the peer from which a message came; empty if CLN does not report it."""
     return str(message.get("peer_id") or message.get("source") or "")
 
 
 def key_of(payload: Payload) -> Key:
-    """The name of the HTLC that `htlc_accepted` is about."""
+    """Return the key of the HTLC of an `htlc_accepted`."""
     return str(payload["htlc"]["short_channel_id"]), int(payload["htlc"]["id"])
 
 
 def is_forward(payload: Payload) -> bool:
-    """Whether the onion names a next hop."""
+    """Return whether the onion names a next hop."""
     return "short_channel_id" in payload["onion"] or "next_node_id" in payload["onion"]
 
 
 def response_to(payload: Payload, result: str, payment_key: str | None) -> Payload:
-    """The hook's response; RpcException for one that would be the end of lightningd."""
+    """Return the hook's response; RpcException for one that would crash lightningd."""
     match result:
         case "continue":
             return CONTINUE
@@ -311,11 +311,11 @@ def response_to(payload: Payload, result: str, payment_key: str | None) -> Paylo
             return FAIL
         case "resolve" if payment_key is not None and opens(payment_key, payload["htlc"]["payment_hash"]):
             return {"result": "resolve", "payment_key": payment_key}
-    raise RpcException("RESULT is continue, fail, or resolve with the PAYMENT_KEY that the HTLC asks for")
+    raise RpcException("RESULT must be continue, fail, or resolve with the preimage of the HTLC as PAYMENT_KEY")
 
 
 def opens(payment_key: str, payment_hash: str) -> bool:
-    """Whether this is the preimage."""
+    """Return whether this is the preimage."""
     try:
         return sha256(bytes.fromhex(payment_key)).hexdigest() == payment_hash
     except ValueError:
@@ -323,7 +323,7 @@ def opens(payment_key: str, payment_hash: str) -> bool:
 
 
 def safely(plugin: Plugin, respond: Callable[[Any], None], fallback: Payload) -> Callable[..., None]:
-    """A handler of hooks that cannot raise: at worst lightningd gets the fallback."""
+    """Return a handler of hooks that cannot raise: after an exception lightningd gets the fallback."""
 
     def handler(request: Any, **_: Any) -> None:
         try:
@@ -337,7 +337,7 @@ def safely(plugin: Plugin, respond: Callable[[Any], None], fallback: Payload) ->
 
 
 def register(plugin: Plugin, exchange: Exchange) -> None:
-    """Make an exchange of a plugin."""
+    """Register the handlers of an exchange in a plugin."""
 
     def on_onion(request: Any) -> None:
         exchange.report(request.method, request.params["onion_message"])
@@ -370,7 +370,7 @@ def register(plugin: Plugin, exchange: Exchange) -> None:
 
 
 def repeat(plugin: Plugin, seconds: float, work: Callable[[], None]) -> None:
-    """Do this again and again, in a thread of its own. lightningd may be slow to answer, or not be ready to."""
+    """Repeat this work forever, in its own thread. lightningd may answer slowly, or not be ready to answer."""
     while True:
         time.sleep(seconds)
         try:
@@ -388,7 +388,7 @@ def look_up(plugin: Plugin, exchange: Exchange) -> None:
 
 def main() -> None:
     """Run until lightningd ends."""
-    plugin = Plugin(dynamic=False)  # `plugin stop` would let go of everything held
+    plugin = Plugin(dynamic=False)  # after `plugin stop` lightningd would continue all held HTLCs
     exchange = Exchange()
     register(plugin, exchange)
     for work in ((TICK_SECONDS, exchange.tick), (LOOK_UP_SECONDS, functools.partial(look_up, plugin, exchange))):

@@ -1,6 +1,6 @@
-"""The routes of a payment's parts, found by askrene (`getroutes`), and what askrene is told for one payment.
+"""The routes of a payment's parts, found by askrene (`getroutes`), and the askrene layer of one payment.
 
-That is a layer of its own with the invoice's hints and channels to leave alone.
+The layer contains the invoice's route hints, and disables channels that must not be used.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -17,9 +17,9 @@ Json = Mapping[str, Any]
 
 @asynccontextmanager
 async def of_payment(rpc: Rpc, payment: Payment, decoded: Json, own_id: str) -> AsyncIterator[str]:
-    """Make the payment's layer, by this name, for as long as it is needed."""
+    """Create the payment's layer, yield its name, and remove it at the end."""
     layer = f"asyncpay-{decoded['payment_hash']}"
-    with suppress(ClnRefusedError):  # one that an interrupted payment has left behind
+    with suppress(ClnRefusedError):  # a layer that an interrupted payment has left
         await rpc.call("askrene-remove-layer", layer=layer)
     await rpc.call("askrene-create-layer", layer=layer)
     try:
@@ -36,17 +36,17 @@ async def of_payment(rpc: Rpc, payment: Payment, decoded: Json, own_id: str) -> 
 
 
 async def avoid(rpc: Rpc, layer: str, failure: Json) -> None:
-    """Leave the channel alone that `waitsendpay` blames."""
+    """Disable the channel to which `waitsendpay` attributes the failure."""
     if "erring_channel" in failure:
         await _disable(rpc, layer, f"{failure['erring_channel']}/{failure['erring_direction']}")
 
 
 def hinted_channels(payment: Payment, decoded: Json, own_id: str) -> Iterator[tuple[Json, Json]]:
-    """The channels of the invoice's hints, as askrene makes them and as it updates them.
+    """Yield the channels of the invoice's hints, as arguments of askrene-create-channel and askrene-update-channel.
 
-    A hint does not say how much its channel can carry: enough for the payment is assumed. The payee wrote the hints, so
-    what askrene refuses, or what is not for the payee to say, is left out: a channel from a node to itself, one that is
-    there twice, and of a hint that leads through this node all up to it and its own channel.
+    A hint does not state the capacity of its channel: enough for the payment is assumed. The payee wrote the hints, so
+    entries that askrene refuses, or that the payee has no authority over, are omitted: a channel from a node to itself,
+    a duplicate, and, in a hint through this node, all hops up to this node and its own channel.
     """
     named = set()
     for hint in decoded.get("routes", ()):
@@ -81,27 +81,27 @@ async def _disable(rpc: Rpc, layer: str, channel_end: str) -> None:
 
 
 Path = Sequence[Json]
-"""The hops of one part, as `getroutes` tells them and `sendpay` takes them."""
+"""The hops of one part, as `getroutes` returns and `sendpay` accepts them."""
 
 FINAL_PADDING_BLOCKS = 2
-"""Added to what the payee asks for, beside the one block that sendpay adds: three blocks may come on the way."""
+"""Added to the payee's final delta, in addition to the one block of sendpay: three blocks may be found meanwhile."""
 BASIC_MPP = 0b11 << 16
 """`basic_mpp` (BOLT 9), required and optional."""
 
 
 def most_parts(payment: Payment, decoded: Json) -> int:
-    """Into how many parts the payment may be split: one, if the payee takes no more."""
+    """Return the most parts of the payment: one if the payee does not support MPP."""
     takes_parts = int(decoded.get("features") or "0", 16) & BASIC_MPP
     return max(payment.max_parts, 1) if takes_parts else 1
 
 
 def fewest_parts(payment: Payment) -> int:
-    """How many parts there must be for each to bring the payee no more than it may."""
+    """Return the number of parts needed so that none delivers more than max_part_msat."""
     return 1 if payment.max_part_msat is None else -(-payment.amount_msat // max(payment.max_part_msat, 1))
 
 
 def request(payment: Payment, decoded: Json, layer: str, own_id: str) -> Json:
-    """What is asked of `getroutes`, were the whole payment free to be split in any way."""
+    """Return the arguments of `getroutes` for the whole payment, without a limit of the part size."""
     return {
         "source": own_id,
         "destination": decoded["payee"],
@@ -109,16 +109,16 @@ def request(payment: Payment, decoded: Json, layer: str, own_id: str) -> Json:
         "layers": ["auto.localchans", "auto.sourcefree", layer],
         "maxfee_msat": payment.fee_limit_msat,
         "final_cltv": payment.invoice.min_final_cltv_expiry + payment.slack_blocks + FINAL_PADDING_BLOCKS,
-        "maxdelay": min(payment.cltv_limit_blocks, MAX_ROUTE_BLOCKS) - 1,  # sendpay adds that block
+        "maxdelay": min(payment.cltv_limit_blocks, MAX_ROUTE_BLOCKS) - 1,  # sendpay adds one block
         "maxparts": most_parts(payment, decoded),
     }
 
 
 async def find(rpc: Rpc, order: Json, amounts_msat: Sequence[int]) -> list[Path]:
-    """Routes for these amounts, together within the order's limits. ClnRefusedError if there are none.
+    """Return routes for these amounts, together within the order's limits. ClnRefusedError if there are none.
 
-    askrene knows no limit to what one part may bring, so it is asked for one amount after the other, and told to set
-    aside for those to come what the earlier ones take.
+    askrene has no limit for the size of a part, so it is asked for one amount after the other, and the liquidity that
+    the earlier parts use is reserved during the search for the later ones.
     """
     paths: list[Path] = []
     fee_left_msat = order["maxfee_msat"]
@@ -141,13 +141,13 @@ async def find(rpc: Rpc, order: Json, amounts_msat: Sequence[int]) -> list[Path]
 
 
 def even(amount_msat: int, parts: int) -> list[int]:
-    """An amount in so many parts that differ by 1 msat at most, the larger ones first."""
+    """Split an amount into `parts` parts that differ by at most 1 msat, the larger ones first."""
     least, larger = divmod(amount_msat, parts)
     return [least + 1] * larger + [least] * (parts - larger)
 
 
 def _taken(hop: Json, layer: str) -> Json:
-    """What a part takes of a channel, as `askrene-reserve` is told of it."""
+    """Return the amount that a part uses in a channel, as an entry of `askrene-reserve`."""
     return {
         "short_channel_id_dir": hop["short_channel_id_dir"],
         "amount_msat": hop["amount_in_msat"],

@@ -1,4 +1,4 @@
-"""Core Lightning's JSON-RPC over its Unix socket, and its errors in our words."""
+"""Core Lightning's JSON-RPC over its Unix socket, with its errors translated."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.nodes.unix_rpc import CALL_SECONDS, Answer, UnixRpc, given
 
 _STARTING = "still starting up"
-"""What a lightningd says of methods that wait for its first look at the chain."""
+"""In lightningd's errors of methods that need the initial sync with the chain."""
 
 
 class ClnRefusedError(NodeError):
-    """CLN answered, and refused. code: of CLN's documentation; details: its own words; data: what it adds."""
+    """CLN returned an error. code: of CLN's documentation; details: CLN's message; data: additional data."""
 
     def __init__(self, sentence: str, code: int, details: str, data: Answer) -> None:
         super().__init__(sentence)
@@ -20,15 +20,15 @@ class ClnRefusedError(NodeError):
 
 
 class Rpc(UnixRpc):
-    """One lightningd."""
+    """The RPC of one lightningd."""
 
     implementation = "CLN"
     end = b"\n\n"
 
     async def call(self, method: str, seconds: float | None = CALL_SECONDS, **parameters: Any) -> Answer:
-        """Call a method; parameters that are None are left out. seconds: how long it may take, None for ever.
+        """Call a method; parameters that are None are omitted. seconds: the time limit, None for no limit.
 
-        ClnRefusedError. NodeUnreachableError: it was not done, or in case of a LostError perhaps.
+        Raises ClnRefusedError. NodeUnreachableError: it was not carried out; if it is a LostError, it may have been.
         """
         id_ = f"asyncpay:{method}#{next(self._ids)}"
         request = {"jsonrpc": "2.0", "id": id_, "method": method, "params": given(parameters)}
@@ -40,7 +40,7 @@ class Rpc(UnixRpc):
 
     def _refusal(self, method: str, error: Answer) -> NodeError:
         details, code = str(error.get("message", error)), int(error.get("code", 0))
-        sentence = f"CLN at {self.socket} did not do {method}: {details}"
+        sentence = f"CLN at {self.socket} did not execute {method}: {details}"
         if _STARTING in details:
             return NodeUnreachableError(sentence)
         data = error.get("data")

@@ -1,9 +1,9 @@
-"""LDK behind the one node interface, as our daemon ldkd (docker/ldk) runs it. `LdkNode` is all that others need.
+"""The adapter of LDK, as our daemon ldkd (docker/ldk) runs it. Other packages use only `LdkNode`.
 
-node           the interface's verbs         rpc        JSON-RPC over the Unix socket, and its errors in our words
-event_stream   what ldkd reports, as events  channels   peers and channels
-htlcs          offers, and what is pending   onions     peeling with LDK's node key, and ways for messages
-payments       paying, and tracking          invoices   making and reading them
+node           the methods of the interface    rpc        JSON-RPC over the Unix socket, with its errors translated
+event_stream   ldkd's reports as events        channels   peers and channels
+htlcs          offered and pending HTLCs       onions     peeling with LDK's node key, and routes for messages
+payments       paying and tracking payments    invoices   creating and decoding invoices
 """
 
 from asyncpay.nodes.ldk.node import LdkNode

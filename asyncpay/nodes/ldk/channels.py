@@ -14,7 +14,7 @@ Json = Mapping[str, Any]
 
 
 async def snapshot(rpc: Rpc) -> NodeSnapshot:
-    """What is there now. LDK says nothing of an HTLC that leaves the channel on which it came."""
+    """Return the current peers and channels. LDK does not report when an HTLC is removed from its incoming channel."""
     open_ = await open_channels(rpc)
     peers = (await rpc.call("listpeers"))["peers"]
     return NodeSnapshot(
@@ -28,12 +28,12 @@ async def snapshot(rpc: Rpc) -> NodeSnapshot:
 
 
 async def open_channels(rpc: Rpc) -> list[Json]:
-    """Those that carry HTLCs, usable now or not."""
+    """Return the channels that carry HTLCs, usable now or not."""
     return [channel for channel in await listed_channels(rpc) if channel["ready"]]
 
 
 async def force_close(rpc: Rpc, channel_id: ChannelId) -> None:
-    """See Node.force_close. LDK has its monitor broadcast the transaction before it answers."""
+    """See Node.force_close. LDK's monitor broadcasts the transaction before LDK answers."""
     if channel_id.name is not None:
         raise NodeError(f"LDK at {rpc.socket} has no channel {channel_id}: its channels have ids of 32 bytes")
     for channel in await listed_channels(rpc):
@@ -42,31 +42,31 @@ async def force_close(rpc: Rpc, channel_id: ChannelId) -> None:
 
 
 async def listed_channels(rpc: Rpc) -> list[Json]:
-    """The entries of `listchannels`: LDK lists none that goes on chain."""
+    """Return the entries of `listchannels`: LDK lists no channels that go on chain."""
     channels: list[Json] = (await rpc.call("listchannels"))["channels"]
     return channels
 
 
 async def peer_named(rpc: Rpc) -> PeerNamed:
-    """The other end of each channel by its names, asked of LDK. An event stream knows it without asking."""
+    """Return a look-up of a channel's other end by its names, requested from LDK. An event stream has its own."""
     channels = await open_channels(rpc)
     peers = {name: bytes.fromhex(channel["peer"]) for channel in channels for name in names_of(channel)}
     return lambda name: peers.get(name)
 
 
 def channel_id(channel: Json) -> ChannelId:
-    """BOLT 2's channel_id, which neither confirmation nor a splice changes."""
+    """Return BOLT 2's channel_id, which neither confirmation nor a splice changes."""
     return ChannelId.fromhex(channel["channel_id"])
 
 
 def names_of(channel: Json) -> tuple[ShortChannelId, ...]:
-    """The names that are ours to give: where it was funded, unless unconfirmed; and our alias."""
+    """Return this node's names of a channel: its short channel id, if confirmed, and our alias."""
     names = channel["short_channel_id"], channel["local_alias"]
     return tuple(dict.fromkeys(ShortChannelId(name) for name in names if name is not None))
 
 
 def link_of(channel: Json) -> Link:
-    """A channel that carries HTLCs."""
+    """Return the link for a channel that carries HTLCs."""
     name, *aliases = names_of(channel)
     return Link(
         channel_id=channel_id(channel),
@@ -79,12 +79,12 @@ def link_of(channel: Json) -> Link:
 
 
 def pending_htlcs(channel: Json) -> list[PendingHtlc]:
-    """The HTLCs on a channel; one that was not sent yet has no number, and cannot be answered."""
+    """Return the HTLCs on a channel, except unsent ones: they have no HTLC id, and cannot be resolved."""
     return [htlcs.pending_htlc(channel, htlc) for htlc in channel["htlcs"] if htlc["id"] is not None]
 
 
 def is_moving(channel: Json) -> bool:
-    """Whether the channel's peer, being there, is about to re-establish it, or to see an HTLC off."""
+    """Return whether a change is pending: the connected peer is re-establishing the channel, or an HTLC is leaving."""
     if not channel["connected"]:
         return False
     leaving = (htlc["direction"] == "in" and htlc["leaving"] for htlc in channel["htlcs"])

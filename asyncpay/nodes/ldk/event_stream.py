@@ -1,4 +1,4 @@
-"""What ldkd reports as one stream of events. It ends when ldkd does, or when another process attaches."""
+"""ldkd's reports as one stream of events. It ends when ldkd stops, or when another process attaches."""
 
 import logging
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class EventStream(PolledStream):
-    """One life of the event stream. Must be closed."""
+    """One session of the event stream. It must be closed."""
 
     implementation = "LDK"
     attach_method, events_method, height_field = "attach", "events", "height"
@@ -37,18 +37,18 @@ class EventStream(PolledStream):
         self._offered: set[HtlcKey] = set()
 
     def peer_named(self, name: ShortChannelId) -> NodeId | None:
-        """The other end of a channel, by any of its names."""
+        """Return the other end of a channel, by any of its names."""
         return self._tracker.peer_named(name)
 
     async def resolve_htlc(self, key: HtlcKey, resolution: Resolution) -> None:
-        """See Node.resolve_htlc; no resolution but those in htlcs.RESULTS."""
+        """See Node.resolve_htlc. Only the resolutions in htlcs.RESULTS are supported."""
         if key not in self._offered:
             raise self._not_held(key, resolution)
         self._offered.discard(key)
         try:
             answered = await self._answer(key, htlcs.RESULTS[resolution])
         except LostError:
-            return  # it may have got through: that must not be called undelivered
+            return  # it may have been received, so it must not be reported as undelivered
         if not answered:
             raise self._not_held(key, resolution)
         self._tracker.mark_stale()

@@ -1,4 +1,4 @@
-"""HTLCs on their way through LDK: what it offers, and what is on its channels."""
+"""HTLCs that LDK forwards: its offers, and the HTLCs on its channels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,23 +9,23 @@ from asyncpay.nodes.numbers import AMOUNT_MSAT, HEIGHT, HTLC_ID
 Json = Mapping[str, Any]
 
 FORWARDING_DELTA_BLOCKS = 72
-"""What ldkd asks for between an incoming HTLC and the outgoing one (docker/ldk/src/setup.rs, CLTV_EXPIRY_DELTA)."""
+"""ldkd's CLTV delta between an incoming HTLC and the outgoing one (docker/ldk/src/setup.rs, CLTV_EXPIRY_DELTA)."""
 FAIL_BACK_BLOCKS = 39
-"""LDK fails what it holds this long before the *outgoing* expiry (its HTLC_FAIL_BACK_BUFFER)."""
+"""LDK fails held HTLCs this long before the *outgoing* expiry (its HTLC_FAIL_BACK_BUFFER)."""
 CUTOFF_BLOCKS = FORWARDING_DELTA_BLOCKS + FAIL_BACK_BLOCKS
-"""The same before the incoming expiry, of a payer who asks for as many blocks between the two as is wanted."""
+"""The same before the incoming expiry, if the payer uses exactly the required delta between the two."""
 
 RESULTS = {Resolution.RESUME: "continue", Resolution.FAIL: "fail"}
-"""ldkd's words for our resolutions."""
+"""ldkd's results for our resolutions."""
 
 
 def key_of(payload: Json) -> HtlcKey:
-    """The HTLC that an event is about. numbers.UNREADABLE."""
+    """Return the HTLC of an event. Raises numbers.UNREADABLE."""
     return HtlcKey(ChannelId.fromhex(payload["channel_id"]), HTLC_ID(payload["htlc_id"]))
 
 
 def held_htlc(payload: Json) -> HeldHtlc:
-    """What ldkd offers. numbers.UNREADABLE, if it is to be failed: the payer has put the outgoing values there."""
+    """Return the HTLC that ldkd offers. numbers.UNREADABLE, if it is to be failed: the payer chose the outgoing values."""
     return HeldHtlc(
         key=key_of(payload),
         payment_hash=bytes.fromhex(payload["payment_hash"]),
@@ -39,7 +39,7 @@ def held_htlc(payload: Json) -> HeldHtlc:
 
 
 def pending_htlc(channel: Json, htlc: Json) -> PendingHtlc:
-    """An HTLC of an entry of `listchannels`."""
+    """Return an HTLC of an entry of `listchannels`."""
     return PendingHtlc(
         key=HtlcKey(ChannelId.fromhex(channel["channel_id"]), HTLC_ID(htlc["id"])),
         peer=bytes.fromhex(channel["peer"]),

@@ -1,4 +1,4 @@
-"""BOLT 11 invoices, read and made by LDK."""
+"""BOLT 11 invoices, decoded and created by LDK."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ Json = Mapping[str, Any]
 
 
 async def decode(rpc: Rpc, text: str) -> Invoice:
-    """Read BOLT 11 text, its signature checked. LdkRefusedError if it is none; numbers.UNREADABLE."""
+    """Decode BOLT 11 text and check its signature. LdkRefusedError if it is invalid; numbers.UNREADABLE."""
     decoded = await rpc.call("decode", text=text)
     return Invoice(
         text=text,
@@ -31,13 +31,13 @@ async def decode(rpc: Rpc, text: str) -> Invoice:
 
 
 async def create(rpc: Rpc, amount_msat: int, description: str, expiry_seconds: int) -> Invoice:
-    """See Node.create_invoice. LDK makes the hints by itself, of private channels if it has no others."""
+    """See Node.create_invoice. LDK creates the hints itself, for private channels if it has no others."""
     made = await rpc.call("invoice", amount_msat=amount_msat, description=description, expiry_seconds=expiry_seconds)
     return await decode(rpc, made["bolt11"])
 
 
 async def look_up(rpc: Rpc, payment_hash: bytes, now: float) -> OwnInvoice | None:
-    """See Node.look_up_invoice. now: Unix seconds, by which an invoice may have expired."""
+    """See Node.look_up_invoice. now: Unix seconds, to determine whether the invoice has expired."""
     found = await rpc.call("lookupinvoice", payment_hash=payment_hash.hex())
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""LDK as a `Node`: each verb of the interface, over ldkd's JSON-RPC."""
+"""LDK as a `Node`: each method of the interface, over ldkd's JSON-RPC."""
 
 import asyncio
 import time
@@ -45,25 +45,23 @@ MAX_CUSTOM_BYTES = 65533
 _SETTLES = Capability(False, "LDK 0.3 can forward or fail an intercepted HTLC, but not claim it")
 CAPABILITIES = Capabilities(
     transit_release=Capability(True, "ldkd shows every onion message before LDK handles it"),
-    forwards_with_payer_offline=Capability(
-        True, "forward_intercepted_htlc asks nothing of the channel that the HTLC came in on"
-    ),
+    forwards_with_payer_offline=Capability(True, "forward_intercepted_htlc does not need the HTLC's incoming channel"),
     reoffers_without_payer=Capability(
         True, "intercepted HTLCs are stored with the ChannelManager, which offers them again when it is loaded"
     ),
     pays_on_behalf=_SETTLES,
-    metadata_with_slack=Capability(True, "RecipientOnionFields takes payment_metadata beside any final CLTV delta"),
-    keeps_settlements=Capability(True, "never needed, for it is never asked to settle"),
-    tells_next_hop=Capability(True, "ldkd's `ecdh` lets this adapter take the node's layer off"),
+    metadata_with_slack=Capability(True, "RecipientOnionFields accepts payment_metadata with any final CLTV delta"),
+    keeps_settlements=Capability(True, "never needed, because LDK is never asked to settle"),
+    tells_next_hop=Capability(True, "ldkd's `ecdh` lets this adapter peel the node's layer"),
     cutoff_blocks=htlcs.CUTOFF_BLOCKS,
     settles=_SETTLES,
 )
 
 
 class LdkNode(Node):
-    """An ldkd (docker/ldk) that runs with --hold-forwards, if it is an LSP's.
+    """An ldkd (docker/ldk). For an LSP it must run with --hold-forwards.
 
-    socket: its --socket, open to this process. It need not be there yet.
+    socket: its --socket, accessible to this process. It need not exist yet.
     """
 
     capabilities = CAPABILITIES
@@ -84,13 +82,13 @@ class LdkNode(Node):
             await stream.close()
 
     async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None = None) -> None:
-        """See Node.resolve_htlc. LDK fails with unknown_next_peer, which is permanent (BOLT 4): it has no other."""
+        """See Node.resolve_htlc. LDK can fail only with unknown_next_peer, which is a permanent failure (BOLT 4)."""
         if resolution not in htlcs.RESULTS:
             raise NodeError(
-                f"LDK at {self._rpc.socket} is not asked for this: {self.capabilities.pays_on_behalf.because}"
+                f"LDK at {self._rpc.socket} does not support this: {self.capabilities.pays_on_behalf.because}"
             )
         if self._stream is None:
-            raise NodeUnreachableError(f"LDK at {self._rpc.socket} has offered no HTLC {key}: attach first")
+            raise NodeUnreachableError(f"LDK at {self._rpc.socket} has not offered HTLC {key}: attach first")
         await self._stream.resolve_htlc(key, resolution)
 
     async def pending_htlcs(self) -> Sequence[PendingHtlc]:
@@ -103,7 +101,7 @@ class LdkNode(Node):
         peeled = await onions.peel(self._rpc, message)
         if isinstance(peeled, Final):
             raise OnionUnreadableError(
-                f"an onion message ends at LDK at {self._rpc.socket}, and cannot go on from there"
+                f"an onion message is for LDK at {self._rpc.socket} itself, and cannot be forwarded"
             )
         peer_named = await channels.peer_named(self._rpc) if self._stream is None else self._stream.peer_named
         next_hop = onions.next_node(self._rpc, peeled.data, peer_named)
@@ -116,7 +114,7 @@ class LdkNode(Node):
         await self._rpc.call("sendonionmessage", peer=first_hop.hex(), path_key=path_key, packet=packet)
 
     async def connect_peer(self, peer: NodeId, address: str | None = None) -> None:
-        """See Node.connect_peer. ldkd dials the address that it is given, and reports no address."""
+        """See Node.connect_peer. ldkd dials only a given address, and does not report the addresses of peers."""
         if address is None:
             raise NodeError(f"LDK at {self._rpc.socket} knows no address of {peer.hex()}. Set `address` under [lsp].")
         await self._rpc.call("connect", DIAL_SECONDS, peer=peer.hex(), address=address)
@@ -124,11 +122,11 @@ class LdkNode(Node):
     async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:
         """See Node.send_custom."""
         if len(data) > MAX_CUSTOM_BYTES:
-            raise NodeError(f"a custom message takes at most {MAX_CUSTOM_BYTES} bytes of data, not {len(data)}")
+            raise NodeError(f"a custom message can carry at most {MAX_CUSTOM_BYTES} bytes of data, not {len(data)}")
         await self._rpc.call("sendcustommessage", peer=peer.hex(), type=type_, data=data.hex())
 
     async def onion_route(self, destination: NodeId, max_lookups: int = MAX_LOOKUPS) -> tuple[NodeId, ...]:
-        """See Node.onion_route; of unannounced nodes, only connected peers can be found."""
+        """See Node.onion_route. Unannounced nodes can be found only if they are connected peers."""
         surroundings = self._stream.surroundings if self._stream else None
         if surroundings is None:
             surroundings = await onions.surroundings(self._rpc)
@@ -183,4 +181,4 @@ class LdkNode(Node):
         return SyncState(synced=(await self._rpc.call("getinfo"))["synced"])
 
     def _not_able(self, capability: Capability) -> NodeError:
-        return NodeError(f"LDK at {self._rpc.socket} is not asked for this: {capability.because}")
+        return NodeError(f"LDK at {self._rpc.socket} does not support this: {capability.because}")

@@ -1,4 +1,6 @@
-"""Onion messages through LDK: ldkd shows them whole, lends its node key (asyncpay.nodes.peeling), and knows ways."""
+"""Onion messages through LDK: ldkd shows them whole, and offers ECDH with its node key (asyncpay.nodes.peeling) and
+the graph for their routes.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -26,20 +28,20 @@ def next_node(rpc: Rpc, data: HopData, peer_named: PeerNamed) -> NodeId:
 
 
 async def read(rpc: Rpc, payload: Mapping[str, Any], peer_named: PeerNamed) -> OnionReceived | OnionInTransit | None:
-    """See peeling.read: an onion message that ldkd shows. numbers.UNREADABLE."""
+    """See peeling.read, for an onion message that ldkd shows. Raises numbers.UNREADABLE."""
     message = OnionMessage(bytes.fromhex(payload["path_key"]), bytes.fromhex(payload["packet"]))
     return await peeling.read(_name(rpc), partial(_ecdh, rpc), bytes.fromhex(payload["peer"]), message, peer_named)
 
 
 async def surroundings(rpc: Rpc) -> Surroundings:
-    """Where a search begins, asked of LDK. An event stream knows it without asking."""
+    """Return the start of a search, requested from LDK. An event stream knows it without a request."""
     seen = await channels.snapshot(rpc)
     own_id = bytes.fromhex((await rpc.call("getinfo"))["id"])
     return Surroundings(own_id, seen.online, seen.first_hops)
 
 
 async def look_up(rpc: Rpc, node: NodeId) -> GraphNode | None:
-    """What LDK's graph has of a node; None for nothing."""
+    """Return the entry of a node in LDK's graph; None if there is none."""
     found = await rpc.call("getnode", peer=node.hex())
     if found is None:
         return None

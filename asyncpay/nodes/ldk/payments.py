@@ -1,4 +1,4 @@
-"""Paying through LDK, and what became of it. ldkd keeps a record of every payment, which LDK itself would forget."""
+"""Payments through LDK, and their results. ldkd stores a record of every payment, because LDK itself forgets them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from asyncpay.nodes.numbers import AMOUNT_MSAT
 Json = Mapping[str, Any]
 
 WAIT_SECONDS = 30
-"""Of one `waitpayment`, which is asked again until the payment is decided."""
+"""The time limit of one `waitpayment`, which is repeated until the payment is decided."""
 
 _STATUS = {
     "in_flight": PaymentStatus.IN_FLIGHT,
@@ -63,7 +63,7 @@ async def look_up(rpc: Rpc, payment_hash: bytes) -> PaymentResult:
 
 
 def result(record: Json | None) -> PaymentResult:
-    """Where a payment stands, by ldkd's record of it. numbers.UNREADABLE."""
+    """Return a payment's progress from ldkd's record of it. Raises numbers.UNREADABLE."""
     if record is None:
         return PaymentResult(status=PaymentStatus.UNKNOWN)
     return PaymentResult(

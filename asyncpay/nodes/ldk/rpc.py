@@ -1,4 +1,4 @@
-"""ldkd's JSON-RPC over its Unix socket, a line each way, and its errors in our words."""
+"""ldkd's JSON-RPC over its Unix socket, one line in each direction, with its errors translated."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from asyncpay.nodes.base import NodeError, PeerNotConnectedError
 from asyncpay.nodes.unix_rpc import CALL_SECONDS, Answer, UnixRpc, given
 
 PEER_NOT_CONNECTED = -18002
-"""ldkd's code (docker/ldk/src/rpc.rs) for something that is to be given to a peer that is away."""
+"""ldkd's error code (docker/ldk/src/rpc.rs) for a message to a peer that is not connected."""
 
 
 class LdkRefusedError(NodeError):
-    """ldkd answered, and refused. code: of docker/ldk/src/rpc.rs; details: its own words."""
+    """ldkd returned an error. code: of docker/ldk/src/rpc.rs; details: ldkd's message."""
 
     def __init__(self, sentence: str, code: int, details: str) -> None:
         super().__init__(sentence)
@@ -19,16 +19,16 @@ class LdkRefusedError(NodeError):
 
 
 class Rpc(UnixRpc):
-    """One ldkd."""
+    """The RPC of one ldkd."""
 
     implementation = "LDK"
     end = request_end = b"\n"
 
     async def call(self, method: str, seconds: float | None = CALL_SECONDS, **parameters: Any) -> Any:
-        """Call a method; parameters that are None are left out. seconds: how long it may take, None for ever.
+        """Call a method; parameters that are None are omitted. seconds: the time limit, None for no limit.
 
-        LdkRefusedError; PeerNotConnectedError, where `peer` is a parameter. NodeUnreachableError: it was not done, or
-        in case of a LostError perhaps.
+        Raises LdkRefusedError; PeerNotConnectedError, if `peer` is a parameter. NodeUnreachableError: it was not
+        carried out; if it is a LostError, it may have been.
         """
         params = given(parameters)
         answer = await self.ask({"id": next(self._ids), "method": method, "params": params}, seconds)
@@ -40,4 +40,4 @@ class Rpc(UnixRpc):
         details, code = str(error.get("message", error)), int(error.get("code", 0))
         if code == PEER_NOT_CONNECTED:
             return PeerNotConnectedError(bytes.fromhex(given["peer"]))
-        return LdkRefusedError(f"LDK at {self.socket} did not do {method}: {details}", code, details)
+        return LdkRefusedError(f"LDK at {self.socket} did not execute {method}: {details}", code, details)

@@ -1,10 +1,10 @@
-"""LND behind the one node interface. `LndNode` is all that others need.
+"""The adapter of LND. Other packages use only `LndNode`.
 
-node           the interface's verbs               connection   gRPC with TLS and macaroon, its errors in our words
-event_stream   all of LND's streams as one         channels     peers, channels, and what they ask for
-htlcs          offers, answers, outcomes           onions       peeling with LND's node key, and the ways of messages
-payments       paying, and tracking                pinned       paying on behalf, over routes that were checked
-invoices       making and reading them             chain        whether LND has followed the chain
+node           the methods of the interface       connection   gRPC with TLS and macaroon, with its errors translated
+event_stream   all of LND's streams merged        channels     peers, channels, and their forwarding policies
+htlcs          offers, resolutions, outcomes      onions       peeling with LND's node key, and routes for messages
+payments       paying and tracking payments       pinned       paying on behalf, along checked routes
+invoices       creating and decoding invoices     chain        whether LND is synced to the chain
 """
 
 from asyncpay.nodes.lnd.node import LndNode

@@ -1,4 +1,4 @@
-"""LND's peers and channels, and what its own channels ask for and protect: forwarding policies and dust limits."""
+"""LND's peers and channels, and the forwarding policies and dust limits of its own channels."""
 
 from collections.abc import Callable, Collection
 
@@ -12,7 +12,7 @@ ONION_MESSAGES = frozenset({38, 39})
 
 
 async def snapshot(lnd: Connection) -> NodeSnapshot:
-    """What is there now. LND tells by itself when an HTLC leaves."""
+    """Return the current peers and channels. LND itself reports when an HTLC is removed."""
     links = await open_links(lnd)
     peers = await connected_peers(lnd)
     relaying = frozenset(peer for peer, told in peers.items() if ONION_MESSAGES & told.features.keys())
@@ -20,9 +20,9 @@ async def snapshot(lnd: Connection) -> NodeSnapshot:
 
 
 def link_of(channel: ln.Channel) -> Link:
-    """An open channel as LND lists it; `active` is LND's word for: peer connected, and HTLCs can be added.
+    """Return the link for an open channel; `active` means in LND: the peer is connected and HTLCs can be added.
 
-    A channel that the peer wants to close is listed like any other for as long as HTLCs are on it.
+    A channel that the peer wants to close is listed like any other as long as HTLCs are on it.
     """
     name = ShortChannelId(channel.chan_id)
     others = {*channel.alias_scids, channel.zero_conf_confirmed_scid} - {name, 0}
@@ -36,45 +36,46 @@ def link_of(channel: ln.Channel) -> Link:
 
 
 def channel_id(chan_id: int) -> ChannelId:
-    """LND's chan_id is the one name of a channel that never changes, not even when a zero-conf channel is confirmed:
-    channeldb's OpenChannel.ShortChannelID stays the alias then (MarkRealScid notes the other down beside it), and it is
-    what circuit keys, HTLC events, listings and contract resolvers use.
+    """Return the channel id for LND's chan_id, the only name that never changes, even if a zero-conf channel confirms:
+    channeldb's OpenChannel.ShortChannelID remains the alias then (MarkRealScid stores the other in addition), and
+    circuit keys, HTLC events, listings and contract resolvers use it.
     """
     return ChannelId.from_name(chan_id)
 
 
 async def open_channels(lnd: Connection) -> list[ln.Channel]:
-    """All open channels, usable or not; those being closed are left out."""
+    """Return all open channels, usable or not, except those being closed."""
     with lnd.calling("list its channels"):
         return list((await lnd.lightning.ListChannels(ln.ListChannelsRequest(), timeout=CALL_SECONDS)).channels)
 
 
 async def channels_with(lnd: Connection, peer: NodeId) -> list[ShortChannelId]:
-    """The open channels with this peer, usable or not."""
+    """Return the names of the open channels with this peer, usable or not."""
     return [link.short_channel_id for link in (await open_links(lnd)).values() if link.peer == peer]
 
 
 async def peer_named(lnd: Connection) -> Callable[[ShortChannelId], NodeId | None]:
-    """Whose channel has a name, asked of LND. An event stream knows it without asking."""
+    """Return a look-up of a channel's other end by its names, requested from LND. An event stream has its own."""
     peers = {name: link.peer for link in (await open_links(lnd)).values() for name in link.names}
     return lambda name: peers.get(name)
 
 
 async def open_links(lnd: Connection) -> Links:
-    """The open channels as links."""
+    """Return the open channels as links."""
     return by_id(*map(link_of, await open_channels(lnd)))
 
 
 async def connected_peers(lnd: Connection) -> dict[NodeId, ln.Peer]:
-    """The connected peers, by their node ids."""
+    """Return the connected peers, by their node ids."""
     with lnd.calling("list its peers"):
         peers = (await lnd.lightning.ListPeers(ln.ListPeersRequest(), timeout=CALL_SECONDS)).peers
     return {bytes.fromhex(peer.pub_key): peer for peer in peers}
 
 
 HTLC_WEIGHT = 706
-"""Of the larger second-stage transaction (BOLT 3, HTLC-success with anchors). On channels without `option_anchors` an
-HTLC must bear its fee above the dust limit; with anchors the fee comes from elsewhere, and only the limit counts.
+"""The weight of the larger second-stage transaction (BOLT 3, HTLC-success with anchors). On channels without
+`option_anchors` an HTLC must pay its fee above the dust limit; with anchors other inputs pay it, and only the limit
+counts.
 """
 _WITH_HTLC_FEE = (ln.UNKNOWN_COMMITMENT_TYPE, ln.LEGACY, ln.STATIC_REMOTE_KEY)
 
@@ -99,14 +100,14 @@ async def channel_terms(lnd: Connection, peers: Collection[NodeId]) -> list[Chan
 
 
 def dust_msat(channel: ln.Channel) -> int:
-    """Below this an HTLC has no output on the commitment transaction of one side or the other (BOLT 3)."""
+    """Return the amount below which an HTLC has no output on the commitment transaction of either side (BOLT 3)."""
     limit_sat = max(channel.local_constraints.dust_limit_sat, channel.remote_constraints.dust_limit_sat)
     fee_sat = channel.fee_per_kw * HTLC_WEIGHT // 1_000 if channel.commitment_type in _WITH_HTLC_FEE else 0
     return (limit_sat + fee_sat) * 1_000
 
 
 def own_policy(edge: ln.ChannelEdge, peer: NodeId) -> ForwardingPolicy | None:
-    """The policy of the end that is not the peer; None if LND has none (yet)."""
+    """Return the policy of this node's end of the channel; None if LND has none (yet)."""
     if edge.node1_pub == peer.hex():
         known, policy = edge.HasField("node2_policy"), edge.node2_policy
     else:
@@ -121,12 +122,12 @@ def own_policy(edge: ln.ChannelEdge, peer: NodeId) -> ForwardingPolicy | None:
 
 
 async def policy_of(lnd: Connection, channel: ln.Channel) -> ForwardingPolicy | None:
-    """The node's own policy for a channel of its own, None if LND knows none (yet).
+    """Return the node's policy for one of its channels; None if LND knows none (yet).
 
-    By the funding output: LND's graph knows a channel under one name only, and not always the same.
+    The look-up is by the funding output: LND's graph knows a channel under one name only, and not always the same.
     """
     try:
-        with lnd.calling(f"tell its policy for channel {channel.channel_point}"):
+        with lnd.calling(f"look up its policy for channel {channel.channel_point}"):
             request = ln.ChanInfoRequest(chan_point=channel.channel_point)
             edge = await lnd.lightning.GetChanInfo(request, timeout=CALL_SECONDS)
     except LndRefusedError:

@@ -1,4 +1,4 @@
-"""One gRPC channel to one LND: TLS with its certificate, a macaroon with each call, stubs, errors in our words."""
+"""One gRPC channel to one LND: TLS with its certificate, a macaroon with each call, stubs, translated errors."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -17,20 +17,20 @@ from asyncpay.nodes.proto.signer_pb2_grpc import SignerStub
 
 Channel = TypeVar("Channel", grpc.Channel, grpc.aio.Channel)
 
-# LND answers for large graphs and long payment lists; gRPC's 4 MB would cut them off.
+# Answers of LND with large graphs and long payment lists exceed gRPC's default limit of 4 MB.
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     # The certificate is pinned and always names `localhost`; the address dialled may be any.
     ("grpc.ssl_target_name_override", "localhost"),
-    # Macaroons are for the node alone: no proxy of the environment (https_proxy) comes between.
+    # Only the node may see macaroons: a proxy of the environment (https_proxy) is not used.
     ("grpc.enable_http_proxy", 0),
 ]
 
 
 class _WithMacaroon:
-    """A channel as stubs see one: each of their calls carries the macaroon."""
+    """A channel for stubs that adds the macaroon to each call."""
 
     def __init__(self, channel: grpc.Channel | grpc.aio.Channel, macaroon: bytes) -> None:
         self._metadata = (("macaroon", macaroon.hex()),)
@@ -44,16 +44,16 @@ class _WithMacaroon:
 
 
 def with_macaroon(channel: Channel, macaroon: bytes) -> Channel:
-    """What the stubs of this channel are to be made of. Close the channel itself. macaroon: the file's raw bytes.
+    """Return a channel for stubs. Close the original channel. macaroon: the file's raw bytes.
 
-    gRPC's own way, `metadata_call_credentials`, has a plugin whose end may stop the whole process for ever when a
-    channel is closed (grpc/grpc#42247; seen once, when a command was done).
+    gRPC's own mechanism, `metadata_call_credentials`, has a plugin whose shutdown may block the whole process forever
+    when a channel is closed (grpc/grpc#42247; seen once, at the end of a command).
     """
     return cast(Channel, _WithMacaroon(channel, macaroon))
 
 
 def credentials(tls_certificate: bytes) -> grpc.ChannelCredentials:
-    """Credentials for `grpc.secure_channel` and `grpc.aio.secure_channel`.
+    """Return credentials for `grpc.secure_channel` and `grpc.aio.secure_channel`.
 
     tls_certificate: the node's tls.cert (PEM), the only certificate trusted.
     """
@@ -61,22 +61,22 @@ def credentials(tls_certificate: bytes) -> grpc.ChannelCredentials:
 
 
 ReadCredentials: TypeAlias = Callable[[], tuple[bytes, bytes]]
-"""Reads tls.cert (PEM) and the macaroon's raw bytes. NodeUnreachableError while they cannot be read."""
+"""Read tls.cert (PEM) and the macaroon's raw bytes. NodeUnreachableError while they cannot be read."""
 
 CALL_SECONDS = 30
-"""The longest that a call which LND can answer at once may take."""
+"""The time limit of a call that LND can answer immediately."""
 
 _OPTIONS = [
     *OPTIONS,
-    # A node that comes back should not be waited for longer than it was away.
+    # The pause before a reconnection should not be longer than the node was away.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
-    # In spite of its name: how long an attempt may take, and on a busy machine the TLS handshake takes long.
+    # Despite its name this is the time limit of an attempt; on a busy machine the TLS handshake takes long.
     ("grpc.min_reconnect_backoff_ms", 5_000),
-    # It may come back at another address, as restarted containers do; by default its name is looked up every 30 s.
+    # The node may return at another address, as restarted containers do; by default names are resolved every 30 s.
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
-    # A half-open connection shows on streams only if it is probed, LND allows every 5 s; and goes on asking, which
-    # gRPC by default does not where no data flow; and does not wait for the answer to some other ping for a minute.
+    # Streams detect a half-open connection only by pings, which LND allows every 5 s. By default gRPC stops pinging
+    # when no data are sent, and waits a minute for the answer to some other ping.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -85,13 +85,13 @@ _OPTIONS = [
 
 _ABSENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 _NOT_READY = ("waiting to start", "wallet locked", "wallet not created", "process of starting", "shutting down")
-"""What an LND that comes up or goes down says, under a code that it uses for everything."""
+"""In errors of an LND that starts or stops, with a status code that LND uses for everything."""
 _BROKEN = ("RST_STREAM", "Stream removed", "stream terminated")
-"""What gRPC says for itself of a call that broke, as INTERNAL or UNKNOWN. LND may have done its part, or not."""
+"""In gRPC's own errors of a broken call, as INTERNAL or UNKNOWN. LND may or may not have carried out the call."""
 
 
 class LndRefusedError(NodeError):
-    """LND answered, and refused. code: gRPC's, where LND took the trouble; details: its own words."""
+    """LND returned an error. code: gRPC's, if LND sets a specific one; details: LND's message."""
 
     def __init__(self, sentence: str, code: grpc.StatusCode, details: str) -> None:
         super().__init__(sentence)
@@ -100,12 +100,12 @@ class LndRefusedError(NodeError):
 
 
 class Connection:
-    """Must be made inside a running event loop. Nothing is sent before the first call, and a connection that is
-    lost comes back with the next one, so that the node may be away at any time.
+    """A connection to LND. It must be created inside a running event loop. Nothing is sent before the first call, and
+    the next call reopens a lost connection, so the node may be unreachable at any time.
     """
 
     def __init__(self, address: str, read: ReadCredentials) -> None:
-        """Raises what `read` raises: NodeUnreachableError."""
+        """Read the credentials. NodeUnreachableError if `read` fails."""
         self.address = address
         self._read = read
         self._credentials = read()
@@ -122,7 +122,7 @@ class Connection:
         self.chain_kit = ChainKitStub(channel)
 
     async def renew(self) -> None:
-        """Connect anew if LND has another certificate or macaroon by now. NodeUnreachableError if there is none."""
+        """Reconnect if LND's certificate or macaroon has changed. NodeUnreachableError if they cannot be read."""
         credentials = self._read()
         if credentials != self._credentials:
             before = self._channel
@@ -131,12 +131,12 @@ class Connection:
             await before.close()
 
     async def close(self) -> None:
-        """Hang up. Every stream and call ends."""
+        """Close the connection. All streams and calls end."""
         await self._channel.close()
 
     @contextmanager
     def calling(self, what: str) -> Iterator[None]:
-        """Around any call: gRPC's errors become NodeUnreachableError or LndRefusedError, saying what failed."""
+        """Turn gRPC's errors into NodeUnreachableError or LndRefusedError, with the failed action, in this context."""
         try:
             yield
         except grpc.aio.AioRpcError as error:
@@ -149,5 +149,5 @@ class Connection:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # This task was not cancelled: gRPC ends the calls of a connection that is closed like this.
+            # This task was not cancelled: gRPC cancels the calls of a closed connection.
             raise NodeUnreachableError(f"LND at {self.address} did not {what}: the connection was closed") from None

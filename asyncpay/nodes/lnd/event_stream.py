@@ -1,4 +1,4 @@
-"""All of LND's streams as one: opened together, merged in the order in which they arrive, ended together."""
+"""All of LND's streams as one: opened together, merged in the order of arrival, ended together."""
 
 import asyncio
 import logging
@@ -23,16 +23,16 @@ from asyncpay.nodes.proto import router_pb2 as router
 log = logging.getLogger(__name__)
 
 MAX_ONIONS_AT_ONCE = 16
-"""Onion messages that are read at the same time, each with two calls to LND; one of each peer."""
+"""The most onion messages that are read at the same time, each with two calls to LND; one of each peer."""
 MAX_WAITING_ONIONS = 100
-"""Of one peer that wait to be read; likewise of all peers without a channel together."""
+"""The most messages of one peer that wait to be read; the same for all peers without a channel together."""
 MAX_WAITING_ONIONS_IN_ALL = 2_000
 
-_NETWORKS = {"mainnet": "bitcoin"}  # all others are called alike
+_NETWORKS = {"mainnet": "bitcoin"}  # all others have the same name
 
 
 class EventStream:
-    """One life of the event stream. Must be closed."""
+    """One session of the event stream. It must be closed."""
 
     def __init__(self, lnd: Connection) -> None:
         self._lnd = lnd
@@ -56,13 +56,13 @@ class EventStream:
 
     @property
     def surroundings(self) -> Surroundings | None:
-        """Where onion messages may go from here, as the stream told; None if it has not begun, or has ended."""
+        """The start of a search for onion routes, from the stream; None if the stream has not begun, or has ended."""
         if self._node_id is None:
             return None
         return Surroundings(self._node_id, self._tracker.online, self._tracker.first_hops)
 
     def peer_named(self, name: ShortChannelId) -> NodeId | None:
-        """The other end of a channel, by any of its names."""
+        """Return the other end of a channel, by any of its names."""
         return self._tracker.peer_named(name)
 
     async def events(self) -> AsyncIterator[NodeEvent]:
@@ -78,7 +78,7 @@ class EventStream:
             "report onion messages": self._follow_onions,
             "report custom messages": self._follow_custom,
             "report invoices": self._follow_invoices,
-            "report what becomes of HTLCs": self._follow_outcomes,
+            "report the outcomes of HTLCs": self._follow_outcomes,
             "offer HTLCs": self._follow_offers,
         }.items():
             self._events.follow(partial(self._until_it_ends, what, follow))
@@ -90,7 +90,7 @@ class EventStream:
         await self._interceptor.resolve_htlc(key, resolution, preimage)
 
     def expect_change(self) -> None:
-        """A channel has changed of which LND tells nothing, such as one that it force-closes while its peer is away."""
+        """Expect a channel change that LND does not report, such as a force-close while the peer is offline."""
         self._tracker.mark_stale()
 
     async def close(self) -> None:
@@ -111,14 +111,14 @@ class EventStream:
         self._interceptor.close()
 
     async def _attach(self) -> Attached:
-        """Two of the streams begin with a word of their own. LND takes up calls in their order, so once these two have
-        spoken, all are there, and what happens after this look at the node is reported.
+        """Open the streams, then take a snapshot. Two of the streams send an initial message. LND accepts calls in
+        order, so after these two messages all streams are open, and all later changes are reported.
         """
         with self._lnd.calling("report HTLCs and blocks"):
             async with asyncio.timeout(CALL_SECONDS):
                 await anext(aiter(self._outcomes), None)
                 first_block = await anext(aiter(self._blocks), None)
-        with self._lnd.calling("tell who it is"):
+        with self._lnd.calling("report its identity"):
             info = await self._lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=CALL_SECONDS)
         await self._tracker.begin()
         self._interceptor.check()
@@ -133,14 +133,14 @@ class EventStream:
         )
 
     async def _until_it_ends(self, what: str, follow: Callable[[], Awaitable[None]]) -> None:
-        """Follow a stream. Its end is an error in any case, which says what LND does no longer."""
+        """Follow a stream. Its end is always an error, which names what LND no longer reports."""
         with self._all_else_is_absence(), self._lnd.calling(what):
             await follow()
-        raise NodeUnreachableError(f"LND at {self._lnd.address} ceased to {what}")
+        raise NodeUnreachableError(f"LND at {self._lnd.address} did not continue to {what}")
 
     @contextmanager
     def _all_else_is_absence(self) -> Iterator[None]:
-        """A stream that LND refuses is as good as none: the only way on is to attach again."""
+        """Turn all errors of a stream into NodeUnreachableError: the only remedy is to attach again."""
         try:
             yield
         except NodeUnreachableError:
@@ -157,7 +157,7 @@ class EventStream:
 
     async def _follow_channels(self) -> None:
         async for event in self._channels:
-            if event.type != ln.ChannelEventUpdate.CHANNEL_UPDATE:  # that is any HTLC that comes or goes
+            if event.type != ln.ChannelEventUpdate.CHANNEL_UPDATE:  # sent for each added or removed HTLC
                 self._tracker.mark_stale()
 
     async def _follow_blocks(self) -> None:
@@ -166,9 +166,9 @@ class EventStream:
             self._tracker.mark_stale()
 
     async def _follow_onions(self) -> None:
-        """Messages are read side by side, those of one peer in order. Peers without a channel count as one peer.
+        """Read messages of different peers concurrently, of one peer in order. Peers without a channel count as one.
 
-        A message that LND does not help to read is lost; when LND is away other streams say so.
+        A message is lost if LND fails to help reading it; other streams report when LND is unreachable.
         """
         reading: set[asyncio.Task[None]] = set()
         try:
@@ -192,7 +192,7 @@ class EventStream:
                     await self._events.put(event)
         except (NodeError, TooManyError) as error:
             log.info("dropped an onion message from %s: %s", update.peer.hex(), error)
-        except Exception:  # the last resort: one message never ends the stream
+        except Exception:  # last resort: one message never ends the stream
             log.exception("dropped an onion message from %s", update.peer.hex())
 
     async def _follow_custom(self) -> None:
@@ -218,7 +218,7 @@ class EventStream:
             try:
                 offered = HtlcOffered(htlcs.held_htlc(offer, peer))
             except OutOfRangeError as error:
-                log.warning("LND at %s: HTLC %s is failed: %s", self._lnd.address, key, error)
+                log.warning("LND at %s: failing HTLC %s: %s", self._lnd.address, key, error)
                 await self._interceptor.resolve_htlc(key, Resolution.FAIL, None)
             else:
                 await self._events.put(offered)

@@ -1,4 +1,4 @@
-"""HTLCs on their way through LND: offered by its interceptor, answered, and what became of them."""
+"""HTLCs that LND forwards: the offers of its interceptor, their resolutions and outcomes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,9 +16,9 @@ from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 
 CUTOFF_BLOCKS = 22
-"""LND takes no answer on an HTLC that comes back this long before its incoming expiry: restarted, or with its peer
-reconnected, it fails it instead of offering it again (lncfg.DefaultCltvInterceptDelta; interceptable_switch.go in its
-htlcswitch, handleExpired). What it still holds it fails three blocks later (DefaultFinalCltvRejectDelta).
+"""This long before the incoming expiry LND does not offer an HTLC again: after a restart, or a reconnection of the
+peer, it fails the HTLC (lncfg.DefaultCltvInterceptDelta; handleExpired in htlcswitch/interceptable_switch.go). HTLCs
+that it still holds it fails three blocks later (DefaultFinalCltvRejectDelta).
 """
 
 _BY_NODE_ID = 2**64 - 1
@@ -26,18 +26,18 @@ _ACTIONS = {Resolution.RESUME: router.RESUME, Resolution.FAIL: router.FAIL, Reso
 
 
 class Interceptor:
-    """One `HtlcInterceptor` stream, opened at once. LND has room for one, and ends it at the first answer that it
-    cannot use; so what is known to be no use is not sent.
+    """One `HtlcInterceptor` stream, opened immediately. LND allows only one, and ends it at the first invalid
+    resolution; so a resolution that is known to be invalid is not sent.
     """
 
     def __init__(self, lnd: Connection) -> None:
         self._lnd = lnd
         self._call = lnd.router.HtlcInterceptor()
-        self._on_offer: dict[HtlcKey, bool] = {}  # whether it is on chain already
+        self._on_offer: dict[HtlcKey, bool] = {}  # whether it is already on chain
         self._writing = asyncio.Lock()
 
     async def offers(self) -> AsyncIterator[router.ForwardHtlcInterceptRequest]:
-        """Everything that LND offers, until the stream ends."""
+        """Yield LND's offers, until the stream ends."""
         async for offer in self._call:
             self._on_offer[key_of(offer.incoming_circuit_key)] = is_on_chain(offer)
             yield offer
@@ -48,11 +48,11 @@ class Interceptor:
             on_chain = self._on_offer.get(key)
             if on_chain is None or self._call.done():
                 raise NodeUnreachableError(
-                    f"LND at {self._lnd.address} was not told to {resolution.value} HTLC {key}: "
+                    f"LND at {self._lnd.address} was not asked to {resolution.value} HTLC {key}: "
                     "it does not offer it (any more) on this stream"
                 )
             if on_chain and resolution is not Resolution.SETTLE:
-                return  # there LND accepts a preimage only; the chain does the rest
+                return  # on chain LND accepts only a preimage; otherwise the HTLC times out there
             self.forget(key)
             answer = router.ForwardHtlcInterceptResponse(
                 incoming_circuit_key=router.CircuitKey(
@@ -61,39 +61,39 @@ class Interceptor:
                 action=_ACTIONS[resolution],
                 preimage=preimage or b"",
             )
-            # If the stream breaks here, the answer may have got through: that must not be called undelivered.
+            # If the stream breaks here, LND may have received the resolution: it must not be reported as undelivered.
             with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 await self._call.write(answer)
 
     def forget(self, key: HtlcKey) -> None:
-        """The HTLC is answered or gone, so to answer it (again) would end the stream."""
+        """Remove an HTLC that is resolved or gone: LND would end the stream at a (second) resolution."""
         self._on_offer.pop(key, None)
 
     def check(self) -> None:
-        """NodeUnreachableError if LND has ended the stream already."""
+        """Raise NodeUnreachableError if LND has already ended the stream."""
         if self._call.done():
             raise NodeUnreachableError(
-                f"LND at {self._lnd.address} does not take us as its HTLC interceptor: it has one already, "
-                "which is noticed to be gone within 80 s"
+                f"LND at {self._lnd.address} refuses a second HTLC interceptor: it already has one. "
+                "LND notices within 80 s when that one is disconnected"
             )
 
     def close(self) -> None:
-        """End the stream; what is on offer stays held if LND runs with --requireinterceptor."""
+        """End the stream; offered HTLCs stay held if LND runs with --requireinterceptor."""
         self._call.cancel()
 
 
 def key_of(circuit: router.CircuitKey) -> HtlcKey:
-    """LND's name for an HTLC is ours."""
+    """Return the key of an HTLC from LND's circuit key."""
     return HtlcKey(channel_id(circuit.chan_id), circuit.htlc_id)
 
 
 def is_on_chain(offer: router.ForwardHtlcInterceptRequest) -> bool:
-    """Whether the incoming channel was closed with this HTLC on it: LND's deadline then is the HTLC's own expiry."""
+    """Return whether the HTLC's incoming channel is closed: then LND's deadline is the HTLC's own expiry."""
     return offer.auto_fail_height >= offer.incoming_expiry
 
 
 def held_htlc(offer: router.ForwardHtlcInterceptRequest, peer: NodeId) -> HeldHtlc:
-    """What LND offers, sent by `peer`. OutOfRangeError, if it is to be failed: the payer has chosen outgoing values."""
+    """Return an offered HTLC of `peer`. OutOfRangeError, if it is to be failed: the payer chose outgoing values."""
     by_channel = offer.outgoing_requested_chan_id != _BY_NODE_ID
     return HeldHtlc(
         key=key_of(offer.incoming_circuit_key),
@@ -109,7 +109,7 @@ def held_htlc(offer: router.ForwardHtlcInterceptRequest, peer: NodeId) -> HeldHt
 
 
 def outcome(event: router.HtlcEvent) -> HtlcSettled | HtlcFailed | HtlcGone | None:
-    """What an event of LND says about an incoming HTLC; None for own payments, and for mere progress."""
+    """Return the outcome of an incoming HTLC in LND's event; None for own payments, and for mere progress."""
     key = HtlcKey(channel_id(event.incoming_channel_id), event.incoming_htlc_id)
     match event.WhichOneof("event"), event.event_type:
         case "final_htlc_event", _:
@@ -122,7 +122,7 @@ def outcome(event: router.HtlcEvent) -> HtlcSettled | HtlcFailed | HtlcGone | No
 
 
 def pending_htlc(channel: ln.Channel, htlc: ln.HTLC) -> PendingHtlc:
-    """An HTLC on an open channel. LND tells its amount in whole satoshis, rounded down."""
+    """Return an HTLC of an open channel. LND reports its amount in whole satoshis, rounded down."""
     return PendingHtlc(
         key=HtlcKey(channel_id(channel.chan_id), htlc.htlc_index),
         peer=bytes.fromhex(channel.remote_pubkey),

@@ -1,4 +1,4 @@
-"""Being paid by LND: invoices of its own."""
+"""LND's own invoices."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 
@@ -12,15 +12,15 @@ from asyncpay.nodes.numbers import UNIX_TIME, optional_amount
 from asyncpay.nodes.proto import lightning_pb2 as ln
 
 _MOST_HINTS = 20
-"""LND takes no more in one invoice."""
+"""LND's limit for one invoice."""
 
 
 async def create(lnd: Connection, amount_msat: int, description: str, expiry_seconds: int) -> str:
-    """Make an invoice with hints for the private channels, and return its BOLT 11 text.
+    """Create an invoice with hints for the private channels, and return its BOLT 11 text.
 
-    With `private` LND leaves out channels with peers that have no public channel (invoicesrpc/addinvoice.go,
-    `chanCanBeHopHint`). Behind such an LSP no payer would find a node with private channels alone, so the hints of
-    a node without a public channel are made here.
+    With `private` LND omits channels with peers that have no public channel (invoicesrpc/addinvoice.go,
+    `chanCanBeHopHint`). Payers would find no route to a node with only private channels behind such an LSP, so the
+    hints of a node without a public channel are created here.
     """
     hints = await _hints(lnd)
     request = ln.Invoice(value_msat=amount_msat, memo=description, expiry=expiry_seconds)
@@ -31,7 +31,7 @@ async def create(lnd: Connection, amount_msat: int, description: str, expiry_sec
 
 
 async def _hints(lnd: Connection) -> list[ln.RouteHint]:
-    """One for each usable channel of a node whose channels are all private; none for another node."""
+    """Return a hint for each usable channel of a node whose channels are all private; none for another node."""
     listed = await channels.open_channels(lnd)
     if not all(channel.private for channel in listed):
         return []
@@ -41,7 +41,7 @@ async def _hints(lnd: Connection) -> list[ln.RouteHint]:
 
 
 async def _hint(lnd: Connection, channel: ln.Channel) -> ln.RouteHint | None:
-    """What the peer asks for forwarding over this channel; None if it has not said so yet."""
+    """Return a hint with the peer's policy for this channel; None if the peer has not announced it yet."""
     try:
         with lnd.calling(f"look up channel {channel.chan_id}"):
             edge = await lnd.lightning.GetChanInfo(ln.ChanInfoRequest(chan_id=channel.chan_id), timeout=CALL_SECONDS)
@@ -51,7 +51,7 @@ async def _hint(lnd: Connection, channel: ln.Channel) -> ln.RouteHint | None:
 
 
 def hop_hint(channel: ln.Channel, edge: ln.ChannelEdge) -> ln.RouteHint | None:
-    """A hint with the policy of the channel's other end, by the name that the other end gave it, if it has one."""
+    """Return a hint with the policy of the channel's other end, and with that end's alias if there is one."""
     first = edge.node1_pub == channel.remote_pubkey
     if not edge.HasField("node1_policy" if first else "node2_policy"):
         return None
@@ -79,7 +79,7 @@ async def look_up(lnd: Connection, payment_hash: bytes) -> OwnInvoice | None:
 
 
 def own_invoice(invoice: ln.Invoice) -> OwnInvoice:
-    """An invoice as LND keeps it; ACCEPTED: parts of a payment have arrived, and wait for the others."""
+    """Return LND's record of an invoice; ACCEPTED: parts of a payment have arrived, and wait for the others."""
     return OwnInvoice(
         payment_hash=invoice.r_hash,
         amount_msat=optional_amount(invoice.value_msat),
@@ -91,12 +91,12 @@ def own_invoice(invoice: ln.Invoice) -> OwnInvoice:
 
 
 def payment_secret(payment_addr: bytes) -> bytes | None:
-    """What LND calls payment_addr; where an invoice has none it is empty, or zero."""
+    """Return the payment secret from LND's payment_addr, which is empty or zero if there is none."""
     return payment_addr if len(payment_addr) == 32 and any(payment_addr) else None
 
 
 async def payments(updates: AsyncIterable[ln.Invoice]) -> AsyncIterator[InvoicePaid]:
-    """Of what SubscribeInvoices tells, the invoices that are paid."""
+    """Yield the paid invoices in the updates of SubscribeInvoices."""
     async for invoice in updates:
         if invoice.state == ln.Invoice.SETTLED:
             yield InvoicePaid(invoice.r_hash, invoice.amt_paid_msat)

@@ -1,4 +1,4 @@
-"""LND as a `Node`: each verb of the interface, over gRPC."""
+"""LND as a `Node`: each method of the interface, over gRPC."""
 
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,25 +43,25 @@ from asyncpay.wire import signature
 from asyncpay.wire.onion import Final, OnionMessage
 
 MAX_CUSTOM_BYTES = 65533
-"""LND sends one byte more too, and loses the connection over it."""
+"""LND accepts one byte more, and loses the connection to the peer by it."""
 
 CAPABILITIES = Capabilities(
-    transit_release=Capability(True, "SubscribeOnionMessages also shows messages that LND merely forwards"),
+    transit_release=Capability(True, "SubscribeOnionMessages also shows messages that LND only forwards"),
     forwards_with_payer_offline=Capability(False, "the switch fails a RESUME if the incoming link is not there"),
     reoffers_without_payer=Capability(False, "restarted, LND replays an HTLC when its channel is re-established"),
-    pays_on_behalf=Capability(True, "own payments and intercepted HTLCs of one hash do not meet in LND"),
+    pays_on_behalf=Capability(True, "own payments and intercepted HTLCs of one hash are independent in LND"),
     metadata_with_slack=Capability(False, "SendPaymentV2 takes it only from a payment_request, which excludes slack"),
     keeps_settlements=closing.KEEPS_SETTLEMENTS,
-    tells_next_hop=Capability(True, "DeriveSharedKey lets this adapter take the node's layer off"),
+    tells_next_hop=Capability(True, "DeriveSharedKey lets this adapter peel the node's layer"),
     cutoff_blocks=htlcs.CUTOFF_BLOCKS,
 )
 
 
 class LndNode(Node):
-    """An LND 0.21 or later, which must run with --requireinterceptor: without it, whenever no client is attached
-    LND forwards what was held.
+    """An LND 0.21 or later, which must run with --requireinterceptor: without it, LND forwards the held HTLCs
+    when no client is attached.
 
-    `connect` it within a running event loop and `close` it in the end, or use it as an async context manager.
+    `connect` it within a running event loop and `close` it at the end, or use it as an async context manager.
     """
 
     capabilities = CAPABILITIES
@@ -73,16 +73,16 @@ class LndNode(Node):
 
     @classmethod
     def connect(cls, address: str, tls_certificate: bytes, macaroon: bytes) -> Self:
-        """An LND at host:port; it need not be there yet. tls_certificate: tls.cert (PEM); macaroon: the raw bytes."""
+        """Return an LND at host:port; it need not run yet. tls_certificate: tls.cert (PEM); macaroon: the raw bytes."""
         return cls(Connection(address, lambda: (tls_certificate, macaroon)))
 
     @classmethod
     def following(cls, address: str, read: ReadCredentials) -> Self:
-        """An LND whose certificate and macaroon may be replaced: they are read again whenever its events begin."""
+        """Return an LND whose certificate and macaroon may be replaced: they are read again at each attachment."""
         return cls(Connection(address, read))
 
     async def close(self) -> None:
-        """Hang up. Every stream and call ends."""
+        """Close the connection. All streams and calls end."""
         await self._lnd.close()
 
     async def __aenter__(self) -> Self:
@@ -104,7 +104,7 @@ class LndNode(Node):
     async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None = None) -> None:
         """See Node.resolve_htlc."""
         if self._stream is None:
-            raise NodeUnreachableError(f"LND at {self._lnd.address} has offered no HTLC {key}: attach first")
+            raise NodeUnreachableError(f"LND at {self._lnd.address} has not offered HTLC {key}: attach first")
         await self._stream.resolve_htlc(key, resolution, preimage)
 
     async def pending_htlcs(self) -> Sequence[PendingHtlc]:
@@ -117,7 +117,7 @@ class LndNode(Node):
         peeled = await onions.peel(self._lnd, message)
         if isinstance(peeled, Final):
             raise OnionUnreadableError(
-                f"an onion message ends at LND at {self._lnd.address}, and cannot go on from there"
+                f"an onion message is for LND at {self._lnd.address} itself, and cannot be forwarded"
             )
         peer_named = await channels.peer_named(self._lnd) if self._stream is None else self._stream.peer_named
         next_hop = onions.next_node(self._lnd, peeled.data, peer_named)
@@ -131,7 +131,7 @@ class LndNode(Node):
             await self._lnd.lightning.SendOnionMessage(request, timeout=CALL_SECONDS)
 
     async def connect_peer(self, peer: NodeId, address: str | None = None) -> None:
-        """See Node.connect_peer. LND does not tell where it dials by itself; the peer's announcement may."""
+        """See Node.connect_peer. LND does not report the addresses that it dials; the peer may have announced one."""
         there = ln.LightningAddress(pubkey=peer.hex(), host=address or await self._announced_address(peer))
         request = ln.ConnectPeerRequest(addr=there, timeout=DIAL_SECONDS)
         try:
@@ -152,13 +152,13 @@ class LndNode(Node):
     async def send_custom(self, peer: NodeId, type_: int, data: bytes) -> None:
         """See Node.send_custom."""
         if len(data) > MAX_CUSTOM_BYTES:
-            raise NodeError(f"a custom message takes at most {MAX_CUSTOM_BYTES} bytes of data, not {len(data)}")
+            raise NodeError(f"a custom message can carry at most {MAX_CUSTOM_BYTES} bytes of data, not {len(data)}")
         request = ln.SendCustomMessageRequest(peer=peer, type=type_, data=data)
         with self._giving_to(peer, f"send a custom message of type {type_}"):
             await self._lnd.lightning.SendCustomMessage(request, timeout=CALL_SECONDS)
 
     async def onion_route(self, destination: NodeId, max_lookups: int = MAX_LOOKUPS) -> tuple[NodeId, ...]:
-        """See Node.onion_route; of unannounced nodes, only connected peers can be found."""
+        """See Node.onion_route. Unannounced nodes can be found only if they are connected peers."""
         surroundings = self._stream.surroundings if self._stream else None
         if surroundings is None:
             surroundings = await onions.surroundings(self._lnd)
@@ -215,7 +215,7 @@ class LndNode(Node):
 
     @contextmanager
     def _giving_to(self, peer: NodeId, what: str) -> Iterator[None]:
-        """LND says in several ways that a peer is not there, depending on when it left."""
+        """Translate LND's various errors for a peer that is not connected, which depend on when it disconnected."""
         try:
             with self._lnd.calling(f"{what} to {peer.hex()}"):
                 yield

@@ -1,4 +1,4 @@
-"""Paying with LND, and never twice: LND's own record of a payment hash decides what became of it."""
+"""Payments with LND, never twice: LND's own record of a payment hash decides the result."""
 
 from collections.abc import AsyncIterable
 
@@ -27,7 +27,7 @@ _UNKNOWN = PaymentResult(status=PaymentStatus.UNKNOWN)
 
 async def pay(lnd: Connection, payment: Payment) -> PaymentResult:
     """See Node.pay, for a payment without `latest_expiry`."""
-    known = await track(lnd, payment.invoice.payment_hash)  # LND itself would try a failed one again
+    known = await track(lnd, payment.invoice.payment_hash)  # LND itself would try a failed payment again
     if known.status is not PaymentStatus.UNKNOWN:
         return known
     if payment.invoice.has_blinded_paths:
@@ -38,13 +38,13 @@ async def pay(lnd: Connection, payment: Payment) -> PaymentResult:
         if _matches_invoice(payment):
             request = from_invoice(payment)
         elif payment.invoice.needs_metadata:
-            return failed("LND sends payment metadata, which the invoice demands, only as invoiced: without slack")
+            return failed("the invoice requires payment metadata, which LND cannot send in a payment with slack")
         else:
             request = from_fields(payment, await decode(lnd, payment.invoice.text))
         if payment.first_hop is not None:
             request.outgoing_chan_ids.extend(await channels.channels_with(lnd, payment.first_hop))
             if not request.outgoing_chan_ids:
-                return failed(f"there is no channel with {payment.first_hop.hex()}, through which this is to be paid")
+                return failed(f"there is no channel with {payment.first_hop.hex()}, which must be the first hop")
         if payment.slack_blocks:
             await reset_mission_control(lnd)
         with lnd.calling(f"pay {payment.invoice.payment_hash.hex()}"):
@@ -70,7 +70,7 @@ async def track(lnd: Connection, payment_hash: bytes) -> PaymentResult:
 
 
 async def look_up(lnd: Connection, payment_hash: bytes) -> PaymentResult:
-    """See Node.look_up_payment: the first thing that LND says when it is to follow a payment is how it stands."""
+    """See Node.look_up_payment. The first update of TrackPaymentV2 is the current state of the payment."""
     request = router.TrackPaymentRequest(payment_hash=payment_hash, no_inflight_updates=False)
     call = lnd.router.TrackPaymentV2(request)
     try:
@@ -86,21 +86,21 @@ async def look_up(lnd: Connection, payment_hash: bytes) -> PaymentResult:
 
 
 async def reset_mission_control(lnd: Connection) -> None:
-    """A hold that was failed back looks to LND like a channel of the LSP's that does not work, and for an hour no other
-    payment would find a way. A payment with slack is made to be held, so it begins without such memories.
+    """Reset LND's mission control. LND takes a held HTLC that was failed back for a failure of the LSP's channel, and
+    for an hour no other payment would find a route. A payment with slack is meant to be held, so it starts afresh.
     """
-    with lnd.calling("forget which channels failed"):
+    with lnd.calling("reset its mission control"):
         await lnd.router.ResetMissionControl(router.ResetMissionControlRequest(), timeout=CALL_SECONDS)
 
 
 async def decode(lnd: Connection, text: str) -> ln.PayReq:
-    """A BOLT 11 invoice as LND reads it."""
-    with lnd.calling("read an invoice"):
+    """Return LND's decoding of a BOLT 11 invoice."""
+    with lnd.calling("decode an invoice"):
         return await lnd.lightning.DecodePayReq(ln.PayReqString(pay_req=text), timeout=CALL_SECONDS)
 
 
 def invoice(text: str, decoded: ln.PayReq) -> Invoice:
-    """LND decodes invoices of its own network only, whose name is in their prefix. numbers.UNREADABLE."""
+    """Return the invoice from LND's decoding. The network is in the prefix of its text. Raises numbers.UNREADABLE."""
     network = next((name for prefix, name in _NETWORKS.items() if text.lower().startswith(prefix)), "unknown")
     return Invoice(
         text=text,
@@ -123,8 +123,8 @@ def invoice(text: str, decoded: ln.PayReq) -> Invoice:
 
 
 def result(payment: ln.Payment) -> PaymentResult:
-    """Where LND says that a payment stands. One preimage is all it takes: the payee has been paid, whatever LND still
-    waits for in other parts.
+    """Return a payment's progress from LND's record. One preimage suffices: the payee has been paid, even if LND still
+    waits for other parts.
     """
     reason = ln.PaymentFailureReason.Name(payment.failure_reason).removeprefix("FAILURE_REASON_")
     settled = [htlc.preimage for htlc in payment.htlcs if htlc.status == ln.HTLCAttempt.SUCCEEDED]
@@ -142,7 +142,7 @@ def result(payment: ln.Payment) -> PaymentResult:
 
 
 def from_invoice(payment: Payment) -> router.SendPaymentRequest:
-    """Pay what the invoice asks for, as it asks; LND reads it by itself."""
+    """Return the request to pay an invoice unchanged; LND decodes it."""
     request = _limits(payment)
     request.payment_request = payment.invoice.text
     if payment.invoice.amount_msat is None:
@@ -151,10 +151,10 @@ def from_invoice(payment: Payment) -> router.SendPaymentRequest:
 
 
 def from_fields(payment: Payment, decoded: ln.PayReq) -> router.SendPaymentRequest:
-    """Pay with slack or another amount, which LND refuses beside a payment_request.
+    """Return the request to pay with slack or another amount, which LND refuses together with a payment_request.
 
-    Payment metadata (BOLT 11, `m`) is lost: LND shows none, and takes none. A payee may do without it, unless the
-    invoice needs it.
+    Payment metadata (BOLT 11, `m`) is lost: LND neither shows nor accepts it. The payee can do without it, unless the
+    invoice requires it.
     """
     request = _limits(payment)
     request.dest = payment.invoice.payee
@@ -168,7 +168,7 @@ def from_fields(payment: Payment, decoded: ln.PayReq) -> router.SendPaymentReque
 
 
 def _limits(payment: Payment) -> router.SendPaymentRequest:
-    """What LND takes for "none given" if it is zero is never zero here."""
+    """Return a request with the payment's limits. A limit is never zero, because LND takes zero for "not set"."""
     return router.SendPaymentRequest(
         fee_limit_msat=payment.fee_limit_msat,
         cltv_limit=min(payment.cltv_limit_blocks, MAX_ROUTE_BLOCKS),
@@ -184,14 +184,14 @@ def _matches_invoice(payment: Payment) -> bool:
 
 
 def failed(failure: str) -> PaymentResult:
-    """Nothing was paid."""
+    """Return the result of a payment that was not made."""
     return PaymentResult(status=PaymentStatus.FAILED, failure=failure)
 
 
 async def _decided(lnd: Connection, updates: AsyncIterable[ln.Payment]) -> PaymentResult:
-    """The decided state of a payment that LND follows. NodeUnreachableError if it stops following before."""
+    """Return the final state of a payment that LND follows. NodeUnreachableError if the updates end before."""
     async for update in updates:
         found = result(update)
         if found.status is not PaymentStatus.IN_FLIGHT:
             return found
-    raise NodeUnreachableError(f"LND at {lnd.address} stopped following a payment before it was decided")
+    raise NodeUnreachableError(f"LND at {lnd.address} stopped its updates of a payment before it was decided")

@@ -1,16 +1,17 @@
 """Payments whose cost and time lock are known before anything is sent.
 
-LND names a route (QueryRoutes), it is checked, and exactly that is sent (SendToRouteV2).
+LND returns a route (QueryRoutes), the route is checked, and exactly this route is used (SendToRouteV2).
 
-SendPaymentV2 would find routes by itself within limits that it is given. But LND 0.21 checks `cltv_limit` against the
-invoice's final delta alone (routing/payment_session.go), which a blinded path exceeds; and both limits are relative to
-the moment at which the order is carried out. A route says what is locked until which height, whenever LND comes to it.
+SendPaymentV2 would find routes itself within given limits. But LND 0.21 checks `cltv_limit` only against the
+invoice's final delta (routing/payment_session.go), which a blinded path exceeds; and both limits are relative to
+the time at which LND executes the order. A route fixes the amounts and the heights, no matter when LND executes it.
 
 Every part has the same form: a share of the amount, the whole amount in its `mpp_record`, a fee within that share of
-the limit, and a time lock within the limit. LND adds a part only while what is in flight and settled stays within the
-whole amount (payments/db/payment.go, verifyAttempt), and none once one has settled or failed. After that, a new attempt
-begins only when all parts have failed (InitPayment). So whatever calls broke, and in whatever order LND comes to them,
-the parts that can be settled never bring more than the amount, and never cost more than it and the fee limit.
+the limit, and a time lock within the limit. LND adds a part only while the amounts in flight and settled stay within
+the whole amount (payments/db/payment.go, verifyAttempt), and none once one has settled or failed. After that, a new
+attempt begins only when all parts have failed (InitPayment). So no matter which calls break, and in which order LND
+executes them, the parts that can be settled never deliver more than the amount, and never cost more than it and the fee
+limit.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from asyncpay.nodes.proto import lightning_pb2 as ln
 from asyncpay.nodes.proto import router_pb2 as router
 
 FINAL_PADDING_BLOCKS = 3
-"""Added to what the payee asks for, as LND's SendPaymentV2 does: blocks may come while the payment is on its way."""
+"""Added to the payee's final delta, as LND's SendPaymentV2 does: blocks may be found while the payment is in flight."""
 MOST_ATTEMPTS = 20
 BASIC_MPP = frozenset({16, 17})
 """`basic_mpp` (BOLT 9), required and optional."""
@@ -40,8 +41,8 @@ NOT_SENT = (
     "payment has already failed",
     "invoice is already paid",
 )
-"""LND's words (payments/db/errors.go) for a part that it does not add to a payment. After any other error of
-SendToRouteV2 the part may have been sent, or be sent yet.
+"""LND's errors (payments/db/errors.go) for a part that it does not add to a payment. After any other error of
+SendToRouteV2 the part may have been sent, or may still be sent.
 """
 
 
@@ -66,7 +67,7 @@ async def pay(lnd: Connection, payment: Payment, latest_expiry: int) -> PaymentR
         refusals = await _send(lnd, payment, routes)
         result = await payments.track(lnd, payment.invoice.payment_hash)
         if result.status is PaymentStatus.UNKNOWN:
-            raise NodeUnreachableError(f"LND at {lnd.address} does not know the payment that it was sent the parts of")
+            raise NodeUnreachableError(f"LND at {lnd.address} does not know the payment whose parts it was sent")
         if result.status is not PaymentStatus.FAILED:
             return result
         failure = ", ".join(sorted({why for why, _ in refusals})) or result.failure
@@ -76,14 +77,14 @@ async def pay(lnd: Connection, payment: Payment, latest_expiry: int) -> PaymentR
 
 
 def check(route: ln.Route, payment: Payment, share_msat: int, latest_expiry: int) -> str | None:
-    """Why this route must not be used for a part that brings the payee share_msat; None if it may."""
+    """Return why this route must not be used for a part that delivers share_msat to the payee; None if it may."""
     fee_limit_msat = payment.fee_limit_msat * share_msat // payment.amount_msat
     if not route.hops or route.hops[-1].pub_key != payment.invoice.payee.hex():
         return "LND's route does not end at the payee"
     if any(hop.encrypted_data or hop.blinding_point for hop in route.hops):
         return "LND's route has a blinded path"
     if route.hops[-1].amt_to_forward_msat != share_msat:
-        return f"LND's route brings {route.hops[-1].amt_to_forward_msat} msat and not {share_msat}"
+        return f"LND's route delivers {route.hops[-1].amt_to_forward_msat} msat and not {share_msat}"
     if route.total_amt_msat - share_msat > fee_limit_msat:
         return f"LND's route costs {route.total_amt_msat - share_msat} msat, more than {fee_limit_msat}"
     if route.total_time_lock > latest_expiry:
@@ -92,7 +93,7 @@ def check(route: ln.Route, payment: Payment, share_msat: int, latest_expiry: int
 
 
 def check_kept(route: ln.Route, payment: Payment, share_msat: int, policy: ForwardingPolicy | None) -> str | None:
-    """Why a route leaves this node less than forwarding over its first channel would, whose policy this is; or None."""
+    """Return why a route leaves this node less than forwarding over its first channel, which has this policy; or None."""
     if payment.incoming_msat is None or payment.incoming_expiry is None:
         return None
     if policy is None:
@@ -116,14 +117,14 @@ def _unfit(payment: Payment, decoded: ln.PayReq) -> str | None:
     if payment.invoice.needs_metadata:
         return "the invoice requires payment metadata, which LND does not show"
     if payment.invoice.amount_msat != payment.amount_msat or payment.slack_blocks:
-        return "only what the invoice asks for can be paid along routes that are checked"
+        return "along checked routes only the invoice's own amount can be paid, without slack"
     if payment.fee_limit_msat < 0:
         return "nothing is left for fees"
     return None
 
 
 async def _routes(lnd: Connection, payment: Payment, decoded: ln.PayReq, latest_expiry: int) -> list[ln.Route]:
-    """Checked routes for as few equal parts as will do. LndRefusedError, of the last try, if there are none."""
+    """Return checked routes for as few equal parts as possible. LndRefusedError of the last try if there are none."""
     most = payment.max_parts if BASIC_MPP & decoded.features.keys() else 1
     parts = 1
     while True:
@@ -167,7 +168,7 @@ async def _route(
     share_msat: int,
     first_hops: Sequence[int],
 ) -> ln.Route:
-    """A checked route for one part."""
+    """Return a checked route for one part."""
     with lnd.calling("find a route"):
         height = (await lnd.lightning.GetInfo(ln.GetInfoRequest(), timeout=CALL_SECONDS)).block_height
         if latest_expiry <= height:
@@ -192,26 +193,26 @@ async def _route(
 
 
 async def _opened_here(lnd: Connection) -> dict[int, ln.Channel]:
-    """The usable channels that this node opened, by the names that LND's routes call them by.
+    """Return the usable channels that this node opened, by their chan_id in LND's routes.
 
     The opener of a channel sets the feerate of its commitment transaction (BOLT 2, update_fee). LND closes a channel
-    at an own HTLC's expiry, and spends next to nothing on getting that confirmed (contractcourt: an own payment has no
-    incoming HTLC to protect). A peer that set the feerate low could outlast the margin, and then claim the HTLC.
+    at an own HTLC's expiry, and pays a minimal fee for its confirmation (contractcourt: an own payment has no
+    incoming HTLC to protect). A peer that sets a low feerate could delay it beyond the margin, and then claim the HTLC.
     """
     listed = await channels.open_channels(lnd)
     return {channel.chan_id: channel for channel in listed if channel.active and channel.initiator}
 
 
 def _room_msat(channel: ln.Channel) -> int:
-    """What it could send at most."""
+    """Return the most that the channel can send."""
     return 1_000 * (channel.local_balance - channel.local_constraints.chan_reserve_sat)
 
 
 async def _send(lnd: Connection, payment: Payment, routes: Sequence[ln.Route]) -> list[tuple[str, bool]]:
-    """Send all parts, and wait until each is decided or one has succeeded, which pays the payee whatever becomes of the
-    others. Why parts failed, and whether it was the payee that failed it.
+    """Send all parts, and wait until each is decided or one has succeeded, which pays the payee no matter how the
+    others end. Return the failures of parts, and for each whether the payee failed it.
 
-    NodeUnreachableError if that is not known of one: it may then have been sent or not, or be sent yet.
+    NodeUnreachableError if the outcome of a part is unknown: it may or may not have been sent, or may still be sent.
     """
     sending = {asyncio.ensure_future(_send_part(lnd, payment, route)) for route in routes}
     waiting, refusals, broken = set(sending), [], None
@@ -233,7 +234,7 @@ async def _send(lnd: Connection, payment: Payment, routes: Sequence[ln.Route]) -
 
 
 async def _end(calls: Collection[asyncio.Task[Any]]) -> None:
-    """Hang up. LND carries on what it was asked for (routing/router.go, sendToRoute)."""
+    """Cancel the calls. LND continues the payments (routing/router.go, sendToRoute)."""
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)

@@ -68,7 +68,7 @@ async def test_an_alias_that_is_no_utf_8_spoils_itself_only(tmp_path: Path) -> N
 
 async def test_a_refusal(tmp_path: Path) -> None:
     async with lightningd(tmp_path, refusing("no", 205)) as socket:
-        with pytest.raises(ClnRefusedError, match="did not do pay: no") as refused:
+        with pytest.raises(ClnRefusedError, match="did not execute pay: no") as refused:
             await Rpc(socket).call("pay")
     assert (refused.value.code, refused.value.data) == (205, {"erring_channel": "1x1x1"})
 

@@ -145,7 +145,7 @@ async def stream(
 
 async def test_a_refusal_has_its_code_and_words(tmp_path: Path) -> None:
     async with ldkd(tmp_path, lambda *_: Refusal(code=-1, message="no coins")) as socket:
-        with pytest.raises(LdkRefusedError, match=r"did not do openchannel: no coins") as raised:
+        with pytest.raises(LdkRefusedError, match=r"did not execute openchannel: no coins") as raised:
             await Rpc(socket).call("openchannel", peer=PEER)
     assert raised.value.code == -1
 

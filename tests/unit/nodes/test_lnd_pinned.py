@@ -216,8 +216,8 @@ async def test_a_route_at_its_limits_is_used() -> None:
         ({"payment_addr": bytes(32)}, {}, "no payment_secret"),
         ({}, {"invoice": replace(order().invoice, needs_metadata=True)}, "payment metadata"),
         ({"blinded_paths": [ln.BlindedPaymentPath()]}, {}, "blinded paths"),
-        ({}, {"amount_msat": 1_002}, "only what the invoice asks for"),
-        ({}, {"slack_blocks": 1}, "only what the invoice asks for"),
+        ({}, {"amount_msat": 1_002}, "only the invoice's own amount"),
+        ({}, {"slack_blocks": 1}, "only the invoice's own amount"),
         ({}, {"fee_limit_msat": -1}, "nothing is left for fees"),
     ],
 )
