@@ -25,7 +25,7 @@ def key_of(payload: Json) -> HtlcKey:
 
 
 def held_htlc(payload: Json) -> HeldHtlc:
-    """Return the HTLC that ldkd offers. numbers.UNREADABLE, if it is to be failed: the payer chose the outgoing values."""
+    """Return an offered HTLC. numbers.UNREADABLE, if it is to be failed: the payer chose the outgoing values."""
     return HeldHtlc(
         key=key_of(payload),
         payment_hash=bytes.fromhex(payload["payment_hash"]),

@@ -93,7 +93,7 @@ def check(route: ln.Route, payment: Payment, share_msat: int, latest_expiry: int
 
 
 def check_kept(route: ln.Route, payment: Payment, share_msat: int, policy: ForwardingPolicy | None) -> str | None:
-    """Return why a route leaves this node less than forwarding over its first channel, which has this policy; or None."""
+    """Return why a route leaves this node less than forwarding over its first channel (with this policy), or None."""
     if payment.incoming_msat is None or payment.incoming_expiry is None:
         return None
     if policy is None:
