@@ -30,12 +30,7 @@ MUTANTS = (
         "if covered and sum(part.htlc.outgoing_amount_msat for part in parts) >= block.amount_msat:",
         "if covered:",
     ),
-    Mutant(
-        "forget an early release",
-        f"{LSP}.states",
-        "        Trigger.RELEASE: To(State.UNLOCKED),\n",
-        "",
-    ),
+    Mutant("forget an early release", f"{LSP}.states", "        Trigger.RELEASE: To(State.UNLOCKED),\n", ""),
     Mutant(
         "hold into the margin by one block",
         f"{LSP}.conditions",
@@ -131,12 +126,7 @@ MUTANTS = (
         "    name = unblock_hash(event.pid)\n    known = name in ctx.records.blocks\n",
         "    name = next(iter(ctx.records.blocks), unblock_hash(event.pid))\n    known = name in ctx.records.blocks\n",
     ),
-    Mutant(
-        "drop a message when its client is away",
-        f"{LSP}.mailbox",
-        "    ctx.put(message)\n",
-        "",
-    ),
+    Mutant("drop a message when its client is away", f"{LSP}.mailbox", "    ctx.put(message)\n", ""),
     Mutant(
         "stop the courier after its first try",
         f"{LSP}.retransmit",
@@ -203,12 +193,7 @@ MUTANTS = (
         "        case _ if payment.unsure_until is not None and ctx.now < payment.unsure_until:\n",
         "        case _ if False:\n",
     ),
-    Mutant(
-        "not ask the node after a restart",
-        f"{PAYER}.engine",
-        "    payments.ask_about_all(ctx)\n",
-        "",
-    ),
+    Mutant("not ask the node after a restart", f"{PAYER}.engine", "    payments.ask_about_all(ctx)\n", ""),
     Mutant(
         "pay before the LSP has agreed",
         f"{PAYER}.payments",
@@ -281,12 +266,7 @@ MUTANTS = (
         "htlc.incoming_expiry - cutoff_blocks - ctx.policy.on_behalf_margin_blocks",
         "htlc.incoming_expiry - ctx.policy.on_behalf_margin_blocks",
     ),
-    Mutant(
-        "pay on behalf for dust",
-        f"{LSP}.exposure",
-        "    if smallest_msat < least_msat:\n",
-        "    if False:\n",
-    ),
+    Mutant("pay on behalf for dust", f"{LSP}.exposure", "    if smallest_msat < least_msat:\n", "    if False:\n"),
     Mutant(
         "pay on behalf without a fee",
         f"{LSP}.exposure",

@@ -153,7 +153,7 @@ async def test_exactly_what_was_checked_is_sent() -> None:
     [
         (route(1_001, fee_msat=11), "costs 11 msat, more than 10"),
         (route(1_001, lock=LATEST + 1), "locks until height 701, which is after 700"),
-        (route(1_000), "brings 1000 msat and not 1001"),
+        (route(1_000), "delivers 1000 msat and not 1001"),
         (ln.Route(total_time_lock=600, total_amt_msat=1_001), "does not end at the payee"),
         (ln.Route(hops=[ln.Hop(pub_key="05" * 33, amt_to_forward_msat=1_001)]), "does not end at the payee"),
         (ln.Route(hops=[ln.Hop(pub_key=PAYEE.hex(), encrypted_data=b"x")]), "has a blinded path"),

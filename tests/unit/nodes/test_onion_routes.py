@@ -122,5 +122,5 @@ async def test_a_connected_peer_is_reached_directly_and_without_the_graph() -> N
     assert await find(b"phone", surroundings, RememberedGraph(graph.look_up), 10) == (b"phone",)
     assert graph.lookups == 0
     assert await find(b"z", surroundings, RememberedGraph(graph.look_up), 10) == (b"a", b"z")
-    with pytest.raises(NodeError, match="no way"):
+    with pytest.raises(NodeError, match="no route"):
         await find(b"x", surroundings, RememberedGraph(graph.look_up), 10)

@@ -69,7 +69,7 @@ def test_every_tar_can_look_into_it() -> None:
     ],
 )
 def test_what_is_none_is_a_sentence(content: bytes) -> None:
-    with pytest.raises(EngineError, match="no snapshot"):
+    with pytest.raises(EngineError, match="not a snapshot"):
         snapshot_file.read(io.BytesIO(content), MOST_BYTES)
 
 

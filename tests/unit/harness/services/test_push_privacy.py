@@ -35,5 +35,5 @@ def test_all_that_our_lsp_says_is_harmless() -> None:
     ],
 )
 def test_anything_else_is_not(body: str) -> None:
-    with pytest.raises(PrivacyError, match="a push to A says more"):
+    with pytest.raises(PrivacyError, match="a push to A contains more"):
         check_privacy([push(Notification.of(Method.ONION_MESSAGE).body()), push(body)])

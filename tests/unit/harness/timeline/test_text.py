@@ -70,7 +70,7 @@ def test_what_cannot_be_read_is_an_error_in_one_sentence(tmp_path: Path) -> None
     assert "cannot be read: No such file or directory" in run("--from", str(tmp_path / "none"))
     (tmp_path / "x.json").write_text('{"version": 2, "testbed": "x"}')
     assert "it has version 2 of the format" in run("--from", str(tmp_path / "x.json"))
-    assert "there are decision, htlc" in run("--from", str(RECORDINGS / "lnd"), "--kind", "nothing")
+    assert "Choose from: decision, htlc" in run("--from", str(RECORDINGS / "lnd"), "--kind", "nothing")
     assert "bob is not in the timeline. Choose from: A, B" in run("--from", str(RECORDINGS / "lnd"), "--node", "bob")
 
 
