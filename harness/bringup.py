@@ -50,7 +50,8 @@ def establish(testbed: Testbed, phases: Phases) -> None:
     with phases.phase("funded"):
         testbed.chain.send(_funding(testbed))
         testbed.chain.mine()
-        each(lambda channel: testbed.connect(channel.opener, channel.peer), _pairs(testbed))
+        for pairs in connection_rounds(testbed.topology):
+            each(lambda channel: testbed.connect(channel.opener, channel.peer), pairs)
         each(lambda node: wait_for(funded(node)), testbed.nodes.values())
         wait_for(testbed.at_height(testbed.chain.height_blocks))
     *earlier, last = _rounds(testbed.topology)
@@ -182,9 +183,15 @@ def _funding(testbed: Testbed) -> list[tuple[str, int]]:
     return for_channels + [(address, FEE_RESERVE_SAT) for address in addresses.values()]
 
 
-def _pairs(testbed: Testbed) -> list[ChannelSpec]:
-    """Return one channel for each pair of peers."""
-    return list({frozenset((c.opener, c.peer)): c for c in testbed.topology.channels}.values())
+def connection_rounds(topology: Topology) -> list[list[ChannelSpec]]:
+    """Return one channel for each pair of peers: first of the pairs that announce one, then of the others.
+
+    Core Lightning takes gossip from its first peer alone, until that peer has sent nothing new for 5 to 10 s
+    (gossipd/seeker.c, with dev-fast-gossip); and a phone has none.
+    """
+    announced = {frozenset((c.opener, c.peer)): c for c in topology.channels if not c.private}
+    others = {frozenset((c.opener, c.peer)): c for c in topology.channels}
+    return [list(announced.values()), [channel for pair, channel in others.items() if pair not in announced]]
 
 
 def _announced(testbed: Testbed) -> list[Node]:

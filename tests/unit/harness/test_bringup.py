@@ -8,6 +8,7 @@ import pytest
 from harness import bringup
 from harness.errors import NodeError, TestbedError
 from harness.testbed import Testbed
+from harness.topology import load
 
 
 def bitcoind(answers: bool) -> Testbed:
@@ -25,6 +26,16 @@ def test_an_engine_whose_ports_are_elsewhere_is_told(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(bringup, "REACH_SECONDS", 0.05)
     with pytest.raises(TestbedError, match=r"its port cannot be reached from here .*refused.*run the testbed there"):
         bringup.reach_chain(bitcoind(answers=False))
+
+
+@pytest.mark.parametrize("name", ["line", "line-cln", "two-channels"])
+def test_a_nodes_first_peer_is_one_that_has_gossip(name: str) -> None:
+    topology = load(name)
+    first, later = ([frozenset((c.opener, c.peer)) for c in pairs] for pairs in bringup.connection_rounds(topology))
+    assert sorted(first + later, key=sorted) == sorted(
+        {frozenset((c.opener, c.peer)) for c in topology.channels}, key=sorted
+    )
+    assert set(first) == {frozenset((c.opener, c.peer)) for c in topology.channels if not c.private}
 
 
 def test_one_that_is_here_goes_on() -> None:
