@@ -127,6 +127,17 @@ test-browser: setup ## pages in a real browser (Debian's chromium): screenshots 
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r tests/browser/requirements.lock
 	@$(BIN)/pytest -q tests/browser
 
+MATRIX := artifacts/matrix/matrix.html
+
+$(MATRIX):
+	@$(BIN)/testbed matrix
+
+.PHONY: pictures
+pictures: images $(MATRIX) ## the pictures in README: a real testbed's live page and timeline, and the interop matrix
+	@tests/browser/install.sh
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r tests/browser/requirements.lock
+	@$(BIN)/python -m tests.browser.pictures
+
 # Tests that share a testbed run in one worker (tests/support/grouping.py). Testbeds mostly wait: one worker per core for
 # the selection, two per core for all tests.
 E2E = $(BIN)/pytest -v -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 20 tests/e2e

@@ -25,15 +25,13 @@ FOLDER = Path("docs/pictures")
 MATRIX = Path("artifacts/matrix/matrix.html")
 NAME = "pictures"
 BOTH_OFFLINE = "A's phone is disconnected. Both are offline now"
-VIEW = {"width": 1280, "height": 900}
+VIEW: Any = {"width": 1280, "height": 900}
 MOST_BYTES = 200_000
 """Larger pictures make a clone slow: the browser is given a smaller part of the page, or fewer colours."""
 
 
 def main() -> None:
     """Take all three. Raises TestbedError if a testbed cannot be had, or the matrix has not been run."""
-    if not MATRIX.exists():
-        raise TestbedError(f"{MATRIX} is missing. Run `make interop` first")
     FOLDER.mkdir(parents=True, exist_ok=True)
     from playwright.sync_api import sync_playwright
 
@@ -41,8 +39,6 @@ def main() -> None:
         program = next(found for name in PROGRAMS if (found := shutil.which(name)))
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"] if os.getuid() == 0 else [])
         view = browser.new_context(viewport=VIEW, color_scheme="light").new_page()
-        view.goto(MATRIX.resolve().as_uri())
-        _take(view.locator("svg"), "matrix")
         testbed = Testbed.prepare(load("line"), NAME, print)
         try:
             snapshots.up(testbed, Phases(print), print, fresh=False)
@@ -50,6 +46,10 @@ def main() -> None:
             _take_timeline(testbed, view)
         finally:
             testbed.down()
+        if not MATRIX.exists():
+            raise TestbedError(f"{MATRIX} is missing, and so is its picture. Run `make interop` first")
+        view.goto(MATRIX.resolve().as_uri())
+        view.locator("svg").screenshot(path=FOLDER / "matrix.png")
         browser.close()
 
 
@@ -80,10 +80,6 @@ def _take_timeline(testbed: Testbed, view: Any) -> None:
     view.click("#steps li:nth-child(3) button")
     view.click("#fit")
     view.screenshot(path=FOLDER / "timeline.png")
-
-
-def _take(element: Any, name: str) -> None:
-    element.screenshot(path=FOLDER / f"{name}.png")
 
 
 if __name__ == "__main__":

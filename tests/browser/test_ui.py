@@ -12,7 +12,7 @@ from harness.checks.status import PhoneStatus
 from harness.errors import PaymentError
 from harness.nodes.base import Payment
 from tests.browser.conftest import LOOKS, Page
-from tests.support.played_ui import HASH, HOSTILE, PlayedWatcher, recorded
+from tests.support.played_ui import HASH, HOSTILE, PlayedWatcher, recorded, recorded_lanes
 from tests.support.served_ui import served
 
 
@@ -99,6 +99,15 @@ def test_a_payment_has_its_steps_and_its_htlcs(opened: Page, address: str) -> No
     table = view.locator("#htlcs").text_content()
     assert table.count("settled") == 4
     assert "resume" in table, "what LSP_a held, it has let go"
+
+
+def test_it_shows_when_a_phone_was_away_as_the_timeline_does(opened: Page, address: str) -> None:
+    view = opened.open(address)
+    opened.wait_until(f"events.length === {len(recorded())}")
+    told = {lane.name: [span.model_dump(exclude_none=True) for span in lane.away] for lane in recorded_lanes()}
+    assert told["B"], "the recording has some"
+    shown = view.evaluate("Object.fromEntries(story.lanes.map((lane) => [lane.name, lane.away || []]))")
+    assert {name: shown[name] for name in ("A", "B")} == {name: told[name] for name in ("A", "B")}
 
 
 def test_two_browsers_see_the_same_and_ask_the_nodes_once(browser: Any, watcher: PlayedWatcher, address: str) -> None:

@@ -11,7 +11,7 @@ from harness.checks.status import ChannelStatus, ComponentStatus, NodeStatus, Ph
 from harness.errors import TestbedError
 from harness.inside.interface import Push
 from harness.timeline import recording
-from harness.timeline.model import Event
+from harness.timeline.model import Event, Lane
 from harness.timeline.story import tell
 from harness.ui.watcher import Watcher
 
@@ -92,6 +92,11 @@ def pushes(text: str = "") -> list[Push]:
 def recorded() -> tuple[Event, ...]:
     """The events of a real run."""
     return tell(recording.read(RECORDING)).events
+
+
+def recorded_lanes() -> tuple[Lane, ...]:
+    """The lanes of the same."""
+    return tell(recording.read(RECORDING)).lanes
 
 
 class PlayedGateway:

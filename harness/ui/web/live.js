@@ -91,9 +91,31 @@ async function keepListening() {
 function setLanes(status) {
   const lanes = [...status.nodes.map((node) => ({name: node.name, kind: node.role, runs: node.implementation})),
     ...["bitcoind", ...(status.phones.length ? ["push"] : []), "testbed"].map((name) => ({name, kind: "service"}))];
-  if (JSON.stringify(lanes) === JSON.stringify(story.lanes)) return false;
+  if (JSON.stringify(lanes) === JSON.stringify(story.lanes.map(({away, ...lane}) => lane))) return false;
   story.lanes = lanes;
+  setAbsences();
   return true;
+}
+
+// When phones were offline, as harness/timeline/presence.py has it: from the verbs of their links and their own logs.
+const AWAY = {"disconnect": "disconnected", "blackhole": "blackholed", "reset": "connections reset", "asleep": "asleep", "frozen": "frozen"};
+const LINK = ["disconnected", "blackholed", "connections reset"], SYSTEM = ["asleep", "frozen"];
+const BACK = {"reconnect": ["disconnected"], "restore_link": LINK, "restore": [...LINK, ...SYSTEM], "awake": SYSTEM};
+function setAbsences() {
+  const reasons = new Map(story.lanes.filter((lane) => lane.kind !== "service").map((lane) => [lane.name, new Set()]));
+  const spans = new Map([...reasons.keys()].map((name) => [name, []]));
+  for (const event of events) {
+    const why = reasons.get(event.lane);
+    if (event.kind !== "phone" || !why) continue;
+    const before = [...why].sort().join(", ");
+    if (AWAY[event.what]) why.add(AWAY[event.what]);
+    for (const each of BACK[event.what] || []) why.delete(each);
+    const now = [...why].sort().join(", "), found = spans.get(event.lane), last = found[found.length - 1];
+    if (now === before) continue;
+    if (last && last.end === undefined) last.end = event.time;
+    if (now) found.push({begin: event.time, why: now});
+  }
+  for (const lane of story.lanes) if (spans.has(lane.name)) lane.away = spans.get(lane.name);
 }
 
 // Adds events where their times put them: two logs are not read equally fast.
@@ -110,6 +132,7 @@ function take(news) {
     takePayment(event);
     takeHtlc(event);
   }
+  setAbsences();
   if (events.length > MOST_EVENTS) {
     const gone = events.length - MOST_EVENTS + 1000;
     events.splice(0, gone);

@@ -111,6 +111,7 @@ def test_the_testbed_beside_unrelated_tests(wheels: dict[str, Path], environment
     environment.install(*map(str, wheels.values()))
     assert "up" in environment.run("testbed", "--help")
     assert environment.run("testbed", "--version") == "testbed 0.1.0\n"
+    assert "/api/status" in environment.run("testbed", "ui", "--openapi"), "it has the files of its page, too"
     environment.pytest("test_unrelated.py", UNRELATED)
     topology = "from harness.topology import load; print(*load('line').nodes)"
     assert environment.run("python", "-c", topology).split() == ["A", "LSP_a", "router", "LSP_b", "B"]

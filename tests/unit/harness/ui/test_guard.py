@@ -7,6 +7,7 @@ import pytest
 from starlette.responses import Response
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from harness.ui.api import web
 from harness.ui.guard import MOST_BODY_BYTES, Guard, new_token
@@ -130,10 +131,15 @@ def test_a_body_has_a_bound() -> None:
         assert client.post(STATUS, headers=JSON, content=more).status_code == 413
 
 
-def test_websockets_are_refused(client: TestClient) -> None:
-    from starlette.websockets import WebSocketDisconnect
+async def talk(scope: Scope, receive: Receive, send: Send) -> None:
+    """Takes every WebSocket."""
+    await send({"type": "websocket.accept"})
 
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect(STATUS):
+
+def test_websockets_are_refused() -> None:
+    with TestClient(talk, base_url=HERE).websocket_connect(STATUS):
+        pass  # it would be taken
+    with pytest.raises(WebSocketDisconnect), TestClient(Guard(talk, TOKEN), base_url=HERE).websocket_connect(STATUS):
         pass
 
 
