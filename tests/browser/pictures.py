@@ -26,6 +26,7 @@ MATRIX = Path("artifacts/matrix/matrix.html")
 NAME = "pictures"
 BOTH_OFFLINE = "A's phone is disconnected. Both are offline now"
 VIEW: Any = {"width": 1280, "height": 900}
+LIVE_HEIGHT = 960
 MOST_BYTES = 200_000
 """Larger pictures make a clone slow: the browser is given a smaller part of the page, or fewer colours."""
 
@@ -65,7 +66,7 @@ def _take_live_page(testbed: Testbed, view: Any) -> None:
                 view.wait_for_selector('#phones article[data-name="A"] .bad')
                 view.wait_for_timeout(2_500)  # one look more, and the events that the engine still has
                 view.screenshot(
-                    path=FOLDER / "live-page.png", clip={"x": 0, "y": 0, **VIEW, "height": 1_150}, full_page=True
+                    path=FOLDER / "live-page.png", clip={"x": 0, "y": 0, **VIEW, "height": LIVE_HEIGHT}, full_page=True
                 )
 
         AsyncPayment(testbed, tell).play()

@@ -1,0 +1,89 @@
+"""The server says where it is, or why it cannot be there, and ends when it is told to."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import pytest
+
+from harness.errors import TestbedError
+from harness.ui.server import Address, Server
+from harness.waits import Predicate, wait_for
+from tests.support.played_ui import PlayedWatcher, recorded
+from tests.support.served_ui import served
+
+
+def test_it_listens_on_loopback_alone_unless_told_otherwise() -> None:
+    with served(PlayedWatcher()) as url:
+        assert url.startswith("http://127.0.0.1:")
+        assert httpx.get(f"{url}api/status", trust_env=False).json()["testbed"] == "line"
+        assert "server" not in httpx.get(url, trust_env=False).headers
+
+
+@pytest.mark.parametrize("bind", ["localhost", "evil.example", "", "127.0.0.1:80", "192.0.2.1"])
+def test_an_address_that_cannot_be_had_is_a_sentence(bind: str) -> None:
+    with pytest.raises(TestbedError, match=r"--bind"):
+        Server(PlayedWatcher(), bind)
+
+
+def test_a_port_that_is_taken_is_a_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(TestbedError, match="Choose another --port"):
+            Server(PlayedWatcher(), port=taken.getsockname()[1])
+
+
+def test_an_address_of_ipv6_has_brackets() -> None:
+    assert Address("::1", 80, "t").url == "http://[::1]:80/t/"
+
+
+def test_who_waits_for_an_event_is_answered_when_it_ends(capfd: pytest.CaptureFixture[str]) -> None:
+    answers: list[httpx.Response] = []
+    watcher = PlayedWatcher(events=recorded())
+    with served(watcher) as url:
+        question = f"{url}api/events?after={len(recorded())}&wait_seconds=25"
+        reader = Thread(target=lambda: answers.append(httpx.get(question, trust_env=False, timeout=30)))
+        reader.start()
+        wait_for(Predicate("reader_waits", lambda: None if watcher.events._waiting else "nobody waits"))
+    reader.join()
+    assert [answer.json()["events"] for answer in answers] == [[]]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_without_a_testbed_the_command_ends_with_a_sentence(tmp_path: Path) -> None:
+    call = [sys.executable, "-c", "from harness.cli.main import main; main()", "ui", "--json"]
+    done = subprocess.run(
+        call, env={"TESTBED_STATE": str(tmp_path), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no testbed is up; start one with `testbed up line`" in done.stderr
+
+
+def test_the_command_prints_its_address_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    played = (
+        "from harness.testbed import Testbed; from harness.ui import watcher; from tests.support.played_ui import *;"
+        "watcher.Watcher = lambda name: PlayedWatcher();"
+        "Testbed.attach = classmethod(lambda *_: PlayedTestbed(''));"
+        "from harness.cli.main import main; main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", played, "ui", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[4],
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said = json.loads(process.stdout.readline())
+        assert said["testbed"] == "line"
+        assert said["api"] == f"{said['url']}api/"
+        assert httpx.get(f"{said['api']}status", trust_env=False, timeout=30).status_code == 200
+        process.send_signal(2)
+        assert process.wait(30) == 130
+        assert process.stderr.read() == ""
