@@ -41,6 +41,12 @@ def of_line(line: Line) -> Event | None:
     return _Run(int(found[1]), int(found[1]), line.stamp, line.stamp, "").event() if found else None
 
 
+def tips(log: bytes) -> dict[int, float]:
+    """When each block arrived (Unix seconds), by its height; of a height that was replaced, the last one."""
+    found = ((line.stamp, _TIP.match(line.text)) for line in Lines(log))
+    return {int(tip[1]): stamp for stamp, tip in found if tip}
+
+
 def events(log: bytes) -> Iterator[Event]:
     """Yield one event for each block, or for a series of blocks."""
     run: _Run | None = None

@@ -119,6 +119,18 @@ class Htlcs:
             life.resolved, life.resolution = event.time, RESOLUTIONS[event.what]
         return life
 
+    def payment_hashes(self) -> set[str]:
+        """Return the known payment hashes."""
+        return {life.payment_hash for life in self._lives.values() if life.payment_hash}
+
+    def end_on_chain(self, events: Iterable[Event]) -> None:
+        """Record the HTLCs that ended on chain: by channel and payment hash, as long as nothing else ended them."""
+        ends = {(event.channel, each): event for event in events for each in event.payment_hashes}
+        for life in self._lives.values():
+            event = ends.get((life.channel, life.payment_hash))
+            if event is not None and life.ended is None:
+                life.ended, life.end = event.time, event.what
+
     def all(self) -> list[Htlc]:
         """Return all HTLCs in the order in which they were offered."""
         lives = sorted(self._lives.values(), key=lambda life: life.offered or life.ended or 0.0)

@@ -8,11 +8,14 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import TestbedError
 from harness.nodes.wire_log import HtlcRecord
 from harness.testbed import Testbed
+from harness.timeline import on_chain
+from harness.timeline.channel_ids import channel_id
+from harness.timeline.on_chain import ChainTransaction
 
 CONTEXT_FILE = "recording.json"
 ACTIONS_FILE = "testbed.log"
@@ -33,6 +36,7 @@ class Context(BaseModel):
     """The identities in a testbed. nodes: by name, in the topology's order. node_ids: node id by name.
 
     channels: short_channel_id by LND's channel_id in hex. htlcs: of each node whose log has no payment hashes.
+    transactions: those in blocks.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -43,6 +47,7 @@ class Context(BaseModel):
     node_ids: dict[str, str] = {}
     channels: dict[str, str] = {}
     htlcs: dict[str, list[HtlcRecord]] = {}
+    transactions: list[ChainTransaction] = Field(default=[], max_length=on_chain.MOST_TRANSACTIONS)
 
 
 @dataclass
@@ -98,6 +103,10 @@ def gather(testbed: Testbed) -> Recording:
             recording.logs[service] = testbed.engine.logs(service, timestamps=True)
         except TestbedError as error:
             problems.append(f"the log of {service} cannot be read: {error}")
+    try:
+        recording.context.transactions = on_chain.transactions(testbed.chain)
+    except TestbedError as error:
+        problems.append(f"what happened on chain is unknown: {error}")
     return recording
 
 
@@ -126,15 +135,3 @@ def read(folder: Path) -> Recording:
         except OSError as error:
             recording.problems.append(f"{path.name} cannot be read: {error.strerror}")
     return recording
-
-
-def channel_id(funding: str) -> str:
-    """Return BOLT 2's channel_id of a funding output (`txid:index`), 32 bytes in hex, in the byte order of LND's logs.
-
-    Raises ValueError if the argument is not an output.
-    """
-    txid, _, index = funding.partition(":")
-    reversed_txid = bytearray(bytes.fromhex(txid)[::-1])
-    last = int.from_bytes(reversed_txid[-2:], "big") ^ int(index)
-    reversed_txid[-2:] = last.to_bytes(2, "big")
-    return reversed_txid.hex()

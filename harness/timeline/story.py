@@ -7,6 +7,7 @@ from harness.timeline import chain, components, node_logs, testbed_actions
 from harness.timeline.htlcs import ADD, ENDS, Htlcs, Life
 from harness.timeline.model import MOST_EVENTS, Event, Kind, Lane, Story
 from harness.timeline.node_logs import Passed
+from harness.timeline.on_chain import OnChain
 from harness.timeline.payments import Payments
 from harness.timeline.presence import with_absences
 from harness.timeline.recording import Context, Recording
@@ -27,7 +28,8 @@ def tell(recording: Recording) -> Story:
     nodes = {name: node_class(implementation) for name, implementation in known.items()}
     problems += [f"the log of {name} is of an unknown implementation" for name in context.nodes.keys() - known.keys()]
     passed, found = node_logs.read(recording.logs, nodes, names)
-    htlcs = Htlcs(context.channels, context.htlcs, names)
+    blocks = OnChain(context.transactions, chain.tips(recording.logs.get(chain.LANE, b"")))
+    htlcs = Htlcs(blocks.channels() | context.channels, context.htlcs, names)
     for each in passed:
         htlcs.take(each)
     for service, log in recording.logs.items():
@@ -37,6 +39,9 @@ def tell(recording: Recording) -> Story:
     found += chain.events(recording.logs.get(chain.LANE, b""))
     phones = {name for name, node in context.nodes.items() if node.is_phone}
     found += testbed_actions.events(recording.actions, {lane.name for lane in lanes}, phones, problems)
+    ended = list(blocks.events(htlcs.payment_hashes()))
+    htlcs.end_on_chain(ended)
+    found += ended
     found.sort(key=lambda event: event.time)  # the component's events about an HTLC must be handled in order
     events = [*(with_hash(event, htlcs) for event in found), *(message_event(each, htlcs) for each in passed)]
     events.sort(key=lambda event: event.time)

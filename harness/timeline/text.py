@@ -16,6 +16,7 @@ STYLES = {
     Kind.CUSTOM: "dim magenta",
     Kind.PUSH: "blue",
     Kind.BLOCK: "dim",
+    Kind.CHAIN: "bold magenta",
     Kind.FAULT: "bold red",
     Kind.PHONE: "green",
     Kind.PEER: "dim green",

@@ -244,7 +244,7 @@ function drawEvents(first, last) {
     else glyph(KINDS[event.kind], x, y, event.step ? 0 : bold ? 7 : 5, colour);
     if (event.step) step(event.step, x, y);
     if (bold) { pen.strokeStyle = colours.accent; pen.lineWidth = 2; pen.beginPath(); pen.arc(x, y, 13, 0, 7); pen.stroke(); }
-    if (!event.to && (event.kind === "decision" || event.kind === "fault" || event.kind === "phone")) label(event.what, x, y - (event.step ? 15 : 10), event.lane, colour, ends);
+    if (!event.to && (event.kind === "decision" || event.kind === "fault" || event.kind === "phone" || event.kind === "on chain")) label(event.what, x, y - (event.step ? 15 : 10), event.lane, colour, ends);
   }
 }
 

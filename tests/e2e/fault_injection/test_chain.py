@@ -15,6 +15,9 @@ from harness.nodes.base import Channel, Node
 from harness.pytest_plugin import running_testbed
 from harness.services.toxiproxy import Direction
 from harness.testbed import Testbed
+from harness.timeline import recording
+from harness.timeline.model import Kind
+from harness.timeline.story import tell
 from harness.topology import ChainSpec, Topology
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 from tests.support.implementations import CLN_IN_FULL, all_on, capabilities
@@ -297,8 +300,11 @@ def test_payees_channel_closed_with_the_htlc_locked_in(payments: PaymentHarness)
     payments.record_outcome("claimed on chain")
 
 
-def released_while_the_payers_close_is_unconfirmed(payments: PaymentHarness, case: PaymentCase) -> None:
-    """The payee is back and is paid; the close, once mined, gives the LSP its money."""
+def released_while_the_payers_close_is_unconfirmed(payments: PaymentHarness, case: PaymentCase, first_end: str) -> None:
+    """The payee is back and is paid; the close, once mined, gives the LSP its money.
+
+    first_end: what ends the payer's HTLC first, according to the timeline.
+    """
     chain, channel, part = payments.testbed.chain, with_htlc(payments, "LSP"), part_of(payments, case)
     height = chain.height_blocks
     lsp_before, b_before = wealth_sat(payments, "LSP"), wealth_sat(payments, "B")
@@ -315,6 +321,11 @@ def released_while_the_payers_close_is_unconfirmed(payments: PaymentHarness, cas
     assert payment["preimage"] == preimage_in(claim, case.payment_hash)
     mine_until_wealth(payments, "LSP", lsp_before - FEES_SAT)
     assert wealth_sat(payments, "B") == b_before + AMOUNT_MSAT // 1_000
+    story = tell(recording.gather(payments.testbed))
+    ends = [htlc.end for htlc in story.htlcs if htlc.payment_hash == case.payment_hash]
+    assert ends == [first_end, "settled"], "from A to LSP, and from LSP to B"
+    what = [event.what for event in story.events if event.kind is Kind.CHAIN]
+    assert what == ["commitment transaction", "claimed on chain"]
     payments.record_outcome("claimed on chain")
 
 
@@ -326,7 +337,7 @@ def test_released_while_the_close_of_a_payer_that_is_away_is_unconfirmed(payment
     case.hand_over()
     payments.a.disconnect()
     payments.testbed["A"].force_close(with_htlc(payments, "A"))
-    released_while_the_payers_close_is_unconfirmed(payments, case)
+    released_while_the_payers_close_is_unconfirmed(payments, case, "claimed on chain")
 
 
 @pytest.mark.full
@@ -339,7 +350,7 @@ def test_released_while_the_close_of_a_payer_that_is_there_is_unconfirmed(paymen
     payments.b.disconnect()
     case.hand_over()
     payments.testbed["A"].force_close(with_htlc(payments, "A"))
-    released_while_the_payers_close_is_unconfirmed(payments, case)
+    released_while_the_payers_close_is_unconfirmed(payments, case, "settled")
 
 
 def test_three_blocks_replaced_while_held(payments: PaymentHarness) -> None:
