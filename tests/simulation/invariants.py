@@ -141,15 +141,15 @@ def no_clock_is_late(sim: "Environment") -> Iterator[str]:
     """The Unix time that an engine counts with is not behind the true one, once its clock was read and is in no doubt.
 
     Offsets are whole seconds: where the engine's time is not Unix time, because it leapt once, that may be one second.
-    And started in a jump, less than TOLERANCE_SECONDS after the latest time in its store, a process believes that no
-    time has passed since.
+    And where the clock was wrong, a start less than TOLERANCE_SECONDS after the latest time in the store may take that
+    for the present one.
     """
     for process in sim.processes.values():
         if not process.running or process.clock.in_doubt or process.clock_error or not process.has_read_clock:
             continue
         late = sim.kernel.now - process.earliest_unix
         rounded = 1.0 if abs(process.clock.now() - sim.kernel.now) > INEXACT_SECONDS else INEXACT_SECONDS
-        if late >= rounded + TOLERANCE_SECONDS * process.started_in_jump:
+        if late >= rounded + TOLERANCE_SECONDS * process.clock_was_wrong:
             yield f"the clock of {process.name} is {late:g} s late"
 
 

@@ -96,9 +96,9 @@ class Process:
     """Life and death of one process beside one node. Subclasses say what runs in it, and how effects are performed.
 
     stored: the disk's content, from the changes that went into it. lost: where a restart found anything else.
-    clock_read: what the engine was told of Unix time, last. started_in_jump: the system's clock showed another time at
-    the last start. has_read_clock: since the last start, and since the system's clock was set. clock_leaps: the starts
-    at which it was ahead, so that the engine's time leapt.
+    clock_read: what the engine was told of Unix time, last. clock_was_wrong: the system's clock has shown another time.
+    has_read_clock: since the last start, and since the system's clock was set. clock_leaps: the starts at which it was
+    further ahead than when what is known of it was stored last, so that the engine's time leapt.
     """
 
     def __init__(self, name: str, node: SimNode, disk: Disk, store: type[Store[Any]]) -> None:
@@ -109,9 +109,10 @@ class Process:
         self.clock = clock_beside(self, None, None)
         self.stored_clock: StoredClock | None = None
         self.clock_read = ClockRead(0, 0)
-        self.started_in_jump = False
+        self.clock_was_wrong = False
         self.has_read_clock = False
         self.clock_leaps: list[float] = []
+        self._stored_error = 0.0
         self.lifetime = Lifetime()
         self.stirred_at = 0.0
         self.stored: dict[tuple[type, Any], Any] = {}
@@ -194,9 +195,9 @@ class Process:
             self.lost.append(f"the store of {self.name} gives back {clock}; stored was {self.stored_clock}")
         self._begin(records)
         self.clock = clock_beside(self, self._engine.stored_time, clock)
-        self.clock_read, self.started_in_jump = ClockRead(0, 0), bool(self.clock_error)
+        self.clock_read = ClockRead(0, 0)
         self.has_read_clock = False
-        if self.clock_error > 0:
+        if self.clock_error > self._stored_error:
             self.clock_leaps.append(self.kernel.now)
         self._look_for_node()
 
@@ -216,6 +217,7 @@ class Process:
     def set_clock(self, error: float) -> None:
         """The system's clock shows another time from now on."""
         self.clock_error, self.has_read_clock = error, False
+        self.clock_was_wrong = True
         self.enqueue(Tick())
 
     def crash(self, down_seconds: float) -> None:
@@ -290,6 +292,7 @@ class Process:
         if clock is not None:
             self.clock.mark_stored(clock)
             self.stored_clock = clock
+            self._stored_error = self.clock_error
         self.kernel.changed()
         for change in changes:
             key = type(change.record), change.record.key

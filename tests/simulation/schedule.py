@@ -70,6 +70,8 @@ the time, and a schedule shows when it matters: once.
 
 
 CLOCK_CHANCE = 0.03
+RESTART_CHANCE = 0.05
+"""That a process whose clock is wrong is killed, at any failpoint of its own. A start is where it may be believed."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,18 @@ class RandomInjector:
         if self._crowds and crowded and self._may_disturb(self._crowds):
             self._crowds = 0.0
             faults += self._disturb(failpoint, Attack(JAM_SLOTS))
+        process, _ = process_at(failpoint.name)
+        if self._has_wrong_clock(process) and self._may_disturb(RESTART_CHANCE):
+            faults += self._disturb(failpoint, Crash(process, self._random.choice(DOWN_SECONDS)))
         while self._may_disturb(self._chance):
             faults += self._disturb(failpoint, draw(self._random, failpoint.name))
         return faults
 
     def _may_disturb(self, chance: float) -> bool:
         return not self.calm and len(self.drawn) < MOST_DISTURBANCES and self._random.random() < chance
+
+    def _has_wrong_clock(self, process: str) -> bool:
+        return process in self.sim.processes and self.sim.processes[process].clock_error != 0
 
     def _disturb(self, failpoint: Failpoint, disturbance: Disturbance) -> list[Any]:
         self.drawn.append((failpoint, disturbance))
@@ -161,6 +169,15 @@ def is_order(failpoint: str) -> bool:
     return failpoint.endswith(" is told to pay")
 
 
+def process_at(failpoint: str) -> tuple[str, str]:
+    """Return the process that this failpoint is of, and what it is about to do; empty strings if it is of none."""
+    for verb in (" does ", " has stored ", " decides on "):
+        process, found, what = failpoint.partition(verb)
+        if found:
+            return process, what
+    return "", ""
+
+
 def draw_orphaned(random: Random, failpoint: str) -> Orphaned:
     """Its order outlives a process."""
     node = failpoint.removesuffix(" is told to pay")
@@ -182,11 +199,7 @@ def draw(random: Random, failpoint: str) -> Disturbance:
         return random.choice(push_faults)
     if is_order(failpoint) and special < 0.6:
         return draw_orphaned(random, failpoint)
-    process, _, verb = failpoint.rpartition(" does ")
-    if not process:
-        process, _, verb = failpoint.partition(" has stored ")
-    if not verb:
-        process, _, verb = failpoint.partition(" decides on ")
+    process, verb = process_at(failpoint)
     if verb and special < 0.5:
         return Crash(process, random.choice(DOWN_SECONDS))
     return _anything(random)
