@@ -1,4 +1,4 @@
-"""`asyncpay`: the components that an LSP and a wallet install beside their node."""
+"""`asyncpay`: the command line of the components that an LSP or a wallet runs next to its node."""
 
 import typer
 

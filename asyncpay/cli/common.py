@@ -1,4 +1,4 @@
-"""What both command lines do alike: read their file, show times, and say what went wrong."""
+"""Functions of both command lines: read the configuration, format times, and report errors."""
 
 import re
 import time
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 C = TypeVar("C", "LspConfig", "WalletConfig")
 
 Status: TypeAlias = Mapping[str, Any]
-"""As the running component tells it (asyncpay.service.lsp.status, asyncpay.service.wallet.wallet_api)."""
+"""The status from the running component (asyncpay.service.lsp.status, asyncpay.service.wallet.wallet_api)."""
 
 out = SafeConsole()
 err = SafeConsole(stderr=True)
 
 
 def load(path: Path, kind: type[C]) -> C:
-    """The configuration; exit code 2 if it cannot be used."""
+    """Return the configuration; exit with code 2 if it is invalid."""
     from asyncpay import config as configuration
 
     try:
@@ -37,13 +37,13 @@ def load(path: Path, kind: type[C]) -> C:
 
 
 def fail(problem: object, code: int) -> NoReturn:
-    """Say what is wrong, and end with this exit code."""
+    """Print the error, and exit with this code."""
     show_error(problem)
     raise typer.Exit(code) from None
 
 
 def show_error(problem: object) -> None:
-    """Say what is wrong, on standard error."""
+    """Print an error on standard error."""
     err.print(styled(("error:", "red"), f" {problem}"), soft_wrap=True)
 
 
@@ -55,7 +55,7 @@ def ask(
     /,
     **arguments: Any,
 ) -> Any:
-    """The running component's answer; exit code 1 if it refuses or is not there, 2 if the file cannot be used."""
+    """Return the running component's answer; exit code 1 if it refuses or is not running, 2 if the file is invalid."""
     socket = _socket(config) or _checked_socket(config, component)
     try:
         return control_client.ask(socket, verb, progress, component, **arguments)
@@ -64,9 +64,9 @@ def ask(
 
 
 def _socket(config: Path) -> Path | None:
-    """Where a component listens that has started with this file; None if none has, or the file says nothing of it.
+    """Return the control socket of a component that runs with this file; None if there is none, or the file names none.
 
-    To check the whole file would take longer than the question, and the component has done it.
+    The file is not checked: that would take longer than the request, and the component has already checked it.
     """
     try:
         store = Path(tomllib.loads(config.read_text(encoding="utf-8"))["store"]["path"])
@@ -77,7 +77,7 @@ def _socket(config: Path) -> Path | None:
 
 
 def _checked_socket(config: Path, component: str) -> Path:
-    """The same from a file of which everything is right; otherwise exit code 2."""
+    """Return the control socket from a checked file; exit with code 2 if the file is invalid."""
     from asyncpay.config import LspConfig, WalletConfig
 
     checked = load(config, WalletConfig) if component == "wallet" else load(config, LspConfig)
@@ -85,18 +85,18 @@ def _checked_socket(config: Path, component: str) -> Path:
 
 
 def attached_since(node: Status) -> str:
-    """Whether the node answers, and since when: errors from before that are of the start."""
+    """Return whether the node is attached, and since when: earlier errors belong to the start."""
     return f"since {show_time(node['attached_at'])}" if node["attached"] and node["attached_at"] else "no"
 
 
 def error_name(error: Status) -> str:
-    """One of the status's last errors: what happened, and to what."""
+    """Return the name of an error in the status, with its subject."""
     details = [str(value) for name, value in error.items() if name not in ("time", "times", "what", "because")]
     return " ".join([error["what"], *details])
 
 
 def log_line(line: Status) -> Text:
-    """A line of the event log for people: when, what, and everything else that it says, in one line."""
+    """Format a line of the event log for users: time, event, and all details, in one line."""
     time_, what = line.get("time"), str(line.get("what", ""))
     because = line.get("because", line.get("error"))
     details = [f"{name} {_short(value)}" for name, value in line.items() if name not in _NAMED]
@@ -110,13 +110,13 @@ _NAMED = frozenset({"time", "what", "because", "error"})
 
 
 def _short(value: object) -> str:
-    """Hashes and node ids by their first digits; the JSON has them whole."""
+    """Shorten hashes and node ids to their first digits; the JSON output has them in full."""
     if isinstance(value, list):
         return ", ".join(map(_short, value))
     return f"{value[:8]}…" if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64,66}", value) else str(value)
 
 
 def show_time(unix_seconds: float) -> str:
-    """The local time of day; with the date, if that is not today's."""
+    """Format the local time of day, with the date if it is not today's."""
     at, today = time.localtime(unix_seconds), time.localtime()
     return time.strftime("%H:%M:%S" if at[:3] == today[:3] else "%Y-%m-%d %H:%M:%S", at)

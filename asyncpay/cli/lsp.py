@@ -1,4 +1,4 @@
-"""`asyncpay lsp`: runs the LSP, or asks the running one and shows its status."""
+"""`asyncpay lsp`: runs the LSP, or shows the status of the running LSP."""
 
 import json
 from collections.abc import Iterator
@@ -12,24 +12,24 @@ from rich.table import Table
 from asyncpay.cli import common
 from asyncpay.log_events import LogEvent
 
-app = typer.Typer(invoke_without_command=True, help="The LSP: holds HTLCs, keeps onion messages, wakes phones.")
+app = typer.Typer(invoke_without_command=True, help="The LSP: holds HTLCs, stores onion messages, notifies phones.")
 
-_CONFIG_HELP = "the LSP's TOML file; lsp.toml if not given"
+_CONFIG_HELP = "the LSP's TOML file; lsp.toml by default"
 ConfigFile = Annotated[Path | None, typer.Option("--config", envvar="ASYNCPAY_LSP_CONFIG", help=_CONFIG_HELP)]
 ConfigOfCommand = Annotated[Path | None, typer.Option("--config", help="as before the command")]
 DEFAULT = Path("lsp.toml")
 
 SHOWN_DIGITS = 8
-"""Of a hash or a node id; `--json` has them whole."""
+"""The digits of a hash or a node id in tables; `--json` has them in full."""
 
 
 @app.callback()
 def run(context: typer.Context, config: ConfigFile = None) -> None:
-    """Run the LSP until it is told to stop (SIGTERM, Ctrl-C); what happens goes to standard output as JSON lines."""
+    """Run the LSP until SIGTERM or Ctrl-C. It writes its events to standard output as JSON lines."""
     config = config or DEFAULT
-    context.obj = config  # for a command that follows, which may be given another
+    context.obj = config  # for a subcommand, which may have its own
     if context.invoked_subcommand is None:
-        from asyncpay.cli.running import run_lsp  # here, so that a question does not load a whole LSP
+        from asyncpay.cli.running import run_lsp  # here, so that the other commands do not load the LSP
         from asyncpay.config import LspConfig
 
         run_lsp(common.load(config, LspConfig))
@@ -41,7 +41,7 @@ def status(
     config: ConfigOfCommand = None,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable, on standard output")] = False,
 ) -> None:
-    """Node, held HTLCs with age and deadlines, mailbox, webhooks, last errors. Exit code 1 if unhealthy."""
+    """Show the node, held HTLCs with age and deadlines, mailbox, webhooks and last errors. Exit code 1 if unhealthy."""
     seen = _ask(config or context.obj)
     if as_json:
         print(json.dumps(seen, indent=2))
@@ -52,7 +52,7 @@ def status(
 
 @app.command()
 def health(context: typer.Context, config: ConfigOfCommand = None) -> None:
-    """Exit code 0 if the LSP runs and its node is attached, otherwise 1: for a container's health check."""
+    """Exit with code 0 if the LSP runs and its node is attached, otherwise 1: for a container's health check."""
     raise typer.Exit(0 if _ask(config or context.obj)["healthy"] else 1)
 
 
@@ -61,19 +61,19 @@ def follow(
     context: typer.Context,
     config: ConfigOfCommand = None,
     events: Annotated[
-        list[str] | None, typer.Option("--event", metavar="NAME", help="lines of this name alone: held; repeatable")
+        list[str] | None, typer.Option("--event", metavar="NAME", help="only lines of this event; repeatable")
     ] = None,
     payment: Annotated[
         str | None,
-        typer.Option(metavar="HASH", help="lines that name this payment or unblock hash, or its first digits"),
+        typer.Option(metavar="HASH", help="only lines with this payment or unblock hash, or its first digits"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="the lines as they are logged")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the lines as logged")] = False,
 ) -> None:
-    """Show what happens as it happens, one line each, until Ctrl-C."""
+    """Show the LSP's events as they happen, one line each, until Ctrl-C."""
     known = {str(event) for event in LogEvent}
     if unknown := set(events or ()) - known:
         common.fail(
-            f"--event {', '.join(sorted(unknown))}: no line has this name. asyncpay/log_events.py has them all", 2
+            f"--event {', '.join(sorted(unknown))}: there is no such event. asyncpay/log_events.py lists all events", 2
         )
 
     def show(line: common.Status | None) -> None:
@@ -91,7 +91,7 @@ def follow(
 
 
 def _names(line: common.Status, prefix: str) -> bool:
-    """Whether a line is about this payment."""
+    """Return whether a line contains this payment or unblock hash."""
     hashes = [line.get("payment_hash"), line.get("block"), *line.get("payment_hashes", ())]
     return any(isinstance(each, str) and each.startswith(prefix.lower()) for each in hashes)
 
@@ -102,7 +102,7 @@ def _ask(config: Path) -> common.Status:
 
 
 def tables(status: common.Status) -> Iterator[Table]:
-    """One table a subject; empty subjects are left out."""
+    """Yield one table for each subject; empty subjects are omitted."""
     node = status["node"]
     yield _table(
         "node",

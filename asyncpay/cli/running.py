@@ -1,6 +1,6 @@
-"""Running a component until it is told to stop.
+"""Running a component until it is stopped.
 
-Apart from the questions to a running one: these are asked often, and need none of what a component is made of.
+This is a separate module because requests to a running component are frequent, and must not import the component.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from asyncpay.store import StoreError
 
 
 def run_lsp(config: LspConfig) -> None:
-    """Until SIGTERM or Ctrl-C."""
+    """Run the LSP until SIGTERM or Ctrl-C."""
     _run(lsp_session.run, config)
 
 
 def run_wallet(config: WalletConfig) -> None:
-    """Until SIGTERM or Ctrl-C."""
+    """Run the wallet until SIGTERM or Ctrl-C."""
     _run(wallet_session.run, config)
 
 
 def _run(service: Callable[[C, EventLog], Awaitable[None]], config: C) -> None:
-    """Exit code 2 if the component cannot run."""
-    os.umask(0o077)  # what it writes holds secrets: pids and preimages
+    """Run the service; exit with code 2 if the component cannot run."""
+    os.umask(0o077)  # its files contain secrets: pids and preimages
     event_log = EventLog()
     try:
         asyncio.run(_until_signalled(service(config, event_log)))

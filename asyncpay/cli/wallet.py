@@ -1,4 +1,4 @@
-"""`asyncpay wallet`: every command but `run` asks the running wallet."""
+"""`asyncpay wallet`: every command except `run` sends a request to the running wallet."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from asyncpay.cli.common import attached_since, error_name, show_time
 from asyncpay.lightning import MAX_INVOICE_EXPIRY_DAYS
 from asyncpay.terminal import literal, styled
 
-app = typer.Typer(no_args_is_help=True, help="The wallet of a phone: pays and is paid while mostly offline.")
+app = typer.Typer(no_args_is_help=True, help="The wallet of a mostly offline phone: makes and receives payments.")
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", envvar="ASYNCPAY_WALLET_CONFIG", help="the wallet's TOML file", show_default=True)
@@ -25,13 +25,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="machine-readable, on stand
 DEFAULT = Path("wallet.toml")
 DAY_SECONDS = 86_400
 HASH_DIGITS = 16
-"""Of a payment hash in a table."""
+"""The digits of a payment hash that tables show."""
 
 
 @app.command()
 def run(config: ConfigFile = DEFAULT) -> None:
-    """Run the wallet until it is told to stop (SIGTERM, Ctrl-C); what happens goes to standard output as JSON lines."""
-    from asyncpay.cli.running import run_wallet  # here, so that a question does not load a whole wallet
+    """Run the wallet until SIGTERM or Ctrl-C. It writes its events to standard output as JSON lines."""
+    from asyncpay.cli.running import run_wallet  # here, so that the other commands do not load the wallet
     from asyncpay.config import WalletConfig
 
     run_wallet(common.load(config, WalletConfig))
@@ -39,7 +39,7 @@ def run(config: ConfigFile = DEFAULT) -> None:
 
 @app.command()
 def status(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
-    """Node, LSP, unfinished payments, last errors. Exit code 1 if the node does not answer."""
+    """Show the node, the LSP, unfinished payments and the last errors. Exit code 1 if the node does not answer."""
     seen = _ask(config, "status")
     if as_json:
         print(json.dumps(seen, indent=2))
@@ -60,9 +60,9 @@ def status(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
 
 @app.command()
 def reconnect(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
-    """Tell the wallet that a push has come or that the network is back: its node dials the LSP now, if need be.
+    """Report a push, or that the network is back, to the wallet: its node dials the LSP now, unless it is connected.
 
-    For the phone's system or a service that receives the pushes. It does not wait for the connection.
+    For the phone's system or a service that receives the pushes. The command does not wait for the connection.
     """
     answer = _ask(config, "reconnect")
     _say(answer, as_json, "the LSP is connected" if answer["connected"] else "dialling the LSP")
@@ -70,42 +70,42 @@ def reconnect(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
 
 @app.command()
 def register(
-    url: Annotated[str, typer.Argument(help="https address that the LSP posts to when this phone is needed")],
-    app_name: Annotated[str, typer.Option(help="tells this registration from others")] = "asyncpay",
+    url: Annotated[str, typer.Argument(help="https URL to which the LSP posts notifications for this phone")],
+    app_name: Annotated[str, typer.Option(help="the name of this registration")] = "asyncpay",
     config: ConfigFile = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Register this phone with its LSP, to be woken (LSPS5)."""
+    """Register a webhook with the LSP, to be notified while this phone is offline (LSPS5)."""
     answer = _ask(config, "register", url=url, app_name=app_name)
     _say(answer, as_json, f"registered as {app_name} ({answer['num_webhooks']} of {answer['max_webhooks']} webhooks)")
 
 
 @app.command()
 def webhooks(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
-    """The registrations that the LSP has of this phone."""
+    """List the webhooks of this phone that are registered with the LSP."""
     answer = _ask(config, "webhooks")
-    _say(answer, as_json, "\n".join(answer["app_names"]) or "none: register one, so that the LSP can wake this phone")
+    _say(answer, as_json, "\n".join(answer["app_names"]) or "none: register one, so that the LSP can notify this phone")
 
 
 @app.command()
 def unregister(
-    app_name: Annotated[str, typer.Argument(help="as it was registered")] = "asyncpay",
+    app_name: Annotated[str, typer.Argument(help="the name of the registration")] = "asyncpay",
     config: ConfigFile = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Take a registration back."""
+    """Remove a webhook from the LSP."""
     _say(_ask(config, "unregister", app_name=app_name), as_json, f"{app_name} is no longer registered")
 
 
 @app.command()
 def receive(
     amount: Annotated[str, typer.Argument(help="like 1000sat or 1500msat")],
-    description: Annotated[str, typer.Option(help="what the payment is for; the payer sees it")] = "",
-    expiry_days: Annotated[float, typer.Option(help="how long the invoice is good", min=0.0001)] = 14,
+    description: Annotated[str, typer.Option(help="description in the invoice; the payer sees it")] = "",
+    expiry_days: Annotated[float, typer.Option(help="days until the invoice expires", min=0.0001)] = 14,
     config: ConfigFile = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Make an invoice. The phone must be online for it, and may be offline when it is paid."""
+    """Create an invoice. The phone must be online now, and may be offline when the invoice is paid."""
     asked = {"amount_msat": _amount(amount), "description": description}
     answer = _ask(config, "receive", expiry_seconds=_expiry_seconds(expiry_days), **asked)
     _say(answer, as_json, answer["invoice"])
@@ -114,21 +114,21 @@ def receive(
 @app.command()
 def pay(
     invoice: Annotated[str, typer.Argument(help="BOLT 11")],
-    amount: Annotated[str | None, typer.Option(help="where the invoice names none")] = None,
+    amount: Annotated[str | None, typer.Option(help="the amount, if the invoice names none")] = None,
     slack_blocks: Annotated[
-        int | None, typer.Option(help="blocks that the payee may take; 0: till the next", min=0)
+        int | None, typer.Option(help="blocks that the payee may take; 0: until the next", min=0)
     ] = None,
-    max_part: Annotated[str | None, typer.Option(help="split it, so that no part is larger than this")] = None,
-    hold_for: Annotated[int | None, typer.Option(help="how many seconds the payee may take", min=1)] = None,
-    private: Annotated[bool, typer.Option("--private", help="do not show the LSP the invoice")] = False,
+    max_part: Annotated[str | None, typer.Option(help="split the payment into parts of at most this")] = None,
+    hold_for: Annotated[int | None, typer.Option(help="seconds that the payee may take", min=1)] = None,
+    private: Annotated[bool, typer.Option("--private", help="do not send the invoice to the LSP")] = False,
     literal_release: Annotated[
-        bool, typer.Option("--literal-release", help="let the payee find the way back; it learns who the payer is")
+        bool, typer.Option("--literal-release", help="let the payee build the path back; it learns the payer's node id")
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="until the payee has the money, or not")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="wait until the payment is settled or has failed")] = False,
     config: ConfigFile = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Pay, so that the payee may take the money when it comes online.
+    """Pay an invoice; the payee receives the payment when it is online.
 
     Ends as soon as this phone may go offline (with --wait: when the payment is decided). Exit code 1 if it failed.
     """
@@ -155,7 +155,7 @@ def pay(
 
 @app.command()
 def payments(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
-    """What this wallet has paid, and what was announced to it. With --json the payment hashes are whole."""
+    """List the payments of this wallet, and those announced to it. With --json the payment hashes are complete."""
     answer = _ask(config, "payments")
     if as_json:
         print(json.dumps(answer, indent=2))
@@ -181,19 +181,19 @@ def payments(config: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
 
 @app.command()
 def cancel(
-    payment_hash: Annotated[str, typer.Argument(help="its first digits suffice, as `payments` shows them")],
+    payment_hash: Annotated[str, typer.Argument(help="the first digits suffice, as `payments` shows them")],
     config: ConfigFile = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the LSP to return a payment that was not released yet."""
+    """Ask the LSP to return a payment that is not released yet."""
     if not re.fullmatch("[0-9a-f]{4,64}", payment_hash.lower()):
-        common.fail(f"{payment_hash!r} is no payment hash: 64 hex digits, or its first 4 or more", 2)
+        common.fail(f"{payment_hash!r} is not a payment hash. Write 64 hex digits, or the first 4 or more", 2)
     payment = _ask(config, "cancel", payment_hash=payment_hash.lower())
-    _say(payment, as_json, f"asked for {payment['payment_hash']}; it is {payment['state']}")
+    _say(payment, as_json, f"cancel requested for {payment['payment_hash']}; it is {payment['state']}")
 
 
 def _hash_column() -> Column:
-    """Never cut or broken, however narrow the terminal: `cancel` takes what it shows."""
+    """Return the column of payment hashes. It is never cut or wrapped, because `cancel` accepts its content."""
     return Column("payment hash", no_wrap=True, min_width=HASH_DIGITS)
 
 
@@ -202,12 +202,12 @@ def _ask(config: Path, verb: str, progress: Callable[[Any], None] = lambda _: No
 
 
 def _say(answer: Any, as_json: bool, sentence: str) -> None:
-    """Text that is to be copied is never wrapped or coloured."""
+    """Print the answer. Text that users copy is never wrapped or coloured."""
     print(json.dumps(answer, indent=2) if as_json else literal(sentence))
 
 
 class _Progress:
-    """A line for each state that is not the last."""
+    """Print a line for each state except the last."""
 
     def __init__(self) -> None:
         self._shown = ""
@@ -227,8 +227,8 @@ def _amount(text: str) -> int:
 
 
 def _expiry_seconds(days: float) -> int:
-    if not 0 < days <= MAX_INVOICE_EXPIRY_DAYS:  # not a number is neither
-        common.fail(f"--expiry-days {days:g}: an invoice is good for {MAX_INVOICE_EXPIRY_DAYS} days at most", 2)
+    if not 0 < days <= MAX_INVOICE_EXPIRY_DAYS:  # false for NaN
+        common.fail(f"--expiry-days {days:g}: an invoice can last {MAX_INVOICE_EXPIRY_DAYS} days at most", 2)
     return int(days * DAY_SECONDS)
 
 

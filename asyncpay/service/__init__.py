@@ -1,1 +1,1 @@
-"""The running components: thin shells around the engines. `common.loop` is what both are made of."""
+"""The running components: thin shells around the engines. Both are built on `common.loop`."""

@@ -74,7 +74,7 @@ def test_the_other_component_s_configuration(tmp_path: Path, runs: str, command:
         result = run(*command, "--config", str(config))
     assert result.exit_code == 1
     assert result.exception is None or isinstance(result.exception, SystemExit)
-    expected = f"it is the {runs} that runs with this configuration, not the {asked}. Name the other with --config."
+    expected = f"the {runs} runs with this configuration, not the {asked}. Name the other configuration with --config."
     assert expected in " ".join(result.output.split())
 
 
@@ -94,7 +94,7 @@ def test_what_is_no_payment_hash(tmp_path: Path, digits: str) -> None:
     with running(tmp_path, "wallet", {"cancel": PAYMENT}) as config:
         result = run("wallet", "cancel", digits, "--config", str(config))
     assert result.exit_code == 2
-    assert "is no payment hash" in result.output
+    assert "is not a payment hash" in result.output
 
 
 # --- what a question takes ---

@@ -1,1 +1,1 @@
-"""What both components share: the loop, the clock, the control socket, the event log and failpoints."""
+"""The shared parts of both components: the loop, the clock, the control socket, the event log and failpoints."""

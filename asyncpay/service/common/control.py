@@ -1,7 +1,9 @@
-"""How a command line talks to the running component: JSON lines over a Unix socket beside its store.
+"""The control socket, over which a command line sends requests to the running component: JSON lines over a Unix socket
+in the folder of its store.
 
-One request a connection: `{"component": "wallet", "verb": "pay", "arguments": {...}}`. The answer is any number of
-lines `{"progress": ...}` and then one of `{"result": ...}` or `{"error": "..."}`. The asking side is control_client.py.
+There is one request per connection: `{"component": "wallet", "verb": "pay", "arguments": {...}}`. The answer is any
+number of lines `{"progress": ...}` and then one of `{"result": ...}` or `{"error": "..."}`. The client side is
+control_client.py.
 """
 
 import asyncio
@@ -23,14 +25,14 @@ MAX_LINE_BYTES = 1_000_000
 
 
 class SocketError(Exception):
-    """The socket for the command line cannot be made; the text says why and what to do."""
+    """The control socket cannot be created; the text gives the reason and a remedy."""
 
 
 @asynccontextmanager
 async def serving(path: Path, verbs: Mapping[str, Verb], component: str = "component") -> AsyncIterator[None]:
-    """Answer every connection while in this context. Only this user may connect. component: `LSP` or `wallet`.
+    """Answer all connections in this context. Only this user may connect. component: `LSP` or `wallet`.
 
-    At the end all connections are cut, whether their answers were read or not. SocketError.
+    At the end all connections are closed, whether or not their answers were read. Raises SocketError.
     """
     answering: set[asyncio.Task[None]] = set()
     connections: WeakSet[asyncio.StreamWriter] = WeakSet()
@@ -44,7 +46,7 @@ async def serving(path: Path, verbs: Mapping[str, Verb], component: str = "compo
         task = asyncio.create_task(_answer(verbs, component, reader, writer))
         answering.add(task)
         task.add_done_callback(answering.discard)
-        task.add_done_callback(lambda _: writer.close())  # also if it is cancelled before it has begun
+        task.add_done_callback(lambda _: writer.close())  # also if it is cancelled before it begins
 
     listener = listen(path)
     async with await asyncio.start_unix_server(begin, sock=listener, limit=MAX_LINE_BYTES) as server:
@@ -52,14 +54,14 @@ async def serving(path: Path, verbs: Mapping[str, Verb], component: str = "compo
             yield
         finally:
             over = True
-            # A server that closes while it accepts leaves that connection open (python/cpython#109564). So first no
-            # more are accepted, and after one turn of the loop the last of them has reached `begin`.
+            # A server that closes while it accepts leaves that connection open (python/cpython#109564). So first it
+            # stops accepting, and after one iteration of the loop the last connection has reached `begin`.
             asyncio.get_running_loop().remove_reader(listener)
             await asyncio.sleep(0)
             server.close()
             for task in answering:
                 task.cancel()
-            # Since Python 3.12 a server waits for its connections, and one whose other end does not read never closes.
+            # Since Python 3.12 a server waits for its connections, and one whose client does not read never closes.
             for writer in list(connections):
                 writer.transport.abort()
 
@@ -79,10 +81,10 @@ async def _answer(
     except RefusedError as refusal:
         await _say_if_there(say, str(refusal))
     except ConnectionError:
-        pass  # the command line has gone; what was begun goes on
+        pass  # the command line has disconnected; work that was begun continues
     except (ValueError, KeyError, TypeError) as error:
-        await _say_if_there(say, f"a request that is not understood here: {error!r}")
-    except Exception as error:  # the last resort: a fault of ours ends this request only
+        await _say_if_there(say, f"the request is not understood: {error!r}")
+    except Exception as error:  # last resort: a bug ends only this request
         await _say_if_there(say, f"the request failed: unexpected error {error!r}")
     finally:
         writer.close()
@@ -96,22 +98,22 @@ async def _say_if_there(say: Callable[[str, Plain], Awaitable[None]], what: str)
 def _check_component(runs: str, asked: Plain) -> None:
     if asked != runs:
         raise RefusedError(
-            f"it is the {runs} that runs with this configuration, not the {asked}. Name the other with --config."
+            f"the {runs} runs with this configuration, not the {asked}. Name the other configuration with --config."
         )
 
 
 def listen(path: Path) -> socket.socket:
-    """A Unix socket for this user alone. SocketError."""
+    """Return a listening Unix socket that only this user can connect to. Raises SocketError."""
     listener = socket.socket(socket.AF_UNIX)
     old_mask = os.umask(0o177)
     try:
-        path.unlink(missing_ok=True)  # left by a process that was killed: the store's lock is ours, so it is gone
+        path.unlink(missing_ok=True)  # left by a killed process: this one holds the store's lock, so none is running
         listener.bind(str(path))
     except OSError as error:
         listener.close()
         raise SocketError(
-            f"cannot listen at {path}: {error.strerror or error}. Remove what is there, or choose another path for the "
-            "store, beside which this socket lies."
+            f"cannot listen at {path}: {error.strerror or error}. Remove the file, or choose another path for the "
+            "store: the socket is in the same folder."
         ) from None
     finally:
         os.umask(old_mask)

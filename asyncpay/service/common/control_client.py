@@ -1,6 +1,6 @@
-"""The command line's side of asyncpay.service.common.control: one question to a running component, and its answer.
+"""The command line's side of asyncpay.service.common.control: one request to a running component, and its answer.
 
-It needs no event loop, so that a question costs little more than the start of Python.
+It needs no event loop, so that a request takes little longer than the start of Python.
 """
 
 import json
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 Plain: TypeAlias = Any
-"""What JSON can say."""
+"""A JSON value."""
 
 
 class RefusedError(Exception):
-    """The component will not do as it is told; the text says why, for people."""
+    """The component refuses the request; the text gives the reason, for users."""
 
 
 class NotRunningError(Exception):
-    """Nothing answers at the socket, or no longer; the text names it."""
+    """No component answers at the socket, or it stopped before it answered; the text names the socket."""
 
 
 def ask(
@@ -29,9 +29,9 @@ def ask(
     /,
     **arguments: Plain,
 ) -> Plain:
-    """The running component's answer. Raises RefusedError, or NotRunningError if there is none.
+    """Return the running component's answer. Raises RefusedError, or NotRunningError if there is none.
 
-    component: who should answer, `LSP` or `wallet`; RefusedError if the other one runs there. None: whichever.
+    component: the expected component, `LSP` or `wallet`; RefusedError if the other one runs there. None: either.
     """
     request = {"verb": verb, "arguments": arguments} | ({} if component is None else {"component": component})
     for line in _lines(path, json.dumps(request).encode() + b"\n"):
@@ -43,7 +43,7 @@ def ask(
         else:
             return said["result"]
     raise NotRunningError(
-        f"what listened at {path} went away before it answered. What was begun is stored, and goes on once it is back."
+        f"the component at {path} stopped before it answered. Started work is stored and continues when it runs."
     )
 
 

@@ -1,7 +1,7 @@
-"""What happened, one JSON object a line on standard output, for people with `jq` and for programs.
+"""The event log: one JSON object per line on standard output, for users with `jq` and for programs.
 
-Nothing depends on the log: where it cannot be written (a full disk, a pipe without a reader) the component goes on,
-counts the lines that are lost, and says so as soon as it can write again.
+Nothing depends on the log: if it cannot be written (a full disk, a pipe without a reader) the component continues,
+counts the lost lines, and reports them as soon as it can write again.
 """
 
 import json
@@ -20,18 +20,18 @@ from asyncpay.service.common.followers import Followers
 
 LAST_ERRORS = 20
 PATIENCE_SECONDS = 1.0
-"""How long a reader may keep the component waiting, once; after that lines are lost until it reads again."""
+"""How long the component waits, once, for a reader; after that lines are lost until it reads again."""
 _PIECE_BYTES = 512
-"""What a pipe that can be written to takes without waiting (POSIX's PIPE_BUF is this or more)."""
+"""The bytes that a writable pipe accepts without blocking (POSIX's PIPE_BUF is this or more)."""
 
 MAX_OFTEN, OFTEN_SECONDS = 20, 0.5
-"""Lines of one kind that strangers cause: so many at once, and one more after each so many seconds."""
+"""The rate limit of lines of one kind that strangers can cause: the burst, and the seconds per further line."""
 
 _LARGEST = 2**64
 
 
 class _Output:
-    """Writes to a file descriptor and neither fails nor waits for a reader."""
+    """Write to a file descriptor without failing or waiting for a reader."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -41,7 +41,7 @@ class _Output:
         self._torn = False  # the last line was cut off
 
     def write(self, line: str) -> bool:
-        """Write a line; false if it is lost."""
+        """Write a line; return False if it is lost."""
         data = (b"\n" if self._torn else b"") + line.encode(errors="backslashreplace")
         while data:
             try:
@@ -49,7 +49,7 @@ class _Output:
                     self._stuck = True
                     return False
                 written = os.write(self._descriptor, data[:_PIECE_BYTES])
-            except OSError:  # POLLERR of a closed pipe, too, is told by the write
+            except OSError:  # the write also reports the POLLERR of a closed pipe
                 return False
             self._torn = True
             data = data[written:]
@@ -58,9 +58,9 @@ class _Output:
 
 
 class EventLog:
-    """Writes events as JSON lines and remembers the last errors for the status.
+    """Write events as JSON lines, and keep the last errors for the status.
 
-    Names are those of asyncpay.log_events; other programs that use this class have their own.
+    Event names are those of asyncpay.log_events; other programs that use this class have their own.
     stream: standard output if None, which may be closed.
     """
 
@@ -74,22 +74,22 @@ class EventLog:
         self.errors: deque[dict[str, object]] = deque(maxlen=LAST_ERRORS)
 
     def write(self, event: str, /, **details: object) -> None:
-        """Write one line: the time (Unix seconds), what happened, and details; bytes as hex, None left out."""
+        """Write one line: the time (Unix seconds), the event, and details; bytes as hex, None omitted."""
         line = {name: _plain(value) for name, value in details.items() if value is not None}
         if self._lost and self._write({"what": LogEvent.LINES_LOST, "lines": self._lost}):
             self._lost = 0
         self._lost += not self._write({"what": event} | line)
 
     def write_often(self, event: str, /, **details: object) -> None:
-        """Write a line that strangers can cause at will: of too many of a kind only how many were left out."""
+        """Write a line that strangers can cause in any number; beyond the rate limit lines are only counted."""
         if self._often.seconds_to_wait(event):
             self._left_out[event] += 1
         else:
             self.write(event, **details, left_out=self._left_out.pop(event, None))
 
     def error(self, event: str, because: object, /, **details: object) -> None:
-        """Write a line about something that went wrong, and keep it for the status: what repeats itself once, with the
-        time of the last one and how often it has happened.
+        """Write a line about an error, and keep it for the status: a repeated error is kept once, with the time of the
+        last occurrence and the number of occurrences.
         """
         error = {"what": str(event), "because": str(because)} | {name: _plain(each) for name, each in details.items()}
         earlier = next((each for each in self.errors if error.items() <= each.items()), None)
@@ -101,7 +101,7 @@ class EventLog:
         self.write(event, error=str(because), **details)
 
     def unexpected(self, during: str, error: BaseException) -> None:
-        """Write a line about an error that only a fault in this program explains, with the place where it arose."""
+        """Write a line about an error that is a bug of this program, with the source location."""
         frames = traceback.extract_tb(error.__traceback__)
         place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
         self.error(LogEvent.UNEXPECTED_ERROR, f"{error!r}{place}", during=during)
@@ -121,7 +121,7 @@ class EventLog:
 
 
 def _standard_output() -> _Output | None:
-    """None where the process was started with its standard output closed: the number may be another file's now."""
+    """Return None if the process was started with standard output closed: its descriptor may be another file's now."""
     try:
         return None if sys.stdout is None else _Output(sys.stdout.fileno())
     except (OSError, ValueError):
@@ -134,7 +134,7 @@ def _plain(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
-        return hex(value)  # in decimal Python refuses to write numbers of thousands of digits
+        return hex(value)  # Python refuses to format numbers of thousands of digits in decimal
     if isinstance(value, (str, int, float)):
         return value
     return str(value)
@@ -143,9 +143,9 @@ def _plain(value: object) -> object:
 async def guarded(
     event_log: EventLog, what: str, work: Callable[[], Awaitable[None]], failed: Callable[[], None] = lambda: None
 ) -> None:
-    """Do the work on one message or effect. Write an error of it to the log, call `failed`, and go on.
+    """Do the work on one message or effect. On an error write it to the log, call `failed`, and continue.
 
-    Errors that have a meaning are handled where they arise. `work` is cancelled like any other task. It is called only
+    Expected errors are handled where they occur. `work` is cancelled like any other task. It is called only
     here, so that a task that is cancelled before it runs leaves no coroutine that was never awaited.
     """
     try:

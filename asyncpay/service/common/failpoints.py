@@ -1,11 +1,11 @@
-"""Failpoints: a crash, or a standstill, at a moment that no test hits by luck: a decision is stored, and not yet acted
-upon.
+"""Failpoints: a crash, or a freeze, at a moment that tests cannot hit otherwise: after a decision is stored, and before
+its effect.
 
-They are off unless the environment has ASYNCPAY_FAILPOINTS=1, which only the testbed sets. Then a file beside the
-store, named like it with `.crash-before` added, holds the name of an effect (of the component's engine) and a number:
-`PayOnBehalf 1`, `ResolveHtlc 2`. The next process to start deletes the file, says so in its event log, and dies when it
-is about to carry out its n-th effect of that name. With the word `freeze` behind the number it does not die but stands
-still, like a process that the machine has suspended, as long as there is a file named `.frozen`, which it makes itself.
+They are off unless the environment has ASYNCPAY_FAILPOINTS=1, which only the testbed sets. Then a file next to the
+store, named like it with `.crash-before` added, has the name of an effect (of the component's engine) and a number:
+`PayOnBehalf 1`, `ResolveHtlc 2`. The next process to start deletes the file, records that in its event log, and exits
+when it is about to perform its n-th effect of that name. With the word `freeze` after the number it does not exit but
+freezes, like a suspended process, as long as there is a file with the suffix `.frozen`, which it creates itself.
 """
 
 import os
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from asyncpay.service.common.event_log import EventLog
 
 VARIABLE = "ASYNCPAY_FAILPOINTS"
-"""Of the environment: `1` turns failpoints on."""
+"""The environment variable; `1` turns failpoints on."""
 EXIT_CODE = 137
-"""As of a process that was killed with SIGKILL, which the first process of a container cannot do to itself."""
+"""The exit code of a process killed by SIGKILL, which the first process of a container cannot send to itself."""
 _POLL_SECONDS = 0.02
 
 
 class Failpoints:
-    """The failpoint that the file beside this store asks for, if failpoints are on."""
+    """The failpoint in the file next to the store, if failpoints are on."""
 
     def __init__(self, store: Path, event_log: "EventLog") -> None:
         self._effect, self._effects_left, self._freezes = "", 0, False
@@ -40,18 +40,18 @@ class Failpoints:
             event_log.write(event, before=name, number=self._effects_left)
 
     def reached(self, effect: object) -> bool:
-        """Whether the process is to `stop` before this effect."""
+        """Return whether the process must `stop` before this effect."""
         if type(effect).__name__ != self._effect:
             return False
         self._effects_left -= 1
         return self._effects_left == 0
 
     def stop(self) -> None:
-        """Die, without a chance to tidy up, or stand still."""
+        """Exit without any cleanup, or freeze."""
         self._stand_still() if self._freezes else os._exit(EXIT_CODE)
 
     def _stand_still(self) -> None:
-        """The whole process, its event loop included."""
+        """Freeze the whole process, including its event loop."""
         self._frozen.touch()
         while self._frozen.exists():
             time.sleep(_POLL_SECONDS)

@@ -1,6 +1,6 @@
-"""Those who watch the event log as it is written: `asyncpay lsp follow`, through the control socket.
+"""Followers of the event log: `asyncpay lsp follow`, through the control socket.
 
-A component does not wait for them: each has a bounded queue, and is told how many lines it missed.
+A component does not wait for them: each has a bounded queue, and is informed of the number of lines that it missed.
 """
 
 import asyncio
@@ -15,25 +15,25 @@ from asyncpay.service.common.control_client import Plain, RefusedError
 MOST_FOLLOWERS = 8
 MOST_WAITING_LINES = 1_000
 ALIVE_SECONDS = 10.0
-"""How often a follower is sent something while nothing happens: only so it shows that it has gone."""
+"""How often an idle follower is sent something: only a write detects that it has disconnected."""
 
 
 class Follower:
-    """One of them. Lines are put in by the event log, and taken out by the task that sends them on."""
+    """One follower. The event log adds lines, and the task that sends them removes them."""
 
     def __init__(self) -> None:
         self._lines: asyncio.Queue[Mapping[str, object]] = asyncio.Queue(MOST_WAITING_LINES)
         self._missed = 0
 
     def put(self, line: Mapping[str, object]) -> None:
-        """Take a line, or count it as missed while too many wait."""
+        """Add a line, or count it as missed if too many are waiting."""
         try:
             self._lines.put_nowait(line)
         except asyncio.QueueFull:
             self._missed += 1
 
     async def next(self) -> Mapping[str, object]:
-        """The next line; before it, if lines were missed, one that says how many."""
+        """Return the next line; before it, if lines were missed, a line with their number."""
         if self._missed and self._lines.empty():
             missed, self._missed = self._missed, 0
             return {"what": str(LogEvent.LINES_LOST), "lines": missed}
@@ -41,21 +41,21 @@ class Follower:
 
 
 class Followers:
-    """All of them. Used within one event loop."""
+    """All followers. Used within one event loop."""
 
     def __init__(self) -> None:
         self._followers: set[Follower] = set()
 
     def put(self, line: Mapping[str, object]) -> None:
-        """Give a line to each of them."""
+        """Add a line to each follower."""
         for follower in self._followers:
             follower.put(line)
 
     @contextmanager
     def one_more(self) -> Iterator[Follower]:
-        """Within the block there is one more. Raises RefusedError if there are too many."""
+        """Add a follower for the duration of the context. Raises RefusedError if there are too many."""
         if len(self._followers) >= MOST_FOLLOWERS:
-            raise RefusedError(f"it is followed {MOST_FOLLOWERS} times already. End one of those first.")
+            raise RefusedError(f"{MOST_FOLLOWERS} commands already follow the log, the maximum. End one of them first.")
         follower = Follower()
         self._followers.add(follower)
         try:
@@ -64,7 +64,7 @@ class Followers:
             self._followers.discard(follower)
 
     async def follow(self, _: Mapping[str, Any], progress: Progress) -> Plain:
-        """The verb of the control socket: each line as progress, and null from time to time, until the caller goes."""
+        """Handle the verb: send each line as progress, and null when idle, until the caller disconnects."""
         with self.one_more() as follower:
             while True:
                 try:

@@ -1,13 +1,13 @@
-"""The loop that every component is: events in, the engine decides, the store keeps, and then it is done.
+"""The main loop of a component: events come in, the engine decides, changes are stored, then effects are performed.
 
     node ──events──> translate ──> queue ──> engine ──> store ──> performer ──> node
                                      ^                               │
                                      └────────── reports ────────────┘
 
-Three things may break at any time, and none of them ends the process (asyncpay.service.common.session). The node:
-`follow_node` reports Detached and attaches again. The store: what was decided and could not be kept is thrown away
-together with the engine, and `run_forever` begins again from what the store has. And the engine itself, by an event
-that was not foreseen, or that the store cannot keep: then too all begins again, and that event is refused from then on
+Three parts may fail at any time, and no failure ends the process (asyncpay.service.common.session). The node:
+`follow_node` reports Detached and attaches again. The store: decisions that could not be stored are discarded
+together with the engine, and `run_forever` begins again from the store. And the engine itself, by an unexpected event,
+or by one that the store cannot hold: then too the session begins again, and that event is refused from then on
 (`RefusedEvents`).
 """
 
@@ -35,40 +35,40 @@ from asyncpay.service.common.failpoints import Failpoints
 from asyncpay.store import UnstorableError
 
 MAX_BATCH = 500
-"""Events decided on together, and stored in one transaction, when many come at once."""
+"""The most events that are handled together, and stored in one transaction, when many wait."""
 MAX_REFUSED_EVENTS = 1_000
 MAX_WAITING_EVENTS = 10_000
-"""Events that wait for their decision. Beyond it the node's next events wait in the node, and verbs for their turn.
-Reports of effects are always taken: there is one for each effect that the loop itself has begun."""
+"""The most events that wait for their decision. Beyond it the node's next events wait in the node, and verbs wait too.
+Reports of effects are always accepted: there is one for each effect that the loop itself has begun."""
 
 E = TypeVar("E")
 
 _Waiting: TypeAlias = tuple[Any, asyncio.Future[None] | None, float]
-"""An event, who waits for its decision to be on disk, and since when (time.monotonic)."""
+"""An event, the future of a caller that waits until its decision is stored, and since when (time.monotonic)."""
 
 
 class Measure(Protocol):
-    """Who measures a loop."""
+    """The receiver of a loop's measurements."""
 
     def decided(self, event: object, seconds: float) -> None:
-        """The decision on an event is on disk, so long after the event came in."""
+        """Record that the decision on an event was stored this many seconds after its arrival."""
         ...
 
     def stored(self, seconds: float) -> None:
-        """A transaction took so long."""
+        """Record the duration of a transaction."""
         ...
 
 
 class NotStoredError(Exception):
-    """An event cannot be taken in, and is refused; the text says why."""
+    """An event cannot be handled, and is refused; the text gives the reason."""
 
 
 class EngineFailedError(Exception):
-    """An event broke the engine or does not fit into the store. It is refused now, and the engine is thrown away."""
+    """An event made the engine fail, or cannot be stored. It is refused now, and the engine is discarded."""
 
 
 class RefusedEvents:
-    """Events that an engine could not take in. Outlives the engine, so that the same event does not break the next.
+    """Events that an engine could not handle. They outlive the engine, so that the same event does not break the next.
 
     refusable: the types of events that strangers can cause, and that can be refused.
     """
@@ -81,7 +81,7 @@ class RefusedEvents:
         return isinstance(event, self._refusable) and event in self._events
 
     def add(self, event: object) -> None:
-        """Refuse this event from now on; the oldest of many are taken in again."""
+        """Refuse this event from now on; beyond a maximum the oldest events are accepted again."""
         if isinstance(event, self._refusable):
             self._events[event] = None
             if len(self._events) > MAX_REFUSED_EVENTS:
@@ -89,15 +89,15 @@ class RefusedEvents:
 
 
 class Loop(Generic[E]):
-    """One life of an engine. clock: the one that it goes by.
+    """The loop of one engine. clock: the engine's clock.
 
-    stored_clock: what the store has of it.
-    perform: begins an effect. settle: returns when the effects that were begun in a certain order are done, so that a
-    failpoint before the n-th finds the ones before it carried out.
-    refuse: what to do about an event that is among `refused`: answer it, as far as it wants an answer, with a refusal.
-    measure: is told how long it takes.
-    recall: what the store has archived of what is wanted. Called here and not in a thread: it reads single rows, mostly
-        from the page cache, which takes less time than a thread takes to begin.
+    stored_clock: the clock's state in the store.
+    perform: begins an effect. settle: returns when the effects that begin in a fixed order have ended, so that a
+    failpoint before the n-th effect finds the earlier ones performed.
+    refuse: handles an event that is among `refused`: answers it, if it needs an answer, with a refusal.
+    measure: receives the measurements.
+    recall: looks up archived records in the store. It runs on the event loop and not in a thread: it reads single rows,
+        mostly from the page cache, which takes less time than starting a thread.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Loop(Generic[E]):
         await self._has_room.wait()
 
     async def stored(self, event: E) -> None:
-        """Have an event decided on, and return when the decision is on disk. NotStoredError if it is refused."""
+        """Queue an event, and return when the decision on it is stored. NotStoredError if it is refused."""
         await self.room()
         stored = asyncio.get_running_loop().create_future()
         self._put(event, stored)
@@ -150,7 +150,7 @@ class Loop(Generic[E]):
             self._has_room.clear()
 
     async def run(self) -> None:
-        """Decide on events in their order: store first, then act. StoreError, EngineFailedError."""
+        """Handle events in order: store first, then perform. Raises StoreError, EngineFailedError."""
         while True:
             batch = [each for each in await self._next_events() if not await self._is_refused(each[0], each[1])]
             try:
@@ -200,19 +200,19 @@ class Loop(Generic[E]):
 
     def _failure(self, event: object, error: BaseException) -> EngineFailedError:
         self._refused.add(event)
-        return EngineFailedError(f"{type(event).__name__} cannot be taken in ({error}), and is refused from now on")
+        return EngineFailedError(f"{type(event).__name__} cannot be handled ({error}), and is refused from now on")
 
     async def _is_refused(self, event: object, stored: asyncio.Future[None] | None) -> bool:
         if event not in self._refused:
             return False
         if stored is not None and not stored.done():
-            stored.set_exception(NotStoredError("this cannot be stored"))
+            stored.set_exception(NotStoredError("the request cannot be stored"))
         await guarded(self._event_log, f"refusal of {type(event).__name__}", lambda: self._refuse(event))
         return True
 
     async def _next_events(self) -> list[_Waiting]:
-        """What has come in, at least one event; a tick when the engine's next deadline is there first, or when it is
-        time to read the clock.
+        """Return the waiting events, at least one; a tick if the engine's next deadline, or the next reading of the
+        clock, comes first.
         """
         events: list[_Waiting] = []
         try:

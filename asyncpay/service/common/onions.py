@@ -1,4 +1,4 @@
-"""Sending the protocol's messages: each is wrapped in an onion made for it, and never used again."""
+"""Sending the protocol's messages: each one is wrapped in its own onion, which is used once."""
 
 import secrets
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ async def send_along(
     """Send a message along a blinded path, over own hops to its first node if that is not a peer.
 
     node_id: our own. max_lookups: see Node.onion_route.
-    A path that begins at ourselves is peeled here, not sent. NodeError if there is no way.
+    If the path begins at this node, its first layer is peeled here. NodeError if there is no route.
     """
     first = introduction_node(path)
     if first == node_id:
@@ -44,15 +44,15 @@ async def send_along(
 
 
 def introduction_node(path: BlindedPath) -> NodeId:
-    """The node at which a path begins. NodeError if the path names it by a channel."""
+    """Return the node at which a path begins. NodeError if the path names it by a channel."""
     first = path.first_node_id
     if isinstance(first, ChannelEnd):
-        raise NodeError(f"a reply path that begins at a channel ({first.short_channel_id}) is not looked up")
+        raise NodeError(f"a reply path that begins at a channel ({first.short_channel_id}) is not supported")
     return first
 
 
 async def route_to(node: Node, destination: NodeId, hints: Sequence[Sequence[NodeId]] = ()) -> tuple[NodeId, ...]:
-    """Hops to a node by the graph, or else by way of the nodes that its invoice's hints name. NodeError if none."""
+    """Return hops to a node by the graph, or else through the nodes in its invoice's hints. NodeError if none."""
     try:
         return await node.onion_route(destination)
     except NodeUnreachableError:
@@ -64,12 +64,12 @@ async def route_to(node: Node, destination: NodeId, hints: Sequence[Sequence[Nod
             except NodeUnreachableError:
                 raise
             except NodeError:
-                continue  # the next hint may know better
+                continue  # try the next hint
         raise unknown
 
 
 def path_through(nodes: Sequence[NodeId], last: HopData | None = None, **second_last: bytes) -> BlindedPath:
-    """A path over these nodes; what the last one is told, and what the one before it is told beside the way."""
+    """Return a path over these nodes. last: the data of the last hop; second_last: more data for the hop before it."""
     hops = blinding.hops_through(list(nodes), last or HopData())
     if second_last:
         *before, relay, end = hops
@@ -81,9 +81,9 @@ def path_through(nodes: Sequence[NodeId], last: HopData | None = None, **second_
 def wrap_from_here(
     route: Sequence[NodeId], message: Message, reply_path: BlindedPath | None = None, *, rooms: Sequence[int]
 ) -> tuple[OnionMessage, OnionMessage]:
-    """The onion along a route that begins at this very node: as this node sends it, and as the next one gets it.
+    """Return the onion along a route that begins at this node: as this node sends it, and as the next node receives it.
 
-    The maker of an onion can remove its first layer without that node's key. WireError as in `wrap`.
+    The creator of an onion can peel its first layer without that node's key. WireError as in `wrap`.
     """
     path_key, onion_key = secrets.token_bytes(_KEY_BYTES), secrets.token_bytes(_KEY_BYTES)
     path = blinding.build(blinding.hops_through(list(route), HopData()), path_key)
@@ -93,7 +93,7 @@ def wrap_from_here(
     shared = (next(ecdh.chain(key, [point]))[1] for key, point in points)
     peeled = onion.peel(sent.packet, sent.path_key, lambda _: next(shared))
     if isinstance(peeled, Final):
-        raise WireError("a route that begins here and goes nowhere")
+        raise WireError("the route has no hop after this node")
     return sent, peeled.message
 
 
@@ -103,16 +103,16 @@ def wrap(
     reply_path: BlindedPath | None = None,
     rooms: Sequence[int] = (SMALL_ROOM, LARGE_ROOM),
 ) -> OnionMessage:
-    """The onion for the path's first node. WireError if the message does not fit into these rooms."""
+    """Return the onion for the path's first node. rooms: as in onion.build. WireError if the message does not fit."""
     payload = Payload(async_payment=message.encode(), reply_path=reply_path)
     return onion.build(path, payload, secrets.token_bytes(_KEY_BYTES), rooms=rooms)
 
 
 def release_path(lsp: NodeId, payer: NodeId, pid: bytes, transit_release: bool) -> BlindedPath:
-    """The payer's own path for the release: it tells the payee the LSP, where it begins, and not the payer.
+    """Return the payer's path for the release: it reveals to the payee the LSP, where it begins, and not the payer.
 
-    If the LSP sees messages that pass through (`transit_release`) the path goes on to the payer, and the pid is in
-    the LSP's part; otherwise it ends at the LSP, which knows the pid by its path_id too.
+    If the LSP sees messages in transit (`transit_release`) the path continues to the payer, and the LSP's hop contains
+    the pid; otherwise it ends at the LSP, which finds the pid in the path_id too.
     """
     if transit_release:
         return path_through([lsp, payer], HopData(path_id=release_path_id(pid)), payment_unblock=pid)
@@ -120,10 +120,10 @@ def release_path(lsp: NodeId, payer: NodeId, pid: bytes, transit_release: bool) 
 
 
 def literal_release_path(route_to_lsp: tuple[NodeId, ...], payer: NodeId, pid: bytes) -> BlindedPath:
-    """The payee's own path to a payer that told who and where it is; the LSP is the last node of the route."""
+    """Return the payee's path to a payer that revealed its node id and its LSP, which is the last node of the route."""
     return path_through([*route_to_lsp, payer], HopData(path_id=release_path_id(pid)), payment_unblock=pid)
 
 
 def answer_path(lsp: NodeId, payee: NodeId, pid: bytes) -> BlindedPath:
-    """Where the payee hears what became of its release: by way of its own LSP."""
+    """Return the path for the answer to a release: through the payee's own LSP."""
     return path_through([lsp, payee], HopData(path_id=release_path_id(pid)))

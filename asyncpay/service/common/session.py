@@ -1,6 +1,6 @@
-"""The life of a component: its node is opened, attached to and attached to again; its sessions follow each other.
+"""The life cycle of a component: it opens its node, attaches to it again and again, and runs one session after another.
 
-A session is one life of the engines, from what the store has until store, node or engine fails.
+A session begins with an engine loaded from the store, and ends when store, node or engine fails.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,15 +21,15 @@ from asyncpay.service.common.loop import EngineFailedError
 from asyncpay.store import StoreError
 
 FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 2.0
-"""Between attempts to reach the node, or to begin again from the store; doubled from the one to the other. Short:
-a node forwards nothing while no component is attached."""
+"""The pauses between attempts to reach the node, or to begin again from the store; they double from the first to the
+second. They are short, because a node forwards nothing while no component is attached."""
 
 C = TypeVar("C")
 
 
 @asynccontextmanager
 async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
-    """The configured node, as soon as its credentials can be read. NodeUnreachableError until then."""
+    """Yield the configured node. NodeUnreachableError while its credentials cannot be read."""
     match config:
         case LndConfig():
             async with _open_lnd(config) as lnd:
@@ -41,7 +41,7 @@ async def open_node(config: NodeConfig) -> AsyncIterator[Node]:
 
 
 def _open_lnd(config: LndConfig) -> LndNode:
-    """LND renews its certificate when it expires or its file is gone, so the file is read at each attachment."""
+    """Return the LND. Its certificate is read at each attachment, because LND renews it when it expires."""
     return LndNode.following(config.address, lambda: _read(config))
 
 
@@ -51,7 +51,7 @@ def _read(config: LndConfig) -> tuple[bytes, bytes]:
     except OSError as error:
         raise NodeUnreachableError(
             f"{config}: {error.filename} cannot be read ({error.strerror}). "
-            "LND writes it when it first starts; otherwise see to the path and the permissions."
+            "LND writes it when it first starts; otherwise check the path and the file permissions."
         ) from None
 
 
@@ -62,7 +62,7 @@ async def follow_node(
     room: Callable[[], Awaitable[None]],
     event_log: EventLog,
 ) -> None:
-    """Attach to the node, hand on what it reports, say when it is away, and attach again, until cancelled.
+    """Attach to the node, pass on its events, report when it is unreachable, and attach again, until cancelled.
 
     room: see Loop.room; awaited before each event is taken from the node.
     """
@@ -77,7 +77,7 @@ async def follow_node(
                     attempt.retry_state.attempt_number = 1
                     _take(take, event, event_log)
                     await room()
-                raise NodeUnreachableError("its events ended without a reason")
+                raise NodeUnreachableError("its event stream ended without an error")
             except NodeUnreachableError as error:
                 event_log.error(LogEvent.NODE_AWAY, error)
                 away()
@@ -96,7 +96,7 @@ def _take(take: Callable[[NodeEvent], None], event: NodeEvent, event_log: EventL
 
 
 async def run_forever(session: Callable[[C, EventLog], Awaitable[None]], config: C, event_log: EventLog) -> None:
-    """Run sessions, each of which begins from what the store has, until cancelled."""
+    """Run sessions, each of which begins from the store, until cancelled."""
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(_is_passing),
         wait=tenacity.wait_exponential(FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS),
@@ -106,14 +106,14 @@ async def run_forever(session: Callable[[C, EventLog], Awaitable[None]], config:
 
 
 def _reasons(error: BaseException) -> str:
-    """What happened in each of the session's tasks that failed: a group's own words say nothing of it."""
+    """Return the errors of all failed tasks of the session: an exception group's own message does not contain them."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(_reasons(each) for each in error.exceptions)
     return str(error)
 
 
 def _is_passing(error: BaseException) -> bool:
-    """Whether beginning again may help: store, node or engine failed, in whichever task of the session."""
+    """Return whether to begin again: store, node or engine failed, in any task of the session."""
     if isinstance(error, BaseExceptionGroup):
         return all(_is_passing(each) for each in error.exceptions)
     return isinstance(error, (StoreError, NodeError, EngineFailedError))

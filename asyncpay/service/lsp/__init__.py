@@ -1,1 +1,1 @@
-"""The running LSP: thin shells around the engine. `session` says where to read on."""
+"""The running LSP: thin shells around the engine. Start reading in `session`."""

@@ -1,4 +1,4 @@
-"""Phones: their requests over LSPS0 are answered, and their webhooks called."""
+"""The LSP's service for phones: answers to their requests over LSPS0, and notifications to their webhooks."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -25,23 +25,23 @@ from asyncpay.service.common.event_log import EventLog, guarded
 from asyncpay.service.common.loop import NotStoredError
 
 MAX_WAITING = 20
-"""Requests of one client that wait for their answer; a wallet asks one at a time."""
+"""The most waiting requests of one client; a wallet sends one at a time."""
 MAX_STRANGERS_AT_ONCE = 8
-"""Peers without a channel that are answered at the same time. One that does not read takes half a minute."""
+"""The most concurrent answers to peers without a channel. A peer that does not read takes half a minute."""
 MAX_WAITING_OF_A_STRANGER = 3
 MAX_WAITING_OF_STRANGERS = 60
-"""Requests of all peers without a channel together that wait for their answer."""
+"""The most waiting requests of all peers without a channel together."""
 MAX_REGISTRATIONS = 30
-"""Webhooks that a client may set at once: as many as it may have, new, moved and once more."""
+"""The burst of webhooks that a client may set: each that it may have three times."""
 REGISTRATION_SECONDS = 10
-"""Until it may set one more: each is signed by the node, and called."""
+"""The pause until it may set one more: each costs a signature of the node, and a post."""
 
 
 class LspsService:
-    """The LSP's door for phones. An async context manager. ValueError if the CA file cannot be used.
+    """The LSP's LSPS0 service for phones. An async context manager. ValueError if the CA file cannot be used.
 
-    stored: hands an event to the engine and returns when what it changed is on disk. It raises NotStoredError if the
-    store cannot take it; the client gets an error then.
+    stored: passes an event to the engine, and returns when its changes are stored. It raises NotStoredError if they
+    cannot be stored; then the client gets an error.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class LspsService:
         await self._poster.__aexit__(kind, error, trace)
 
     def take(self, message: CustomMessage) -> None:
-        """Have a request answered in its peer's turn. One that is too many is dropped.
+        """Queue a request for its answer. A request beyond the limits is dropped.
 
-        Peers without a channel have bounds in common: a connection costs nothing.
+        Peers without a channel share their limits, because a connection costs nothing.
         """
         if message.type != MESSAGE_TYPE:
             return
@@ -95,8 +95,8 @@ class LspsService:
         self._event_log.write_often(LogEvent.LSPS0_REQUEST_DROPPED, client=message.peer, because=error)
 
     async def answer_requests(self) -> None:
-        """Answer requests until cancelled. Those of different peers go side by side, so that a peer that does not read
-        holds up itself; those of one peer one after the other: what one stores counts for the limits of the next.
+        """Answer requests until cancelled: those of different peers concurrently, so that a peer that does not read
+        delays only itself; those of one peer in order, because each may change the limits for the next.
         """
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -113,7 +113,7 @@ class LspsService:
             self._drop(message, error)
 
     async def _answer(self, message: CustomMessage, posts: asyncio.TaskGroup) -> None:
-        """A client is told that something is done only when it is stored."""
+        """Answer a request. A success is reported only after the change is stored."""
         webhooks = self._state.records.webhooks_of(message.peer)
         client = Client(message.peer, webhooks, self._state.node.channels.has(message.peer))
         handled = self._server.handle(client, message.data)
@@ -134,7 +134,7 @@ class LspsService:
                 await self._send(message.peer, refusal(handled.request_id, RpcError(INTERNAL_ERROR, str(error))))
                 return
         if isinstance(handled.event, WebhookSet):
-            # Before the answer, so that no other notification overtakes it (bLIP-55 wants it first).
+            # Before the answer, so that no other notification is sent first (bLIP-55 requires this one to be first).
             registered = [
                 w for w in self._state.records.webhooks_of(message.peer) if w.app_name == handled.event.app_name
             ]
@@ -152,7 +152,7 @@ class LspsService:
         await self._post(webhooks, notification)
 
     async def notify(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
-        """Notify a client by all of its webhooks; whether at least one took it."""
+        """Notify a client through all of its webhooks; return whether at least one accepted it."""
         return await self._post(webhooks, Notification.of(method, expiry_height))
 
     async def _post(self, webhooks: Iterable[Webhook], notification: Notification) -> bool:

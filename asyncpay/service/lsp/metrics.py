@@ -1,7 +1,7 @@
-"""What Prometheus reads from a running LSP: held payments, deadlines, mailbox, pushes, decisions, times.
+"""The metrics of a running LSP for Prometheus: held payments, deadlines, mailbox, pushes, decisions, times.
 
-Off unless the configuration has a section [metrics]. Gauges are read from the engine when Prometheus asks, counters and
-histograms are kept from the start of the process. docs/operating.md says what each means and when to worry.
+Off unless the configuration has a section [metrics]. Gauges are read from the engine when Prometheus scrapes; counters
+and histograms are kept from the start of the process. docs/operating.md explains each metric, with alerts.
 """
 
 import asyncio
@@ -28,22 +28,22 @@ from asyncpay.lightning import Resolution
 from asyncpay.wire.messages import BlockReply, BlockStatus
 
 READ_SECONDS = 5
-"""How long Prometheus waits for a turn of the LSP's event loop."""
+"""How long a scrape waits for the LSP's event loop."""
 MAX_READERS = 8
-"""Connections that are served at the same time."""
+"""The most connections that are served at the same time."""
 SILENCE_SECONDS = 2
-"""How long one of them may say nothing before it is closed."""
+"""How long a connection may be silent before it is closed."""
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STATES = {state.value: state for state in State}
 _REASONS = {trigger.value for trigger in Trigger}
 
 
 class MetricsError(ValueError):
-    """The address for metrics cannot be listened at; the text says why and what to do."""
+    """The server cannot listen at the address for metrics; the text gives the reason and a remedy."""
 
 
 class LspMetrics:
-    """Counts what happens, for the life of the process; engines come and go meanwhile (`following`).
+    """The counters of the process, which outlive its engines (`following`).
 
     It is a Measure of asyncpay.service.common.loop. version: of asyncpay. implementation: of the node.
     """
@@ -74,11 +74,11 @@ class LspMetrics:
     def _histogram(self, name: str, text: str) -> Histogram:
         return Histogram(f"asyncpay_lsp_{name}_seconds", text, registry=self.registry, buckets=_SECONDS)
 
-    # --- what the LSP tells ---
+    # --- reports of the LSP ---
 
     @contextmanager
     def following(self, lsp: Lsp, now: Callable[[], float]) -> Iterator[None]:
-        """Read gauges from this engine while in this context. now: the engine's time."""
+        """Read the gauges from this engine in this context. now: the engine's time."""
         self._lsp, self._now = lsp, now
         try:
             yield
@@ -86,16 +86,16 @@ class LspMetrics:
             self._lsp = None
 
     def stored(self, seconds: float) -> None:
-        """A transaction took so long."""
+        """Record the duration of a transaction."""
         self._store_seconds.observe(seconds)
 
     def decided(self, event: object, seconds: float) -> None:
-        """The decision on an event is stored, so long after it arrived."""
+        """Record that the decision on an event was stored this many seconds after its arrival."""
         if not isinstance(event, Tick):
             self._event_seconds.observe(seconds)
 
     def performed(self, effect: lsp_io.Effect) -> None:
-        """An effect begins."""
+        """Count an effect that begins."""
         match effect:
             case lsp_io.Log(what) if what in _STATES:
                 reason = effect.because if effect.because in _REASONS else "request"
@@ -108,18 +108,18 @@ class LspMetrics:
                 self._replies.labels(status.name).inc()
 
     def reported(self, event: lsp_io.LspEvent) -> None:
-        """An effect has ended so."""
+        """Count the result of an effect."""
         if isinstance(event, lsp_io.NotificationReported):
             self._pushes.labels(event.method.value, "delivered" if event.delivered else "failed").inc()
 
     def detached(self) -> None:
-        """The node's events have ended."""
+        """Count an end of the node's events."""
         self._detachments.inc()
 
-    # --- what Prometheus reads ---
+    # --- scrapes of Prometheus ---
 
     def gauges(self) -> Iterator[Metric]:
-        """What is the case now, from the engine, on the LSP's event loop."""
+        """Yield the gauges from the engine. Must run on the LSP's event loop."""
         lsp = self._lsp
         attached = lsp is not None and lsp.state.node.attached
         yield _gauge("node_attached", "1 while the node's events are received", float(attached))
@@ -154,7 +154,7 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 
 
 class _Gauges(Collector):
-    """Called in a thread of the HTTP server; the engine belongs to the event loop."""
+    """Collect the gauges for a thread of the HTTP server, on the event loop of the engine."""
 
     def __init__(self, metrics: LspMetrics, loop: asyncio.AbstractEventLoop) -> None:
         self._metrics, self._loop = metrics, loop
@@ -167,7 +167,7 @@ class _Gauges(Collector):
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """A reader has a thread, of which there are few, and none waits for long for a reader that says nothing."""
+    """A server with one thread for each reader, a limit on threads, and a time-out for silent readers."""
 
     daemon_threads = True
 
@@ -188,21 +188,21 @@ class _Server(ThreadingMixIn, WSGIServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A reader that has gone, or said nothing, is not worth a line."""
+        """Ignore readers that disconnect or send nothing."""
 
 
 class _Handler(WSGIRequestHandler):
     timeout = SILENCE_SECONDS
 
     def log_message(self, *_: Any) -> None:
-        """The event log is for what happens to payments."""
+        """Log nothing: the event log is for payments."""
 
 
 @contextmanager
 def serving(config: MetricsConfig, metrics: LspMetrics) -> Iterator[None]:
-    """Answer Prometheus at http://HOST:PORT/metrics while in this context. MetricsError.
+    """Answer Prometheus at http://HOST:PORT/metrics in this context. Raises MetricsError.
 
-    Must be entered on the event loop that the engine runs on.
+    It must be entered on the event loop of the engine.
     """
     metrics.registry.register(_Gauges(metrics, asyncio.get_running_loop()))
     try:

@@ -1,4 +1,4 @@
-"""Carrying out what the engine decided. Each effect is one short method, and none of them decides anything."""
+"""Performing the effects of the LSP's engine. Each effect is one short method, and none makes decisions."""
 
 import asyncio
 import math
@@ -29,37 +29,38 @@ from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockUpdate
 
 MAX_WAITING_MESSAGES = 100
-"""Of one client and one kind: answers to its requests, messages stored for it, its couriers; of couriers of which the
-next hop is known: for this hop. One is sent at a time.
+"""The most waiting messages of one client and one kind: answers to its requests, messages stored for it, its couriers;
+for couriers with a known next hop: for each next hop. One is sent at a time.
 """
 MAX_MESSAGES_AT_ONCE = 256
-"""Messages to clients that the node is given at the same time, one a client: after an outage all clients connect."""
+"""The most concurrent messages to clients, one for each client: after an outage all clients connect."""
 MAX_COURIERS_AT_ONCE = 64
-"""Couriers that the node is given at the same time, one a next hop. Apart from all other messages: a payer names the
-next hops of its couriers, and as many as it likes that take nothing.
+"""The most concurrent couriers, one for each next hop. They are separate from all other messages: a payer chooses the
+next hops of its couriers, and may choose many that accept nothing.
 """
 MAX_QUERIES_AT_ONCE = 8
-"""Blocks for which the node is asked for its channels' terms at the same time."""
+"""The most concurrent requests to the node for the terms of a block's channels."""
 MAX_REPLIES_AT_ONCE = 16
-"""Replies being sent along a sender's path, for which the graph may have to be searched; one a client."""
+"""The most concurrent replies along a sender's path, each of which may need a search of the graph; one for each client.
+"""
 MAX_WAITING_REPLIES = 10
-"""Replies to the payees of one client that wait; likewise of all that ask about an unknown block."""
+"""The most waiting replies to the payees of one client; the same for all senders that ask about an unknown block."""
 MAX_STRANGERS_LOOKUPS = 50
-"""How far the graph is searched for a sender that asked about an unknown block: enough for a neighbour's neighbour."""
+"""The most graph look-ups for a sender that asked about an unknown block: enough for a neighbour's neighbour."""
 MAX_ANSWERS_AT_ONCE = 32
-"""Answers to HTLCs that the node is given at the same time; a Core Lightning takes each as a call of its own."""
+"""The most concurrent resolutions of HTLCs; for Core Lightning each is a separate call."""
 
 
 class ClientNotifier(Protocol):
-    """What posts notifications to webhooks (asyncpay.service.lsp.lsps_service)."""
+    """The interface for notifications to webhooks (asyncpay.service.lsp.lsps_service)."""
 
     async def notify(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
-        """Post to all of them; whether at least one took it."""
+        """Post to all of them; return whether at least one accepted it."""
         ...
 
 
 class Performer:
-    """Performs effects on a node and reports back by `report`, as the effects ask for."""
+    """Perform effects on a node, and report their results with `report` if the effects require it."""
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class Performer:
         report: Callable[[LspEvent], None],
         tasks: asyncio.TaskGroup,
     ) -> None:
-        self.node_id: NodeId = b""  # known once the node is attached
+        self.node_id: NodeId = b""  # set when the node is attached
         self._node = node
         self._event_log = event_log
         self._notifier = notifier
@@ -85,7 +86,7 @@ class Performer:
         self._replies = FairSemaphore(each=1, waiting=MAX_WAITING_REPLIES, at_once=MAX_REPLIES_AT_ONCE)
 
     async def perform(self, effect: lsp_io.Effect) -> None:
-        """Begin it. Answers begin in their order, and none waits for those to other HTLCs, up to MAX_ANSWERS_AT_ONCE:
+        """Begin an effect. Resolutions begin in order, and none waits for another HTLC's, up to MAX_ANSWERS_AT_ONCE:
         the parts of a payment follow each other closely, and a node that is slow with one is not slow with all.
         """
         match effect:
@@ -106,7 +107,7 @@ class Performer:
                 self._begin(effect)
 
     async def settle(self) -> None:
-        """Return when all answers that were begun are given."""
+        """Return when all resolutions that were begun are sent."""
         while self._answering:
             await asyncio.wait(self._answering)
 
@@ -120,8 +121,8 @@ class Performer:
         self._tasks.create_task(guarded(self._event_log, type(effect).__name__, work, failed))
 
     def _slot(self, effect: lsp_io.Effect) -> AbstractAsyncContextManager[object]:
-        """A client's messages, and its replies, wait for each other only; couriers for those with the same next hop,
-        where that is known. Strangers are one party.
+        """Return the slot of an effect. A client's messages, and its replies, wait only for each other; a courier waits
+        for those with the same next hop, if it is known. Strangers are one party.
         """
         match effect:
             case lsp_io.SendAlong():
@@ -144,12 +145,12 @@ class Performer:
                 await self._work(effect)
         except TooManyError as error:
             self._too_many(effect, error)
-        except (NodeError, WireError) as error:  # WireError: a reply path too long for any onion, for one
+        except (NodeError, WireError) as error:  # WireError: for example, a reply path that is too long for an onion
             self._event_log.error(LogEvent.EFFECT_FAILED, error, effect=type(effect).__name__)
             self._report_failure(effect)
 
     def _report_failure(self, effect: lsp_io.Effect) -> None:
-        """What must be reported even if the node did not do it: as nothing known, so that the engine asks again."""
+        """Report an effect that the node did not carry out as having no known result, so that the engine asks again."""
         match effect:
             case lsp_io.QueryTerms():
                 self._report(lsp_io.TermsReported(effect.block, None))
@@ -264,7 +265,7 @@ class Performer:
         except NodeUnreachableError:
             raise
         except NodeError as error:
-            failed = PaymentResult(status=PaymentStatus.FAILED, failure=str(error))  # nothing was begun
+            failed = PaymentResult(status=PaymentStatus.FAILED, failure=str(error))  # no payment was begun
             self._report(lsp_io.PaymentReported(effect.payment_hash, failed, of_order=True))
             return
         payment = Payment(

@@ -1,4 +1,4 @@
-"""The LSP: what its node reports goes to the engine, phones' requests to their door, and messages are read first."""
+"""The LSP's session: it passes the node's events to the engine, and phones' requests to the LSPS0 service."""
 
 import asyncio
 import time
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from asyncpay.service.lsp.metrics import LspMetrics
 
 MAX_WAITING_INVOICES = 20
-"""Requests of one client with an invoice that the node is still to read."""
+"""The most requests of one client whose invoices wait to be decoded by the node."""
 
 
 async def run(config: LspConfig, event_log: EventLog) -> None:
-    """Run until cancelled. StoreError if the store cannot be used from the start, ValueError for bad limits, and for an
-    address for metrics that cannot be listened at.
+    """Run until cancelled. StoreError if the store cannot be used at the start, ValueError for invalid limits, or if a
+    server cannot listen at the address for metrics.
     """
-    LspStore(config.store.path).close()  # a file that cannot be used is reported before anything runs
+    LspStore(config.store.path).close()  # an unusable file is reported before anything runs
     event_log.write(LogEvent.STARTED, store=config.store.path, node=str(config.node))
     refused = RefusedEvents(
         HtlcOffered,
@@ -70,7 +70,7 @@ async def run(config: LspConfig, event_log: EventLog) -> None:
 
 @contextmanager
 def _serving_metrics(config: LspConfig) -> Iterator["LspMetrics | None"]:
-    """For as long as the process runs, if the operator wants them."""
+    """Serve metrics in this context, if they are configured."""
     if config.metrics is None:
         yield None
         return
@@ -84,14 +84,14 @@ def _serving_metrics(config: LspConfig) -> Iterator["LspMetrics | None"]:
 def _version() -> str:
     try:
         return version("asyncpay")
-    except PackageNotFoundError:  # a copy of the source, as in the testbed's image
+    except PackageNotFoundError:  # a source tree, as in the testbed's image
         return "unknown"
 
 
 async def _session(
     refused: RefusedEvents, metrics: "LspMetrics | None", config: LspConfig, event_log: EventLog
 ) -> None:
-    """One life of the engine: from what the store has until something cannot be stored."""
+    """Run one engine, loaded from the store, until something fails."""
     async with open_node(config.node) as node:
         with LspStore(config.store.path) as store:
             policy = suited(config.policy, node.capabilities)
@@ -176,7 +176,7 @@ class _Session:
         await self._performer.settle()
 
     async def _refuse(self, event: LspEvent) -> None:
-        """What the engine could not take in is refused: nothing that was ever forwarded is failed."""
+        """Refuse an event that the engine could not handle. An HTLC that may have been forwarded is never failed."""
         self._event_log.write_often(LogEvent.REFUSED, event=type(event).__name__)
         match event:
             case HtlcOffered():
@@ -196,7 +196,7 @@ class _Session:
         self._loop.enqueue(Detached())
 
     def _take(self, event: NodeEvent) -> None:
-        """Hand an event of the node to whom it concerns."""
+        """Pass an event of the node to the engine or the LSPS0 service."""
         match event:
             case OnionReceived():
                 self._take_onion(event)
@@ -226,7 +226,9 @@ class _Session:
                 self._loop.enqueue(asked)
 
     def _read_invoice(self, asked: lsp_io.BlockRequested, text: str) -> None:
-        """Peers without a channel have one share, and their invoices are not read: any peer can sign a request."""
+        """Queue a request for the decoding of its invoice. Peers without a channel share one limit, and their invoices
+        are not decoded: any peer can sign a request.
+        """
         try:
             slot = self._invoices.slot(asked.client if self._lsp.state.node.channels.has(asked.client) else None)
         except TooManyError as error:
@@ -236,10 +238,10 @@ class _Session:
         self._tasks.create_task(guarded(self._event_log, "block_request", work))
 
     async def _with_invoice(self, asked: lsp_io.BlockRequested, text: str, slot: Slot) -> None:
-        """Only the node can read the invoice; the engine refuses one that it could not."""
+        """Let the node decode the invoice, then pass the request to the engine, which refuses an invalid invoice."""
         async with slot:
             if not self._lsp.state.node.channels.has(asked.client):
-                await self._loop.stored(Tick())  # what the node has said before may be still to be taken in
+                await self._loop.stored(Tick())  # so that all earlier events of the node are handled
             if not self._lsp.state.node.channels.has(asked.client):
                 self._event_log.write_often(LogEvent.REQUEST_IGNORED, client=asked.client, because="it has no channel")
                 return

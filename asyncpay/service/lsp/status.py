@@ -1,4 +1,4 @@
-"""How the LSP is doing, as the running process tells it."""
+"""The status of the LSP, from the running process."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,16 +13,16 @@ from asyncpay.service.common.event_log import EventLog
 Status = dict[str, Any]
 
 MOST_ARCHIVED = 100
-"""So many of the blocks that were archived last are listed with the others."""
+"""The most archived blocks, the latest ones, that the status lists."""
 
 
 def snapshot(
     lsp: Lsp, archived: Iterable[ArchivedBlock], event_log: EventLog, now: float, attached_at: float | None
 ) -> Status:
-    """Everything an operator asks about, as plain values. Times are Unix seconds, hashes and ids hex.
+    """Return the status for operators, as plain values. Times are Unix seconds, hashes and ids hex.
 
-    archived: the blocks that were archived last, the latest at the end; some of them may be in memory again.
-    now: the engine's time. attached_at: since when the node answers; errors from before that are of its start.
+    archived: the latest archived blocks, the last one at the end; some of them may be in memory again.
+    now: the engine's time. attached_at: since when the node is attached; earlier errors belong to its start.
     """
     state, records = lsp.state, lsp.state.records
     return {

@@ -1,1 +1,1 @@
-"""The running wallet: thin shells around the payer's and the payee's engines. `session` says where to read on."""
+"""The running wallet: thin shells around the payer's and the payee's engines. Start reading in `session`."""

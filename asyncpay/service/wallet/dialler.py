@@ -1,13 +1,13 @@
-"""Has the wallet's node dial its LSP while the two are not connected.
+"""Lets the wallet's node dial its LSP while the two are not connected.
 
-A node dials its peers by itself, and waits longer and longer in between: LND up to an hour, Core Lightning five
-minutes. An LSP waits for a phone that it has notified, so a push is a reason to dial immediately, and so is the
-network's return. Otherwise the pauses grow here too. Each is longer or shorter by a random part, so that the clients of
-an LSP that was away do not all come back in one moment.
+A node dials its peers by itself, with growing pauses: LND up to an hour, Core Lightning five minutes. An LSP waits for
+a phone that it has notified, so the node dials immediately after a push, and when the network is back. Otherwise the
+pauses grow here too. Each is longer or shorter by a random fraction, so that the clients of an LSP that was offline do
+not all reconnect at the same moment.
 
-A node that has just started, or has just lost the connection, dials by itself, and is left to it for a moment. Of two
-dials at the same time LND may end up with no connection: it keeps the first of two that it has made, its peer the first
-of two that it has accepted, and these need not be the same (seen with LND 0.21 on both sides).
+A node that has just started, or has just lost the connection, dials by itself, so this module waits for a moment. After
+two dials at the same time LND may end up with no connection: it keeps the first of two outgoing ones, its peer the
+first of two incoming ones, and these need not be the same (seen with LND 0.21 on both sides).
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from asyncpay.service.wallet.lsp_link import LspLink, NoLspError
 from asyncpay.service.wallet.own_node import WalletNodeView
 
 NODES_TURN = 1.5
-"""How many first pauses the node has for a dial of its own."""
+"""The time that the node has for its own dial, in first pauses."""
 
 
 class DialSchedule:
-    """When to dial next. Moments are seconds of one steady clock.
+    """When to dial next. Times are seconds of one steady clock.
 
-    chance: a number from 0 to below 1, another one each time.
+    chance: returns a new random number from 0 to below 1.
     """
 
     def __init__(self, policy: DialPolicy, chance: Callable[[], float] = random.random) -> None:
@@ -40,15 +40,15 @@ class DialSchedule:
         self._found_at: float | None = None
         self._dialled_at: float | None = None
         self.due: float | None = None
-        """The moment of the next attempt; None while none is needed."""
+        """The time of the next attempt; None while none is needed."""
 
     def found(self, now: float) -> None:
-        """The LSP is connected, or there is none to dial."""
+        """Record that the LSP is connected, or that there is none to dial."""
         if self.due is not None or self._found_at is None:
             self.due, self._found_at = None, now
 
     def lost(self, now: float) -> None:
-        """The LSP is not connected. After a connection that did not last, the pauses go on growing."""
+        """Record that the LSP is not connected. After a short connection, the pauses continue to grow."""
         if self.due is not None:
             return
         if self._found_at is not None and now - self._found_at >= self._policy.dial_most_seconds:
@@ -57,14 +57,14 @@ class DialSchedule:
         self.due = now + (max(first, self._pause()) if self._failed else first)
 
     def hurry(self, now: float) -> None:
-        """There is news: dial now, unless an attempt was made just before, and begin with short pauses again."""
+        """Dial now, unless an attempt was made just before, and begin with short pauses again."""
         self._failed = 0
         if self.due is not None:
             earliest = now if self._dialled_at is None else self._dialled_at + self._policy.dial_first_seconds
             self.due = max(now, earliest)
 
     def dialled(self, now: float) -> None:
-        """An attempt has ended, in whatever way."""
+        """Record the end of an attempt, successful or not."""
         self._failed += 1
         self._dialled_at = now
         if self.due is not None:
@@ -72,13 +72,13 @@ class DialSchedule:
 
     def _pause(self) -> float:
         policy = self._policy
-        # 2^30 first pauses are longer than every longest one that makes sense, and no number that overflows.
+        # 2^30 first pauses exceed any reasonable maximum, and do not overflow.
         pause = min(policy.dial_first_seconds * 2.0 ** min(self._failed - 1, 30), policy.dial_most_seconds)
         return pause * (1 + policy.dial_jitter * (2 * self._chance() - 1))
 
 
 class Dialler:
-    """Dials by the schedule. address: host:port of the LSP; without one the node must know it itself."""
+    """Dial by the schedule. address: host:port of the LSP; without it the node must know one."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Dialler:
         self._news = asyncio.Event()
 
     def look(self) -> None:
-        """The node has told something: the LSP may have come or gone."""
+        """Update the schedule after an event of the node: the LSP may have connected or disconnected."""
         before = self._schedule.due
         if self._missing() is None:
             self._schedule.found(time.monotonic())
@@ -108,13 +108,13 @@ class Dialler:
             self._news.set()
 
     def hurry(self) -> None:
-        """A push has come, or the network is back: dial now if the LSP is not connected."""
+        """Dial now if the LSP is not connected, after a push, or when the network is back."""
         self.look()
         self._schedule.hurry(time.monotonic())
         self._news.set()
 
     async def run(self) -> None:
-        """Dial whenever it is due, until cancelled."""
+        """Dial when it is due, until cancelled."""
         while True:
             self._news.clear()
             due, now = self._schedule.due, time.monotonic()
@@ -128,7 +128,7 @@ class Dialler:
                 pass
 
     def _missing(self) -> NodeId | None:
-        """The LSP, if the node answers and is not connected to it."""
+        """Return the LSP if the node is attached and not connected to it, else None."""
         try:
             lsp = self._link.node_id
         except NoLspError:

@@ -1,4 +1,4 @@
-"""The wallet's line to its LSP: which peer that is, and what it is asked over LSPS0."""
+"""The wallet's connection to its LSP: the choice of the peer, and requests over LSPS0."""
 
 import asyncio
 from collections.abc import Iterable
@@ -15,11 +15,11 @@ ANSWER_SECONDS = 10
 
 
 class NoLspError(Exception):
-    """There is no LSP to talk to, or it does not answer; the text says what to do."""
+    """There is no LSP, or it does not answer; the text gives a remedy."""
 
 
 class LspSilentError(NoLspError):
-    """It is connected, and does not answer."""
+    """The LSP is connected, but does not answer."""
 
 
 class LspLink:
@@ -34,7 +34,7 @@ class LspLink:
         self._info: LspInfo | None = None
 
     def choose(self, links: Iterable[Link]) -> None:
-        """Take note of the channels. Those that are about to be closed do not count."""
+        """Choose the LSP from the channels. Those that are about to be closed do not count."""
         peers = {link.peer for link in links if not link.closing}
         if self._configured is None and len(peers) == 1:
             (peer,) = peers
@@ -43,31 +43,31 @@ class LspLink:
 
     @property
     def node_id(self) -> NodeId:
-        """The LSP, 33 bytes. NoLspError."""
+        """The node id of the LSP, 33 bytes. Raises NoLspError."""
         if self._found is None:
             raise NoLspError(
-                "which peer is the LSP is not known: there is no channel yet, or channels with several peers. "
+                "the LSP is not known: there is no channel yet, or there are channels with several peers. "
                 "Open a channel with the LSP, or name it by node_id under [lsp] in the configuration"
             )
         return self._found
 
     def take(self, message: CustomMessage) -> None:
-        """A custom message has arrived: perhaps an answer."""
+        """Handle a custom message, which may be an answer."""
         if message.type != jsonrpc.MESSAGE_TYPE or message.peer != self._found:
             return
         try:
             answer = self._calls.receive(message.data)
         except jsonrpc.FormatError:
-            return  # the call it was meant for ends by its own time-out
+            return  # the call that it answers will time out
         if answer is not None and (waiting := self._answers.pop(answer.id, None)) and not waiting.done():
             waiting.set_result(answer)
 
     async def call(self, method: str, params: JsonObject | None = None) -> JsonObject:
-        """Ask the LSP. Raises NoLspError if it does not answer, RpcError if it refuses."""
+        """Send the LSP a request. Raises NoLspError if it does not answer, RpcError if it refuses."""
         return (await self._ask(method, params)).result()
 
     async def info(self, anew: bool = False) -> LspInfo:
-        """What the LSP offers; kept from when it was last asked. NoLspError, UnsuitableLspError."""
+        """Return the LSP's offer, cached unless `anew`. NoLspError, UnsuitableLspError."""
         if self._info is None or anew:
             try:
                 self._info = info.read_answer(self.node_id, await self._ask(info.GET_INFO, None))

@@ -1,6 +1,6 @@
-"""From "pay this invoice" to an order that can be carried out: checked, with every message made and signed.
+"""Preparing an order to pay an invoice: it is checked, and all its messages are created and signed.
 
-Nothing has been sent when this returns, except the question to the LSP what it offers.
+Nothing is sent by this, except the request to the LSP for its offer.
 """
 
 import secrets
@@ -27,10 +27,10 @@ from asyncpay.wire.onion import SMALL_ROOM, OnionMessage
 
 @dataclass(frozen=True, slots=True)
 class PayRequest:
-    """What the user asks for.
+    """The user's request.
 
-    private: the LSP is not to see the invoice. literal_release: the payee is to build the path for the release itself,
-    for which it is told who the payer and its LSP are.
+    private: the LSP does not get the invoice. literal_release: the payee builds the path for the release itself,
+    for which the node ids of the payer and its LSP are revealed to it.
     """
 
     invoice: str
@@ -42,13 +42,13 @@ class PayRequest:
 async def prepare(
     node: Node, me: OwnNode, link: LspLink, policy: PayerPolicy, wanted: PayRequest, clock: SteadyClock
 ) -> OutgoingPayment:
-    """The order. Raises OrderRefused, with the reason, for anything that cannot be paid like this."""
+    """Return the order. Raises OrderRefused, with the reason, if the payment cannot be made as requested."""
     try:
         invoice = await node.decode_invoice(bolt11_text(wanted.invoice))
     except NodeUnreachableError as error:
-        raise OrderRefused(f"the node cannot read the invoice now: {error}") from None
+        raise OrderRefused(f"the node cannot decode the invoice now: {error}") from None
     except NodeError as error:
-        raise OrderRefused(f"this is no invoice that can be paid here: {error}") from None
+        raise OrderRefused(f"this is not an invoice that the wallet can pay: {error}") from None
     _check_payee(node, me, invoice)
     try:
         lsp, offer = link.node_id, await link.info()
@@ -81,19 +81,19 @@ async def prepare(
 
 
 def _check_payee(node: Node, me: OwnNode, invoice: Invoice) -> None:
-    """What no wish of the user's can change."""
+    """Raise OrderRefused for an invoice that no option of the user makes payable."""
     if invoice.payee == me.node_id:
         raise OrderRefused("this invoice is this wallet's own. Give it to the payer")
     can = node.capabilities.metadata_with_slack
     if invoice.needs_metadata and not can:
         raise OrderRefused(
-            f"the payee demands payment metadata, which this wallet's node cannot send in a payment that is held: "
+            f"the payee requires payment metadata, which this wallet's node cannot send in a payment that is held: "
             f"{can.because}. Ask the payee for an invoice without it, or pay with another wallet"
         )
 
 
 async def _route(node: Node, me: OwnNode, lsp: NodeId, invoice: Invoice) -> tuple[NodeId, ...]:
-    """Hops for the message to the payee; the first beside this node is the LSP, which keeps the copy of it."""
+    """Return the hops for the message to the payee; the first after this node is the LSP, which stores a copy of it."""
     try:
         route = await onions.route_to(node, invoice.payee, invoice.route_hints)
     except NodeError as error:
@@ -102,8 +102,8 @@ async def _route(node: Node, me: OwnNode, lsp: NodeId, invoice: Invoice) -> tupl
     if first == lsp:
         return route
     raise OrderRefused(
-        f"the only known way for a message to the payee {invoice.payee.hex()} leads by {first.hex()}, not by the "
-        f"LSP {lsp.hex()}, which has to pass it on while this phone is offline"
+        f"the only known route for a message to the payee {invoice.payee.hex()} leads through {first.hex()}, not the "
+        f"LSP {lsp.hex()}, which has to forward it while this phone is offline"
     )
 
 
@@ -117,7 +117,7 @@ def _pending(
     route: tuple[NodeId, ...],
     literal_release: bool,
 ) -> tuple[OnionMessage, OnionMessage]:
-    """The message to the payee, as this node sends it and as the LSP gets it."""
+    """Return the message to the payee, as this node sends it and as the LSP receives it."""
     message = PaymentPending(
         pid=pid,
         payment_hashes=(invoice.payment_hash,),
@@ -137,13 +137,13 @@ def _pending(
         return (onions.wrap(onions.path_through(route), message, back, rooms=(SMALL_ROOM,)),) * 2
     except WireError as error:
         raise OrderRefused(
-            f"the way to the payee {invoice.payee.hex()} is too long ({len(route)} hops) for a message that tells it "
-            f"of the payment: {error}"
+            f"the route to the payee {invoice.payee.hex()} is too long ({len(route)} hops) for the message that "
+            f"announces the payment: {error}"
         ) from None
 
 
 def _secret_of(invoice: Invoice) -> bytes:
-    """BOLT 11 demands it, and without it the payee would take this payer for a stranger."""
+    """Return the payment secret. BOLT 11 requires it, and without it the payee would treat this payer as a stranger."""
     if invoice.payment_secret is None:
         raise OrderRefused(
             "the invoice has no payment secret. Ask the payee for an invoice with one (BOLT 11, field s)"
@@ -161,7 +161,7 @@ async def _signed_request(
     courier: OnionMessage,
     private: bool,
 ) -> bytes:
-    """The LSP learns the payee only if it needs the invoice, to pay it in the place of a payer that is away."""
+    """Sign the block_request. It reveals the payee to the LSP only if the LSP needs the invoice to pay on behalf."""
     needs_invoice = offer.pays_on_behalf and not offer.forwards_with_payer_offline
     shows_invoice = needs_invoice and not private and invoice.amount_msat == plan.amount_msat
     request = BlockRequest(
@@ -178,6 +178,6 @@ async def _signed_request(
 
 
 async def _signed_cancel(node: Node, lsp: NodeId, pid: bytes) -> bytes:
-    """Sign the cancel in advance: later the node may be away."""
+    """Sign the cancel_request in advance: later the node may be unreachable."""
     cancel = CancelRequest(unblock_hash=messages.unblock_hash(pid), signature=UNSIGNED)
     return replace(cancel, signature=await node.sign(cancel.signed_text(lsp))).encode()

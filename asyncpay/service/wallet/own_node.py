@@ -1,8 +1,8 @@
-"""What the wallet's node last said of itself, its peers and its channels; and whether it follows the chain.
+"""The last reports of the wallet's node about itself, its peers and its channels; and whether it is synced.
 
-A node that is behind may take an HTLC for safe that has almost expired. Some nodes also say that they are behind when
+A node that is behind may consider an HTLC safe that has almost expired. Some nodes also report that they are behind if
 no block is found for hours. The two look alike at first; but a node that is behind catches up as soon as its backend is
-connected again. So an old best block is believed if it stays the best while the node is attached and its LSP
+connected again. So an old best block is accepted if it stays the best while the node is attached and its LSP
 connected for so long that its backend must have noticed a dead connection, and nothing else is wrong (`ChainWatch`).
 """
 
@@ -19,7 +19,7 @@ from asyncpay.nodes.base import NodeUnreachableError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnNode:
-    """This wallet's node, as it last reported itself."""
+    """This wallet's node, by its last report."""
 
     node_id: NodeId
     network: str
@@ -28,7 +28,7 @@ class OwnNode:
 
 @dataclass
 class WalletNodeView(NodeView):
-    """What the node last said, for the wallet's verbs. attached_at: Unix seconds; None while it does not answer."""
+    """The last reports of the node, for the wallet's verbs. attached_at: Unix seconds; None while not attached."""
 
     attached_at: float | None = None
 
@@ -41,18 +41,18 @@ class WalletNodeView(NodeView):
         return super().fold(event)
 
     def channel_usable(self, peer: NodeId) -> bool:
-        """Whether a channel with this peer can carry HTLCs now."""
+        """Return whether a channel with this peer can carry HTLCs now."""
         return self.attached and self.channels.reaches(peer)
 
     def own_node(self) -> OwnNode:
-        """The node itself. NodeUnreachableError if it is not there."""
+        """Return the node. NodeUnreachableError if it is not attached."""
         if not self.attached or self.height is None:
-            raise NodeUnreachableError("the wallet's node does not answer; see the wallet's log")
+            raise NodeUnreachableError("the wallet's node does not answer. Check the wallet's log")
         return OwnNode(node_id=self.node_id, network=self.network, height=self.height)
 
 
 class ChainWatch:
-    """Whether a payment may be released to the node now.
+    """Decides whether a payment may be released to the node now.
 
     old_tip_seconds: how long an old best block must stay the best. clock: seconds, not while suspended.
     """
@@ -63,11 +63,11 @@ class ChainWatch:
         self._watched: tuple[bytes, float] | None = None
 
     def begin_afresh(self) -> None:
-        """The node, or its LSP, was away: what was seen before shows nothing of the node's backend."""
+        """Begin again after the node or its LSP was disconnected: what was seen before proves nothing any more."""
         self._watched = None
 
     def objection(self, seen: SyncState) -> str | None:
-        """Why nothing may be released to the node now; for people. None: it may."""
+        """Return why nothing may be released to the node now, for users; None if it may."""
         if seen.synced:
             self._watched = None
             return None
@@ -80,6 +80,6 @@ class ChainWatch:
         if now - self._watched[1] >= self._old_tip_seconds:
             return None
         return (
-            "the node takes its chain for stale, because its best block is too old; a release is sent when a new one "
-            f"comes, or once there was none for {self._old_tip_seconds:g} s while node and LSP were connected"
+            "the node reports its chain as stale, because its best block is too old; the release is sent when a new "
+            f"one comes, or when there was none for {self._old_tip_seconds:g} s while node and LSP were connected"
         )

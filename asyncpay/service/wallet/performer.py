@@ -1,4 +1,4 @@
-"""Carrying out what the wallet's engines decided. Each effect is one short method; none decides anything."""
+"""Performing the effects of the wallet's engines. Each effect is one short method, and none makes decisions."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -23,7 +23,7 @@ from asyncpay.wire.messages import PaymentRefused, PaymentRelease, unblock_hash
 
 
 class Performer:
-    """Performs effects on a node and reports back by `report`, as the effects ask for."""
+    """Perform effects on a node, and report their results with `report` if the effects require it."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Performer:
         tasks: asyncio.TaskGroup,
         chain_watch: ChainWatch,
     ) -> None:
-        self.node_id: NodeId = b""  # known once the node is attached
+        self.node_id: NodeId = b""  # set when the node is attached
         self._node = node
         self._link = link
         self._event_log = event_log
@@ -43,7 +43,7 @@ class Performer:
         self._chain_watch = chain_watch
 
     async def perform(self, effect: WalletEffect) -> None:
-        """Lines for the log are written before this returns; all else goes on the side."""
+        """Begin an effect. Log lines are written before this returns; other effects run in the background."""
         match effect:
             case payer_io.Log():
                 self._event_log.write(effect.what, payment_hash=effect.payment_hash, because=effect.because or None)
@@ -68,7 +68,7 @@ class Performer:
             self._report_failure(effect)
 
     def _report_failure(self, effect: WalletEffect) -> None:
-        """What must be reported even if the node did not do it: nothing is known, and the engine asks again."""
+        """Report an effect that the node did not carry out as having no known result, so that the engine asks again."""
         if isinstance(effect, (payer_io.Pay, payer_io.Track)):
             lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
             self._report(payer_io.PaymentReported(effect.payment_hash, lost))
@@ -155,7 +155,7 @@ class Performer:
         self._event_log.write(LogEvent.SENT_RELEASE, block=unblock_hash(claim.pid), tries=claim.tries)
 
     async def _send_refusal(self, claim: Claim, reason: str) -> None:
-        """To the LSP itself: on the path for the release it would see the pid alone, which means "release"."""
+        """Send the refusal to the LSP itself: on the release path it would see only the pid, which means "release"."""
         if claim.release_path is not None:
             lsp = onions.introduction_node(BlindedPath.decode(claim.release_path))
         else:
@@ -171,6 +171,6 @@ class Performer:
 
 
 def _told(node_id: NodeId | None) -> NodeId:
-    """The engine keeps no claim with neither a path nor these."""
+    """Return the node id, which is set: the engine keeps no claim that has neither a path nor node ids."""
     assert node_id is not None
     return node_id

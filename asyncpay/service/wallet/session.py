@@ -1,9 +1,9 @@
-"""The wallet: what its node reports goes to the engines, messages are read first, and the user's verbs are served.
+"""The wallet's session: it passes the node's events to the engines, decodes messages, and serves the user's requests.
 
-performer  what engines want done          wallet_api   what the user may ask
+performer  performs the engines' effects     wallet_api   the requests of the user
 dialler    when the node dials the LSP
-orders     an order to pay, checked        view         what is stored, for people
-lsp_link   questions to the LSP            own_node     what the node last said of itself
+orders     checks an order to pay            view         the stored payments, for users
+lsp_link   requests to the LSP               own_node     the last reports of the node about itself
 """
 
 import asyncio
@@ -51,19 +51,19 @@ from asyncpay.store import WalletStore
 from asyncpay.wire.errors import WireError
 
 MAX_LOOKUPS = 16
-"""Of payment_pending messages whose invoices the node is asked for at a time; of more the payer's LSP sends copies."""
+"""The most payment_pending messages whose invoices are looked up at a time; the payer's LSP repeats dropped ones."""
 
 
 async def run(config: WalletConfig, event_log: EventLog) -> None:
     """Run until cancelled. StoreError if the store cannot be used from the start."""
-    WalletStore(config.store.path).close()  # a file that cannot be used is for the user to repair, before anything runs
+    WalletStore(config.store.path).close()  # an unusable file is reported before anything runs
     event_log.write(LogEvent.STARTED, store=config.store.path, node=str(config.node))
     refused = RefusedEvents(Ordered, Announced, Replied, Updated, ReleaseSeen, RefusalSeen, ReleaseAnswered)
     await run_forever(partial(_session, refused), config, event_log)
 
 
 async def _session(refused: RefusedEvents, config: WalletConfig, event_log: EventLog) -> None:
-    """One life of the engines: from what the store has until something cannot be stored."""
+    """Run one pair of engines, loaded from the store, until something fails."""
     async with open_node(config.node) as node:
         with WalletStore(config.store.path) as store:
             await _Session(config, event_log, node, store, list(store.load()), refused).run()
@@ -130,7 +130,7 @@ class _Session:
             tasks.create_task(self._dialler.run())
 
     def _commit(self, changes: Any) -> None:
-        """In a thread of its own: what waits for a change hears of it in the event loop's."""
+        """Store the changes. This runs in its own thread, and informs the view in the event loop's thread."""
         changes = list(changes)
         self._store.commit(changes)
         shown = [change for change in changes if not isinstance(change.record, StoredClock)]
@@ -140,10 +140,10 @@ class _Session:
         await self._performer.perform(effect)
 
     async def _settle(self) -> None:
-        """No effect of a wallet is begun in a certain order."""
+        """Do nothing: a wallet's effects have no fixed order."""
 
     async def _refuse(self, event: WalletEvent) -> None:
-        """Drop an event that the engine could not take in: no peer waits for an answer of a wallet."""
+        """Drop an event that the engine could not handle: no peer waits for an answer of a wallet."""
         self._event_log.write(LogEvent.REFUSED, event=type(event).__name__)
 
     def _away(self) -> None:
@@ -152,7 +152,7 @@ class _Session:
         self._loop.enqueue(Detached())
 
     def _take(self, event: NodeEvent) -> None:
-        """Hand an event of the node to whom it concerns. HTLCs of others, and messages for them, are not ours."""
+        """Pass an event of the node to the engine or the LSP link. HTLCs and messages of others are ignored."""
         self._node_view.fold(event)
         self._link.choose(self._node_view.channels)
         self._dialler.look()
@@ -186,13 +186,13 @@ class _Session:
             self._loop.enqueue(asked)
 
     def _take_announced(self, announced: Announced) -> None:
-        """Ask the node for the invoices, for few messages at a time. What proves nothing costs no question."""
+        """Look up the invoices in the node, for few messages at a time. An unproven message causes no look-up."""
         message = announced.message
         if message.invoice_proof is None and not self._config.payee_policy.accept_unproven:
             self._loop.enqueue(replace(announced, invoices=(None,) * len(message.payment_hashes)))
         elif self._lookups >= MAX_LOOKUPS:
             self._event_log.write_often(
-                LogEvent.MESSAGE_DROPPED, because=f"{self._lookups} others wait for the node's invoices"
+                LogEvent.MESSAGE_DROPPED, because=f"{self._lookups} others wait for look-ups of invoices"
             )
         else:
             self._lookups += 1
@@ -201,7 +201,7 @@ class _Session:
             )
 
     async def _with_invoices(self, announced: Announced) -> None:
-        """Only the node knows its invoices. If it does not tell, the message is lost, and will be sent again."""
+        """Look up the invoices in the node. If it does not answer, the message is dropped, and will be repeated."""
         try:
             found = [await self._node.look_up_invoice(each) for each in announced.message.payment_hashes]
         except NodeError as error:

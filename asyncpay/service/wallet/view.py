@@ -1,6 +1,6 @@
-"""What the wallet has stored, as plain values for people and programs, and a way to wait for it to change.
+"""The stored payments and claims of the wallet, as plain values for users and programs, and their changes.
 
-Times are Unix seconds, hashes and ids hex. The pid of a payment is a secret and is never shown: a block's name is.
+Times are Unix seconds, hashes and ids hex. The pid of a payment is a secret and is never shown; the unblock_hash is.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ Plain = dict[str, Any]
 
 
 class View:
-    """Payments and claims, as of the last thing that was stored."""
+    """Payments and claims, as of the last stored change."""
 
     def __init__(self, records: Iterable[WalletRecord]) -> None:
         self.payments: dict[bytes, OutgoingPayment] = {}
@@ -28,7 +28,7 @@ class View:
             self._put(record)
 
     def stored(self, changes: Iterable[Change[WalletRecord]]) -> None:
-        """These are on disk now."""
+        """Apply changes that are now stored."""
         for change in changes:
             if isinstance(change, Put):
                 self._put(change.record)
@@ -40,7 +40,7 @@ class View:
         self._changed = asyncio.Event()
 
     async def follow(self, payment_hash: bytes) -> AsyncIterator[OutgoingPayment]:
-        """A payment as it is now, and again after each change of it."""
+        """Yield a payment as it is now, and again after each change."""
         last = None
         while True:
             changed = self._changed
@@ -58,7 +58,7 @@ class View:
 
 
 def payment(record: OutgoingPayment) -> Plain:
-    """A payment of this wallet."""
+    """Return a payment of this wallet as plain values."""
     return {
         "payment_hash": record.payment_hash.hex(),
         "state": record.state.value,
@@ -81,7 +81,7 @@ def payment(record: OutgoingPayment) -> Plain:
 
 
 def claim(record: Claim) -> Plain:
-    """A payment that waits, or waited, for this wallet to release it."""
+    """Return a claim, a payment announced to this wallet, as plain values."""
     return {
         "payment_hashes": [payment_hash.hex() for payment_hash in record.payment_hashes],
         "state": record.state.value,

@@ -1,4 +1,4 @@
-"""What the user may ask of the running wallet: one method for each verb of the command line."""
+"""The requests of the user to the running wallet: one method for each verb of the command line."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,11 +27,11 @@ from asyncpay.service.wallet.view import View
 Stored = Callable[[payer_io.PayerEvent], Awaitable[None]]
 
 HANDED_OVER = frozenset({State.HANDED_OVER, *FINISHED})
-"""The phone may go offline."""
+"""States in which the phone may go offline."""
 
 
 class WalletApi:
-    """Every verb may raise RefusedError, with the reason. stored: has the engine decide on an event, and keep it."""
+    """Every verb may raise RefusedError, with the reason. stored: lets the engine handle an event, and stores it."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class WalletApi:
         self._hurry = hurry
 
     def verbs(self) -> dict[str, Verb]:
-        """By the names that asyncpay.service.common.control carries."""
+        """Return the verbs, by their names in asyncpay.service.common.control."""
         verbs: dict[str, Verb] = {
             "status": self._status,
             "register": self._register,
@@ -110,13 +110,13 @@ class WalletApi:
         return await self._link.call(lsps5.REMOVE_WEBHOOK, {"app_name": said["app_name"]})
 
     async def _receive(self, said: Mapping[str, Any], _: Progress) -> Plain:
-        """Only while the LSP's channel is usable: nodes leave channels that are down out of the invoice's hints."""
+        """Create an invoice. The LSP's channel must be usable: nodes omit unusable channels from the hints."""
         check_invoice(said["amount_msat"], said["expiry_seconds"])
         lsp = self._link.node_id
         if not self._node_view.channel_usable(lsp):
             raise RefusedError(
-                f"the channel with the LSP {lsp.hex()} is not usable now, and an invoice made without it names no way "
-                "to this phone: try again once it is online"
+                f"the channel with the LSP {lsp.hex()} is not usable now, and an invoice without it has no route to "
+                "this phone: try again once it is online"
             )
         invoice = await self._node.create_invoice(said["amount_msat"], said["description"], said["expiry_seconds"])
         return {
@@ -127,7 +127,7 @@ class WalletApi:
         }
 
     async def _pay(self, said: Mapping[str, Any], progress: Progress) -> Plain:
-        """wait: not only until the phone may go offline, but until the payment is decided."""
+        """Pay an invoice. wait: until the payment is decided, not only until the phone may go offline."""
         wishes = PayOptions(**{field.name: said[field.name] for field in fields(PayOptions)})
         wanted = PayRequest(said["invoice"], wishes, private=said["private"], literal_release=said["literal_release"])
         until = FINISHED if said["wait"] else HANDED_OVER
@@ -138,11 +138,11 @@ class WalletApi:
         if known is not None and not known.may_be_ordered_again:
             raise RefusedError(
                 f"this invoice was paid before: payment {order.payment_hash.hex()} is {known.state.value}. "
-                "An invoice is good for one payment; ask the payee for another"
+                "An invoice can be paid only once; ask the payee for another"
             )
         await self._stored(payer_io.Ordered(order))
         async for payment in self._view.follow(order.payment_hash):
-            if payment == known:  # the earlier order, from which nothing came
+            if payment == known:  # the earlier order, which failed before anything was sent
                 continue
             await progress(view.payment(payment))
             if payment.state in until:
@@ -156,13 +156,13 @@ class WalletApi:
         }
 
     async def _cancel(self, said: Mapping[str, Any], _: Progress) -> Plain:
-        """payment_hash: the first digits of one, as many as tell it from the others."""
+        """Cancel a payment. payment_hash: its first digits, enough to identify it."""
         first_digits = str(said["payment_hash"])
         meant = [each for each in self._view.payments.values() if each.payment_hash.hex().startswith(first_digits)]
         if not meant:
             raise RefusedError(f"there is no payment {first_digits}; `asyncpay wallet payments` lists them")
         if len(meant) > 1:
-            raise RefusedError(f"{len(meant)} payments begin with {first_digits}: give more digits of the payment hash")
+            raise RefusedError(f"{len(meant)} payment hashes begin with {first_digits}: write more digits")
         (known,) = meant
         payment_hash = known.payment_hash
         if known.state in FINISHED:

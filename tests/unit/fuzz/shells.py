@@ -33,7 +33,7 @@ class Log(io.StringIO):
     def write(self, text: str) -> int:
         if self.broken:
             raise OSError(28, "No space left on device")
-        if "unexpected error" in text or "cannot be taken in" in text:
+        if "unexpected error" in text or "cannot be handled" in text:
             self.last_resort = text
         if self.tell() > 1_000_000:
             self.seek(0)

@@ -73,7 +73,7 @@ async def test_there_are_no_more_than_so_many(tmp_path: Path, monkeypatch: pytes
         _, first = await connected(path)
         await until_followed(log, 1)
         reader, _ = await connected(path)
-        assert "followed 1 times already" in (await asyncio.wait_for(reader.readline(), 10)).decode()
+        assert "1 commands already follow" in (await asyncio.wait_for(reader.readline(), 10)).decode()
         first.close()
 
 

@@ -162,7 +162,7 @@ def test_what_cannot_be_stored_is_not_done_and_all_begins_again_from_the_store(
     monkeypatch.setattr(WalletStore, "commit", may_fail)
 
     async def story() -> None:
-        with pytest.raises(NotRunningError, match="went away before it answered"):
+        with pytest.raises(NotRunningError, match="stopped before it answered"):
             await phone.pay()
         assert (phone.node.sent, phone.node.begun) == ([], [])
         await until_asked(lambda: _answers(phone))

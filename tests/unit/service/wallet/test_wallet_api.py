@@ -258,7 +258,7 @@ def test_digits_that_more_than_one_payment_begins_with(phone: WalletHarness) -> 
     async def story() -> None:
         await phone.pay()
         await phone.pay(invoice=other.text)
-        with pytest.raises(RefusedError, match=f"2 payments begin with {HASH.hex()[:16]}: give more digits"):
+        with pytest.raises(RefusedError, match=f"2 payment hashes begin with {HASH.hex()[:16]}: write more digits"):
             await phone.ask("cancel", payment_hash=HASH.hex()[:16])
         assert (await phone.ask("cancel", payment_hash=HASH.hex()[:20]))["payment_hash"] == HASH.hex()
 
