@@ -1,4 +1,4 @@
-"""What components must not forget: a SQLite file for each, with one table for each record of its engine."""
+"""The stores of the components: one SQLite file for each, with one table for each record type of its engine."""
 
 from asyncpay.store.database import Store, StoreError, UnstorableError
 from asyncpay.store.lsp import LspStore

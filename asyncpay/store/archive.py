@@ -1,6 +1,6 @@
 """The archive in the LSP's file: finished blocks, with their parts and attempts, in tables that are not loaded.
 
-`moves` takes them there and back within the transaction of the changes that say so; `Archives` reads them.
+`moves` moves them there and back within the transaction of the changes that require it; `Archives` reads them.
 """
 
 import math
@@ -28,7 +28,7 @@ _FIND = {
 
 
 def moves(changes: Sequence[Change[Any]]) -> tuple[Moves, Moves]:
-    """What is taken back before anything else is written, and what is archived after it.
+    """Return the moves out of the archive, before other records are written, and the moves into it, after that.
 
     A block may be taken back, changed and archived again in one transaction.
     """
@@ -73,13 +73,13 @@ def _moving(source: str, target: str, table: str) -> str:
 
 
 class Archives:
-    """The archive of an open file, read."""
+    """Read access to the archive of an open file."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
 
     def summary(self) -> Summary:
-        """What the engine must know of it at the start."""
+        """Return the summary of the archive that the engine needs at its start."""
         rows = self._database.execute(
             "SELECT client, state, count(*), max(latest_at) FROM archived_blocks GROUP BY client, state"
         )
@@ -92,7 +92,7 @@ class Archives:
         return Summary(tuple(blocks), max(times, default=None), after, at_height)
 
     def find(self, lookup: Lookup) -> Found:
-        """The blocks that are asked for, each once."""
+        """Return the requested blocks, each once."""
         names: dict[bytes, None] = dict.fromkeys(lookup.unblock_hashes)
         for table, keys in (
             ("payments", lookup.payments),
@@ -109,12 +109,12 @@ class Archives:
         return Found(tuple(self._blocks(names)), first_after, first_at_height)
 
     def latest(self, most: int) -> list[ArchivedBlock]:
-        """Those that were archived last, the latest first."""
+        """Return the blocks that were archived last, the latest first."""
         rows = self._database.execute("SELECT unblock_hash FROM archived_blocks ORDER BY number DESC LIMIT ?", (most,))
         return list(self._blocks([name for (name,) in rows.fetchall()]))
 
     def _over(self, column: str, reached: int, due: Due) -> tuple[list[bytes], float]:
-        """A slice of those that are over, and the first number of all others."""
+        """Return a slice of the blocks whose time or height is over, and the first number of all others."""
         rows = self._database.execute(
             f"SELECT unblock_hash FROM archived_blocks WHERE {column} <= ? ORDER BY {column} LIMIT ?",
             (reached, due.most),

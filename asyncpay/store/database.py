@@ -1,7 +1,7 @@
-"""What a component must not forget, in one SQLite file.
+"""The store of a component: one SQLite file.
 
-One transaction for each step of the engine, on disk before anything is done about it (WAL, synchronous=FULL).
-The schema is migrated upwards, from version to version, and never downwards.
+Each transition of the engine is one transaction, which is on disk before its effects are performed (WAL,
+synchronous=FULL). The schema is migrated upwards, from version to version, and never downwards.
 """
 
 import fcntl
@@ -25,15 +25,15 @@ R = TypeVar("R")
 _FOR_OWNER = 0o600
 
 _NO_PLACE = (OverflowError, UnicodeEncodeError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
-"""What sqlite3 raises for a value: more than 64 bits, half a surrogate pair, too long, of no type that it knows."""
+"""The exceptions of sqlite3 for a value: more than 64 bits, a lone surrogate, too long, or of an unsupported type."""
 
 
 class StoreError(Exception):
-    """The file cannot be used; the text says why and what to do."""
+    """The file cannot be used; the text gives the reason and a remedy."""
 
 
 class UnstorableError(Exception):
-    """A record has a value that SQLite has no place for. Nothing was stored, and the file is as good as before."""
+    """A record has a value that SQLite cannot store. Nothing was stored, and the file is unchanged."""
 
     def __init__(self, record: object, why: Exception) -> None:
         super().__init__(f"{type(record).__name__} has a value that cannot be stored: {why}")
@@ -41,7 +41,7 @@ class UnstorableError(Exception):
 
 
 class Table:
-    """One table and its statements. `key`: the columns that find a record; `order`: of loading."""
+    """One table and its statements. `key`: the columns that identify a record; `order`: the order of loading."""
 
     def __init__(self, record: type, name: str, key: Sequence[str], order: str) -> None:
         self.shape = Shape(record)
@@ -53,7 +53,7 @@ class Table:
         self.select = f"SELECT {columns} FROM {name} ORDER BY {order}"
 
     def key_of(self, record: object) -> list[Value]:
-        """The values that find the record's row."""
+        """Return the values that identify the record's row."""
         row = self.shape.to_row(record)
         return [row[place] for place in self._key]
 
@@ -65,24 +65,24 @@ Moves: TypeAlias = Sequence[tuple[str, Sequence[Sequence[Value]]]]
 
 
 class Store(Generic[R]):
-    """A component's file. Opened by one process at a time; StoreError if it cannot be, or must not be.
+    """A component's file. Only one process opens it at a time; StoreError if it cannot or must not be opened.
 
-    A component's own store names its tables and migrations. migrations: others than those shipped, for tests.
+    The subclass of a component defines its tables and migrations. migrations: other than those shipped, for tests.
     """
 
     owner: ClassVar[str]
-    """Whose file it is, for people."""
+    """The component that owns the file, for users."""
     application_id: ClassVar[int]
-    """So that another program's file, or another component's, is not taken for this one."""
+    """Distinguishes the file from those of other programs and of the other component."""
     tables: ClassVar[dict[type, Table]]
     moved: ClassVar[tuple[type, ...]] = ()
-    """Records that have no table: they say which rows are where. See `moves`."""
+    """Record types without a table: they state where rows are. See `moves`."""
     folder: ClassVar[str]
-    """Of asyncpay/store/migrations."""
+    """The folder in asyncpay/store/migrations."""
     if_not_written: ClassVar[str]
-    """What it means for payments that the file cannot be written just now."""
+    """The consequence for payments while the file cannot be written."""
     if_damaged: ClassVar[str]
-    """What is in it, and what an empty file or an old copy in its place would do."""
+    """The content of the file, and the consequences of an empty file or an old copy in its place."""
 
     def __init__(self, path: Path, migrations: Sequence[str] | None = None) -> None:
         self._path = path
@@ -96,7 +96,7 @@ class Store(Generic[R]):
 
     @classmethod
     def shipped_migrations(cls) -> list[str]:
-        """The SQL that leads from each version to the next, beginning with an empty file."""
+        """Return the SQL from each version to the next, beginning with an empty file."""
         folder = resources.files("asyncpay.store").joinpath("migrations", cls.folder)
         return [file.read_text() for file in sorted(folder.iterdir(), key=str) if file.name.endswith(".sql")]
 
@@ -109,29 +109,29 @@ class Store(Generic[R]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the file. A commit in another thread is waited for: SQLite crashes if it is closed under it."""
+        """Close the file, after a commit in another thread has ended: SQLite crashes if closed during a commit."""
         with self._in_use:
             self._database.close()
             self._lock.close()
 
     def load(self) -> Iterator[R]:
-        """Every record, each table in its order: what the engine is made from."""
+        """Yield all records, each table in its order, to load the engine."""
         with self._explained():
             for table in self.tables.values():
                 for row in self._database.execute(table.select):
                     yield table.shape.from_row(row)
 
     def clock(self) -> StoredClock | None:
-        """What is stored of the component's clock; None if it was never wrong, and no process began late."""
+        """Return the stored state of the component's clock; None if it was never wrong, and no process began late."""
         with self._explained():
             row = self._database.execute(_CLOCK.select).fetchone()
             return None if row is None else _CLOCK.shape.from_row(row)
 
     def commit(self, changes: Iterable[Change[Any]]) -> None:
-        """Make these changes in one transaction; when this returns they are on disk.
+        """Store these changes in one transaction; when this returns they are on disk.
 
-        StoreError, or UnstorableError for what can never be stored: none was made, and the engine that decided them
-        must be thrown away.
+        StoreError, or UnstorableError for a value that can never be stored: no change was stored, and the engine that
+        decided them must be discarded.
         """
         changes = list(changes)
         last = {(type(change.record), change.record.key): change for change in changes}
@@ -158,7 +158,7 @@ class Store(Generic[R]):
                 self._database.executemany(statement, values)
 
     def moves(self, _changes: Sequence[Change[Any]]) -> tuple[Moves, Moves]:
-        """What these changes move between tables: before any row of a record is written or deleted, and after that."""
+        """Return the moves of rows between tables: before any record's row is written or deleted, and after that."""
         return (), ()
 
     def _execute(self, statement: str, rows: Sequence[tuple[Any, list[Value]]]) -> None:
@@ -173,14 +173,14 @@ class Store(Generic[R]):
             raise
 
     def _take_lock(self) -> IO[bytes]:
-        """Two processes on one file would decide twice."""
+        """Lock the file: two processes on one file would make contradicting decisions."""
         path = self._path
         try:
             lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_WRONLY, _FOR_OWNER), "wb")
             _make_private(path)
         except OSError as error:
             raise StoreError(
-                f"cannot use {path}: {error}. Make its directory, or allow this user to write there."
+                f"cannot use {path}: {error}. Create its directory, or allow this user to write there."
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -205,7 +205,7 @@ class Store(Generic[R]):
         return database
 
     def _check(self) -> None:
-        """That this is our file, and whole."""
+        """Check that the file belongs to this component, and is not damaged."""
         (application,) = self._database.execute("PRAGMA application_id").fetchone()
         (tables,) = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if application != self.application_id and tables:
@@ -219,7 +219,7 @@ class Store(Generic[R]):
         if version > len(migrations):
             raise StoreError(
                 f"{self._path} was written by a newer release (version {version}, this one knows "
-                f"{len(migrations)}). Start that release again; there is no way back for the file."
+                f"{len(migrations)}). Start that release again; the file cannot be downgraded."
             )
         self._database.create_function("u64", 1, u64_column, deterministic=True)
         self._database.create_function("channel_id", 1, _channel_id, deterministic=True)
@@ -243,7 +243,7 @@ class Store(Generic[R]):
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say what happened to which file, and what to do."""
+        """Turn SQLite's errors into StoreError, with the file, the reason and a remedy, in this context."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -259,21 +259,21 @@ class Store(Generic[R]):
 
 
 def _channel_id(name: str) -> bytes:
-    """For migrations: the column of a channel that was kept by this name."""
+    """Return the channel id for a channel that was stored by this name, for migrations."""
     return ChannelId.from_name(ShortChannelId.parse(name))
 
 
 def _make_private(path: Path) -> None:
-    """Make the file for its owner alone, and what SQLite puts beside it; earlier releases left them open to read."""
+    """Make the file and SQLite's additional files accessible only to the owner; earlier releases left them readable."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode=_FOR_OWNER))
     for name in (path.name, *(path.name + suffix for suffix in (".lock", "-wal", "-shm"))):
-        with suppress(FileNotFoundError, PermissionError):  # another user's file: what it may be read by is theirs
+        with suppress(FileNotFoundError, PermissionError):  # another user's file: its owner sets its permissions
             path.with_name(name).chmod(_FOR_OWNER)
 
 
 def _statements(script: str) -> Iterator[str]:
-    """The script's statements one by one: `executescript` would end the transaction."""
+    """Yield the script's statements one by one: `executescript` would end the transaction."""
     statement = ""
     for piece in script.split(";")[:-1]:
         statement += piece + ";"

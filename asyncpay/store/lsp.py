@@ -1,4 +1,4 @@
-"""The LSP's file."""
+"""The LSP's store."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -21,7 +21,7 @@ from asyncpay.store.database import Moves, Store, Table
 
 
 class LspStore(Store[Record]):
-    """What asyncpay.engine.lsp keeps; messages and memories of them are loaded in order, archived blocks are not."""
+    """The records of asyncpay.engine.lsp. Messages, stored and delivered, are loaded in order, archived blocks not."""
 
     owner = "LSP"
     application_id = 0x41504159  # "APAY"
@@ -44,20 +44,20 @@ class LspStore(Store[Record]):
     moved: ClassVar = (Archived,)
 
     def archived(self) -> Summary:
-        """What the engine must know of the archive at the start."""
+        """Return the summary of the archive that the engine needs at its start."""
         with self._in_use, self._explained():
             return archive.Archives(self._database).summary()
 
     def recall(self, lookup: Lookup) -> Found:
-        """The archived blocks that are asked for."""
+        """Return the requested archived blocks."""
         with self._in_use, self._explained():
             return archive.Archives(self._database).find(lookup)
 
     def latest_archived(self, most: int) -> list[ArchivedBlock]:
-        """The blocks that were archived last, the latest first."""
+        """Return the blocks that were archived last, the latest first."""
         with self._in_use, self._explained():
             return archive.Archives(self._database).latest(most)
 
     def moves(self, changes: Sequence[Change[Any]]) -> tuple[Moves, Moves]:
-        """To the archive and back: see archive.moves."""
+        """Return the moves to the archive and back: see archive.moves."""
         return archive.moves(changes)

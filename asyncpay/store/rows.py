@@ -1,4 +1,4 @@
-"""Between frozen dataclasses and rows: a column for each field, nested dataclasses spread out in place."""
+"""Conversion of frozen dataclasses to rows and back: one column for each field, nested dataclasses flattened."""
 
 import dataclasses
 import types
@@ -15,16 +15,16 @@ Value: TypeAlias = int | float | str | bytes | None
 _HASH_BYTES = 32
 _STORED_AS_THEY_ARE = (int, float, str, bytes)
 UNWRITABLE = (OverflowError, TypeError, AttributeError)
-"""What `to_row` raises for a record with a value that no column takes."""
+"""The exceptions of `to_row` for a record with a value that no column can hold."""
 
 
 def u64_column(number: int) -> bytes:
-    """8 bytes: SQLite's integers have a sign, so they end at 2^63-1."""
+    """Encode a u64 as 8 bytes: SQLite's integers are signed, so their maximum is 2^63-1."""
     return number.to_bytes(8, "big")
 
 
 class Shape:
-    """How records of one class become rows. What it takes is worked out once: stores are loaded record by record."""
+    """The conversion of records of one class to rows. It is computed once: stores are loaded record by record."""
 
     def __init__(self, record: type) -> None:
         leaves = list(_leaves(record))
@@ -36,7 +36,7 @@ class Shape:
         self._build, _ = _builder(record, 0)
 
     def to_row(self, record: object) -> list[Value]:
-        """The record's values in the order of `columns`. UNWRITABLE for values that are not of their fields' types."""
+        """Return the record's values in the order of `columns`. UNWRITABLE for values that do not match the fields."""
         row = list(self._values(record))
         for at, write in self._writers:
             if row[at] is not None:
@@ -44,7 +44,7 @@ class Shape:
         return row
 
     def from_row(self, row: Sequence[Value]) -> Any:
-        """The record that made this row. ValueError for values that no record has."""
+        """Return the record of this row. ValueError for values that no record has."""
         values = list(row)
         for at, read in self._readers:
             if values[at] is not None:
@@ -53,7 +53,7 @@ class Shape:
 
 
 def _fields(record: type) -> Iterator[tuple[str, Any]]:
-    """Name and type of each field."""
+    """Yield name and type of each field."""
     hints = typing.get_type_hints(record, include_extras=True)
     for field in dataclasses.fields(record):
         yield field.name, _without_none(hints[field.name])
@@ -66,7 +66,7 @@ def _without_none(hint: Any) -> Any:
 
 
 def _leaves(record: type, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Column, path of attributes and type of everything that has a column."""
+    """Yield column, attribute path and type of each field that has a column."""
     for name, hint in _fields(record):
         if dataclasses.is_dataclass(hint):
             yield from _leaves(typing.cast(type, hint), f"{prefix}{name}.")
@@ -75,7 +75,7 @@ def _leaves(record: type, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
 
 
 def _builder(record: type, first: int) -> tuple[Callable[[Sequence[Any]], Any], int]:
-    """What makes a record of the values from place `first` on, and the place behind them."""
+    """Return a function that builds a record from the values from index `first` on, and the index after them."""
     plain: list[tuple[str, int]] = []
     nested: list[tuple[str, Callable[[Sequence[Any]], Any]]] = []
     place = first
@@ -97,7 +97,7 @@ def _builder(record: type, first: int) -> tuple[Callable[[Sequence[Any]], Any], 
 
 
 def _writer(hint: Any) -> Callable[[Any], Value] | None:
-    """How a value of this type becomes a column's; None: as it is."""
+    """Return the conversion of a value of this type to a column's value; None: unchanged."""
     if hint is U64:
         return u64_column
     if hint is ShortChannelId:
@@ -112,7 +112,7 @@ def _writer(hint: Any) -> Callable[[Any], Value] | None:
 
 
 def _reader(hint: Any) -> Callable[[Any], Any] | None:
-    """How a column's value becomes one of this type; None: as it is."""
+    """Return the conversion of a column's value to one of this type; None: unchanged."""
     if hint in _STORED_AS_THEY_ARE:
         return None
     if hint is ShortChannelId:

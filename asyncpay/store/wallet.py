@@ -1,4 +1,4 @@
-"""The wallet's file."""
+"""The wallet's store."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from asyncpay.store.database import Store, Table
 
 
 class WalletStore(Store[WalletRecord]):
-    """What asyncpay.engine.payer and asyncpay.engine.payee keep."""
+    """The records of asyncpay.engine.payer and asyncpay.engine.payee."""
 
     owner = "wallet"
     application_id = 0x41505741  # "APWA"

@@ -218,7 +218,7 @@ def test_two_lsps_cannot_share_a_file(path: Path) -> None:
 
 
 def test_a_missing_directory_is_said_to_be_missing(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="Make its directory"):
+    with pytest.raises(StoreError, match="Create its directory"):
         LspStore(tmp_path / "nowhere" / "lsp.sqlite")
 
 

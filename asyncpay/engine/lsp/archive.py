@@ -1,8 +1,8 @@
-"""What the engine knows of archived blocks without having them in memory, and how it asks the store for them.
+"""The summary of archived blocks that the engine keeps in memory, and look-ups of archived blocks in the store.
 
-Finished blocks are remembered for days, so there are many more of them than of others, and nothing waits for nearly all
-of them. These are archived (archiving.py): the store has them, and memory has a count for each client. `Lookup` says
-which of them an event may concern; the shell finds them before the event is decided on (asyncpay.engine.core.Recall).
+Finished blocks are remembered for days, so they are far more numerous than others, and nothing waits for nearly all
+of them. These are archived (archiving.py): the store has them, and memory has a count for each client. `Lookup` names
+the blocks that an event may concern; the shell reads them before the event is handled (asyncpay.engine.core.Recall).
 """
 
 import math
@@ -38,7 +38,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedBlock:
-    """An archived block as the store gives it back, with everything that belongs to it."""
+    """An archived block from the store, with its parts and attempts."""
 
     entry: Archived
     block: Block
@@ -47,15 +47,15 @@ class ArchivedBlock:
 
     @property
     def records(self) -> tuple[Block | Htlc | Attempt, ...]:
-        """All records, the block first."""
+        """Return all records, the block first."""
         return self.block, *self.parts, *self.attempts
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The answer to a Lookup; more than was asked for does no harm.
+    """The answer to a Lookup; additional blocks are harmless.
 
-    first_forget_after, first_forget_at_height: if `due` was asked for, the first of all others; infinity for none.
+    first_forget_after, first_forget_at_height: if `due` was requested, the first of all others; infinity for none.
     """
 
     blocks: tuple[ArchivedBlock, ...]
@@ -65,7 +65,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the store tells of archived blocks at the start.
+    """The store's summary of archived blocks at the start.
 
     blocks: how many there are, by client and state. The rest: as in Archived, the latest time, and the first deadlines.
     """
@@ -82,13 +82,13 @@ Entries: TypeAlias = dict[bytes, Archived]
 
 @dataclass
 class Archive:
-    """Archived blocks, as far as they are known without looking. By unblock_hash, unless stated otherwise.
+    """The knowledge of archived blocks in memory. By unblock_hash, unless stated otherwise.
 
-    blocks_of: how many each client has that are not in memory; total: of all clients.
+    blocks_of: the number that each client has that are not in memory; total: of all clients.
     latest_at, first_forget_after, first_forget_at_height: as in Summary; the deadlines may be early, never too late.
     loaded: those that are in memory too, as the store has them: an event asked for them, or they were just archived.
     to_unload: those among them that leave memory once all decisions are stored.
-    candidates: finished blocks in memory, of which is to be seen whether they can be archived.
+    candidates: finished blocks in memory that may be ready to be archived.
     look_again_at: finished blocks that something in memory still refers to.
     """
 
@@ -104,7 +104,7 @@ class Archive:
 
     @classmethod
     def begin(cls, summary: Summary) -> "Archive":
-        """As the store has it: nothing of it is loaded."""
+        """Return the state at the start: no archived block is in memory."""
         archive = cls(
             latest_at=summary.latest_at,
             first_forget_after=summary.first_forget_after,
@@ -116,14 +116,14 @@ class Archive:
         return archive
 
     def count(self, client: NodeId, sign: int) -> None:
-        """A block of this client has left memory (1), or was recalled (-1)."""
+        """Count a block of this client that was removed from memory (sign 1), or recalled (sign -1)."""
         self.total += sign
         self.blocks_of[client] += sign
         if not self.blocks_of[client]:
             del self.blocks_of[client]
 
     def note(self, entry: Archived) -> None:
-        """This one is archived: it may be the first whose time is over."""
+        """Record an archived block, whose deadline may be the first."""
         if entry.forget_after is not None:
             self.first_forget_after = min(self.first_forget_after, entry.forget_after)
         if entry.forget_at_height is not None:

@@ -1,11 +1,11 @@
 """Archive finished blocks that nothing waits for, and recall them for the events that concern them.
 
-A block is archived when its payer was told how it ended and all of its parts have left their channels. From then on it
-costs no memory and no time at the start. It still answers repeated questions, refuses its payment hashes, and decides
-on an HTLC that is offered again: `wanted` names it before such an event is handled, and it is recalled.
+A block is archived when its payer was informed of its end and all of its parts have left their channels. Then it
+costs no memory and no time at the start. It still answers repeated requests, refuses its payment hashes, and resolves
+an HTLC that is offered again: `wanted` names it before such an event is handled, and it is recalled.
 
-A block that is archived is in memory until that decision is stored, so an event that follows in the same transaction
-finds it. One that was recalled stays archived unless something of it changes; then it is taken back first.
+A newly archived block is in memory until that decision is stored, so a later event of the same transaction
+finds it. A recalled block stays archived unless one of its records changes; then it is taken back first.
 """
 
 from dataclasses import replace
@@ -37,16 +37,16 @@ from asyncpay.node_events import (
 from asyncpay.wire.messages import BlockUpdate, unblock_hash
 
 MOST_AT_ONCE = 50
-"""So many blocks are archived by one event. More than one has finished if deadlines have, or after an upgrade."""
+"""The most blocks that one event archives. Several are ready after common deadlines, or after an upgrade."""
 LOOK_AGAIN_SECONDS = 600.0
-"""Until a finished block that something in memory still refers to is looked at again."""
+"""The pause until a finished block that something in memory still refers to is checked again."""
 
 
 # --- before an event ---
 
 
 def wanted(state: LspState, now: float, event: LspEvent, most: int, *, ticks: bool) -> Lookup | None:
-    """The archived blocks that the decision on this event may rest on. ticks: what is due is done with it."""
+    """Return a look-up of the archived blocks that the decision on this event may need. ticks: due work is done too."""
     if not state.records.archive.total:
         return None
     lookup = _concerned(state, event) or Lookup()
@@ -91,7 +91,7 @@ def _payments(state: LspState, client: NodeId, *payment_hashes: bytes) -> tuple[
 
 
 def _due(state: LspState, now: float, event: LspEvent, most: int) -> Due | None:
-    """What may be forgotten by the time and the height of this event."""
+    """Return a look-up of the blocks that may be deleted at the time and the height of this event."""
     unix, archive = replace(state.unix), state.records.archive
     unix.advance(now, event)
     height = event.height if isinstance(event, (Attached, BlockConnected)) else state.node.height
@@ -102,7 +102,7 @@ def _due(state: LspState, now: float, event: LspEvent, most: int) -> Due | None:
 
 
 def recall(state: LspState, found: Found) -> None:
-    """Take in what was found."""
+    """Add the archived blocks that the look-up found."""
     archive = state.records.archive
     if found.first_forget_after is not None and found.first_forget_at_height is not None:
         archive.first_forget_after = found.first_forget_after
@@ -127,7 +127,7 @@ def _load(state: LspState, found: ArchivedBlock) -> None:
 
 
 def run(ctx: Context) -> None:
-    """Archive some of the blocks that have finished. Not before the node is there: it may have renamed channels."""
+    """Archive some of the finished blocks. Not before the node is attached: it may have renamed channels."""
     archive = ctx.records.archive
     if not ctx.node.attached:
         return
@@ -142,7 +142,7 @@ def run(ctx: Context) -> None:
 
 
 def keep_attempts(ctx: Context, block: Block) -> None:
-    """No payment hash is paid twice on behalf: what is known of it stays in memory as long as such a block is open."""
+    """Keep attempts in memory as long as a block of the same hash is open: no hash is paid twice on behalf."""
     for payment_hash in block.payment_hashes if block.invoice is not None else ():
         attempt = ctx.records.attempts.get(payment_hash)
         if attempt is not None:
@@ -150,7 +150,7 @@ def keep_attempts(ctx: Context, block: Block) -> None:
 
 
 def committed(state: LspState) -> None:
-    """What was archived is stored: it leaves memory, unless something there refers to it by now."""
+    """Remove archived blocks from memory, now that they are stored, unless something in memory refers to them."""
     archive = state.records.archive
     for name in archive.to_unload:
         entry, block = archive.loaded.get(name), state.records.blocks.get(name)
@@ -164,7 +164,7 @@ def committed(state: LspState) -> None:
 
 
 def _is_settled(ctx: Context, block: Block) -> bool:
-    """Whether nothing waits for the block any more. What is still to come touches it, and so has it looked at again."""
+    """Return whether nothing waits for the block any more. A later event on it makes it be checked again."""
     records = ctx.records
     if block.state not in FINISHED or block.told is not PROPERTIES[block.state].update:
         return False
@@ -178,7 +178,7 @@ def _is_settled(ctx: Context, block: Block) -> bool:
 
 
 def _is_referred_to(state: LspState, block: Block) -> bool:
-    """Whether the node asks for a part's preimage on chain, or an update is to leave for the payer."""
+    """Return whether the node asks for a part's preimage on chain, or an update for the payer is to be sent."""
     session = state.sessions.get(block.client)
     if session is not None and (block.key, BlockUpdate) in session.answers:
         return True
@@ -193,7 +193,7 @@ def _archive(ctx: Context, block: Block) -> None:
     entry = _entry(ctx, block)
     if archive.loaded.get(name) != entry:
         if block.courier is not None or block.invoice is not None:
-            ctx.put(replace(block, courier=None, invoice=None))  # a finished block needs neither
+            ctx.put(replace(block, courier=None, invoice=None))  # a finished block needs neither of them
             ctx.state.schedule.keep_until(name, entry.forget_after, entry.forget_at_height)
             del archive.candidates[name]
         ctx.changes.append(Put(entry))

@@ -1,6 +1,6 @@
-"""What an LSP must not forget: one frozen dataclass for each table of the store.
+"""The stored records of an LSP: one frozen dataclass for each table of the store.
 
-A record is replaced as a whole and found by its `key`. Times are Unix seconds.
+A record is replaced as a whole and identified by its `key`. Times are Unix seconds.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from asyncpay.wire.messages import BlockState
 from asyncpay.wire.onion import OnionMessage
 
 BLOCK_BYTES = 500
-"""Of a block without courier and invoice."""
+"""The size of a block without courier and invoice, for the limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A payer's request, and how far it has come. See states.py.
+    """A payer's request, and its state. See states.py.
 
-    digest: of the request, 32 bytes; the same request again has the same.
+    digest: of the request, 32 bytes; a repeated request has the same.
     courier: the payer's onion message to the payee, 1399 bytes as in wire.messages.Courier.
-    told: how it ended, once the payer was told while it was connected.
+    told: the final state, once it was sent to the payer while the payer was connected.
     """
 
     unblock_hash: bytes
@@ -48,12 +48,12 @@ class Block:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes up, as the limits count: what its payer sent, and some room for the rest."""
+        """The size for the limits: that of the payer's data, and a fixed amount for the rest."""
         return BLOCK_BYTES + len(self.courier or b"") + len(self.invoice or "")
 
 
 class Outcome(Enum):
-    """What became of an HTLC after it was resumed."""
+    """The outcome of an HTLC after it was resumed."""
 
     SETTLED = "settled"
     FAILED = "failed"
@@ -61,10 +61,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Htlc:
-    """An HTLC that the node has offered, and its resolution: the same for as long as it exists.
+    """An HTLC that the node has offered, and its resolution, which never changes.
 
     block: the unblock_hash of the block whose part it is, else None.
-    offered_at: for the first time.
+    offered_at: the time of the first offer.
     resolution: None while it is held.
     preimage: 32 bytes, once known.
     gone: it has left its channel and will not be offered again.
@@ -80,12 +80,12 @@ class Htlc:
 
     @property
     def key(self) -> HtlcKey:
-        """Channel and number."""
+        """Incoming channel and HTLC id."""
         return self.htlc.key
 
 
 class AttemptState(Enum):
-    """Where a payment on behalf of a payer stands. FAILED is for good: there is no second attempt."""
+    """The state of a payment on behalf of a payer. FAILED is final: there is no second attempt."""
 
     IN_FLIGHT = "in flight"
     PAID = "paid"
@@ -94,7 +94,7 @@ class AttemptState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The LSP's own payment of a block's invoice; one for a payment hash, ever.
+    """The LSP's own payment of a block's invoice; there is only ever one for a payment hash.
 
     latest_expiry: the height by which all of its HTLCs must have expired.
     """
@@ -127,18 +127,18 @@ class StoredMessage:
 
     @property
     def key(self) -> tuple[NodeId, bytes]:
-        """The same message for two clients is two messages."""
+        """Client and message_id: the same message for two clients is two records."""
         return self.client, self.message_id
 
     @property
     def size(self) -> int:
-        """In bytes, as the mailbox counts."""
+        """The size in bytes, as the limits of the mailbox count it."""
         return len(self.message.path_key) + len(self.message.packet)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """A message that its client has got; pushed_at: when the client was last notified of it."""
+    """A message that was delivered to its client; pushed_at: when the client was last notified of it."""
 
     client: NodeId
     message_id: bytes
@@ -147,12 +147,12 @@ class Delivered:
 
     @property
     def key(self) -> tuple[NodeId, bytes]:
-        """As of the message."""
+        """The key of the message."""
         return self.client, self.message_id
 
 
 class Method(StrEnum):
-    """The notifications of bLIP-55 that this LSP sends, and one of this protocol's own."""
+    """The notification methods of bLIP-55 that this LSP uses, and one of this protocol."""
 
     ONION_MESSAGE = "lsps5.onion_message_incoming"
     PAYMENT_INCOMING = "lsps5.payment_incoming"
@@ -162,7 +162,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushAttempt:
-    """An offline client is being notified by one method. next_at: None when all tries are used up."""
+    """A series of notifications of an offline client by one method. next_at: None when all tries are used up."""
 
     client: NodeId
     method: Method
@@ -172,13 +172,13 @@ class PushAttempt:
 
     @property
     def key(self) -> tuple[NodeId, Method]:
-        """One series of tries for each method."""
+        """Client and method: there is one series for each method."""
         return self.client, self.method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """Where a client wants its notifications (bLIP-55). A node with a webhook is a client of this LSP."""
+    """A URL for the notifications of a client (bLIP-55). A node with a webhook is a client of this LSP."""
 
     client: NodeId
     app_name: str
@@ -187,7 +187,7 @@ class Webhook:
 
     @property
     def key(self) -> tuple[NodeId, str]:
-        """A client has one for each app_name."""
+        """Client and app_name: a client has one webhook for each app_name."""
         return self.client, self.app_name
 
 
