@@ -86,7 +86,7 @@ def test_what_payments_shows_of_a_payment_hash_is_what_cancel_takes(tmp_path: Pa
         (digits,) = [word for word in shown.output.split() if HASH.startswith(word) and len(word) >= 4]
         cancelled = run("wallet", "cancel", digits, "--config", str(config))
     assert cancelled.exit_code == 0
-    assert f"asked for {HASH}; it is handed over" in cancelled.output
+    assert f"cancel requested for {HASH}; it is handed over" in cancelled.output
 
 
 @pytest.mark.parametrize("digits", ["", "012", "0123x", HASH + "0"])

@@ -86,7 +86,7 @@ async def test_a_payment_without_a_route_is_on_record(testbed: Testbed) -> None:
 async def test_an_onion_message_that_ends_here_cannot_be_forwarded(testbed: Testbed) -> None:
     ends_here = onions.path_through([node_id(testbed, "LSP")])
     async with adapter(testbed, "LSP") as lsp:
-        with pytest.raises(OnionUnreadableError, match="ends at"):
+        with pytest.raises(OnionUnreadableError, match="is for LND at"):
             await lsp.forward_onion(onion.build(ends_here, Payload(), secrets.token_bytes(32)))
 
 
