@@ -19,10 +19,10 @@ from .runner import Summary, numbers_of, run_many
 from .shrink import Shrinker
 
 MOST_TRACES = 3
-"""Shrinking takes a while, and one defect mostly breaks many schedules."""
+"""The number of failures to shrink: shrinking is slow, and one defect mostly breaks many schedules."""
 
 PIPE_WIDTH = 160
-"""Of tables, where no terminal says how wide it is."""
+"""The width of tables if there is no terminal."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Json = Annotated[Path | None, typer.Option("--json", help="write the figures there, too")]

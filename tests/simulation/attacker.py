@@ -1,11 +1,11 @@
-"""C, a client of LSP_a with a channel of its own, who knows a payment hash of A's and tries everything with it.
+"""C, a client of LSP_a with its own channel, who knows a payment hash of A and tries every attack with it.
 
-What it cannot know it does not use: a pid, or an unblock_hash before a block of that name stands.
+It does not use what it cannot know: a pid, or an unblock_hash before a block with that name exists.
 
-Strangers who use up what others share, and what an honest payer must get nevertheless.
+Strangers who exhaust shared resources, and the share that an honest payer must get nevertheless.
 
-C sends HTLCs of hardly any value to a payee who is away, and they wait in the same slots as A's payment will. Guests,
-nodes with a connection and no channel, fill the payee's mailbox. Neither does anything that a real node could not.
+C sends HTLCs of minimal value to an offline payee, and they wait in the same slots as A's payment later. Guests,
+nodes with a connection and no channel, fill the payee's mailbox. Both use only what a real node can do.
 """
 
 from collections import Counter
@@ -42,7 +42,7 @@ AMOUNT_MSAT = 50_000_000
 
 
 class Attacker:
-    """C, by one method for each attack. announced: the pids of the payments that it announced to the payee."""
+    """C, with one method for each attack. announced: the pids of the payments that it announced to the payee."""
 
     def __init__(self, node: SimNode, lsp: SimNode, messenger: Messenger, payment_hash: bytes) -> None:
         self.node, self._lsp, self._messenger, self._payment_hash = node, lsp, messenger, payment_hash
@@ -51,35 +51,35 @@ class Attacker:
         self._number = 0
 
     def request(self) -> None:
-        """Asks the LSP to hold A's payment as if it were its own."""
+        """Request a hold for A's payment from the LSP as if it were C's own."""
         self._send(self._block_request(sha256(b"pid of C").digest()))
 
     def guess(self) -> None:
-        """Shows a pid that is none."""
+        """Send an invalid pid."""
         self._number += 1
         self._send(PaymentRelease(pid=sha256(b"guess %d" % self._number).digest()))
 
     def refuse(self) -> None:
-        """Refuses under a pid that is none."""
+        """Send a refusal with an invalid pid."""
         self._send(PaymentRefused(pid=bytes(32)))
 
     def cancel(self, unblock_hash: bytes) -> None:
-        """Cancels A's block, of which it somehow knows the name."""
+        """Cancel A's block, whose name C is assumed to know."""
         request = CancelRequest(unblock_hash=unblock_hash, signature=UNSIGNED)
         self._send(signed(request, self.node, self._lsp.id))
 
     def request_under(self, unblock_hash: bytes) -> None:
-        """Asks for a block under the name of A's, which it somehow knows."""
+        """Request a block with the name of A's block, which C is assumed to know."""
         self._send(self._block_request_named(unblock_hash))
 
     def claim_held(self, payer: NodeId, unblock_hash: bytes) -> None:
-        """Tells A in the LSP's name that its parts are held; onion messages have no sender."""
+        """Tell A in the LSP's name that its parts are held; onion messages are not authenticated."""
         self._number += 1
         update = BlockUpdate(unblock_hash=unblock_hash, state=BlockState.HELD, parts=self._number % 3 + 1)
         self._messenger.send_to(self.node, payer, update)
 
     def pay(self, route: list[SimNode]) -> None:
-        """Sends an HTLC with A's payment hash over its own channel; it lacks the payee's secret."""
+        """Send an HTLC with A's payment hash over C's own channel; C lacks the payment secret."""
         channels = [each for each in self.node.channels(self._lsp.id) if each.usable_by(self.node)]
         if not channels or not self.node.running:
             return
@@ -106,7 +106,7 @@ class Attacker:
         channels[0].add(htlc)
 
     def announce(self, seal: Callable[[PaymentPending], OnionMessage], proof: bytes | None) -> None:
-        """Tells the payee three times that its invoice's payment is held; of the proof it knows nothing."""
+        """Announce three times to the payee that its invoice's payment is held, without a valid proof."""
         for _ in range(3):
             self._number += 1
             pid = sha256(b"announced %d" % self._number).digest()
@@ -122,7 +122,7 @@ class Attacker:
             self._messenger.send(self.node, self._lsp.id, seal(message))
 
     def flood(self, seal: Callable[[int], OnionMessage], count: int) -> None:
-        """Sends many messages to the payee."""
+        """Send many messages to the payee."""
         for _ in range(count):
             self._number += 1
             self._messenger.send(self.node, self._lsp.id, seal(self._number))
@@ -147,7 +147,7 @@ class Attacker:
 
 SMALL_MSAT = 1000
 """LND's smallest HTLC (lncfg/htlcswitch.go and chainreg/chainregistry.go: DefaultBitcoinMinHTLCInMSat is 1, its
-channels' own default 1000); CLN takes less.
+channels' own default 1000); CLN accepts less.
 """
 SMALL_HTLCS = 32
 JAM_SLOTS = "sends B many small HTLCs"
@@ -158,7 +158,7 @@ GRACE_SECONDS = 0.5
 
 
 def jam_slots(sim: "Simulation") -> None:
-    """C sends the payee many small HTLCs for hashes of its own."""
+    """Send many small HTLCs from C to the payee, with C's own payment hashes."""
     source, line = sim.c, sim.line[1:]
     channel = next((each for each in source.channels() if each.usable_by(source)), None)
     if channel is None or not source.running:
@@ -188,7 +188,7 @@ def jam_slots(sim: "Simulation") -> None:
 
 
 def flood_mailbox(sim: "Simulation") -> None:
-    """Guests of the payee's LSP leave a message each."""
+    """Send one message from each guest of the payee's LSP."""
     node = sim.lsp_b_node
     if not node.implementation.takes_onions_without_channel:
         return
@@ -200,7 +200,7 @@ def flood_mailbox(sim: "Simulation") -> None:
 
 
 class FairShare:
-    """What became of A's share. turned_away: HTLCs that did not get a slot though they should have."""
+    """The checks of A's share. turned_away: HTLCs that did not get a slot although they should have."""
 
     def __init__(self, sim: "Simulation") -> None:
         self._sim = sim
@@ -208,12 +208,12 @@ class FairShare:
         self._messages: dict[bytes, NodeId] = {}
 
     def answered(self, lsp: "LspProcess", key: HtlcKey, resolution: Resolution) -> None:
-        """The payee's LSP answers an HTLC; the payee being away, an honest one should have waited."""
+        """The payee's LSP answers an HTLC; as the payee is offline, an honest one should have waited."""
         htlc, record = lsp.node.held.get(key), lsp.record(Htlc, key)
         if htlc is None or record is None or record.block is not None or resolution is Resolution.SETTLE:
             return
         if not lsp.node.running:
-            return  # it has died on this very answer, and had the payee there until then
+            return  # it has died during this answer, and the payee was connected until then
         sim, link = self._sim, self._sim.b_link
         now = sim.kernel.now
         open_ = [each for each in link.channels if not each.closed]
@@ -221,14 +221,14 @@ class FairShare:
         waited = now >= record.offered_at + lsp.policy.wake_timeout_seconds
         late = htlc.expiry - lsp.node.height <= lsp.policy.min_margin_blocks + 1
         settled = now > max(link.changed_at, lsp.attached_at) + GRACE_SECONDS
-        through = htlc.offerer is not sim.a  # else it is a matter of A's block
+        through = htlc.offerer is not sim.a  # otherwise A's block decides
         honest = through and htlc.route[0].to == sim.b.id and _sender(htlc) in (sim.a, sim.lsp_a_node)
         if honest and away and settled and not waited and not late:
             self.turned_away.append(f"{lsp.name} let no slot to HTLC {key} of {htlc.amount_msat} msat, B being away")
             sim.kernel.changed()
 
     def pushed_out(self) -> Iterator[str]:
-        """Messages that had to go for guests' while their own source had fewer in the mailbox."""
+        """Yield messages that were dropped for guests' messages while their own source had fewer in the mailbox."""
         lsp, client = self._sim.lsp_b, self._sim.b.id
         here = {each.message_id: each.source for each in lsp.records(StoredMessage) if each.client == client}
         channels = {peer for peer, each in lsp.node.connections.items() if not all(one.closed for one in each.channels)}

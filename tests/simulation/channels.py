@@ -1,8 +1,8 @@
-"""Channels: balances, HTLCs, and what becomes of them on chain.
+"""Channels: balances, HTLCs, and their resolution on chain.
 
-The commitment dance is left out, because no engine sees it: what one side says arrives, in order, once both
-sides have reestablished the channel, however often the connection broke before. HTLCs that reach their expiry,
-or whose preimage is in danger, send the channel on chain, where the preimage wins if it is known in time.
+The commitment protocol is not simulated, because no engine sees it: messages arrive, in order, once both sides have
+reestablished the channel, even after several disconnections. HTLCs that reach their expiry, or that must be claimed
+with a preimage, force the channel on chain, where the preimage is decisive if it is known in time.
 """
 
 from collections import deque
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 CONFIRMATION_SECONDS = 600.0
 FEE_MSAT = 1000
 DELTA_BLOCKS = 40
-"""What every simulated node takes for forwarding, in money and in time."""
+"""The forwarding fee and CLTV delta of every simulated node."""
 DUST_MSAT = 354_000
 """Below this an HTLC has no output of its own on chain (BOLT 3, "Trimmed Outputs"), so it cannot be claimed there."""
 
 
 @dataclass(frozen=True, slots=True)
 class HopPayload:
-    """What a part's onion tells one hop: send this much, expiring then, to that node."""
+    """A hop's payload in a part's onion: the amount, expiry and next node of the outgoing HTLC."""
 
     to: bytes
     amount_msat: int
@@ -47,12 +47,12 @@ class HopPayload:
 
 @dataclass(eq=False, slots=True)
 class SimHtlc:
-    """An HTLC on a channel, as both of its ends see it sooner or later.
+    """An HTLC on a channel; its two ends may learn its state at different times.
 
-    route: the hops that remain, none at the payee. total_msat: what the payee is to wait for.
-    incoming: which HTLC the offerer forwarded here; None for a payment of its own.
-    arrived: the receiver has it. offered_at: to its component, last.
-    resolved: the receiver has settled (preimage) or failed it. gone: the offerer knows, and the money has moved.
+    route: the remaining hops, none at the payee. total_msat: the amount for which the payee waits.
+    incoming: the HTLC that the offerer forwarded here; None for its own payment.
+    arrived: the receiver has it. offered_at: the last time at which its component was offered it.
+    resolved: the receiver has settled (preimage) or failed it. gone: the offerer knows that, and the money has moved.
     """
 
     channel: "Channel"
@@ -76,7 +76,7 @@ class SimHtlc:
 
     @property
     def failed(self) -> bool:
-        """Its offerer has its money back, or will. Otherwise it has paid, or may still have to."""
+        """Whether its offerer has its money back, or will. Otherwise it has paid, or may still have to."""
         return self.preimage is None and (self.resolved or self.gone)
 
     @property
@@ -87,12 +87,12 @@ class SimHtlc:
 
 @dataclass(eq=False)
 class Channel:
-    """Between the two ends of a connection. `established`: who may use it, as far as it knows.
+    """A channel between the two ends of a connection. `established`: the ends that regard it as usable.
 
-    scid: its first name, by which its nodes know it for ever. names: the present one, and those that it had before.
-    closing_since: when one side wanted a mutual close, which waits until no HTLC is on the channel (BOLT 2, "Closing
-    Negotiation"). first_id: of the HTLCs that its peers offer, where the other end takes any.
-    congestion_blocks: what a claim on chain waits for its confirmation, beyond the next block.
+    scid: its first name, by which its nodes always know it. names: the present one, and earlier ones.
+    closing_since: when one side requested a mutual close, which waits until no HTLC is on the channel (BOLT 2, "Closing
+    Negotiation"). first_id: the first id of its peers' HTLCs, if the other end accepts any id.
+    congestion_blocks: how many blocks after the next one a claim on chain is confirmed.
     """
 
     kernel: Kernel
@@ -140,9 +140,9 @@ class Channel:
             self._say(htlc.receiver, "remove", htlc)
 
     def forget_answers(self, node: "SimNode") -> list[SimHtlc]:
-        """`node` loses what its component has answered and its peer has not heard: those HTLCs are as before.
+        """`node` loses its component's answers that its peer has not received: those HTLCs are unresolved again.
 
-        What it does on chain it goes on with.
+        On-chain actions continue.
         """
         if self.closed:
             return []
@@ -154,7 +154,7 @@ class Channel:
         return forgotten
 
     def reestablish(self) -> None:
-        """Both ends are back: what was said and not heard is said again."""
+        """Both ends are connected again: messages that were not received are retransmitted."""
         if self.closed:
             return
         for end in self.connection.ends:
@@ -195,10 +195,10 @@ class Channel:
         if self.closing_since is not None and not self.htlcs:
             self.close()
 
-    # --- other names, and a friendly end ---
+    # --- other names, and cooperative closes ---
 
     def rename(self) -> None:
-        """It is confirmed, or spliced. The names that it had go on leading to it (LND aliasmgr/aliasmgr.go; CLN
+        """The channel is confirmed, or spliced. Its earlier names stay valid (LND aliasmgr/aliasmgr.go; CLN
         lightningd/channel.c: channel_add_old_scid).
         """
         if not self.closed:
@@ -206,7 +206,7 @@ class Channel:
             self._tell_ends()
 
     def close_by_agreement(self) -> None:
-        """One side wants to close it: nothing is added any more, and what is on it has to go first."""
+        """One side requests a mutual close: no HTLC is added any more, and the existing ones must be removed first."""
         if self.closed or self.closing_since is not None:
             return
         self.closing_since = self.kernel.now
@@ -224,7 +224,7 @@ class Channel:
     # --- on chain ---
 
     def close(self) -> None:
-        """Either end goes on chain: nothing is said any more, HTLCs are decided by preimage or expiry."""
+        """Either end goes on chain: no messages are sent any more, HTLCs are resolved by preimage or expiry."""
         if self.closed:
             return
         self.closed = True
@@ -236,7 +236,7 @@ class Channel:
         self.kernel.call_later(CONFIRMATION_SECONDS, self._claim)
 
     def on_block(self, height: int) -> None:
-        """A block: is it time to go on chain, or to take what can be taken there?"""
+        """Handle a block: go on chain if necessary, or claim outputs there."""
         if self.closed:
             self._claim()
         else:
@@ -268,7 +268,7 @@ class Channel:
                 self._settle_up(htlc)
 
     def _lose(self, htlc: SimHtlc) -> None:
-        """Dust went to the miners with the commitment transaction. Its offerer fails what it was to forward with it
+        """Dust is lost as fees of the commitment transaction. Its offerer fails the corresponding incoming HTLC
         (LND contractcourt/channel_arbitrator.go: abandonForwards; CLN onchaind/onchaind.c: handle_missing_htlc_output).
         """
         if htlc.key in htlc.receiver.circuits:
@@ -288,7 +288,7 @@ ROW_SECONDS = 2.0
 
 
 class Chain:
-    """Grows by a block every ten minutes, and whenever a disturbance mines. on_height: told of every height."""
+    """A chain with a block every ten minutes, and whenever a disturbance mines. on_height: called with every height."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.height = START_HEIGHT
@@ -311,15 +311,15 @@ class Chain:
             channel.on_block(self.height)
 
     def catch_up(self, node: "SimNode") -> None:
-        """A node runs again, and goes on chain for what has become due meanwhile (LND
-        contractcourt/channel_arbitrator.go: progressStateMachineAfterRestart; CLN takes in block after block).
+        """A node runs again, and goes on chain for HTLCs that have become due meanwhile (LND
+        contractcourt/channel_arbitrator.go: progressStateMachineAfterRestart; CLN processes block after block).
         """
         node.heights.append(self.height)
         for channel in node.channels():
             channel.close_if_in_danger(self.height)
 
     def mine_in_a_row(self, blocks: int) -> None:
-        """So many blocks are found, a few seconds apart."""
+        """This number of blocks is found, a few seconds apart."""
         for number in range(blocks):
             self._kernel.call_later(number * ROW_SECONDS, self.mine)
 
@@ -330,7 +330,7 @@ class Chain:
 
 
 def link_view(node: "SimNode", channel: Channel) -> Link:
-    """A channel, as its end `node` sees it."""
+    """Return a channel, as its end `node` lists it."""
     peer = channel.connection.other(node)
     return Link(
         channel_id=ChannelId.from_name(channel.scid),
@@ -343,7 +343,7 @@ def link_view(node: "SimNode", channel: Channel) -> Link:
 
 
 def terms_view(node: "SimNode", peers: Collection[NodeId]) -> tuple[ChannelTerms, ...]:
-    """What its open channels with these peers ask for; all forward on the same terms."""
+    """Return the terms of its open channels with these peers; all forward on the same terms."""
     policy = ForwardingPolicy(fee_base_msat=FEE_MSAT, fee_ppm=0, cltv_delta_blocks=DELTA_BLOCKS)
     return tuple(
         ChannelTerms(peer=peer, names=frozenset(channel.names), policy=policy, dust_msat=DUST_MSAT)

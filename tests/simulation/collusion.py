@@ -1,7 +1,7 @@
-"""A payer and a payee who collude against the nodes between them, and choose every number that the protocol lets them.
+"""A payer and a payee who collude against the nodes between them, and choose every number that the protocol allows.
 
-They hold the preimage and the pid together, and want the money of the nodes between them. Nothing here
-breaks a rule that their peers' nodes would check by themselves; where a node refuses, node.py does.
+Together they know the preimage and the pid, and want the money of the nodes between them. They break no rule that
+their peers' nodes check by themselves; node.py refuses what a node would refuse.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .simulation import Simulation
 
 SECONDS_TO_BLOCK = 0.5
-"""From the block_request to the payment: a colluder does not wait for the answer."""
+"""The time from the block_request to the payment: a colluder does not wait for the answer."""
 RESTART_SECONDS = 8.0
 
 
@@ -27,15 +27,15 @@ LONGEST_HOLD_SECONDS = 14 * 86_400 - 600
 
 
 LEAST_PART_MSAT = 1_000_000
-"""An LSP pays on behalf for parts of so much, and for none below: see LSP_POLICY in sim.py."""
+"""The smallest part for which an LSP pays on behalf: see LSP_POLICY in simulation.py."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedPart:
-    """One HTLC of the payer's. Blocks are counted from the height at which it leaves.
+    """One HTLC of the payer. Blocks are counted from the height at which it is sent.
 
-    brings_msat, brings_blocks: amount and expiry of the HTLC itself. asks_msat, asks_blocks: what its onion has
-    the payer's LSP send on.
+    brings_msat, brings_blocks: amount and expiry of the HTLC itself. asks_msat, asks_blocks: amount and expiry that its
+    onion requests for the outgoing HTLC of the payer's LSP.
     """
 
     brings_msat: int
@@ -47,14 +47,14 @@ class PlannedPart:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollusionPlan:
     """amount_msat: of the invoice and of the block_request. final_blocks: the invoice's min_final_cltv_expiry.
-    blinded_blocks: the invoice has a blinded path with nothing but an introduction node, which asks for so many.
-    hold_blocks, hold_seconds: release_by_height and hold_until, from now. with_invoice: the LSP gets it.
+    blinded_blocks: the invoice has a blinded path with only an introduction node, which requests this CLTV delta.
+    hold_blocks, hold_seconds: release_by_height and hold_until, from now. with_invoice: the LSP receives it.
     shows_pid_after, payer_leaves_after, payer_returns_after, payer_closes_after: seconds from the payment.
-    payer_returns_blocks: the payer returns so many blocks before its first HTLC expires.
-    restart_blocks: so many blocks before that LSP_a's node is restarted; colluders can wait for such a day.
+    payer_returns_blocks: the payer returns this many blocks before its first HTLC expires.
+    restart_blocks: LSP_a's node is restarted this many blocks before that; colluders can wait for such an event.
     takes_before_blocks: how long before its expiry the payee takes an HTLC, or after it if negative; None: it fails
-    every HTLC at once. payee_leaves: it is away from when it has the HTLC.
-    congestion_blocks: what a claim on the payee's channel waits for its confirmation.
+    every HTLC immediately. payee_leaves: it is offline after it has received the HTLC.
+    congestion_blocks: how long a claim on the payee's channel waits for its confirmation.
     """
 
     parts: tuple[PlannedPart, ...]
@@ -76,10 +76,10 @@ class CollusionPlan:
 
     @classmethod
     def draw(cls, random: Random, hops: int) -> "CollusionPlan":
-        """Draw any plan; most numbers are those of an honest payment, or nearly. hops: channels behind the LSP.
+        """Draw any plan; most numbers are equal or close to those of an honest payment. hops: channels behind the LSP.
 
-        The money that is easiest to take is the LSP's own. So in every second plan it is to pay on behalf: it has the
-        invoice and the time, and the payer is gone when the pid is shown.
+        The LSP's own money is the easiest target. So in every second plan the LSP has to pay on behalf: it has the
+        invoice and enough time, and the payer is offline when the pid is sent.
         """
         on_behalf = random.random() < 0.5
         odd = not on_behalf or random.random() < 0.3
@@ -108,7 +108,7 @@ class CollusionPlan:
 
     @staticmethod
     def _part(random: Random, amount_msat: int, final_blocks: int, hops: int, *, odd: bool) -> PlannedPart:
-        """odd: also with numbers that no honest payer would choose, beside its fees."""
+        """odd: also use numbers, other than fees, that no honest payer would choose."""
         fees = FEE_MSAT * random.choice([hops - 1, hops - 1, hops, 10 * hops])
         brings_msat = amount_msat + fees + random.choice([FEE_MSAT, FEE_MSAT, FEE_MSAT, 0, 0, 20 * FEE_MSAT])
         asks_blocks = final_blocks + DELTA_BLOCKS * (hops - 1)
@@ -149,7 +149,7 @@ class Colluders:
                 node.payments.blinded_blocks[self._text] = plan.blinded_blocks
 
     def begin(self) -> None:
-        """From here on everything takes its course."""
+        """Start the plan; everything else follows from it."""
         plan, sim = self._plan, self._sim
         sim.phone_b.wake(None)
         self._request()
@@ -199,7 +199,7 @@ class Colluders:
                     channel.add(self.sent[-1])
 
     def _htlc(self, part: PlannedPart) -> SimHtlc:
-        """Behind the LSP the numbers are honest ones: there a collusion meets nodes and no component that holds."""
+        """Behind the LSP the numbers are honest: the nodes there have no component that holds."""
         sim, height = self._sim, self._sim.a.height
         steps = [
             HopPayload(
@@ -232,7 +232,7 @@ class Colluders:
 
 
 class WithholdingInvoices(Invoices):
-    """The payee takes an HTLC when the plan says so, not when its invoice allows it."""
+    """Invoices of a payee that takes an HTLC according to the plan, not when its invoice allows it."""
 
     def __init__(self, node: SimNode, plan: CollusionPlan, sim: "Simulation") -> None:
         super().__init__(node)

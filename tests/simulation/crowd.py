@@ -1,10 +1,10 @@
-"""Many payments at a time: phones at two LSPs pay one another, hundreds of payments interleaved.
+"""Many concurrent payments: phones at two LSPs pay one another, hundreds of payments interleaved.
 
     P0 P1 ... ══ LSP_0 ── router ── LSP_1 ══ ... P38 P39
 
-Each LSP serves payers and payees; payer and payee may share one. What one payment can show is the subject of
-execution.py; here it is what payments, clients and channels do to one another: whose part is counted for which set,
-whose share a limit is, what is left behind when everything has ended. A number names one run for ever.
+Each LSP serves payers and payees; payer and payee may share one. execution.py tests properties of one payment; this
+module tests interactions of payments, clients and channels: which set a part is counted for, which client a limit
+applies to, and what remains after all payments have ended. A number always names the same run.
 """
 
 from collections.abc import Callable
@@ -47,18 +47,18 @@ from .wallet import Order
 
 MOST_PARTS = 3
 MOST_PAYMENTS = 4
-"""Of one payer: so none of its requests, and none of its parts, is one too many."""
+"""The limit for one payer, with which neither its requests nor its parts exceed the LSP's limits."""
 MAX_HOLDS = MOST_PARTS * MOST_PAYMENTS
 INVOICE_SECONDS = 2 * 86_400
 CHANCES = (0.0, 0.001, 0.003, 0.01)
-"""Of a disturbance at any failpoint; one of these for a whole run."""
+"""The chance of a disturbance at any failpoint; one of these for a whole run."""
 MOST_DISTURBANCES = 150
 LOOK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrowdSetup:
-    """phones: of each LSP. payments: in all. within_seconds: in which they are begun. lsps: implementations."""
+    """phones: per LSP. payments: in total. within_seconds: the time in which they start. lsps: implementations."""
 
     phones: int
     payments: int
@@ -69,7 +69,7 @@ class CrowdSetup:
 
     @classmethod
     def draw(cls, random: Random, payments: int) -> "CrowdSetup":
-        """Any crowd that makes so many payments."""
+        """Draw any crowd with this number of payments."""
         return cls(
             phones=max(3, payments // random.choice([3, 4, 6])),
             payments=payments,
@@ -82,7 +82,7 @@ class CrowdSetup:
 
 @dataclass(eq=False, slots=True)
 class CrowdPayment:
-    """One payment, as who made it up knows it. cancelled: its user wants it back. willing: the invoice can be paid."""
+    """One planned payment. cancelled: its user cancels it. willing: the invoice can be paid."""
 
     number: int
     payer: Phone
@@ -113,7 +113,7 @@ class CrowdPayment:
 
 @dataclass
 class CrowdInjector:
-    """Disturbs a crowd. `injected`: what, just before which failpoint. `calm`: no more of it."""
+    """Disturbs a crowd. `injected`: the disturbances with their failpoints. `calm`: inject no more."""
 
     random: Random
     chance: float
@@ -157,7 +157,7 @@ class CrowdInjector:
 
 
 class Crowd(Environment):
-    """Phones, two LSPs, and what their users want of them. payments: by payment hash. hurried: users put a phone away
+    """Phones, two LSPs, and the actions of their users. payments: by payment hash. hurried: users switch a phone off
     as soon as it has handed over.
     """
 
@@ -203,7 +203,7 @@ class Crowd(Environment):
         self.clients = tuple(self.phones)
 
     def _plan(self, number: int) -> None:
-        """A payment of a payer with fewer than MOST_PAYMENTS, begun at some time."""
+        """Plan a payment of a payer with fewer than MOST_PAYMENTS, starting at some time."""
         random = self._random
         begun = [payment.payer for payment in self.payments.values()]
         payers = [phone for phone in self.phones.values() if begun.count(phone) < MOST_PAYMENTS]
@@ -242,7 +242,7 @@ class Crowd(Environment):
             self.kernel.call_later(at + random.choice([1.0, 30.0, 300.0]), lambda: self._cancel(payment))
 
     def _begin(self, payment: CrowdPayment) -> None:
-        """The user looks at the phone and pays; the node needs a moment to find its LSP."""
+        """The user wakes the phone and pays; the node needs a moment to connect to its LSP."""
         payment.payer.wake(LOOK_SECONDS)
         self.kernel.call_later(1.0, lambda: self._order(payment), payment.payer.node.lifetime)
 
@@ -271,7 +271,7 @@ class Crowd(Environment):
             payment.payer.wallet.cancel(payment.payment_hash)
 
     def _leave_soon(self, payer: Phone) -> None:
-        """Once all its payments are handed over or have ended, the user puts the phone away."""
+        """The user switches the phone off once all its payments are handed over or have ended."""
         theirs = [payment.stored for payment in self.payments.values() if payment.payer is payer and payment.ordered]
         if self.hurried and all(each is not None and each.state in (State.HANDED_OVER, *FINISHED) for each in theirs):
             self.kernel.call_later(1.0, payer.sleep, payer.node.lifetime)

@@ -1,8 +1,7 @@
-"""Run a crowd: turbulence, calm in which every payment that can succeed must, the end of every hold, and then nothing
-may be left of any of them.
-
-The invariants are those of one payment, asked of every payment and HTLC, and what only many can break. They are checked
-every CHECK_SECONDS of virtual time and not after every step, because each check looks at all that there is.
+"""Run a crowd: disturbances, a calm phase in which every payment that can succeed must, the end of every hold, and then
+nothing of any payment may remain.
+The invariants are those of one payment, for every payment and HTLC, and those that only many can break. They are
+checked every CHECK_SECONDS of virtual time and not after every step, because each check examines everything.
 """
 
 import time
@@ -38,20 +37,20 @@ PATIENCE_SECONDS = 1300.0
 HASTE_SECONDS = 30.0
 MOST_BLOCKS = 400
 FORGOTTEN_BLOCKS = 320
-"""After the last hold has ended: every deadline, and a day of blocks beyond every expiry."""
+"""The time after the last hold has ended: every deadline, and a day of blocks after every expiry."""
 BLOCK_SECONDS = 600.0
 DAY_SECONDS = 86_400.0
 KEPT = (
-    "LspState.schedule.couriers._paused_until.",  # thrown away with the next courier: where the last ones went
+    "LspState.schedule.couriers._paused_until.",  # the last next hops, dropped with the next courier
     "LspState.records.totals.blocks",  # a number for each state
     "LspState.schedule._records.totals.blocks",
 )
-"""What does not grow with what has ended, although a restart frees some of it."""
+"""Containers that do not grow with finished payments, although a restart frees some of their entries."""
 
 
 @dataclass(frozen=True)
 class CrowdOutcome:
-    """How a run went. paid: payments. disturbances: injected."""
+    """The outcome of a run. paid: payments. disturbances: injected."""
 
     number: int
     setup: CrowdSetup
@@ -63,7 +62,7 @@ class CrowdOutcome:
 
 
 def run_crowd(number: int, payments: int, *, with_trace: bool = False) -> CrowdOutcome:
-    """The crowd that this number names, with so many payments."""
+    """Run the crowd with this number, with this many payments."""
     random = Random(number)
     setup = CrowdSetup.draw(random, payments)
     injector = CrowdInjector(random, setup.chance)
@@ -95,7 +94,7 @@ def run_crowd(number: int, payments: int, *, with_trace: bool = False) -> CrowdO
 def run_crowds(
     numbers: range, payments: int, *, stop_at_first: bool = False, progress: Callable[[Summary], None] = lambda _: None
 ) -> Summary:
-    """Run these crowds, here."""
+    """Run these crowds in this process."""
     total, began = Summary(), time.monotonic()
     for number in numbers:
         outcome = run_crowd(number, payments)
@@ -138,7 +137,7 @@ def _what_can_succeed_does(crowd: Crowd) -> None:
     that was held in time and not cancelled is paid.
 
     Once is not enough: a phone on CLN with several payments gets its LSP's answers and its mailbox together, faster
-    than the 4 messages a second that CLN takes of a peer. What it drops comes again with the payer's retransmit.
+    than the 4 messages per second that CLN accepts from a peer. Dropped ones arrive with the payer's retransmit.
     """
     _advance(crowd, CALM_SECONDS)
     expected = [payment for payment in crowd.payments.values() if _can_succeed(crowd, payment)]
@@ -187,7 +186,7 @@ def _over(crowd: Crowd) -> bool:
 
 
 def _the_books_agree(crowd: Crowd) -> None:
-    """Every payment is paid or returned, both of its ends know which, and no node between them has lost anything."""
+    """Every payment is paid or returned, both of its ends know the outcome, and no node between them has lost money."""
     most: Counter[str] = Counter()
     least: Counter[str] = Counter()
     for payment in crowd.payments.values():
@@ -209,12 +208,12 @@ def _the_books_agree(crowd: Crowd) -> None:
 
 
 def _nothing_is_left(crowd: Crowd) -> None:
-    """Days later an LSP remembers no payment; and a restart frees nothing, so no index grows with what has ended."""
+    """Days later an LSP has no record of a payment; a restart frees nothing, so no index grows with ended payments."""
     for _ in range(FORGOTTEN_BLOCKS):
         crowd.chain.mine()
         _advance(crowd, BLOCK_SECONDS, every=BLOCK_SECONDS)
     messages = [message for lsp in crowd.lsps for message in lsp.records(StoredMessage)]
-    if messages:  # a retransmit after its phone's last visit: it is kept for two weeks
+    if messages:  # a retransmit after its phone's last connection: it is kept for two weeks
         arrived_at = max(message.arrived_at for message in messages)
         _advance(crowd, arrived_at + LspPolicy().mailbox_seconds + 1 - crowd.kernel.now, every=DAY_SECONDS)
     for lsp in crowd.lsps:
@@ -234,7 +233,7 @@ def _nothing_is_left(crowd: Crowd) -> None:
 
 
 def sizes(value: Any) -> Counter[str]:
-    """How many entries each container within an engine's state has, by where it is."""
+    """Count the entries of each container within an engine's state, by its place."""
     found: Counter[str] = Counter()
 
     def walk(each: Any, place: str) -> None:
@@ -266,7 +265,7 @@ def _block(payment: CrowdPayment) -> Block | None:
 
 
 def no_lsp_pays_out_what_it_cannot_claim(crowd: Crowd) -> Iterator[str]:
-    """What an LSP forwarded or paid, it is owed, for each payment by itself."""
+    """For each payment separately, an LSP can claim what it forwarded or paid."""
     for lsp in crowd.lsps:
         yield from invariants.forwarded_and_failed(lsp)
     for payment in crowd.payments.values():
@@ -279,7 +278,7 @@ def no_lsp_pays_out_what_it_cannot_claim(crowd: Crowd) -> Iterator[str]:
 
 
 def every_payment_is_made_once(crowd: Crowd) -> Iterator[str]:
-    """By its payer, for its own preimage; and its payee gets all of it."""
+    """Once by its payer, for its own preimage; and its payee gets the full amount."""
     for payment in crowd.payments.values():
         htlcs, invoice = payment.htlcs(), payment.invoice
         at_stake = sum(htlc.amount_msat for htlc in htlcs if not htlc.failed)
@@ -293,7 +292,7 @@ def every_payment_is_made_once(crowd: Crowd) -> Iterator[str]:
 
 
 def a_part_counts_for_its_own_set(crowd: Crowd) -> Iterator[str]:
-    """A block holds HTLCs of its own client and hash, and is complete by these alone; and goes whole or not at all."""
+    """A block holds only HTLCs of its own client and hash, is complete by these, and is released as a whole or not."""
     for lsp in crowd.lsps:
         parts: dict[bytes, list[Htlc]] = defaultdict(list)
         for record in lsp.records(Htlc):
@@ -313,7 +312,7 @@ def a_part_counts_for_its_own_set(crowd: Crowd) -> Iterator[str]:
 
 
 def only_its_own_pid_releases(crowd: Crowd) -> Iterator[str]:
-    """No part of a payment goes on before its own payee has shown its own pid."""
+    """No part of a payment is forwarded before its own payee has sent its own pid."""
     for payment in crowd.payments.values():
         if payment.pid in payment.payee.wallet.shown:
             continue
@@ -326,7 +325,7 @@ def only_its_own_pid_releases(crowd: Crowd) -> Iterator[str]:
 
 
 def a_limit_is_its_own_clients(crowd: Crowd) -> Iterator[str]:
-    """No request and no part is refused for what other clients use: each payer stays within its own share."""
+    """No request and no part is refused because of other clients: each payer stays within its own share."""
     for lsp in crowd.lsps:
         for client, statuses in lsp.replies.items():
             if refused := statuses - {BlockStatus.ACCEPTED, BlockStatus.UNAVAILABLE, BlockStatus.BAD_VALUE}:
@@ -337,7 +336,7 @@ def a_limit_is_its_own_clients(crowd: Crowd) -> Iterator[str]:
 
 
 def no_next_hop_is_flooded(crowd: Crowd) -> Iterator[str]:
-    """Within the pace a next hop gets two couriers at most: one that is known to go there, and one that is not yet."""
+    """Within the pace a next hop gets two couriers at most: one whose next hop is known, and one whose is not yet."""
     for lsp in crowd.lsps:
         for next_hop, times in lsp.couriers_to.items():
             if len(times) > 2 and times[-1] - times[-3] < lsp.policy.courier_pace_seconds - invariants.INEXACT_SECONDS:
@@ -345,7 +344,7 @@ def no_next_hop_is_flooded(crowd: Crowd) -> Iterator[str]:
 
 
 def no_client_is_flooded(crowd: Crowd) -> Iterator[str]:
-    """Answers and stored messages leave at a pace that Core Lightning takes, a few answers earlier."""
+    """Answers and stored messages are sent at a pace that Core Lightning accepts, a few answers earlier."""
     for lsp in crowd.lsps:
         least = lsp.policy.pace_seconds - invariants.INEXACT_SECONDS
         for client, times in lsp.sent_to.items():
@@ -354,7 +353,7 @@ def no_client_is_flooded(crowd: Crowd) -> Iterator[str]:
 
 
 def a_courier_waits_for_its_own_next_hop_only(crowd: Crowd) -> Iterator[str]:
-    """It leaves when it is due, unless one was sent to its next hop just before."""
+    """A courier is sent when it is due, unless another was sent to its next hop just before."""
     for lsp in crowd.lsps:
         if not lsp.running or lsp.node.attached is not lsp:
             continue

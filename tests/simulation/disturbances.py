@@ -1,7 +1,7 @@
-"""What can happen to a sim, beside what it does by itself: each disturbance is data, and a sentence.
+"""The disturbances of a simulation: each one is data, with a description.
 
-A schedule is a list of these, each with its failpoint. Durations and amounts come from short lists, the calmest
-first: that is where shrinking looks for simpler ones.
+A schedule is a list of these, each with its failpoint. Durations and amounts come from short lists, the mildest
+first: shrinking tries those.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ DOWN_SECONDS = (1.0, 8.0, 60.0, 400.0)
 APART_SECONDS = (1.0, 10.0, 60.0, 400.0)
 LATE_SECONDS = (0.5, 3.0, 20.0, 200.0)
 ORPHANED_SECONDS = ((1.0, 0.5), (8.0, 20.0), (60.0, 500.0), (400.0, 500.0), (400.0, 500.0), (400.0, 500.0))
-"""How long a process is down, and how late the order that it gave arrives: mostly when it was asked for in vain. Linux
-sends what a dead process left in a socket for minutes (tcp_orphan_retries), but not for ten."""
+"""How long a process is down, and how late its order arrives: mostly after the node was queried without result. Linux
+keeps sending a dead process's socket data for minutes (tcp_orphan_retries), but not for ten."""
 BLOCKS = (1, 2, 5, 20, 60)
 
 
@@ -39,7 +39,7 @@ class Crash:
 
 @dataclass(frozen=True, slots=True)
 class NodeCrash:
-    """A node is killed, with its connections; `silently`: its peers do not notice at once."""
+    """A node is killed, with its connections; `silently`: its peers do not notice immediately."""
 
     node: str
     down_seconds: float
@@ -60,7 +60,7 @@ class NodeCrash:
 
 @dataclass(frozen=True, slots=True)
 class PluginDies:
-    """CLN's plugin dies with HTLCs held, and lightningd after it: some of them have left by then, or all, or none."""
+    """CLN's plugin dies with HTLCs held, and then lightningd: some, all or none of them are forwarded by then."""
 
     node: str
     node_survives_seconds: float
@@ -78,7 +78,7 @@ class PluginDies:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A connection breaks for a while. `unnoticed`: by none, one (the LSP's end) or both of its ends."""
+    """A connection breaks for some time. `unnoticed`: by none, one (the LSP's end) or both of its ends."""
 
     connection: str
     apart_seconds: float
@@ -114,7 +114,7 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """Somebody looks at a phone."""
+    """A user wakes a phone."""
 
     phone: str
     seconds: float
@@ -142,7 +142,7 @@ class Mine:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """The payer's user wants the payment back."""
+    """The payer's user cancels the payment."""
 
     def apply(self, sim: "Simulation") -> None:
         sim.cancels()
@@ -153,7 +153,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class HandOverEarly:
-    """A payer of another make hands over before its parts are held (the sketch does not forbid it)."""
+    """A payer of another implementation hands over before its parts are held (the sketch does not forbid it)."""
 
     def apply(self, sim: "Simulation") -> None:
         sim.hands_over_early()
@@ -164,7 +164,7 @@ class HandOverEarly:
 
 @dataclass(frozen=True, slots=True)
 class CloseChannel:
-    """Somebody closes a channel."""
+    """A channel is force-closed."""
 
     number: int
 
@@ -178,7 +178,7 @@ class CloseChannel:
 
 @dataclass(frozen=True, slots=True)
 class MutualClose:
-    """Somebody wants to close a channel, and waits for its HTLCs to leave it."""
+    """A mutual close of a channel is requested, which waits until its HTLCs are removed."""
 
     number: int
 
@@ -205,7 +205,7 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """C tries one of its tricks."""
+    """C makes one of its attacks."""
 
     attack: str
 
@@ -218,8 +218,8 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class Orphaned:
-    """A process is killed while its order to pay is on its way, and the order comes late: the node was stopped, and
-    hears what lies in its socket's buffer when it goes on.
+    """A process is killed while its order to pay is in transit, and the order arrives late: the node was suspended, and
+    reads its socket's buffer when it resumes.
     """
 
     process: str
@@ -240,7 +240,7 @@ LASTING_SECONDS = (1.0, 30.0, 200.0, 280.0)
 
 @dataclass(frozen=True, slots=True)
 class ClockJumps:
-    """The system clock under a process shows another time for a while."""
+    """The system clock of a process shows another time for some time."""
 
     process: str
     by_seconds: float

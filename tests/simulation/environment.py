@@ -1,4 +1,4 @@
-"""What every simulation has: one clock, one chain, nodes and channels between them, LSPs and phones beside them."""
+"""The common parts of all simulations: one clock, one chain, nodes and channels, and their LSPs and phones."""
 
 from collections import deque
 from collections.abc import Callable
@@ -22,9 +22,9 @@ BALANCE_MSAT = 10_000_000_000
 
 
 class Environment:
-    """Subclasses make the nodes, channels and processes, and say what happens. Must be closed.
+    """Subclasses create the nodes, channels and processes, and the events. Must be closed.
 
-    decode: what nodes read in BOLT 11 texts. phones: by node id. lsp_of: by a phone's name. clients: of the LSPs.
+    decode: invoices by BOLT 11 text. phones: by node id. lsp_of: by a phone's name. clients: of the LSPs.
     """
 
     lsps: list[LspProcess]
@@ -47,7 +47,7 @@ class Environment:
         self.closed_channel = False
 
     def close(self) -> None:
-        """Throw it away."""
+        """Delete its stores."""
         for process in self.processes.values():
             process.kill()
         self.disks.close()
@@ -55,13 +55,13 @@ class Environment:
     # --- for subclasses ---
 
     def add_node(self, name: str, implementation: str) -> SimNode:
-        """A node without connections."""
+        """Add a node without connections."""
         node = SimNode(self.kernel, self.chain, self.network, self.onions, name, IMPLEMENTATIONS[implementation])
         self.nodes[name] = node
         return node
 
     def connect(self, one: SimNode, other: SimNode, channels: int) -> Connection:
-        """Make them peers, with so many channels; `one` dials."""
+        """Make two nodes peers, with this number of channels; `one` dials."""
         connection = self.network.connect(one, other)
         for _ in range(channels):
             scid = ShortChannelId.parse(f"100x{len(self.chain.channels) + 1}x0")
@@ -71,7 +71,7 @@ class Environment:
         return connection
 
     def find_routes(self) -> None:
-        """From every node to every other, once all are connected."""
+        """Find the routes between all nodes, once all are connected."""
         for source in self.chain.nodes:
             routes: dict[NodeId, list[NodeId]] = {source.id: []}
             queue = deque([source])
@@ -84,13 +84,13 @@ class Environment:
             self.routes.update({(source.id, target): route for target, route in routes.items()})
 
     def add_route(self, source: SimNode, payee: NodeId, first_hop: NodeId | None) -> None:
-        """Along which `source` pays the payee; first_hop: where the order says so."""
+        """Add the route along which `source` pays the payee; first_hop: if the order names it."""
         by_id = {each.id: each for each in self.chain.nodes}
         route = self.routes[source.id, payee]
         source.payments.routes[payee, first_hop] = [by_id[each] for each in route]
 
     def add_lsp(self, node: SimNode, policy: LspPolicy) -> LspProcess:
-        """The component beside an LSP's node."""
+        """Add the component of an LSP's node."""
         node.intercepts = True
         lsp = LspProcess(node, self.disks.disk(node.name), policy, self.messenger, self.decode, self._push)
         lsp.on_notify = self._notified
@@ -100,7 +100,7 @@ class Environment:
     def add_phone(
         self, node: SimNode, lsp: LspProcess, policy: PayerPolicy, *, wakes_after: float | None, stays: float
     ) -> Phone:
-        """A phone with its wallet, a client of this LSP."""
+        """Add a phone with its wallet, a client of this LSP."""
         disk = self.disks.disk(f"{node.name}-wallet")
         wallet = WalletProcess(node, disk, policy, self.onions, self.messenger, self.decode)
         phone = self.phones[node.id] = Phone(node, wallet, wakes_after=wakes_after, stays=stays)
@@ -109,7 +109,7 @@ class Environment:
         return phone
 
     def start_all(self) -> None:
-        """Everybody dials, and every process runs."""
+        """Start every process, and connect all nodes."""
         for connection in self.network.connections:
             connection.dial_soon(0)
         for process in self.processes.values():
@@ -128,7 +128,7 @@ class Environment:
     # --- how it goes on ---
 
     def run_for(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance virtual time."""
         end = self.kernel.now + seconds
         while self.kernel.next_at() <= end:
             self.kernel.step()
@@ -137,18 +137,18 @@ class Environment:
     # --- by name ---
 
     def connection(self, name: str) -> Connection | None:
-        """By its name; None where there is none."""
+        """Return the connection with this name; None if there is none."""
         return next((each for each in self.network.connections if each.name == name), None)
 
     def phone(self, name: str) -> Phone | None:
-        """The phone with this node; None if it is no phone's."""
+        """Return the phone with this node; None if the node is not a phone's."""
         node = self.nodes.get(name)
         return None if node is None else self.phones.get(node.id)
 
-    # --- what onlookers see ---
+    # --- for checks ---
 
     def worth(self, node: SimNode) -> int:
-        """What a node's channels would pay it if every HTLC of its own came back to it."""
+        """Return a node's balance in its channels if all HTLCs that it offered were returned."""
         return sum(
             channel.balance_msat[node.name]
             + sum(htlc.amount_msat for htlc in channel.htlcs if htlc.offerer is node and not htlc.gone)
@@ -157,5 +157,5 @@ class Environment:
 
 
 def register(lsp: LspProcess, client: SimNode) -> None:
-    """The client's device is to be notified."""
+    """Register a webhook for the client's device."""
     lsp.enqueue(lsp_io.WebhookSet(client.id, "phone", f"https://push.example/{client.name}"))

@@ -1,4 +1,4 @@
-"""Run one schedule: turbulence, then calm in which every payment that can succeed must, then the end of every hold."""
+"""Run one schedule: disturbances, then a calm phase in which a payment that can succeed must, then the end of holds."""
 
 import traceback
 from collections import Counter
@@ -32,11 +32,11 @@ AFTERSHOCKS_SECONDS = 600.0
 VISIT_SECONDS = 60.0
 BETWEEN_VISITS_SECONDS = 100.0
 MOST_TRIES = 12
-"""Releases of a claim after which enough are left for the patience of `_what_can_succeed_does`."""
+"""The number of releases of a claim after which enough retries are left for `_what_can_succeed_does`."""
 PATIENCE_SECONDS = 1200.0
 """Twice the longest interval of the courier."""
 HASTE_SECONDS = 30.0
-"""Between blocks, when only deadlines are left to wait for."""
+"""The time between blocks in the phase that only waits for deadlines."""
 MOST_BLOCKS = 1200
 
 
@@ -48,7 +48,7 @@ TABLES: dict[str, tuple[Any, Any]] = {
 
 
 def all_cells(engine: str) -> list[Cell]:
-    """Every cell of an engine's table, whether it can be entered or not."""
+    """Return every cell of an engine's table, whether it can be entered or not."""
     states, events = TABLES[engine]
     names = [NOTHING, *(state.value for state in states)]
     return [(engine, state, event.__name__) for state in names for event in get_args(events)]
@@ -61,7 +61,7 @@ class Coverage:
     cells: Counter[Cell] = field(default_factory=Counter)
 
     def watch(self, sim: "Simulation") -> None:
-        """Count the events that every engine of this simulation is given."""
+        """Count the events of every engine of this simulation."""
         for process in sim.processes.values():
             process.on_event = self.cells.update
 
@@ -70,13 +70,13 @@ class Coverage:
         self.cells.update(other.cells)
 
     def entered(self, engine: str) -> int:
-        """How many cells of an engine's table were entered."""
+        """Return the number of entered cells of an engine's table."""
         return sum(cell in self.cells for cell in all_cells(engine))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run went. `schedule`: repeats it. `trace`: lines of (time, who, what), if it was asked for."""
+    """The outcome of a run. `schedule`: repeats it. `trace`: lines of (time, who, what), if requested."""
 
     schedule: Schedule
     violation: Violation | None
@@ -87,14 +87,14 @@ class Outcome:
 
 
 def run_seed(seed: int) -> Outcome:
-    """The schedule that this seed names, for ever."""
+    """Run the schedule that this seed names; a seed always names the same schedule."""
     random = Random(seed)
     setup = Setup.draw(random)
     return _run(setup, RandomInjector(random), with_trace=False)
 
 
 def run_schedule(schedule: Schedule, *, with_trace: bool = False) -> Outcome:
-    """A schedule again."""
+    """Replay a schedule."""
     return _run(schedule.setup, ReplayInjector(schedule), with_trace=with_trace)
 
 
@@ -143,7 +143,7 @@ def _turbulence(sim: Simulation) -> None:
 
 
 def _what_can_succeed_does(sim: Simulation) -> None:
-    """The phones come online for a minute, in any order, and messages get through at last: B is paid."""
+    """The phones come online for a minute, in any order, and messages are delivered: B is paid."""
     if _over(sim):
         return
     sim.kernel.log("-", "from here on nothing is disturbed any more")
@@ -168,7 +168,7 @@ def _what_can_succeed_does(sim: Simulation) -> None:
 
 
 def _can_succeed(sim: Simulation) -> bool:
-    """The payment is held, neither side has given it up, and there is time enough."""
+    """Whether the payment is held, neither side has ended it, and there is enough time."""
     setup = sim.setup
     hopeless = sim.cancelled or sim.closed_channel or sim.plugin_died
     if hopeless or not (setup.payee_willing and setup.payee_returns):
@@ -189,8 +189,8 @@ def _can_succeed(sim: Simulation) -> bool:
 
 
 def _tells_payee(sim: Simulation) -> bool:
-    """The LSP's courier tells B of the payment; or A, who comes back before it, for which it sends its message afresh,
-    and stays until that has left; or B knows already, and asks again.
+    """Whether B learns of the payment: from the LSP's courier; or from A, if A comes back before B, sends its message
+    again, and stays until it is sent; or B knows it already, and repeats its release.
     """
     setup = sim.setup
     comes_anew = setup.payer_returns and not sim.phone_a.awake
@@ -203,15 +203,15 @@ def _tells_payee(sim: Simulation) -> bool:
 
 
 def _lets_go(sim: Simulation) -> bool:
-    """LSP_a hears of the release, and its node forwards: both need A, unless LSP_a is where A's path ends."""
+    """Whether LSP_a receives the release, and its node forwards: both need A, unless A's path ends at LSP_a."""
     invariants = sim.lsp_a_node.implementation.capabilities
     return sim.setup.payer_returns or (bool(invariants.forwards_with_payer_offline) and not sim.setup.literal)
 
 
 def _everything_ends(sim: Simulation) -> None:
-    """Past every deadline, with A looking at its phone now and then, nothing is held, owed or waited for.
+    """After every deadline, with A online from time to time, nothing is held, owed or waited for.
 
-    Colluders come and go by their own plan.
+    Colluders connect and disconnect by their own plan.
     """
     for number in range(MOST_BLOCKS):
         if _over(sim):
@@ -230,7 +230,7 @@ def _everything_ends(sim: Simulation) -> None:
 
 
 def _the_books_agree(sim: Simulation) -> None:
-    """Nobody but A is poorer, A by the payment and its fees if B was paid and else by nothing, and both know."""
+    """Only A has lost money: the payment and its fees if B was paid, otherwise nothing; and both know the outcome."""
     gains = {node.name: sim.worth(node) - sim.balances_at_start[node.name] for node in sim.chain.nodes}
     if sim.colluders is not None:
         no_honest_node_is_poorer(gains, sim)
@@ -251,10 +251,10 @@ def _the_books_agree(sim: Simulation) -> None:
 
 
 def no_honest_node_is_poorer(gains: dict[str, int], sim: Simulation) -> None:
-    """Whatever colluders do, counted with what came out on chain. What nodes risk by forwarding dust is theirs, and
-    what they lose because they do not run.
+    """Colluders cannot take money from honest nodes, including on-chain amounts. Excused are losses by forwarding dust,
+    and losses of a node that does not run.
 
-    C, who pays for hashes of which it knows nothing, is not among the honest.
+    C, who pays for unknown hashes, does not count as honest.
     """
     for name, gain in gains.items():
         if name not in ("A", "B", "C") and gain + excused_msat(sim.nodes[name]) < 0:
@@ -262,7 +262,7 @@ def no_honest_node_is_poorer(gains: dict[str, int], sim: Simulation) -> None:
 
 
 def _over(sim: Simulation) -> bool:
-    """No HTLC is in flight any more, and both wallets know the outcome."""
+    """Whether no HTLC is in flight any more, and both wallets know the outcome."""
     if any(_matters(sim, htlc) for channel in sim.chain.channels for htlc in channel.htlcs):
         return False
     payment = sim.phone_a.wallet.payment(sim.payment_hash)
@@ -274,7 +274,7 @@ def _over(sim: Simulation) -> bool:
 
 
 def _matters(sim: Simulation, htlc: SimHtlc) -> bool:
-    """A colluder who stays away need not learn that an HTLC was returned, nor take it back on chain."""
+    """Return whether an HTLC counts: a colluder who stays offline need not learn of its return, nor reclaim it."""
     if sim.colluders is None or htlc.offerer is not sim.a:
         return True
     given_back = htlc.resolved or not htlc.arrived or sim.chain.height >= htlc.expiry

@@ -1,8 +1,9 @@
-"""How LND and Core Lightning behave, as facts: one class for each implementation.
+"""The behaviour of LND and Core Lightning, as facts: one class for each implementation.
 
-What the protocol must know of a node is its adapter's declaration, imported. What else the simulated node does by is
-declared here, and each fact names the end-to-end test that saw it on real nodes. A fact without a test was read in the
-node's source or tried by hand, and says so. A third implementation is one more class, and its name in IMPLEMENTATIONS.
+The capabilities that the protocol depends on are imported from the adapters' declarations. The other rules of simulated
+nodes are declared here, and each fact names the end-to-end test that observed it on real nodes. A fact without a test
+was read in the node's source or tried by hand, and says so. A third implementation is another class, and an entry in
+IMPLEMENTATIONS.
 """
 
 from typing import ClassVar
@@ -13,28 +14,28 @@ from asyncpay.nodes.lnd.node import CAPABILITIES as OF_LND
 
 
 class Implementation:
-    """The rules by which a simulated node behaves.
+    """The rules of a simulated node.
 
-    fails_held_blocks: so close to its incoming expiry, the node fails a held HTLC by itself.
+    fails_held_blocks: this close to its incoming expiry, the node fails a held HTLC by itself.
     offers_from_blocks: an HTLC closer to its incoming expiry is failed, not offered.
     offers_on_chain: an HTLC held on a channel that went on chain is offered anew, for a preimage only.
     replays_to_interceptor: a forwarded HTLC may be offered again when its payer reconnects.
-    plugin_death_resumes: when the plugin dies, the node forwards every HTLC that it held, and stops a moment later.
-    final_extra_blocks: what the implementation adds by itself to the final CLTV delta when it pays.
+    plugin_death_resumes: when the plugin dies, the node forwards every HTLC that it held, and stops shortly after.
+    final_extra_blocks: the blocks that the implementation adds by itself to the final CLTV delta when it pays.
     least_outgoing_blocks: an HTLC whose outgoing expiry is not further away than this is not forwarded.
-    closes_after_blocks: past the expiry of an HTLC that it offered, the node goes on chain.
+    closes_after_blocks: this long after the expiry of an HTLC that it offered, the node goes on chain.
     claims_before_blocks: this long before the expiry of one that it can claim, it goes on chain.
     mpp_timeout_seconds: an incomplete set that ends at this node is failed this long after its first part.
-    takes_any_htlc_id: a peer may number its HTLCs as it likes, up to 2^64-1.
+    takes_any_htlc_id: a peer may choose any HTLC ids, up to 2^64-1.
     onion_burst, onion_seconds: onion messages accepted from a peer in a burst, and the time for one more.
-    takes_onions_without_channel: also a peer without a channel may send and leave onion messages.
-    claims_with_any_preimage: it takes an incoming HTLC on chain if it has learnt the preimage from a payment of its
-        own, whatever its component says.
+    takes_onions_without_channel: a peer without a channel may also send and leave onion messages.
+    claims_with_any_preimage: it claims an incoming HTLC on chain if it has learnt the preimage from its own payment,
+        whatever its component says.
     tells_settlement_without_payer: a settlement is reported while the payer is disconnected.
-    unattached_seconds: without its component the node fails an HTLC of which that has heard nothing, after so long.
-    retries_parts: a failed part of an own payment is sent anew while the payment's timeout lasts.
-    ignores_limit_of_blinded_path: the time lock that the only hop of an invoice's blinded path asks for is added to
-        the route after the limit was checked.
+    unattached_seconds: without its component the node fails an HTLC unknown to that component after this time.
+    retries_parts: a failed part of its own payment is sent again until the payment's timeout.
+    ignores_limit_of_blinded_path: the CLTV delta of the only hop of an invoice's blinded path is added to the route
+        after the limit was checked.
     pays_in_one_call: the node itself sends part after part, also while no component is attached.
     """
 

@@ -1,7 +1,7 @@
-"""What must never happen, checked after every step of a simulation.
+"""The invariants, checked after every step of a simulation.
 
-Each function is one sentence of the protocol. It looks at the money and the HTLCs in the nodes, and at what the
-LSPs have stored and said; not at what an engine thinks. "At once" means within GRACE_SECONDS of virtual time.
+Each function is one rule of the protocol. It checks the money and the HTLCs in the nodes, and the LSPs' stores and
+messages, not an engine's own view. "Immediately" means within GRACE_SECONDS of virtual time.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 0.5
 INEXACT_SECONDS = 1e-3
-"""Of sums of floats."""
+"""Tolerance for sums of floats."""
 MOST_STEPS = 60_000
 LEAST_MARGIN_BLOCKS = 40
-"""For a claim on chain. LND leaves 80 between two HTLCs (chainreg/chainregistry.go: DefaultBitcoinTimeLockDelta)."""
+"""Blocks for a claim on chain. LND leaves 80 between two HTLCs (chainreg/chainregistry.go:
+DefaultBitcoinTimeLockDelta)."""
 _ON_ITS_WAY = (Resolution.RESUME, Resolution.SETTLE)
 
 
-class Violation(Exception):  # noqa: N818 - this is what a simulation looks for
-    """Something happened that must never happen. `invariant`: the sentence's name."""
+class Violation(Exception):  # noqa: N818 - not an error of the simulation, but its result
+    """An invariant is broken. `invariant`: its name."""
 
     def __init__(self, invariant: str, text: str) -> None:
         super().__init__(text)
@@ -41,7 +42,7 @@ class Violation(Exception):  # noqa: N818 - this is what a simulation looks for
 
 
 def no_lsp_pays_out_what_it_cannot_claim(sim: "Simulation") -> Iterator[str]:
-    """LSP_a and LSP_b lose nothing: what they forwarded or paid, they are owed."""
+    """LSP_a and LSP_b lose nothing: they can claim what they forwarded or paid."""
     for lsp in sim.lsps:
         yield from forwarded_and_failed(lsp)
     on_behalf = sim.lsp_a.node.payments.known.get(sim.payment_hash)
@@ -55,7 +56,7 @@ def no_lsp_pays_out_what_it_cannot_claim(sim: "Simulation") -> Iterator[str]:
 
 
 def an_lsp_pays_on_behalf_with_time_to_spare(sim: "Simulation") -> Iterator[str]:
-    """What LSP_a pays ends long before its node gives up what it holds: the chain may be full meanwhile."""
+    """LSP_a's own payment expires long before its node fails the held HTLCs: the chain may be congested meanwhile."""
     payment = sim.lsp_a.node.payments.known.get(sim.payment_hash)
     held = [part.expiry for part in sim.parts()]
     cutoff = sim.lsp_a.node.implementation.capabilities.cutoff_blocks or 0
@@ -66,14 +67,14 @@ def an_lsp_pays_on_behalf_with_time_to_spare(sim: "Simulation") -> Iterator[str]
 
 
 def the_payer_pays_at_most_once(sim: "Simulation") -> Iterator[str]:
-    """What A may have to pay is never more than the payment and its fees."""
+    """A never has more at stake than the payment and its fees."""
     at_stake = sum(htlc.amount_msat for htlc in sim.sent() if not htlc.failed)
     if at_stake > sim.most_msat:
         yield f"A has {at_stake} msat at stake for a payment of at most {sim.most_msat}"
 
 
 def the_payer_pays_only_for_the_preimage(sim: "Simulation") -> Iterator[str]:
-    """A part of A's is taken only with the preimage, which is B's to give."""
+    """A's parts are taken only with the preimage, which only B knows at first."""
     for htlc in sim.sent():
         if htlc.preimage is not None:
             if sha256(htlc.preimage).digest() != sim.payment_hash:
@@ -107,7 +108,7 @@ def a_set_is_released_whole_or_not_at_all(sim: "Simulation") -> Iterator[str]:
 
 
 def only_the_pid_releases(sim: "Simulation") -> Iterator[str]:
-    """No part moves, and nothing is paid on behalf, before B has shown the pid. What a dead plugin lets go, goes."""
+    """No part is forwarded, and nothing is paid on behalf, before B has sent the pid, unless CLN's plugin died."""
     if sim.pid in sim.phone_b.wallet.shown:
         return
     for part in sim.parts():
@@ -119,7 +120,7 @@ def only_the_pid_releases(sim: "Simulation") -> Iterator[str]:
 
 
 def a_resolution_is_final(sim: "Environment") -> Iterator[str]:
-    """The same HTLC offered again gets the same answer."""
+    """An HTLC that is offered again gets the same answer."""
     for lsp in sim.lsps:
         for key, answers in lsp.node.answers.items():
             if len(set(answers)) > 1:
@@ -127,7 +128,7 @@ def a_resolution_is_final(sim: "Environment") -> Iterator[str]:
 
 
 def nothing_is_released_too_late(sim: "Simulation") -> Iterator[str]:
-    """What is released, is so while B may still rely on it."""
+    """A payment is released only while B can still rely on it."""
     for block in sim.blocks():
         if block.state is State.RELEASED and block.key not in sim.released_at:
             height = sim.released_at[block.key] = sim.lsp_a.heard_height
@@ -138,11 +139,10 @@ def nothing_is_released_too_late(sim: "Simulation") -> Iterator[str]:
 
 
 def no_clock_is_late(sim: "Environment") -> Iterator[str]:
-    """The Unix time that an engine counts with is not behind the true one, once its clock was read and is in no doubt.
+    """An engine's Unix time is not behind the true one, once its clock has been read and is not in doubt.
 
-    Offsets are whole seconds: where the engine's time is not Unix time, because it leapt once, that may be one second.
-    And where the clock was wrong, a start less than TOLERANCE_SECONDS after the latest time in the store may take that
-    for the present one.
+    Offsets are whole seconds: after a leap the engine's time may differ by one second. If the clock was wrong, a start
+    less than TOLERANCE_SECONDS after the latest time in the store may use that time as the present one.
     """
     for process in sim.processes.values():
         if not process.running or process.clock.in_doubt or process.clock_error or not process.has_read_clock:
@@ -154,7 +154,7 @@ def no_clock_is_late(sim: "Environment") -> Iterator[str]:
 
 
 def nothing_is_held_past_its_margin(sim: "Environment") -> Iterator[str]:
-    """At a deadline, or with its expiry near, every part goes back at once; the node never has to do it."""
+    """At a deadline, or near its expiry, every part is returned immediately; the node never has to do it."""
     for lsp in sim.lsps:
         if not _attentive(lsp):
             continue
@@ -169,7 +169,7 @@ def nothing_is_held_past_its_margin(sim: "Environment") -> Iterator[str]:
 
 
 def no_deadline_is_early(sim: "Simulation") -> Iterator[str]:
-    """What a block was to wait for, by the chain or by the true time, has come when it ends by its deadline."""
+    """A block that ends by its deadline has reached it, by the chain's height or by the true time."""
     for block in sim.blocks():
         if sim.lsp_a.ended_because.get(block.key) == Trigger.DEADLINE.value and block.key not in sim.ended_at:
             now = sim.ended_at[block.key] = sim.kernel.now
@@ -178,7 +178,7 @@ def no_deadline_is_early(sim: "Simulation") -> Iterator[str]:
 
 
 def nothing_waits_without_a_reason(sim: "Environment") -> Iterator[str]:
-    """An HTLC that belongs to no block waits for an answer only if it is for a client that is not there."""
+    """An HTLC that belongs to no block waits for an answer only if it is for an offline client."""
     for lsp in sim.lsps:
         if not _attentive(lsp):
             continue
@@ -193,14 +193,14 @@ def nothing_waits_without_a_reason(sim: "Environment") -> Iterator[str]:
 
 
 def a_promised_release_is_kept(sim: "Simulation") -> Iterator[str]:
-    """A payee who showed the pid in time, and was told that it counts, need not show it again."""
+    """A payee whose pid was accepted in time need not send it again."""
     for block in sim.blocks():
         if block.key in sim.lsp_a.promised and block.state in (State.ACCEPTED, State.HELD):
             yield "a release_reply said that the parts are about to be released, and the LSP still waits for the pid"
 
 
 def the_payer_hands_over_only_what_is_held(sim: "Simulation") -> Iterator[str]:
-    """A's message leaves once LSP_a holds all that A's node has in flight, and that is enough."""
+    """A's message is sent once LSP_a holds all parts that A's node has in flight, and they suffice."""
     payment = sim.phone_a.wallet.payment(sim.payment_hash)
     if payment is not None and payment.state is PaymentState.HELD and not sim.checked_handover:
         sim.checked_handover = True
@@ -210,7 +210,7 @@ def the_payer_hands_over_only_what_is_held(sim: "Simulation") -> Iterator[str]:
 
 
 def a_failed_payment_costs_nothing(sim: "Simulation") -> Iterator[str]:
-    """While A's wallet calls the payment failed, A's node has no HTLC of it in flight, and none was taken."""
+    """While A's wallet reports the payment as failed, A's node has no HTLC of it in flight, and none was taken."""
     payment = sim.phone_a.wallet.payment(sim.payment_hash)
     if payment is not None and payment.state is PaymentState.FAILED:
         at_stake = sum(not htlc.failed for htlc in sim.sent())
@@ -219,13 +219,13 @@ def a_failed_payment_costs_nothing(sim: "Simulation") -> Iterator[str]:
 
 
 def the_payee_releases_only_what_it_is_owed(sim: "Simulation") -> Iterator[str]:
-    """B never asks for a payment that its node would not take."""
+    """B never releases a payment that its node would not accept."""
     if sim.phone_b.wallet.shown_in_vain:
         yield "B released a payment of an invoice that cannot be paid"
 
 
 def strangers_have_no_effect(sim: "Simulation") -> Iterator[str]:
-    """Blocks hold their own client's HTLCs only, and end by their own payer's and payee's word only."""
+    """Blocks hold only their own client's HTLCs, and only their own payer and payee can end them."""
     for lsp in sim.lsps:
         for record in lsp.records(Htlc):
             block = None if record.block is None else lsp.record(Block, record.block)
@@ -244,7 +244,7 @@ def strangers_have_no_effect(sim: "Simulation") -> Iterator[str]:
 
 
 def a_crash_loses_nothing(sim: "Environment") -> Iterator[str]:
-    """What a process knew is what it had stored, and what the store gives back."""
+    """A process knows exactly the records that it has stored, and the store returns them."""
     for process in sim.processes.values():
         yield from process.lost
 
@@ -263,13 +263,13 @@ def all_is_bounded(sim: "Environment") -> Iterator[str]:
 
 
 def the_honest_get_their_share(sim: "Simulation") -> Iterator[str]:
-    """What strangers use up is not A's: see greedy.py."""
+    """Strangers cannot exhaust A's share: see attacker.py."""
     yield from sim.fair_share.turned_away
     yield from sim.fair_share.pushed_out()
 
 
 def every_index_agrees_with_the_records(sim: "Simulation") -> Iterator[str]:
-    """What an LSP's engine finds by an index is what a look at every record finds."""
+    """The indexes of an LSP's engine agree with a full scan of its records."""
     for lsp in sim.lsps:
         for text in lsp.index_differences():
             yield f"{lsp.name}: {text}"
@@ -279,7 +279,7 @@ Invariant = Callable[["Simulation"], Iterator[str]]
 
 
 def work_is_bounded(sim: "Simulation") -> Iterator[str]:
-    """Nobody keeps the others busy for ever."""
+    """No node causes unlimited work for others."""
     if sim.kernel.steps > MOST_STEPS:
         yield f"more than {MOST_STEPS} steps"
 
@@ -297,7 +297,7 @@ AFTER_CHANGES: tuple[Invariant, ...] = (
     all_is_bounded,
     every_index_agrees_with_the_records,
 )
-"""What can be broken only by something that is stored, said to the node, or moves an HTLC."""
+"""Invariants that only a stored change, a call to the node, or a change of an HTLC can break."""
 
 FOR_HONEST_PEOPLE: tuple[Invariant, ...] = (
     the_payer_pays_at_most_once,
@@ -309,7 +309,7 @@ FOR_HONEST_PEOPLE: tuple[Invariant, ...] = (
     strangers_have_no_effect,
     the_honest_get_their_share,
 )
-"""Likewise; colluders break them among themselves as they please."""
+"""The same; colluders may break them among themselves."""
 
 AT_ANY_TIME: tuple[Invariant, ...] = (
     no_clock_is_late,
@@ -317,7 +317,7 @@ AT_ANY_TIME: tuple[Invariant, ...] = (
     nothing_waits_without_a_reason,
     work_is_bounded,
 )
-"""What can be broken by mere time."""
+"""Invariants that the passing of time can break."""
 
 
 class Checker:
@@ -328,7 +328,7 @@ class Checker:
         self._changes = -1
 
     def check(self) -> None:
-        """Violation if any of the invariants is broken."""
+        """Raise Violation if any of the invariants is broken."""
         changes = self._sim.kernel.changes
         invariants = AT_ANY_TIME
         if changes != self._changes:
@@ -351,12 +351,12 @@ def forwarded_and_failed(lsp: "LspProcess") -> Iterator[str]:
 
 
 def _attentive(lsp: "LspProcess") -> bool:
-    """The component runs, hears its node, and has had the time to act on what it heard last."""
+    """Whether the component runs, is attached to its node, and has had time to handle the last event."""
     return lsp.running and lsp.node.attached is lsp and lsp.kernel.now > lsp.stirred_at + GRACE_SECONDS
 
 
 def _asked(sim: "Environment", lsp: "LspProcess", htlc: SimHtlc) -> bool:
-    """The node has waited long enough for an answer to this HTLC that one could be there."""
+    """Whether the node has waited long enough for an answer to this HTLC."""
     waits = htlc.key in lsp.node.on_offer and not htlc.channel.closed
     return waits and sim.kernel.now > htlc.offered_at + GRACE_SECONDS
 

@@ -1,4 +1,4 @@
-"""What a simulated node is paid: invoices, and the sets of parts that pay them."""
+"""The invoices of a simulated node, and the sets of parts that pay them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Invoices:
         self._node = node
 
     def add(self, invoice: Invoice, preimage: bytes) -> SimInvoice:
-        """A new invoice."""
+        """Add a new invoice."""
         self.known[invoice.payment_hash] = SimInvoice(invoice, preimage)
         return self.known[invoice.payment_hash]
 
@@ -54,13 +54,13 @@ class Invoices:
         )
 
     def start(self) -> None:
-        """After a restart of the node: the sets are still there, and their time begins anew."""
+        """Handle a restart of the node: the sets still exist, and their timeouts start again."""
         for known in self.known.values():
             if known.set_:
                 self._give_up_later(known)
 
     def take(self, htlc: SimHtlc) -> None:
-        """An HTLC that ends here: one more part, or none of ours."""
+        """Handle an HTLC that ends here: a part of an invoice, or an unknown one."""
         node, known = self._node, self.known.get(htlc.payment_hash)
         wrong = (
             known is None

@@ -1,11 +1,11 @@
-"""Virtual time: what happens next, and the failpoints at which a schedule may interfere.
+"""Virtual time: the queue of events, and the failpoints at which a schedule may interfere.
 
-Everything happens in an event of this queue, one after the other, and nothing else has a clock or a random number.
-So a run is a function of its schedule alone.
+Everything happens in an event of this queue, one after the other, and nothing else uses a clock or random numbers.
+So a run is a function of its schedule only.
 
 A *failpoint* is a name and a number: "LSP_a does ResolveHtlc" for the second time. A schedule says what disturbs
-the simulation just before which failpoints. Names survive when other disturbances are taken away, where counts of
-events or times would shift; this is what lets a failing schedule shrink.
+the simulation just before which failpoints. Names stay the same when other disturbances are removed, whereas counts of
+events or times would shift; this makes shrinking possible.
 """
 
 import heapq
@@ -19,13 +19,13 @@ START = 1_000_000.0
 
 
 class Lifetime:
-    """The lifetime of a process or a connection; what was to happen in it does not happen once it is over."""
+    """The lifetime of a process or a connection; events that belong to it do not happen after its end."""
 
     def __init__(self) -> None:
         self.over = False
 
     def end(self) -> "Lifetime":
-        """It is over; a new one, not begun with anything, to put in its place."""
+        """End it. Return a new lifetime to replace it."""
         self.over = True
         return Lifetime()
 
@@ -36,7 +36,7 @@ class _Eternal(Lifetime):
 
 
 ETERNAL = _Eternal()
-"""The lifetime of what is never killed, and of what has not begun."""
+"""The lifetime of objects that are never killed, and of those that have not started."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,15 +51,15 @@ class Failpoint:
 
 
 Injector = Callable[[Failpoint], list[Any]]
-"""Inject what disturbs the simulation just before a failpoint; return what the failpoint itself must heed."""
+"""Inject the disturbances just before a failpoint; return those that the failpoint itself must apply."""
 
 
 @dataclass
 class Kernel:
-    """The queue of what is to happen.
+    """The queue of future events.
 
-    steps: events so far. changes: to stores, HTLCs and everything else the invariants look at.
-    trace: lines of (time, who, what); None unless it was asked for.
+    steps: events so far. changes: to stores, HTLCs and everything else that the invariants check.
+    trace: lines of (time, who, what); None unless requested.
     """
 
     injector: Injector = lambda _: []
@@ -74,12 +74,12 @@ class Kernel:
     def call_later(
         self, seconds: float, act: Callable[[], None], lifetime: Lifetime = ETERNAL, failpoint: str = ""
     ) -> None:
-        """Let `act` happen in this many seconds, unless `lifetime` is over by then. failpoint: its name, if any."""
+        """Call `act` in this many seconds, unless `lifetime` is over by then. failpoint: its name, if any."""
         self._counter += 1
         heapq.heappush(self._queue, (self.now + seconds, self._counter, failpoint, lifetime, act))
 
     def step(self) -> bool:
-        """Let the next thing happen; False if there is nothing left."""
+        """Run the next event. Return False if there is none."""
         while self._queue:
             at, _, failpoint, lifetime, act = heapq.heappop(self._queue)
             if lifetime.over:
@@ -94,18 +94,18 @@ class Kernel:
         return False
 
     def next_at(self) -> float:
-        """When the next thing happens; infinity if nothing will."""
+        """The time of the next event; infinity if there is none."""
         while self._queue and self._queue[0][3].over:
             heapq.heappop(self._queue)
         return self._queue[0][0] if self._queue else float("inf")
 
     def failpoint(self, name: str) -> list[Any]:
-        """`name` is about to happen: let the schedule interfere first."""
+        """Apply the schedule's disturbances before `name` happens."""
         self._seen[name] += 1
         return self.injector(Failpoint(name, self._seen[name]))
 
     def changed(self) -> None:
-        """Something that the rules look at is not as it was."""
+        """Record that something has changed that the invariants check."""
         self.changes += 1
 
     def log(self, who: str, what: str, *details: object) -> None:

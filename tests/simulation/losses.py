@@ -1,4 +1,4 @@
-"""What a node may lose though its component decides well: by dust that it forwards, and by not running in time."""
+"""Losses of a node in spite of correct decisions of its component: by forwarded dust, and by not running in time."""
 
 from bisect import bisect_left
 
@@ -9,9 +9,9 @@ from .node import SimNode
 def lost_by_death(node: SimNode, incoming: SimHtlc, outgoing_expiry: int) -> bool:
     """Return whether `node` did not run when it had to, and so its peer took this HTLC back on chain.
 
-    outgoing_expiry: of what the node pays for it. In a block from there to the expiry of the incoming HTLC the node
-    would have gone on chain, and learnt there whether it is owed that HTLC: BOLT 2, "`cltv_expiry_delta` Selection".
-    What the node itself failed, or has failed by its component, is not lost like this.
+    outgoing_expiry: of the node's outgoing payment for it. In a block between that and the expiry of the incoming HTLC
+    the node would have gone on chain, and learnt the preimage there: BOLT 2, "`cltv_expiry_delta` Selection".
+    HTLCs that the node itself failed, or that its component failed, are not lost in this way.
     """
     if incoming.resolved or not incoming.gone:
         return False

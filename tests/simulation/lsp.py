@@ -1,4 +1,4 @@
-"""An LSP's component in a simulation: the real engine and the real store beside a simulated node."""
+"""An LSP's component in a simulation: the real engine and the real store with a simulated node."""
 
 import math
 from collections import defaultdict, deque
@@ -40,23 +40,23 @@ ENGINE = "lsp"
 NOTHING = "nothing yet"
 
 Push = Callable[[NodeId, str, Callable[[bool], None]], None]
-"""Push to a client's phone; tells whether the push service took it."""
+"""Push to a client's phone; reports whether the push service accepted it."""
 Notified = Callable[[NodeId, str, float], None]
-"""It was decided to push to a client's phone, which this process last heard to be there at this time."""
+"""Called when a push to a client's phone is decided, with the time at which this process last saw it connected."""
 
 
 SLICE_SIZE = 2
-"""So few things are due, or on a list, together in a simulation: what is done in slices is done in several."""
+"""Small slices, so that lists, which are short in a simulation, are still processed in several slices."""
 
 
 class LspProcess(Process):
-    """`asyncpay lsp`. `decode`: BOLT 11 text to invoice, as its node does it.
+    """`asyncpay lsp`. `decode`: invoices by BOLT 11 text, like its node.
 
-    For onlookers: joined: HTLCs that were ever held for a block. heard_height: the last that the engine was told.
-    replies: the statuses of block_replies, by client. ended_because: what the log said when a block was failed back.
-    attached_at: when its node answered, last. connected_at: when its engine last heard that a peer is there.
-    on_answer: told of every answer to an HTLC. on_notify: of every decision to notify a client.
-    promised: blocks that a release_reply called released or about to be.
+    For checks: joined: HTLCs that were ever held for a block. heard_height: the last height that the engine received.
+    replies: the statuses of block_replies, by client. ended_because: the logged reason when a block was failed back.
+    attached_at: the last time its node answered. connected_at: when its engine last saw that a peer is connected.
+    on_answer: called with every answer to an HTLC. on_notify: with every decision to notify a client.
+    promised: blocks that a release_reply reported as released or about to be.
     couriers_to: by next hop, when the last couriers were sent there, three at most, since the process runs.
     next_hops: what the engine was told of its blocks' couriers since then.
     sent_to: by client, when it was last sent an answer or a stored message; as many as may never leave at once.
@@ -90,7 +90,7 @@ class LspProcess(Process):
 
     @property
     def engine_state(self) -> LspState:
-        """What the engine has in memory."""
+        """The engine's state in memory."""
         return self._engine.state
 
     def _begin(self, records: list[Any]) -> None:
@@ -125,7 +125,7 @@ class LspProcess(Process):
         return self._store.recall(wanted)
 
     def index_differences(self) -> Iterator[str]:
-        """Where the engine's indexes say something else than its records."""
+        """Yield the differences between the engine's indexes and its records."""
         if self.running:
             yield from differences(self._engine.state, self.policy, self.records(Archived), self.records(Attempt))
 
@@ -136,7 +136,7 @@ class LspProcess(Process):
     # --- in ---
 
     def _take(self, event: NodeEvent) -> None:
-        """As in asyncpay.service.lsp.session: onion messages are read first."""
+        """Handle an event like asyncpay.service.lsp.session: onion messages are read first."""
         if isinstance(event, Attached):
             self.attached_at = self.kernel.now
         if isinstance(event, (Attached, BlockConnected)):
@@ -178,7 +178,7 @@ class LspProcess(Process):
         super()._do(effect)
 
     def _count(self, client: NodeId) -> None:
-        """A message is on its way to a client. One that has just connected begins anew."""
+        """Count a message to a client. The count restarts when the client connects."""
         connected_at = self.connected_at.get(client, self.kernel.now)
         if connected_at == self.kernel.now or client not in self._engine.state.sessions:
             return

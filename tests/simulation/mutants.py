@@ -1,8 +1,7 @@
-"""Proof that the simulator would notice: the engines, broken on purpose, must be caught.
+"""Mutation tests of the simulator: engines that are broken on purpose must be caught.
 
-Each mutant is one line of an engine (or of the shell, the store or a node adapter) as a tired programmer might
-write it. It runs in a process of its own, into which the broken source is imported (breaking.py), and plays
-schedules until one of them breaks a rule.
+Each mutant changes one line of an engine (or of the service, the store or a node adapter) to a typical error. It runs
+in a separate process, which imports the broken source (mutation.py) and runs schedules until one breaks an invariant.
 """
 
 import sys
@@ -321,7 +320,7 @@ MUTANTS = (
         "for start in range(0, len(items), size))",
         "for start in range(0, min(size, len(items)), size))",
     ),
-    # What only scale shows.
+    # Defects that only many payments show.
     Mutant(
         "count the parts of a client's other payments for a set",
         f"{LSP}.htlcs",

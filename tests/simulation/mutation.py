@@ -1,6 +1,6 @@
 """Mutation tests: import a module with one defect put into its source, and run schedules until one catches it.
 
-Nothing here imports an engine: a mutant must be put in place before its module is imported.
+This module imports no engine: a mutant must be installed before its module is imported.
 """
 
 import json
@@ -21,14 +21,14 @@ from rich.console import Console
 from rich.table import Table
 
 MOST_CROWDS = 200
-"""In which a mutant of scale must be caught."""
+"""The number of crowds within which a mutant with `crowd_payments` must be caught."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A deliberate defect. `old`, which stands once in `module`'s source, is replaced by `new`; also: more pairs.
+    """A deliberate defect. `old`, which occurs once in `module`'s source, is replaced by `new`; also: more pairs.
 
-    crowd_payments: of the crowds that it is looked for in (crowd.py), because one payment does not show it; or 0.
+    crowd_payments: the payments of the crowds that it runs in (crowd.py), because one payment does not show it; or 0.
     """
 
     name: str
@@ -39,14 +39,14 @@ class Mutant:
     crowd_payments: int = 0
 
     def source(self) -> str:
-        """The module with the defect. LookupError if `old` does not stand there exactly once."""
+        """Return the module's source with the defect. Raises LookupError if `old` does not occur exactly once."""
         spec = PathFinder.find_spec(self.module, _path_of(self.module))
         assert spec is not None
         assert spec.origin is not None
         return self.broken(Path(spec.origin).read_text())
 
     def broken(self, source: str) -> str:
-        """The defect put into this source."""
+        """Return this source with the defect."""
         for old, new in ((self.old, self.new), *self.also):
             if source.count(old) != 1:
                 raise LookupError(
@@ -58,7 +58,7 @@ class Mutant:
 
 
 def break_engine(mutant: Mutant) -> None:
-    """From now on, in this process, the module is imported with the defect. It must not be imported yet."""
+    """Make later imports of the module in this process include the defect. It must not be imported yet."""
     assert mutant.module not in sys.modules, f"{mutant.module} was imported before it could be broken"
     sys.meta_path.insert(0, _Finder(mutant))
 
@@ -97,7 +97,7 @@ def _path_of(module: str) -> Any:
 
 @dataclass(frozen=True)
 class MutantResult:
-    """What became of one mutant. invariant: the one it broke. number: of the schedule that caught it."""
+    """The result of one mutant. invariant: the one it broke. number: of the schedule that caught it."""
 
     name: str
     module: str
@@ -114,7 +114,7 @@ class MutantResult:
 
 
 def run_mutants(console: Console, mutants: Sequence[Mutant], most: int, seed: int) -> list[MutantResult]:
-    """Break the engines one way after the other, on all cores, and show what caught which."""
+    """Run all mutants, on all cores, and show which invariant caught each."""
     results = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for result in pool.map(lambda mutant: run_apart(mutant, most, seed), mutants):
@@ -133,7 +133,7 @@ def run_apart(mutant: Mutant, most: int, seed: int) -> MutantResult:
 
 
 def run_here(mutant: Mutant, most: int, seed: int) -> None:
-    """Break the engine in this process, and print what became of it as a line of JSON."""
+    """Break the engine in this process, and print the result as a line of JSON."""
     break_engine(mutant)
     from .crowd_execution import run_crowds  # imports the engines, one of them broken
     from .runner import numbers_of, run_range

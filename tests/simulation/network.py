@@ -1,9 +1,9 @@
-"""Connections: which are up, which are believed to be up, and what is lost in transit.
+"""Connections: their state, each end's view of it, and losses in transit.
 
-A connection is up or down; and each end believes it to be up or down, which may differ for minutes: a phone
-that lost its radio, or an end that was killed without a word. Messages sent into such a half-open connection
-are lost without an error. Onion messages are datagrams: they may be lost, doubled, delayed and overtaken
-at any time. What belongs to channels (channels.py) is sent again after a reconnection, as BOLT 2 demands.
+A connection is up or down; each end's view of it may be wrong for minutes: for instance after a phone has lost its
+radio link, or after one end was killed silently. Messages sent into such a half-open connection
+are lost without an error. Onion messages are datagrams: they may be lost, duplicated, delayed and reordered
+at any time. Channel messages (channels.py) are retransmitted after a reconnection, as BOLT 2 requires.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ LATENCY_SECONDS = 0.02
 REESTABLISH_SECONDS = 0.05
 REDIAL_SECONDS = 2.0
 NOTICED_SECONDS = 100.0
-"""Until a silent connection is given up: 75 to 150 s on real nodes."""
+"""The time until a silent connection is closed: 75 to 150 s on real nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Duplicated:
 
 @dataclass(frozen=True, slots=True)
 class Delayed:
-    """The message of this failpoint arrives this much later, so that others overtake it."""
+    """The message of this failpoint arrives this much later, after others that were sent later."""
 
     seconds: float
 
@@ -49,7 +49,7 @@ class Rejected:
 
 
 class Connection:
-    """Between two nodes; one of them dials."""
+    """A connection between two nodes; one of them dials."""
 
     def __init__(self, network: "Network", dialler: "SimNode", other: "SimNode") -> None:
         self.ends = (dialler, other)
@@ -64,11 +64,11 @@ class Connection:
         self._dialling = False
 
     def other(self, node: "SimNode") -> "SimNode":
-        """The far end, seen from `node`."""
+        """Return the other end of `node`."""
         return self.ends[1] if node is self.ends[0] else self.ends[0]
 
     def seen_by(self, node: "SimNode") -> bool:
-        """Whether `node` believes to be connected."""
+        """Whether `node` regards itself as connected."""
         return self._believed[node.name]
 
     def channel_for(self, node: "SimNode", amount_msat: int) -> "Channel | None":
@@ -77,7 +77,7 @@ class Connection:
         return next(able, None)
 
     def dial_soon(self, seconds: float = REDIAL_SECONDS) -> None:
-        """The ends find each other again by themselves, as soon as nothing keeps them apart."""
+        """Reconnect the ends automatically, as soon as that is possible."""
         if self._dialling or self.up:
             return
         self._dialling = True
@@ -109,7 +109,7 @@ class Connection:
             end.reestablished(self)
 
     def drop(self, *, unnoticed_by: tuple["SimNode", ...] = (), blocked_seconds: float = 0) -> None:
-        """The connection breaks. Who does not notice believes in it for a while longer."""
+        """Break the connection. An end that does not notice regards it as up for some time."""
         kernel = self._network.kernel
         self.blocked_until = max(self.blocked_until, kernel.now + blocked_seconds)
         if self.up:
@@ -128,7 +128,7 @@ class Connection:
             self._see(end, False)
 
     def forget(self, node: "SimNode") -> None:
-        """`node` was stopped: it believes in nothing any more."""
+        """`node` was stopped: it no longer regards the connection as up."""
         self._believed[node.name] = False
         for channel in self.channels:
             channel.established.discard(node.name)
@@ -146,7 +146,7 @@ class Connection:
 
 
 class Network:
-    """All connections, and the onion messages that go over them."""
+    """All connections, and the onion messages sent over them."""
 
     def __init__(self, kernel: Kernel, onions: "Onions") -> None:
         self.kernel = kernel
@@ -162,7 +162,7 @@ class Network:
         return connection
 
     def send_onion(self, source: "SimNode", target: bytes, message: OnionMessage) -> bool:
-        """Hand a message to a peer. False if the peer is not there, as far as `source` knows."""
+        """Send a message to a peer. Return False if the peer is not connected, as far as `source` knows."""
         connection = source.connections.get(target)
         if connection is None or not connection.seen_by(source):
             return False
@@ -192,7 +192,7 @@ class Network:
             target.relay.take(source.id, message)
 
     def describe(self, message: OnionMessage) -> str:
-        """What a message is, for names of failpoints and for the trace."""
+        """Describe a message, for names of failpoints and for the trace."""
         payload = self._onions.content(message)
         content = None if payload is None else payload.async_payment
         try:

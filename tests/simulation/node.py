@@ -1,7 +1,6 @@
-"""A simulated Lightning node: peers, HTLCs on their way through, and what it tells its component.
-
-It behaves by the rules of its `Implementation`, and answers the questions of `asyncpay.nodes.base.Node`
-without waiting. What a real node writes to disk outlives `kill`; everything else does not.
+"""A simulated Lightning node: peers, forwarded HTLCs, and its events for its component.
+It follows the rules of its `Implementation`, and answers the calls of `asyncpay.nodes.base.Node`
+without waiting. State that a real node writes to disk survives `kill`; everything else does not.
 """
 
 from hashlib import sha256
@@ -42,10 +41,9 @@ NETWORK_NAME = "regtest"
 
 
 class SimNode:
-    """One node. `intercepts`: HTLCs on their way through it wait for its component's answer.
-
+    """One node. `intercepts`: HTLCs that it forwards wait for its component's answer.
     heights: at which it ran, in order. preimages: of its own payments, by payment hash.
-    lost_dust: HTLCs that were dust on a channel that was closed; not those that an LSP paid on behalf.
+    lost_dust: HTLCs that were dust on a closed channel; not those that an LSP paid on behalf.
     """
 
     def __init__(
@@ -89,7 +87,7 @@ class SimNode:
     # --- starting and stopping ---
 
     def kill(self, *, silently: bool = False) -> None:
-        """The node's process dies. `silently`: its peers do not notice at once."""
+        """Kill the node's process. `silently`: its peers do not notice immediately."""
         if not self.running:
             return
         self.running = False
@@ -114,7 +112,7 @@ class SimNode:
             component.node_died()
 
     def start(self) -> None:
-        """It runs again, with its peers still away."""
+        """Start it again, with its peers not connected yet."""
         if self.running:
             return
         self.running, self.lifetime = True, Lifetime()
@@ -131,7 +129,7 @@ class SimNode:
         self.chain.catch_up(self)
 
     def attach(self, component: "Process") -> bool:
-        """A component listens from now on; False if the node does not run."""
+        """Attach a component. Return False if the node does not run."""
         if not self.running:
             return False
         self.detach()
@@ -163,7 +161,7 @@ class SimNode:
         return self._component
 
     def plugin_dies(self) -> None:
-        """CLN lets everything that was held go on, unasked. It then stops, for the plugin is important:
+        """CLN continues every held HTLC without an answer. It then stops, because the plugin is important:
         test_cln_plugin.py::test_a_plugin_that_is_killed_lets_go_of_what_it_holds_and_lightningd_stops.
         """
         self._answering = self._answering.end()
@@ -189,7 +187,7 @@ class SimNode:
         ]
 
     def peer_seen(self, peer: "SimNode", connected: bool) -> None:
-        """A peer came or went, as far as this node knows."""
+        """A peer connected or disconnected, as far as this node knows."""
         self.report(PeerConnected(peer.id) if connected else PeerDisconnected(peer.id))
         if not connected:
             self._tell_links(self.connections[peer.id])
@@ -214,7 +212,7 @@ class SimNode:
         self.report(LinkChanged(link_view(self, channel)))
 
     def channel_closed(self, channel: Channel) -> None:
-        """A channel went on chain. LND offers what was held on it anew, and then takes a preimage only."""
+        """A channel went on chain. LND offers its held HTLCs again, and then accepts only a preimage."""
         self.report(LinkClosed(ChannelId.from_name(channel.scid)))
         for key, htlc in list(self.held.items()):
             if htlc.channel is channel:
@@ -244,10 +242,10 @@ class SimNode:
         """All HTLCs on open channels, both ways."""
         return pending_view(self)
 
-    # --- HTLCs on their way through ---
+    # --- forwarded HTLCs ---
 
     def take_htlc(self, htlc: SimHtlc) -> None:
-        """An HTLC came in for good."""
+        """An HTLC is irrevocably committed."""
         if not htlc.route:
             self.invoices.take(htlc)
         elif not self.intercepts:
@@ -259,7 +257,7 @@ class SimNode:
             self._hold(htlc)
 
     def answer(self, key: HtlcKey, resolution: Resolution, preimage: bytes | None) -> bool:
-        """The component's answer; False if the node cannot hear it."""
+        """Handle the component's answer. Return False if the node cannot receive it."""
         if not self.running or key not in self.on_offer:
             return False
         self.on_offer.discard(key)
@@ -270,7 +268,7 @@ class SimNode:
         forwarded = self.circuits.get(key)
         htlc = self.held.get(key) or (forwarded.incoming if forwarded else None)
         if htlc is None or (htlc.channel.closed and resolution is not Resolution.SETTLE):
-            return  # on chain LND takes a preimage only, and its adapter gives it nothing else
+            return  # on chain LND accepts only a preimage, and its adapter sends nothing else
         self.kernel.changed()
         self.answers.setdefault(key, []).append(resolution)
         match resolution:
@@ -292,7 +290,7 @@ class SimNode:
         self._wait_for_component(htlc)
 
     def _wait_for_component(self, htlc: SimHtlc) -> None:
-        """Unless a component takes notice in time, the HTLC goes back (CLN's plugin does this by itself)."""
+        """Fail the HTLC unless a component receives it in time (CLN's plugin does this by itself)."""
 
         def look() -> None:
             if htlc.key not in self._in_memory or htlc.key in self._taken:
@@ -315,7 +313,7 @@ class SimNode:
         return known and self.implementation.claims_with_any_preimage
 
     def force_close(self, channel_id: ChannelId) -> None:
-        """The component wants a channel closed."""
+        """Force-close a channel for the component."""
         for channel in self.channels():
             if ChannelId.from_name(channel.scid) == channel_id:
                 channel.close()
@@ -360,7 +358,7 @@ class SimNode:
         onward.add(outgoing)
 
     def _onward_channel(self, htlc: SimHtlc, step: HopPayload) -> Channel | None:
-        """Where an HTLC may go on, by the rules of the protocol and of the implementation."""
+        """Return the channel to forward an HTLC, by the rules of the protocol and of the implementation."""
         rules = self.implementation
         payer_matters = self.intercepts and not rules.capabilities.forwards_with_payer_offline
         if payer_matters and not htlc.channel.answerable_by(self):
@@ -373,7 +371,7 @@ class SimNode:
         return None if connection is None else connection.channel_for(self, step.amount_msat)
 
     def outgoing_done(self, htlc: SimHtlc) -> None:
-        """An HTLC that this node offered was settled or failed further on."""
+        """An HTLC that this node offered was settled or failed downstream."""
         if not self.running:
             self._missed.append(htlc)
         elif htlc.incoming is None:

@@ -1,8 +1,8 @@
-"""Onion messages without cryptography: sealed by a registry instead of by keys.
+"""Onion messages without cryptography: a registry instead of encryption.
 
-`asyncpay.wire` has its own tests, down to the byte, and a real onion costs a thousand times what an engine
-needs to think. Here a packet is a name; who may read which layer of it is written in the registry, and every
-node asks in its own name. The bytes have the real lengths, so that mailboxes and couriers count as usual.
+`asyncpay.wire` has its own tests, byte for byte, and a real onion costs a thousand times the CPU time of an
+engine's decision. Here a packet is a name; the registry stores which node may read which layer of it, and every
+node reads only its own. The bytes have the real lengths, so that limits of mailboxes and couriers apply as usual.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,17 +67,17 @@ class Onions:
         return BlindedPath(hops[0].node_id, hops[0].node_id, tuple(blinded))
 
     def hops(self, path: BlindedPath) -> tuple[Hop, ...]:
-        """What only the registry knows of a path."""
+        """Return the hops of a path, which only the registry knows."""
         return tuple(self._paths[hop.encrypted_recipient_data] for hop in path.hops)
 
     def seal(self, hops: Sequence[Hop], payload: Payload) -> OnionMessage:
-        """A message along these hops; a new one every time."""
+        """Return a new message along these hops."""
         content = payload.async_payment or b""
         room = LARGE_ROOM if len(content) > _LARGE_CONTENT_BYTES else SMALL_ROOM
         return self._packet(self._fresh(), _Sealed(tuple(hops), payload, room))
 
     def peel(self, message: OnionMessage, reader: NodeId) -> Arrived | Onward | None:
-        """What `reader` finds in a message; None if it is not for it."""
+        """Return the layer of a message for `reader`; None if it has none."""
         name = message.packet[:32]
         sealed = self._packets.get(name)
         if sealed is None or sealed.hops[0].node_id != reader:
@@ -89,7 +89,7 @@ class Onions:
         return Onward(hop.data, rest[0].node_id, inner)
 
     def content(self, message: OnionMessage) -> Payload | None:
-        """For the trace only: what is inside."""
+        """Return the content of a message, only for the trace."""
         sealed = self._packets.get(message.packet[:32])
         return None if sealed is None else sealed.payload
 
@@ -103,7 +103,7 @@ class Onions:
 
 
 def plain_hops(node_ids: Sequence[NodeId], last: HopData) -> list[Hop]:
-    """The unblinded hops along these nodes; the last one is told `last`."""
+    """Return the unblinded hops over these nodes; `last` is for the last one."""
     onwards = [HopData(next_node_id=node_id) for node_id in node_ids[1:]]
     return [Hop(node_id, data) for node_id, data in zip(node_ids, [*onwards, last], strict=True)]
 
@@ -116,17 +116,17 @@ class Relay:
         self._tokens: dict[NodeId, tuple[float, float, Lifetime | None]] = {}
 
     def take(self, source: NodeId, message: OnionMessage) -> None:
-        """An onion message came from a peer."""
+        """Handle an onion message from a peer."""
         if self._node.running and self._within_rate(source):
             self.handle(source, message)
 
     def next_hop(self, message: OnionMessage) -> NodeId | None:
-        """Where a message that has this node's layer still on is to go; None if it ends here, or is not its own."""
+        """Return the next hop of a message that still has this node's layer; None if it ends here, or is for others."""
         peeled = self._node.onions.peel(message, self._node.id)
         return peeled.next_node_id if isinstance(peeled, Onward) else None
 
     def handle(self, source: NodeId, message: OnionMessage) -> NodeId | None:
-        """Take one's own layer off and do what it says. Returns the next peer if that is not there."""
+        """Peel this node's layer and follow it. Return the next peer if that is not connected."""
         node = self._node
         shows_all = bool(node.implementation.capabilities.transit_release)
         match node.onions.peel(message, node.id):
@@ -155,7 +155,7 @@ class Relay:
         return None
 
     def _within_rate(self, source: NodeId) -> bool:
-        """Only what is taken costs a token, and a new connection begins with all of them (connectd/onion_message.c:
+        """Only accepted messages cost a token, and a new connection starts with all tokens (connectd/onion_message.c:
         handle_onion_message; connectd.c: new_peer).
         """
         rules, now = self._node.implementation, self._node.kernel.now
@@ -179,27 +179,27 @@ class Messenger:
         self._onions, self._routes = onions, routes
 
     def send_to_peer(self, node: "SimNode", peer: NodeId, message: Message) -> bool:
-        """Over a path of one hop; False if the peer is not there."""
+        """Send over a path of one hop. Return False if the peer is not connected."""
         sealed = self._onions.seal(plain_hops([peer], HopData()), Payload(async_payment=message.encode()))
         return self.send(node, peer, sealed)
 
     def send(self, node: "SimNode", first_hop: NodeId, message: OnionMessage) -> bool:
-        """A message that was made before."""
+        """Send a message that was made before."""
         return node.running and node.network.send_onion(node, first_hop, message)
 
     def reply_route(self, node: "SimNode", path: BlindedPath) -> list[NodeId]:
-        """From the beginning of a path to `node`."""
+        """Return the route from the introduction node of a path to `node`."""
         assert isinstance(path.first_node_id, bytes)
         return [path.first_node_id, *self._routes[path.first_node_id, node.id]]
 
     def send_to(self, node: "SimNode", target: NodeId, message: Message, reply_path: BlindedPath | None = None) -> bool:
-        """To a node anywhere, by name."""
+        """Send to any node, by its id."""
         return self.send_along(node, self._onions.path(plain_hops([target], HopData())), message, reply_path)
 
     def send_along(
         self, node: "SimNode", path: BlindedPath, message: Message, reply_path: BlindedPath | None = None
     ) -> bool:
-        """Along a given path, over own hops if its first node is no peer."""
+        """Send along a given path, with additional hops if its first node is not a peer."""
         first = path.first_node_id
         assert isinstance(first, bytes)
         payload = Payload(async_payment=message.encode(), reply_path=reply_path)

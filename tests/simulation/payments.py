@@ -1,4 +1,4 @@
-"""What a simulated node pays: split into parts, each of which is remembered for ever."""
+"""The payments of a simulated node: split into parts, each of which is stored permanently."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ Report = Callable[[PaymentResult], None]
 class SimPayment:
     """One payment, known by its hash.
 
-    amounts: of its parts, by number. sent: numbers of those that have left. sending: the lifetime of who sends them.
+    amounts: of its parts, by number. sent: numbers of the sent ones. sending: the lifetime of the sending process.
     """
 
     order: Payment
@@ -40,11 +40,11 @@ class SimPayment:
 
     @property
     def nothing_sent(self) -> bool:
-        """Whoever was to send its parts has died before the first."""
+        """Whether the process that should send its parts has died before the first."""
         return not self.sent and self.sending.over
 
     def result(self) -> PaymentResult:
-        """Where it stands now."""
+        """Return its current state."""
         flying = [htlc for htlc in self.htlcs if not htlc.gone]
         taken = [htlc for htlc in self.htlcs if htlc.gone and htlc.preimage is not None]
         if flying:
@@ -62,8 +62,8 @@ class SimPayment:
 class Payments:
     """The payments of one node.
 
-    parts: into how many it splits. sends_anew: whether a failed part is retried. slow_seconds: to find a route for one.
-    blinded_blocks: by an invoice's text, what the only hop of its blinded path asks for.
+    parts: the number of parts. sends_anew: whether a failed part is retried. slow_seconds: to find a route for one.
+    blinded_blocks: by an invoice's text, the CLTV delta of the only hop of its blinded path.
     """
 
     def __init__(self, node: "SimNode") -> None:
@@ -78,8 +78,8 @@ class Payments:
     def pay(self, order: Payment, lifetime: Lifetime, report: Report) -> None:
         """See Node.pay. `lifetime`: of the process that waits for the report.
 
-        As the adapters do it: a payment that the node knows is followed. Any other is ordered, and an order may be on
-        in transit for long: in the buffer of a socket, in a node that was stopped.
+        Like the adapters: a payment that the node knows is tracked. Any other is ordered, and an order may be in
+        transit for a long time: in the buffer of a socket, or in a suspended node.
         """
         node, payment_hash = self._node, order.invoice.payment_hash
         payment = self.known.get(payment_hash)
@@ -95,18 +95,18 @@ class Payments:
         self._conclude(payment)
 
     def _arrive(self, order: Payment, lifetime: Lifetime, report: Report) -> None:
-        """LND executes an order also if the process that gave it is dead by then, and its context is its own:
+        """LND executes an order even if the process that sent it has died meanwhile, because it uses its own context:
         SendPaymentV2 in lnrpc/routerrpc/router_server.go.
         """
         node = self._node
         faults = node.kernel.failpoint(f"{node.name} is told to pay")
         late = max(
             (fault.seconds for fault in faults if isinstance(fault, Delayed)), default=0.0
-        )  # one order comes once
+        )  # an order arrives once
         node.kernel.call_later(late, lambda: self._register(order, lifetime, report), node.lifetime)
 
     def _register(self, order: Payment, lifetime: Lifetime, report: Report) -> None:
-        """What was paid or is under route is not paid again, but a hash that has failed is: paymentsdb's
+        """A payment that is paid or in flight is not paid again, but a failed one is: paymentsdb's
         payment_status.go: initializable.
         """
         payment = self.known.get(order.invoice.payment_hash)
@@ -124,7 +124,7 @@ class Payments:
         return payment
 
     def _begin_anew(self, payment: SimPayment, order: Payment) -> None:
-        """What was sent before has come back; it is remembered with the rest."""
+        """All earlier parts have been returned; they are stored with the new ones."""
         payment.order, payment.amounts, payment.began_at = order, self._split(order), self._node.kernel.now
         payment.sent, payment.retries, payment.failure, payment.sending = set(), 0, "", self._node.lifetime
         self._later(payment)
@@ -147,14 +147,14 @@ class Payments:
         """A part was settled or failed."""
         payment = self.known.get(htlc.payment_hash)
         if payment is None:
-            return  # C's own doing
+            return  # a payment of C
         if htlc.preimage is None and self._may_send_anew(payment):
             payment.retries += 1
             self._send(payment, self._number_of(payment, htlc))
         self._conclude(payment)
 
     def _later(self, payment: SimPayment) -> None:
-        """Part after part: by LND itself after one call, by CLN's adapter in as many."""
+        """Send part after part: by LND itself after one call, by CLN's adapter in one call for each."""
         pause = max(self.slow_seconds, BETWEEN_PARTS_SECONDS)
         self._node.kernel.call_later(
             pause if payment.sent else self.slow_seconds, lambda: self._next(payment), payment.sending
@@ -226,7 +226,7 @@ class Payments:
         )
 
     def _beyond_the_limit(self, order: Payment) -> int:
-        """What a blinded path adds to a route unseen: see Implementation.ignores_limit_of_blinded_path."""
+        """Return a blinded path's blocks beyond the limit: see Implementation.ignores_limit_of_blinded_path."""
         asked = self.blinded_blocks.get(order.invoice.text)
         if asked is None or not self._node.implementation.ignores_limit_of_blinded_path:
             return 0
@@ -251,5 +251,5 @@ class Payments:
 
 
 def _delivered(htlc: SimHtlc) -> int:
-    """What a part brings the payee."""
+    """Return the amount of a part that reaches the payee."""
     return htlc.route[-1].amount_msat if htlc.route else htlc.amount_msat

@@ -9,11 +9,11 @@ from .wallet import WalletProcess
 
 PUSH_SECONDS = 1.0
 COOLDOWN_SECONDS = 60.0
-"""What an LSP promises between two notifications of one kind, unless it was told meanwhile that the phone is there."""
+"""The minimum time between two notifications of one kind, unless the phone was connected meanwhile."""
 
 
 class Phone:
-    """`wakes_after`: seconds from a push to being awake; None: it ignores pushes. `stays`: how long it then stays."""
+    """A phone. `wakes_after`: seconds from a push to being awake; None: it ignores pushes. `stays`: seconds awake."""
 
     def __init__(self, node: SimNode, wallet: WalletProcess, *, wakes_after: float | None, stays: float) -> None:
         self.node, self.wallet = node, wallet
@@ -32,7 +32,7 @@ class Phone:
         return self._awake
 
     def wake(self, seconds: float | None) -> None:
-        """The apps run, for so many seconds at least; None: until `sleep`."""
+        """Run the apps, for at least this many seconds; None: until `sleep`."""
         if not self._awake:
             self._awake = True
             self._kernel.log(self.name, "wakes up")
@@ -46,7 +46,7 @@ class Phone:
             self._kernel.call_later(wait, self.sleep, self._visit, f"{self.name} goes to sleep")
 
     def sleep(self, *, silently: bool = False) -> None:
-        """The apps are stopped; silently: the other ends do not notice at once."""
+        """Stop the apps; silently: the other ends do not notice immediately."""
         if self._awake:
             self._awake = False
             self._kernel.log(self.name, "goes to sleep")
@@ -55,7 +55,7 @@ class Phone:
             self.node.kill(silently=silently)
 
     def crash_node(self, down_seconds: float, *, silently: bool) -> None:
-        """The node's process dies, and is started again unless the phone sleeps by then."""
+        """Kill the node's process, and restart it later unless the phone is asleep by then."""
         self.node.kill(silently=silently)
         self._kernel.call_later(down_seconds, self._restart_node)
 
@@ -65,9 +65,9 @@ class Phone:
             self.wallet.start()
 
     def notified(self, method: str, connected_at: float) -> None:
-        """An LSP has decided to call the webhook of this phone. connected_at: when it last heard that it is there.
+        """An LSP has decided to call the webhook of this phone. connected_at: when it last saw it connected.
 
-        The push itself leaves later: the phone may be there by then, which the LSP could not know.
+        The push itself is sent later: the phone may be connected by then, which the LSP could not know.
         """
         before = self._notified_at.get(method, -COOLDOWN_SECONDS)
         if self._kernel.now < before + COOLDOWN_SECONDS - 0.1 and connected_at < before:

@@ -1,8 +1,8 @@
-"""A process that runs an engine: events in, decide, store, act; and the places where it can be killed.
+"""A process that runs an engine: receive events, decide, store, act; and the failpoints at which it can be killed.
 
-This is `asyncpay.service.common.loop` without asyncio. Store first, then act; several events that are there at once are
-decided on together and stored in one transaction. Answers to HTLCs are given on the spot, all other effects a
-little later and each for itself, as the tasks of the real performers are: so a crash can fall before, between and
+This is `asyncpay.service.common.loop` without asyncio. It stores before it acts; events that are queued at the same
+time are handled together and stored in one transaction. Answers to HTLCs are given immediately, all other effects a
+little later and independently, like the tasks of the real performers: so a crash can occur before, between and
 after any of them.
 """
 
@@ -35,7 +35,7 @@ from .node import SimNode
 
 SIDE_SECONDS = 0.002
 LOOK_AGAIN_SECONDS = 1.0
-"""Between two attempts to attach to the node."""
+"""The interval of attempts to attach to the node."""
 DOUBT_SECONDS = 30.0
 """How often a process whose clock is in doubt reads it again."""
 
@@ -48,7 +48,7 @@ _MEMORY = Path("/dev/shm")
 
 
 class Disks:
-    """A folder for the stores of one simulation, on the disk or on a RAM disk."""
+    """A folder for the stores of one simulation, on disk or on a RAM disk."""
 
     def __init__(self, *, on_disk: bool) -> None:
         place = None if on_disk or not _MEMORY.is_dir() else _MEMORY
@@ -59,7 +59,7 @@ class Disks:
         return Disk(self._folder / f"{name}.sqlite")
 
     def close(self) -> None:
-        """Throw everything away."""
+        """Delete everything."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -72,12 +72,12 @@ class Disk:
 
     @property
     def store(self) -> Store[Any]:
-        """While a process has it open."""
+        """The open store; a process must have it open."""
         assert self._store is not None
         return self._store
 
     def open(self, kind: type[Store[Any]]) -> tuple[list[Any], StoredClock | None]:
-        """What the store holds: records, and what is known of the clock."""
+        """Open the store. Return its records, and the stored clock."""
         self._store = kind(self._path)
         return list(self._store.load()), self._store.clock()
 
@@ -86,19 +86,19 @@ class Disk:
         self.store.commit(changes)
 
     def close(self) -> None:
-        """The process is gone."""
+        """Close the store, because the process has ended."""
         if self._store is not None:
             self._store.close()
             self._store = None
 
 
 class Process:
-    """Life and death of one process beside one node. Subclasses say what runs in it, and how effects are performed.
+    """The runs of one process at one node. Subclasses define its engine, and how effects are performed.
 
-    stored: the disk's content, from the changes that went into it. lost: where a restart found anything else.
-    clock_read: what the engine was told of Unix time, last. clock_was_wrong: the system's clock has shown another time.
+    stored: the disk's content, from the committed changes. lost: differences that a restart found.
+    clock_read: the last Unix time that the engine received. clock_was_wrong: the system's clock has shown another time.
     has_read_clock: since the last start, and since the system's clock was set. clock_leaps: the starts at which it was
-    further ahead than when what is known of it was stored last, so that the engine's time leapt.
+    further ahead than when its state was last stored, so that the engine's time leapt.
     """
 
     def __init__(self, name: str, node: SimNode, disk: Disk, store: type[Store[Any]]) -> None:
@@ -128,7 +128,7 @@ class Process:
     _engine: Engine[Any, Any, Any]
 
     def _begin(self, records: list[Any]) -> None:
-        """Make the engine from what is stored."""
+        """Create the engine from the stored records."""
         raise NotImplementedError
 
     def _known(self) -> Iterable[Any]:
@@ -140,31 +140,31 @@ class Process:
         return ()
 
     def _recall(self, wanted: Any) -> Any:
-        """What the store has archived of this."""
+        """Return the archived records for this lookup."""
         raise NotImplementedError
 
     def _cells(self, event: Any) -> Iterable[Cell]:
-        """Which states meet this event."""
+        """Return the states of the records that this event concerns."""
         raise NotImplementedError
 
     def _take(self, event: NodeEvent) -> None:
-        """Something happened in the node."""
+        """Handle an event of the node."""
         raise NotImplementedError
 
     def _perform(self, effect: Any) -> None:
         raise NotImplementedError
 
     def _committed(self, record: Any) -> None:
-        """A record is stored; for onlookers."""
+        """Called after a record is stored; for checks."""
 
     # --- what is stored ---
 
     def records(self, kind: type[R]) -> list[R]:
-        """What is stored of one kind."""
+        """Return the stored records of one kind."""
         return list(self._by_kind[kind].values())
 
     def record(self, kind: type[R], key: object) -> R | None:
-        """One record as it is stored."""
+        """Return one stored record."""
         return self.stored.get((kind, key))
 
     def _compare(self, who: str, records: Iterable[Any]) -> None:
@@ -179,13 +179,13 @@ class Process:
 
     @property
     def earliest_unix(self) -> float:
-        """The earliest Unix time that it can be, as the engine was told."""
+        """Return the earliest possible Unix time, as the engine received it."""
         return self.clock.now() + self.clock_read.earliest_offset_seconds
 
     # --- starting and stopping ---
 
     def start(self) -> None:
-        """Begin from what is stored."""
+        """Start from the stored records."""
         if self.running:
             return
         self.running, self.lifetime = True, Lifetime()
@@ -202,7 +202,7 @@ class Process:
         self._look_for_node()
 
     def kill(self) -> None:
-        """Wherever it is."""
+        """Kill the process, at any point."""
         if not self.running:
             return
         self.running = False
@@ -215,13 +215,13 @@ class Process:
             self.node.detach()
 
     def set_clock(self, error: float) -> None:
-        """The system's clock shows another time from now on."""
+        """Make the system's clock show another time from now on."""
         self.clock_error, self.has_read_clock = error, False
         self.clock_was_wrong = True
         self.enqueue(Tick())
 
     def crash(self, down_seconds: float) -> None:
-        """Killed, and started again by its supervisor."""
+        """Kill the process; its supervisor restarts it later."""
         if self.running:
             self.kill()
             self.kernel.call_later(down_seconds, self.start)
@@ -240,12 +240,12 @@ class Process:
     # --- the loop ---
 
     def hear(self, event: NodeEvent) -> None:
-        """From the node."""
+        """Receive an event from the node."""
         self.stirred_at = self.kernel.now
         self._take(event)
 
     def enqueue(self, event: Any) -> None:
-        """Have an event decided on, in its turn."""
+        """Queue an event for the engine."""
         if self.running:
             self._inbox.append(event)
             if len(self._inbox) == 1:
@@ -281,7 +281,7 @@ class Process:
             self._set_alarm()
 
     def _seen(self, events: Iterable[Any]) -> Iterator[Any]:
-        """These events, each counted just before the engine decides on it."""
+        """Yield these events, each counted just before the engine handles it."""
         for event in events:
             self.on_event(self._cells(event))
             yield event
@@ -328,6 +328,6 @@ class Process:
 
 
 def clock_beside(process: Process, stored: float | None, kept: StoredClock | None) -> SteadyClock:
-    """The clock by which a process goes that begins now."""
+    """Return the clock of a process that starts now."""
     kernel = process.kernel
     return SteadyClock(stored, kept, lambda: kernel.now + process.clock_error, lambda: kernel.now)

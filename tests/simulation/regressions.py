@@ -1,4 +1,4 @@
-"""Schedules that once broke a rule: what the simulator found, shrunk, and kept. See test_simulation.py."""
+"""Schedules that once broke an invariant: found by the simulator, shrunk, and kept. See test_simulation.py."""
 
 from .disturbances import Attack, ClockJumps, CloseChannel, Crash, Mine, NodeCrash, Orphaned, Rename, Sleep, Wake
 from .kernel import Failpoint
@@ -7,25 +7,25 @@ from .setup import Setup
 
 REGRESSIONS = {
     # LSP_a pays on behalf while the payer's channel goes on chain. The HTLC is on no open channel any more, so a
-    # snapshot made the engine forget that the node still asks for its preimage: B was paid, and LSP_a never claimed.
+    # snapshot made the engine forget that the node still waits for its preimage: B was paid, and LSP_a never claimed.
     "a channel closed while LSP_a pays on behalf": Schedule(
         Setup(payer_leaves=1.0, payee_awake=False),
         ((Failpoint("LSP_a has stored OnionInTransit", 1), CloseChannel(0)),),
     ),
-    # One of three released parts went on chain before it was answered, and LND asked for its preimage there. It was
-    # taken for a part that waits for its channel: past hold_until the engine asked to be woken again and again.
+    # One of three released parts went on chain before it was answered, and LND waited for its preimage there. The
+    # engine treated it as a part that waits for its channel: after hold_until it requested ticks without end.
     "a channel closed while its part is being released": Schedule(
         Setup(parts=3, hold_seconds=1800),
         ((Failpoint("LSP_a does ResolveHtlc", 1), CloseChannel(1)),),
     ),
-    # LSP_a is killed with its order to pay on behalf in transit to LND, which then knows of none. The parts went back
-    # past hold_until; then LND carried the order out.
+    # LSP_a is killed with its order to pay on behalf in transit to LND, which then knows of no payment. The parts were
+    # returned after hold_until; then LND executed the order.
     "an order to pay on behalf that comes after it was denied": Schedule(
         Setup(slack_blocks=80, hold_seconds=120, payer_leaves=0.0, payer_wakes_after=None, turbulence_seconds=1500.0),
         ((Failpoint("LSP_a is told to pay", 1), Orphaned("LSP_a", 400.0, 500.0)),),
     ),
-    # B came and went, and LSP_a decided on both together: the push left after it was told that B is there. The check
-    # took the time of the push for that of the decision, and so the next one for too soon (schedule 31415926015772).
+    # B connected and disconnected, and LSP_a handled both together: it sent the push after it had seen B connected. The
+    # check used the time of the push instead of that of the decision: the next was too early (schedule 31415926015772).
     "a client connects between the decision to notify it and the push": Schedule(
         Setup(shared=True),
         (
@@ -41,8 +41,8 @@ REGRESSIONS = {
             ),
         ),
     ),
-    # The clock under LSP_a is an hour ahead over two restarts. What was stored after the first had that hour in it, so
-    # that the second took it for the time that had passed, and the hold ended 99 s early (schedule 20261121007233).
+    # LSP_a's clock is an hour ahead over two restarts. The time stored after the first included that hour, so the
+    # second regarded it as elapsed time, and the hold ended 99 s early (schedule 20261121007233).
     "a clock that is ahead over two restarts": Schedule(
         Setup(hold_seconds=120, payer_leaves=0.0, payee_awake=False),
         (
@@ -55,8 +55,8 @@ REGRESSIONS = {
             (Failpoint("LSP_a decides on LinkChanged", 4), Crash("LSP_a", 1.0)),
         ),
     ),
-    # B is paid while the node of LSP_b is down, and the router takes its own HTLC back before that runs again. A real
-    # node loses this, too: the check blamed the component (like schedule 20261122004144, without a loss in the end).
+    # B is paid while the node of LSP_b is down, and the router takes its own HTLC back before LSP_b runs again. A real
+    # node loses this, too: the check blamed the component (like schedule 20261122004144, without a final loss).
     "a node that is dead until its peer takes its HTLC back": Schedule(
         Setup(),
         (
@@ -76,7 +76,7 @@ REGRESSIONS = {
         ),
     ),
     # 400 s without a process did not count at the first start, where the clock was a day ahead; they counted at the
-    # second, after the clock was put right. So B was called 9 s after it had been (schedule 20261122001518).
+    # second, after the clock was corrected. So B was notified again after 9 s (schedule 20261122001518).
     "a clock that is put right between two restarts": Schedule(
         Setup(payee_awake=False, payee_wakes_after=200.0, turbulence_seconds=4000.0),
         (

@@ -1,4 +1,4 @@
-"""The result of many schedules, for people (rich) and for programs (JSON), and the trace of one."""
+"""The results of many schedules, for the terminal (rich) and as JSON, and the trace of one schedule."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -20,13 +20,13 @@ from .simulation import HASH, PID
 
 
 def shrunk(failure: Failure) -> Outcome:
-    """The plainest schedule that fails like this one, with its trace."""
+    """Return the simplest schedule that fails like this one, with its trace."""
     assert failure.schedule is not None, "a crowd does not shrink"
     return Shrinker(failure.schedule, failure.invariant).run()
 
 
 def show(console: Console, total: Summary, shrunken: Sequence[tuple[Failure, Outcome]]) -> None:
-    """Everything, on the terminal."""
+    """Show all results on the terminal."""
     rate = total.schedules / total.seconds if total.seconds else 0.0
     console.print(
         f"{total.schedules} schedules in {total.seconds:.1f} s: {rate:.0f} schedules/s, "
@@ -53,7 +53,7 @@ def show(console: Console, total: Summary, shrunken: Sequence[tuple[Failure, Out
 
 
 def plain(total: Summary, shrunken: Sequence[tuple[Failure, Outcome]]) -> dict[str, Any]:
-    """The same as JSON."""
+    """Return the results for JSON."""
     return {
         "schedules": total.schedules,
         "seconds": round(total.seconds, 1),
@@ -101,7 +101,7 @@ _NAMES = ("A", "LSP_a", "router", "LSP_b", "B", "C")
 
 
 def trace_lines(outcome: Outcome) -> list[str]:
-    """One line for each thing that happened."""
+    """Return one line for each event."""
     given = outcome.schedule.setup.differences()
     told = ["given: " + (", ".join(f"{name}={value!r}" for name, value in given.items()) or "the calmest setup")]
     for at, who, what in outcome.trace:

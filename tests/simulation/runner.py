@@ -1,4 +1,4 @@
-"""Playing many schedules on all cores, and adding up what they met."""
+"""Run many schedules on all cores, and sum up their results."""
 
 import os
 import time
@@ -12,12 +12,12 @@ from .schedule import Schedule
 
 CHUNK = 50
 SCHEDULES_PER_SEED = 1_000_000
-"""SEED=3 names the schedules 3000000, 3000001, ...: no two nights overlap."""
+"""SEED=3 names the schedules 3000000, 3000001, ...: nightly runs with different seeds do not overlap."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A schedule that broke an invariant. `number`: names it for ever."""
+    """A schedule that broke an invariant. `number`: identifies it permanently."""
 
     number: int
     invariant: str
@@ -27,7 +27,7 @@ class Failure:
 
 @dataclass
 class Summary:
-    """What a number of schedules came to."""
+    """The summary of a number of schedules."""
 
     schedules: int = 0
     steps: int = 0
@@ -38,7 +38,7 @@ class Summary:
     seconds: float = 0
 
     def add(self, other: "Summary") -> None:
-        """Together; the seconds are the clock's, and left alone."""
+        """Add another summary, except its seconds, which are wall-clock time."""
         self.schedules += other.schedules
         self.steps += other.steps
         self.paid += other.paid
@@ -48,7 +48,7 @@ class Summary:
 
 
 def run_range(numbers: range, *, stop_at_first: bool = False) -> Summary:
-    """Play these schedules, here."""
+    """Run these schedules in this process."""
     total = Summary()
     for number in numbers:
         outcome = run_seed(number)
@@ -66,12 +66,12 @@ def run_range(numbers: range, *, stop_at_first: bool = False) -> Summary:
 
 
 def numbers_of(seed: int, count: int) -> range:
-    """The numbers of a seed's first `count` schedules, or crowds."""
+    """Return the numbers of a seed's first `count` schedules, or crowds."""
     return range(seed * SCHEDULES_PER_SEED, seed * SCHEDULES_PER_SEED + count)
 
 
 def run_many(seed: int, count: int, progress: Callable[[Summary], None] = lambda _: None) -> Summary:
-    """Play `count` schedules of this seed on all cores."""
+    """Run `count` schedules of this seed on all cores."""
     began = time.monotonic()
     total = Summary()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
@@ -83,7 +83,7 @@ def run_many(seed: int, count: int, progress: Callable[[Summary], None] = lambda
 
 
 def chunks(seed: int, count: int) -> Iterator[range]:
-    """The numbers of a seed's first `count` schedules, a handful at a time."""
+    """Yield the numbers of a seed's first `count` schedules, in small ranges."""
     numbers = iter(numbers_of(seed, count))
     while chunk := list(islice(numbers, CHUNK)):
         yield range(chunk[0], chunk[-1] + 1)

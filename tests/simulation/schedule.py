@@ -1,11 +1,10 @@
 """Schedules, and the injectors: one draws a schedule from a seed while the simulation runs, one replays a schedule.
 
-A schedule is what is given (Setup) and what disturbs the sim, each at its failpoint. Without disturbances the
-simulation is calm and the payment simply works; so the fewer there are, the plainer the trace. This is why the
-scheduler is our own and not Hypothesis' stateful machinery. There an example is the list of *all* steps, so
-that a shrunk one must still spell out everything that makes a payment, and removing one step shifts the
-meaning of those behind it. Here an example holds only what went wrong, each named by the failpoint that it
-disturbs, and can be taken out by itself. And a number names one schedule for ever, on every machine.
+A schedule is a setup (Setup) and disturbances, each at its failpoint. Without disturbances the payment succeeds; so
+the fewer there are, the simpler the trace. This is why the scheduler is custom and not Hypothesis' stateful testing.
+There an example is the list of *all* steps, so that a shrunk one must still contain every step of a payment, and
+removing one step changes the meaning of the following ones. Here an example has only the disturbances, each named by
+its failpoint, and each can be removed independently. A number always names the same schedule, on every machine.
 """
 
 from collections.abc import Callable
@@ -49,23 +48,23 @@ if TYPE_CHECKING:
 
 MOST_DISTURBANCES = 25
 CHANCES = (0.004, 0.01, 0.02, 0.05, 0.1)
-"""Of a disturbance at any failpoint; one of these for a whole schedule."""
+"""Chance of a disturbance at any failpoint; one of these for a whole schedule."""
 LOSSES = (0.0, 0.0, 0.0, 0.3)
-"""Chance that a message is lost; one of these for a whole schedule. Nothing on the way of an onion message
-acknowledges it: CLN drops what is faster than its rate (connectd/onion_message.c: handle_onion_message), LND what its
-peer's queue has no room for, and a phone in a train loses a third of everything."""
+"""Chance that a message is lost; one of these for a whole schedule. Onion messages are not acknowledged: CLN drops
+those above its rate (connectd/onion_message.c: handle_onion_message), LND those that do not fit in its peer's queue,
+and a phone on a train loses a third of all messages."""
 
 MUTE = (0.0, 0.0, 0.0, 0.8)
 """Chance that a release by B is lost on its first hop; one of these for a whole schedule. A phone with a weak
-transmitter hears all and is not heard.
+transmitter receives everything, and its own messages are lost.
 """
 
 ORPHANS = (0.0, 0.9)
 """Chance that the process that orders a payment is killed with its order in transit; one for a whole schedule."""
 
 CROWDS = (0.0, 0.0, 0.0, 1.0)
-"""Chance that C fills B's slots when A's payment goes on and B is away; one of these for a whole schedule. C tries all
-the time, and a schedule shows when it matters: once.
+"""Chance that C fills B's slots when A's payment is forwarded and B is offline; one of these for a whole schedule. C
+would try constantly; a schedule does it once, when it matters.
 """
 
 
@@ -76,14 +75,14 @@ RESTART_CHANCE = 0.05
 
 @dataclass(frozen=True)
 class Schedule:
-    """What is given and what happens. Two equal schedules play alike."""
+    """A setup and disturbances. Two equal schedules run identically."""
 
     setup: Setup = field(default_factory=Setup)
     disturbances: tuple[tuple[Failpoint, Disturbance], ...] = ()
 
 
 class RandomInjector:
-    """Directs by a random number generator, and writes down what it does. `calm` once the turbulence is over."""
+    """Injects random disturbances, and records them. `calm`: inject no more."""
 
     def __init__(self, random: Random) -> None:
         self.calm = False
@@ -127,7 +126,7 @@ class RandomInjector:
 
 
 class ReplayInjector:
-    """Directs by a schedule. `happened`: which of its disturbances found their failpoint."""
+    """Injects the disturbances of a schedule. `happened`: those whose failpoint was reached."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.calm = False
@@ -160,7 +159,7 @@ def is_message(failpoint: str) -> bool:
 
 
 def is_release_of_payee(failpoint: str) -> bool:
-    """Whether what B sends to release the payment arrives at its LSP at this failpoint."""
+    """Whether B's release of the payment arrives at its LSP at this failpoint."""
     return failpoint.startswith("payment_release B->")
 
 
@@ -179,7 +178,7 @@ def process_at(failpoint: str) -> tuple[str, str]:
 
 
 def draw_orphaned(random: Random, failpoint: str) -> Orphaned:
-    """Its order outlives a process."""
+    """Draw a crash of a process whose order arrives later."""
     node = failpoint.removesuffix(" is told to pay")
     process = f"{node}'s wallet" if node in ("A", "B") else node
     down_seconds, late_seconds = random.choice(ORPHANED_SECONDS)
@@ -187,7 +186,7 @@ def draw_orphaned(random: Random, failpoint: str) -> Orphaned:
 
 
 def draw(random: Random, failpoint: str) -> Disturbance:
-    """Something that may disturb this failpoint: often what only this failpoint offers."""
+    """Draw a disturbance for this failpoint: often one that is specific to it."""
     if random.random() < CLOCK_CHANCE:
         return _clock_jump(random)
     special = random.random()
@@ -239,7 +238,7 @@ def _crash(random: Random) -> Crash:
 
 
 def _clock_jump(random: Random) -> ClockJumps:
-    """Some clock jumps."""
+    """Draw a clock jump."""
     process = random.choice(["LSP_a", "LSP_a", "LSP_b", "A's wallet", "B's wallet"])
     return ClockJumps(process, random.choice(JUMPS_SECONDS), random.choice(LASTING_SECONDS))
 
@@ -259,4 +258,4 @@ _ANYTHING: tuple[tuple[int, Callable[[Random], Disturbance]], ...] = (
     (1, lambda random: MutualClose(_channel(random))),
     (3, lambda random: Rename(_channel(random))),
 )
-"""How often each kind comes, among what may come at any failpoint."""
+"""The relative frequency of each kind among the disturbances of any failpoint."""

@@ -1,4 +1,4 @@
-"""What is given before anything happens: who runs what, and how people behave. The defaults are the calmest."""
+"""The setup of a run: the nodes' implementations, and how people behave. The defaults are the calmest."""
 
 from dataclasses import dataclass, fields
 from random import Random
@@ -13,20 +13,20 @@ class Setup:
     """
     payer, payer_lsp, payee_lsp, payee: implementations. shared: one LSP serves both.
     parts: of the payment. sends_anew: the payer's node retries failed parts at once.
-    slow_seconds: the payer's node takes so long to find a route for a part.
-    private: the invoice is kept from the LSP. literal: no reply path, the payee builds it.
-    courier: the payer leaves its LSP a copy of its message to the payee, which the LSP sends again and again.
-    careless_blocks: how much too high the payer asks for release_by_height.
-    first_htlc_id: with which peers begin to number their HTLCs, where their other end takes that.
+    slow_seconds: the time that the payer's node needs to find a route for a part.
+    private: the LSP does not receive the invoice. literal: no reply path, the payee builds it.
+    courier: the payer gives its LSP a copy of its message to the payee, which the LSP retransmits.
+    careless_blocks: how much too high the payer's release_by_height is.
+    first_htlc_id: the first HTLC id of peers, if their other end accepts it.
     replays: an HTLC that was forwarded is offered again when its payer reconnects (lnd#5115).
-    slack_blocks, return_blocks, hold_seconds: what the payer asks for.
+    slack_blocks, return_blocks, hold_seconds: the payer's request.
     on_disk: the stores are files on the disk, not in memory.
     payer_leaves: seconds from the handover to the payer's sleep. payer_leaves_early: seconds from its order.
-    hands_over_early: seconds from the order at which a payer of another make tells the payee, held or not.
+    hands_over_early: seconds from the order at which a payer of another implementation hands over, held or not.
     payer_wakes_after, payee_wakes_after: seconds from a push to the phone being awake; None: it ignores pushes.
     payee_stays: seconds that a push keeps the payee awake; iOS gives an app 30 or less.
-    payee_awake: from the start and for good. payee_willing: its invoice can be paid.
-    payee_returns, payer_returns: comes online after the turbulence. payer_first: and the payer before the payee.
+    payee_awake: always, from the start. payee_willing: its invoice can be paid.
+    payee_returns, payer_returns: comes online after the disturbances. payer_first: the payer before the payee.
     turbulence_seconds: for how long disturbances are injected.
     collusion: payer and payee collude against the LSPs, by this plan.
     """
@@ -64,7 +64,7 @@ class Setup:
     collusion: CollusionPlan | None = None
 
     def differences(self) -> dict[str, Any]:
-        """What is not as calm as it could be."""
+        """Return the fields that differ from the calmest setup."""
         return {name: getattr(self, name) for name, _ in Setup().differences_from(self)}
 
     def differences_from(self, other: "Setup") -> list[tuple[str, Any]]:
@@ -77,7 +77,7 @@ class Setup:
 
     @classmethod
     def draw(cls, random: Random) -> "Setup":
-        """Any setup; all kinds of it come often."""
+        """Draw any setup; all kinds are frequent."""
 
         def often(chance: float) -> bool:
             return random.random() < chance

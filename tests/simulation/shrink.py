@@ -1,8 +1,8 @@
-"""From a schedule that fails to the plainest one that fails alike.
+"""Shrink a failing schedule to the simplest one that breaks the same invariant.
 
-Alike: the same invariant is broken. First whole stretches of disturbances are taken out, then single ones, then the
-setup is made calmer, then what remains is made milder: shorter, and earlier. Each candidate is played; one
-that fails alike is kept, and nothing that does not make the schedule plainer is tried.
+First whole ranges of disturbances are removed, then single ones, then the setup is made calmer, then the remaining
+disturbances are made milder: shorter, and earlier. Each candidate is run; one that breaks the same invariant is
+kept, and only candidates that simplify the schedule are tried.
 """
 
 from collections.abc import Iterator
@@ -28,12 +28,12 @@ from .setup import Setup
 
 MOST_PLAYS = 1500
 CALM_FAILPOINTS = (Failpoint("LSP_a decides on BlockRequested", 1), Failpoint("LSP_a has stored HtlcOffered", 1))
-"""These come also when nothing else is disturbed. A disturbance that works there needs no other to make its
+"""These are reached also without other disturbances. A disturbance that works there needs no other one to reach its
 failpoint."""
 
 
 class Shrinker:
-    """Makes one failing schedule plainer. `plays`: how many candidates were tried."""
+    """Simplifies one failing schedule. `plays`: how many candidates were tried."""
 
     def __init__(self, failing: Schedule, invariant: str) -> None:
         self.best = failing
@@ -41,7 +41,7 @@ class Shrinker:
         self._rule = invariant
 
     def run(self) -> Outcome:
-        """The plainest schedule found, played once more with its trace."""
+        """Return the simplest schedule found, run once more with its trace."""
         improved = True
         while improved and self.plays < MOST_PLAYS:
             improved = self._take_out() | self._calm_setup() | self._make_milder()
@@ -54,7 +54,7 @@ class Shrinker:
         outcome = run_schedule(candidate)
         if outcome.violation is None or outcome.violation.invariant != self._rule:
             return False
-        self.best = outcome.schedule  # only what found its failpoint
+        self.best = outcome.schedule  # only disturbances whose failpoint was reached
         return True
 
     def _take_out(self) -> bool:

@@ -4,8 +4,8 @@
            │                                          │
            C                                          C
 
-A has two channels. C is a client of LSP_a like A, and the attacker. What each kind of node does
-is in node.py, what the engines' processes do in lsp.py and wallet.py; this file puts them together.
+A has two channels. C is a client of LSP_a like A, and the attacker. The behaviour of nodes is in node.py, that of the
+engines' processes in lsp.py and wallet.py; this file combines them.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ HASH = sha256(PREIMAGE).digest()
 
 
 class Simulation(Environment):
-    """Everything there is. Must be closed."""
+    """The complete simulation of one payment. Must be closed."""
 
     a: SimNode
     line: list[SimNode]
@@ -69,7 +69,7 @@ class Simulation(Environment):
         self.watch = Checker(self)
         self.kernel.injector = injector
 
-    # --- how it is made ---
+    # --- construction ---
 
     def _build_nodes(self, setup: Setup) -> None:
         self.a, self.b = self.add_node("A", setup.payer), self.add_node("B", setup.payee)
@@ -112,7 +112,7 @@ class Simulation(Environment):
         self.attacker = Attacker(self.c, self.lsp_a_node, self.messenger, HASH)
 
     def _begin(self, setup: Setup) -> None:
-        """Everybody is there; then the payee goes, and the payer pays."""
+        """Connect all nodes; then the payee goes offline, and the payer pays."""
         self.start_all()
         register(self.lsp_a, self.a)
         register(self.lsp_a, self.c)
@@ -165,15 +165,15 @@ class Simulation(Environment):
             self.kernel.call_later(setup.payer_leaves_early, self.phone_a.sleep)
 
     def _payer_leaves(self, payment: OutgoingPayment) -> None:
-        """What the wallet tells its user after the handover: you may switch the phone off."""
+        """After the handover the user switches the phone off."""
         if payment.state is State.HANDED_OVER and not self._has_left and self.setup.payer_leaves is not None:
             self._has_left = True
             self.kernel.call_later(self.setup.payer_leaves, self.phone_a.sleep, self.phone_a.node.lifetime)
 
-    # --- what people do ---
+    # --- actions of users ---
 
     def cancels(self) -> None:
-        """A's user wants the payment back."""
+        """A's user cancels the payment."""
         self.cancelled = True
         self.phone_a.wallet.cancel(HASH)
 
@@ -184,15 +184,15 @@ class Simulation(Environment):
             self.network.send_onion(self.a, self.lsp_a_node.id, payment.pending)
 
     def if_blocked(self, deed: Callable[[bytes], None]) -> None:
-        """Do it with the name of A's block, if that stands."""
+        """Call `deed` with the name of A's block, if the block exists."""
         if self.blocks():
             deed(unblock_hash(PID))
 
     def connection(self, name: str) -> Connection | None:
-        """By its name; None where there is no router."""
+        """Return the connection with this name; None if there is no router."""
         return super().connection(name.replace("LSP_b", "LSP_a") if self.setup.shared else name)
 
-    # --- what onlookers see ---
+    # --- for checks ---
 
     def blocks(self) -> list[Block]:
         """A's blocks, as LSP_a has stored them."""
@@ -206,5 +206,5 @@ class Simulation(Environment):
         return [] if payment is None else payment.htlcs
 
     def parts(self) -> list[SimHtlc]:
-        """Those that LSP_a has."""
+        """Return the parts that LSP_a has."""
         return [htlc for htlc in self.sent() if htlc.arrived]

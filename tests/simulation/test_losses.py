@@ -1,4 +1,4 @@
-"""What the checks excuse: a loss of a node that did not run when it had to, and no other."""
+"""The checks excuse only a loss of a node that did not run when it had to."""
 
 from collections.abc import Iterator
 

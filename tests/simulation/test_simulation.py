@@ -1,4 +1,4 @@
-"""Two thousand schedules, those that once failed, and the simulator's own promises."""
+"""Two thousand schedules, the schedules that once failed, and the simulator's own guarantees."""
 
 import os
 import re
@@ -30,7 +30,7 @@ CROWD_PAYMENTS = 30
 
 
 def trace(outcome: Outcome) -> str:
-    """What to read when a schedule fails."""
+    """Return the trace and the regression test of a failed schedule."""
     return "\n".join([*trace_lines(outcome), f"as a regression test (regressions.py): {outcome.schedule!r}"])
 
 
@@ -79,7 +79,7 @@ def test_a_schedule_plays_alike_every_time() -> None:
 
 
 def test_a_number_names_one_schedule_in_every_process() -> None:
-    """The order of a set of bytes differs from process to process. Number 3000283 once ran in two ways."""
+    """The order of a set of bytes differs between processes. Number 3000283 once ran in two different ways."""
     program = "from tests.simulation.execution import run_seed; print(sorted(run_seed(3000283).coverage.cells.items()))"
     told = {
         subprocess.run(
@@ -96,7 +96,7 @@ def test_a_number_names_one_schedule_in_every_process() -> None:
 
 
 def test_what_fails_shrinks_to_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With an invariant that forbids to cancel, nothing but a cancel is left of a schedule with one."""
+    """With an invariant that forbids cancels, a schedule with a cancel shrinks to only that cancel."""
 
     def nobody_cancels(sim: Simulation) -> Iterator[str]:
         if sim.cancelled:

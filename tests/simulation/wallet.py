@@ -1,4 +1,4 @@
-"""A phone's wallet process in the simulated sim: the real engines and the real store beside a simulated node."""
+"""A phone's wallet process in a simulation: the real engines and the real store with a simulated node."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -56,9 +56,9 @@ PAYER, PAYEE = "payer", "payee"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What the user of a wallet, and its configuration, want of a payment.
+    """The order of a payment, from the wallet's user and its configuration.
 
-    terms: what the LSP offers. literal: no reply_path; the payee learns the payer and its LSP, and builds the path.
+    terms: the LSP's terms. literal: no reply_path; the payee learns the payer and its LSP, and builds the path.
     courier: whether the LSP gets a copy of the message to the payee.
     careless_blocks: a careless payer asks for a release_by_height this much too high.
     """
@@ -78,9 +78,9 @@ class Order:
 class WalletProcess(Process):
     """`asyncpay wallet`.
 
-    For onlookers: shown, refused: pids that it released, and that it refused. shown_in_vain: one of a payment that its
-    node would not take. cancels_sent: to its LSP.
-    on_payment: told of each payment that is stored.
+    For checks: shown, refused: pids that it released, and that it refused. shown_in_vain: it released a payment that
+    its node would not accept. cancels_sent: to its LSP.
+    on_payment: called with each payment that is stored.
     """
 
     def __init__(
@@ -103,11 +103,11 @@ class WalletProcess(Process):
         self._onions, self._messenger, self._decode = onions, messenger, decode
 
     def payment(self, payment_hash: bytes) -> OutgoingPayment | None:
-        """What is stored of a payment."""
+        """Return the stored record of a payment."""
         return self.record(OutgoingPayment, payment_hash)
 
     def start(self) -> None:
-        """Not on a phone that sleeps: it is started with the node when that wakes up."""
+        """Start the wallet, but not on a sleeping phone: there it is started with the node when the phone wakes."""
         if self.node.running:
             super().start()
 
@@ -133,18 +133,18 @@ class WalletProcess(Process):
         if isinstance(record, OutgoingPayment):
             self.on_payment(record)
 
-    # --- what the user wants ---
+    # --- actions of the user ---
 
     def pay(self, order: Order) -> None:
-        """Prepare everything, then leave it to the engine."""
+        """Prepare everything, then pass it to the engine."""
         self.enqueue(payer_io.Ordered(self._prepared(order)))
 
     def cancel(self, payment_hash: bytes) -> None:
-        """The user wants the payment back."""
+        """The user cancels the payment."""
         self.enqueue(payer_io.CancelOrdered(payment_hash))
 
     def _prepared(self, order: Order) -> OutgoingPayment:
-        """As asyncpay.service.wallet.orders: all that will ever be sent is made and signed now."""
+        """Prepare like asyncpay.service.wallet.orders: all later messages are made and signed now."""
         invoice, policy, now = order.invoice, self.policy, self.kernel.now
         height = self.node.height
         plan = planning.plan(invoice, order.wishes, order.terms, policy, now=now, height=height, network=NETWORK_NAME)
@@ -197,7 +197,7 @@ class WalletProcess(Process):
         )
 
     def release_hops(self, lsp: SimNode, pid: bytes) -> list[Hop]:
-        """The path by which the pid comes back, as the LSP's implementation needs it."""
+        """Return the reply path for the pid, in the form that the LSP's implementation needs."""
         if lsp.implementation.capabilities.transit_release:
             here = HopData(next_node_id=self.node.id, payment_unblock=pid)
             return [Hop(lsp.id, here), Hop(self.node.id, HopData(path_id=release_path_id(pid)))]
@@ -206,7 +206,7 @@ class WalletProcess(Process):
     # --- in ---
 
     def _take(self, event: NodeEvent) -> None:
-        """As in asyncpay.service.wallet.session."""
+        """Handle an event like asyncpay.service.wallet.session."""
         match event:
             case OnionReceived():
                 self._read(event)
@@ -288,7 +288,7 @@ class WalletProcess(Process):
         self.enqueue(payer_io.PaymentReported(payment_hash, result))
 
     def _show(self, claim: Any) -> None:
-        """Show the pid, if the node has followed the chain."""
+        """Send the pid, if the node is synced to the chain."""
         if not self.node.running or self.node.height < self.node.chain.height:
             return
         if claim.release_path is None:
@@ -314,6 +314,6 @@ class WalletProcess(Process):
 
 
 def signed(request: Any, node: SimNode, lsp: NodeId) -> Any:
-    """The request with the node's own `signmessage` over it."""
+    """Return the request with a signature of the node's own `signmessage`."""
     raw = node.key.sign_recoverable(signature.digest(request.signed_text(lsp)), hasher=None)
     return replace(request, signature=bytes([31 + raw[64]]) + raw[:64])
