@@ -116,6 +116,14 @@ def test_the_first_of_a_topology_leaves_a_snapshot(store: PlayedStore) -> None:
     assert testbed.done == ["brought up", "saved of-line: {'A': 1}"]
 
 
+def test_of_two_at_the_same_time_the_later_one_saves_none(store: PlayedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker would remove the other's image, from which a third may just be restored."""
+    testbed = PlayedTestbed()
+    monkeypatch.setattr(bringup, "up", lambda *_: store.kept.append(kept("of-line")))
+    assert up(testbed) == []
+    assert testbed.done == []
+
+
 def test_the_next_begins_with_it(store: PlayedStore) -> None:
     store.kept = [kept("of-another"), kept("of-line")]
     testbed = PlayedTestbed()
