@@ -25,7 +25,7 @@ from harness.paths import PACKAGE
 
 DEFAULT_IMPLEMENTATION = "lnd"
 """The implementation of a node for which the topology names none."""
-_OTHER_FILES = ("base", "predicates")
+_OTHER_FILES = ("base", "lnd_access", "predicates", "wire_log")
 IMPLEMENTATIONS: tuple[str, ...] = tuple(
     sorted(
         (module.name for module in pkgutil.iter_modules([str(PACKAGE / "nodes")]) if module.name not in _OTHER_FILES),

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness import paths
+from harness.nodes import node_class
+from harness.topology import IMPLEMENTATIONS
 
 NODE = '''
 """Eclair, as far as a topology needs it."""
@@ -26,6 +28,13 @@ DOCKER = {
     "versions.env": "ECLAIR_OFFICIAL=acinq/eclair:release-0.13.0\nECLAIR_HOMEMADE=async-testbed/eclair:v0.13.0\n",
     "Dockerfile": "ARG BASE\nFROM ${BASE}\nCOPY root /\n",
 }
+
+
+def test_every_implementation_has_its_class_and_nothing_else_is_one() -> None:
+    assert set(IMPLEMENTATIONS) == {"lnd", "cln", "ldk"}
+    assert [node_class(name).implementation for name in IMPLEMENTATIONS] == list(IMPLEMENTATIONS)
+
+
 SEEN = """
 import json
 from harness import bringup, doctor
