@@ -162,6 +162,13 @@ scenarios: setup ## the table in docs/scenarios.md, from the last `make test-e2e
 interop: images ## the asynchronous payment for all 16 combinations of LND and CLN: artifacts/matrix/matrix.html
 	@$(BIN)/testbed matrix
 
+COMPARISON := docs/comparison.json
+
+.PHONY: comparison
+comparison: images ## asyncpay and LDK's own async payments side by side, with faults: measures, and draws docs/comparison.md
+	@$(BIN)/python -m harness.scenarios.comparison $(COMPARISON)
+	@$(BIN)/python -m harness.scenarios.comparison_page $(COMPARISON) docs/comparison.md
+
 .PHONY: bench
 bench: images ## benchmarks, as ratios within one run: tables, and JSON and SVG files in artifacts/bench
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r tests/bench/requirements.lock

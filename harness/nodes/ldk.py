@@ -30,6 +30,7 @@ LSP_ARGUMENTS = ("--hold-forwards",)
 """Without it ldkd forwards HTLCs without interception."""
 CALL_SECONDS = 20
 MAX_FEE_MSAT = 10_000_000
+MAX_CLTV_BLOCKS = 2016
 
 
 class LdkNode(Node):
@@ -226,7 +227,12 @@ class LdkNode(Node):
     def pay(self, invoice: str, timeout_seconds: int = 30) -> Payment:
         """See Node.pay."""
         amount_msat = self._call("decode", text=invoice)["amount_msat"]
-        order = {"amount_msat": amount_msat, "fee_limit_msat": MAX_FEE_MSAT, "cltv_limit_blocks": 2016, "max_parts": 16}
+        order = {
+            "amount_msat": amount_msat,
+            "fee_limit_msat": MAX_FEE_MSAT,
+            "cltv_limit_blocks": MAX_CLTV_BLOCKS,
+            "max_parts": 16,
+        }
         try:
             begun = self._call("pay", invoice=invoice, timeout_seconds=timeout_seconds, **order)["payment_hash"]
         except NodeError as error:
@@ -236,6 +242,51 @@ class LdkNode(Node):
         if paid["preimage"] is None:
             raise PaymentError(f"{self.name} could not pay {amount_msat} msat: {paid['status']} {paid['failure']}")
         return Payment(begun, paid["preimage"], amount_msat, paid["fee_msat"])
+
+    def static_invoice_paths(self, payee: Node) -> list[str]:
+        """Of an LSP: the paths by which this payee asks to have its static invoices served, in hex."""
+        return list(self._call("staticinvoicepaths", peer=payee.node_id)["paths"])
+
+    def set_static_invoice_server(self, paths: list[str]) -> None:
+        """Of a payee: the LSP that made these paths serves its static invoices from now on."""
+        self._call("setstaticinvoiceserver", paths=paths)
+
+    def async_offer(self) -> str:
+        """Of a payee: a BOLT 12 offer whose static invoice its LSP has. Raises NodeError if there is none yet."""
+        return str(self._call("asyncoffer")["offer"])
+
+    def pay_offer(self, offer: str, amount_msat: int) -> str:
+        """Begin to pay an offer; the payment's id. It ends as `offer_payment` says."""
+        order = {"amount_msat": amount_msat, "fee_limit_msat": MAX_FEE_MSAT, "cltv_limit_blocks": MAX_CLTV_BLOCKS}
+        return str(self._call("payoffer", offer=offer, **order)["payment_id"])
+
+    def offer_payment(self, payment_id: str) -> dict[str, Any]:
+        """What became of it: `status`, `payment_hash`, `preimage`, `fee_msat`, `failure`, and `locked_in`."""
+        payment: dict[str, Any] = self._call("lookupofferpayment", payment_id=payment_id)
+        return payment
+
+    def offer_receipts(self) -> set[str]:
+        """The payment hashes of what own offers were paid."""
+        return {receipt["payment_hash"] for receipt in self._call("listreceipts")["receipts"]}
+
+    def stored_onion_messages(self, peer: Node) -> int:
+        """Of an LSP: how many onion messages it keeps for this peer."""
+        return int(self._call("listmailbox", peer=peer.node_id)["messages"])
+
+    def onion_messages(self) -> tuple[int, int]:
+        """How many it has sent and received since its start; those that it passed on count as both."""
+        counted = self._call("gettraffic")["onion_messages"]
+        return int(counted["sent"]), int(counted["received"])
+
+    def cltv_delta_blocks(self) -> int:
+        """What it asks between the expiries of an HTLC that comes in and the one that goes out (BOLT 7)."""
+        return max(int(channel["local_policy"]["cltv_delta"]) for channel in self._channels())
+
+    def incoming_expiry(self, payment_hash: str) -> int | None:
+        """The height at which the HTLC that it was offered with this hash expires; None if there is no such HTLC."""
+        htlcs = (htlc for channel in self._channels() for htlc in channel["htlcs"])
+        ours = (htlc["expiry"] for htlc in htlcs if htlc["direction"] == "in" and htlc["payment_hash"] == payment_hash)
+        return next(ours, None)
 
 
 def _name(number: int) -> str:
