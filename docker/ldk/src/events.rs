@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lightning::events::bump_transaction::sync::BumpTransactionEventHandlerSync;
 use lightning::events::{Event, PaymentPurpose, ReplayEvent};
+use lightning::ln::channelmanager::PaymentId;
 use lightning::sign::KeysManager;
 use lightning::types::payment::PaymentHash;
 use lightning::util::wallet_utils::WalletSync;
@@ -123,19 +124,20 @@ impl Events {
                     self.offers.received(&payment_hash, amount_msat)?;
                 }
             }
-            Event::PaymentSent { payment_id, payment_preimage, payment_hash, fee_paid_msat, .. } => {
+            Event::PaymentSent { payment_id: Some(id), payment_preimage, payment_hash, fee_paid_msat, .. } => {
                 let fee_msat = fee_paid_msat.unwrap_or(0);
-                self.payments.succeeded(&payment_preimage, &payment_hash, fee_msat)?;
-                if let Some(id) = payment_id {
+                if is_for_invoice(&id, Some(&payment_hash)) {
+                    self.payments.succeeded(&payment_preimage, &payment_hash, fee_msat)?;
+                } else {
                     self.offers.succeeded(&id, &payment_preimage, &payment_hash, fee_msat)?;
                 }
             }
             Event::PaymentFailed { payment_id, payment_hash, reason } => {
                 let why = reason.map_or("failed".into(), |reason| format!("{reason:?}"));
-                if let Some(hash) = payment_hash {
-                    self.payments.failed(&hash, &why)?;
+                match payment_hash {
+                    Some(hash) if is_for_invoice(&payment_id, Some(&hash)) => self.payments.failed(&hash, &why)?,
+                    _ => self.offers.failed(&payment_id, &why)?,
                 }
-                self.offers.failed(&payment_id, &why)?;
             }
             Event::PersistStaticInvoice {
                 invoice,
@@ -150,8 +152,9 @@ impl Events {
             Event::StaticInvoiceRequested { recipient_id, invoice_slot, reply_path, invoice_request } => {
                 self.static_invoices.serve(&recipient_id, invoice_slot, invoice_request, reply_path);
             }
-            Event::OnionMessageIntercepted { next_hop, message, .. } => {
-                self.static_invoices.keep(&next_hop, &message)?;
+            // Without an earlier hop: a payer's request, which is passed on only in case that the payee is there.
+            Event::OnionMessageIntercepted { prev_hop: Some(from), next_hop, message } => {
+                self.static_invoices.keep(&from, &next_hop, &message)?;
             }
             Event::OnionMessagePeerConnected { peer_node_id } => self.static_invoices.deliver(&peer_node_id)?,
             Event::SpendableOutputs { outputs, channel_id, .. } => {
@@ -216,5 +219,24 @@ impl Events {
             }
             _ => self.manager.fail_htlc_backwards(&hash),
         }
+    }
+}
+
+/// Whether a payment is one of BOLT 11 invoices, whose id is the payment hash. The payee of an offer picks the hash of its
+/// invoice, and may pick that of another one: the hash alone does not say which payment an event is about.
+fn is_for_invoice(id: &PaymentId, hash: Option<&PaymentHash>) -> bool {
+    hash.is_some_and(|hash| hash.0 == id.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_becomes_of_an_offer_says_nothing_of_an_invoice_with_the_same_hash() {
+        let (hash, of_offer) = (PaymentHash([7; 32]), PaymentId([8; 32]));
+        assert!(is_for_invoice(&PaymentId(hash.0), Some(&hash)));
+        assert!(!is_for_invoice(&of_offer, Some(&hash)));
+        assert!(!is_for_invoice(&of_offer, None));
     }
 }

@@ -9,49 +9,62 @@ use lightning::util::persist::KVStoreSync;
 use lightning::util::ser::{LengthReadable, Writeable};
 use lightning_persister::fs_store::v1::FilesystemStore;
 
-/// Messages that wait for one peer, as in ldk-node. What comes beyond is dropped.
+/// Messages that wait for one peer, as in ldk-node. For one more, the oldest of the source with the most has to go.
 const MAX_MESSAGES: usize = 30;
 const NAMESPACE: &str = "onion_mailbox";
 
 /// The messages of all peers. Whom to keep any for is its user's to say.
 pub struct Mailbox(pub Arc<FilesystemStore>);
 
+/// A message by its number, which grows, and the peer that sent it on.
+type Name = (u64, String);
+
 impl Mailbox {
-    /// Keep a message, if there is room for one more of this peer.
-    pub fn keep(&self, peer: &PublicKey, message: &OnionMessage) -> io::Result<()> {
-        let numbers = self.numbers(peer);
-        if numbers.len() >= MAX_MESSAGES {
-            return Ok(());
+    /// Keep a message that came from a peer for another one.
+    pub fn keep(&self, from: &PublicKey, peer: &PublicKey, message: &OnionMessage) -> io::Result<()> {
+        let (peer, names) = (peer.to_string(), self.names(peer));
+        let next = names.last().map_or(0, |(last, _)| last + 1);
+        KVStoreSync::write(&*self.0, NAMESPACE, &peer, &key(&(next, from.to_string())), message.encode())?;
+        if names.len() >= MAX_MESSAGES {
+            let count = |source: &String| names.iter().filter(|(_, other)| other == source).count();
+            let most = names.iter().map(|(_, source)| count(source)).max();
+            if let Some(oldest) = names.iter().find(|(_, source)| Some(count(source)) == most) {
+                KVStoreSync::remove(&*self.0, NAMESPACE, &peer, &key(oldest), false)?;
+            }
         }
-        let next = numbers.last().map_or(0, |last| last + 1);
-        KVStoreSync::write(&*self.0, NAMESPACE, &peer.to_string(), &next.to_string(), message.encode())
+        Ok(())
     }
 
     /// Hand out what is kept for a peer, oldest first, and forget each that is sent; end with the first that is not.
     pub fn deliver(&self, peer: &PublicKey, mut send: impl FnMut(OnionMessage) -> bool) -> io::Result<()> {
-        let name = peer.to_string();
-        for number in self.numbers(peer) {
-            let bytes = KVStoreSync::read(&*self.0, NAMESPACE, &name, &number.to_string())?;
+        let (peer, names) = (peer.to_string(), self.names(peer));
+        for name in names {
+            let bytes = KVStoreSync::read(&*self.0, NAMESPACE, &peer, &key(&name))?;
             let message = OnionMessage::read_from_fixed_length_buffer(&mut bytes.as_slice());
             if message.is_ok_and(|message| !send(message)) {
                 break;
             }
-            KVStoreSync::remove(&*self.0, NAMESPACE, &name, &number.to_string(), false)?;
+            KVStoreSync::remove(&*self.0, NAMESPACE, &peer, &key(&name), false)?;
         }
         Ok(())
     }
 
     /// How many messages wait for a peer.
     pub fn count(&self, peer: &PublicKey) -> usize {
-        self.numbers(peer).len()
+        self.names(peer).len()
     }
 
-    fn numbers(&self, peer: &PublicKey) -> Vec<u64> {
+    fn names(&self, peer: &PublicKey) -> Vec<Name> {
         let keys = KVStoreSync::list(&*self.0, NAMESPACE, &peer.to_string()).unwrap_or_default();
-        let mut numbers: Vec<u64> = keys.iter().filter_map(|key| key.parse().ok()).collect();
-        numbers.sort_unstable();
-        numbers
+        let read = |key: &String| key.split_once('_').and_then(|(n, from)| Some((n.parse().ok()?, from.to_owned())));
+        let mut names: Vec<Name> = keys.iter().filter_map(read).collect();
+        names.sort_unstable();
+        names
     }
+}
+
+fn key((number, from): &Name) -> String {
+    format!("{number}_{from}")
 }
 
 #[cfg(test)]
@@ -81,21 +94,41 @@ mod tests {
         sent
     }
 
+    fn mailbox(name: &str) -> (Mailbox, std::path::PathBuf) {
+        let folder = std::env::temp_dir().join(format!("ldkd-mailbox-{name}-{}", std::process::id()));
+        (Mailbox(Arc::new(FilesystemStore::new(folder.clone()))), folder)
+    }
+
     #[test]
     fn messages_survive_a_restart_and_come_once_and_in_order_also_beyond_ten() {
-        let folder = std::env::temp_dir().join(format!("ldkd-mailbox-{}", std::process::id()));
-        let mailbox = Mailbox(Arc::new(FilesystemStore::new(folder.clone())));
-        let (peer, other) = (point(3), point(4));
-        for number in 0..=MAX_MESSAGES as u8 {
-            mailbox.keep(&peer, &message(number)).unwrap();
+        let (before, folder) = mailbox("restart");
+        let (from, peer, other) = (point(2), point(3), point(4));
+        for number in 0..MAX_MESSAGES as u8 {
+            before.keep(&from, &peer, &message(number)).unwrap();
         }
-        assert_eq!((mailbox.count(&peer), mailbox.count(&other)), (MAX_MESSAGES, 0));
+        assert_eq!((before.count(&peer), before.count(&other)), (MAX_MESSAGES, 0));
 
         let again = Mailbox(Arc::new(FilesystemStore::new(folder.clone())));
         let all: Vec<_> = (0..MAX_MESSAGES as u8).map(message).collect();
         assert_eq!(delivered(&again, &peer, 12), all[..12]);
         assert_eq!(delivered(&again, &peer, MAX_MESSAGES), all[12..]);
         assert!(delivered(&again, &peer, MAX_MESSAGES).is_empty());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn one_source_cannot_push_out_the_messages_of_another() {
+        let (mailbox, folder) = mailbox("flood");
+        let (stranger, payer, peer) = (point(2), point(3), point(4));
+        mailbox.keep(&payer, &peer, &message(200)).unwrap();
+        for number in 0..2 * MAX_MESSAGES as u8 {
+            mailbox.keep(&stranger, &peer, &message(number)).unwrap();
+        }
+        mailbox.keep(&payer, &peer, &message(201)).unwrap();
+        let kept = delivered(&mailbox, &peer, MAX_MESSAGES);
+        assert_eq!(kept.len(), MAX_MESSAGES);
+        assert!(kept.contains(&message(200)) && kept.contains(&message(201)));
+        assert!(kept.contains(&message(2 * MAX_MESSAGES as u8 - 1)) && !kept.contains(&message(0)));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

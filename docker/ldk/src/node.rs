@@ -294,6 +294,8 @@ async fn tick(node: Arc<Node>) {
         for held in node.exchange.tick(Instant::now()) {
             let _ = node.manager.fail_intercepted_htlc(held.intercept_id);
         }
+        // What the disk does not give now is delivered later.
+        let _ = node.static_invoices.deliver_more(|peer| node.peers.peer_by_node_id(peer).is_some());
     }
 }
 

@@ -3,7 +3,7 @@
 //! LDK dials the first node of a blinded path that is no peer of its own. A phone reaches nobody but its LSP, so here
 //! such a message goes over announced channels instead, from peer to peer, as BOLT 4 has it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1, Signing, Verification};
@@ -15,6 +15,9 @@ use lightning::sign::{KeysManager, ReceiveAuthKey};
 
 use crate::log::Log;
 use crate::types::Graph;
+
+/// A path is not looked for beyond so many nodes around its end: strangers have us look for paths to them.
+const MAX_NODES: usize = 2_000;
 
 /// LDK's router, with paths of several hops.
 pub struct OnionRouter {
@@ -79,7 +82,7 @@ fn hops_to(
     target: &PublicKey,
 ) -> Option<Vec<PublicKey>> {
     let (sender, target) = (NodeId::from_pubkey(sender), NodeId::from_pubkey(target));
-    let peers: Vec<NodeId> = peers.iter().map(NodeId::from_pubkey).collect();
+    let peers: HashSet<NodeId> = peers.iter().map(NodeId::from_pubkey).collect();
     let relays = |id: &NodeId| {
         let announced = graph.node(id).and_then(|node| node.announcement_info.as_ref());
         announced.is_some_and(|announced| announced.features().supports_onion_messages())
@@ -88,6 +91,9 @@ fn hops_to(
     let mut onward = HashMap::from([(target, target)]);
     let mut queue = VecDeque::from([target]);
     while let Some(at) = queue.pop_front() {
+        if onward.len() > MAX_NODES {
+            return None;
+        }
         for scid in &graph.node(&at)?.channels {
             let Some(channel) = graph.channel(*scid) else { continue };
             let other = if channel.node_one == at { channel.node_two } else { channel.node_one };

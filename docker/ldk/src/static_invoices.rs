@@ -3,7 +3,8 @@
 //!
 //! Both are on disk, and bounded: by the number of our peers that we have a channel with, and for each of them.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::blinded_path::message::{BlindedMessagePath, NextMessageHop};
@@ -32,13 +33,15 @@ pub struct StaticInvoices {
     messenger: Arc<Messenger>,
     store: Arc<FilesystemStore>,
     pub mailbox: Mailbox,
+    /// Peers whose messages LDK had no room for.
+    unfinished: Mutex<HashSet<PublicKey>>,
 }
 
 impl StaticInvoices {
     /// With what is on disk; of no use to payees unless it is enabled.
     pub fn new(enabled: bool, manager: Arc<Manager>, messenger: Arc<Messenger>, store: Arc<FilesystemStore>) -> Self {
         let mailbox = Mailbox(store.clone());
-        StaticInvoices { enabled, manager, messenger, store, mailbox }
+        StaticInvoices { enabled, manager, messenger, store, mailbox, unfinished: Mutex::default() }
     }
 
     /// Paths by which a peer asks to be served; it gets them by a way of its own.
@@ -83,18 +86,32 @@ impl StaticInvoices {
         }
     }
 
-    /// Keep a message for a peer that is away, if there is a channel with it and room.
-    pub fn keep(&self, next_hop: &NextMessageHop, message: &OnionMessage) -> io::Result<()> {
+    /// Keep a message that `from` sent for a peer that is away, if there is a channel with that peer.
+    pub fn keep(&self, from: &PublicKey, next_hop: &NextMessageHop, message: &OnionMessage) -> io::Result<()> {
         let NextMessageHop::NodeId(peer) = next_hop else { return Ok(()) };
         if !self.enabled || self.manager.list_channels_with_counterparty(peer).is_empty() {
             return Ok(());
         }
-        self.mailbox.keep(peer, message)
+        self.mailbox.keep(from, peer, message)
     }
 
     /// Send a peer that has connected what was kept for it. LDK does not learn whether it arrives.
     pub fn deliver(&self, peer: &PublicKey) -> io::Result<()> {
-        self.mailbox.deliver(peer, |message| self.messenger.forward_onion_message(message, peer).is_ok())
+        self.mailbox.deliver(peer, |message| self.messenger.forward_onion_message(message, peer).is_ok())?;
+        let mut unfinished = self.unfinished.lock().unwrap();
+        if self.mailbox.count(peer) > 0 {
+            unfinished.insert(*peer);
+        } else {
+            unfinished.remove(peer);
+        }
+        Ok(())
+    }
+
+    /// Go on with deliveries that had to stop for want of room; call it now and then. A peer that is away by now gets
+    /// the rest when it connects.
+    pub fn deliver_more(&self, is_connected: impl Fn(&PublicKey) -> bool) -> io::Result<()> {
+        let peers: Vec<PublicKey> = self.unfinished.lock().unwrap().drain().collect();
+        peers.iter().filter(|peer| is_connected(peer)).try_for_each(|peer| self.deliver(peer))
     }
 }
 
