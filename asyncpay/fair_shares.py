@@ -4,11 +4,14 @@ A party that asks for much waits for its own work, and no other party waits for 
 """
 
 import asyncio
+import heapq
 import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
-from typing import Self
+from typing import Generic, Self, TypeVar
+
+T = TypeVar("T")
 
 
 class TooManyError(Exception):
@@ -116,6 +119,54 @@ class Slot:
     def release(self) -> None:
         """Give the slot back, for work that does not end where the slot was entered."""
         self._semaphore.give_back(self)
+
+
+class FairQueue(Generic[T]):
+    """Work that waits for its turn without a task of its own, so that there may be much of it.
+
+    Parties take turns, and of one party's work the most urgent begins first; equally urgent work in its order.
+    begin: starts one piece of work; `done` is called when it has ended. each, at_once: as in FairSemaphore.
+    """
+
+    def __init__(self, begin: Callable[[Hashable, T], None], *, each: int, at_once: int) -> None:
+        self._begin = begin
+        self._each = each
+        self._at_once = at_once
+        self._number = 0
+        self._waiting: dict[Hashable, list[tuple[int, int, T]]] = {}  # heaps; the number keeps the order
+        self._turns: dict[Hashable, None] = {}  # parties that may begin work, in the order of their turns
+        self._under_way: Counter[Hashable] = Counter()
+
+    def __len__(self) -> int:
+        """Return how much work waits."""
+        return sum(map(len, self._waiting.values()))
+
+    def add(self, party: Hashable, urgency: int, work: T) -> None:
+        """Let this work wait, or begin it. urgency: the least number is the most urgent."""
+        self._number += 1
+        heapq.heappush(self._waiting.setdefault(party, []), (urgency, self._number, work))
+        self._give_turns(party)
+
+    def done(self, party: Hashable) -> None:
+        """A piece of this party's work has ended."""
+        self._under_way[party] -= 1
+        if not self._under_way[party]:
+            del self._under_way[party]
+        self._give_turns(party)
+
+    def _give_turns(self, party: Hashable) -> None:
+        if party in self._waiting and self._under_way[party] < self._each:
+            self._turns.setdefault(party)
+        while self._turns and self._under_way.total() < self._at_once:
+            following = next(iter(self._turns))
+            del self._turns[following]
+            _, _, work = heapq.heappop(self._waiting[following])
+            if not self._waiting[following]:
+                del self._waiting[following]
+            self._under_way[following] += 1
+            if following in self._waiting and self._under_way[following] < self._each:
+                self._turns[following] = None
+            self._begin(following, work)
 
 
 class RateLimit:

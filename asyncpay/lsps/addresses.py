@@ -7,15 +7,15 @@ answers keeps a thread for half a minute. So a thread counts for a client's shar
 
 import asyncio
 import socket
-from collections.abc import Hashable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import httpx
 
-from asyncpay.fair_shares import FairSemaphore, Slot
+from asyncpay.fair_shares import FairSemaphore
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -80,25 +80,47 @@ class Resolver:
         # Not the event loop's own threads: slow name resolution must not delay other work.
         self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="resolve")
         self._shares = FairSemaphore(each=MAX_THREADS_OF_A_CLIENT, waiting=MAX_WAITING_NAMES, at_once=MAX_THREADS)
+        self._under_way: dict[tuple[str, int], Future[Any]] = {}
 
     async def resolve(self, party: Hashable, host: str, port: int) -> list[str]:
-        """Return addresses as text, best first. OSError or UnicodeError if there are none; TooManyError."""
-        loop = asyncio.get_running_loop()
+        """Return addresses as text, best first. OSError or UnicodeError if there are none; TooManyError.
+
+        What a thread finds is for all who ask for the same name meanwhile: many clients have webhooks at one host, and
+        if its name server does not answer, that takes one thread.
+        """
+        asked = self._under_way.get((host, port)) or await self._ask(party, host, port)
+        found = await asyncio.shield(asyncio.wrap_future(asked))
+        return [str(address[0]) for *_, address in found]
+
+    async def _ask(self, party: Hashable, host: str, port: int) -> "Future[Any]":
+        """Have a thread ask the system's resolver when it is the party's turn, unless one does by then."""
+        loop, name = asyncio.get_running_loop(), (host, port)
         slot = self._shares.slot(party)
         await slot.__aenter__()
         try:
-            asked = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            asked = self._under_way.get(name)
+            if asked is None:
+                asked = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         except BaseException:
             slot.release()
             raise
-        asked.add_done_callback(lambda _: _release(loop, slot))
-        return [str(address[0]) for *_, address in await asyncio.wrap_future(asked)]
+        if name in self._under_way:
+            slot.release()
+            return asked
+        self._under_way[name] = asked
+
+        def ended() -> None:
+            del self._under_way[name]
+            slot.release()
+
+        asked.add_done_callback(lambda _: _call_in(loop, ended))
+        return asked
 
     def close(self) -> None:
         """Shut down the threads, and cancel resolutions that have not started."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _release(loop: asyncio.AbstractEventLoop, slot: Slot) -> None:
+def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
     with suppress(RuntimeError):  # the loop is closed, and nothing waits any more
-        loop.call_soon_threadsafe(slot.release)
+        loop.call_soon_threadsafe(call)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from asyncpay.fair_shares import FairSemaphore, TooManyError
+from asyncpay.fair_shares import FairQueue, FairSemaphore, TooManyError
 
 pytestmark = pytest.mark.anyio
 
@@ -123,3 +123,36 @@ async def test_nothing_is_kept_of_parties_that_are_done() -> None:
     assert not (semaphore._queues)
     assert not semaphore._turns
     assert semaphore._total_under_way == semaphore._total_waiting == 0
+
+
+def test_parties_take_turns_and_the_most_urgent_work_of_each_begins_first() -> None:
+    begun: list[str] = []
+    queue: FairQueue[str] = FairQueue(lambda _, work: begun.append(work), each=2, at_once=3)
+    for number, urgency in enumerate((2, 2, 2, 0, 1)):
+        queue.add("a", urgency, f"a{number}")
+    queue.add("b", 1, "b0")
+    queue.add("b", 0, "b1")
+    assert begun == ["a0", "a1", "b0"]
+    assert len(queue) == 4
+    queue.done("b")
+    assert begun[3:] == ["b1"]
+    queue.done("a")
+    queue.done("a")
+    queue.done("b")
+    assert begun[4:] == ["a3", "a4"], "no more than two of one party"
+    queue.done("a")
+    queue.done("a")
+    assert (begun[6:], len(queue)) == (["a2"], 0)
+
+
+def test_work_that_ends_at_once_is_begun_in_its_order() -> None:
+    begun: list[int] = []
+
+    def begin(party: object, work: int) -> None:
+        begun.append(work)
+        queue.done(party)
+
+    queue: FairQueue[int] = FairQueue(begin, each=1, at_once=1)
+    for number in range(5):
+        queue.add("a", 0, number)
+    assert begun == [0, 1, 2, 3, 4]

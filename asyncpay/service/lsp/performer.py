@@ -2,14 +2,14 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from asyncpay.engine.lsp import interface as lsp_io
 from asyncpay.engine.lsp.interface import LspEvent
-from asyncpay.engine.lsp.records import Method, Webhook
+from asyncpay.engine.lsp.records import Webhook
 from asyncpay.fair_shares import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import NodeId, PaymentResult, PaymentStatus, Resolution
 from asyncpay.log_events import LogEvent
@@ -25,6 +25,7 @@ from asyncpay.nodes.base import (
 )
 from asyncpay.service.common import onions
 from asyncpay.service.common.event_log import EventLog, guarded
+from asyncpay.service.lsp.pushes import ClientNotifier, Pushes
 from asyncpay.wire.errors import WireError
 from asyncpay.wire.messages import BlockUpdate
 
@@ -51,14 +52,6 @@ MAX_ANSWERS_AT_ONCE = 32
 """The most concurrent resolutions of HTLCs; for Core Lightning each is a separate call."""
 
 
-class ClientNotifier(Protocol):
-    """The interface for notifications to webhooks (asyncpay.service.lsp.lsps_service)."""
-
-    async def notify(self, webhooks: Iterable[Webhook], method: Method, expiry_height: int | None) -> bool:
-        """Post to all of them; return whether at least one accepted it."""
-        ...
-
-
 class Performer:
     """Perform effects on a node, and report their results with `report` if the effects require it."""
 
@@ -74,10 +67,9 @@ class Performer:
         self.node_id: NodeId = b""  # set when the node is attached
         self._node = node
         self._event_log = event_log
-        self._notifier = notifier
-        self._webhooks_of = webhooks_of
         self._report = report
         self._tasks = tasks
+        self._pushes = Pushes(notifier, webhooks_of, report, event_log, tasks)
         self._messages = FairSemaphore(each=1, waiting=MAX_WAITING_MESSAGES, at_once=MAX_MESSAGES_AT_ONCE)
         self._couriers = FairSemaphore(each=1, waiting=MAX_WAITING_MESSAGES, at_once=MAX_COURIERS_AT_ONCE)
         self._queries = FairSemaphore(each=1, waiting=math.inf, at_once=MAX_QUERIES_AT_ONCE)
@@ -103,6 +95,8 @@ class Performer:
                     payment_hashes=effect.payment_hashes or None,
                     because=effect.because,
                 )
+            case lsp_io.Notify():
+                self._pushes.add(effect)
             case _:
                 self._begin(effect)
 
@@ -163,7 +157,7 @@ class Performer:
             case lsp_io.Deliver():
                 self._report(lsp_io.DeliveryReported(effect.client, effect.message_id, lsp_io.Delivery.NOT_CONNECTED))
 
-    def _work(self, effect: lsp_io.Effect) -> Coroutine[Any, Any, None]:  # noqa: C901 - one case for each effect
+    def _work(self, effect: lsp_io.Effect) -> Coroutine[Any, Any, None]:
         match effect:
             case lsp_io.SendToClient():
                 return self._send_to_client(effect)
@@ -173,8 +167,6 @@ class Performer:
                 return self._deliver(effect)
             case lsp_io.Relay():
                 return self._relay(effect)
-            case lsp_io.Notify():
-                return self._notify(effect)
             case lsp_io.QueryTerms():
                 return self._query_terms(effect)
             case lsp_io.PayOnBehalf():
@@ -245,12 +237,6 @@ class Performer:
             )
         except OnionUnreadableError as error:
             self._event_log.error(LogEvent.COURIER_UNREADABLE, error)
-
-    async def _notify(self, effect: lsp_io.Notify) -> None:
-        delivered = await self._notifier.notify(self._webhooks_of(effect.client), effect.method, effect.timeout)
-        event = LogEvent(f"notify {effect.method.value}")
-        self._event_log.write(event, client=effect.client, delivered=str(delivered).lower())
-        self._report(lsp_io.NotificationReported(effect.client, effect.method, delivered))
 
     async def _query_terms(self, effect: lsp_io.QueryTerms) -> None:
         known = await self._node.look_up_payment(effect.payment_hash)

@@ -54,3 +54,35 @@ async def test_one_clients_names_take_up_its_own_threads_only(monkeypatch: pytes
     finally:
         servers.answer.set()
         resolver.close()
+
+
+async def test_a_name_that_many_clients_ask_for_takes_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers, resolver = NameServers(monkeypatch), Resolver()
+    many = [asyncio.create_task(resolver.resolve(number, "greedy.example", 443)) for number in range(200)]
+    try:
+        assert await resolver.resolve("honest", "push.example", 443) == ["192.0.2.1"]
+        assert servers.asked == 1
+        for task in many[:100]:
+            task.cancel()
+        servers.answer.set()
+        assert await asyncio.gather(*many[100:]) == [["192.0.2.1"]] * 100
+        assert await resolver.resolve("later", "greedy.example", 443) == ["192.0.2.1"]
+        assert servers.asked == 2, "an answer is not kept"
+    finally:
+        servers.answer.set()
+        resolver.close()
+
+
+async def test_a_name_that_waits_in_a_greedy_clients_share_is_found_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers, resolver = NameServers(monkeypatch), Resolver()
+    names = [f"{number}.greedy.example" for number in range(resolver_module.MAX_THREADS_OF_A_CLIENT)]
+    greedy = [asyncio.create_task(resolver.resolve("greedy", name, 443)) for name in (*names, "push.example")]
+    try:
+        await asyncio.sleep(0)
+        assert await resolver.resolve("honest", "push.example", 443) == ["192.0.2.1"]
+        assert not greedy[-1].done()
+        servers.answer.set()
+        assert await asyncio.gather(*greedy) == [["192.0.2.1"]] * len(greedy)
+    finally:
+        servers.answer.set()
+        resolver.close()
