@@ -2,9 +2,9 @@
 
     python -m tests.bench.bench_engine [HELD]
 
-prints a table and writes artifacts/bench/engine.json: for each kind of event the median time with 100 and with HELD
-(100,000) held payments, each of a client of its own, and their ratio with its spread; how long it takes to attach; and
-what a held payment takes in memory. Nothing but the engine is measured, in CPU time: no store, no node.
+prints a table and writes artifacts/bench/engine.json and engine.svg: for each kind of event the median time with 100
+and with HELD (100,000) held payments, each of a client of its own, their ratio with its spread; how long it takes to
+attach; and what a held payment takes in memory. Nothing but the engine is measured, in CPU time: no store, no node.
 """
 
 import gc
@@ -50,6 +50,7 @@ from asyncpay.node_events import (
 from asyncpay.nodes.lnd.node import CAPABILITIES
 from asyncpay.wire.messages import BlockRequest, BlockState, CancelRequest, unblock_hash
 from asyncpay.wire.onion import OnionMessage
+from tests.bench.figures import Figure, plot
 from tests.support.held_payments import (
     HEIGHT,
     POLICY,
@@ -130,6 +131,10 @@ def main() -> None:
     show(console, figures)
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     OUTPUT.write_text(json.dumps(figures, indent=2) + "\n")
+    plotted = [Figure(name, "", each["ratios"], MOST_RATIO) for name, each in figures["events"].items()]
+    plotted.append(Figure("attach", "s", [figures["attach_seconds"]], MOST_ATTACH_SECONDS))
+    plotted.append(Figure("a held payment", "bytes", [held_bytes], MOST_BYTES))
+    plot(OUTPUT.with_suffix(".svg"), f"what an event costs with {many} held payments, as a ratio to {FEW}", plotted)
 
 
 def bytes_of_a_held_payment(count: int = 20_000) -> float:
@@ -172,9 +177,9 @@ def attach(count: int) -> tuple[LoadedLsp, dict[str, Any]]:
     }
 
 
-def events(loaded: LoadedLsp, many: int) -> dict[str, dict[str, float]]:
+def events(loaded: LoadedLsp, many: int) -> dict[str, dict[str, Any]]:
     """The median microseconds of each kind of event, with few and with many, and the ratio with its quartiles."""
-    figures = {}
+    figures: dict[str, dict[str, Any]] = {}
     for place, (name, make) in enumerate(EVENTS.items()):
         few = LoadedLsp(FEW, CAPABILITIES)
         times: dict[int, list[float]] = {FEW: [], many: []}
@@ -192,6 +197,7 @@ def events(loaded: LoadedLsp, many: int) -> dict[str, dict[str, float]]:
             "ratio": median(times[many]) / base,
             "lower_quartile": low / base,
             "upper_quartile": high / base,
+            "ratios": [each / base for each in times[many]],
         }
     return figures
 

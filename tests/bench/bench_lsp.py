@@ -26,6 +26,7 @@ from harness.services.lsp import Lsp, htlcs_held
 from harness.testbed import Testbed
 from harness.topology import Topology, load
 from harness.waits import wait_for
+from tests.bench.figures import Figure, plot
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
 PAYMENTS, PARTS = 30, 15
@@ -169,6 +170,9 @@ def main(rounds: int) -> None:
 
 
 def show(figures: Figures, rounds: int, busy: float) -> None:
+    plotted = [Figure(name, "", [value], TARGETS.get(name)) for name, value in figures.items()]
+    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+    plot(OUTPUT.with_suffix(".svg"), f"the LSP's component, medians of {rounds}", plotted)
     title = f"the LSP's component, medians of {rounds}; {PAYMENTS} x {PARTS} HTLCs at once; load before: {busy:.1f}"
     table = Table("figure", "value", "target", "", title=title, title_justify="left")
     for name, value in figures.items():

@@ -2,7 +2,7 @@
 
     python -m tests.bench.bench_wire
 
-prints a table and writes artifacts/bench/wire.json. The ratio is what to compare between machines.
+prints a table and writes artifacts/bench/wire.json and wire.svg. The ratio is what to compare between machines.
 """
 
 import json
@@ -18,6 +18,7 @@ from rich.table import Table
 from asyncpay.wire import blinding, messages, onion, signature
 from asyncpay.wire.blinding import HopData
 from asyncpay.wire.onion import OnionMessage, Payload
+from tests.bench.figures import Figure, plot
 
 OUTPUT = Path(__file__).parents[2] / "artifacts" / "bench" / "wire.json"
 RUNS, CALLS_PER_RUN = 31, 40
@@ -71,6 +72,8 @@ def main() -> None:
     Console().print(table)
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     OUTPUT.write_text(json.dumps(figures, indent=2) + "\n")
+    plotted = [Figure(name, "ms", [ms[name]], target_ms) for name, (_, target_ms) in MEASURED.items()]
+    plot(OUTPUT.with_suffix(".svg"), "how long the wire takes", plotted)
 
 
 if __name__ == "__main__":
