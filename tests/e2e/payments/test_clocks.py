@@ -1,10 +1,11 @@
-"""System clocks that jump by ten days while a payment is held: the payer's LSP's, then that of the payee's wallet.
+"""System clocks that jump by twenty days while a payment is held: the payer's LSP's, then that of the payee's wallet.
 
 The deadline of the hold (hold_until) and the invoice's expiry are Unix time, and both are less than ten days away. Only
 the component's own code sees the changed time. Its node, the machine and its libraries keep the real one: gRPC would
 compare a deadline by Python's clock with the clock of its C core, which Python code cannot set.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from tests.support.payment_harness import PaymentHarness
 
 pytestmark = [pytest.mark.full, pytest.mark.seconds(90)]
 
-JUMP_SECONDS = 10 * 86_400
+JUMP_SECONDS = 20 * 86_400
 OFFSET, SEEN = "/tmp/clock-offset-seconds", "/tmp/clock-seen"
 PROGRAM_PATH = "/opt/asyncpay/sitecustomize.py"
 """Python imports a module with this name before anything else."""
@@ -100,6 +101,9 @@ def test_a_held_payment_outlives_clocks_that_jump(
         of_the_payee.jump(jump)
         payments.wait_for_block(case, "held")
         payments.wait_for_htlcs(LSP_a=1)
+        block = payments.block(case)
+        assert block is not None
+        assert block["hold_until"] < time.time() + JUMP_SECONDS, "the jump does not go beyond the deadline"
     case.wait_until_paid()
     payments.assert_paid(case)
 
