@@ -1,6 +1,11 @@
 """`testbed ui`: a page for a running testbed, and its HTTP API."""
 
 import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,11 +49,22 @@ def ui(
         else:
             out.print(f"testbed {name}: {url}", soft_wrap=True, highlight=False)
             err.print("Ctrl-C stops it; the testbed stays up.")
-        if browser:
-            import webbrowser
-
-            webbrowser.open(url)
-        try:
+        with _opened(url) if browser else nullcontext(), suppress(KeyboardInterrupt):
             server.run()
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+    # A request that still waits in a thread must not keep this process alive.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(130)
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[None]:
+    """Open the page by a file that only this user can read: the browser's command line is visible to all users."""
+    import tempfile
+    import webbrowser
+
+    with tempfile.NamedTemporaryFile("w", suffix=".html", encoding="utf-8") as file:  # mode 0600
+        file.write(f'<!doctype html><meta http-equiv="refresh" content="0;url={url}"><title>testbed</title>')
+        file.flush()
+        webbrowser.open(Path(file.name).as_uri())
+        yield

@@ -12,6 +12,7 @@ from asyncpay.service.common import failpoints
 from harness.engines.base import Engine, EngineError, json_lines
 from harness.errors import NodeError
 from harness.nodes.base import Node, volume
+from harness.services.answers import cleaned
 from harness.topology import ASYNCPAY, COMPONENT_SUFFIX, ComponentSpec
 from harness.waits import Predicate
 
@@ -110,7 +111,7 @@ class Lsp:
         except EngineError as error:
             raise NodeError(str(error)) from None
         try:
-            status: dict[str, Any] = json.loads(said.stdout)
+            status: dict[str, Any] = cleaned(json.loads(said.stdout))
         except ValueError:
             raise NodeError(f"{self.name} does not report its status: {said.stderr.strip() or said.stdout!r}") from None
         return status

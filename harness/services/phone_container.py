@@ -13,6 +13,7 @@ from harness.errors import NodeError
 from harness.inside.interface import PHONE_CONFIG_VARIABLE, AppSpec, PhoneConfig, PhoneState
 from harness.nodes.base import Node, volume
 from harness.services import local_http
+from harness.services.answers import cleaned
 from harness.topology import WALLET_SUFFIX, WalletSpec
 from harness.waits import Predicate
 
@@ -126,7 +127,7 @@ class PhoneContainer:
         try:
             url = f"http://{self._engine.address(self.name, PORT)}/{path}"
             answer = local_http.call(verb, url, timeout_seconds=CALL_SECONDS, body=body)
-            said: dict[str, Any] = answer.json()
+            said: dict[str, Any] = cleaned(answer.json())
         except (requests.RequestException, ValueError, EngineError) as error:
             raise NodeError(f"the phone {self.name} does not answer: {error}") from None
         if not answer.ok:

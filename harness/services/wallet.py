@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.engines.base import Engine, EngineError
 from harness.errors import NodeError
+from harness.services.answers import cleaned
 from harness.services.phone_container import WALLET, WALLET_CLI, PhoneContainer
 from harness.waits import Predicate
 
@@ -37,7 +38,7 @@ class Wallet:
         except EngineError as error:
             raise WalletError(str(error)) from None
         try:
-            return json.loads(said.stdout)
+            return cleaned(json.loads(said.stdout))
         except ValueError:
             raise WalletError(f"{self.phone}: {said.stderr.strip() or said.stdout!r}") from None
 

@@ -16,6 +16,7 @@ from harness.checks.status import Status
 from harness.engines.base import EngineError
 from harness.errors import NodeError, PaymentError, TestbedError
 from harness.inside.interface import Push
+from harness.services.answers import cleaned
 from harness.timeline import recording, select, story
 from harness.timeline.model import Event, Story
 from harness.timeline.page import page, web_file
@@ -78,6 +79,8 @@ def web(watcher: Watcher) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        root_path_in_servers=False,  # the document must not contain the token
+        servers=[{"url": "..", "description": "relative to the address of this document"}],
         lifespan=life,
         responses=ERRORS,
         redirect_slashes=False,
@@ -151,7 +154,8 @@ def _add_page(app: FastAPI, watcher: Watcher) -> None:
 def _add_errors(app: FastAPI, watcher: Watcher) -> None:
     def problem(status: int, error: Exception | str) -> JSONResponse:
         kind = "" if isinstance(error, str) else type(error).__name__
-        return JSONResponse({"error": str(error)[:MOST_ERROR_CHARACTERS], "kind": kind}, status)
+        said = cleaned(str(error)[:MOST_ERROR_CHARACTERS])
+        return JSONResponse({"error": said, "kind": kind}, status)
 
     @app.exception_handler(TestbedError)
     @app.exception_handler(AmountError)
@@ -161,6 +165,10 @@ def _add_errors(app: FastAPI, watcher: Watcher) -> None:
         if isinstance(error, WaitTimeoutError):
             return problem(504, error)
         return problem(502 if isinstance(error, NodeError | EngineError | PaymentError) else 400, error)
+
+    @app.exception_handler(OSError)
+    def no_engine(_: Request, error: Exception) -> JSONResponse:
+        return problem(502, f"the container engine does not answer: {error}")
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

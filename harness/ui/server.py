@@ -12,6 +12,7 @@ from harness.ui.guard import Guard, new_token
 from harness.ui.watcher import Watcher
 
 LOOPBACK = "127.0.0.1"
+MOST_CONNECTIONS = 200
 GRACE_SECONDS = 2
 """The grace period for requests in progress when the server stops."""
 
@@ -47,6 +48,7 @@ class Server:
             server_header=False,
             proxy_headers=False,
             ws="none",
+            limit_concurrency=MOST_CONNECTIONS,
         )
         self._server = _Uvicorn(config, watcher)
 

@@ -1,5 +1,6 @@
 """The page's data about a testbed: its status, polled only when needed, and its events as they happen."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ class Watcher:
         self._testbed: Testbed | None = None
         self._seen: Status | None = None
         self._seen_at = 0.0
+        self._attached_to: tuple[int, int] | None = None
 
     def attach(self) -> Testbed:
         """Return the testbed for one request: concurrent operations do not interfere. Raises TestbedError."""
@@ -37,21 +39,35 @@ class Watcher:
 
     def is_up(self) -> bool:
         """Whether there is a testbed with this name."""
-        return (folders.folder_of(self.name) / folders.COMPOSE_FILE).exists()
+        return self._identity() is not None
+
+    def _identity(self) -> tuple[int, int] | None:
+        """The identity of the compose file, which a new testbed of the same name does not share; None: no testbed."""
+        try:
+            seen = (folders.folder_of(self.name) / folders.COMPOSE_FILE).stat()
+        except OSError:
+            return None
+        return seen.st_ino, seen.st_mtime_ns
 
     def status(self) -> Status:
         """Return the testbed's current status. Raises TestbedError if it is down."""
-        with self._looking:
+        last = self._seen
+        if not self._looking.acquire(blocking=last is None) and last is not None:
+            return last  # another request queries the nodes, which may take long
+        try:
             if self._seen is None or time.monotonic() - self._seen_at >= FRESH_SECONDS:
                 self._seen = self._look()
                 self._seen_at = time.monotonic()
             return self._seen
+        finally:
+            self._looking.release()
 
     def _look(self) -> Status:
         """Query the status. Connections are kept while a node answers; a restarted service has other ports."""
-        if self._testbed is None or not self.is_up():
+        identity = self._identity()
+        if self._testbed is None or identity is None or identity != self._attached_to:
             self._seen = self._testbed = None
-            self._testbed = self.attach()
+            self._testbed, self._attached_to = self.attach(), identity
         testbed = self._testbed
         try:
             seen = status.look(testbed)
@@ -79,6 +95,7 @@ class Watcher:
         self.events.close()
 
     def _follow(self) -> None:
+        reported = ""
         while not self._over.is_set():
             try:
                 for events in self._told(self.attach()):
@@ -87,6 +104,10 @@ class Watcher:
                         return
             except TestbedError:
                 pass  # it is down: try again
+            except Exception as error:  # such as a container engine that restarts: events must not stop for good
+                if str(error) != reported:
+                    reported = str(error)
+                    print(f"the events of testbed {self.name} are interrupted: {error!r}", file=sys.stderr)
             self._over.wait(AGAIN_SECONDS)
 
     @staticmethod

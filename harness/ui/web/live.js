@@ -1,7 +1,7 @@
 "use strict";
 // Asks the server again and again, and shows what is new.
 
-const STATUS_SECONDS = 2, HIDDEN_SECONDS = 15, DOWN_SECONDS = 3, WAIT_SECONDS = 20, MOST_EVENTS = 20000, VIEW_EVENTS = 40;
+const STATUS_SECONDS = 2, HIDDEN_SECONDS = 15, DOWN_SECONDS = 3, WAIT_SECONDS = 20, MOST_EVENTS = 20000, MOST_PAYMENTS = 2000, VIEW_EVENTS = 40;
 
 // Why a request was not carried out. status: 0 if the server does not answer.
 class Refused extends Error { constructor(status, why) { super(why); this.status = status; } }
@@ -66,8 +66,7 @@ async function keepLooking() {
       await lookNow();
       fillPushes(await ask("pushes"));
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      tellProblem(error.message);
+      tellProblem(error instanceof Refused ? error.message : `This page has a fault, and continues: ${error.message}`);
       seconds = DOWN_SECONDS;
     }
     document.documentElement.dataset.ready = "true";
@@ -82,7 +81,7 @@ async function keepListening() {
       after = said.last;
       if (said.events && said.events.length) { take(said.events); await pause(0.3); }
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
+      if (!(error instanceof Refused)) tellProblem(`This page has a fault, and continues: ${error.message}`);
       await pause(DOWN_SECONDS);
     }
   }
@@ -138,14 +137,23 @@ function take(news) {
     events.splice(0, gone);
     haystacks.length = 0;
     state.selected = -1;
-    if (htlcs.length > 2000) htlcs.splice(0, htlcs.length - 1000);
   }
+  forget();
   fillKinds(() => refilter(false));
   if (document.activeElement !== byId("payment")) fillPayments();
   fillSteps(goToStep);
   fillHtlcs();
   refilter(false);
   if (atEnd) followEnd();
+}
+
+// What the page keeps is bounded, however long it is open.
+function forget() {
+  const gone = payments.splice(0, Math.max(0, payments.length - MOST_PAYMENTS));
+  for (const payment of gone) byHash.delete(payment.payment_hash);
+  if (gone.some((payment) => payment.payment_hash === state.payment)) state.payment = "";
+  htlcs.splice(0, Math.max(0, htlcs.length - MOST_PAYMENTS));
+  for (const key of lives.keys()) { if (lives.size <= MOST_PAYMENTS) break; lives.delete(key); }
 }
 
 function followEnd() {

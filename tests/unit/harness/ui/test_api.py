@@ -9,20 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from harness.checks import status as checked
 from harness.checks.status import Status
 from harness.cli.main import app
+from harness.engines.base import Output
 from harness.errors import NodeError, PaymentError, TestbedError
+from harness.services.lsp import Lsp
 from harness.testbed import Testbed
 from harness.timeline import recording
 from harness.ui import watcher as watching
 from harness.ui.api import MOST_EVENTS, OWN, web
+from harness.ui.guard import Guard
 from harness.ui.watcher import Watcher
-from harness.waits import WaitTimeoutError
+from harness.waits import Predicate, WaitTimeoutError, wait_for
 from tests.support.played_ui import HOSTILE, RECORDING, PlayedWatcher, recorded, status
+from tests.unit.harness.played_engine import PlayedEngine
 
 WEB = Path(watching.__file__).parent / "web"
 
@@ -224,3 +229,90 @@ def test_a_watcher_notices_that_the_testbed_is_another_one(monkeypatch: pytest.M
     (tmp_path / "line/compose.yaml").touch()
     looked.status()
     assert made == ["line"] * 3
+    (tmp_path / "other").touch()
+    (tmp_path / "other").replace(tmp_path / "line/compose.yaml")
+    looked.status()
+    assert made == ["line"] * 4, "nobody looked while it was down"
+
+
+def test_half_a_surrogate_pair_is_replaced(
+    client: TestClient, watcher: PlayedWatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON can say it and UTF-8 cannot, so an answer with one could not be sent."""
+
+    def fail() -> Any:
+        raise NodeError("LND says \ud800 no")
+
+    monkeypatch.setattr(watcher, "attach", fail)
+    refused = client.get("/api/pushes")
+    assert (refused.status_code, refused.json()["error"]) == (502, "LND says ? no")
+
+
+def test_a_component_cannot_say_half_a_surrogate_pair() -> None:
+    class Engine(PlayedEngine):
+        def output(self, service: str, command: Any) -> Output:
+            return Output('{"last_errors": [{"because": "\\ud800", "\\udfff": 1}]}', "")
+
+    said = Lsp("LSP_a", Engine({})).status()
+    assert said == {"last_errors": [{"because": "?", "?": 1}]}
+
+
+def test_the_document_does_not_have_the_token() -> None:
+    with TestClient(Guard(web(PlayedWatcher()), "s3cret"), base_url="http://127.0.0.1:1") as client:
+        document = client.get("/s3cret/api/openapi.json")
+    assert "s3cret" not in document.text
+    assert document.json()["servers"][0]["url"] == ".."
+
+
+def test_an_engine_that_is_restarted_is_told(
+    client: TestClient, watcher: PlayedWatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> Any:
+        raise requests.ConnectionError("connection aborted")
+
+    monkeypatch.setattr(watcher, "attach", fail)
+    refused = client.get("/api/pushes")
+    assert (refused.status_code, "connection aborted" in refused.json()["error"]) == (502, True)
+
+
+def test_events_go_on_after_an_unforeseen_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looked, last = Watcher("line"), recorded()[-1]
+    failures = iter(
+        [requests.ConnectionError("aborted"), requests.ConnectionError("aborted"), OSError(24, "too many files")]
+    )
+
+    def told(_: Any) -> Iterator[list[Any]]:
+        for error in failures:
+            raise error
+        yield [last]
+
+    monkeypatch.setattr(watching, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(looked, "attach", lambda: None)
+    monkeypatch.setattr(looked, "_told", told)
+    looked.start()
+    wait_for(Predicate("event_seen", lambda: None if looked.events.after(0, 1)[1] else "none yet"))
+    looked.stop()
+    assert capsys.readouterr().err.count("aborted") == 1, "the same error is told once"
+
+
+def test_who_asks_while_another_look_takes_long_gets_the_last_one(
+    watcher: PlayedWatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = watcher.status()
+    monkeypatch.setattr(watching, "FRESH_SECONDS", 0)
+    begun, ends = threading.Event(), threading.Event()
+
+    def look() -> Status:
+        begun.set()
+        assert ends.wait(30)
+        return status()
+
+    monkeypatch.setattr(watcher, "_look", look)
+    slow = threading.Thread(target=watcher.status)
+    slow.start()
+    assert begun.wait(30)
+    assert watcher.status() is seen
+    ends.set()
+    slow.join()

@@ -4,12 +4,14 @@ import json
 import socket
 import subprocess
 import sys
+import webbrowser
 from pathlib import Path
 from threading import Thread
 
 import httpx
 import pytest
 
+from harness.cli import ui
 from harness.errors import TestbedError
 from harness.ui.server import Address, Server
 from harness.waits import Predicate, wait_for
@@ -87,3 +89,20 @@ def test_the_command_prints_its_address_and_ends_with_ctrl_c(tmp_path: Path) -> 
         process.send_signal(2)
         assert process.wait(30) == 130
         assert process.stderr.read() == ""
+
+
+def test_the_browsers_command_line_does_not_have_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[str, int, str]] = []
+
+    def open_(address: str) -> bool:
+        file = Path(address.removeprefix("file://"))
+        opened.append((address, file.stat().st_mode & 0o777, file.read_text()))
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", open_)
+    url = Address("127.0.0.1", 80, "s3cret").url
+    with ui._opened(url):
+        pass
+    ((address, mode, content),) = opened
+    assert ("s3cret" in address, mode, url in content) == (False, 0o600, True)
+    assert not Path(address.removeprefix("file://")).exists()
