@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 from harness.actions import ActionLog
 from harness.errors import TestbedError
 
+MOST_READ_BYTES = 100_000_000
+"""More than any program of an image has."""
 LAST_LINES = 8
 """The number of log lines that an error message quotes."""
 
@@ -143,8 +145,11 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def read(self, service: str, path: str) -> bytes:
-        """Return the content of one file inside a service, which need not run."""
+    def read(self, service: str, path: str, most_bytes: int = MOST_READ_BYTES) -> bytes:
+        """Return the content of one file inside a service, which need not run.
+
+        The file may come from a stranger, by a snapshot: it must be a regular one, of at most `most_bytes`.
+        """
 
     @abstractmethod
     def write(self, service: str, path: str, content: bytes) -> None:

@@ -15,7 +15,7 @@ from docker.models.containers import Container
 
 from harness.actions import recorded_of_service
 from harness.engines import docker_exec, docker_start, docker_volumes
-from harness.engines.base import Engine, EngineError, Output, ServiceState
+from harness.engines.base import MOST_READ_BYTES, Engine, EngineError, Output, ServiceState
 from harness.engines.docker_client import PROJECT_LABEL, SERVICE_LABEL, client
 from harness.waits import Predicate, WaitTimeoutError, wait_for
 
@@ -24,6 +24,8 @@ COMPOSE = ("docker", "compose", "--env-file", os.devnull)
 SIDECAR_PREFIX = "sidecar-"
 """Prefix of a service's name in the name of its `sidecar` container."""
 REMOVED_SECONDS = 20
+ARCHIVE_BYTES = 64_000
+"""What a tar archive of one file has besides its content, at most."""
 STATES = {
     "created": ServiceState.CREATED,
     "running": ServiceState.RUNNING,
@@ -174,17 +176,27 @@ class DockerEngine(Engine):
             if rest:
                 yield rest
 
-    def read(self, service: str, path: str) -> bytes:
+    def read(self, service: str, path: str, most_bytes: int = MOST_READ_BYTES) -> bytes:
         """See Engine.read."""
+        packed = bytearray()
+        with _refused(f"{path} of {service} cannot be read"):
+            try:
+                chunks, _ = self._container(service).get_archive(path)
+            except NotFound:
+                raise EngineError(f"{service} has no file {path} (yet)") from None
+            for chunk in chunks:
+                packed += chunk
+                if len(packed) > most_bytes + ARCHIVE_BYTES:
+                    raise EngineError(f"{path} of {service} cannot be read: it has more than {most_bytes} bytes")
         try:
-            chunks, _ = self._container(service).get_archive(path)
-        except NotFound:
-            raise EngineError(f"{service} has no file {path} (yet)") from None
-        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-            member = archive.extractfile(archive.getmembers()[0])
-            if member is None:
-                raise EngineError(f"{service}: {path} is not a file")
-            return member.read()
+            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+                member = archive.next()
+                file = archive.extractfile(member) if member is not None and member.isreg() else None
+                if file is None:
+                    raise EngineError(f"{path} of {service} cannot be read: it is not a regular file")
+                return file.read()
+        except tarfile.TarError as error:
+            raise EngineError(f"{path} of {service} cannot be read: {error}") from None
 
     def write(self, service: str, path: str, content: bytes) -> None:
         """See Engine.write."""

@@ -5,9 +5,9 @@ A program reads its configuration from a JSON file, whose path is in its environ
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 PHONE_CONFIG_VARIABLE, PUSH_CONFIG_VARIABLE = "PHONE_CONFIG", "PUSH_CONFIG"
 """Environment variables with the path of the JSON file with a PhoneConfig or a PushConfig."""
@@ -76,7 +76,7 @@ class Subscription(BaseModel):
 
     token: str
     phone: str
-    lsp: str
+    lsp: Annotated[str, StringConstraints(pattern=r"^0[23][0-9a-f]{64}$")]
 
 
 class Push(BaseModel):

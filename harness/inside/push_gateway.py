@@ -15,8 +15,8 @@ import os
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,8 @@ class Gateway:
     def subscribe(self, phone: str, lsp: str) -> Subscription:
         """Return a new webhook for the notifications of this LSP only; the phone's earlier webhooks stay valid."""
         subscription = Subscription(token=secrets.token_urlsafe(24), phone=phone, lsp=lsp)
-        self.records.subscriptions[subscription.token] = subscription
-        self._save()
+        subscriptions = {**self.records.subscriptions, subscription.token: subscription}
+        self._keep(self.records.model_copy(update={"subscriptions": subscriptions}))
         self._event_log.write("subscribed", phone=phone, lsp=lsp)
         return subscription
 
@@ -86,8 +86,7 @@ class Gateway:
             refused=refused,
             checked=self.behaviour is Behaviour.NORMALLY,
         )
-        self.records.pushes = [*self.records.pushes, push][-MAX_PUSHES:]
-        self._save()
+        self._keep(self.records.model_copy(update={"pushes": [*self.records.pushes, push][-MAX_PUSHES:]}))
         self._event_log.write("refused" if refused else "taken", phone=push.phone, method=push.method, because=refused)
         self._news[push.phone].set()
         return push
@@ -135,14 +134,16 @@ class Gateway:
         if not answer.is_success:
             return False
         push.delivered = time.time()
-        self._save()
+        self._keep(self.records)
         self._event_log.write("delivered", phone=push.phone, method=push.method, attempts=push.attempts)
         return True
 
-    def _save(self) -> None:
+    def _keep(self, records: Records) -> None:
+        """Store the records, and use them from now on; if they cannot be stored, the earlier ones stay."""
         part = self._file.with_name(self._file.name + ".part")
-        part.write_text(self.records.model_dump_json())
+        part.write_text(records.model_dump_json(), encoding="utf-8")
         part.replace(self._file)
+        self.records = records
 
 
 class Web:
@@ -160,16 +161,18 @@ class Web:
             yield
 
     async def _subscribe(self, request: Request) -> Response:
-        wanted = await request.json()
-        if not self._gateway.knows(wanted["phone"]):
-            raise HTTPException(404, f"there is no phone {wanted['phone']}")
-        return JSONResponse({"token": self._gateway.subscribe(wanted["phone"], wanted["lsp"]).token})
+        with _badly_asked():
+            wanted = json.loads(await _body(request))
+            if not self._gateway.knows(wanted["phone"]):
+                raise HTTPException(404, "there is no such phone")
+            return JSONResponse({"token": self._gateway.subscribe(wanted["phone"], wanted["lsp"]).token})
 
     async def _pushes(self, _: Request) -> Response:
         return JSONResponse(self._gateway.records.model_dump(mode="json")["pushes"])
 
     async def _behave(self, request: Request) -> Response:
-        self._gateway.behaviour = Behaviour((await request.json())["answer"])
+        with _badly_asked():
+            self._gateway.behaviour = Behaviour(json.loads(await _body(request))["answer"])
         return JSONResponse({"answer": self._gateway.behaviour})
 
     async def _take(self, request: Request) -> Response:
@@ -187,6 +190,15 @@ class Web:
         return JSONResponse({"refused": push.refused}, 403 if push.refused else 200)
 
 
+@contextmanager
+def _badly_asked() -> Iterator[None]:
+    """Refuse a request that is not as described above."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise HTTPException(400, "this is not a request of the gateway") from error
+
+
 async def _body(request: Request) -> bytes:
     body = b""
     async for chunk in request.stream():
@@ -197,12 +209,13 @@ async def _body(request: Request) -> bytes:
 
 
 def _method(body: bytes) -> str | None:
+    """Return the method, without half surrogate pairs: JSON has them, and UTF-8 does not."""
     try:
         said: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     method = said.get("method") if isinstance(said, dict) else None
-    return method if isinstance(method, str) else None
+    return method.encode(errors="replace").decode() if isinstance(method, str) else None
 
 
 def main() -> None:

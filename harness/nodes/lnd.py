@@ -30,7 +30,7 @@ from harness.nodes.base import (
     RenderContext,
     volume,
 )
-from harness.nodes.lnd_connection import LndConnection
+from harness.nodes.lnd_connection import MOST_BYTES, LndConnection
 from harness.nodes.wire_log import LndLog, LogEntry
 from harness.topology import ChannelSpec, ComponentSpec, NodeSpec
 
@@ -146,13 +146,17 @@ class LndNode(Node):
 
     def host_access(self, folder: Path) -> HostAccess:
         """See Node.host_access."""
-        return lnd_access.from_this_machine(
-            folder,
-            self.engine.read(self.name, CERTIFICATE),
-            self.engine.read(self.name, MACAROON),
-            self.engine.address(self.name, GRPC_PORT),
-            self.engine.address(self.name, REST_PORT) if self.spec.rest else None,
-        )
+        read = self.engine.read
+        try:
+            return lnd_access.from_this_machine(
+                folder,
+                read(self.name, CERTIFICATE, MOST_BYTES),
+                read(self.name, MACAROON, MOST_BYTES),
+                self.engine.address(self.name, GRPC_PORT),
+                self.engine.address(self.name, REST_PORT) if self.spec.rest else None,
+            )
+        except ValueError:
+            raise NodeError(f"{self.name} cannot be reached: {CERTIFICATE} is not a certificate") from None
 
     @property
     def _calls(self) -> grpc.Channel:

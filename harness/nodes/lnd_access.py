@@ -10,7 +10,7 @@ from harness.nodes.base import HostAccess
 def from_this_machine(folder: Path, certificate: bytes, macaroon: bytes, grpc: str, rest: str | None) -> HostAccess:
     """Write certificate (PEM) and macaroon (raw) into the folder, and return how to use them. grpc, rest: host:port.
 
-    LND's certificate is also valid for 127.0.0.1.
+    LND's certificate is also valid for 127.0.0.1. Raises ValueError if this is not a certificate.
     """
     certificate_file, macaroon_file = folder / "tls.cert", folder / "admin.macaroon"
     certificate_file.write_bytes(certificate)

@@ -19,6 +19,9 @@ from harness.engines.base import Engine, EngineError
 from harness.errors import NodeError
 from harness.folders import CREDENTIALS, PART
 
+MOST_BYTES = 64_000
+"""More than a certificate or a macaroon has."""
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -93,12 +96,19 @@ class LndConnection:
 
     def _connect(self, address: str) -> _Open:
         kept = _read(self._file, address)
-        found = kept or Credentials(address, *(self._engine.read(self._name, path) for path in self._files))
+        found = kept or Credentials(address, *self._read_files())
         if kept is None:
             _write(self._file, found)
         channel = grpc.secure_channel(address, connection.credentials(found.certificate), connection.OPTIONS)
         calls = connection.with_macaroon(channel, found.macaroon)
         return _Open(channel, calls, LightningStub(calls), kept is not None)
+
+    def _read_files(self) -> tuple[bytes, bytes]:
+        """Return certificate and macaroon. They may come from a stranger's snapshot."""
+        certificate, macaroon = (self._engine.read(self._name, path, MOST_BYTES) for path in self._files)
+        if not certificate.isascii():
+            raise NodeError(f"{self._name} cannot be reached: {self._files[0]} is not a certificate")
+        return certificate, macaroon
 
 
 def _read(file: Path, address: str) -> Credentials | None:

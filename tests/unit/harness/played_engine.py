@@ -77,7 +77,7 @@ class PlayedEngine(Engine):
     ) -> Iterator[bytes]:
         yield from self.logs(service, stderr=stderr, tail=tail).splitlines(keepends=True)
 
-    def read(self, service: str, path: str) -> bytes:
+    def read(self, service: str, path: str, most_bytes: int = 0) -> bytes:
         raise EngineError(f"{service} has no file {path} (yet)")
 
     def write(self, service: str, path: str, content: bytes) -> None:

@@ -8,6 +8,7 @@ import grpc
 import pytest
 import trustme
 
+from harness.errors import NodeError
 from harness.nodes.lnd_connection import LndConnection
 from harness.progress import each
 from tests.unit.harness.played_engine import PlayedEngine, Service
@@ -22,15 +23,16 @@ class Containers(PlayedEngine):
 
     reached_at: str = "127.0.0.1:1"
     macaroon: bytes = b"first"
+    certificate: bytes = field(default_factory=lambda: trustme.CA().cert_pem.bytes())
     readers: threading.Barrier = field(default_factory=lambda: threading.Barrier(1))
 
     def address(self, service: str, port: int) -> str:
         return self.reached_at
 
-    def read(self, service: str, path: str) -> bytes:
+    def read(self, service: str, path: str, most_bytes: int = 0) -> bytes:
         self.readers.wait(SECONDS)
         self.done.append(f"read {path} of {service}")
-        return self.macaroon if path == "macaroon" else trustme.CA().cert_pem.bytes()
+        return self.macaroon if path == "macaroon" else self.certificate
 
 
 @pytest.fixture
@@ -107,3 +109,9 @@ def test_without_room_for_them_the_node_is_reached_all_the_same(engine: Containe
     engine.compose_file = engine.compose_file.parent / "gone" / "compose.yaml"
     _ = connection(engine).calls
     assert macaroons == [b"first"]
+
+
+def test_a_certificate_that_is_none_is_a_sentence(engine: Containers) -> None:
+    engine.certificate = b"\xff\xfe"
+    with pytest.raises(NodeError, match=r"^A cannot be reached: certificate is not a certificate$"):
+        _ = connection(engine).calls

@@ -1,9 +1,15 @@
-"""How `docker compose` is called."""
+"""How `docker compose` is called, and files are read from containers."""
 
+import io
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from harness.engines.base import EngineError
 from harness.engines.docker import DockerEngine
 from harness.errors import TestbedError
 
@@ -39,3 +45,54 @@ def test_without_a_docker_command_there_is_a_sentence(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TestbedError, match="`docker` is not on PATH"):
         DockerEngine("testbed-x", Path("/state/x/compose.yaml"), Path("/state/x")).up({})
+
+
+def engine_with(monkeypatch: pytest.MonkeyPatch, content: Iterator[bytes]) -> DockerEngine:
+    """An engine in whose only container every path has this."""
+
+    def get_archive(path: str) -> tuple[Iterator[bytes], dict[str, Any]]:
+        return content, {}
+
+    monkeypatch.setattr(DockerEngine, "_container", lambda *_: SimpleNamespace(get_archive=get_archive))
+    return DockerEngine("testbed-x", Path("/state/x/compose.yaml"), Path("/state/x"))
+
+
+def archive(member: tarfile.TarInfo, content: bytes = b"") -> Iterator[bytes]:
+    member.size = len(content)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as file:
+        file.addfile(member, io.BytesIO(content))
+    yield packed.getvalue()
+
+
+def test_a_file_is_read_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tarfile.TarInfo("tls.cert")
+    assert engine_with(monkeypatch, archive(file, b"\xff\0")).read("A", "/tls.cert", 2) == b"\xff\0"
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+def test_what_is_not_a_file_is_a_sentence(kind: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's snapshot may hold it."""
+    member = tarfile.TarInfo("tls.cert")
+    member.type, member.linkname = kind, "/etc/passwd"
+    with pytest.raises(EngineError, match=r"^/tls.cert of A cannot be read: it is not a regular file$"):
+        engine_with(monkeypatch, archive(member)).read("A", "/tls.cert")
+
+
+def test_so_is_an_archive_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EngineError, match=r"^/tls.cert of A cannot be read: "):
+        engine_with(monkeypatch, iter([b"x" * 600])).read("A", "/tls.cert")
+
+
+def test_too_large_a_file_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_bytes = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal read_bytes
+        while True:
+            read_bytes += 10_000
+            yield bytes(10_000)
+
+    with pytest.raises(EngineError, match=r"^/tls.cert of A cannot be read: it has more than 50000 bytes$"):
+        engine_with(monkeypatch, endless()).read("A", "/tls.cert", 50_000)
+    assert read_bytes < 200_000

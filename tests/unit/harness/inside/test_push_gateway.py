@@ -99,6 +99,53 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
     return run
 
 
+HALF_PAIR = b'{"method": "\\ud800"}'
+
+
+@pytest.mark.parametrize(
+    "body", [HALF_PAIR, b'{"method": "m\\udfff\\ud800"}', b"[" * MAX_BODY_BYTES, b"\xff\xfe", b"\0"]
+)
+def test_no_post_ends_the_service_for_others(body: bytes, play: Callable[..., None]) -> None:
+    async def story(gateway_harness: GatewayHarness) -> None:
+        token = await gateway_harness.subscribe()
+        assert (await gateway_harness.post(token, body=body)).status_code == 403
+        assert (await gateway_harness.post(await gateway_harness.subscribe())).status_code == 200
+        first, second = await gateway_harness.pushes()
+        assert (first.refused is None, second.refused is None) == (False, True)
+
+    play(story)
+    play(story_of_what_is_kept)
+
+
+async def story_of_what_is_kept(gateway_harness: GatewayHarness) -> None:
+    """A gateway that is started again has both pushes."""
+    assert len(await gateway_harness.pushes()) == 2
+
+
+BAD_SUBSCRIPTIONS = (
+    b'{"phone": "A", "lsp": "\\ud800"}',
+    b'{"phone": "A", "lsp": "02"}',
+    b'{"phone": "A"}',
+    b'{"phone": ["A"], "lsp": "02"}',
+    b"[]",
+    b"{",
+    b"[" * MAX_BODY_BYTES,
+)
+
+
+@pytest.mark.parametrize("path", ["subscriptions", "behaviour"])
+@pytest.mark.parametrize("body", BAD_SUBSCRIPTIONS)
+def test_a_request_that_is_none_is_refused_and_changes_nothing(
+    path: str, body: bytes, play: Callable[..., None]
+) -> None:
+    async def story(gateway_harness: GatewayHarness) -> None:
+        assert (await gateway_harness.post(path, body=body, headers={})).status_code == 400
+        assert gateway_harness.gateway.records.subscriptions == {}
+        assert (await gateway_harness.post(await gateway_harness.subscribe())).status_code == 200
+
+    play(story)
+
+
 def test_a_genuine_notification_reaches_the_phone_with_its_method_alone(play: Callable[..., None]) -> None:
     async def story(gateway_harness: GatewayHarness) -> None:
         assert (await gateway_harness.post(await gateway_harness.subscribe())).status_code == 200

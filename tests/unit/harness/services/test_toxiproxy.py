@@ -36,7 +36,7 @@ class Disk(PlayedEngine):
     def write(self, service: str, path: str, content: bytes) -> None:
         self.content = content
 
-    def read(self, service: str, path: str) -> bytes:
+    def read(self, service: str, path: str, most_bytes: int = 0) -> bytes:
         return self.content
 
 
