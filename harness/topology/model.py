@@ -25,14 +25,18 @@ from harness.paths import PACKAGE
 
 DEFAULT_IMPLEMENTATION = "lnd"
 """The implementation of a node for which the topology names none."""
-_OTHER_FILES = ("base", "lnd_access", "predicates", "wire_log")
+_OTHER_FILES = ("base", "predicates")
+_FILES = [module.name for module in pkgutil.iter_modules([str(PACKAGE / "nodes")])]
 IMPLEMENTATIONS: tuple[str, ...] = tuple(
     sorted(
-        (module.name for module in pkgutil.iter_modules([str(PACKAGE / "nodes")]) if module.name not in _OTHER_FILES),
+        (name for name in _FILES if name not in _OTHER_FILES and "_" not in name),
         key=lambda name: (name != DEFAULT_IMPLEMENTATION, name),
     )
 )
-"""The node implementations, the default first: one file of harness/nodes each. None is imported here."""
+"""The node implementations, the default first: one file of harness/nodes each. None is imported here.
+
+Names with an underscore are helpers of these (`lnd_access`).
+"""
 FUNDS_SAT = 50 * 100_000_000
 """The reward of the first regtest block, which funds all channels of a topology."""
 MAX_CAPACITY_SAT = 16_777_215

@@ -24,12 +24,13 @@ class NameServers:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked = 0
-        self.answer = threading.Event()
+        self.began, self.answer = threading.Event(), threading.Event()
         monkeypatch.setattr(socket, "getaddrinfo", self)
 
     def __call__(self, host: Any, port: Any, **_: Any) -> Any:
         if "greedy" in host:
             self.asked += 1
+            self.began.set()
             self.answer.wait(30)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", port))]
 
@@ -60,6 +61,7 @@ async def test_a_name_that_many_clients_ask_for_takes_one_thread(monkeypatch: py
     servers, resolver = NameServers(monkeypatch), Resolver()
     many = [asyncio.create_task(resolver.resolve(number, "greedy.example", 443)) for number in range(200)]
     try:
+        assert await asyncio.to_thread(servers.began.wait, 30)
         assert await resolver.resolve("honest", "push.example", 443) == ["192.0.2.1"]
         assert servers.asked == 1
         for task in many[:100]:
