@@ -202,12 +202,14 @@ class UnixTime:
     decision is made only if its condition holds at both ends of the interval.
 
     now: the engine's own time, in seconds. Unix time lies between `now` + earliest_offset_seconds and `now` +
-    latest_offset_seconds; both are 0 until a ClockRead says otherwise.
+    latest_offset_seconds; both are 0 until a ClockRead says otherwise. certain_offset_seconds: the last one that was in
+    no doubt, or what is nearest to it in the interval.
     """
 
     now: float = 0
     earliest_offset_seconds: int = 0
     latest_offset_seconds: int = 0
+    certain_offset_seconds: int = 0
 
     def advance(self, now: float, event: object) -> None:
         """Advance to the time of this event. A ClockRead takes effect before deadlines are checked."""
@@ -215,11 +217,13 @@ class UnixTime:
         if isinstance(event, ClockRead):
             self.earliest_offset_seconds = event.earliest_offset_seconds
             self.latest_offset_seconds = event.latest_offset_seconds
+            certain = max(self.certain_offset_seconds, event.earliest_offset_seconds)
+            self.certain_offset_seconds = min(certain, event.latest_offset_seconds)
 
     @property
-    def latest(self) -> float:
-        """The latest possible Unix time."""
-        return self.now + self.latest_offset_seconds
+    def likely(self) -> float:
+        """Unix time as if the clock had never shown what is in doubt."""
+        return self.now + self.certain_offset_seconds
 
     @property
     def last_past_second(self) -> int:

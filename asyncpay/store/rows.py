@@ -13,7 +13,9 @@ from asyncpay.lightning import U64, ShortChannelId
 Value: TypeAlias = int | float | str | bytes | None
 
 _HASH_BYTES = 32
-_STORED_AS_THEY_ARE = (int, float, str, bytes)
+_STORED_AS_THEY_ARE = (int, str, bytes)
+_LAST_SECOND = 1e11
+"""Beyond every time that a component reads (asyncpay.service.common.clock): what a damaged file may say."""
 UNWRITABLE = (OverflowError, TypeError, AttributeError)
 """The exceptions of `to_row` for a record with a value that no column can hold."""
 
@@ -115,6 +117,8 @@ def _reader(hint: Any) -> Callable[[Any], Any] | None:
     """Return the conversion of a column's value to one of this type; None: unchanged."""
     if hint in _STORED_AS_THEY_ARE:
         return None
+    if hint is float:
+        return _seconds
     if hint is ShortChannelId:
         return ShortChannelId.parse
     if hint is U64:
@@ -122,6 +126,12 @@ def _reader(hint: Any) -> Callable[[Any], Any] | None:
     if typing.get_origin(hint) is tuple:
         return _hashes
     return typing.cast(Callable[[Any], Any], hint)
+
+
+def _seconds(column: float) -> float:
+    if not -_LAST_SECOND < column < _LAST_SECOND:  # nor is it not a number
+        raise ValueError(f"{column} is no time")
+    return column
 
 
 def _u64(column: bytes) -> int:

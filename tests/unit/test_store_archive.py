@@ -55,7 +55,7 @@ def part(number: int, htlc_id: int = 0) -> Htlc:
         outgoing_expiry=800,
     )
     settled = Htlc(
-        htlc=htlc, block=bytes([number]) * 32, offered_at=20.0 + number + htlc_id, resolution=Resolution.SETTLE
+        htlc=htlc, block=bytes([number]) * 32, offered_at=20.0 + number + min(htlc_id, 1), resolution=Resolution.SETTLE
     )
     return replace(settled, preimage=b"p" * 32, outcome=Outcome.SETTLED, gone=True)
 

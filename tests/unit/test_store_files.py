@@ -129,6 +129,25 @@ def test_a_file_that_knew_nothing_of_the_clock_is_kept_and_takes_it_in(path: Pat
         assert list(store.load()) == kept
 
 
+@pytest.mark.parametrize("column", ["time", "believed_offset_seconds", "shown_offset_seconds"])
+@pytest.mark.parametrize("value", ["9e999", "-9e999", "1e300", "-2e11"])
+def test_a_clock_beyond_all_time_is_damage(path: Path, column: str, value: str) -> None:
+    with LspStore(path) as store:
+        store.commit([Put(StoredClock(1_000_005.0, 0.0, 3600.0))])
+        store._database.execute(f"UPDATE clock SET {column} = {value}")
+        with pytest.raises(StoreError, match=r"lsp\.sqlite is damaged.*recover"):
+            store.clock()
+
+
+@pytest.mark.parametrize("value", ["9e999", "1e300"])
+def test_a_record_of_a_time_beyond_all_time_is_damage(path: Path, value: str) -> None:
+    with LspStore(path) as store:
+        store.commit([Put(stored_message(1))])
+        store._database.execute(f"UPDATE stored_messages SET arrived_at = {value}")
+        with pytest.raises(StoreError, match=r"lsp\.sqlite is damaged.*recover"):
+            list(store.load())
+
+
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
     with LspStore(path) as store:
         store.commit([Put(stored_message(1))])

@@ -188,7 +188,7 @@ def _check_limits(ctx: Context, event: BlockRequested, height: int) -> None:
         raise _Refused(BlockStatus.TOO_MANY_HOLDS, f"{in_force} blocks in force, {remembered} remembered")
     if request.amount_msat > policy.max_amount_msat:
         raise _Refused(BlockStatus.AMOUNT_TOO_LARGE, f"{policy.max_amount_msat} msat at most")
-    if request.hold_until - ctx.state.unix.latest > policy.max_hold_seconds:
+    if request.hold_until - ctx.state.unix.likely > policy.max_hold_seconds:
         raise _Refused(BlockStatus.HOLD_TOO_LONG, f"{policy.max_hold_seconds} seconds at most")
     if request.release_by_height - height > policy.max_hold_blocks:
         raise _Refused(BlockStatus.HOLD_TOO_LONG, f"{policy.max_hold_blocks} blocks at most")

@@ -24,6 +24,8 @@ READ_SECONDS = 10
 """How often the system's clock is read at least."""
 TOLERANCE_SECONDS = 2
 """Readings that differ by less show the same time."""
+MAX_UNIX_SECONDS = 60_000_000_000
+"""The latest time that is read, in the year 3871: a clock that shows a later one is taken to show this."""
 MAX_LEAP_SECONDS = 86_400
 """The longest time without a running process that counts for what lasts so many seconds. After a longer one, if it was
 one, that goes on where it was."""
@@ -51,9 +53,9 @@ class SteadyClock:
         system: Callable[[], float] = time.time,
         steady: Callable[[], float] = steady,
     ) -> None:
-        self._system = system
+        self._read_system = system
         self._steady = steady
-        shown = system()
+        shown = self._system()
         believed = was_shown = 0.0
         if kept is not None:
             believed, was_shown = kept.believed_offset_seconds, kept.shown_offset_seconds
@@ -92,6 +94,10 @@ class SteadyClock:
     def mark_stored(self, clock: StoredClock) -> None:
         """Take note that this is stored."""
         self._kept = (clock.believed_offset_seconds, clock.shown_offset_seconds)
+
+    def _system(self) -> float:
+        """What the system's clock shows, within what can be stored."""
+        return min(max(self._read_system(), 0.0), MAX_UNIX_SECONDS)
 
     def read(self) -> ClockRead | None:
         """Read the system's clock; what the engine must be told of it, if that has changed."""

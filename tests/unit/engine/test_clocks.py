@@ -9,8 +9,10 @@ from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.interface import Effect, LspEvent, Relay
 from asyncpay.engine.lsp.records import Record, StoredMessage, Webhook
 from asyncpay.engine.lsp.states import State
+from asyncpay.engine.policy import LspPolicy
 from asyncpay.node_events import OnionInTransit
 from asyncpay.service.common.clock import PERSIST_SECONDS, SteadyClock
+from asyncpay.wire.messages import unblock_hash
 from asyncpay.wire.onion import OnionMessage
 
 from .factories import CHANNEL_B, CHANNEL_ROUTER, ROUTER, START, A, B, cln, courier
@@ -18,6 +20,7 @@ from .harness import LspHarness
 
 HOUR, DAY = 3600.0, 86_400.0
 MESSAGE = OnionMessage(B, bytes(1366))
+MOST_SECONDS = LspPolicy().max_hold_seconds
 
 
 class Clocked(Lsp):
@@ -188,3 +191,43 @@ def test_a_courier_keeps_its_pace_when_a_clock_that_was_ahead_at_a_start_is_righ
     sent = len(harness.did(Relay))
     harness.sleep(45)
     assert len(harness.did(Relay)) > sent
+
+
+# --- how long a client may hold ---
+
+
+@pytest.mark.parametrize("error", [DAY, 365 * DAY])
+def test_a_wild_reading_lets_no_client_hold_for_longer(error: float) -> None:
+    harness = ClockedHarness(cln())
+    harness.jump(error)
+    harness.block(hold_until=int(harness.now) + MOST_SECONDS + 60)
+    assert harness.state() is None
+    harness.block(hold_until=int(harness.now) + MOST_SECONDS - 60)
+    assert harness.state() is State.ACCEPTED
+
+
+@pytest.mark.parametrize("error", [-DAY, -365 * DAY])
+def test_a_wild_reading_keeps_no_client_from_holding(error: float) -> None:
+    harness = ClockedHarness(cln())
+    harness.jump(error)
+    harness.block(hold_until=int(harness.now) + MOST_SECONDS - 60)
+    assert harness.state() is State.ACCEPTED
+
+
+def test_the_time_without_a_process_keeps_no_client_from_holding() -> None:
+    harness = holding()
+    harness.now += HOUR
+    harness.restart()
+    other = bytes(32)
+    wanted = int(harness.now) + MOST_SECONDS - 60
+    harness.block(hold_until=wanted, unblock_hash=unblock_hash(other), payment_hashes=(other,))
+    assert harness.state(other) is State.ACCEPTED
+
+
+def test_a_clock_that_is_believed_counts_for_how_long_a_client_may_hold() -> None:
+    harness = ClockedHarness(cln())
+    harness.jump(DAY)
+    harness.sleep(PERSIST_SECONDS)
+    harness.sleep(PERSIST_SECONDS)
+    harness.block(hold_until=int(harness.now + DAY) + MOST_SECONDS - 60)
+    assert harness.state() is State.ACCEPTED

@@ -1,11 +1,20 @@
 """The clock of the components: what another clock shows is believed once it has persisted, and time never leaps."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncpay.engine.core import ClockRead, StoredClock
-from asyncpay.service.common.clock import MAX_LEAP_SECONDS, PERSIST_SECONDS, TOLERANCE_SECONDS, SteadyClock
+from asyncpay.engine.core import ClockRead, Put, StoredClock
+from asyncpay.service.common.clock import (
+    MAX_LEAP_SECONDS,
+    MAX_UNIX_SECONDS,
+    PERSIST_SECONDS,
+    TOLERANCE_SECONDS,
+    SteadyClock,
+)
+from asyncpay.store import LspStore
 
 START = 1_000_000.0
 DAY = 86_400.0
@@ -243,3 +252,16 @@ def test_no_history_makes_unix_time_early(steps: list[tuple[str, float, float]])
                 if error <= before[1]:
                     assert machine.clock.now() - before[0] <= seconds + TOLERANCE_SECONDS
         assert machine.late_seconds >= -TOLERANCE_SECONDS
+
+
+@pytest.mark.parametrize("shown", [1e12, 1e300, -1e300])
+def test_a_reading_beyond_what_can_be_stored_is_cut(shown: float, tmp_path: Path) -> None:
+    """An LSP that stored it as it is would call its own file damaged at the next start."""
+    clock = SteadyClock(START, None, lambda: shown, lambda: 0.0)
+    clock.read()
+    unstored = clock.unstored
+    assert unstored is not None
+    assert -START <= unstored.shown_offset_seconds <= MAX_UNIX_SECONDS
+    with LspStore(tmp_path / "lsp.sqlite") as store:
+        store.commit([Put(unstored)])
+        assert store.clock() == unstored
