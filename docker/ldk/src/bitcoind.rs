@@ -1,4 +1,4 @@
-//! bitcoind: transactions are broadcast through its RPC, and blocks come from it.
+//! bitcoind: broadcasts transactions through its RPC, and provides blocks.
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ use tokio::runtime::Handle;
 use crate::config::Config;
 use crate::log::printable;
 
-/// The feerate of everything, in satoshi per 1000 weight: regtest has no market to ask.
+/// The feerate of all transactions, in satoshi per 1000 weight: regtest has no fee market.
 const FEERATE: u32 = 1_000;
-/// The least that a peer may ask for: what nodes relay (253 is 1 sat/vB, rounded up).
+/// The lowest feerate accepted from a peer: the minimum that nodes relay (253 is 1 sat/vB, rounded up).
 const MIN_FEERATE: u32 = 253;
-/// The most that a peer may ask for: LND's fallback where there is no estimate is 12,500.
+/// The highest feerate accepted from a peer. LND's fallback without an estimate is 12,500.
 const MAX_FEERATE: u32 = 50_000;
 
-/// What LDK asks of the chain's software.
+/// LDK's interface to bitcoind: broadcaster and fee estimator.
 pub struct Bitcoind {
-    /// For blocks; see `lightning_block_sync`.
+    /// The source of blocks; see `lightning_block_sync`.
     pub rpc: Arc<RpcClient>,
     runtime: Handle,
 }
 
 impl Bitcoind {
-    /// A client; nothing is asked yet. Must be made within a Tokio runtime.
+    /// Create a client, without sending a request. Must be called within a Tokio runtime.
     pub fn new(config: &Config) -> Self {
         use bitcoin::base64::{prelude::BASE64_STANDARD, Engine};
         let credentials = format!("{}:{}", config.bitcoind_user, config.bitcoind_password);
@@ -38,7 +38,7 @@ impl Bitcoind {
     }
 }
 
-/// Any answer will do.
+/// A response whose content is ignored.
 struct Ignored;
 
 impl From<JsonResponse> for Ignored {
@@ -57,7 +57,7 @@ impl BroadcasterInterface for Bitcoind {
                 package => rpc.call_method("submitpackage", &[json!(package)]).await,
             };
             if let Err(error) = result {
-                // Usual for a transaction that is in a block or in the mempool already.
+                // Usual for a transaction that is already in a block or in the mempool.
                 eprintln!("INFO broadcast: {}", printable(&error.to_string()));
             }
         });

@@ -1,4 +1,4 @@
-//! The chain: everybody who follows it is brought to the tip once, and then kept there.
+//! The chain: all listeners are synced to the tip once, and then kept in sync.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +18,13 @@ use crate::setup::Parts;
 use crate::types::{Manager, Monitor, Sweeper};
 use crate::wallet::Wallet;
 
-/// How often bitcoind is asked for its tip.
+/// The interval at which bitcoind's tip is polled.
 const POLL_TIME: Duration = Duration::from_millis(500);
-/// A preimage in a witness, as in any other place.
+/// The length of a preimage, also in a witness.
 const PREIMAGE_BYTES: usize = 32;
 
-/// Who follows the chain, the wallet before the manager: a block that the manager has on disk is in the wallet too.
+/// All listeners of the chain. The wallet gets a block before the manager does, so a block that the manager has on disk
+/// is in the wallet too.
 pub struct Followers {
     pub wallet: Arc<Wallet>,
     pub monitor: Arc<Monitor>,
@@ -42,7 +43,7 @@ impl Followers {
 
 impl Listen for Followers {
     fn filtered_block_connected(&self, header: &bitcoin::block::Header, transactions: &TransactionData, height: u32) {
-        // An HTLC that was claimed on chain shows its preimage there, and LDK's event does not.
+        // The witness of an on-chain claim contains the HTLC's preimage; LDK's event does not.
         for (_, transaction) in transactions {
             for item in transaction.input.iter().flat_map(|input| input.witness.iter()) {
                 if let Ok(preimage) = <[u8; PREIMAGE_BYTES]>::try_from(item) {
@@ -66,8 +67,8 @@ impl Listen for Followers {
     }
 }
 
-/// Bring what was loaded to the tip, have the channels watched, and follow the chain from then on in a task of its own.
-/// Returns once the tip is reached; an error is a sentence for the user.
+/// Sync the loaded objects to the tip, have the channels watched, and follow the chain from then on in a separate task.
+/// Return once the tip is reached; an error is a sentence for the user.
 pub async fn follow(
     parts: &mut Parts,
     followers: Followers,

@@ -1,4 +1,4 @@
-//! Peers' messages about channels: noted where LDK's events say too little, and then LDK's.
+//! Peers' messages about channels. Details that LDK's events omit are recorded; then LDK handles the message.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::gossip::is_counted_update;
 use crate::htlcs::Htlcs;
 use crate::types::Manager;
 
-/// The channel manager, with an ear of ours at its door.
+/// The channel manager, wrapped to record messages of peers before it handles them.
 pub struct ChannelMessages {
     manager: Arc<Manager>,
     htlcs: Arc<Htlcs>,
 }
 
 impl ChannelMessages {
-    /// Messages for this manager.
+    /// Wrap this manager.
     pub fn new(manager: Arc<Manager>, htlcs: Arc<Htlcs>) -> Self {
         ChannelMessages { manager, htlcs }
     }
@@ -49,7 +49,7 @@ impl BaseMessageHandler for ChannelMessages {
     }
 }
 
-/// Methods that only pass a message on.
+/// Define methods that only pass a message to the manager.
 macro_rules! pass_on {
     ($($method:ident: $message:ty,)*) => {
         $(fn $method(&self, peer: PublicKey, message: $message) {

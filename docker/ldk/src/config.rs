@@ -1,10 +1,10 @@
-//! What the daemon is told on its command line.
+//! The settings from the daemon's command line.
 
 use std::path::PathBuf;
 
 use bitcoin::Network;
 
-/// How to use the daemon; printed for `--help` and after a mistake.
+/// The usage text, printed for `--help` and after an invalid command line.
 pub const USAGE: &str = "ldkd --data-dir DIR --socket FILE --bitcoind-url URL --bitcoind-user USER \
 --bitcoind-password PASSWORD [--network regtest] [--alias NAME] [--listen HOST:PORT] [--hold-forwards] [--no-redial] \
 [--enable-htlc-hold] [--hold-outbound-htlcs-at-next-hop]";
@@ -12,32 +12,32 @@ pub const USAGE: &str = "ldkd --data-dir DIR --socket FILE --bitcoind-url URL --
 /// The settings of one run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where everything is that has to survive: seed, channels, payments.
+    /// The folder of all persistent data: seed, channels, payments.
     pub data_dir: PathBuf,
-    /// The Unix socket for JSON-RPC, made anew at each start.
+    /// The Unix socket for JSON-RPC, created anew at each start.
     pub socket: PathBuf,
     /// bitcoind's RPC, such as `http://127.0.0.1:18443`.
     pub bitcoind_url: String,
     pub bitcoind_user: String,
     pub bitcoind_password: String,
     pub network: Network,
-    /// The name in the node's announcement, at most 32 bytes of it.
+    /// The alias in the node's announcement; its first 32 bytes are used.
     pub alias: String,
-    /// Where peers may connect; `None`: nowhere.
+    /// The address on which peers may connect; `None`: do not listen.
     pub listen: Option<String>,
-    /// Every HTLC to be forwarded waits for an answer over the socket.
+    /// Hold every HTLC to be forwarded until it is answered over the socket.
     pub hold_forwards: bool,
-    /// Peers that were dialled once are dialled again while they have a channel and are away.
+    /// Reconnect to peers that were dialled before, while they have a channel and are disconnected.
     pub redial: bool,
-    /// LDK's own async payments, for its peers: it holds their HTLCs, serves their static invoices, and keeps onion
-    /// messages for them while they are away.
+    /// LDK's own async payments, as an LSP: hold the HTLCs of peers, serve their static invoices, and store onion
+    /// messages for them while they are offline.
     pub enable_htlc_hold: bool,
-    /// LDK's own async payments, for itself: its peer holds its HTLCs.
+    /// LDK's own async payments, as a payer: the peer holds this node's HTLCs.
     pub hold_outbound_htlcs_at_next_hop: bool,
 }
 
 impl Config {
-    /// Read the words of the command line; an error is a sentence for its user.
+    /// Parse the arguments of the command line; an error is a sentence for the user.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut values = std::collections::HashMap::new();
         let (mut hold_forwards, mut redial) = (false, true);
@@ -63,7 +63,7 @@ impl Config {
             }
         }
         if hold_forwards && enable_htlc_hold {
-            // After a restart LDK asks about the HTLCs that it holds itself as about all others.
+            // After a restart LDK emits `HTLCIntercepted` also for the HTLCs that it holds itself.
             return Err("--hold-forwards and --enable-htlc-hold exclude each other".into());
         }
         let network = values.remove("--network").unwrap_or("regtest".into());

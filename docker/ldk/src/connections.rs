@@ -1,4 +1,4 @@
-//! Connections to peers: those that are dialled, dialled again, and taken.
+//! Connections to peers: outgoing, redialled, and incoming.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,13 +13,13 @@ use tokio::net::{lookup_host, TcpListener};
 
 use crate::types::{Manager, Peers};
 
-/// How often those are dialled again who are away.
+/// The interval at which disconnected peers are dialled again.
 const REDIAL_TIME: Duration = Duration::from_secs(1);
-/// How long the handshake may take.
+/// The time limit of the handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const NAMESPACE: &str = "addresses";
 
-/// Who is dialled, and where. Safe to use from several threads.
+/// The peers to dial, and their addresses. Safe to use from several threads.
 pub struct Connections {
     peers: Arc<Peers>,
     manager: Arc<Manager>,
@@ -28,7 +28,7 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// With the addresses that worked before.
+    /// Load the addresses that worked before.
     pub fn load(peers: Arc<Peers>, manager: Arc<Manager>, store: Arc<FilesystemStore>) -> Self {
         let mut addresses = HashMap::new();
         for key in KVStoreSync::list(&*store, NAMESPACE, "").unwrap_or_default() {
@@ -41,7 +41,8 @@ impl Connections {
         Connections { peers, manager, store, addresses: Mutex::new(addresses) }
     }
 
-    /// Dial a peer at host:port and wait for its handshake; it is dialled there again later while it has a channel.
+    /// Dial a peer at host:port and wait for the handshake. The address is used to dial the peer again while it has a
+    /// channel.
     pub async fn connect(&self, peer: PublicKey, address: &str) -> Result<(), String> {
         if self.peers.peer_by_node_id(&peer).is_none() {
             self.dial(peer, address).await?;
@@ -53,14 +54,14 @@ impl Connections {
         Ok(())
     }
 
-    /// Hang up; false if the peer was not there. It may be back soon, as with any other node.
+    /// Disconnect a peer; return false if it was not connected. It may reconnect soon, like at any other node.
     pub fn disconnect(&self, peer: PublicKey) -> bool {
         let there = self.peers.peer_by_node_id(&peer).is_some();
         self.peers.disconnect_by_node_id(peer);
         there
     }
 
-    /// Dial again and again those who have a channel and are away.
+    /// Keep dialling disconnected peers that have a channel.
     pub async fn keep(self: Arc<Self>) {
         loop {
             tokio::time::sleep(REDIAL_TIME).await;
@@ -79,7 +80,7 @@ impl Connections {
         }
     }
 
-    /// Take connections at host:port for ever.
+    /// Accept connections at host:port in a separate task.
     pub async fn listen(&self, address: &str) -> Result<(), String> {
         let listener =
             TcpListener::bind(address).await.map_err(|error| format!("cannot listen at {address}: {error}"))?;

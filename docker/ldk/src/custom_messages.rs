@@ -1,4 +1,4 @@
-//! Peers' own messages (BOLT 1, type 32768 or above), and the comings and goings of peers.
+//! Custom messages (BOLT 1, type 32768 or above), and the connects and disconnects of peers.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,9 +16,9 @@ use serde_json::json;
 use crate::exchange::Exchange;
 use crate::hex;
 
-/// Where BOLT 1 begins to leave types to experiments.
+/// The first message type that BOLT 1 leaves to experiments.
 pub const FIRST_TYPE: u16 = 32_768;
-/// Messages that wait to be sent, to all peers.
+/// The maximum number of messages that wait to be sent, over all peers.
 const MAX_QUEUED: usize = 10_000;
 
 /// A message that LDK does not know.
@@ -40,7 +40,7 @@ impl Writeable for CustomMessage {
     }
 }
 
-/// Reports what comes in; sends what was queued.
+/// A handler that reports incoming messages, and sends queued ones.
 pub struct CustomMessages {
     exchange: Arc<Exchange>,
     queue: Mutex<Vec<(PublicKey, CustomMessage)>>,
@@ -50,18 +50,18 @@ pub struct CustomMessages {
 }
 
 impl CustomMessages {
-    /// Messages are reported to this exchange.
+    /// Report messages to this exchange.
     pub fn new(exchange: Arc<Exchange>) -> Self {
         let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
         CustomMessages { exchange, queue: Mutex::default(), connected: Mutex::default(), sent, received }
     }
 
-    /// How many messages went to peers, and how many came from them, in this run.
+    /// The numbers of messages sent to peers and received from them in this run.
     pub fn counts(&self) -> (u64, u64) {
         (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
     }
 
-    /// Queue a message for a connected peer; false if it is not connected or too much waits already.
+    /// Queue a message for a connected peer; return false if the peer is not connected or the queue is full.
     pub fn send(&self, peer: PublicKey, message: CustomMessage) -> bool {
         let mut queue = self.queue.lock().unwrap();
         let there = self.connected.lock().unwrap().contains(&peer);
@@ -72,7 +72,7 @@ impl CustomMessages {
         false
     }
 
-    /// Queue the one message that ends an answer, whatever waits already.
+    /// Queue the message that ends a reply, even if the queue is full.
     pub fn send_last(&self, peer: PublicKey, message: CustomMessage) {
         self.queue.lock().unwrap().push((peer, message));
     }
@@ -82,7 +82,7 @@ impl CustomMessageReader for CustomMessages {
     type CustomMessage = CustomMessage;
 
     fn read<R: LengthLimitedRead>(&self, kind: u16, buffer: &mut R) -> Result<Option<CustomMessage>, DecodeError> {
-        // An even type that nobody knows ends the connection (BOLT 1), as it would without us.
+        // An unknown even type ends the connection (BOLT 1), as it does without this handler.
         if kind < FIRST_TYPE || kind % 2 == 0 {
             return Ok(None);
         }

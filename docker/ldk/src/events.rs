@@ -1,4 +1,5 @@
-//! LDK's events. What an event asks for is done, or on disk, before it is done with: LDK repeats it otherwise.
+//! LDK's events. The actions for an event are complete or on disk before the event is acknowledged; otherwise LDK
+//! replays it.
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::wallet::Wallet;
 pub type Bumper =
     BumpTransactionEventHandlerSync<Arc<Bitcoind>, Arc<WalletSync<Arc<Wallet>, Arc<Log>>>, Arc<KeysManager>, Arc<Log>>;
 
-/// Everything that an event can concern.
+/// The components that events concern.
 pub struct Events {
     pub manager: Arc<Manager>,
     pub exchange: Arc<Exchange>,
@@ -36,12 +37,13 @@ pub struct Events {
     pub invoices: Arc<Invoices>,
     pub offers: Arc<Offers>,
     pub static_invoices: Arc<StaticInvoices>,
-    /// Forwards wait for a process. Without that LDK asks after a restart about the HTLCs that it holds by itself.
+    /// Whether forwards wait for the attached process. If not, LDK still emits `HTLCIntercepted` after a restart, for
+    /// the HTLCs that it holds itself.
     pub answers_forwards: bool,
     pub funding: Arc<Funding>,
     pub sweeper: Arc<Sweeper>,
     pub bumper: Bumper,
-    /// An answered HTLC may have failed.
+    /// Notified when an answered HTLC may have failed.
     pub failures: Arc<Notify>,
 }
 
@@ -152,7 +154,8 @@ impl Events {
             Event::StaticInvoiceRequested { recipient_id, invoice_slot, reply_path, invoice_request } => {
                 self.static_invoices.serve(&recipient_id, invoice_slot, invoice_request, reply_path);
             }
-            // Without an earlier hop: a payer's request, which is passed on only in case that the payee is there.
+            // A message without a previous hop is a payer's request, which is forwarded only in case the payee is
+            // online.
             Event::OnionMessageIntercepted { prev_hop: Some(from), next_hop, message } => {
                 self.static_invoices.keep(&from, &next_hop, &message)?;
             }
@@ -204,9 +207,9 @@ impl Events {
         }
     }
 
-    /// Take a payment for an open invoice of ours, or for an offer; anything else is failed.
+    /// Claim a payment for an open invoice of this node, or for an offer; fail any other.
     ///
-    /// LDK has checked that the payee of an offer is this node; its amount is the payer's to choose.
+    /// LDK has checked that this node is the payee of the offer. The payer chooses the amount for an offer.
     fn claim(&self, hash: PaymentHash, purpose: &PaymentPurpose) {
         match purpose {
             PaymentPurpose::Bolt11InvoicePayment { payment_preimage: Some(preimage), .. }
@@ -222,8 +225,9 @@ impl Events {
     }
 }
 
-/// Whether a payment is one of BOLT 11 invoices, whose id is the payment hash. The payee of an offer picks the hash of its
-/// invoice, and may pick that of another one: the hash alone does not say which payment an event is about.
+/// Return whether a payment pays a BOLT 11 invoice: its payment id is then the payment hash. The payee of an offer
+/// chooses the hash of its invoice, and may choose that of another invoice, so the hash alone does not identify the
+/// payment of an event.
 fn is_for_invoice(id: &PaymentId, hash: Option<&PaymentHash>) -> bool {
     hash.is_some_and(|hash| hash.0 == id.0)
 }

@@ -1,9 +1,9 @@
-//! Forwards that wait for an answer, and who answers them.
+//! Forwards that wait for an answer, and the process that answers them.
 //!
-//! With no process attached an HTLC waits ten seconds for one, then fails. What a process has taken notice of waits
-//! for that process to come back, however long it is away; and so does what LDK offers anew when it starts, for of
-//! that a process may have taken notice before. LDK itself fails a forward `FAIL_BACK_BLOCKS` before its outgoing
-//! expiry (HTLC_FAIL_BACK_BUFFER in its channelmonitor.rs), which `fails_at` says.
+//! With no process attached, a new HTLC waits ten seconds for one and is then failed. An HTLC that a process has
+//! acknowledged waits until that process returns, without a time limit. So does every HTLC that LDK offers again at its
+//! start, because a process may have acknowledged it earlier. LDK itself fails a forward `FAIL_BACK_BLOCKS` before its
+//! outgoing expiry (HTLC_FAIL_BACK_BUFFER in its channelmonitor.rs); `fails_at` is that height.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -16,30 +16,30 @@ use tokio::sync::Notify;
 
 use crate::session::{Sessions, ATTACH_TIME, OFFER};
 
-/// A question for events is answered after this time, events or not.
+/// A request for events is answered after this time at the latest, even without events.
 const POLL_TIME: Duration = Duration::from_secs(2);
-/// How long before its outgoing expiry LDK fails an intercepted HTLC.
+/// The number of blocks before its outgoing expiry at which LDK fails an intercepted HTLC.
 pub const FAIL_BACK_BLOCKS: u32 = 39;
 
-/// The incoming channel of an HTLC and its number there.
+/// The incoming channel of an HTLC, and its id on that channel.
 pub type HtlcKey = (ChannelId, u64);
 
-/// An HTLC on which LDK waits for us.
+/// An intercepted HTLC that LDK holds until this daemon answers.
 pub struct Held {
     pub intercept_id: InterceptId,
-    /// The name of the outgoing channel in the onion.
+    /// The outgoing channel's short channel id in the onion.
     pub next_scid: u64,
     pub outgoing_msat: u64,
     /// LDK fails the HTLC at this height.
     pub fails_at: u32,
-    /// What the process is told.
+    /// The payload of the event for the process.
     pub payload: Value,
     since: Instant,
     taken: bool,
 }
 
 impl Held {
-    /// What LDK offers, as far as the payload does not say it.
+    /// Create from the fields of LDK's event; `payload` has the other fields.
     pub fn new(intercept_id: InterceptId, next_scid: u64, outgoing_msat: u64, fails_at: u32, payload: Value) -> Self {
         let (since, taken) = (Instant::now(), false);
         Held { intercept_id, next_scid, outgoing_msat, fails_at, payload, since, taken }
@@ -52,21 +52,21 @@ struct State {
     starting: bool,
 }
 
-/// What is held, what is to be told, and who waits for it. Safe to use from several threads.
+/// The held HTLCs, and the events and session of the attached process. Safe to use from several threads.
 pub struct Exchange {
     state: Mutex<State>,
     news: Notify,
 }
 
 impl Exchange {
-    /// Nothing is held, nobody is attached. Until a peer connects, no HTLC can be new.
+    /// Create without held HTLCs and without a session. Until a peer connects, no offered HTLC can be new.
     pub fn new() -> Self {
         let sessions = Sessions::new(Instant::now());
         let state = State { sessions, held: HashMap::new(), starting: true };
         Exchange { state: Mutex::new(state), news: Notify::new() }
     }
 
-    /// A process begins: the number of its session. Everything held is offered to it.
+    /// Start a session, offer all held HTLCs to it, and return its number.
     pub fn attach(&self) -> u64 {
         let mut state = self.state.lock().unwrap();
         let session = state.sessions.attach(Instant::now());
@@ -78,7 +78,7 @@ impl Exchange {
         session
     }
 
-    /// Wait for events after this one, at most `POLL_TIME`; `None` if the session is over.
+    /// Wait for events after this number, at most `POLL_TIME`; return `None` if the session is over.
     pub async fn events(&self, session: u64, after: u64) -> Option<Value> {
         let deadline = tokio::time::Instant::now() + POLL_TIME;
         loop {
@@ -107,7 +107,7 @@ impl Exchange {
         Some((empty_too || sessions.has_events()).then(|| sessions.page()))
     }
 
-    /// Something has happened.
+    /// Report an event to the attached process.
     pub fn report(&self, topic: &'static str, payload: Value) {
         let mut state = self.state.lock().unwrap();
         state.starting &= topic != "peer_connected";
@@ -115,7 +115,7 @@ impl Exchange {
         self.news.notify_waiters();
     }
 
-    /// LDK asks what to do with an HTLC.
+    /// Hold an HTLC that LDK has intercepted, and offer it to the attached process.
     pub fn hold(&self, key: HtlcKey, mut held: Held) {
         let mut state = self.state.lock().unwrap();
         held.taken = state.starting;
@@ -124,12 +124,12 @@ impl Exchange {
         self.news.notify_waiters();
     }
 
-    /// Take an HTLC that is to be answered; `None` if it is not held (any more).
+    /// Remove and return an HTLC that is about to be answered; `None` if it is not held (any more).
     pub fn take(&self, key: &HtlcKey) -> Option<Held> {
         self.state.lock().unwrap().held.remove(key)
     }
 
-    /// LDK fails what has come to its height by itself: it is held no more.
+    /// Handle a new height. LDK itself fails HTLCs that have reached `fails_at`, so they are no longer held.
     pub fn block(&self, height: u32) {
         let mut state = self.state.lock().unwrap();
         let State { sessions, held, .. } = &mut *state;
@@ -143,7 +143,7 @@ impl Exchange {
         self.news.notify_waiters();
     }
 
-    /// Time has passed: what is to be failed because no process came for it.
+    /// Return the HTLCs to be failed because no process has attached in time.
     #[must_use]
     pub fn tick(&self, now: Instant) -> Vec<Held> {
         let mut state = self.state.lock().unwrap();
@@ -159,7 +159,7 @@ impl Exchange {
     }
 }
 
-/// The HTLC that an offer is about.
+/// The HTLC that the payload of an offer identifies.
 fn key_of(payload: &Value) -> Option<HtlcKey> {
     let channel = crate::hex::array(payload["channel_id"].as_str()?)?;
     Some((ChannelId(channel), payload["htlc_id"].as_u64()?))

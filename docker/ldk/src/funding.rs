@@ -1,4 +1,4 @@
-//! Channels of our own: opened, and funded from the wallet.
+//! Channels that this node opens, and funds from its wallet.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use crate::log::Log;
 use crate::types::Manager;
 use crate::wallet::Wallet;
 
-/// What a funding transaction pays, in satoshi per 1000 weight.
+/// The feerate of funding transactions, in satoshi per 1000 weight.
 const FEERATE: u32 = 1_000;
 const MAX_WEIGHT: u64 = 400_000;
 
@@ -30,18 +30,18 @@ pub struct Funding {
 }
 
 impl Funding {
-    /// Channels are funded from this wallet.
+    /// Fund channels from this wallet.
     pub fn new(manager: Arc<Manager>, wallet: Arc<Wallet>, coins: Arc<WalletSync<Arc<Wallet>, Arc<Log>>>) -> Self {
         Funding { manager, wallet, coins, waiting: Mutex::default() }
     }
 
-    /// Open a channel: its funding output, once the transaction is on its way.
+    /// Open a channel; return its funding output once the transaction is broadcast.
     pub async fn open(&self, peer: PublicKey, capacity_sat: u64, push_msat: u64, private: bool) -> Outcome {
         let mut config = self.manager.get_current_config();
         config.channel_handshake_config.announce_for_forwarding = !private;
         let (sender, outcome) = oneshot::channel();
         {
-            // Held until the id is noted: the event that asks for the transaction may be quick.
+            // Keep the lock until the id is stored: the event that requests the transaction may come early.
             let mut waiting = self.waiting.lock().unwrap();
             let id = self
                 .manager
@@ -52,7 +52,7 @@ impl Funding {
         outcome.await.unwrap_or_else(|_| Err("the node was stopped".into()))
     }
 
-    /// LDK asks for the funding transaction of a channel.
+    /// Create the funding transaction that LDK requests for a channel.
     pub fn fund(&self, id: ChannelId, peer: PublicKey, value_sat: u64, script: ScriptBuf) {
         let output = TxOut { value: Amount::from_sat(value_sat), script_pubkey: script };
         let funded = self.transaction(output).and_then(|transaction| {
@@ -67,7 +67,7 @@ impl Funding {
         }
     }
 
-    /// A channel is on its way, or has come to nothing.
+    /// Pass the outcome to `open`: the channel is pending, or could not be opened.
     pub fn done(&self, id: ChannelId, outcome: Outcome) {
         if let Some(sender) = self.waiting.lock().unwrap().remove(&id) {
             let _ = sender.send(outcome);

@@ -1,22 +1,24 @@
-//! Gossip: LDK's, and what LDK 0.3 leaves out.
+//! Gossip: LDK's handler, and the functions that LDK 0.3 lacks.
 //!
-//! LDK says which channels it knows (`reply_channel_range`) and then ignores the question for them ("Not implemented",
-//! routing/gossip.rs). A peer that learns its graph by questions, as an LND phone does, would learn nothing.
+//! LDK lists the channels that it knows (`reply_channel_range`), and then ignores the query for them ("Not
+//! implemented", routing/gossip.rs). A peer that learns its graph by queries, as an LND phone does, would learn
+//! nothing.
 //!
-//! Of a new channel between two LDKs each sends its channel_update right behind its announcement_signatures. If both come
-//! in one read, LDK handles the update before it has made the announcement, does not know the channel, and drops the
-//! update, which is not repeated (peer_handler.rs does not send the announcement to the other end). So updates of unknown
-//! channels are kept for a while.
+//! When a channel between two LDK nodes is announced, each sends its channel_update directly after its
+//! announcement_signatures. If both messages arrive in one read, LDK handles the update before it has made the
+//! announcement, does not know the channel, and drops the update. The update is not repeated (peer_handler.rs does not
+//! send the announcement to the channel peer). So updates of unknown channels are kept for a while.
 //!
-//! The timestamp of LDK's own node_announcement is the second in which the process began, plus one for each announcement
-//! (PeerManager::last_node_announcement_serial). A peer passes on nothing older than the gossip_timestamp_filter that it
-//! was sent (BOLT 7), and an LND asks with the second in which it connected. So an own announcement is renewed.
+//! The timestamp of LDK's own node_announcement is the second in which the process started, plus one for each
+//! announcement (PeerManager::last_node_announcement_serial). A peer forwards nothing that is older than the
+//! gossip_timestamp_filter that it received (BOLT 7), and LND sets that filter to the second in which it connected. So
+//! each own announcement is reissued with the current time.
 //!
-//! A channel's first channel_update has the timestamp 2: LDK counts from 1 until it has seen a block header after the
-//! channel's confirmation (ChannelContext::update_time_counter). It goes to the other end of the channel alone. LND sends a
-//! channel_announcement only if an update of the same batch is new enough (discovery/syncer.go, FilterGossipMsgs), so that
-//! nodes behind an LND would sometimes never hear of the channel. That update is not sent for a channel that will be
-//! announced: another follows with the announcement.
+//! The first channel_update of a channel has the timestamp 2: LDK counts from 1 until it has seen a block header after
+//! the channel's confirmation (ChannelContext::update_time_counter). LDK sends that update only to the channel peer.
+//! LND sends a channel_announcement only if an update of the same batch is new enough (discovery/syncer.go,
+//! FilterGossipMsgs), so nodes behind an LND node would sometimes not learn of the channel. Therefore that update is
+//! not sent for a channel that will be announced: another update follows with the announcement.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -36,28 +38,28 @@ const CHANNEL_ANNOUNCEMENT: u16 = 256;
 const NODE_ANNOUNCEMENT: u16 = 257;
 const CHANNEL_UPDATE: u16 = 258;
 const REPLY_SHORT_CHANNEL_IDS_END: u16 = 262;
-/// Updates of unknown channels that are kept; the oldest goes first.
+/// The maximum number of kept updates of unknown channels; the oldest is dropped first.
 const MAX_EARLY: usize = 200;
-/// No update is older than Bitcoin: a lower timestamp (Unix seconds) is a count.
+/// No update is older than Bitcoin: a lower timestamp (Unix seconds) is a counter value.
 const GENESIS: u32 = 1_231_006_505;
-/// Of a channel_update for the other end alone (BOLT 7, message_flags).
+/// The bit in message_flags of a channel_update for the channel peer alone (BOLT 7).
 const DONT_FORWARD: u8 = 2;
 
-/// LDK's gossip, with the answers that it lacks.
+/// LDK's gossip handler, extended by the missing replies.
 pub struct GossipQueries {
     gossip: Arc<Gossip>,
     graph: Arc<Graph>,
     messages: Arc<CustomMessages>,
     keys: Arc<KeysManager>,
-    /// The timestamp of the last own announcement that was renewed here.
+    /// The timestamp of the last own announcement that was reissued here.
     renewed_at: Mutex<u32>,
     early: Mutex<VecDeque<ChannelUpdate>>,
-    /// Updates whose channel has become known, and own announcements that were renewed.
+    /// Updates whose channel has become known, and reissued own announcements.
     ready: Mutex<Vec<MessageSendEvent>>,
 }
 
 impl GossipQueries {
-    /// Answers come from this graph; they are sent as custom messages, for LDK has no event for them.
+    /// Reply from this graph. Replies are sent as custom messages, because LDK has no event for them.
     pub fn new(gossip: Arc<Gossip>, graph: Arc<Graph>, messages: Arc<CustomMessages>, keys: Arc<KeysManager>) -> Self {
         GossipQueries {
             gossip,
@@ -70,7 +72,7 @@ impl GossipQueries {
         }
     }
 
-    /// What BOLT 7 has a node send for one channel: its announcement, updates, and both nodes' announcements.
+    /// The reply for one channel (BOLT 7): its announcement, its updates, and the announcements of both nodes.
     fn about(&self, short_channel_id: u64) -> Vec<CustomMessage> {
         let graph = self.graph.read_only();
         let Some(channel) = graph.channels().get(&short_channel_id) else { return Vec::new() };
@@ -89,7 +91,7 @@ impl GossipQueries {
 }
 
 impl GossipQueries {
-    /// An update that LDK did not take is kept, if that may be for want of its channel.
+    /// Keep an update that LDK rejected, if the reason may be that its channel is unknown.
     fn refused(&self, update: &ChannelUpdate) {
         let private = update.contents.message_flags & DONT_FORWARD != 0;
         if private || self.graph.read_only().channels().contains_key(&update.contents.short_channel_id) {
@@ -102,7 +104,8 @@ impl GossipQueries {
         early.push_back(update.clone());
     }
 
-    /// An own announcement that is older than `now` (Unix seconds) is followed by a newer one. That comes here again.
+    /// Queue a newer announcement if this own one is older than `now` (Unix seconds). The newer one is passed to this
+    /// function too.
     fn renew(&self, message: &NodeAnnouncement, now: u32) {
         let mut renewed_at = self.renewed_at.lock().unwrap();
         if message.contents.timestamp == *renewed_at {
@@ -114,7 +117,8 @@ impl GossipQueries {
         }
     }
 
-    /// A channel is known now: LDK is given its updates once more, and passes them on if they are good.
+    /// Queue the kept updates of a channel that is now known: LDK handles them again, and broadcasts them if they are
+    /// valid.
     fn announced(&self, channel: &UnsignedChannelAnnouncement) {
         let mut early = self.early.lock().unwrap();
         let mut ready = self.ready.lock().unwrap();
@@ -129,7 +133,7 @@ impl GossipQueries {
     }
 }
 
-/// The same announcement, as of `now` (Unix seconds), if it is older than that.
+/// Return the same announcement with timestamp `now` (Unix seconds), if it is older than that.
 fn renewed(message: &NodeAnnouncement, now: u32, keys: &impl NodeSigner) -> Option<NodeAnnouncement> {
     if message.contents.timestamp >= now {
         return None;
@@ -139,7 +143,8 @@ fn renewed(message: &NodeAnnouncement, now: u32, keys: &impl NodeSigner) -> Opti
     Some(NodeAnnouncement { signature, contents })
 }
 
-/// Whether this is the update of a public channel, sent before its announcement, whose timestamp is a count.
+/// Return whether this is the update of a public channel, sent before its announcement, whose timestamp is a counter
+/// value.
 pub fn is_counted_update(event: &MessageSendEvent) -> bool {
     let MessageSendEvent::SendChannelUpdate { msg, .. } = event else { return false };
     msg.contents.timestamp < GENESIS && msg.contents.message_flags & DONT_FORWARD == 0

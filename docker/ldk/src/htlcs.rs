@@ -1,8 +1,9 @@
-//! HTLCs that came in: what LDK's events leave out about them, and how they ended.
+//! Incoming HTLCs: the details that LDK's events omit, and how the HTLCs ended.
 //!
-//! `HTLCIntercepted` names neither peer nor incoming channel, and `PaymentForwarded` has no preimage. Both are in the
-//! peers' messages, which are noted here before LDK handles them. That an HTLC is failed back is read from the state
-//! of its channel (`list_channels`), also while its peer is away: `HTLCHandlingFailed` does not say which one it is.
+//! `HTLCIntercepted` names neither the peer nor the incoming channel, and `PaymentForwarded` has no preimage. Both are
+//! in the messages of peers, which are recorded here before LDK handles them. `HTLCHandlingFailed` does not identify
+//! the HTLC, so the state of its channel (`list_channels`) shows whether it is failed back, also while its peer is
+//! disconnected.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -17,17 +18,18 @@ use lightning::types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::exchange::HtlcKey;
 
-/// An HTLC that a peer has announced is in no channel's list until its commitment is exchanged.
+/// How long an HTLC is kept that is in no channel's list. An HTLC that a peer adds is in none until its commitment is
+/// exchanged.
 const SETTLING_TIME: Duration = Duration::from_secs(600);
 
-/// An HTLC that came in over a channel with `peer`.
+/// An incoming HTLC on a channel with `peer`.
 #[derive(Clone, Debug)]
 pub struct Inbound {
     pub key: HtlcKey,
     pub peer: PublicKey,
     pub payment_hash: PaymentHash,
     pub cltv_expiry: u32,
-    /// Its payer asks LDK itself to hold it (bLIP draft, TLV 75537): no business of ours.
+    /// The payer asks LDK itself to hold the HTLC (bLIP draft, TLV 75537), so this daemon does not.
     pub held_by_ldk: bool,
     since: Instant,
 }
@@ -35,10 +37,10 @@ pub struct Inbound {
 #[derive(Default)]
 struct State {
     inbound: HashMap<InterceptId, Inbound>,
-    /// Of all of them.
+    /// The payment hashes of all incoming HTLCs.
     hashes: HashSet<PaymentHash>,
     preimages: HashMap<PaymentHash, PaymentPreimage>,
-    /// Answered, and not known to have ended.
+    /// Answered HTLCs that are not known to have ended, with their peers.
     answered: HashMap<HtlcKey, PublicKey>,
 }
 
@@ -54,7 +56,7 @@ impl State {
 pub struct Htlcs(Mutex<State>);
 
 impl Htlcs {
-    /// Note those that were there when the daemon started.
+    /// Record the HTLCs that exist when the daemon starts.
     pub fn note_channels(&self, channels: &[ChannelDetails]) {
         let mut state = self.0.lock().unwrap();
         for channel in channels {
@@ -72,7 +74,7 @@ impl Htlcs {
         }
     }
 
-    /// Note what a peer has just announced.
+    /// Record an HTLC that a peer adds.
     pub fn note_add(&self, peer: PublicKey, message: &UpdateAddHTLC) {
         let inbound = Inbound {
             key: (message.channel_id, message.htlc_id),
@@ -85,27 +87,27 @@ impl Htlcs {
         self.0.lock().unwrap().add(inbound);
     }
 
-    /// Note a preimage, by a message or from the chain.
+    /// Record a preimage from a message or from the chain.
     pub fn note_preimage(&self, preimage: PaymentPreimage) {
         let hash = PaymentHash(sha256::Hash::hash(&preimage.0).to_byte_array());
         let mut state = self.0.lock().unwrap();
-        // A peer may name any preimage that it has made up: only those of HTLCs that are here are kept.
+        // A peer may send any preimage: only those of known HTLCs are kept.
         if state.hashes.contains(&hash) {
             state.preimages.insert(hash, preimage);
         }
     }
 
-    /// The HTLC that LDK calls so.
+    /// Return the HTLC with this id in LDK.
     pub fn intercepted(&self, id: &InterceptId) -> Option<Inbound> {
         self.0.lock().unwrap().inbound.get(id).cloned()
     }
 
-    /// An HTLC was forwarded or failed, as a process wanted: its end is to be found.
+    /// Record that an HTLC was forwarded or failed, as the process requested. Its end is then looked for.
     pub fn note_answered(&self, key: HtlcKey, peer: PublicKey) {
         self.0.lock().unwrap().answered.insert(key, peer);
     }
 
-    /// An answered HTLC was settled: its preimage, if it is known.
+    /// Record that an answered HTLC was settled; return its preimage, if it is known.
     pub fn settled(&self, key: &HtlcKey, peer: &PublicKey) -> Option<PaymentPreimage> {
         let mut state = self.0.lock().unwrap();
         state.answered.remove(key);
@@ -113,12 +115,13 @@ impl Htlcs {
         state.preimages.get(&hash).copied()
     }
 
-    /// The peers with channels on which answered HTLCs came in.
+    /// The peers on whose channels answered HTLCs came in.
     pub fn peers_of_answered(&self) -> HashSet<PublicKey> {
         self.0.lock().unwrap().answered.values().copied().collect()
     }
 
-    /// Those answered HTLCs that these channels show to be failed back; each once. `channels`: all with these peers.
+    /// Return the answered HTLCs that are failed back according to these channels, each once. `channels`: all with
+    /// these peers.
     pub fn failed(&self, peers: &HashSet<PublicKey>, channels: &[ChannelDetails]) -> Vec<HtlcKey> {
         let pending: HashMap<HtlcKey, bool> = channels
             .iter()
@@ -138,7 +141,7 @@ impl Htlcs {
             .filter(|(key, peer)| {
                 let hash = inbound.get(&intercept_id(key, peer)).map(|inbound| inbound.payment_hash);
                 let taken = hash.is_some_and(|hash| preimages.contains_key(&hash));
-                // What goes on chain with its channel is not failed.
+                // An HTLC that goes on chain with its channel is not failed.
                 peers.contains(peer) && open.contains(&key.0) && !taken && *pending.get(key).unwrap_or(&true)
             })
             .map(|(key, _)| *key)
@@ -147,7 +150,7 @@ impl Htlcs {
         failed
     }
 
-    /// Forget what is on none of these channels, which are all that there are.
+    /// Forget HTLCs that are on none of these channels. `channels`: all channels of the node.
     pub fn forget_gone(&self, channels: &[ChannelDetails], now: Instant) {
         let there: HashSet<HtlcKey> = channels
             .iter()
@@ -169,7 +172,7 @@ impl Htlcs {
     }
 }
 
-/// LDK's name for an HTLC: see `InterceptId::from_incoming_parts` (channelmanager.rs).
+/// LDK's id of an HTLC: see `InterceptId::from_incoming_parts` (channelmanager.rs).
 fn intercept_id((channel_id, htlc_id): &HtlcKey, peer: &PublicKey) -> InterceptId {
     let mut engine = sha256::Hash::engine();
     engine.input(&htlc_id.to_be_bytes());

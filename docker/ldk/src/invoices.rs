@@ -1,4 +1,4 @@
-//! Own BOLT 11 invoices, and those of others, read.
+//! This node's BOLT 11 invoices, and the decoding of others.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::hex;
 use crate::records::{InvoiceRecord, Records};
 use crate::types::Manager;
 
-/// BOLT 11's tag for blinded paths, `b`, as the bech32 alphabet counts.
+/// BOLT 11's tag for blinded paths: `b`, as a bech32 value.
 const BLINDED_PATHS: u8 = 23;
 
 /// The node's own invoices. Safe to use from several threads.
@@ -24,12 +24,13 @@ pub struct Invoices {
 }
 
 impl Invoices {
-    /// Invoices that are kept in these records.
+    /// The invoices in these records.
     pub fn new(manager: Arc<Manager>, records: Records) -> Self {
         Invoices { manager, records }
     }
 
-    /// Make an invoice, with hints for private channels if there are no others; `None` leaves the amount to the payer.
+    /// Create an invoice, with route hints for private channels if there are no other channels. `None`: the payer
+    /// chooses the amount.
     pub fn create(&self, amount_msat: Option<u64>, description: &str, expiry_seconds: u32) -> Result<String, String> {
         let description = Description::new(description.to_owned())
             .map_err(|error| format!("the description does not fit: {error:?}"))?;
@@ -52,7 +53,7 @@ impl Invoices {
         Ok(record.bolt11)
     }
 
-    /// What became of an own invoice; null if there is none.
+    /// Return an own invoice and its state; null if there is none.
     pub fn look_up(&self, hash: &PaymentHash) -> Value {
         let Some(record) = self.records.get::<InvoiceRecord>(&hash.0) else { return Value::Null };
         let secret = Bolt11Invoice::from_str(&record.bolt11).map(|invoice| hex::text(&invoice.payment_secret().0)).ok();
@@ -65,13 +66,13 @@ impl Invoices {
         })
     }
 
-    /// Whether an invoice may take a payment: it is one of ours, and not paid yet.
+    /// Return whether an invoice may be paid: it is one of this node's, and not paid yet.
     pub fn is_open(&self, hash: &PaymentHash) -> bool {
         let record = self.records.get::<InvoiceRecord>(&hash.0);
         record.is_some_and(|record| record.paid_msat.is_none())
     }
 
-    /// LDK says that an invoice was paid. True the first time.
+    /// Record that an invoice was paid, as LDK reports; return true the first time.
     pub fn paid(&self, hash: &PaymentHash, amount_msat: u64) -> lightning::io::Result<bool> {
         let Some(mut record) = self.records.get::<InvoiceRecord>(&hash.0) else { return Ok(false) };
         if record.paid_msat.is_some() {
@@ -83,7 +84,7 @@ impl Invoices {
     }
 }
 
-/// Read an invoice, its signature checked.
+/// Decode an invoice, and check its signature.
 pub fn decode(text: &str) -> Result<Value, String> {
     let invoice = Bolt11Invoice::from_str(text).map_err(|error| format!("no invoice: {error}"))?;
     let description = match invoice.description() {
@@ -115,7 +116,7 @@ pub fn decode(text: &str) -> Result<Value, String> {
     }))
 }
 
-/// Unix seconds; an expiry beyond all calendars is the last second that there is.
+/// The expiry in Unix seconds; the highest number if it overflows.
 fn expires_at(invoice: &Bolt11Invoice) -> u64 {
     invoice.expires_at().map_or(u64::MAX, |at| at.as_secs())
 }

@@ -1,8 +1,8 @@
-//! The log: one line an event on standard error, as container engines collect it.
+//! The log: one line per event on standard error, where container engines collect it.
 
 use lightning::util::logger::{Level, Logger, Record};
 
-/// Prints what is at least as important as its level.
+/// A logger that prints records of this level and of more important ones.
 pub struct Log(pub Level);
 
 impl Logger for Log {
@@ -14,7 +14,7 @@ impl Logger for Log {
     }
 }
 
-/// Text without control characters: some of it comes from peers.
+/// Replace control characters: some of the text comes from peers.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

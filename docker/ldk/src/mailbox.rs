@@ -1,4 +1,4 @@
-//! Onion messages for peers that are away, on disk, in the order in which they came.
+//! Onion messages for offline peers, on disk, in the order of arrival.
 
 use std::sync::Arc;
 
@@ -9,18 +9,19 @@ use lightning::util::persist::KVStoreSync;
 use lightning::util::ser::{LengthReadable, Writeable};
 use lightning_persister::fs_store::v1::FilesystemStore;
 
-/// Messages that wait for one peer, as in ldk-node. For one more, the oldest of the source with the most has to go.
+/// The maximum number of messages for one peer, as in ldk-node. A further one replaces the oldest of the source that
+/// has the most.
 const MAX_MESSAGES: usize = 30;
 const NAMESPACE: &str = "onion_mailbox";
 
-/// The messages of all peers. Whom to keep any for is its user's to say.
+/// The messages for all peers. The caller decides for which peers messages are stored.
 pub struct Mailbox(pub Arc<FilesystemStore>);
 
-/// A message by its number, which grows, and the peer that sent it on.
+/// The name of a message: its number, which increases, and the peer that forwarded it.
 type Name = (u64, String);
 
 impl Mailbox {
-    /// Keep a message that came from a peer for another one.
+    /// Store a message that one peer sent for another.
     pub fn keep(&self, from: &PublicKey, peer: &PublicKey, message: &OnionMessage) -> io::Result<()> {
         let (peer, names) = (peer.to_string(), self.names(peer));
         let next = names.last().map_or(0, |(last, _)| last + 1);
@@ -35,7 +36,8 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Hand out what is kept for a peer, oldest first, and forget each that is sent; end with the first that is not.
+    /// Send the stored messages of a peer, oldest first, and delete each one that is sent; stop at the first that is
+    /// not.
     pub fn deliver(&self, peer: &PublicKey, mut send: impl FnMut(OnionMessage) -> bool) -> io::Result<()> {
         let (peer, names) = (peer.to_string(), self.names(peer));
         for name in names {
@@ -49,7 +51,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// How many messages wait for a peer.
+    /// The number of messages stored for a peer.
     pub fn count(&self, peer: &PublicKey) -> usize {
         self.names(peer).len()
     }

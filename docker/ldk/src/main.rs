@@ -1,4 +1,4 @@
-//! ldkd: a Lightning node on LDK for the testbed, driven by JSON-RPC over a Unix socket (README.md).
+//! ldkd: a Lightning node on LDK for the testbed, controlled by JSON-RPC over a Unix socket (README.md).
 
 mod bitcoind;
 mod chain;

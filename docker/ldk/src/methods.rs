@@ -1,4 +1,4 @@
-//! What the socket understands: see README.md.
+//! The JSON-RPC methods: see README.md.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::rpc::{code, parameters, Answer, Refusal};
 use crate::static_invoices;
 use crate::views;
 
-/// The longest that one call waits for the end of a payment.
+/// The longest time that one call waits for a payment to end.
 const MAX_WAIT_SECONDS: u64 = 60;
 
 /// Answer one request.
@@ -152,7 +152,7 @@ fn get_node(node: &Node, of: &Peer) -> Answer {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewInvoice {
-    /// None leaves the amount to the payer.
+    /// `None`: the payer chooses the amount.
     #[serde(default)]
     amount_msat: Option<u64>,
     #[serde(default)]
@@ -190,7 +190,7 @@ struct Paths {
     paths: Vec<String>,
 }
 
-/// From now on the LSP that made these paths serves our static invoices.
+/// Use the LSP that made these paths to serve this node's static invoices.
 fn set_static_invoice_server(node: &Node, of: &Paths) -> Answer {
     let paths = static_invoices::paths(&of.paths);
     let paths = paths.ok_or(Refusal::new(code::BAD_PARAMETERS, "paths are not blinded message paths in hex"))?;
@@ -225,7 +225,7 @@ impl OfferPayment {
     }
 }
 
-/// Forget what failed payments taught about channels.
+/// Discard what the scorer learned from failed payments.
 fn reset_scores(node: &Node) -> Value {
     *node.scorer.write().unwrap() =
         ProbabilisticScorer::new(ProbabilisticScoringDecayParameters::default(), node.graph.clone(), node.log.clone());
@@ -243,7 +243,7 @@ struct Point {
     point: PublicKey,
 }
 
-/// A Diffie-Hellman step with the node's key: SHA256 of the shared point, compressed (BOLT 4).
+/// Diffie-Hellman with the node's key: SHA256 of the compressed shared point (BOLT 4).
 fn ecdh(node: &Node, of: &Point) -> Answer {
     let shared = node.keys.ecdh(Recipient::Node, &of.point, None);
     let shared = shared.map_err(|()| "LDK does not lend its key".to_owned())?;

@@ -1,4 +1,4 @@
-//! The running node: everything put together, and what it does by itself.
+//! The running node: its components, and its periodic tasks.
 
 use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
@@ -35,12 +35,12 @@ use crate::static_invoices::StaticInvoices;
 use crate::types::{Gossip, Graph, Manager, Messenger, Peers, Scorer};
 use crate::wallet::Wallet;
 
-/// How often time passes for the exchange.
+/// The interval of `Exchange::tick`.
 const TICK_TIME: Duration = Duration::from_millis(250);
-/// How often, and for how long, the channels are looked at after LDK has said that some HTLC failed.
+/// The interval and the number of checks of the channels after LDK has reported that an HTLC failed.
 const FAILURE_LOOK_TIME: Duration = Duration::from_millis(50);
 const FAILURE_LOOKS: u32 = 60;
-/// How often the node announces itself, and looks whether it has a reason to.
+/// The interval of node announcements, and of the checks whether one is needed.
 const ANNOUNCE_TIME: Duration = Duration::from_secs(60);
 const ANNOUNCE_LOOK_TIME: Duration = Duration::from_secs(1);
 
@@ -69,7 +69,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Start everything but the socket. `stop`: changes when the node is to stop; the second result then ends.
+    /// Start everything but the socket. `stop` changes when the node is to stop; the second result is a task that ends
+    /// then.
     pub async fn start(
         config: Config,
         stop: watch::Receiver<()>,
@@ -211,7 +212,7 @@ impl Node {
                 || Some(unix_time()),
             );
             if let Err(error) = ended.await {
-                // Without its disk a node must not go on: what it has promised its peers would be lost.
+                // Without its disk the node must stop: it would lose the state that its peers rely on.
                 eprintln!("ERROR the disk takes no more: {error}");
                 std::process::exit(1);
             }
@@ -228,7 +229,7 @@ impl Node {
         Ok((node, background))
     }
 
-    /// Forward a held HTLC over the channel that the onion names; where there is none (any more), it is failed.
+    /// Forward a held HTLC over the channel that the onion names; fail it if there is no such channel (any more).
     pub fn resume(&self, key: &HtlcKey, held: &Held) {
         let forwarded = self.manager.next_node_id(held.next_scid).is_some_and(|peer| {
             let channels = self.manager.list_channels_with_counterparty(&peer);
@@ -248,10 +249,10 @@ impl Node {
         }
     }
 
-    /// Fail a held HTLC. LDK says unknown_next_peer for it, and offers no other reason.
+    /// Fail a held HTLC. LDK's error is unknown_next_peer; it offers no other.
     pub fn fail(&self, key: &HtlcKey, held: &Held) {
         self.note_answered(key, held);
-        // An error means that LDK has failed it by itself.
+        // An error means that LDK itself has already failed it.
         let _ = self.manager.fail_intercepted_htlc(held.intercept_id);
         self.failures.notify_one();
     }
@@ -262,8 +263,8 @@ impl Node {
         }
     }
 
-    /// Announce the node, if all its public channels are announced: before that its peers would not pass it on. How many
-    /// channels that are is the result.
+    /// Announce the node if all its public channels are announced: before that, its peers would not forward the
+    /// announcement. Return the number of those channels.
     pub fn announce(&self) -> Option<usize> {
         let public: Vec<_> = self.manager.list_channels().into_iter().filter(|c| c.is_announced).collect();
         let announced = {
@@ -294,13 +295,13 @@ async fn tick(node: Arc<Node>) {
         for held in node.exchange.tick(Instant::now()) {
             let _ = node.manager.fail_intercepted_htlc(held.intercept_id);
         }
-        // What the disk does not give now is delivered later.
+        // Messages that cannot be read from the disk now are delivered later.
         let _ = node.static_invoices.deliver_more(|peer| node.peers.peer_by_node_id(peer).is_some());
     }
 }
 
-/// Have LDK's events about static invoices handled when they arise: their onion messages do not wake LDK's background
-/// processor, which looks for events every ten seconds otherwise (FASTEST_TIMER in its lib.rs).
+/// Handle LDK's events about static invoices when they arise. Their onion messages do not wake LDK's background
+/// processor, which otherwise looks for events every ten seconds (FASTEST_TIMER in its lib.rs).
 async fn handle_requests(node: Arc<Node>, events: Arc<Events>) {
     let handle = |event| events.handle(event);
     loop {
@@ -310,7 +311,7 @@ async fn handle_requests(node: Arc<Node>, events: Arc<Events>) {
     }
 }
 
-/// Announce the node when a channel was announced, and now and then.
+/// Announce the node after a channel was announced, and periodically.
 async fn announce(node: Arc<Node>) {
     let (mut told, mut at) = (0, Instant::now());
     loop {
@@ -324,7 +325,8 @@ async fn announce(node: Arc<Node>) {
     }
 }
 
-/// Report answered HTLCs that are failed back. LDK says first that one has failed and then fails it: so several looks.
+/// Report answered HTLCs that are failed back. LDK reports a failure before it fails the HTLC, so the channels are
+/// checked several times.
 async fn find_failures(node: Arc<Node>) {
     loop {
         node.failures.notified().await;

@@ -1,7 +1,8 @@
-//! Paying BOLT 12 offers of often-offline payees, and being paid by them.
+//! Payments to BOLT 12 offers of often-offline payees, and payments to this node's own offers.
 //!
-//! The payer asks for the invoice by an onion message, gets the payee's static invoice from the payee's LSP, and picks
-//! the preimage itself. LDK does the rest, with the HTLC held at this node's peer (`--hold-outbound-htlcs-at-next-hop`).
+//! The payer requests the invoice by an onion message, gets the payee's static invoice from the payee's LSP, and
+//! chooses the preimage itself. LDK does the rest; this node's peer holds the HTLC
+//! (`--hold-outbound-htlcs-at-next-hop`).
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -29,21 +30,21 @@ pub struct OfferOrder {
     pub offer: String,
     pub amount_msat: u64,
     pub fee_limit_msat: u64,
-    /// The most that the whole route may lock, counted from the current height.
+    /// The maximum number of blocks, from the current height, for which the whole route may lock funds.
     pub cltv_limit_blocks: u32,
 }
 
-/// Own payments to offers, and what own offers were paid. Safe to use from several threads.
+/// This node's payments to offers, and the payments to its own offers. Safe to use from several threads.
 pub struct Offers {
     manager: Arc<Manager>,
     keys: Arc<KeysManager>,
     records: Records,
-    /// Held while a record changes: LDK's events come from another thread.
+    /// Locked while a record changes: LDK's events come from another thread.
     changing: Mutex<()>,
 }
 
 impl Offers {
-    /// Payments that LDK knows nothing of were interrupted before anything was sent: they have failed.
+    /// Load the payments. One that LDK does not know was interrupted before anything was sent: it has failed.
     pub fn load(manager: Arc<Manager>, keys: Arc<KeysManager>, records: Records) -> Self {
         let offers = Offers { manager, keys, records, changing: Mutex::default() };
         let known = offers.known();
@@ -55,7 +56,7 @@ impl Offers {
         offers
     }
 
-    /// Ask for an offer's invoice, to pay it when it comes; an error says why nothing is sent.
+    /// Request an offer's invoice, to pay it when it arrives; an error states why nothing is sent.
     pub fn pay(&self, order: &OfferOrder) -> Result<PaymentId, String> {
         let offer = Offer::from_str(&order.offer).map_err(|error| format!("the offer cannot be read: {error:?}"))?;
         let id = PaymentId(self.keys.get_secure_random_bytes());
@@ -86,7 +87,7 @@ impl Offers {
         Ok(id)
     }
 
-    /// What a payment's record says, and what it has in flight; null if there is none.
+    /// Return a payment's record, and what it has in flight; null if there is none.
     pub fn look_up(&self, id: &PaymentId) -> Value {
         let Some(record) = self.records.get::<OfferRecord>(&id.0) else { return Value::Null };
         let in_flight = self.known().get(id).copied().flatten();
@@ -105,7 +106,7 @@ impl Offers {
         })
     }
 
-    /// LDK says that the payee has been paid.
+    /// Record that the payee has been paid, as LDK reports.
     pub fn succeeded(
         &self,
         id: &PaymentId,
@@ -122,7 +123,7 @@ impl Offers {
         self.records.put(&id.0, &record)
     }
 
-    /// LDK says that a payment has failed, or does not begin with it.
+    /// Record that a payment has failed, or that LDK did not start it.
     pub fn failed(&self, id: &PaymentId, why: &str) -> lightning::io::Result<()> {
         let _changing = self.changing.lock().unwrap();
         let Some(mut record) = self.records.get::<OfferRecord>(&id.0) else { return Ok(()) };
@@ -134,12 +135,12 @@ impl Offers {
         self.records.put(&id.0, &record)
     }
 
-    /// LDK says that an own offer was paid.
+    /// Record that an own offer was paid, as LDK reports.
     pub fn received(&self, hash: &PaymentHash, amount_msat: u64) -> lightning::io::Result<()> {
         self.records.put(&hash.0, &ReceiptRecord { amount_msat })
     }
 
-    /// What own offers were paid, by payment hash.
+    /// The payments to own offers, by payment hash.
     pub fn receipts(&self) -> Value {
         let hashes = self.records.keys::<ReceiptRecord>();
         let receipts: Vec<_> = hashes
@@ -152,7 +153,7 @@ impl Offers {
         json!({"receipts": receipts})
     }
 
-    /// The payments that LDK knows: the hash of those that are on their way.
+    /// The payments that LDK knows, each with its payment hash if LDK has one.
     fn known(&self) -> HashMap<PaymentId, Option<PaymentHash>> {
         let recent = self.manager.list_recent_payments().into_iter();
         recent

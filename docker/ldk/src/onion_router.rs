@@ -1,7 +1,7 @@
 //! Paths for LDK's own onion messages.
 //!
-//! LDK dials the first node of a blinded path that is no peer of its own. A phone reaches nobody but its LSP, so here
-//! such a message goes over announced channels instead, from peer to peer, as BOLT 4 has it.
+//! LDK dials the first node of a blinded path if it is not a peer. A phone can connect only to its LSP, so here such a
+//! message is routed over announced channels instead, from peer to peer, as BOLT 4 describes.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -16,17 +16,18 @@ use lightning::sign::{KeysManager, ReceiveAuthKey};
 use crate::log::Log;
 use crate::types::Graph;
 
-/// A path is not looked for beyond so many nodes around its end: strangers have us look for paths to them.
+/// The maximum number of nodes that a search visits, starting at the destination: strangers can make this node search
+/// for paths.
 const MAX_NODES: usize = 2_000;
 
-/// LDK's router, with paths of several hops.
+/// LDK's message router, extended by paths of several hops.
 pub struct OnionRouter {
     graph: Arc<Graph>,
     direct: DefaultMessageRouter<Arc<Graph>, Arc<Log>, Arc<KeysManager>>,
 }
 
 impl OnionRouter {
-    /// Paths over the channels of this graph.
+    /// Find paths over the channels of this graph.
     pub fn new(graph: Arc<Graph>, keys: Arc<KeysManager>) -> Self {
         OnionRouter { direct: DefaultMessageRouter::new(graph.clone(), keys), graph }
     }
@@ -74,7 +75,7 @@ fn first_node(destination: &Destination) -> Option<PublicKey> {
     }
 }
 
-/// The fewest nodes between us and `target`, the first a peer of ours; `None` if no announced channels lead there.
+/// Return the fewest nodes between this node and `target`, a peer first; `None` if no announced channels lead there.
 fn hops_to(
     graph: &ReadOnlyNetworkGraph,
     sender: &PublicKey,
@@ -87,7 +88,7 @@ fn hops_to(
         let announced = graph.node(id).and_then(|node| node.announcement_info.as_ref());
         announced.is_some_and(|announced| announced.features().supports_onion_messages())
     };
-    // From the target backwards: the next node on the way to it, by node.
+    // The search runs backwards from the target. By node: the next node on the way to the target.
     let mut onward = HashMap::from([(target, target)]);
     let mut queue = VecDeque::from([target]);
     while let Some(at) = queue.pop_front() {
@@ -135,7 +136,7 @@ mod tests {
         PublicKey::from_secret_key(&Secp256k1::new(), &SecretKey::from_slice(&[number; 32]).unwrap())
     }
 
-    /// Channels between these nodes; those named last do not relay onion messages.
+    /// Build a graph of these channels. The `silent` nodes do not relay onion messages.
     fn graph(channels: &[(u8, u8)], silent: &[u8]) -> Graph {
         let graph = NetworkGraph::new(Network::Regtest, Arc::new(Log(Level::Error)));
         for (scid, (one, two)) in channels.iter().enumerate() {

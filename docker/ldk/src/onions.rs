@@ -1,7 +1,7 @@
-//! Onion messages: all are shown to the attached process as they come in, and LDK handles them as it always does.
+//! Onion messages: each incoming one is reported to the attached process, and LDK handles it as usual.
 //!
-//! LDK forwards a message whose next hop is connected. Those of ours are sent from a queue of their own, a limited one:
-//! a peer that reads slowly costs no memory.
+//! LDK forwards a message whose next hop is connected. This node's own messages are sent from separate, bounded queues,
+//! so a peer that reads slowly costs no memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,35 +18,35 @@ use crate::exchange::Exchange;
 use crate::hex;
 use crate::types::Messenger;
 
-/// Messages to one peer that wait for room in its connection.
+/// The maximum number of messages that wait to be sent to one peer.
 const MAX_QUEUED: usize = 100;
-/// `path_key` and the length before the packet.
+/// The size of `path_key` and of the length before the packet.
 const HEADER_BYTES: usize = 33 + 2;
 
-/// LDK's messenger, with a report of all that comes in and a queue for what goes out.
+/// LDK's messenger, which also reports incoming messages and queues outgoing ones.
 pub struct Onions {
     messenger: Arc<Messenger>,
     exchange: Arc<Exchange>,
     queues: Mutex<HashMap<PublicKey, VecDeque<OnionMessage>>>,
     sent: AtomicU64,
     received: AtomicU64,
-    /// A message has come in, and LDK has handled it.
+    /// Notified when LDK has handled an incoming message.
     pub handled: Notify,
 }
 
 impl Onions {
-    /// Messages for this messenger, reported to this exchange.
+    /// Wrap this messenger, and report messages to this exchange.
     pub fn new(messenger: Arc<Messenger>, exchange: Arc<Exchange>) -> Self {
         let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
         Onions { messenger, exchange, queues: Mutex::default(), sent, received, handled: Notify::new() }
     }
 
-    /// How many messages went to peers, and how many came from them, in this run.
+    /// The numbers of messages sent to peers and received from them in this run.
     pub fn counts(&self) -> (u64, u64) {
         (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
     }
 
-    /// Queue a message for a connected peer; false if it is not connected or its queue is full.
+    /// Queue a message for a connected peer; return false if the peer is not connected or its queue is full.
     pub fn send(&self, peer: PublicKey, message: OnionMessage) -> bool {
         let mut queues = self.queues.lock().unwrap();
         match queues.get_mut(&peer) {
@@ -59,7 +59,7 @@ impl Onions {
     }
 }
 
-/// A message of a path key (33 bytes) and a packet; `None` if they are none.
+/// Build a message from a path key (33 bytes) and a packet; `None` if they are not valid.
 pub fn message(path_key: &[u8], packet: &[u8]) -> Option<OnionMessage> {
     let length = u16::try_from(packet.len()).ok()?;
     let bytes = [path_key, &length.to_be_bytes(), packet].concat();
@@ -124,7 +124,7 @@ mod tests {
 
     const POINT: [u8; 33] = {
         let mut point = [0x02; 33];
-        point[1] = 0x79; // not on the curve by chance alone: see below
+        point[1] = 0x79; // perhaps not on the curve: point() returns a valid point
         point
     };
 

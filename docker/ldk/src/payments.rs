@@ -1,4 +1,4 @@
-//! Paying BOLT 11 invoices, and what becomes of it.
+//! Payments of BOLT 11 invoices, and their outcomes.
 
 use std::collections::HashSet;
 use std::str::FromStr;
@@ -21,18 +21,18 @@ use crate::records::{PaymentRecord, Records, Status};
 use crate::router::{Demands, PartsRouter, PADDING_BLOCKS};
 use crate::types::Manager;
 
-/// Fees and expiries are not this large; what is would overflow sums.
+/// The limit of all numbers of blocks in an order. No expiry is this large; larger numbers would overflow sums.
 const MAX_BLOCKS: u32 = 100_000;
 
-/// An order to pay.
+/// An order to pay an invoice.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
     pub invoice: String,
-    /// What the payee is to receive, also where the invoice names no amount.
+    /// The amount that the payee receives, also if the invoice states none.
     pub amount_msat: u64,
     pub fee_limit_msat: u64,
-    /// The most that the whole route may lock, counted from the current height.
+    /// The maximum number of blocks, from the current height, for which the whole route may lock funds.
     pub cltv_limit_blocks: u32,
     /// Added to the final hop's CLTV delta.
     #[serde(default)]
@@ -40,24 +40,24 @@ pub struct Order {
     pub max_parts: u8,
     #[serde(default)]
     pub max_part_msat: Option<u64>,
-    /// After this no new attempt is begun.
+    /// No new attempt is started after this time.
     pub timeout_seconds: u64,
     #[serde(default)]
     pub first_hop: Option<PublicKey>,
 }
 
-/// The node's own payments. Safe to use from several threads.
+/// This node's payments. Safe to use from several threads.
 pub struct Payments {
     manager: Arc<Manager>,
     router: Arc<PartsRouter>,
     records: Records,
     decided: Notify,
-    /// Held while a record changes: LDK's events come from another thread.
+    /// Locked while a record changes: LDK's events come from another thread.
     changing: Mutex<()>,
 }
 
 impl Payments {
-    /// Those that LDK knows nothing of were interrupted before anything was sent: they have failed.
+    /// Load the payments. One that LDK does not know was interrupted before anything was sent: it has failed.
     pub fn load(manager: Arc<Manager>, router: Arc<PartsRouter>, records: Records) -> Self {
         let known: HashSet<PaymentId> = manager
             .list_recent_payments()
@@ -80,7 +80,8 @@ impl Payments {
         payments
     }
 
-    /// Begin to pay; an error says why nothing is sent. A hash is paid once: later orders change nothing.
+    /// Start a payment; an error states why nothing is sent. Each payment hash is paid once: later orders change
+    /// nothing.
     pub fn pay(&self, order: &Order) -> Result<PaymentHash, String> {
         let invoice =
             Bolt11Invoice::from_str(&order.invoice).map_err(|error| format!("the invoice cannot be read: {error}"))?;
@@ -109,7 +110,7 @@ impl Payments {
                 .map_err(|error| format!("disk: {error}"))?;
             return Ok(hash);
         }
-        // An event may have decided it meanwhile; the parts are for the time after a restart only.
+        // An event may have decided the payment meanwhile. The stored parts are needed only after a restart.
         let _changing = self.changing.lock().unwrap();
         record.parts = self.router.parts(&id);
         if self.status(&hash) == Some(Status::InFlight) {
@@ -118,7 +119,7 @@ impl Payments {
         Ok(hash)
     }
 
-    /// What a payment's record says, and what it has in flight; null if there is none.
+    /// Return a payment's record, and what it has in flight; null if there is none.
     pub fn look_up(&self, hash: &PaymentHash) -> Value {
         let Some(record) = self.records.get::<PaymentRecord>(&hash.0) else { return Value::Null };
         let mut parts = self.router.parts(&PaymentId(hash.0));
@@ -147,7 +148,7 @@ impl Payments {
         })
     }
 
-    /// Wait until a payment is decided, at most so long.
+    /// Wait until a payment is decided, at most this long.
     pub async fn wait(&self, hash: &PaymentHash, time: Duration) {
         let deadline = tokio::time::Instant::now() + time;
         loop {
@@ -161,7 +162,7 @@ impl Payments {
         }
     }
 
-    /// LDK says that the payee has been paid.
+    /// Record that the payee has been paid, as LDK reports.
     pub fn succeeded(
         &self,
         preimage: &PaymentPreimage,
@@ -179,7 +180,7 @@ impl Payments {
         Ok(())
     }
 
-    /// LDK says that a payment has failed, or does not begin with it.
+    /// Record that a payment has failed, or that LDK did not start it.
     pub fn failed(&self, hash: &PaymentHash, why: &str) -> lightning::io::Result<()> {
         let _changing = self.changing.lock().unwrap();
         self.router.forget(&PaymentId(hash.0));

@@ -1,6 +1,7 @@
-//! Own payments and invoices, kept for good: LDK forgets both.
+//! Records of this node's payments and invoices, kept permanently: LDK forgets both.
 //!
-//! One small file each, named by the payment hash (payments to offers: by LDK's id), written before LDK is asked and before an event of LDK is done with.
+//! Each record is a small file, named by the payment hash (payments to offers: by LDK's payment id). It is written
+//! before LDK is called, and before an event of LDK is acknowledged.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::hex;
 use crate::router::Part;
 
-/// Where a payment stands.
+/// The state of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -21,53 +22,53 @@ pub enum Status {
     Failed,
 }
 
-/// An own payment.
+/// A payment of this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentRecord {
     pub status: Status,
     pub amount_msat: u64,
     pub fee_msat: u64,
-    /// Hex, once it has succeeded.
+    /// Hex; set once the payment has succeeded.
     pub preimage: Option<String>,
-    /// Why it failed, for people.
+    /// Why it failed, as text for the user.
     pub failure: String,
-    /// The parts that were sent, see `router::Part`.
+    /// The parts that were sent: see `router::Part`.
     pub parts: Vec<Part>,
 }
 
-/// An own invoice.
+/// An invoice of this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoiceRecord {
     pub bolt11: String,
     pub amount_msat: Option<u64>,
     /// Unix seconds.
     pub expires_at: u64,
-    /// What has arrived, once it is paid.
+    /// The amount received; set once it is paid.
     pub paid_msat: Option<u64>,
 }
 
-/// An own payment to an offer.
+/// A payment of this node to an offer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferRecord {
     pub status: Status,
     pub amount_msat: u64,
     pub fee_msat: u64,
-    /// Hex, once it has succeeded; so is `preimage`.
+    /// Hex; set once the payment has succeeded, like `preimage`.
     pub payment_hash: Option<String>,
     pub preimage: Option<String>,
-    /// Why it failed, for people.
+    /// Why it failed, as text for the user.
     pub failure: String,
 }
 
-/// What an own offer was paid.
+/// A payment to an offer of this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptRecord {
     pub amount_msat: u64,
 }
 
-/// Something that is kept.
+/// A kind of record.
 pub trait Record: Serialize + DeserializeOwned {
-    /// The folder of its kind.
+    /// The folder of this kind.
     const NAMESPACE: &'static str;
 }
 
@@ -87,24 +88,24 @@ impl Record for ReceiptRecord {
     const NAMESPACE: &'static str = "offer_receipts";
 }
 
-/// The files. Safe to use from several threads.
+/// The files of records. Safe to use from several threads.
 #[derive(Clone)]
 pub struct Records(pub Arc<FilesystemStore>);
 
 impl Records {
-    /// The record of this hash or id; `None` if there is none.
+    /// Return the record of this hash or id; `None` if there is none.
     pub fn get<R: Record>(&self, key: &[u8; 32]) -> Option<R> {
         let bytes = KVStoreSync::read(&*self.0, R::NAMESPACE, "", &hex::text(key)).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Keep a record; an error if the disk does not take it.
+    /// Store a record; an error if it cannot be written to disk.
     pub fn put<R: Record>(&self, key: &[u8; 32], record: &R) -> lightning::io::Result<()> {
         let bytes = serde_json::to_vec(record).expect("plain data");
         KVStoreSync::write(&*self.0, R::NAMESPACE, "", &hex::text(key), bytes)
     }
 
-    /// The hashes or ids of all records of a kind.
+    /// Return the hashes or ids of all records of a kind.
     pub fn keys<R: Record>(&self) -> Vec<[u8; 32]> {
         let keys = KVStoreSync::list(&*self.0, R::NAMESPACE, "").unwrap_or_default();
         keys.iter().filter_map(|key| hex::array(key)).collect()

@@ -1,9 +1,9 @@
-//! Paths for payments: LDK's, within what a payment may additionally demand of its parts.
+//! Routes for payments: LDK's, with additional limits for the parts of a payment.
 //!
-//! LDK has no limit for the size of one part, and no first hop to insist on. It adds up to three days to the last hop's
-//! expiry, so that others know less about how far the payee is; a held payment would lock its money for as much longer.
-//! So that is taken off again, but for some blocks that may be mined on the way. With a limit, the parts are of equal size,
-//! and their paths are looked for one after the other, each with those before it counted as in flight.
+//! LDK has no limit for the size of one part, and cannot be given a required first hop. It adds up to three days to the
+//! last hop's expiry, to hide how far away the payee is; a held payment would lock its funds for that much longer. So
+//! this padding is removed, except for some blocks that may be mined in transit. With a part limit, the parts are of
+//! equal size. Their paths are found one after the other, and each search counts the earlier parts as in flight.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -18,22 +18,22 @@ use lightning::types::payment::PaymentHash;
 
 use crate::types::Paths;
 
-/// Blocks on the way. LDK itself counts from the next block.
+/// The padding of the last hop's expiry: blocks that may be mined in transit. LDK itself counts from the next block.
 pub const PADDING_BLOCKS: u32 = 2;
 
-/// What one payment demands.
+/// The limits that one payment sets.
 #[derive(Clone, Debug, Default)]
 pub struct Demands {
-    /// All parts leave through channels with this peer.
+    /// The peer through whose channels all parts leave.
     pub first_hop: Option<PublicKey>,
-    /// The most that one part may bring the payee, in msat.
+    /// The maximum amount that one part delivers to the payee, in msat.
     pub max_part_msat: Option<u64>,
 }
 
-/// A part: what leaves this node, and what of it the payee receives, in msat.
+/// A part: the amount that leaves this node, and the amount of it that the payee receives, in msat.
 pub type Part = (u64, u64);
 
-/// LDK's router, with demands.
+/// LDK's router, with the limits of each payment.
 pub struct PartsRouter {
     paths: Paths,
     demands: Mutex<HashMap<PaymentId, Demands>>,
@@ -41,22 +41,22 @@ pub struct PartsRouter {
 }
 
 impl PartsRouter {
-    /// Paths come from this router.
+    /// Take paths from this router.
     pub fn new(paths: Paths) -> Self {
         PartsRouter { paths, demands: Mutex::default(), parts: Mutex::default() }
     }
 
-    /// Have the routes of a payment keep to these demands, until it is forgotten.
+    /// Apply these limits to the routes of a payment, until `forget` is called for it.
     pub fn demand(&self, payment: PaymentId, demands: Demands) {
         self.demands.lock().unwrap().insert(payment, demands);
     }
 
-    /// All parts of all routes that were found for a payment in this run.
+    /// Return all parts of all routes that were found for a payment in this run.
     pub fn parts(&self, payment: &PaymentId) -> Vec<Part> {
         self.parts.lock().unwrap().get(payment).cloned().unwrap_or_default()
     }
 
-    /// The payment is over.
+    /// Forget a payment that is over.
     pub fn forget(&self, payment: &PaymentId) {
         self.demands.lock().unwrap().remove(payment);
         self.parts.lock().unwrap().remove(payment);
@@ -92,7 +92,7 @@ impl PartsRouter {
     }
 }
 
-/// The fewest parts of equal size, to 1 msat, none of which is larger.
+/// Return the fewest parts of equal size, to 1 msat, of which none is larger than `max_part_msat`.
 fn equal_parts(total_msat: u64, max_part_msat: u64) -> Vec<u64> {
     let count = total_msat.div_ceil(max_part_msat.max(1)).max(1);
     let larger = total_msat % count;

@@ -1,7 +1,7 @@
-//! JSON-RPC over a Unix socket: each request and each answer is one line.
+//! JSON-RPC over a Unix socket: each request and each response is one line.
 //!
-//! A request is `{"id": any, "method": text, "params": {..}}`; its answer has the same id and either `result` or
-//! `error: {code, message}`. Several requests of one connection are worked on at the same time.
+//! A request is `{"id": any, "method": text, "params": {..}}`; its response has the same id and either `result` or
+//! `error: {code, message}`. Several requests of one connection are handled concurrently.
 
 use std::future::Future;
 use std::path::Path;
@@ -13,20 +13,20 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Mutex;
 
-/// The longest request.
+/// The maximum length of a request.
 const MAX_REQUEST_BYTES: u64 = 1_000_000;
 
-/// Codes of errors: those of JSON-RPC, and ours.
+/// Error codes: those of JSON-RPC, and this daemon's own.
 pub mod code {
     pub const UNKNOWN_METHOD: i64 = -32601;
     pub const BAD_PARAMETERS: i64 = -32602;
     pub const REFUSED: i64 = -1;
-    /// The question for the events of a session that is over.
+    /// Events were requested for a session that is over.
     pub const SESSION_OVER: i64 = -18001;
     pub const PEER_NOT_CONNECTED: i64 = -18002;
 }
 
-/// Why a request is not done, for a person.
+/// An error response: why a request is refused, as text for the user.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub code: i64,
@@ -34,7 +34,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal of this code.
+    /// Create a refusal with this code.
     pub fn new(code: i64, message: impl Into<String>) -> Self {
         Refusal { code, message: message.into() }
     }
@@ -46,7 +46,7 @@ impl From<String> for Refusal {
     }
 }
 
-/// The answer to one request.
+/// The response to one request.
 pub type Answer = Result<Value, Refusal>;
 
 #[derive(Deserialize)]
@@ -62,12 +62,12 @@ fn no_parameters() -> Value {
     json!({})
 }
 
-/// Read the parameters of a method.
+/// Parse the parameters of a method.
 pub fn parameters<T: for<'a> Deserialize<'a>>(params: Value) -> Result<T, Refusal> {
     serde_json::from_value(params).map_err(|error| Refusal::new(code::BAD_PARAMETERS, error.to_string()))
 }
 
-/// Serve for ever; `handle` is called with method and parameters.
+/// Serve requests until the listener fails; call `handle` with the method and the parameters of each.
 pub async fn serve<H, F>(socket: &Path, handle: H) -> Result<(), String>
 where
     H: Fn(String, Value) -> F + Clone + Send + Sync + 'static,
@@ -78,7 +78,7 @@ where
         std::fs::remove_file(socket).map_err(said)?;
     }
     let listener = UnixListener::bind(socket).map_err(said)?;
-    // For any user, as Core Lightning's is in the testbed: the folder around it is private.
+    // Any user may connect, as to Core Lightning's socket in the testbed: the folder around it is private.
     let anybody = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     std::fs::set_permissions(socket, anybody).map_err(said)?;
     loop {
@@ -102,12 +102,12 @@ where
         let mut limited = (&mut reader).take(MAX_REQUEST_BYTES);
         match limited.read_until(b'\n', &mut line).await {
             Ok(length) if length > 0 && line.ends_with(b"\n") => {}
-            _ => return, // the end, or a line that is too long
+            _ => return, // end of stream, or a line that is too long
         }
         let (handle, writer) = (handle.clone(), writer.clone());
         tokio::spawn(async move {
             let answer = answer(&line, handle).await;
-            // Whoever has hung up gets none.
+            // A client that has disconnected gets no response.
             let _ = writer.lock().await.write_all(format!("{answer}\n").as_bytes()).await;
         });
     }

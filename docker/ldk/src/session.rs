@@ -1,27 +1,28 @@
-//! The events that one attached process is told, in order, each once it has asked for those before it.
+//! The events for the one attached process, in order. Each request acknowledges earlier events and asks for later ones.
 //!
-//! The semantics are those of asyncpay's plugin for Core Lightning: the process that attaches last has the events; a
-//! question for events after number N acknowledges those up to N; a process that falls behind too far is cut off and
-//! must attach anew; what peers send at will is dropped beyond a limit, and never ends a session.
+//! The semantics are those of asyncpay's plugin for Core Lightning. The process that attached last receives the events.
+//! A request for events after number N acknowledges those up to N. The session of a process that falls too far behind
+//! is ended; the process must attach again. Messages, which peers send at will, are dropped beyond a limit, and never
+//! end a session.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde_json::{json, Value};
 
-/// A process that has not asked for so long is away.
+/// A process that has sent no request for this long is considered detached.
 pub const ATTACH_TIME: Duration = Duration::from_secs(10);
-/// More events than these end the session; offers of HTLCs do not count.
+/// The session ends when more events than these wait; offers of HTLCs do not count.
 const MAX_EVENTS: usize = 10_000;
-/// Of peers' messages that wait for the process. What comes beyond is dropped.
+/// The limits of peers' messages that wait for the process. Further messages are dropped.
 const MAX_MESSAGE_BYTES: usize = 16_000_000;
 const MAX_MESSAGES: usize = 5_000;
 const MAX_MESSAGES_OF_A_PEER: usize = 200;
-/// Of one answer; the process asks again at once.
+/// The limits of one response; the process immediately requests the next one.
 const MAX_REPLY_EVENTS: usize = 1_000;
 const MAX_REPLY_BYTES: usize = 8_000_000;
 
-/// The topic of an HTLC that waits for an answer.
+/// The topic of an event that offers an HTLC, which waits for an answer.
 pub const OFFER: &str = "htlc_intercepted";
 const MESSAGES: [&str; 2] = ["onion_message", "custom_message"];
 
@@ -32,7 +33,7 @@ struct Event {
     bytes: usize,
 }
 
-/// Everything about the attached process, if there is one.
+/// The state of the attached process, if there is one.
 pub struct Sessions {
     started: u64,
     current: Option<u64>,
@@ -43,12 +44,12 @@ pub struct Sessions {
     messages: usize,
     dropped: u64,
     number: u64,
-    /// When the process was last heard of.
+    /// The time of the last request of the process.
     pub last_heard: Instant,
 }
 
 impl Sessions {
-    /// No process is attached.
+    /// Create without an attached process.
     pub fn new(now: Instant) -> Self {
         Sessions {
             started: 0,
@@ -64,7 +65,7 @@ impl Sessions {
         }
     }
 
-    /// A process begins, and takes the place of any other: the number of its session.
+    /// Start a session, which ends any other, and return its number.
     pub fn attach(&mut self, now: Instant) -> u64 {
         self.end();
         self.started += 1;
@@ -73,24 +74,24 @@ impl Sessions {
         self.started
     }
 
-    /// Whether this session is the current one.
+    /// Return whether this session is the current one.
     pub fn is_current(&self, session: u64) -> bool {
         self.current == Some(session)
     }
 
-    /// Whether a process is attached.
+    /// Return whether a process is attached.
     pub fn attached(&self) -> bool {
         self.current.is_some()
     }
 
-    /// End the session of a process that has not been heard of; call it now and then.
+    /// End the session of a process that has sent no request for `ATTACH_TIME`; call this periodically.
     pub fn tick(&mut self, now: Instant) {
         if now.duration_since(self.last_heard) >= ATTACH_TIME {
             self.end();
         }
     }
 
-    /// Something has happened. It is not kept for a process that is not there.
+    /// Add an event. It is not kept if no process is attached.
     pub fn report(&mut self, topic: &'static str, payload: Value) {
         if self.current.is_none() {
             return;
@@ -119,7 +120,7 @@ impl Sessions {
         }
     }
 
-    /// The process has taken notice of the events up to this number; `taken` is called with each offer among them.
+    /// Remove the events up to this number, which the process acknowledges; call `taken` with each offer among them.
     pub fn acknowledge(&mut self, after: u64, mut taken: impl FnMut(&Value)) {
         while self.events.front().is_some_and(|event| event.number <= after) {
             let event = self.events.pop_front().expect("there is one");
@@ -142,12 +143,12 @@ impl Sessions {
         }
     }
 
-    /// Whether there is something to tell.
+    /// Return whether events wait for the process.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// The first events, as many as one answer takes, and how many messages were dropped.
+    /// Return the first events, as many as fit into one response, and the number of dropped messages.
     pub fn page(&self) -> Value {
         let mut bytes = 0;
         let mut page = Vec::new();

@@ -1,4 +1,4 @@
-//! LDK's objects, from what is on disk; and the settings of the node.
+//! LDK's objects, loaded from disk, and the settings of the node.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -35,12 +35,12 @@ use crate::router::PartsRouter;
 use crate::types::{Graph, Manager, Monitor, Scorer, Sweeper};
 use crate::wallet::Wallet;
 
-/// Of forwarding: LDK accepts no less than 48 (channelmanager.rs, MIN_CLTV_EXPIRY_DELTA).
+/// The CLTV delta for forwarding: LDK accepts no less than 48 (channelmanager.rs, MIN_CLTV_EXPIRY_DELTA).
 const CLTV_EXPIRY_DELTA: u16 = 72;
 const FEE_BASE_MSAT: u32 = 1_000;
 const FEE_PPM: u32 = 1;
 
-/// LDK's objects, not yet at the tip of the chain.
+/// LDK's objects, not yet synced to the tip of the chain.
 pub struct Parts {
     pub keys: Arc<KeysManager>,
     pub log: Arc<Log>,
@@ -56,11 +56,11 @@ pub struct Parts {
     pub manager_block: BlockLocator,
     pub sweeper: Arc<Sweeper>,
     pub sweeper_block: BlockLocator,
-    /// Those of channels, to be brought to the tip and then given to `monitor`.
+    /// The channel monitors, to be synced to the tip and then passed to `monitor`.
     pub channel_monitors: Vec<(BlockLocator, ChannelMonitor<InMemorySigner>)>,
 }
 
-/// The settings of all channels.
+/// Return the settings of all channels.
 pub fn user_config(given: &Config) -> UserConfig {
     let mut config = UserConfig::default();
     config.channel_handshake_config.minimum_depth = 1;
@@ -83,7 +83,8 @@ pub fn user_config(given: &Config) -> UserConfig {
     config
 }
 
-/// Everything from disk, or new. Asks bitcoind for its tip if the node is new. An error is a sentence for the user.
+/// Load everything from disk, or create it. Query bitcoind for its tip if the node is new. An error is a sentence for
+/// the user.
 pub async fn load(config: &Config) -> Result<Parts, String> {
     let log = Arc::new(Log(lightning::util::logger::Level::Info));
     let seed = seed(&config.data_dir)?;
@@ -109,7 +110,7 @@ pub async fn load(config: &Config) -> Result<Parts, String> {
     );
     let router = Arc::new(PartsRouter::new(paths));
     let message_router = Arc::new(OnionRouter::new(graph.clone(), keys.clone()));
-    // Monitors are written after the manager that knows of them: a kill between the two closes no channel.
+    // Monitors are written after the manager that knows of them, so a kill between the two writes closes no channel.
     let deferred = true;
     let monitor = Arc::new(ChainMonitor::new(
         None,
@@ -205,7 +206,7 @@ pub async fn load(config: &Config) -> Result<Parts, String> {
     })
 }
 
-/// LDK's own files have no namespace; `None` if there is none yet.
+/// Read one of LDK's own files, which have no namespace; `None` if it does not exist yet.
 fn read(store: &Arc<FilesystemStore>, key: &str) -> Result<Option<Vec<u8>>, String> {
     match KVStoreSync::read(&**store, "", "", key) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -227,7 +228,8 @@ fn scorer(store: &Arc<FilesystemStore>, graph: &Arc<Graph>, log: &Arc<Log>) -> R
     Ok(Arc::new(RwLock::new(scorer)))
 }
 
-/// The 32 bytes from which all keys come, made at the first start and on disk before they are used.
+/// Return the 32 bytes from which all keys are derived. They are created at the first start, and on disk before they
+/// are used.
 fn seed(folder: &Path) -> Result<[u8; 32], String> {
     let path = folder.join("seed");
     let said = |error: std::io::Error| format!("{}: {error}", path.display());

@@ -1,7 +1,8 @@
-//! What LDK leaves to the application of an LSP for often-offline payees (BOLT 12 static invoices): it keeps their
-//! static invoices for payers, and the onion messages that come for them while they are away.
+//! The tasks of an LSP for often-offline payees (BOLT 12 static invoices) that LDK leaves to the application: store
+//! their static invoices for payers, and store the onion messages that arrive for them while they are offline.
 //!
-//! Both are on disk, and bounded: by the number of our peers that we have a channel with, and for each of them.
+//! Both are on disk. Their number is bounded for each peer, and by the number of peers with which this node has a
+//! channel.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -21,30 +22,31 @@ use crate::hex;
 use crate::mailbox::Mailbox;
 use crate::types::{Manager, Messenger};
 
-/// Of one payee; LDK's payees have ten (MAX_CACHED_OFFERS_TARGET in its async_receive_offer_cache.rs).
+/// The maximum number of invoices of one payee; LDK's payees have ten (MAX_CACHED_OFFERS_TARGET in its
+/// async_receive_offer_cache.rs).
 const MAX_SLOTS: u16 = 10;
 const INVOICES: &str = "static_invoices";
 const PATHS: &str = "static_invoice_paths";
 
-/// The invoices and messages that are kept for payees. Safe to use from several threads.
+/// The invoices and messages that are stored for payees. Safe to use from several threads.
 pub struct StaticInvoices {
     enabled: bool,
     manager: Arc<Manager>,
     messenger: Arc<Messenger>,
     store: Arc<FilesystemStore>,
     pub mailbox: Mailbox,
-    /// Peers whose messages LDK had no room for.
+    /// Peers with stored messages for which LDK had no room.
     unfinished: Mutex<HashSet<PublicKey>>,
 }
 
 impl StaticInvoices {
-    /// With what is on disk; of no use to payees unless it is enabled.
+    /// Use what is on disk. Payees are served only if `enabled` is set.
     pub fn new(enabled: bool, manager: Arc<Manager>, messenger: Arc<Messenger>, store: Arc<FilesystemStore>) -> Self {
         let mailbox = Mailbox(store.clone());
         StaticInvoices { enabled, manager, messenger, store, mailbox, unfinished: Mutex::default() }
     }
 
-    /// Paths by which a peer asks to be served; it gets them by a way of its own.
+    /// Return the paths by which a peer requests this service. The peer gets them by other means.
     pub fn paths_for(&self, peer: &PublicKey) -> Result<Vec<String>, String> {
         if !self.enabled {
             return Err("this node serves no static invoices: it runs without --enable-htlc-hold".into());
@@ -54,7 +56,7 @@ impl StaticInvoices {
         Ok(paths.iter().map(|path| hex::text(&path.encode())).collect())
     }
 
-    /// Keep the invoice of a payee, in place of an earlier one of this slot, and tell it so.
+    /// Store the invoice of a payee, in place of an earlier one in this slot, and confirm that to the payee.
     pub fn persist(
         &self,
         recipient: &[u8],
@@ -73,7 +75,7 @@ impl StaticInvoices {
         Ok(())
     }
 
-    /// Answer a payer with the invoice of this payee, and pass its request on to the payee, who may be there.
+    /// Send the payee's invoice to a payer, and forward the payer's request to the payee, who may be online.
     pub fn serve(&self, recipient: &[u8], slot: u16, request: InvoiceRequest, payer: Responder) {
         let (payee, slot) = (hex::text(recipient), slot.to_string());
         let invoice = KVStoreSync::read(&*self.store, INVOICES, &payee, &slot).ok();
@@ -81,12 +83,13 @@ impl StaticInvoices {
         let path = KVStoreSync::read(&*self.store, PATHS, &payee, &slot).ok();
         let path = path.and_then(|bytes| BlindedMessagePath::read(&mut Cursor::new(bytes)).ok());
         if let (Some(invoice), Some(path)) = (invoice, path) {
-            // An error: the request is not for this invoice. Its payer then waits in vain, as for any other.
+            // An error means that the request is not for this invoice. The payer then gets no reply, as if no invoice
+            // were stored.
             let _ = self.manager.respond_to_static_invoice_request(invoice, payer, request, path);
         }
     }
 
-    /// Keep a message that `from` sent for a peer that is away, if there is a channel with that peer.
+    /// Store a message that `from` sent for an offline peer, if there is a channel with that peer.
     pub fn keep(&self, from: &PublicKey, next_hop: &NextMessageHop, message: &OnionMessage) -> io::Result<()> {
         let NextMessageHop::NodeId(peer) = next_hop else { return Ok(()) };
         if !self.enabled || self.manager.list_channels_with_counterparty(peer).is_empty() {
@@ -95,7 +98,7 @@ impl StaticInvoices {
         self.mailbox.keep(from, peer, message)
     }
 
-    /// Send a peer that has connected what was kept for it. LDK does not learn whether it arrives.
+    /// Send a peer that has connected the messages stored for it. LDK does not learn whether they arrive.
     pub fn deliver(&self, peer: &PublicKey) -> io::Result<()> {
         self.mailbox.deliver(peer, |message| self.messenger.forward_onion_message(message, peer).is_ok())?;
         let mut unfinished = self.unfinished.lock().unwrap();
@@ -107,7 +110,7 @@ impl StaticInvoices {
         Ok(())
     }
 
-    /// Go on with deliveries that had to stop for want of room; call it now and then. A peer that is away by now gets
+    /// Continue deliveries that stopped for lack of room; call this periodically. A peer that is offline by then gets
     /// the rest when it connects.
     pub fn deliver_more(&self, is_connected: impl Fn(&PublicKey) -> bool) -> io::Result<()> {
         let peers: Vec<PublicKey> = self.unfinished.lock().unwrap().drain().collect();
@@ -115,7 +118,7 @@ impl StaticInvoices {
     }
 }
 
-/// The paths that a payee was given, from hex.
+/// Decode the paths that a payee was given, from hex.
 pub fn paths(texts: &[String]) -> Option<Vec<BlindedMessagePath>> {
     let read = |text: &String| BlindedMessagePath::read(&mut Cursor::new(hex::bytes(text)?)).ok();
     texts.iter().map(read).collect()

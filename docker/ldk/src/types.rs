@@ -1,4 +1,4 @@
-//! LDK's generic types, as this daemon puts them together.
+//! LDK's generic types, with the parameters that this daemon uses.
 
 use std::sync::{Arc, RwLock};
 

@@ -10,10 +10,10 @@ use serde_json::{json, Value};
 use crate::hex;
 use crate::node::Node;
 
-/// The two anchors of a commitment transaction (BOLT 3), for which its opener pays.
+/// The two anchors of a commitment transaction (BOLT 3), for which the opener of the channel pays.
 const ANCHORS_MSAT: u64 = 2 * 330_000;
 
-/// Who the node is, and whether it follows the chain.
+/// The node's identity, and whether it is synced to the chain.
 pub fn info(node: &Node) -> Value {
     json!({
         "id": node.manager.get_our_node_id().to_string(),
@@ -25,7 +25,7 @@ pub fn info(node: &Node) -> Value {
     })
 }
 
-/// How many messages went to peers and came from them since the start, those that are passed on too.
+/// The numbers of messages sent to peers and received from them since the start, including forwarded ones.
 pub fn traffic(node: &Node) -> Value {
     let count = |(sent, received): (u64, u64)| json!({"sent": sent, "received": received});
     json!({"onion_messages": count(node.onions.counts()), "custom_messages": count(node.messages.counts())})
@@ -48,7 +48,7 @@ pub fn peers(node: &Node) -> Value {
     json!({"peers": peers})
 }
 
-/// All channels that are not closed, with what is on them.
+/// All channels that are not closed, with their HTLCs.
 pub fn channels(node: &Node) -> Value {
     let connected: std::collections::HashSet<_> =
         node.peers.list_peers().iter().map(|peer| peer.counterparty_node_id).collect();
@@ -82,7 +82,7 @@ fn channel(of: &ChannelDetails, connected: bool) -> Value {
     let outgoing = of.pending_outbound_htlcs.iter().map(|htlc| {
         json!({
             "direction": "out",
-            "id": htlc.htlc_id, // null: not sent yet
+            "id": htlc.htlc_id, // null if it is not sent yet
             "payment_hash": hex::text(&htlc.payment_hash.0),
             "amount_msat": htlc.amount_msat,
             "expiry": htlc.cltv_expiry,
@@ -102,7 +102,8 @@ fn channel(of: &ChannelDetails, connected: bool) -> Value {
         "peer": of.counterparty.node_id.to_string(),
         "funding": of.funding_txo.map(|output| format!("{}:{}", output.txid, output.index)),
         "short_channel_id": of.short_channel_id,
-        // The name that this node has the peer's payers use, and the one that the peer has ours use.
+        // The alias that this node assigned, for the peer's payers, and the one that the peer assigned, for this node's
+        // payers.
         "local_alias": of.outbound_scid_alias,
         "remote_alias": of.inbound_scid_alias,
         "capacity_sat": of.channel_value_satoshis,
@@ -126,15 +127,15 @@ fn channel(of: &ChannelDetails, connected: bool) -> Value {
     })
 }
 
-/// This node's side, without HTLCs in flight: LDK does not tell it, but what can be sent beyond the reserve, and the
-/// same of the peer. The opener's side has the anchors too.
+/// This node's balance, without HTLCs in flight. LDK does not report it, but reports what can be sent beyond the
+/// reserve, and the same for the peer. The opener's balance includes the anchors too.
 fn local_msat(of: &ChannelDetails) -> u64 {
     let anchors = |opener: bool| if opener { ANCHORS_MSAT } else { 0 };
     let reserve = of.unspendable_punishment_reserve.unwrap_or(0) * 1_000;
     if of.outbound_capacity_msat > 0 {
         return of.outbound_capacity_msat + reserve + anchors(of.is_outbound);
     }
-    // At 0 that says nothing more: what is not the peer's, nor in flight, is ours.
+    // A capacity of 0 does not determine the balance: then it is what is neither the peer's nor in flight.
     let theirs =
         of.inbound_capacity_msat + of.counterparty.unspendable_punishment_reserve * 1_000 + anchors(!of.is_outbound);
     let incoming: u64 = of.pending_inbound_htlcs.iter().map(|htlc| htlc.amount_msat).sum();
@@ -142,7 +143,7 @@ fn local_msat(of: &ChannelDetails) -> u64 {
     (of.channel_value_satoshis * 1_000).saturating_sub(theirs + incoming + outgoing)
 }
 
-/// The graph: announced nodes, and the directions of channels that can be used.
+/// The graph: announced nodes, and the enabled directions of channels.
 pub fn graph(node: &Node) -> Value {
     let graph = node.graph.read_only();
     let nodes: Vec<_> = graph
@@ -171,7 +172,7 @@ pub fn graph(node: &Node) -> Value {
     json!({"nodes": nodes, "directions": directions})
 }
 
-/// What the graph has of one node: null for nothing.
+/// The graph's data about one node; null if it has none.
 pub fn graph_node(node: &Node, of: &PublicKey) -> Value {
     let graph = node.graph.read_only();
     let id = NodeId::from_pubkey(of);

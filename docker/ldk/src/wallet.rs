@@ -1,7 +1,7 @@
 //! The on-chain wallet: P2WPKH outputs of keys derived from the seed, found by following the blocks.
 //!
-//! LDK selects the coins (`WalletSync`); the wallet knows them, gives scripts for change, and signs. What is spent
-//! in a transaction that is not in a block (yet, or any more) is not selected again.
+//! LDK selects the coins (`WalletSync`); the wallet lists them, provides scripts for change, and signs. A coin that is
+//! spent by a transaction that is not in a block (yet, or any more) is not selected again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -19,9 +19,9 @@ use lightning::util::wallet_utils::{Utxo, WalletSourceSync};
 use lightning_persister::fs_store::v1::FilesystemStore;
 use serde::{Deserialize, Serialize};
 
-/// How many addresses ahead of the last one that was given out are recognised.
+/// The number of recognised addresses beyond the last one that was given out.
 const LOOK_AHEAD: u32 = 20;
-/// Spent coins are forgotten once they are this deep: LDK follows no longer reorganisation either.
+/// Spent coins are forgotten at this depth: LDK does not follow longer reorganisations either.
 const FORGET_BLOCKS: u32 = 100;
 const NAMESPACE: &str = "wallet";
 const KEY: &str = "state";
@@ -31,9 +31,9 @@ struct Coin {
     outpoint: OutPoint,
     output: TxOut,
     height: u32,
-    /// The transaction that made it, which some signers ask for.
+    /// The transaction that created it, which some signers require.
     transaction: Transaction,
-    /// The block in which it was spent; `Some(None)` while its spender is in no block.
+    /// The height at which it was spent; `Some(None)` while the spending transaction is in no block.
     spent: Option<Option<u32>>,
 }
 
@@ -54,7 +54,7 @@ pub struct Wallet {
 }
 
 impl Wallet {
-    /// The wallet of a seed, as it was stored last; an error if the file cannot be read.
+    /// Load the wallet of a seed in its last stored state; an error if the file cannot be read.
     pub fn load(seed: &[u8; 32], network: Network, store: Arc<FilesystemStore>) -> Result<Self, String> {
         let state = match KVStoreSync::read(&*store, NAMESPACE, "", KEY) {
             Ok(bytes) => {
@@ -73,7 +73,7 @@ impl Wallet {
         Ok(wallet)
     }
 
-    /// A fresh address.
+    /// Return a fresh address.
     pub fn new_address(&self) -> Address {
         let index = {
             let mut state = self.state.lock().unwrap();
@@ -85,14 +85,14 @@ impl Wallet {
         Address::p2wpkh(&self.public_key(index), self.network)
     }
 
-    /// What is confirmed and not spent, in satoshi.
+    /// The confirmed and unspent amount, in satoshi.
     pub fn confirmed_sat(&self) -> u64 {
         let state = self.state.lock().unwrap();
         let unspent = state.coins.iter().filter(|coin| coin.spent.is_none());
         unspent.map(|coin| coin.output.value.to_sat()).sum()
     }
 
-    /// The transaction is on its way into a block: its inputs are not selected again.
+    /// Record a transaction that is about to be broadcast: its inputs are not selected again.
     pub fn note_spent(&self, transaction: &Transaction) {
         let mut state = self.state.lock().unwrap();
         spend(&mut state, transaction, None);
@@ -109,7 +109,7 @@ impl Wallet {
         CompressedPublicKey::from_private_key(&self.secp, &self.key(index)).expect("compressed")
     }
 
-    /// Recognise the addresses given out, and some more.
+    /// Recognise the addresses that were given out, and LOOK_AHEAD more.
     fn watch(&self) {
         let end = self.state.lock().unwrap().addresses + LOOK_AHEAD;
         let mut scripts = self.scripts.lock().unwrap();
@@ -145,7 +145,7 @@ impl Wallet {
             if scripts.contains_key(&output.script_pubkey) {
                 found = true;
                 let outpoint = OutPoint::new(transaction.compute_txid(), vout as u32);
-                // After a restart blocks may come again.
+                // After a restart, blocks may be connected again.
                 if let Some(known) = state.coins.iter_mut().find(|coin| coin.outpoint == outpoint) {
                     known.height = height;
                     continue;
@@ -163,7 +163,7 @@ impl Wallet {
     }
 }
 
-/// Mark the inputs as spent at a height, or without one; true if one of them was ours.
+/// Mark the inputs as spent at a height, or at none (`None`); return true if one of them was the wallet's.
 fn spend(state: &mut State, transaction: &Transaction, height: Option<u32>) -> bool {
     let mut found = false;
     for input in &transaction.input {
