@@ -1,6 +1,6 @@
 """The archive in the LSP's file: finished blocks, with their parts and attempts, in tables that are not loaded.
 
-`moves` moves them there and back within the transaction of the changes that require it; `Archives` reads them.
+`moves` moves records in both directions, in the transaction of the changes that require it; `Archives` reads them.
 """
 
 import math
@@ -114,7 +114,7 @@ class Archives:
         return list(self._blocks([name for (name,) in rows.fetchall()]))
 
     def _over(self, column: str, reached: int, due: Due) -> tuple[list[bytes], float]:
-        """Return a slice of the blocks whose time or height is over, and the first number of all others."""
+        """Return a slice of the blocks whose time or height is over, and the lowest value of all others."""
         rows = self._database.execute(
             f"SELECT unblock_hash FROM archived_blocks WHERE {column} <= ? ORDER BY {column} LIMIT ?",
             (reached, due.most),

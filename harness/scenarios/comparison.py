@@ -1,7 +1,8 @@
-"""The same payment, the same moments and the same faults for two designs (designs.py), and what was measured.
+"""The same payment with the same faults at the same times for two designs (designs.py), and the measurements.
 
-`python -m harness.scenarios.comparison FILE [CASE ...]` plays them on testbeds of its own and writes what came of it to
-the file as JSON, each in the place of what the file had of it. `comparison_page` draws docs/comparison.md from that.
+`python -m harness.scenarios.comparison FILE [CASE ...]` runs the cases on separate testbeds and writes the results to
+the file as JSON. Each result replaces the earlier one of its case. `comparison_page` generates docs/comparison.md from
+the file.
 """
 
 import json
@@ -29,9 +30,9 @@ PLAIN = "plain"
 PLAIN_RUNS = 3
 HAND_OVER_SECONDS, PAID_SECONDS, TOLD_SECONDS, ENDED_SECONDS = 90, 25, 10, 60
 WAKE_SECONDS = 20
-"""So long a sleeping B is given to be woken by someone."""
+"""How long the comparison waits for a sleeping B to be woken by its LSP."""
 SLOW_MS = 2_000
-"""What A's link takes to LSP_a in the cases in which it breaks with something on it."""
+"""The latency from A to LSP_a in the cases in which A's link breaks while data is in transit."""
 INTERVAL_SECONDS = 0.05
 
 
@@ -39,17 +40,19 @@ Named = TypeVar("Named", "Case", type[Design])
 
 
 class ComparisonError(TestbedError):
-    """The money is not where a design says that it is."""
+    """The balances contradict the outcome that a design reports."""
 
 
 @dataclass
 class Run:
-    """One payment. paid: A's own software said so in the end, else it was returned. All money is counted.
+    """The result of one payment, for which all money is counted.
 
-    a_seconds: from A's order to pay until its phone may go offline; b_seconds: from the moment at which B's link is
-    whole again until it has the money; a_again_seconds: the same of A, until it has the preimage.
-    hold_blocks: for how many blocks LSP_a would have held it. blocks: how many passed before it ended.
-    messages: onion messages from node to node, from A's order to the end. note: what else was seen.
+    paid: A's own software reported so in the end; otherwise the payment was returned.
+    a_seconds: from A's order to pay until its phone may go offline. b_seconds: from the time at which B's link is
+    restored until B has the money. a_again_seconds: the same for A, until it has the preimage.
+    hold_blocks: the number of blocks for which LSP_a would have held it. blocks: the number of
+    blocks until it ended.
+    messages: onion messages from node to node, from A's order to the end. note: other observations.
     """
 
     case: str
@@ -65,10 +68,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Case:
-    """A fault at a moment of the payment. what: for the page. Each part is called with the stage at its moment.
+    """A fault during the payment. what: the text on the page. Each function is called with the stage, at its time.
 
-    before: B is offline, A has not yet been told to pay. handed_over: A says that it is. held: both are offline.
-    b_back: brings B back. sleeps: B does not lose its link, but sleeps.
+    before: B is offline, and A has no order to pay yet. handed_over: A reports the hand-over. held: both are offline.
+    b_back: bring B back. sleeps: B does not lose its link, but sleeps.
     """
 
     name: str
@@ -82,7 +85,7 @@ class Case:
 
 @dataclass
 class Stage:
-    """A payment that is being played."""
+    """A payment in progress."""
 
     design: Design
     case: Case
@@ -92,21 +95,21 @@ class Stage:
 
     @property
     def testbed(self) -> Testbed:
-        """What it is played on."""
+        """The testbed of the payment."""
         return self.design.testbed
 
     def wait(self, name: str, missing: Callable[[], str | None], seconds: float) -> float:
-        """Wait for something of the design; how long that took."""
+        """Wait until nothing is missing; return the seconds that it took."""
         began = time.monotonic()
         wait_for(Predicate(name, missing), seconds, INTERVAL_SECONDS)
         return round(time.monotonic() - began, 2)
 
     def wait_until_message_waits(self) -> None:
-        """B's LSP keeps what A has sent to B."""
+        """Wait until B's LSP stores the message from A to B."""
         self.wait("message_waits", self.design.missing_to_wait_for_b, HAND_OVER_SECONDS)
 
     def wait_until_lsp_a_has_more(self) -> None:
-        """LSP_a has received one more onion message since A has said that it has handed over."""
+        """Wait until LSP_a has received one more onion message since A reported the hand-over."""
 
         def missing() -> str | None:
             received = self.design.node(ROLES.payer_lsp).onion_messages()[1]
@@ -128,7 +131,7 @@ def _slow_link(stage: Stage) -> None:
 
 
 def _lose_message(stage: Stage) -> None:
-    """B's LSP is down while A's message comes to it."""
+    """Kill B's LSP before A's message reaches it."""
     stage.design.crash(ROLES.payee_lsp)
     stage.wait_until_lsp_a_has_more()
 
@@ -174,7 +177,7 @@ CASES = (
 
 
 def play(design: Design, case: Case) -> Run:
-    """Play one payment, with its fault, and restore everything; its outcome, for which all money is counted."""
+    """Run one payment with its fault, and restore everything. Return its result, for which all money is counted."""
     run = Run(case.name)
     stage = Stage(design, case, run)
     before = balances.count(design.testbed)
@@ -208,7 +211,7 @@ def play(design: Design, case: Case) -> Run:
 
 
 def _end(stage: Stage, gives_up_at: int) -> None:
-    """A comes back, and learns what became of it; what LSP_a still holds then is given up in time."""
+    """Bring A back, and wait until it knows the outcome; if it does not, mine until LSP_a gives the payment up."""
     design, run = stage.design, stage.run
     began = time.monotonic()
     if stage.case.before is _slow_link:
@@ -230,7 +233,7 @@ def _end(stage: Stage, gives_up_at: int) -> None:
 
 
 def _count(stage: Stage, before: Balances) -> None:
-    """Paid once and in full, or not at all; no node on the way has lost."""
+    """Check that B was paid once and in full, or not at all, and that no node on the route has lost money."""
     moved = balances.count(stage.testbed).moved_since(before)
     fee_msat = stage.design.fee_msat()
     expected = {ROLES.payer: -AMOUNT_MSAT - fee_msat, ROLES.payee: AMOUNT_MSAT} if stage.run.paid else {}
@@ -242,7 +245,7 @@ def _count(stage: Stage, before: Balances) -> None:
 
 
 def measure(design: type[Design], cases: list[Case], keep: Callable[[str, dict[str, object]], None]) -> None:
-    """Play cases on a testbed of this design, and keep each; of the one without a fault the medians of several runs."""
+    """Run cases on a testbed of this design, and keep each result; without a fault, the medians of several runs."""
     testbed = Testbed.prepare(design.topology(), f"comparison-{design.name}", print)
     try:
         snapshots.up(testbed, Phases(lambda _: None), print)
@@ -255,7 +258,7 @@ def measure(design: type[Design], cases: list[Case], keep: Callable[[str, dict[s
 
 
 def _middle(runs: list[Run]) -> dict[str, object]:
-    """The run, or of several that ended alike the medians of their numbers."""
+    """Return the run; for several runs, which must end alike, the medians of their numbers."""
     rows = [asdict(run) for run in runs]
     if len({run.paid for run in runs}) > 1:
         raise ComparisonError(f"the same payment ended in more than one way: {runs}")
@@ -266,7 +269,7 @@ def _middle(runs: list[Run]) -> dict[str, object]:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, and write the file (first argument); the exit code. The others choose cases and designs by name."""
+    """Measure, write the file (first argument), and return the exit code. The others name cases and designs."""
     file, *names = arguments
     unknown = set(names) - {case.name for case in CASES} - {design.name for design in DESIGNS}
     if unknown:
@@ -289,7 +292,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _chosen(of: Iterable[Named], names: Sequence[str]) -> list[Named]:
-    """Those that are named; all, if none is."""
+    """Return those that are named; all if none is."""
     every = list(of)
     return [each for each in every if each.name in names] or every
 

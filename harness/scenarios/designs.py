@@ -1,5 +1,5 @@
 """Two designs by which A pays B while the two are never online together, behind one interface: asyncpay's protocol, and
-LDK's own (BOLT 12 static invoices, the HTLC held at the payer's LSP). Both on nodes of LDK, with the same phones.
+LDK's own (BOLT 12 static invoices; the payer's LSP holds the HTLC). Both run on LDK nodes, with the same phones.
 """
 
 from abc import ABC, abstractmethod
@@ -19,11 +19,11 @@ from harness.waits import Predicate, wait_for
 READY_SECONDS = 60
 LINE = (ROLES.payer, ROLES.payer_lsp, "router", ROLES.payee_lsp, ROLES.payee)
 FAIL_BACK_BLOCKS = 39
-"""LDK fails what it holds this long before its outgoing expiry (HTLC_FAIL_BACK_BUFFER, channelmonitor.rs)."""
+"""How long before its outgoing expiry LDK fails an HTLC that it holds (HTLC_FAIL_BACK_BUFFER, channelmonitor.rs)."""
 
 
 class Design(ABC):
-    """One design on its testbed; one payment at a time, begun by `pay`. Raises NodeError as nodes and wallets do."""
+    """One design on its testbed, with one payment at a time. Its methods raise NodeError like nodes and wallets."""
 
     name: ClassVar[str]
 
@@ -34,69 +34,69 @@ class Design(ABC):
     @classmethod
     @abstractmethod
     def topology(cls) -> Topology:
-        """What it runs on."""
+        """Return the topology that the design runs on."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Return once both phones can pay and be paid."""
+        """Prepare both phones; return once they can pay and be paid."""
 
     @abstractmethod
     def request(self) -> str:
-        """What B gives A to be paid by. B is online for it."""
+        """Return the payment request that B gives A. B must be online."""
 
     @abstractmethod
     def pay(self, request: str) -> None:
-        """Have A begin to pay; returns at once."""
+        """Start the payment from A; return immediately."""
 
     @abstractmethod
     def missing_to_be_handed_over(self) -> str | None:
-        """None once A's own software says that the payment is with its LSP, so that the phone may go offline."""
+        """Return None once A's own software reports that its LSP has the payment, so the phone may go offline."""
 
     def handed_over_seconds(self) -> float | None:
-        """From A's order to then, by A's own log; None where a question every twentieth of a second tells it better."""
+        """Return the seconds from order to hand-over by A's own log; None if polling every 0.05 s is more exact."""
         return None
 
     @abstractmethod
     def missing_to_wait_for_b(self) -> str | None:
-        """None once B's LSP keeps the message of this payment for B."""
+        """Return None once B's LSP stores the message of this payment for B."""
 
     @abstractmethod
     def missing_to_be_paid(self) -> str | None:
-        """None once B's own software says that it has the money."""
+        """Return None once B's own software reports that it has the money."""
 
     @abstractmethod
     def ended(self) -> bool | None:
-        """What A's own software says: True for paid, False for returned, None for neither yet."""
+        """Return the outcome that A's own software reports: True for paid, False for returned, None for neither yet."""
 
     @abstractmethod
     def payment_hash(self) -> str:
-        """Of the payment, once it is handed over."""
+        """Return the payment's hash, once it is handed over."""
 
     @abstractmethod
     def fee_msat(self) -> int:
-        """What A has paid beside the amount, by its own account."""
+        """Return what A has paid in addition to the amount, by its own account."""
 
     @abstractmethod
     def gives_up_at(self) -> int:
-        """The first height at which LSP_a gives the payment that it holds back to A."""
+        """Return the first height at which LSP_a fails the payment that it holds, back to A."""
 
     @abstractmethod
     def crash(self, lsp: str) -> None:
-        """Kill all that there is of an LSP, at once."""
+        """Kill all processes of an LSP."""
 
     @abstractmethod
     def come_back(self, lsp: str) -> None:
-        """Start it again; returns when it is as before."""
+        """Start the LSP again; return when it works as before."""
 
     def node(self, name: str) -> LdkNode:
-        """A node of LDK, for what only that can tell. Raises TestbedError if it is another one."""
+        """Return an LDK node, for data that only LDK provides. Raises TestbedError for another implementation."""
         node = self.testbed[name]
         if not isinstance(node, LdkNode):
             raise TestbedError(f"{name} is a node of {node.implementation}. Use a testbed whose nodes are all of LDK")
         return node
 
     def onion_messages_sent(self) -> dict[str, int]:
-        """By node, since its start: each time that an onion message goes from one node to the next counts once."""
+        """Return the onion messages that each node has sent since its start. Each hop of a message counts once."""
         return {name: self.node(name).onion_messages()[0] for name in LINE}
 
 
@@ -135,14 +135,14 @@ class Asyncpay(Design):
         return "unknown" if payment is None else str(payment["state"])
 
     def missing_to_be_handed_over(self) -> str | None:
-        """See Design.missing_to_be_handed_over. A wallet that refuses to pay says why by a WalletError."""
+        """See Design.missing_to_be_handed_over. A WalletError states why a wallet refuses to pay."""
         if self._paying is not None and self._paying.done():
             self._paying.result()
         state = self._state()
         return None if state in (HANDED_OVER, SETTLED) else f"A says {state}"
 
     def handed_over_seconds(self) -> float | None:
-        """See Design.handed_over_seconds: the order itself is a process, which takes longer to start than all else."""
+        """See Design.handed_over_seconds: the order is a process, and starting it takes longer than all the rest."""
         payment = self.a.wallet.payment(self._hash)
         if payment is None:
             return None
@@ -174,7 +174,7 @@ class Asyncpay(Design):
         return 0 if payment is None else int(payment["fee_msat"])
 
     def gives_up_at(self) -> int:
-        """See Design.gives_up_at: after the block by which B has to release."""
+        """See Design.gives_up_at: the block after the one by which B must release."""
         blocks = self.testbed.lsp(ROLES.payer_lsp).status()["blocks"]
         found = next((each for each in blocks if self._hash in each["payment_hashes"]), None)
         if found is None:
@@ -182,7 +182,7 @@ class Asyncpay(Design):
         return int(found["release_by_height"]) + 1
 
     def crash(self, lsp: str) -> None:
-        """See Design.crash: the component, and its node."""
+        """See Design.crash: the component and its node."""
         self.testbed.lsp(lsp).kill()
         self.testbed.kill(lsp)
 
@@ -194,7 +194,7 @@ class Asyncpay(Design):
 
 
 class LdkNative(Design):
-    """LDK's own async payments; the wallets of the phones take no part."""
+    """LDK's own async payments; the wallets of the phones are not used."""
 
     name = "ldk-native"
 
@@ -210,14 +210,14 @@ class LdkNative(Design):
         return load("line-ldk-native")
 
     def prepare(self) -> None:
-        """See Design.prepare: B's first offer, with its static invoice at LSP_b."""
+        """See Design.prepare: wait for B's first offer, whose static invoice is at LSP_b."""
         for name in (ROLES.payer, ROLES.payee):
             wait_for(self.testbed.channels_usable(name), READY_SECONDS)
         self._payee.set_static_invoice_server(self._lsp_b.static_invoice_paths(self._payee))
         wait_for(Predicate("offer_made", self._missing_offer), READY_SECONDS)
 
     def _missing_offer(self) -> str | None:
-        self._offer = self._payee.async_offer()  # a NodeError, if there is none yet, is something to wait for
+        self._offer = self._payee.async_offer()  # raises NodeError while there is none: the wait continues
         return None
 
     def request(self) -> str:
@@ -232,15 +232,15 @@ class LdkNative(Design):
         return self._payer.offer_payment(self._payment_id)
 
     def missing_to_be_handed_over(self) -> str | None:
-        """See Design.missing_to_be_handed_over: LDK says no more than that the HTLC is locked in."""
+        """See Design.missing_to_be_handed_over: LDK reports only that the HTLC is locked in."""
         payment = self._payment()
         locked_in = payment["locked_in"] or payment["status"] == "succeeded"
         return None if locked_in else f"A says {payment['status']} {payment['failure']}"
 
     def missing_to_wait_for_b(self) -> str | None:
-        """See Design.missing_to_wait_for_b. The HTLC is locked in at both ends then, too.
+        """See Design.missing_to_wait_for_b. The HTLC must be locked in at both ends, too.
 
-        A alone cannot see that (`missing_to_be_handed_over`); if it goes before, LSP_a forwards when A is back.
+        A alone cannot see that (`missing_to_be_handed_over`). If A goes offline before, LSP_a forwards when A is back.
         """
         if not any(channel.htlcs_locked_in for channel in self._lsp_a.channels()):
             return f"the HTLC is not locked in at {ROLES.payer_lsp}"
@@ -255,7 +255,7 @@ class LdkNative(Design):
         return {"succeeded": True, "failed": False}.get(self._payment()["status"])
 
     def payment_hash(self) -> str:
-        """See Design.payment_hash: A has drawn it. While A's phone is away its node still tells us."""
+        """See Design.payment_hash: chosen by A, whose node reports it also while the phone is offline."""
         return str(self._payment()["payment_hash"])
 
     def fee_msat(self) -> int:

@@ -1,6 +1,6 @@
 """The verbs of a phone, and the parsers of their quantities, for the command line and the API.
 
-Nothing else is imported, so that `testbed --help` does not load the testbed's packages.
+This module imports none of the testbed's packages, so that `testbed --help` does not load them.
 """
 
 import re

@@ -29,7 +29,7 @@ MOST_EVENTS = 2_000
 MOST_WAIT_SECONDS = 25.0
 MOST_ERROR_CHARACTERS = 2_000
 TIMELINES = ("data.js", "draw.js", "views.js", "main.js", "timeline.css")
-"""The live page's files that are also the timeline's."""
+"""The files of the live page that the timeline uses too."""
 OWN = ("network.js", "panels.js", "verbs.js", "live.js", "ui.css")
 TYPES = {"js": "text/javascript", "css": "text/css"}
 

@@ -38,7 +38,7 @@ def new_token() -> str:
 
 
 class RefusedError(Exception):
-    """A rejected request; status: of the response."""
+    """A rejected request. status: the HTTP status of the response."""
 
     def __init__(self, status: HTTPStatus, why: str) -> None:
         super().__init__(why)
@@ -103,7 +103,7 @@ class _Body:
         self._bytes = 0
 
     async def receive(self) -> Message:
-        """Return its next part. Raises RefusedError."""
+        """Return the next part of the body. Raises RefusedError if the body is too long."""
         message = await self._receive()
         self._bytes += len(message.get("body", b""))
         if self._bytes > MOST_BODY_BYTES:

@@ -15,7 +15,7 @@ from harness.timeline.model import Event
 from harness.ui.event_buffer import EventBuffer
 
 FRESH_SECONDS = 1.0
-"""All requests within this time get the same status: two browsers cost the nodes no more than one."""
+"""All requests within this time get the same status: two browsers cause no more queries of the nodes than one."""
 AGAIN_SECONDS = 1.0
 MOST_EARLIER_EVENTS = 5_000
 

@@ -1,8 +1,9 @@
 """The summary of archived blocks that the engine keeps in memory, and look-ups of archived blocks in the store.
 
-Finished blocks are remembered for days, so they are far more numerous than others, and nothing waits for nearly all
-of them. These are archived (archiving.py): the store has them, and memory has a count for each client. `Lookup` names
-the blocks that an event may concern; the shell reads them before the event is handled (asyncpay.engine.core.Recall).
+Finished blocks are kept for days, so they are far more numerous than others, and for nearly all of them nothing is
+pending. These are archived (archiving.py): the store has them, and memory has only a count for each client. `Lookup`
+names the blocks that an event may concern; the shell reads them before the event is handled
+(asyncpay.engine.core.Recall).
 """
 
 import math
@@ -18,7 +19,7 @@ from asyncpay.lightning import HtlcKey, NodeId
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Archived blocks whose time is over: `forget_after` or `forget_at_height` is reached. most: of each, in order."""
+    """Archived blocks whose `forget_after` or `forget_at_height` is reached. most: the limit for each, in order."""
 
     unix_second: int
     height: int
@@ -82,14 +83,14 @@ Entries: TypeAlias = dict[bytes, Archived]
 
 @dataclass
 class Archive:
-    """The knowledge of archived blocks in memory. By unblock_hash, unless stated otherwise.
+    """The state in memory about archived blocks. By unblock_hash, unless stated otherwise.
 
-    blocks_of: the number that each client has that are not in memory; total: of all clients.
+    blocks_of: by client, the number of archived blocks that are not in memory; total: of all clients.
     latest_at, first_forget_after, first_forget_at_height: as in Summary; the deadlines may be early, never too late.
     loaded: those that are in memory too, as the store has them: an event asked for them, or they were just archived.
-    to_unload: those among them that leave memory once all decisions are stored.
+    to_unload: those among them that are removed from memory once all decisions are stored.
     candidates: finished blocks in memory that may be ready to be archived.
-    look_again_at: finished blocks that something in memory still refers to.
+    look_again_at: when to check finished blocks again that something in memory still refers to.
     """
 
     blocks_of: Counter[NodeId] = field(default_factory=Counter)

@@ -1,8 +1,8 @@
 """Archive finished blocks that nothing waits for, and recall them for the events that concern them.
 
 A block is archived when its payer was informed of its end and all of its parts have left their channels. Then it
-costs no memory and no time at the start. It still answers repeated requests, refuses its payment hashes, and resolves
-an HTLC that is offered again: `wanted` names it before such an event is handled, and it is recalled.
+costs no memory and no time at the start. It is still needed to answer repeated requests, to refuse its payment hashes,
+and to resolve an HTLC that is offered again: `wanted` names it before such an event is handled, and it is recalled.
 
 A newly archived block is in memory until that decision is stored, so a later event of the same transaction
 finds it. A recalled block stays archived unless one of its records changes; then it is taken back first.
@@ -37,7 +37,7 @@ from asyncpay.node_events import (
 from asyncpay.wire.messages import BlockUpdate, unblock_hash
 
 MOST_AT_ONCE = 50
-"""The most blocks that one event archives. Several are ready after common deadlines, or after an upgrade."""
+"""The maximum number of blocks that one event archives. Many may be ready after common deadlines, or an upgrade."""
 LOOK_AGAIN_SECONDS = 600.0
 """The pause until a finished block that something in memory still refers to is checked again."""
 
@@ -127,7 +127,7 @@ def _load(state: LspState, found: ArchivedBlock) -> None:
 
 
 def run(ctx: Context) -> None:
-    """Archive some of the finished blocks. Not before the node is attached: it may have renamed channels."""
+    """Archive some of the finished blocks, but not before the node is attached: it may have renamed channels."""
     archive = ctx.records.archive
     if not ctx.node.attached:
         return
@@ -164,7 +164,7 @@ def committed(state: LspState) -> None:
 
 
 def _is_settled(ctx: Context, block: Block) -> bool:
-    """Return whether nothing waits for the block any more. A later event on it makes it be checked again."""
+    """Return whether nothing waits for the block any more. A later event on it triggers another check."""
     records = ctx.records
     if block.state not in FINISHED or block.told is not PROPERTIES[block.state].update:
         return False

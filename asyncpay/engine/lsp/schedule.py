@@ -1,7 +1,7 @@
-"""What waits for a time or a height: ordered indexes, so that no event looks at what is not due.
+"""Ordered indexes of everything that waits for a time or a height: an event looks only at what is due.
 
-They are derived from the records, like the indexes of lookups.py. Where something is due, conditions.py decides whether
-it really is over: an index may name something too early, never too late.
+They are derived from the records, like the indexes of lookups.py. When something is due, conditions.py decides whether
+it is really over: an index may list something too early, never too late.
 """
 
 import math
@@ -18,18 +18,18 @@ from asyncpay.lightning import HtlcKey, NodeId, Resolution
 T = TypeVar("T")
 
 SLICE = 500
-"""How many things of one kind are done by one event, when many are due together. The others follow after a pause."""
+"""The maximum number of items of one kind that one event handles, if many are due. The others follow after a pause."""
 PAUSE_SECONDS = 0.01
-"""Between two slices: other events are handled meanwhile."""
+"""The pause between two slices, during which other events are handled."""
 
 
 def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The items, so many at a time."""
+    """Return the items in slices of `size`."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
 class ClientTurns:
-    """Couriers that are due for one next hop. Their clients take turns, the client served longest ago first."""
+    """Couriers that are due for one next hop. Their clients take turns: the client served longest ago is next."""
 
     def __init__(self) -> None:
         self._due_of: dict[NodeId, Deadlines[bytes]] = {}
@@ -40,7 +40,7 @@ class ClientTurns:
         return len(self._due_of)
 
     def set(self, block: Block, due_at: float) -> None:
-        """The block's courier is due since then."""
+        """Record since when the block's courier is due."""
         if block.client not in self._due_of:
             client, served_at = self._served
             self._due_of[block.client] = Deadlines()
@@ -48,12 +48,12 @@ class ClientTurns:
         self._due_of[block.client].set(block.key, due_at)
 
     def get(self, block: Block) -> float:
-        """Since when the block's courier is due; infinity if it is not."""
+        """Return since when the block's courier is due; infinity if it is not."""
         theirs = self._due_of.get(block.client)
         return math.inf if theirs is None else theirs.get(block.key)
 
     def discard(self, block: Block) -> None:
-        """The block's courier is not due any more."""
+        """Remove the block's courier, which is no longer due."""
         theirs = self._due_of.get(block.client)
         if theirs is not None:
             theirs.discard(block.key)
@@ -62,7 +62,7 @@ class ClientTurns:
                 self._turns.discard(block.client)
 
     def served(self, client: NodeId, now: float) -> None:
-        """A courier of this client was sent."""
+        """Record that a courier of this client was sent."""
         self._served = client, now
         if client in self._due_of:
             self._turns.set(client, now)
@@ -75,14 +75,14 @@ class ClientTurns:
 
 
 UNKNOWN_HOP: NodeId = b""
-"""In place of a next hop, for couriers of which the node has not told it: they are paced as if it were one."""
+"""The next hop of couriers for which the node has not reported it: they are paced as if they had the same one."""
 
 
 class CourierQueue:
-    """Couriers by when they are due. Each next hop has a pace of its own, and next hops take turns.
+    """Couriers, by the time at which they are due. Each next hop has its own pace, and next hops take turns.
 
-    What is known of a next hop is forgotten with its last courier, or with the next one sent once its pause is over:
-    so there are never more of them than couriers.
+    The state of a next hop is deleted with its last courier, or with the next courier sent after its pause is over. So
+    there are never more next hops than couriers.
     """
 
     def __init__(self, pace_seconds: float) -> None:
@@ -95,7 +95,7 @@ class CourierQueue:
         self._now = -math.inf
 
     def set(self, block: Block) -> None:
-        """Note when the block's courier is due next, if it is."""
+        """Record when the block's courier is due next, if it is."""
         if block.courier is None or block.courier_next_at is None:
             self.discard(block)
         else:
@@ -103,16 +103,16 @@ class CourierQueue:
             self.later.set(block.key, block.courier_next_at)
 
     def discard(self, block: Block) -> None:
-        """The block's courier rests."""
+        """Remove the block's courier, which is not to be sent."""
         self._unlist(block)
         self._next_hops.pop(block.key, None)
 
     def next_hop(self, block: Block) -> NodeId:
-        """Where the block's courier goes, as far as the node has told; else UNKNOWN_HOP."""
+        """Return the next hop of the block's courier; UNKNOWN_HOP if the node has not reported it."""
         return self._next_hops.get(block.key, UNKNOWN_HOP)
 
     def learn_next_hop(self, block: Block, next_hop: NodeId) -> None:
-        """The node tells where the block's courier went."""
+        """Record the next hop of the block's courier, as the node reports it."""
         if block in self and self.next_hop(block) != next_hop:
             due_at = min(self.later.get(block.key), self._due_since(block))
             self._unlist(block)
@@ -120,8 +120,8 @@ class CourierQueue:
             self.later.set(block.key, due_at)
 
     def collect(self, blocks: Iterable[Block], now: float) -> None:
-        """These have become due: they wait for their next hops."""
-        if now < self._now:  # the clock was set back, and what waits for a time that was read before has waited enough
+        """Queue the couriers of these blocks, which have become due, for their next hops."""
+        if now < self._now:  # the clock was set back: pauses that end at a time read before are over
             self._paused_until.clear()
             for each in self._due:
                 self._ready_at.set(each, now)
@@ -136,12 +136,12 @@ class CourierQueue:
             self._due[next_hop].set(block, due_at)
 
     def next(self, now: float) -> bytes | None:
-        """The block whose courier is to be sent now: of the next hop that has waited longest. None: there is none."""
+        """Return the block whose courier is to be sent now, to the next hop that has waited longest; None: no block."""
         next_hop = self._ready_at.earliest
         return None if next_hop is None or self._ready_at.first > now else self._due[next_hop].first
 
     def sent(self, next_hop: NodeId, client: NodeId, now: float) -> None:
-        """A courier of this client was sent there."""
+        """Record that a courier of this client was sent to this next hop."""
         for each in self._paused_until.due(now):
             self._paused_until.discard(each)
         self._paused_until.set(next_hop, now + self._pace_seconds)
@@ -150,12 +150,12 @@ class CourierQueue:
             self._ready_at.set(next_hop, now + self._pace_seconds)
 
     def first(self, now: float) -> float:
-        """When one is due, or may be sent. A clock that was set back makes none wait for longer than the pace."""
+        """Return when one is due, or may be sent. If the clock was set back, none waits for longer than the pace."""
         return min(self.later.first, self._ready_at.first if now >= self._now else now + self._pace_seconds)
 
     @property
     def known(self) -> frozenset[bytes]:
-        """The blocks whose couriers' next hop is known."""
+        """The blocks whose couriers have a known next hop."""
         return frozenset(self._next_hops)
 
     def __contains__(self, block: Block) -> bool:
@@ -177,8 +177,9 @@ class CourierQueue:
 
 
 class StuckHtlcs:
-    """Released parts that the node has offered again, and whose channels are not usable: they wait for these, or for
-    their block's deadlines.
+    """Released parts that the node has offered again, and whose channels are not usable.
+
+    They wait for these channels, or for their block's deadlines.
     """
 
     def __init__(self) -> None:
@@ -191,7 +192,7 @@ class StuckHtlcs:
         return key in self._htlcs
 
     def add(self, part: Htlc, height: float, hold_until: int) -> None:
-        """The part waits; its block is over at this height, and after this Unix second."""
+        """Add a part. Its block is over at this height, and after this Unix second."""
         self._htlcs[part.key] = part
         self._by_height.set(part.key, height)
         self._by_hold_until.set(part.key, hold_until)
@@ -199,7 +200,7 @@ class StuckHtlcs:
             self._needs.add(each, part.key)
 
     def discard(self, key: HtlcKey) -> None:
-        """The part does not wait any more."""
+        """Remove a part that no longer waits."""
         part = self._htlcs.pop(key, None)
         if part is not None:
             self._by_height.discard(key)
@@ -208,27 +209,27 @@ class StuckHtlcs:
                 self._needs.discard(each, key)
 
     def clear(self) -> None:
-        """No part waits any more."""
+        """Remove all parts."""
         for index in (self._by_height, self._by_hold_until, self._needs):
             index.clear()
         self._htlcs.clear()
 
     def that_need(self, targets: Iterable[Target]) -> list[HtlcKey]:
-        """Those that came from, or are to go to, one of these."""
+        """Return the parts that came from one of these targets, or are to go to one."""
         return sorted({key for each in targets for key in self._needs.of(each)})
 
     def peers(self) -> list[NodeId]:
-        """Whose HTLCs they are."""
+        """Return the peers of the parts."""
         return list({part.htlc.peer: None for part in self._htlcs.values()})
 
     def due(self, height: int | None, last_past_second: int, most: int) -> list[HtlcKey]:
-        """Those whose block may be over."""
+        """Return the parts whose block may be over."""
         by_height = [] if height is None else self._by_height.due(height, most)
         return sorted({*by_height, *self._by_hold_until.due(last_past_second, most)})
 
     @property
     def first_hold_until(self) -> float:
-        """The first Unix second after which one of their blocks is over."""
+        """The first Unix second after which a block of these parts is over."""
         return self._by_hold_until.first
 
 
@@ -238,14 +239,14 @@ def _needs(part: Htlc) -> set[Target]:
 
 
 class Schedule:
-    """By what each thing is found when its time or height has come. Heights are the first at which it is due.
+    """The indexes of all records that become due at a time or a height. Heights are the first at which a record is due.
 
-    by_height, by_hold_until: undecided blocks; a height, and the last Unix second in which they may be held.
+    by_height, by_hold_until: undecided blocks; by height, and by the last Unix second in which they may be held.
     complete_by: blocks with missing parts, from their first part on.
     wait_ends, wait_height: HTLCs that wait for an offline client.
-    forget_after, forget_at_height: finished blocks; first a Unix second, then a height.
+    forget_after, forget_at_height: finished blocks; by Unix second first, then by height.
     claimed: claimed parts that the payer's node has not taken, by their incoming expiry.
-    couriers, messages, delivered, pushes, webhooks: when something is to be done about each.
+    couriers, messages, delivered, pushes, webhooks: the time of the next action for each.
     """
 
     def __init__(self, policy: LspPolicy, records: LspRecords) -> None:
@@ -270,7 +271,7 @@ class Schedule:
             self.put(webhook)
 
     def put(self, record: Record) -> None:
-        """A record was stored: it is in the records already."""
+        """Add a stored record, which is in the records already."""
         policy = self._policy
         match record:
             case Block():
@@ -287,7 +288,7 @@ class Schedule:
                 self.webhooks.set(record.key, record.used_at + DAY_SECONDS)
 
     def drop(self, record: Record) -> None:
-        """A record was deleted."""
+        """Remove a deleted record."""
         match record:
             case Block():
                 for index in (self.by_height, self.by_hold_until, self.complete_by):
@@ -308,17 +309,17 @@ class Schedule:
                 self.webhooks.discard(record.key)
 
     def kept_until(self, unblock_hash: bytes) -> tuple[int | None, int | None]:
-        """The Unix second after which a finished block may be forgotten, and the height; None: that does not count."""
+        """Return the Unix second after which a finished block may be forgotten, and the height; None: no limit."""
         after, height = self.forget_after.get(unblock_hash), self.forget_at_height.get(unblock_hash)
         return None if after == math.inf else int(after), None if height == math.inf else int(height)
 
     def keep_until(self, unblock_hash: bytes, unix_second: int | None, height: int | None) -> None:
-        """The same, as an archived block had it."""
+        """Set the Unix second and the height of `kept_until`, for a block from the archive."""
         self.forget_after.set(unblock_hash, math.inf if unix_second is None else unix_second)
         self.forget_at_height.set(unblock_hash, math.inf if height is None else height)
 
     def over_at_height(self, block: Block) -> float:
-        """The first height at which the block is over: past its release_by_height, or a part near its expiry."""
+        """Return the first height at which the block is over: past its release_by_height, or a part near its expiry."""
         expiries = (part.htlc.incoming_expiry for part in self._records.parts(block) if not part.gone)
         return min(block.release_by_height + 1, min(expiries, default=math.inf) - self._policy.min_margin_blocks)
 

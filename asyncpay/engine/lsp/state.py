@@ -1,4 +1,4 @@
-"""What the LSP's engine knows, and the handling of one event."""
+"""The state of the LSP's engine, and the context in which one event is handled."""
 
 import math
 from collections.abc import Generator
@@ -19,17 +19,17 @@ from asyncpay.wire.messages import BlockReply, BlockUpdate
 
 K = TypeVar("K")
 Work: TypeAlias = Generator[None, "Context", None]
-"""Work in slices: it is sent the context of each event in which it may do one."""
+"""Work in slices: the generator is sent the context of each event in which it may do one slice."""
 
 
 @dataclass
 class DeliverySession:
-    """What is sent to a client that is connected, piece by piece: answers and updates first, then messages.
+    """What a connected client is sent, one item at a time: answers and updates first, then messages.
 
-    next_at: no message before then. free_at: likewise, after anything was sent; answers may leave earlier
+    next_at: no message is sent before. free_at: the same, after anything was sent; answers may be sent earlier
         (sessions.EARLY_PAUSES).
-    answers: what waits, oldest first, by unblock_hash and kind; None for an update that is made when it leaves.
-    delivering: the message_id that is on its way, if any.
+    answers: what waits, oldest first, by unblock_hash and kind; None for an update that is created when it is sent.
+    delivering: the message_id of the message that is being delivered, if any.
     """
 
     next_at: float
@@ -40,17 +40,17 @@ class DeliverySession:
 
 @dataclass
 class OwnPayments:
-    """What this process knows of payments on behalf, beside what is stored. By payment hash, unless stated otherwise.
+    """The state of payments on behalf that is not stored. By payment hash, unless stated otherwise.
 
     queried_at: by unblock_hash, when the node was last asked for the terms of a block's channels.
-    query_again_at: by unblock_hash, when to ask for them again, because the node did not tell.
-    slot_wanted: unblock_hashes of blocks that wait because too many payments are under way, oldest first.
-    ordered: payments whose order was given by this process, by a call that has neither returned nor broken.
-    unsure_until: payments of which an order may still be on its way to the node, over a connection that broke or that
-        belonged to an earlier process; and until when.
-    repeated: those among them that were ordered again.
+    query_again_at: by unblock_hash, when to ask for them again, because the node did not report them.
+    slot_wanted: unblock_hashes of blocks that wait because too many payments are in flight, oldest first.
+    ordered: payments that this process ordered by a call that has neither returned nor lost its connection.
+    unsure_until: until when an order of the payment may still reach the node, over a connection that broke or that
+        belonged to an earlier process.
+    repeated: those among these payments that were ordered again.
     track_at: when to ask the node again.
-    force_closing: channels whose force-close the node was asked for and has not answered.
+    force_closing: channels whose force-close was requested from the node, which has not answered yet.
     """
 
     queried_at: dict[bytes, float] = field(default_factory=dict)
@@ -63,13 +63,13 @@ class OwnPayments:
     force_closing: set[ChannelId] = field(default_factory=set)
 
     def forget(self, unblock_hash: bytes) -> None:
-        """The block is deleted, or was answered: nothing is to be asked for it."""
+        """Forget a block that is deleted or was answered: no more queries are needed for it."""
         self.queried_at.pop(unblock_hash, None)
         self.query_again_at.discard(unblock_hash)
         self.slot_wanted.pop(unblock_hash, None)
 
     def decided(self, payment_hash: bytes) -> None:
-        """Nothing can change any more about this payment."""
+        """Forget a payment that cannot change any more."""
         self.ordered.discard(payment_hash)
         self.repeated.discard(payment_hash)
         self.unsure_until.pop(payment_hash, None)
@@ -78,22 +78,22 @@ class OwnPayments:
 
 @dataclass
 class LspState(EngineState):
-    """What the engine knows. `records` is stored, and `schedule` derived from it; the rest is lost with the process.
+    """The engine's state. `records` is stored, and `schedule` is derived from it; the rest is lost with the process.
 
-    intercepted: HTLCs that the node waits for and that were not resolved on this stream.
+    intercepted: HTLCs for which the node awaits a resolution, and that were not resolved on this stream.
     unsent: HTLCs decided by this process, whose resolution certainly never reached the node.
-    sent_once: those whose resolution was sent once, by this process; it may turn out that it never left.
-    first_start: nothing was stored when this process began, and there has been no HTLC snapshot since.
-    snapshot_number, snapshot_pending, snapshot_wanted: of the latest HTLC snapshot that was requested; it has not come;
-        another is to follow it.
-    changed_since_snapshot: HTLCs offered or resolved since it was requested: it may show them as they were before.
+    sent_once: HTLCs whose resolution was sent once, by this process; it may turn out that it never left.
+    first_start: nothing was stored when this process started, and there has been no HTLC snapshot since.
+    snapshot_number, snapshot_pending, snapshot_wanted: the number of the latest HTLC snapshot that was requested;
+        whether it has not arrived yet; whether another is to follow it.
+    changed_since_snapshot: HTLCs offered or resolved since it was requested: it may show their earlier state.
     own: payments on behalf.
-    resolved_ahead: by peer, resumed HTLCs that are still on their incoming channel, but on no other any more.
-    next_message_number: the number that the next message gets.
-    soonest_expiry: of all HTLCs on a peer's channels, both ways, by the last snapshot.
-    session_at: when to send the next piece to each connected client for which there is one.
-    retransmit_free_at: no courier is sent before that, to any next hop.
-    snapshot_at: when to request an HTLC snapshot, because a client has disconnected; infinity for not at all.
+    resolved_ahead: by peer, resumed HTLCs that are still on their incoming channel, but no longer on any other.
+    next_message_number: the number of the next message.
+    soonest_expiry: by peer, the soonest expiry of all HTLCs on its channels, in both directions, in the last snapshot.
+    session_at: when to send the next item to each connected client for which there is one.
+    retransmit_free_at: no courier is sent before this time, to any next hop.
+    snapshot_at: when to request an HTLC snapshot, because a client has disconnected; infinity: not at all.
     snapshot_requested_at: when the last one was requested for that reason.
     reconciliation, review: work that is done in slices (reconcile.py, notifications.py); None: there is none.
     """
@@ -122,7 +122,7 @@ class LspState(EngineState):
     review: Work | None = None
 
     def resolution_sent(self, key: HtlcKey) -> None:
-        """A resolution is on its way to the node."""
+        """Record that a resolution is being sent to the node."""
         if key in self.unsent:
             self.unsent.discard(key)
             self.sent_once.add(key)
@@ -130,13 +130,13 @@ class LspState(EngineState):
             self.sent_once.discard(key)
 
     def forget_htlc(self, key: HtlcKey) -> None:
-        """The HTLC is gone, or too old to matter."""
+        """Forget an HTLC that is gone, or too old to matter."""
         for keys in (self.intercepted, self.unsent, self.sent_once, self.changed_since_snapshot):
             keys.discard(key)
         self.stuck.discard(key)
 
     def new_stream(self) -> None:
-        """The node offers everything again, or nothing any more: what was to be sent to it is void."""
+        """Reset the stream's state, with everything unsent: the node offers everything again, or nothing any more."""
         self.intercepted.clear()
         self.stuck.clear()
         self.sessions.clear()
@@ -147,10 +147,10 @@ class LspState(EngineState):
 
 @dataclass
 class Context(EventContext[LspState, LspPolicy, Record, Effect]):
-    """The handling of one event. Changes show in `state` immediately; effects wait until they are stored.
+    """The handling of one event. Changes are visible in `state` immediately; effects wait until the changes are stored.
 
-    slice_size: how many things of one kind are done, at most. backlog: more of them were due.
-    former_link: the channel that the event changes or closes, as it was before.
+    slice_size: the maximum number of items of one kind that are handled. backlog: more of them were due.
+    former_link: the channel that the event changes or closes, in its earlier state.
     """
 
     capabilities: Capabilities
@@ -161,7 +161,7 @@ class Context(EventContext[LspState, LspPolicy, Record, Effect]):
 
     @property
     def records(self) -> LspRecords:
-        """What is or will be stored."""
+        """The records, including changes that are not stored yet."""
         return self.state.records
 
     def put(self, record: Record) -> None:
@@ -173,7 +173,7 @@ class Context(EventContext[LspState, LspPolicy, Record, Effect]):
         self._change(Drop(record))
 
     def take_back(self, unblock_hash: bytes) -> None:
-        """Something of this block changes, or must be loaded at the start: it is not archived any more, if it was."""
+        """Take a block out of the archive, if it is archived: it changes, or it must be loaded at the start."""
         archive = self.records.archive
         archive.candidates[unblock_hash] = None
         entry = archive.loaded.pop(unblock_hash, None)
@@ -194,18 +194,18 @@ class Context(EventContext[LspState, LspPolicy, Record, Effect]):
         self.changes.append(change)
 
     def due(self, index: Deadlines[K], reached: float) -> list[K]:
-        """A slice of what is due in this index."""
+        """Return a slice of what is due in this index."""
         due = index.due(reached, self.slice_size)
         self.backlog |= len(due) == self.slice_size
         return due
 
     def targets(self, peer: NodeId) -> list[Target]:
-        """What an onion may name to have an HTLC sent to this peer; what it could name before this event, too."""
+        """Return all targets by which an onion may address this peer, including those valid before this event."""
         former = () if self.former_link is None or self.former_link.peer != peer else self.former_link.names
         return list(dict.fromkeys([peer, *former, *self.node.channels.names_of(peer)]))
 
     def emit(self, effect: Effect) -> None:
-        """Add an effect. Resolutions of HTLCs go before everything else, back to back."""
+        """Add an effect. Resolutions of HTLCs precede all other effects, back to back."""
         if isinstance(effect, ResolveHtlc):
             self.answers.append(effect)
         else:

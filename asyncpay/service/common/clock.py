@@ -1,14 +1,15 @@
-"""The time that engines go by: a clock that never goes back and never leaps, and what Unix time is beside it.
+"""The clock of the engines, which never goes back and never jumps, and the Unix time that belongs to it.
 
-The system's clock is set by others: by NTP, by hand, by a machine that is resumed, or that has none while it is off.
-So what lasts so many seconds is measured by the monotonic clock, from a start in Unix time. The system's clock is read
-beside it, and as long as it shows something else than before, Unix time is an interval (asyncpay.engine.core.UnixTime).
-A different reading is believed once it has persisted for PERSIST_SECONDS.
+The system clock may be set: by NTP, by hand, or when a machine is resumed; on some machines it does not run while they
+are off. So durations are measured by the monotonic clock, counted from a start in Unix time. The system clock is read
+regularly. As long as it shows another time than before, Unix time is an interval (asyncpay.engine.core.UnixTime). A
+different reading is believed once it has persisted for PERSIST_SECONDS.
 
-What is believed, and what the system's clock shows, is stored with the first decision that is made by it. How long no
-process ran is the difference of two readings of the system's clock. The engine's time goes on by that, but no belief
-does: Unix time may still be what it was believed to be when something was stored last. So a clock that is wrong over
-any number of restarts is believed no sooner than one that is wrong while a process runs.
+The believed time and the time that the system clock shows are stored with the first decision that depends on them. The
+time without a running process is the difference between two readings of the system clock. The engine's time advances by
+that difference, but the believed Unix time does not: it may still be the one that was believed when something was last
+stored. So a clock that is wrong over any number of restarts is believed no sooner than one that is wrong while a
+process runs.
 """
 
 import math
@@ -18,32 +19,34 @@ from collections.abc import Callable
 from asyncpay.engine.core import ClockRead, StoredClock
 
 PERSIST_SECONDS = 300
-"""How long the system's clock must show another time until it is believed. Less than the 600 s by which an invoice
-outlasts the hold of its payment: a hold that should end by a clock that was put right ends before its invoice."""
+"""How long the system clock must show another time until it is believed. Less than the 600 s by which an invoice
+outlasts the hold of its payment: a hold that should end by a corrected clock ends before its invoice expires."""
 READ_SECONDS = 10
-"""How often the system's clock is read at least."""
+"""The maximum interval between two readings of the system clock."""
 TOLERANCE_SECONDS = 2
-"""Readings that differ by less show the same time."""
+"""Two readings that differ by less are taken as the same time."""
 MAX_UNIX_SECONDS = 60_000_000_000
-"""The latest time that is read, in the year 3871: a clock that shows a later one is taken to show this."""
+"""The latest time that is accepted, in the year 3871: a later reading is taken as this time."""
 MAX_LEAP_SECONDS = 86_400
-"""The longest time without a running process that counts for what lasts so many seconds. After a longer one, if it was
-one, that goes on where it was."""
+"""The longest time without a running process that counts towards durations. If the time was longer, or only seems so,
+durations continue where they stopped."""
 
 
 def steady() -> float:
-    """Seconds from some start, never set; where the system can tell, those while it was suspended count too."""
+    """Return seconds from some start, never set. Time while the system was suspended counts, if it is measured."""
     boottime: int | None = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
 
 class SteadyClock:
-    """stored: the latest time in the store, None if there is none. kept: what is stored of the clock itself; None in a
-    new file, and in one of an earlier release, whose times are taken for Unix time.
+    """The clock of one process.
 
-    The clock begins at `stored`, and ahead of it by as much as the system's clock went on since then, if that was a day
-    at most. That is the lesser of what it shows more than was shown, and of what it shows more than was believed: a
-    clock that was put right while no process ran would count the time by which it was wrong.
+    stored: the latest time in the store; None if there is none. kept: the stored state of the clock itself; None in a
+    new file, and in a file of an earlier release, whose times are taken as Unix time.
+
+    The clock starts at `stored`, plus the time by which the system clock has advanced since then, if that is a day at
+    most. Two advances are computed: from the stored reading of the system clock, and from the stored believed time. The
+    smaller one counts. Otherwise, if the clock was corrected while no process ran, its error would count as time.
     """
 
     def __init__(
@@ -73,34 +76,34 @@ class SteadyClock:
         self._kept = (believed, was_shown)
 
     def now(self) -> float:
-        """The time for `handle`: in seconds, and Unix time as long as the system's clock is not set."""
+        """Return the time for `handle`, in seconds. It is Unix time as long as the system clock is not set."""
         return self._zero + self._steady()
 
     def unix(self) -> float:
-        """The likeliest Unix time: what is believed, or what was shown at the start while nothing is believed yet."""
+        """Return the likeliest Unix time: the believed one, or the reading at the start while none is believed yet."""
         return self.now() + self._guessed
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the last reading was another than is believed."""
+        """Whether the last reading differs from the believed time."""
         return self._doubted is not None
 
     @property
     def unstored(self) -> StoredClock | None:
-        """What to store with the next decision, before anything is done about that; None if the store has it."""
+        """What to store with the next decision, before its effects are carried out; None if it is stored already."""
         shown = self._believed if self._doubted is None else self._doubted[0]
         return None if (self._believed, shown) == self._kept else StoredClock(self.now(), self._believed, shown)
 
     def mark_stored(self, clock: StoredClock) -> None:
-        """Take note that this is stored."""
+        """Record that this state of the clock is stored."""
         self._kept = (clock.believed_offset_seconds, clock.shown_offset_seconds)
 
     def _system(self) -> float:
-        """What the system's clock shows, within what can be stored."""
+        """Return the reading of the system clock, limited to what can be stored."""
         return min(max(self._read_system(), 0.0), MAX_UNIX_SECONDS)
 
     def read(self) -> ClockRead | None:
-        """Read the system's clock; what the engine must be told of it, if that has changed."""
+        """Read the system clock; return the event for the engine if anything has changed, else None."""
         now = self.now()
         offset = self._system() - now
         if abs(offset - self._believed) < TOLERANCE_SECONDS:
