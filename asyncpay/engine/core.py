@@ -182,7 +182,8 @@ def drive(engine: Engine[E, R, F], clock: Callable[[], float], events: Iterable[
             failure.__cause__ = error
             break
     yield Commit(tuple(decisions))
-    engine.committed()
+    if failure is None:  # the state of an engine that has failed is undefined
+        engine.committed()
     for _, transition in decisions:
         for effect in transition.effects:
             yield Perform(effect)

@@ -55,6 +55,13 @@ class EngineHarness(Generic[E, R, F]):
         self.run()
         return self.effects[before:]
 
+    def feed_together(self, *events: E) -> list[Any]:
+        """The same with several events, whose decisions are stored in one transaction."""
+        before = len(self.effects)
+        self._handle(*events)
+        self.run()
+        return self.effects[before:]
+
     def run(self) -> None:
         """Handle all queued events."""
         try:
@@ -65,8 +72,8 @@ class EngineHarness(Generic[E, R, F]):
             self.crashed()
             self.start()
 
-    def _handle(self, event: E) -> None:
-        for action in drive(self.engine, lambda: self.now, [event]):
+    def _handle(self, *events: E) -> None:
+        for action in drive(self.engine, lambda: self.now, events):
             if isinstance(action, Recall):
                 action.take(self.recall(action.wanted))
                 continue

@@ -91,6 +91,7 @@ class Archive:
     to_unload: those among them that are removed from memory once all decisions are stored.
     candidates: finished blocks in memory that may be ready to be archived.
     look_again_at: when to check finished blocks again that something in memory still refers to.
+    taken_back: blocks that are no longer archived by decisions that are not stored yet; the store still has them.
     """
 
     blocks_of: Counter[NodeId] = field(default_factory=Counter)
@@ -102,6 +103,7 @@ class Archive:
     to_unload: dict[bytes, None] = field(default_factory=dict)
     candidates: dict[bytes, None] = field(default_factory=dict)
     look_again_at: Deadlines[bytes] = field(default_factory=Deadlines)
+    taken_back: set[bytes] = field(default_factory=set)
 
     @classmethod
     def begin(cls, summary: Summary) -> "Archive":

@@ -108,7 +108,7 @@ def recall(state: LspState, found: Found) -> None:
         archive.first_forget_after = found.first_forget_after
         archive.first_forget_at_height = found.first_forget_at_height
     for each in found.blocks:
-        if each.block.key not in state.records.blocks:
+        if each.block.key not in state.records.blocks and each.block.key not in archive.taken_back:
             _load(state, each)
 
 
@@ -161,6 +161,7 @@ def committed(state: LspState) -> None:
         else:
             _unload(state, block, entry)
     archive.to_unload.clear()
+    archive.taken_back.clear()
 
 
 def _is_settled(ctx: Context, block: Block) -> bool:
@@ -187,7 +188,7 @@ def _is_referred_to(state: LspState, block: Block) -> bool:
 
 def _archive(ctx: Context, block: Block) -> None:
     archive, name = ctx.records.archive, block.key
-    if _is_referred_to(ctx.state, block):
+    if name not in archive.loaded and _is_referred_to(ctx.state, block):
         archive.look_again_at.set(name, ctx.now + LOOK_AGAIN_SECONDS)
         return
     entry = _entry(ctx, block)

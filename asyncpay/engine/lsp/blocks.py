@@ -55,9 +55,11 @@ def forget_if_over(ctx: Context, unblock_hash: bytes) -> None:
     elif ctx.state.unix.surely_past(block.hold_until):
         schedule.forget_after.discard(unblock_hash)
         schedule.forget_at_height.set(unblock_hash, conditions.forget_at_height(ctx, block))
+        ctx.records.archive.candidates[unblock_hash] = None
     else:
         schedule.forget_after.set(unblock_hash, block.hold_until)
         schedule.forget_at_height.discard(unblock_hash)
+        ctx.records.archive.candidates[unblock_hash] = None
 
 
 # --- its parts ---

@@ -179,6 +179,7 @@ class Context(EventContext[LspState, LspPolicy, Record, Effect]):
         entry = archive.loaded.pop(unblock_hash, None)
         if entry is not None:
             self.changes.append(Drop(entry))
+            archive.taken_back.add(unblock_hash)
 
     def _change(self, change: Change[Record]) -> None:
         match change.record:
