@@ -218,7 +218,7 @@ class FairShare:
         now = sim.kernel.now
         open_ = [each for each in link.channels if not each.closed]
         away = bool(open_) and not any(each.usable_by(lsp.node) for each in open_)
-        waited = now >= record.offered_at + lsp.policy.wake_timeout_seconds
+        waited = lsp.clock.now() >= record.offered_at + lsp.policy.wake_timeout_seconds
         late = htlc.expiry - lsp.node.height <= lsp.policy.min_margin_blocks + 1
         settled = now > max(link.changed_at, lsp.attached_at) + GRACE_SECONDS
         through = htlc.offerer is not sim.a  # otherwise A's block decides
