@@ -58,7 +58,7 @@ def beginnings(topology: Topology, report: Report) -> dict[str, dict[str, str]]:
     """
     nodes = defaultdict[str, list[str]](list)
     for name, spec in topology.nodes.items():
-        kind = node_class(spec.implementation).begins_with
+        kind = node_class(spec.implementation).initial_data_image
         own_image = (
             spec.image or spec.version or (spec.is_phone and spec.component and spec.component.image != ASYNCPAY)
         )

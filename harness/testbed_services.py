@@ -110,7 +110,7 @@ class TestbedServices:
             wait_for(links.answers(), START_SECONDS)
             links.restore()
 
-    def come_back(self, name: str) -> None:
+    def start_and_wait(self, name: str) -> None:
         """`start`, and wait until the service works as before: channels to running nodes usable, component attached."""
         self.start(name)
         if name in self.nodes:

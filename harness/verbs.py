@@ -119,7 +119,7 @@ def stop(testbed: Testbed, service: str | None) -> None:
 
 def start(testbed: Testbed, service: str | None) -> None:
     """Start a service that was stopped or killed, or all of them; return when everything that runs works again."""
-    testbed.come_back(_service(testbed, service)) if service else testbed.start_all()
+    testbed.start_and_wait(_service(testbed, service)) if service else testbed.start_all()
 
 
 def restart(testbed: Testbed, service: str | None) -> None:

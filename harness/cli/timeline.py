@@ -10,7 +10,7 @@ from harness.cli.common import AsJson, Which, err, errors_as_sentences, out
 from harness.errors import TestbedError
 
 if TYPE_CHECKING:
-    from harness.timeline.model import Kind, Story
+    from harness.timeline.model import Kind, Timeline
 
 Nodes = Annotated[list[str] | None, typer.Option("--node", metavar="NAME", help="only this node's events; repeatable")]
 Kinds = Annotated[
@@ -67,13 +67,13 @@ def timeline(
             out.print(text.rendered(story), soft_wrap=True)
 
 
-def _last_payment(story: "Story") -> "Story":
+def _last_payment(story: "Timeline") -> "Timeline":
     from harness.timeline import select
 
     return select.of_payment(story, select.payment_of(story, None))
 
 
-def _compare(one: "Story", other: "Story", as_json: bool) -> None:
+def _compare(one: "Timeline", other: "Timeline", as_json: bool) -> None:
     from harness.timeline import compare
 
     found = compare.compare(one, other)
@@ -83,7 +83,7 @@ def _compare(one: "Story", other: "Story", as_json: bool) -> None:
         out.print(compare.rendered(found))
 
 
-def _write(story: "Story", file: Path) -> None:
+def _write(story: "Timeline", file: Path) -> None:
     """Write the page. Raises TestbedError."""
     from harness.timeline.page import page
 
@@ -94,7 +94,7 @@ def _write(story: "Story", file: Path) -> None:
         raise TestbedError(f"{file} cannot be written: {error.strerror}. Name another file") from None
 
 
-def _narrowed(story: "Story", nodes: list[str] | None, kinds: list[str] | None) -> "Story":
+def _narrowed(story: "Timeline", nodes: list[str] | None, kinds: list[str] | None) -> "Timeline":
     from harness.timeline import select
 
     return select.narrowed(story, nodes or (), kinds_of(kinds)) if nodes or kinds else story
@@ -110,7 +110,7 @@ def kinds_of(names: list[str] | None) -> "set[Kind]":
     return {known[name] for name in names or ()}
 
 
-def _story(source: Path | None, which: str | None) -> "Story":
+def _story(source: Path | None, which: str | None) -> "Timeline":
     """Raises TestbedError."""
     if source is None:
         from harness.testbed import Testbed
@@ -120,7 +120,7 @@ def _story(source: Path | None, which: str | None) -> "Story":
     return read(source)
 
 
-def read(source: Path) -> "Story":
+def read(source: Path) -> "Timeline":
     """Return the timeline in a JSON file, or of the recording in a folder. Raises TestbedError."""
     from pydantic import ValidationError
 

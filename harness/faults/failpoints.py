@@ -34,7 +34,7 @@ class Store:
         """Make the next run of the component exit before its n-th effect of this name, or (`freeze`) stop there."""
         self._sh(f"rm -f {self.path}.frozen; echo {effect} {number} {how} > {self.path}.crash-before")
 
-    def let_go(self) -> None:
+    def resume(self) -> None:
         """Resume a stopped component. This works only while its container runs; otherwise it has no effect, and must be
         repeated.
         """
@@ -84,7 +84,7 @@ def frozen_before(
     try:
         yield store
     finally:
-        store.let_go()
+        store.resume()
 
 
 def killed_before(testbed: Testbed, phone: Phone, effect: str, begin: Callable[[], object], number: int = 1) -> None:

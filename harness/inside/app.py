@@ -45,7 +45,7 @@ class App:
 
     async def stop(self) -> None:
         """Shut it down cleanly, and do not restart it; return when its process has exited."""
-        process = self._let_go()
+        process = self._stop_restarting()
         if process is None:
             return
         process.signal(signal.SIGCONT)
@@ -61,7 +61,7 @@ class App:
 
     async def kill(self) -> None:
         """Kill it (SIGKILL), and do not restart it; return when its process has exited."""
-        if process := self._let_go():
+        if process := self._stop_restarting():
             process.signal(signal.SIGKILL)
             await process.exited
 
@@ -99,7 +99,7 @@ class App:
             "gave_up": self._gave_up,
         }
 
-    def _let_go(self) -> Process | None:
+    def _stop_restarting(self) -> Process | None:
         """Do not restart it from now on. Return its process, if it runs."""
         if self._keeping:
             self._keeping.cancel()

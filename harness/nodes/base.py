@@ -116,13 +116,13 @@ class Node(ABC):
     """The capabilities that asyncpay's adapter for this implementation declares."""
     no_dialling: ClassVar[tuple[str, ...]] = ()
     """Arguments that prevent the node from dialling its peers by itself, for tests in which a peer is offline."""
-    tells_its_plugin_alone: ClassVar[bool] = False
+    reports_only_to_plugin: ClassVar[bool] = False
     """Only our plugin, which is part of a component, reports messages and HTLCs: an adapter needs it to attach."""
     lists_channels_unsorted: ClassVar[bool] = False
     """It may answer query_channel_range (BOLT 7) with channels that are not in the order of their ids."""
     refuses_unsorted_channels: ClassVar[bool] = False
     """It disconnects a peer that does so, at each reconnection."""
-    begins_with: ClassVar[str | None] = None
+    initial_data_image: ClassVar[str | None] = None
     """A kind of image with folders 0, 1, ..., each of which is the initial content of a node's volume; None if the node
     creates its files fast. They are valid for the pinned image only, not for another version."""
     cli: ClassVar[tuple[str, ...]]

@@ -83,7 +83,7 @@ class ClnNode(Node):
     implementation = "cln"
     capabilities = CAPABILITIES
     no_dialling = ("--dev-no-reconnect",)
-    tells_its_plugin_alone = True
+    reports_only_to_plugin = True
     lists_channels_unsorted = True
     cli = ("lightning-cli", f"--rpc-file={SOCKET_DIR}/{SOCKET}")
     balance_unit_msat = 1

@@ -74,7 +74,7 @@ class LndNode(Node):
     implementation = "lnd"
     capabilities = CAPABILITIES
     refuses_unsorted_channels = True
-    begins_with = "lndwallets"
+    initial_data_image = "lndwallets"
     cli = ("lncli", "--network=regtest", f"--macaroonpath={MACAROON}")
     balance_unit_msat = 1_000
     folder = LND_DIR

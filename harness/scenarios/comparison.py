@@ -121,7 +121,7 @@ class Stage:
 def _crash(lsp: str) -> Callable[[Stage], None]:
     def crash(stage: Stage) -> None:
         stage.design.crash(lsp)
-        stage.design.come_back(lsp)
+        stage.design.start_and_wait(lsp)
 
     return crash
 
@@ -168,7 +168,7 @@ CASES = (
         "LSP_b is down as A's message comes to it, and A goes offline",
         before=_slow_link,
         handed_over=_lose_message,
-        held=lambda stage: stage.design.come_back(ROLES.payee_lsp),
+        held=lambda stage: stage.design.start_and_wait(ROLES.payee_lsp),
     ),
     Case("half-way", "B comes back after half of the blocks for which LSP_a holds the payment", held=_wait_half),
     Case("too-late", "B comes back in the block in which LSP_a gives the payment up", held=_wait_too_long),

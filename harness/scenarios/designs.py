@@ -85,7 +85,7 @@ class Design(ABC):
         """Kill all processes of an LSP."""
 
     @abstractmethod
-    def come_back(self, lsp: str) -> None:
+    def start_and_wait(self, lsp: str) -> None:
         """Start the LSP again; return when it works as before."""
 
     def node(self, name: str) -> LdkNode:
@@ -186,9 +186,9 @@ class Asyncpay(Design):
         self.testbed.lsp(lsp).kill()
         self.testbed.kill(lsp)
 
-    def come_back(self, lsp: str) -> None:
-        """See Design.come_back."""
-        self.testbed.come_back(lsp)
+    def start_and_wait(self, lsp: str) -> None:
+        """See Design.start_and_wait."""
+        self.testbed.start_and_wait(lsp)
         self.testbed.lsp(lsp).start()
         wait_for(interceptor_attached(self.testbed.lsp(lsp)), READY_SECONDS)
 
@@ -273,9 +273,9 @@ class LdkNative(Design):
         """See Design.crash."""
         self.testbed.kill(lsp)
 
-    def come_back(self, lsp: str) -> None:
-        """See Design.come_back."""
-        self.testbed.come_back(lsp)
+    def start_and_wait(self, lsp: str) -> None:
+        """See Design.start_and_wait."""
+        self.testbed.start_and_wait(lsp)
 
 
 DESIGNS: tuple[type[Design], ...] = (Asyncpay, LdkNative)

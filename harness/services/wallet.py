@@ -104,7 +104,7 @@ class Wallet:
 
         return Predicate(f"payment_{'_or_'.join(states).replace(' ', '_')}", missing)
 
-    def asks_no_longer(self, unblock_hash: str) -> Predicate:
+    def stopped_releasing(self, unblock_hash: str) -> Predicate:
         """The wallet has no claim for this block whose release it may still send.
 
         Claims of others for the same invoice do not count: false claims are requested until they expire.
@@ -115,7 +115,7 @@ class Wallet:
             open_claims = [each for each in claims if each["state"] == "releasing"]
             return f"{self.phone} still asks for {unblock_hash}: {open_claims}" if open_claims else None
 
-        return Predicate("wallet_asks_no_longer", missing)
+        return Predicate("wallet_stopped_releasing", missing)
 
     def ready(self) -> Predicate:
         """The wallet runs, and its node's channel with the LSP is usable."""

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from asyncpay.terminal import styled
 from harness.errors import TestbedError
-from harness.timeline.model import SCHEMA_VERSION, Event, Payment, Step, Story
+from harness.timeline.model import SCHEMA_VERSION, Event, Payment, Step, Timeline
 from harness.timeline.text import sentence
 
 MOST_EVENTS = 5_000
@@ -35,8 +35,8 @@ class Row:
 class Comparison:
     """Two stories of one payment each, with their matched events."""
 
-    one: Story
-    other: Story
+    one: Timeline
+    other: Timeline
     rows: tuple[Row, ...]
 
     @property
@@ -73,7 +73,7 @@ def _plain(event: Event | None) -> dict[str, Any] | None:
     return None if event is None else event.model_dump(mode="json", exclude_defaults=True)
 
 
-def compare(one: Story, other: Story) -> Comparison:
+def compare(one: Timeline, other: Timeline) -> Comparison:
     """Match the events of two stories of one payment each. Raises TestbedError if they are too long."""
     if max(len(one.events), len(other.events)) > MOST_EVENTS:
         raise TestbedError(

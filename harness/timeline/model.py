@@ -143,7 +143,7 @@ class Lane(_Record):
     away: tuple[Span, ...] = ()
 
 
-class Story(_Record):
+class Timeline(_Record):
     """The whole timeline. problems: the logs that could not be read, and the consequences for the story."""
 
     version: int = SCHEMA_VERSION
@@ -160,10 +160,10 @@ class Story(_Record):
         return {"version": self.version, **self.model_dump(mode="json", exclude_defaults=True)}
 
 
-def read_story(content: bytes, name: str) -> Story:
+def read_story(content: bytes, name: str) -> Timeline:
     """Parse a story from its JSON. Raises TestbedError; name: of the file, for its message."""
     try:
-        story = Story.model_validate_json(content)
+        story = Timeline.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"

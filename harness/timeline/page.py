@@ -9,12 +9,12 @@ import hashlib
 import json
 from importlib.resources import files
 
-from harness.timeline.model import Story
+from harness.timeline.model import Timeline
 
 SCRIPTS = ("data.js", "draw.js", "views.js", "main.js")
 
 
-def page(story: Story) -> str:
+def page(story: Timeline) -> str:
     """Return the HTML file."""
     script = "\n".join([*map(web_file, SCRIPTS), "main();\n"])
     style = web_file("timeline.css")
@@ -28,7 +28,7 @@ def page(story: Story) -> str:
     return head + "".join(filled)
 
 
-def data_block(story: Story) -> str:
+def data_block(story: Timeline) -> str:
     """Return the story's JSON for a `<script>` element: characters that could end the element are escaped."""
     text = json.dumps(story.as_json(), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from harness.errors import TestbedError
-from harness.timeline.model import Event, Kind, Payment, Story
+from harness.timeline.model import Event, Kind, Payment, Timeline
 
 AROUND_SECONDS = 1.0
 """How long before and after the payment other events are included: blocks, pushes, phones, faults, messages."""
@@ -11,7 +11,7 @@ OF_OTHERS = frozenset({Kind.DECISION, Kind.HTLC})
 """Events of these kinds are not included if they name no payment, or another one."""
 
 
-def payment_of(story: Story, prefix: str | None) -> Payment:
+def payment_of(story: Timeline, prefix: str | None) -> Payment:
     """Return the payment with this prefix of its hash, or the payment that began last. Raises TestbedError."""
     if not story.payments:
         raise TestbedError(
@@ -31,7 +31,7 @@ def payment_of(story: Story, prefix: str | None) -> Payment:
     raise TestbedError(f"payment {prefix}: {why}")
 
 
-def of_payment(story: Story, payment: Payment) -> Story:
+def of_payment(story: Timeline, payment: Payment) -> Timeline:
     """Return the events that name the payment, and other events between its start and its end."""
     begin, end = payment.first - AROUND_SECONDS, payment.last + AROUND_SECONDS
     events = [event for event in story.events if _is_about(event, payment, begin, end)]
@@ -45,7 +45,7 @@ def _is_about(event: Event, payment: Payment, begin: float, end: float) -> bool:
     return not event.payment_hashes and event.kind not in OF_OTHERS and begin <= event.time <= end
 
 
-def narrowed(story: Story, nodes: Collection[str], kinds: Collection[Kind]) -> Story:
+def narrowed(story: Timeline, nodes: Collection[str], kinds: Collection[Kind]) -> Timeline:
     """Return the events of these lanes and kinds; an empty collection means all. Raises TestbedError (unknown lane)."""
     known = {lane.name for lane in story.lanes}
     if unknown := set(nodes) - known:

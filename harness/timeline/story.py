@@ -5,7 +5,7 @@ from harness.nodes import node_class
 from harness.services.push_gateway import NAME as PUSH
 from harness.timeline import chain, components, node_logs, testbed_actions
 from harness.timeline.htlcs import ADD, ENDS, Htlcs, Life
-from harness.timeline.model import MOST_EVENTS, Event, Kind, Lane, Story
+from harness.timeline.model import MOST_EVENTS, Event, Kind, Lane, Timeline
 from harness.timeline.node_logs import Passed
 from harness.timeline.on_chain import OnChain
 from harness.timeline.payments import Payments
@@ -17,7 +17,7 @@ LSPS0 = "custom_37913"
 _MESSAGE_KINDS = {"onion_message": Kind.ONION, ADD: Kind.HTLC, **dict.fromkeys(ENDS, Kind.HTLC)}
 
 
-def tell(recording: Recording) -> Story:
+def tell(recording: Recording) -> Timeline:
     """Return the story of a recording."""
     context, problems = recording.context, list(recording.problems)
     names = {node_id: name for name, node_id in context.node_ids.items()}
@@ -50,7 +50,7 @@ def tell(recording: Recording) -> Story:
         events = events[-MOST_EVENTS:]
     payments = Payments()
     events = [payments.take(event) for event in events]
-    return Story(
+    return Timeline(
         testbed=context.testbed,
         topology=context.topology,
         lanes=tuple(with_absences(lanes, events, phones)),

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from asyncpay.amounts import show_sat
 from asyncpay.terminal import styled
-from harness.timeline.model import Event, Htlc, Kind, Payment, Story
+from harness.timeline.model import Event, Htlc, Kind, Payment, Timeline
 
 STYLES = {
     Kind.DECISION: "bold cyan",
@@ -30,7 +30,7 @@ def moment(seconds: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(whole)) + f".{milliseconds:03}"
 
 
-def rendered(story: Story) -> Group:
+def rendered(story: Timeline) -> Group:
     """Render payments with their steps, HTLCs with their states, then every event in one line."""
     parts: list[RenderableType] = []
     for payment in story.payments if len(story.payments) == 1 else ():

@@ -18,7 +18,7 @@ from harness.errors import NodeError, PaymentError, TestbedError
 from harness.inside.interface import Push
 from harness.services.answers import cleaned
 from harness.timeline import recording, select, story
-from harness.timeline.model import Event, Story
+from harness.timeline.model import Event, Timeline
 from harness.timeline.page import page, web_file
 from harness.ui.verb_routes import routes
 from harness.ui.watcher import Watcher
@@ -122,7 +122,7 @@ def _add_questions(app: FastAPI, watcher: Watcher) -> None:
         payment: Annotated[
             str | None, Query(max_length=64, description="only the payment whose hash has this prefix")
         ] = None,
-    ) -> Story:
+    ) -> Timeline:
         """Return the timeline so far, or that of one payment: the output of `testbed timeline --json`."""
         told = story.tell(recording.gather(watcher.attach()))
         return told if payment is None else select.of_payment(told, select.payment_of(told, payment))

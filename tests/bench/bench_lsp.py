@@ -128,7 +128,7 @@ def many_held(a: ScriptedPeer, b: ScriptedPeer, lsp: Lsp) -> Figures:
 
     a.testbed.kill("LSP")
     began = time.time()
-    a.testbed.come_back("LSP")
+    a.testbed.start_and_wait("LSP")
     wait_for(htlcs_held(lsp, PAYMENTS * PARTS), 120)
     figures["node's start to all held again, s"] = time.time() - began
     memory.append(memory_mb(a.testbed, lsp))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.timeline import recording
-from harness.timeline.model import Event, Htlc, Kind, Lane, Payment, Story
+from harness.timeline.model import Event, Htlc, Kind, Lane, Payment, Timeline
 from harness.timeline.page import page
 from harness.timeline.story import tell
 from tests.browser.conftest import LOOKS, Page
@@ -23,7 +23,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def written(story: Story, folder: Path) -> Path:
+def written(story: Timeline, folder: Path) -> Path:
     path = folder / "timeline.html"
     path.write_text(page(story), encoding="utf-8")
     return path
@@ -122,7 +122,9 @@ def test_hostile_texts_are_texts(opened: Page, tmp_path: Path) -> None:
     )
     lanes = (Lane(name=HOSTILE, kind=HOSTILE, runs=HOSTILE), Lane(name="x", kind="lsp"))
     htlc = Htlc(from_lane=HOSTILE, to="x", channel=HOSTILE, htlc_id=1, offered=1.0, resolution=HOSTILE, end=HOSTILE)
-    story = Story(testbed=HOSTILE, topology=HOSTILE, lanes=lanes, events=(event,), htlcs=(htlc,), problems=(HOSTILE,))
+    story = Timeline(
+        testbed=HOSTILE, topology=HOSTILE, lanes=lanes, events=(event,), htlcs=(htlc,), problems=(HOSTILE,)
+    )
     view = opened.open(written(story, tmp_path))
     view.locator(".row").first.click()
     assert view.locator("img").count() == 0
@@ -133,12 +135,12 @@ def test_hostile_texts_are_texts(opened: Page, tmp_path: Path) -> None:
 
 
 def test_an_empty_story_is_a_page_too(opened: Page, tmp_path: Path) -> None:
-    view = opened.open(written(Story(testbed="x"), tmp_path))
+    view = opened.open(written(Timeline(testbed="x"), tmp_path))
     assert "Nothing fits" in view.locator("#rows").inner_text()
     assert opened.said == []
 
 
-def long_story(events: int) -> Story:
+def long_story(events: int) -> Timeline:
     """Payments of a line, one after the other, with everything that happens in one."""
     names, kinds = ["A", "LSP_a", "router", "LSP_b", "B"], list(Kind)
     drawn = random.Random(1)
@@ -153,7 +155,7 @@ def long_story(events: int) -> Story:
         to: dict[str, Any] = {"to": other, "arrived": time + 0.002} if kind in (Kind.HTLC, Kind.ONION) else {}
         made.append(Event(time=time, lane=lane, kind=kind, what="held", payment_hashes=(payment_hash,), **to))
     lanes = tuple(Lane(name=name, kind="lsp", runs="lnd") for name in names)
-    return Story(testbed="long", lanes=lanes, payments=tuple(payments), events=tuple(made))
+    return Timeline(testbed="long", lanes=lanes, payments=tuple(payments), events=tuple(made))
 
 
 def test_a_hundred_thousand_events_can_be_used(opened: Page, tmp_path: Path) -> None:

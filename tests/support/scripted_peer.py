@@ -106,7 +106,7 @@ class ScriptedPeer:
         try:
             yield
         finally:
-            self.testbed.come_back(self.name)
+            self.testbed.start_and_wait(self.name)
             self.open()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

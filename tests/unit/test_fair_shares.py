@@ -21,7 +21,7 @@ class Work:
         self.begun: list[str] = []
         self.refused: list[str] = []
         self._semaphore = semaphore
-        self._let_go: dict[str, asyncio.Event] = {}
+        self._proceed: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def ask(self, *names: str) -> None:
@@ -32,21 +32,21 @@ class Work:
             except TooManyError:
                 self.refused.append(name)
                 continue
-            self._let_go[name] = asyncio.Event()
+            self._proceed[name] = asyncio.Event()
             self._tasks.append(asyncio.create_task(self._do(name, slot)))
 
     async def _do(self, name: str, slot: object) -> None:
         try:
             async with slot:  # type: ignore[attr-defined]
                 self.begun.append(name)
-                await self._let_go[name].wait()
+                await self._proceed[name].wait()
         except TooManyError:
             self.refused.append(name)
 
     async def finish(self, *names: str) -> None:
         await settle()
         for name in names:
-            self._let_go[name].set()
+            self._proceed[name].set()
             await settle()
 
     async def cancel(self, number: int) -> None:

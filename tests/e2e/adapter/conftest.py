@@ -21,7 +21,7 @@ def all_nodes_running(testbed: Testbed) -> None:
     """Every node runs and has no history of failed payments, also if the previous test failed."""
     running = [node.name for node in testbed.running()]
     for name in testbed.nodes.keys() - running:
-        testbed.come_back(name)
+        testbed.start_and_wait(name)
     for payer in ("A", "LSP"):
         testbed[payer].forget_failures()
 

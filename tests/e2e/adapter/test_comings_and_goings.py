@@ -80,19 +80,19 @@ async def test_a_restarted_node_offers_again(testbed: Testbed) -> None:
             await lsp.resolve_htlc(offer.key, Resolution.RESUME)
         with pytest.raises(NodeUnreachableError):
             await lsp.pending_htlcs()
-    await in_thread(testbed.come_back, "LSP")
+    await in_thread(testbed.start_and_wait, "LSP")
     async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
         assert a_id not in log.attached.online
         assert not link_to(log.attached.links, a_id).usable
         assert [htlc.key for htlc in await lsp.pending_htlcs()] == [offer.key]
         if lsp.capabilities.reoffers_without_payer:
             assert (await log.take(HtlcOffered)).htlc == offer
-            await in_thread(testbed.come_back, "A")
+            await in_thread(testbed.start_and_wait, "A")
         else:
             height = await in_thread(testbed.mine)
             await log.take(BlockConnected, lambda block: block.height == height)
             assert not [event for event in log.untaken if isinstance(event, HtlcOffered)]
-            await in_thread(testbed.come_back, "A")
+            await in_thread(testbed.start_and_wait, "A")
             assert (await log.take(HtlcOffered)).htlc == offer
         await log.take(LinkChanged, lambda event: event.link.peer == a_id and event.link.usable)
         await lsp.resolve_htlc(offer.key, Resolution.RESUME)
@@ -107,7 +107,7 @@ async def test_the_stream_ends_when_the_node_shuts_down(testbed: Testbed) -> Non
             await log.end()
         with pytest.raises(NodeUnreachableError):
             await anext(lsp.events())
-    await in_thread(testbed.come_back, "LSP")
+    await in_thread(testbed.start_and_wait, "LSP")
     async with adapter(testbed, "LSP") as lsp, following(lsp) as log:
         assert all(link.usable for link in log.attached.links)
 
@@ -131,7 +131,7 @@ async def test_a_payer_goes_and_comes(testbed: Testbed) -> None:
         assert (await log.take(PeerDisconnected)).peer == a_id
         changed = (await log.take(LinkChanged)).link
         assert (changed.short_channel_id, changed.usable) == (link.short_channel_id, False)
-        await in_thread(testbed.come_back, "A")
+        await in_thread(testbed.start_and_wait, "A")
         assert (await log.take(PeerConnected)).peer == a_id
         assert (await log.take(LinkChanged)).link == link
 

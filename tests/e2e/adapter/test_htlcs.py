@@ -109,7 +109,7 @@ async def test_resumed_while_the_payer_is_away(testbed: Testbed) -> None:
         forwarded = bool(lsp.capabilities.forwards_with_payer_offline)
         if forwarded:
             assert (await log.take(HtlcSettled)).key == key  # the payer is still away
-        await in_thread(testbed.come_back, "A")
+        await in_thread(testbed.start_and_wait, "A")
         if not forwarded:
             assert (await log.take(HtlcFailed)).key == key
         await log.take(HtlcGone)
@@ -141,7 +141,7 @@ async def test_claimed_from_a_payer_who_is_away(testbed: Testbed) -> None:
         await lsp.resolve_htlc(offer.key, Resolution.SETTLE, paid.preimage)
         height = await in_thread(testbed.mine)
         await log.take(BlockConnected, lambda block: block.height == height)  # the stream has outlived the answer
-        await in_thread(testbed.come_back, "A")
+        await in_thread(testbed.start_and_wait, "A")
         assert (await log.take(HtlcGone)).key == offer.key
     async with adapter(testbed, "A") as a:
         result = await a.track_payment(invoice.payment_hash)

@@ -65,7 +65,7 @@ async def test_a_settlement_is_told_only_once_the_payer_is_back(testbed: Testbed
         assert not [event for event in log.untaken if isinstance(event, HtlcSettled)]
         assert [htlc.key for htlc in await lsp.pending_htlcs()] == [offer.key]
 
-        await in_thread(testbed.come_back, "A")
+        await in_thread(testbed.start_and_wait, "A")
         assert (await log.take(HtlcSettled)).key == offer.key
         assert (await log.take(HtlcGone)).key == offer.key
     async with adapter(testbed, "A") as a:

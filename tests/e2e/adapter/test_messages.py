@@ -81,7 +81,7 @@ async def test_a_kept_message_is_delivered_when_its_receiver_is_back(testbed: Te
         with pytest.raises(PeerNotConnectedError) as error:
             await lsp.forward_onion(kept.message)
         assert error.value.peer == b_id
-        await in_thread(testbed.come_back, "B")
+        await in_thread(testbed.start_and_wait, "B")
         assert (await at_lsp.take(PeerConnected)).peer == b_id
         async with adapter(testbed, "B") as b, following(b) as at_b:
             assert await lsp.forward_onion(kept.message) == (b_id if lsp.capabilities.tells_next_hop else None)

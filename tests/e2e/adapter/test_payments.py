@@ -179,7 +179,7 @@ async def test_a_payer_killed_while_its_payment_is_held_pays_once(testbed: Testb
             await in_thread(testbed.kill, "A")
             with pytest.raises(NodeUnreachableError):
                 await paying
-        await in_thread(testbed.come_back, "A")
+        await in_thread(testbed.start_and_wait, "A")
         async with adapter(testbed, "A") as a:
             paying = asyncio.create_task(a.pay(order(invoice)))
             await lsp.resolve_htlc(offer.key, Resolution.RESUME)

@@ -55,7 +55,7 @@ async def claimed_and_restarted(testbed: Testbed) -> tuple[Invoice, HeldHtlc, by
         await lsp.resolve_htlc(offer.key, Resolution.SETTLE, paid.preimage)
         await in_thread(testbed.kill, "LSP")
         await log.end()
-    await in_thread(testbed.come_back, "LSP")
+    await in_thread(testbed.start_and_wait, "LSP")
     return invoice, offer, paid.preimage
 
 
@@ -73,7 +73,7 @@ async def test_a_restart_forgets_a_claim_or_keeps_it_as_declared(testbed: Testbe
         keeps = lsp.capabilities.keeps_settlements
         if not keeps:
             await in_thread(mine_to, testbed, offer.incoming_expiry - OFFERED_BLOCKS + 1)
-        await in_thread(testbed.come_back, "A")
+        await in_thread(testbed.start_and_wait, "A")
         async with adapter(testbed, "A") as a:
             result = await a.track_payment(invoice.payment_hash)
     moved = (await in_thread(balances.count, testbed)).moved_since(before)
@@ -115,7 +115,7 @@ async def test_force_closed_in_time_the_node_claims_on_chain(testbed: Testbed) -
 
         await in_thread(wait_for, Predicate("claimed_on_chain", claimed), 120)
         assert await in_thread(lambda: testbed.chain.height_blocks) < offer.incoming_expiry
-    await in_thread(testbed.come_back, "A")
+    await in_thread(testbed.start_and_wait, "A")
     async with adapter(testbed, "A") as a:
         following_payment = asyncio.create_task(a.track_payment(invoice.payment_hash))
         await in_thread(wait_for, decided(testbed, following_payment), 120)

@@ -23,10 +23,10 @@ FOR_EVER_MS = 3_600_000
 
 @dataclass(frozen=True)
 class PausedPayment:
-    """A paused payment. let_go: resume it; may be called again if the first call could not be delivered."""
+    """A paused payment. resume: resume it; may be called again if the first call could not be delivered."""
 
     case: PaymentCase
-    let_go: Callable[[], None]
+    resume: Callable[[], None]
 
 
 class PausePoint(Protocol):
@@ -52,7 +52,7 @@ def before(who: Callable[[PaymentHarness], Phone | Lsp], effect: str) -> PausePo
         with frozen_before(payments.testbed, component, effect, asleep=asleep) as store:
             payments.a.wallet.paying(case.invoice)
             wait_for(store.frozen, STAND_SECONDS)
-            yield PausedPayment(case, store.let_go)
+            yield PausedPayment(case, store.resume)
 
     return reached
 
@@ -63,7 +63,7 @@ def release_on_its_way(payments: PaymentHarness, payee_sleeps: bool) -> Iterator
     with before(payee, "SendRelease")(payments, payee_sleeps) as earlier:
         payments.b.latency(FOR_EVER_MS, Direction.UPSTREAM)
         sent_before = releases_sent(payments.b)
-        earlier.let_go()
+        earlier.resume()
         sent = Predicate("release_sent", lambda: None if releases_sent(payments.b) > sent_before else "nothing sent")
         wait_for(sent, STAND_SECONDS)
         yield PausedPayment(earlier.case, lambda: payments.b.restore_link(wait=False))
@@ -74,7 +74,7 @@ def preimage_waits(payments: PaymentHarness, payee_sleeps: bool) -> Iterator[Pau
     """The payee is paid, and the payer is offline: its LSP has the preimage, and the payer's HTLC."""
     with before(payees_lsp, "ResolveHtlc")(payments, payee_sleeps) as earlier:
         payments.a.disconnect()
-        earlier.let_go()
+        earlier.resume()
         earlier.case.wait_until_paid()
         payments.wait_for_htlcs(A=1, LSP_a=1, router=0, LSP_b=0, B=0)
         yield PausedPayment(earlier.case, lambda: payments.a.reconnect(wait=False))
@@ -133,5 +133,5 @@ def assert_paid_once_or_returned(payments: PaymentHarness, case: PaymentCase, ti
         return PAID
     payments.assert_nobody_paid(case)
     # Otherwise it would send this payment's release again in the next test, and stop at the failpoint before that one.
-    wait_for(case.payee.wallet.asks_no_longer(payment["unblock_hash"]), STAND_SECONDS)
+    wait_for(case.payee.wallet.stopped_releasing(payment["unblock_hash"]), STAND_SECONDS)
     return RETURNED

@@ -48,6 +48,6 @@ def test_fault(payments: PaymentHarness, step: str, name: str, fault: Fault) -> 
     payments.record_fault(f"{fault} {name}")
     with PAUSE_POINTS[step](payments, payee_sleeps=name == "push") as paused:
         with injected(target(payments.testbed, name), fault):
-            paused.let_go()
-        paused.let_go()
+            paused.resume()
+        paused.resume()
     assert_ended(payments, paused.case, step, name, fault)

@@ -47,7 +47,7 @@ def test_as_many_held_as_a_channel_takes(payments: PaymentHarness) -> None:
 
         payments.record_fault("SIGKILL LSP node")
         testbed.kill("LSP")
-        testbed.come_back("LSP")
+        testbed.start_and_wait("LSP")
         wait_for(htlcs_held(lsp, SLOTS), HELD_SECONDS)
         payments.record_fault("SIGKILL LSP component")
         store_of(testbed, lsp).ask("ResolveHtlc", ANSWERS_BEFORE_DEATH)

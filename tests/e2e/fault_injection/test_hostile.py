@@ -42,7 +42,7 @@ MOST_HOLDS = 483
 @pytest.fixture(scope="module", params=CLN_IN_FULL)
 def topology(request: pytest.FixtureRequest) -> Topology:
     """If only our plugin receives messages, the stranger is a phone, which has the plugin, without its wallet."""
-    as_a_phone = {"M.component": ASYNCPAY} if node_class(request.param).tells_its_plugin_alone else {}
+    as_a_phone = {"M.component": ASYNCPAY} if node_class(request.param).reports_only_to_plugin else {}
     return all_on(request.param, "with-stranger.yaml", as_a_phone)
 
 

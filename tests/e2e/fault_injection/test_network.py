@@ -76,7 +76,7 @@ def test_bad_link(payments: PaymentHarness, step: str, name: str, link: str) -> 
         cell = (step, name, link)
         half_way = HALF_WAY[cell](payments, paused.case) if cell in HALF_WAY else None
         LINKS[link](phone)
-        paused.let_go()
+        paused.resume()
         if half_way is not None:
             wait_for(half_way.reached(arrives=(link == "blackhole downstream") == (half_way.giver is phone.node)), 60)
         if link in SLOW and cell not in TOO_SLOW:
@@ -84,7 +84,7 @@ def test_bad_link(payments: PaymentHarness, step: str, name: str, link: str) -> 
         else:
             wait_for(seen_by_the_others(payments, phone), 60)
         phone.restore_link()
-        paused.let_go()
+        paused.resume()
     assert_ended(payments, paused.case, step, name, link)
 
 

@@ -135,7 +135,7 @@ def start_again(testbed: Testbed, lsp: Lsp, restarts: str) -> None:
             restart(lsp)
         case "node":
             testbed.kill("LSP")
-            testbed.come_back("LSP")
+            testbed.start_and_wait("LSP")
             wait_for(interceptor_attached(lsp), 90)
 
 
@@ -241,7 +241,7 @@ def test_a_channel_is_to_be_closed_while_it_holds(
             assert not closed.done()
             if restarts == "node":
                 testbed.kill("LSP")
-                testbed.come_back("LSP")
+                testbed.start_and_wait("LSP")
             restart(lsp)
 
         assert hold.result().status is PaymentStatus.FAILED

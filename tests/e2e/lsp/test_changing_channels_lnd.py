@@ -194,7 +194,7 @@ def test_a_zero_conf_channel_is_confirmed_while_it_holds(
         restart(lsp)
     elif restarts == "node":
         testbed.kill("LSP")
-        testbed.come_back("LSP")
+        testbed.start_and_wait("LSP")
         wait_for(interceptor_attached(lsp), 90)
 
     wait_for(htlcs_held(lsp, 1), 60)

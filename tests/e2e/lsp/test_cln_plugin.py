@@ -99,7 +99,7 @@ def test_a_plugin_that_is_killed_lets_go_of_what_it_holds_and_lightningd_stops(
         return None if state == "exited" else f"lightningd is {state}"
 
     wait_for(Predicate("lightningd_stopped", missing))
-    testbed.come_back("LSP")
+    testbed.start_and_wait("LSP")
     wait_for(interceptor_attached(lsp), 60)
     if hold.result().status is PaymentStatus.FAILED:
         assert balances.count(testbed) == before

@@ -97,7 +97,7 @@ def test_a_certificate_that_its_node_made_anew_is_read_again(testbed: Testbed) -
     before = testbed.engine.read("LSP_b", files[0])
     assert testbed.engine.run("LSP_b", ["rm", *files]) == 0
     testbed.stop("LSP_b")
-    testbed.come_back("LSP_b")
+    testbed.start_and_wait("LSP_b")
     assert testbed.engine.read("LSP_b", files[0]) != before
     wait_for(interceptor_attached(testbed.lsp("LSP_b")))
     testbed["A"].forget_failures()

@@ -93,7 +93,7 @@ def test_a_claim_that_its_node_forgot_is_taken_on_chain(
         hold.release(b, via).wait_for_state(State.CLAIMED)
         wait_for(no_htlcs([testbed["router"], testbed["B"]]))
         testbed.kill("LSP")
-        testbed.come_back("LSP")
+        testbed.start_and_wait("LSP")
         wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
         part = part_of(lsp, hold)
         expiry = part["incoming_expiry"]

@@ -143,7 +143,7 @@ def test_messages_outlive_the_component_and_the_node(
     send(a, b, messages[1])
     lsp.kill()
     testbed.kill("LSP")
-    testbed.come_back("LSP")  # it dials its peers, so that the component finds B online
+    testbed.start_and_wait("LSP")  # it dials its peers, so that the component finds B online
     assert b.inbox == []
 
     lsp.start()

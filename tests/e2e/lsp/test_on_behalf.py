@@ -176,7 +176,7 @@ def test_its_node_is_killed_while_it_pays(
         slow.wait_until_accepted()
         testbed.kill("LSP")
         slow.settle()
-        testbed.come_back("LSP")
+        testbed.start_and_wait("LSP")
         wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
         hold.wait_for_state(State.CLAIMED)
         wait_for(htlcs_held(lsp, 0))  # LND offers them again only when A is back
@@ -206,7 +206,7 @@ def test_its_node_is_killed_after_it_claimed(
     with a.away():
         hold.release(b, via).wait_for_state(State.CLAIMED)
         testbed.kill("LSP")
-        testbed.come_back("LSP")
+        testbed.start_and_wait("LSP")
         wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
 
     assert_paid_once(testbed, before, hold)

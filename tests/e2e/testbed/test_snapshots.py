@@ -82,7 +82,7 @@ def test_two_testbeds_side_by_side_from_one_snapshot(up: Up) -> None:
     assert money(second) == before
     second.pay("A", "B", 2_000_000)
     second.stop("B")
-    second.come_back("B")
+    second.start_and_wait("B")
     second.pay("B", "A", 500_000)
     assert balances.count(first).channels_msat == {"A": 499_000_000, "B": 501_000_000}
     assert balances.count(second).channels_msat == {"A": 498_500_000, "B": 501_500_000}

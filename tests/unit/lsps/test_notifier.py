@@ -27,13 +27,13 @@ class Posts(Poster):
 
     def __init__(self, *hanging: str) -> None:
         self.begun: list[tuple[str, Mapping[str, str], bytes]] = []
-        self.let_go = asyncio.Event()
+        self.proceed = asyncio.Event()
         self._hanging = hanging
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, party: Hashable = None) -> Posted:
         self.begun.append((url, headers, body))
         if url in self._hanging:
-            await self.let_go.wait()
+            await self.proceed.wait()
             return Posted(Failure.TIMEOUT)
         return Posted()
 
@@ -55,7 +55,7 @@ INCOMING = Notification.of(Method.PAYMENT_INCOMING)
 def test_every_webhook_gets_it_and_the_result_tells_which_took_it() -> None:
     async def run() -> None:
         posts = Posts(TABLET.url)
-        posts.let_go.set()
+        posts.proceed.set()
         assert await Notifier(posts, node_signs).notify([PHONE, TABLET], INCOMING) == [
             Posted(),
             Posted(Failure.TIMEOUT),
@@ -101,7 +101,7 @@ def test_a_webhook_gets_one_after_the_other_and_the_registration_first() -> None
         second = asyncio.create_task(notifier.notify([PHONE, TABLET], INCOMING))
         await settle()
         assert posts.urls == [PHONE.url, TABLET.url]  # the tablet does not wait for the phone
-        posts.let_go.set()
+        posts.proceed.set()
         await asyncio.gather(first, second)
         to_phone = [body for url, _, body in posts.begun if url == PHONE.url]
         assert [WEBHOOK_REGISTERED.encode() in body for body in to_phone] == [True, False]
@@ -118,7 +118,7 @@ def test_posts_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         notifying = asyncio.create_task(notifier.notify(devices, INCOMING))
         await settle()
         assert len(posts.begun) == 2
-        posts.let_go.set()
+        posts.proceed.set()
         assert len(await notifying) == len(posts.begun) == 5
 
     asyncio.run(run())

@@ -54,7 +54,7 @@ class Reading:
         self.stream._tracker._note(NodeSnapshot(links=links, online=frozenset({HONEST, GREEDY})))
         self.asked: list[NodeId] = []
         self.taken: list[bytes] = []
-        self.let_go = asyncio.Event()
+        self.proceed = asyncio.Event()
         self.updates: asyncio.Queue[ln.OnionMessageUpdate] = asyncio.Queue()
         self.stream._onions = self  # type: ignore[assignment]
         self.stream._events.put = self._put  # type: ignore[method-assign,assignment]
@@ -62,7 +62,7 @@ class Reading:
     async def _read(self, _: Any, update: ln.OnionMessageUpdate, __: Callable[..., Any]) -> NodeEvent:
         self.asked.append(update.peer)
         if update.peer != HONEST:
-            await self.let_go.wait()
+            await self.proceed.wait()
         if update.onion == b"unreadable":
             raise NodeError("LND refuses to derive a key")
         if update.onion == b"never foreseen":
@@ -114,7 +114,7 @@ async def test_messages_of_one_peer_stay_in_order(monkeypatch: pytest.MonkeyPatc
     reading = Reading(monkeypatch)
     messages = [b"%d" % number for number in range(20)]
     reading.send(GREEDY, *messages)
-    await reading.run(reading.let_go.set)
+    await reading.run(reading.proceed.set)
     assert reading.taken == messages
 
 

@@ -95,7 +95,7 @@ def test_killed_while_its_node_is_down(
     lsp.kill()
 
     lsp.start()
-    testbed.come_back("LSP")
+    testbed.start_and_wait("LSP")
     wait_for(htlcs_held(lsp, 2), ATTACH_SECONDS)
     hold.release(b)
 
@@ -111,7 +111,7 @@ def test_killed_with_its_node_and_back_long_after_it(
     testbed.kill("LSP")
     lsp.kill()
 
-    testbed.come_back("LSP")
+    testbed.start_and_wait("LSP")
     new = a.run(a.pay(b.invoice(AMOUNT_MSAT), timeout_seconds=1))
     assert new.status is PaymentStatus.FAILED
     assert not hold.payment.done()
@@ -128,7 +128,7 @@ def test_its_node_is_killed_while_it_holds(
     hold = held(a, b, parts=2)
     testbed.kill("LSP")
 
-    testbed.come_back("LSP")
+    testbed.start_and_wait("LSP")
     wait_for(htlcs_held(lsp, 2), ATTACH_SECONDS)
     hold.release(b)
 
@@ -141,7 +141,7 @@ def test_its_node_is_killed_and_the_release_comes_before_the_payer_is_back(
     hold = held(a, b)
     with a.away():
         testbed.kill("LSP")
-        testbed.come_back("LSP")
+        testbed.start_and_wait("LSP")
         wait_for(interceptor_attached(lsp), ATTACH_SECONDS)
         offered_again = bool(capabilities(testbed, "LSP").reoffers_without_payer)
         wait_for(htlcs_held(lsp, int(offered_again)))

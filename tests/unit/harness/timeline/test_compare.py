@@ -11,14 +11,14 @@ from asyncpay.terminal import SafeConsole
 from harness.cli import common
 from harness.cli.main import app
 from harness.timeline import compare, recording, select
-from harness.timeline.model import Event, Kind, Payment, Story
+from harness.timeline.model import Event, Kind, Payment, Timeline
 from harness.timeline.story import tell
 
 RECORDINGS = Path(__file__).parent / "recordings"
 HASH = "ab" * 32
 
 
-def told(name: str) -> Story:
+def told(name: str) -> Timeline:
     story = tell(recording.read(RECORDINGS / name))
     return select.of_payment(story, select.payment_of(story, None))
 
@@ -44,13 +44,13 @@ def test_lnd_pays_on_behalf_where_core_lightning_forwards() -> None:
     assert None not in [step["one_seconds"] for step in found["steps"]]
 
 
-def run(*events: tuple[float, str, str]) -> Story:
+def run(*events: tuple[float, str, str]) -> Timeline:
     made = tuple(
         Event(time=time, lane="A", kind=Kind.DECISION, what=what, because=because, payment_hashes=(HASH,))
         for time, what, because in events
     )
     payment = Payment(payment_hash=HASH, first=made[0].time, last=made[-1].time)
-    return Story(testbed="x", payments=(payment,), events=made)
+    return Timeline(testbed="x", payments=(payment,), events=made)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.timeline import recording
-from harness.timeline.model import Event, Kind, Lane, Story, read_story
+from harness.timeline.model import Event, Kind, Lane, Timeline, read_story
 from harness.timeline.page import data_block, page
 from harness.timeline.story import tell
 
@@ -87,9 +87,9 @@ def test_the_script_makes_no_markup_of_texts(told: str) -> None:
     assert not re.search(forbidden, script)
 
 
-def hostile_story(text: str) -> Story:
+def hostile_story(text: str) -> Timeline:
     event = Event(time=1, lane=text, kind=Kind.COMPONENT, what=text, text=text, because=text, to=text, source=text)
-    return Story(testbed=text, topology=text, lanes=(Lane(name=text, kind=text),), events=(event,), problems=(text,))
+    return Timeline(testbed=text, topology=text, lanes=(Lane(name=text, kind=text),), events=(event,), problems=(text,))
 
 
 @settings(max_examples=40, deadline=None)
@@ -99,7 +99,7 @@ def test_no_text_leaves_its_data_block(text: str) -> None:
     # Browsers end a script at more than this parser does: `</script` and a space is enough.
     assert not set("<>&") & set(data_block(story))
     parts = Parts(page(story))
-    plain = Parts(page(Story(testbed="x")))
+    plain = Parts(page(Timeline(testbed="x")))
     assert parts.tags == plain.tags
     assert parts.raw["script"][1] == plain.raw["script"][1]
     assert json.loads(parts.raw["script"][0])["events"][0]["what"] == text

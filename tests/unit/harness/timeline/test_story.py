@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.timeline import recording, select
-from harness.timeline.model import Event, Kind, Story, read_story
+from harness.timeline.model import Event, Kind, Timeline, read_story
 from harness.timeline.recording import Recording
 from harness.timeline.story import tell
 
@@ -25,7 +25,7 @@ def recorded(name: str) -> Recording:
     return recording.read(RECORDINGS / name)
 
 
-def the_only_payment(story: Story) -> Story:
+def the_only_payment(story: Timeline) -> Timeline:
     return select.of_payment(story, select.payment_of(story, None))
 
 
@@ -92,7 +92,7 @@ def test_blocks_that_are_mined_together_are_one_event(name: str) -> None:
     assert len(blocks) < max(event.height_blocks or 0 for event in blocks)
 
 
-def damaged(name: str, change: Callable[[Recording], None]) -> Story:
+def damaged(name: str, change: Callable[[Recording], None]) -> Timeline:
     recording = recorded(name)
     change(recording)
     return tell(recording)

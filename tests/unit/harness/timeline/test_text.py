@@ -9,14 +9,14 @@ from typer.testing import CliRunner
 from asyncpay.terminal import SafeConsole
 from harness.cli.main import app
 from harness.timeline import text
-from harness.timeline.model import Event, Kind, Story
+from harness.timeline.model import Event, Kind, Timeline
 
 RECORDINGS = Path(__file__).parent / "recordings"
 
 
 def shown(*events: Event, problems: tuple[str, ...] = ()) -> str:
     console = SafeConsole(file=io.StringIO(), width=200, force_terminal=False)
-    console.print(text.rendered(Story(testbed="x", events=events, problems=problems)), soft_wrap=True)
+    console.print(text.rendered(Timeline(testbed="x", events=events, problems=problems)), soft_wrap=True)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 

@@ -173,12 +173,12 @@ class SlowNode:
         self.slow = slow
         self.begun: list[tuple[HtlcKey, Resolution]] = []
         self.done: list[HtlcKey] = []
-        self.let_go = asyncio.Event()
+        self.proceed = asyncio.Event()
 
     async def resolve_htlc(self, key: HtlcKey, resolution: Resolution, _: bytes | None = None) -> None:
         self.begun.append((key, resolution))
         if key in self.slow:
-            await self.let_go.wait()
+            await self.proceed.wait()
         self.done.append(key)
 
 
@@ -211,7 +211,7 @@ def test_an_answer_that_the_node_is_slow_with_holds_up_no_other() -> None:
     async def then(performer: Performer) -> None:
         await turns()
         assert node.done == [key_of(number) for number in range(1, 5)], "in their order"
-        node.let_go.set()
+        node.proceed.set()
         await performer.settle()
         assert node.done[-1] == key_of(0)
 
@@ -225,7 +225,7 @@ def test_answers_to_one_htlc_are_given_in_their_order() -> None:
     async def then(performer: Performer) -> None:
         await turns()
         assert node.begun == [(key_of(0), Resolution.RESUME)]
-        node.let_go.set()
+        node.proceed.set()
         await performer.settle()
         assert [resolution for _, resolution in node.begun] == list(answers)
 
@@ -239,7 +239,7 @@ def test_no_more_answers_are_given_at_a_time_than_the_limit(monkeypatch: pytest.
     async def then(performer: Performer) -> None:
         await turns()
         assert len(node.begun) == 3
-        node.let_go.set()
+        node.proceed.set()
         await performer.settle()
         assert len(node.done) == 10
 

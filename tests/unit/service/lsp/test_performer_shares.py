@@ -42,12 +42,12 @@ class SlowNode:
         self.sent: list[NodeId] = []
         self.away: set[NodeId] = set()
         self.stuck = 0
-        self.let_go = asyncio.Event()
+        self.proceed = asyncio.Event()
 
     async def onion_route(self, destination: NodeId, max_lookups: int = 0) -> tuple[NodeId, ...]:
         if destination == FAR_AWAY:
             self.searches.append(max_lookups)
-            await self.let_go.wait()
+            await self.proceed.wait()
         return (destination,)
 
     async def send_onion(self, first_hop: NodeId, _: OnionMessage) -> None:
@@ -55,7 +55,7 @@ class SlowNode:
             raise PeerNotConnectedError(first_hop)
         if first_hop == GREEDY:
             self.stuck += 1
-            await self.let_go.wait()
+            await self.proceed.wait()
             self.stuck -= 1
         self.sent.append(first_hop)
 
@@ -99,7 +99,7 @@ async def test_strangers_searches_of_the_graph_are_one_at_a_time_short_and_delay
         assert played.dropped == 500 - 1 - performer_module.MAX_WAITING_REPLIES
         await played.perform(reply(B, A))
         assert played.node.sent == [B]
-        played.node.let_go.set()
+        played.node.proceed.set()
 
 
 async def test_one_clients_payees_do_not_delay_anothers() -> None:
@@ -109,7 +109,7 @@ async def test_one_clients_payees_do_not_delay_anothers() -> None:
         assert len(played.node.searches) == 1
         await played.perform(reply(B, A))
         assert played.node.sent == [B]
-        played.node.let_go.set()
+        played.node.proceed.set()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_a_client_that_does_not_read_delays_nobody_elses_messages(flood: l
         assert played.dropped == 500 - 1 - performer_module.MAX_WAITING_MESSAGES
         await played.perform(lsp_io.SendToClient(A, ACCEPTED))
         assert played.node.sent == [A]
-        played.node.let_go.set()
+        played.node.proceed.set()
 
 
 async def test_a_slow_next_hop_delays_no_courier_of_the_same_client_to_another() -> None:
@@ -139,7 +139,7 @@ async def test_a_slow_next_hop_delays_no_courier_of_the_same_client_to_another()
         assert played.node.stuck == 1
         await played.perform(lsp_io.Relay(A, OnionMessage(B, bytes(1366)), bytes(32), next_hop=B))
         assert played.node.sent == [B]
-        played.node.let_go.set()
+        played.node.proceed.set()
 
 
 async def test_couriers_to_many_next_hops_that_take_nothing_delay_no_other_message() -> None:
@@ -152,7 +152,7 @@ async def test_couriers_to_many_next_hops_that_take_nothing_delay_no_other_messa
         assert played.node.stuck == performer_module.MAX_COURIERS_AT_ONCE
         await played.perform(lsp_io.SendToClient(A, ACCEPTED))
         assert played.node.sent == [A]
-        played.node.let_go.set()
+        played.node.proceed.set()
 
 
 async def test_the_next_hop_of_a_courier_is_reported() -> None:
@@ -178,7 +178,7 @@ async def test_a_delivery_too_many_is_reported_as_not_made() -> None:
         deliver = lsp_io.Deliver(GREEDY, bytes(32), OnionMessage(GREEDY, bytes(1366)))
         await played.perform(deliver, times=performer_module.MAX_WAITING_MESSAGES + 2)
         assert played.reports == [lsp_io.DeliveryReported(GREEDY, bytes(32), lsp_io.Delivery.NOT_CONNECTED)]
-        played.node.let_go.set()
+        played.node.proceed.set()
 
 
 async def test_after_an_outage_the_node_is_given_a_bounded_number_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ async def test_after_an_outage_the_node_is_given_a_bounded_number_of_messages(mo
         for client in clients:
             await played.perform(lsp_io.Deliver(client, bytes(32), OnionMessage(GREEDY, bytes(1366))))
         assert played.node.stuck == 3
-        played.node.let_go.set()
+        played.node.proceed.set()
     assert len(played.node.sent) == 10
     assert [each.delivery for each in played.reports if isinstance(each, lsp_io.DeliveryReported)] == [
         lsp_io.Delivery.DONE

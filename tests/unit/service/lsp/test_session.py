@@ -55,7 +55,7 @@ class ScriptedNode:
         self.read: list[str] = []
         self.answered: list[NodeId] = []
         self._answer = asyncio.Event()
-        self.let_go = asyncio.Event()
+        self.proceed = asyncio.Event()
 
     async def events(self) -> AsyncIterator[NodeEvent]:
         while True:
@@ -75,7 +75,7 @@ class ScriptedNode:
     async def decode_invoice(self, text: str) -> Invoice:
         self.read.append(text)
         if "greedy" in text:
-            await self.let_go.wait()
+            await self.proceed.wait()
             raise NodeError("it is none")
         return Invoice(
             text=text,
@@ -184,4 +184,4 @@ async def test_one_clients_invoices_do_not_delay_anothers(tmp_path: Path) -> Non
         await node.until_answered()
         assert node.read == ["lnbcrt-first", "lnbcrt-greedy-0", "lnbcrt-second"]
         assert log.getvalue().count("block_request dropped") == 200 - 1 - lsp_module.MAX_WAITING_INVOICES
-        node.let_go.set()
+        node.proceed.set()
