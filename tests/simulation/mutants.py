@@ -320,6 +320,12 @@ MUTANTS = (
         "for start in range(0, len(items), size))",
         "for start in range(0, min(size, len(items)), size))",
     ),
+    Mutant(
+        "look up no archived block that is requested again",
+        f"{LSP}.archiving",
+        "Lookup(_unknown(state, request.unblock_hash), _payments(state, client, *hashes), attempts=attempts)",
+        "Lookup(attempts=attempts)",
+    ),
     # Defects that only many payments show.
     Mutant(
         "count the parts of a client's other payments for a set",

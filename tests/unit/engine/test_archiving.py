@@ -7,22 +7,26 @@ from typing import Any
 
 import pytest
 
-from asyncpay.engine.core import Commit, Recall, drive
-from asyncpay.engine.lsp.archive import Lookup
+from asyncpay.engine.core import Commit, Recall, Tick, drive
+from asyncpay.engine.lsp.archive import Due, Lookup
+from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.interface import (
     BlockRequested,
     CancelRequested,
+    PaymentReported,
+    RefusalSeen,
     ReleaseSeen,
     ResolveHtlc,
     SendAlong,
     SendToClient,
     UpdateSent,
 )
-from asyncpay.engine.lsp.records import BLOCK_BYTES, Archived, Attempt, Block, Htlc
+from asyncpay.engine.lsp.records import BLOCK_BYTES, Archived, Attempt, AttemptState, Block, Htlc
+from asyncpay.engine.lsp.schedule import SLICE
 from asyncpay.engine.lsp.states import State
 from asyncpay.engine.policy import LspPolicy
-from asyncpay.lightning import Resolution
-from asyncpay.node_events import HtlcGone, HtlcOffered
+from asyncpay.lightning import ChannelId, HtlcKey, PaymentResult, PaymentStatus, Resolution
+from asyncpay.node_events import BlockConnected, HtlcFailed, HtlcGone, HtlcOffered, HtlcSettled, OnionInTransit
 from asyncpay.wire import blinding
 from asyncpay.wire.blinding import HopData
 from asyncpay.wire.messages import (
@@ -35,6 +39,8 @@ from asyncpay.wire.messages import (
     ReleaseStatus,
     unblock_hash,
 )
+from asyncpay.wire.onion import OnionMessage
+from tests.support.full_scan import differences
 
 from .factories import CHANNEL_B, HASH, HEIGHT, PID, PREIMAGE, START, A, B, courier, request
 from .harness import LspHarness, paying_on_behalf
@@ -74,9 +80,15 @@ def claimed() -> LspHarness:
 def is_archived(harness: LspHarness) -> bool:
     """The store has it archived, and memory does not have it."""
     records = harness.engine.state.records
-    loaded = BLOCK in records.blocks or any(part.block == BLOCK for part in records.htlcs.values())
+    of_parts = [part.block for part in records.htlcs.values()]
+    of_attempts = [attempt.block for attempt in records.attempts.values()]
+    loaded = BLOCK in (*records.blocks, *of_parts, *of_attempts)
     archived = (Archived, BLOCK) in harness.stored
+    entries = [each for each in harness.stored.values() if isinstance(each, Archived)]
+    attempts = [each for each in harness.stored.values() if isinstance(each, Attempt)]
+    assert list(differences(harness.engine.state, harness.policy, entries, attempts)) == []
     assert archived or loaded
+    assert not archived or loaded or harness.engine.state.schedule.kept_until(BLOCK) == (None, None)
     return archived and not loaded
 
 
@@ -108,10 +120,12 @@ def test_a_block_that_has_ended_leaves_memory(ended: Callable[[], LspHarness]) -
 def test_one_whose_payer_does_not_know_stays() -> None:
     harness = LspHarness()
     harness.block()
-    harness.pay()
+    key = harness.pay()
     harness.release()
     harness.disconnect(A)
     harness.payee_settles()
+    harness.feed(HtlcGone(key))
+    assert harness.state() is State.SETTLED
     assert not is_archived(harness)
     harness.connect(A)
     assert harness.updates()[-1] == (BlockState.SETTLED, 1)
@@ -132,6 +146,49 @@ def test_one_whose_part_is_still_on_its_channel_stays() -> None:
     assert is_archived(harness)
 
 
+def test_one_with_a_payment_in_flight_stays() -> None:
+    harness = claimed()
+    attempt = harness.stored[Attempt, HASH]
+    assert isinstance(attempt, Attempt)
+    harness.stored[Attempt, HASH] = replace(attempt, state=AttemptState.IN_FLIGHT)
+    harness.paid[HASH] = PaymentResult(status=PaymentStatus.IN_FLIGHT)
+    del harness.stored[Archived, BLOCK]
+    harness.restart()
+    assert not is_archived(harness)
+
+
+def test_nothing_is_archived_before_the_node_is_attached() -> None:
+    """It may have renamed channels meanwhile. The store is from before the archive."""
+    harness = settled()
+    del harness.stored[Archived, BLOCK]
+    engine = Lsp(harness.policy, harness.capabilities, list(harness.stored.values()))
+    assert engine.handle(harness.now, Tick()).changes == ()
+    harness.restart()
+    assert is_archived(harness)
+
+
+def test_one_whose_update_waits_for_its_turn_stays_until_it_is_sent() -> None:
+    harness = settled(LspHarness(policy=LspPolicy(pace_seconds=10)))
+    harness.sleep(1000)
+    assert is_archived(harness)
+    for _ in range(8):
+        harness.cancel()
+    sent = len(harness.updates())
+    assert not is_archived(harness)
+    harness.sleep(1000)
+    assert harness.updates()[sent:] == [(BlockState.SETTLED, 1)]
+    assert is_archived(harness)
+
+
+def test_a_block_that_is_found_twice_is_recalled_once() -> None:
+    harness = settled()
+    found = harness.recall(Lookup((BLOCK,)))
+    for _ in range(2):
+        harness.engine.recall(found)
+    records = harness.engine.state.records
+    assert (records.number_of_blocks(A), records.totals.blocks[State.SETTLED]) == (1, 1)
+
+
 def test_the_same_request_is_accepted_as_before(then: Callable[[LspHarness], LspHarness]) -> None:
     harness = then(settled())
     effects = harness.block(courier=courier())
@@ -144,7 +201,11 @@ def test_the_same_request_is_accepted_as_before(then: Callable[[LspHarness], Lsp
     assert is_archived(harness)
 
 
-@pytest.mark.parametrize("changes", [{"amount_msat": 999}, {"unblock_hash": b"o" * 32}], ids=["pid", "payment hash"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"payment_hashes": (bytes(32),)}, {"unblock_hash": b"o" * 32}, {"amount_msat": 999}],
+    ids=["pid", "payment hash", "both"],
+)
 def test_a_pid_or_a_payment_hash_is_not_used_twice(
     then: Callable[[LspHarness], LspHarness], changes: dict[str, Any]
 ) -> None:
@@ -231,7 +292,12 @@ def test_it_is_forgotten_when_its_time_is_over(then: Callable[[LspHarness], LspH
     one()
     harness.mine()
     assert harness.state() is State.CLAIMED
+    assert harness.engine.wanted(harness.now, BlockConnected(harness.height + 1)) is None, "nothing is due now"
     harness = then(harness)
+    entry = harness.stored[Archived, BLOCK]
+    harness.cancel()
+    assert harness.stored[Archived, BLOCK] == entry, "it is kept no longer because it is asked for"
+    assert is_archived(harness)
     other()
     harness.mine()
     kinds = {kind for kind, _ in harness.stored}
@@ -280,6 +346,47 @@ def test_what_is_archived_is_found_by_an_event_of_the_same_transaction() -> None
     assert recalled == []
     assert [each.status for each in sent if isinstance(each, BlockReply)] == [BlockStatus.CONFLICT]
     assert is_archived(harness)
+
+
+KEY = HtlcKey(ChannelId.from_name(7), 77)
+CANCEL = CancelRequest(unblock_hash=BLOCK, signature=bytes(65))
+IN_TRANSIT = OnionInTransit(
+    source=A, message=OnionMessage(B, bytes(1366)), next_node_id=B, payment_unblock=PID, undelivered=False
+)
+
+
+@pytest.mark.parametrize(
+    ("event", "wanted"),
+    [
+        (BlockRequested(A, request()), Lookup((BLOCK,), ((A, HASH),))),
+        (BlockRequested(B, request()), Lookup((BLOCK,))),
+        (BlockRequested(A, request(invoice="lnbcrt1")), Lookup((BLOCK,), ((A, HASH),), attempts=(HASH,))),
+        (CancelRequested(A, CANCEL), Lookup((BLOCK,))),
+        (CancelRequested(B, CANCEL), None),
+        (ReleaseSeen(PID), Lookup((BLOCK,))),
+        (RefusalSeen(PID), Lookup((BLOCK,))),
+        (IN_TRANSIT, Lookup((BLOCK,))),
+        (replace(IN_TRANSIT, payment_unblock=None), None),
+        (HtlcSettled(KEY, PREIMAGE), Lookup(htlcs=(KEY,))),
+        (HtlcFailed(KEY), Lookup(htlcs=(KEY,))),
+        (HtlcGone(KEY), Lookup(htlcs=(KEY,))),
+        (PaymentReported(HASH, PaymentResult(status=PaymentStatus.FAILED)), Lookup(attempts=(HASH,))),
+        (BlockConnected(HEIGHT + 1), None),
+        (Tick(), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_event_names_the_archived_blocks_that_it_concerns(event: Any, wanted: Lookup | None) -> None:
+    harness = settled()
+    assert harness.engine.wanted(harness.now, event) == wanted
+
+
+def test_what_is_over_is_looked_up_on_a_block_and_when_other_work_is_due() -> None:
+    engine, now = settled().engine, START + 86_500
+    engine.next_deadline = now + 1  # of something else
+    assert engine.wanted(now, Tick()) is None
+    assert engine.wanted(now, BlockConnected(HEIGHT + 1)) == Lookup(due=Due(int(now) - 1, HEIGHT + 1, SLICE))
+    assert engine.wanted(now + 1, Tick()) == Lookup(due=Due(int(now), HEIGHT, SLICE))
 
 
 def test_nothing_is_looked_up_for_clients_without_archived_blocks() -> None:

@@ -53,7 +53,15 @@ def told(*mined: ChainTransaction, hashes: tuple[str, ...] = ()) -> list[tuple[s
 
 @pytest.mark.parametrize(
     ("locktime", "sequence", "what"),
-    [(0x20ABCDEF, 0x80ABCDEF, COMMITMENT), (0, 0xFFFFFFFD, CLOSING), (140, 0xFFFFFFFE, CLOSING)],
+    [
+        (0x20ABCDEF, 0x80ABCDEF, COMMITMENT),
+        (0, 0xFFFFFFFD, CLOSING),
+        (140, 0xFFFFFFFE, CLOSING),
+        (0x21ABCDEF, 0x80ABCDEF, CLOSING),
+        (0x1FABCDEF, 0x80ABCDEF, CLOSING),
+        (0x20ABCDEF, 0x81ABCDEF, CLOSING),
+        (0x20ABCDEF, 0x7FABCDEF, CLOSING),
+    ],
 )
 def test_a_channel_is_closed_by_its_commitment_or_otherwise(locktime: int, sequence: int, what: str) -> None:
     assert told(funding(), closing(1, locktime, sequence)) == [(what, "131x4x1", ())]
@@ -88,6 +96,7 @@ def test_what_is_no_end_of_an_htlc_is_left_out() -> None:
     for witness in ((SIGNATURE, "", ours), (SIGNATURE, anchor), (SIGNATURE, "02" * 33, htlc_script(HASH)), ()):
         assert len(told(funding(), closing(), ending(*witness))) == 1, witness
     assert told(ending(SIGNATURE, PREIMAGE, htlc_script(HASH))) == [], "of no commitment that is known"
+    assert told(ending("", SIGNATURE, SIGNATURE, "5121" + "02" * 33 + "51ae")) == [], "of no channel"
     wrong = ending(SIGNATURE, "08" * 32, htlc_script(HASH))
     assert told(funding(), closing(), wrong)[1:] == [(TIMED_OUT, "131x4x1", ())], "not the preimage of this hash"
 

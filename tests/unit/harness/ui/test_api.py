@@ -63,6 +63,8 @@ def test_events_are_read_on_from_the_last_one(client: TestClient, watcher: Playe
     watcher.events.add(recorded()[:2])
     more = client.get("/api/events", params={"after": first["last"], "wait_seconds": 20}).json()
     assert (more["last"], len(more["events"])) == (first["last"] + 2, 2)
+    again = client.get("/api/events", params={"after": more["last"] + 99}).json()
+    assert (again["last"], again["missed"]) == (more["last"], 0), "that number was another run's"
 
 
 def test_a_reader_who_was_away_too_long_is_told(client: TestClient, watcher: PlayedWatcher) -> None:
@@ -136,7 +138,16 @@ def test_a_fault_of_the_server_tells_no_more_than_its_kind(
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/nothing", "/static/api.py", "/static/..%2fapi.py", "/static/%2e%2e/api.py", "/nothing", "/docs"]
+    "path",
+    [
+        "/api/nothing",
+        "/static/ui.html",
+        "/static/api.py",
+        "/static/..%2fapi.py",
+        "/static/%2e%2e/api.py",
+        "/nothing",
+        "/docs",
+    ],
 )
 def test_what_is_not_there(client: TestClient, path: str) -> None:
     refused = client.get(path)

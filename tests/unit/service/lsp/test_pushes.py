@@ -139,3 +139,17 @@ async def test_what_waits_is_not_queued_twice() -> None:
         assert gateways.posted == [(node, INCOMING), (node, MESSAGE)]
         notified.pushes.add(Notify(node, INCOMING))
     assert len(notified.reports) == 3
+
+
+async def test_a_webhook_that_is_removed_while_it_waits_is_not_posted_to() -> None:
+    gateways = Gateways()
+    waiting = [gateways.register(number, "silent.example") for number in range(MAX_PUSHES_OF_A_GATEWAY + 1)]
+    async with asyncio.TaskGroup() as tasks:
+        notified = Notified(gateways, tasks)
+        for each in waiting:
+            notified.pushes.add(Notify(each, INCOMING))
+        await settle()
+        del gateways.webhooks[waiting[-1]]
+        gateways.answers.set()
+    assert [each for each, _ in gateways.posted] == waiting[:-1]
+    assert (waiting[-1], False) in notified.delivered()
