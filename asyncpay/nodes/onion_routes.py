@@ -85,7 +85,7 @@ async def find(
     if route is None:
         raise NodeError(
             f"{surroundings.own_id.hex()} knows no route for an onion message to {destination.hex()}: it is not a "
-            f"connected peer, and {max_lookups} look-ups found no route to it from a peer that relays onion messages"
+            f"connected peer, and at most {max_lookups} look-ups found no route from a peer that relays them"
         )
     return route
 

@@ -65,7 +65,8 @@ async def route_to(node: Node, destination: NodeId, hints: Sequence[Sequence[Nod
                 raise
             except NodeError:
                 continue  # try the next hint
-        raise unknown
+        tried = f"nor to the first node of any of {len(hints)} route hints" if hints else "no route hints are given"
+        raise NodeError(f"{unknown}; {tried}") from None
 
 
 def path_through(nodes: Sequence[NodeId], last: HopData | None = None, **second_last: bytes) -> BlindedPath:
