@@ -1,7 +1,7 @@
 """docs/comparison.md's tables and its picture, from what `harness.scenarios.comparison` has measured.
 
 `python -m harness.scenarios.comparison_page FILE PAGE` draws the tables between two marked lines of the page, and the
-picture beside it (the page's name, ending in .svg).
+picture in the same folder (the page's name, ending in .svg).
 """
 
 import json
