@@ -271,6 +271,9 @@ def _middle(runs: list[Run]) -> dict[str, object]:
 
 def main(arguments: list[str]) -> int:
     """Measure, write the file (first argument), and return the exit code. The others name cases and designs."""
+    if not arguments or arguments[0].startswith("-"):
+        print("usage: python -m harness.scenarios.comparison FILE [CASE or DESIGN ...]", file=sys.stderr)
+        return 2
     file, *names = arguments
     unknown = set(names) - {case.name for case in CASES} - {design.name for design in DESIGNS}
     if unknown:
@@ -288,7 +291,11 @@ def main(arguments: list[str]) -> int:
             measured = {"measured_at": datetime.now(UTC).date().isoformat(), "designs": known}
             path.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
 
-        measure(design, _chosen(CASES, names), keep)
+        try:
+            measure(design, _chosen(CASES, names), keep)
+        except TestbedError as error:
+            print(f"{design.name}: {error}. The rows before it are in {path}", file=sys.stderr)
+            return 1
     return 0
 
 
