@@ -171,9 +171,8 @@ CASES = (
         held=lambda stage: stage.design.start_and_wait(ROLES.payee_lsp),
     ),
     Case("half-way", "B comes back after half of the blocks for which LSP_a holds the payment", held=_wait_half),
-    Case("asleep", "B's phone sleeps, and its user does nothing", b_back=_wake, sleeps=True),
-    # The last one: after a payment that an LDK LSP has returned, an LDK payer has no route (docs/troubleshooting.md).
     Case("too-late", "B comes back in the block in which LSP_a gives the payment up", held=_wait_too_long),
+    Case("asleep", "B's phone sleeps, and its user does nothing", b_back=_wake, sleeps=True),
 )
 
 

@@ -16,6 +16,7 @@ mod invoices;
 mod log;
 mod mailbox;
 mod methods;
+mod network_graph;
 mod node;
 mod offers;
 mod onion_router;

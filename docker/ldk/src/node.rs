@@ -26,6 +26,7 @@ use crate::hex;
 use crate::htlcs::Htlcs;
 use crate::invoices::Invoices;
 use crate::log::Log;
+use crate::network_graph;
 use crate::offers::Offers;
 use crate::onions::Onions;
 use crate::payments::Payments;
@@ -190,6 +191,7 @@ impl Node {
         if node.config.enable_htlc_hold {
             tokio::spawn(handle_requests(node.clone(), events.clone()));
         }
+        let store = parts.store.clone();
         let background = tokio::spawn(async move {
             let handle = |event| {
                 let handled = events.handle(event);
@@ -201,7 +203,7 @@ impl Node {
                 parts.monitor.clone(),
                 parts.manager.clone(),
                 Some(messenger),
-                GossipSync::p2p(gossip),
+                GossipSync::none(),
                 peers,
                 NO_LIQUIDITY_MANAGER,
                 Some(parts.sweeper.clone()),
@@ -216,6 +218,7 @@ impl Node {
                 eprintln!("ERROR the disk takes no more: {error}");
                 std::process::exit(1);
             }
+            network_graph::save(&parts.graph, &parts.store);
         });
         if let Some(address) = &node.config.listen {
             node.connections.listen(address).await?;
@@ -223,6 +226,7 @@ impl Node {
         if node.config.redial {
             tokio::spawn(node.connections.clone().keep());
         }
+        tokio::spawn(network_graph::keep(node.graph.clone(), store));
         tokio::spawn(tick(node.clone()));
         tokio::spawn(find_failures(node.clone()));
         tokio::spawn(announce(node.clone()));
@@ -285,7 +289,7 @@ impl Node {
     }
 }
 
-fn unix_time() -> Duration {
+pub fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

@@ -63,6 +63,18 @@ def test_payer_back_before_the_payee(payments: PaymentHarness) -> None:
     payments.assert_paid(case)
 
 
+def test_a_payment_after_one_that_was_returned(payments: PaymentHarness) -> None:
+    """The payer's node keeps its route, whatever reason the LSP's node gives for the HTLC that it returns."""
+    returned, case = payments.new_case(), payments.new_case()
+    with payments.b.disconnected():
+        returned.hand_over()
+        payments.a.wallet.cancel(returned.payment_hash)
+        payments.assert_nobody_paid(returned)
+        case.hand_over()
+    case.wait_until_paid()
+    payments.assert_paid(case)
+
+
 def test_without_the_invoice_a_sleeping_payer_is_woken_to_forward(payments: PaymentHarness) -> None:
     """With --private the LSP does not receive the invoice, so it cannot pay on the payer's behalf."""
     case = payments.new_case()
