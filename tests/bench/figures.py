@@ -1,11 +1,12 @@
 """What a bench has measured, shown three ways: a table, artifacts/bench/NAME.json and artifacts/bench/NAME.svg.
 
 The plot has the figures that have a target, each as a part of it, so that figures of different units stand together. It
-needs matplotlib, which `make bench` installs (tests/bench/requirements.lock).
+needs matplotlib, which `make bench` installs (tests/bench/requirements.lock); without it no plot is drawn.
 """
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 FOLDER = Path(__file__).parents[2] / "artifacts" / "bench"
+NO_MATPLOTLIB = (
+    "{} was not drawn: matplotlib is not installed. Run `make bench`, or install it with "
+    "`.venv/bin/uv pip install --python .venv/bin/python --require-hashes -r tests/bench/requirements.lock`."
+)
+AXIS_MARKS = {1: (1, 1.2, 1.5, 2, 3, 5, 7), 3: (1, 2, 5)}
+"""The multiples of powers of ten that a plot's axis names, if it has at most so many powers; else the powers only."""
 MANY = 10
 """From so many values on the spread is that of the middle half, with fewer it is least and most."""
 
@@ -79,31 +86,48 @@ def _print(title: str, figures: Sequence[Figure], console: Console) -> None:
 
 
 def plot(path: Path, title: str, figures: Sequence[Figure]) -> None:
-    """Median and spread of each figure that has a target, as a part of that; nothing if none has one."""
-    from matplotlib.figure import Figure as Canvas  # only benches have it
-    from matplotlib.ticker import PercentFormatter
+    """Median and spread of each figure that has a target, as a part of that; nothing if none has one.
 
+    Without matplotlib a message on standard error says how to install it.
+    """
+    try:
+        from matplotlib.figure import Figure as Canvas  # only benches have it
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    except ModuleNotFoundError:
+        print(NO_MATPLOTLIB.format(path), file=sys.stderr)
+        return
     aimed = [each for each in figures if each.target]
     if not aimed:
         return
     canvas = Canvas(figsize=(9, 1.2 + 0.32 * len(aimed)), layout="constrained")
     axes = canvas.subplots()
+    axes.axvline(1.0, color="0.4", linestyle="--", linewidth=1)
     for row, each in enumerate(aimed):
         target = each.target or 1.0
         low, high = (value / target for value in each.spread)
         middle = each.median / target
         colour = "tab:green" if each.verdict == "within" else "tab:red"
         axes.errorbar(middle, row, xerr=[[middle - low], [high - middle]], fmt="o", color=colour, capsize=3)
-        label = f"{_short(each.median)} {each.unit}".rstrip()
-        axes.annotate(label, (high, row), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8)
-    axes.axvline(1.0, color="0.4", linestyle="--", linewidth=1)
+        axes.annotate(
+            f"{_short(each.median)} {each.unit}".rstrip(),
+            (high, row),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )
     axes.set_xscale("log")
-    for numbers in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        numbers(PercentFormatter(1.0, decimals=0))
     axes.margins(x=0.25)
+    least, most = axes.get_xlim()
+    marks = next((marks for powers, marks in AXIS_MARKS.items() if most <= least * 10**powers), (1,))
+    axes.xaxis.set_major_locator(LogLocator(subs=marks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda part, _: f"{100 * part:g}%"))
+    axes.tick_params(axis="x", labelsize=8)
     axes.set_yticks(range(len(aimed)), [f"{each.name} ({'≥' if each.at_least else '≤'})" for each in aimed], fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel("median and spread, as a part of the target")
+    axes.set_ylim(len(aimed) - 0.5, -0.5)
+    axes.set_xlabel("median and spread, as a part of the target", fontsize=8)
     axes.set_title(title, fontsize=10, loc="left")
     canvas.savefig(path, metadata={"Date": None})
 
