@@ -7,7 +7,10 @@ use bitcoin::Network;
 /// The usage text, printed for `--help` and after an invalid command line.
 pub const USAGE: &str = "ldkd --data-dir DIR --socket FILE --bitcoind-url URL --bitcoind-user USER \
 --bitcoind-password PASSWORD [--network regtest] [--alias NAME] [--listen HOST:PORT] [--hold-forwards] [--no-redial] \
-[--enable-htlc-hold] [--hold-outbound-htlcs-at-next-hop]";
+[--max-accepted-htlcs NUMBER] [--enable-htlc-hold] [--hold-outbound-htlcs-at-next-hop]";
+
+/// The maximum number of HTLCs from one end of a channel (BOLT 2).
+const MOST_HTLCS: u16 = 483;
 
 /// The settings of one run.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +32,9 @@ pub struct Config {
     pub hold_forwards: bool,
     /// Reconnect to peers that were dialled before, while they have a channel and are disconnected.
     pub redial: bool,
+    /// The number of HTLCs that a peer may have offered at the same time on a channel, 1 to 483 (BOLT 2's
+    /// `max_accepted_htlcs`); of channels that are opened from now on.
+    pub max_accepted_htlcs: u16,
     /// LDK's own async payments, as an LSP: hold the HTLCs of peers, serve their static invoices, and store onion
     /// messages for them while they are offline.
     pub enable_htlc_hold: bool,
@@ -55,7 +61,8 @@ impl Config {
                 | "--bitcoind-password"
                 | "--network"
                 | "--alias"
-                | "--listen" => {
+                | "--listen"
+                | "--max-accepted-htlcs" => {
                     let value = words.next().ok_or(format!("{word} needs a value"))?;
                     values.insert(word, value);
                 }
@@ -69,6 +76,13 @@ impl Config {
         let network = values.remove("--network").unwrap_or("regtest".into());
         let alias = values.remove("--alias").unwrap_or_default();
         let listen = values.remove("--listen");
+        let max_accepted_htlcs = match values.remove("--max-accepted-htlcs") {
+            Some(number) => match number.parse() {
+                Ok(parsed @ 1..=MOST_HTLCS) => parsed,
+                _ => return Err(format!("--max-accepted-htlcs needs a number from 1 to {MOST_HTLCS}, not {number:?}")),
+            },
+            None => MOST_HTLCS,
+        };
         let mut needed = |name: &str| values.remove(name).ok_or(format!("{name} is missing"));
         Ok(Config {
             data_dir: needed("--data-dir")?.into(),
@@ -81,6 +95,7 @@ impl Config {
             listen,
             hold_forwards,
             redial,
+            max_accepted_htlcs,
             enable_htlc_hold,
             hold_outbound_htlcs_at_next_hop,
         })
@@ -103,6 +118,8 @@ mod tests {
         assert_eq!(config.network, Network::Regtest);
         assert!(!config.hold_forwards && config.redial && config.listen.is_none());
         assert!(parse(&format!("{WORDS} --hold-forwards")).unwrap().hold_forwards);
+        assert_eq!(config.max_accepted_htlcs, 483);
+        assert_eq!(parse(&format!("{WORDS} --max-accepted-htlcs 16")).unwrap().max_accepted_htlcs, 16);
     }
 
     #[test]
@@ -111,6 +128,9 @@ mod tests {
         assert!(parse(&format!("{WORDS} --hold-forwards --enable-htlc-hold")).unwrap_err().contains("exclude"));
         assert!(parse("--frob").unwrap_err().contains("--frob"));
         assert!(parse("--alias").unwrap_err().contains("--alias"));
+        for wrong in ["0", "484", "-1", "many"] {
+            assert!(parse(&format!("{WORDS} --max-accepted-htlcs {wrong}")).unwrap_err().contains("1 to 483"));
+        }
         assert!(parse(&format!("{WORDS} --network moon")).unwrap_err().contains("moon"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use lightning::ln::channelmanager::Bolt11InvoiceParameters;
 use lightning::types::payment::PaymentHash;
@@ -53,7 +54,8 @@ impl Invoices {
         Ok(record.bolt11)
     }
 
-    /// Return an own invoice and its state; null if there is none.
+    /// Return an own invoice and its state; null if there is none. Whether it has expired is decided by this node's
+    /// clock: the clock of the process that asks may be another one.
     pub fn look_up(&self, hash: &PaymentHash) -> Value {
         let Some(record) = self.records.get::<InvoiceRecord>(&hash.0) else { return Value::Null };
         let secret = Bolt11Invoice::from_str(&record.bolt11).map(|invoice| hex::text(&invoice.payment_secret().0)).ok();
@@ -61,6 +63,7 @@ impl Invoices {
             "bolt11": record.bolt11,
             "amount_msat": record.amount_msat,
             "expires_at": record.expires_at,
+            "expired": record.expires_at <= unix_seconds(),
             "paid_msat": record.paid_msat,
             "payment_secret": secret,
         })
@@ -114,6 +117,10 @@ pub fn decode(text: &str) -> Result<Value, String> {
         "payment_secret": hex::text(&invoice.payment_secret().0),
         "needs_metadata": invoice.features().is_some_and(|f| f.requires_payment_metadata()),
     }))
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// The expiry in Unix seconds; the highest number if it overflows.

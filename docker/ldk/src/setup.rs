@@ -64,7 +64,7 @@ pub struct Parts {
 pub fn user_config(given: &Config) -> UserConfig {
     let mut config = UserConfig::default();
     config.channel_handshake_config.minimum_depth = 1;
-    config.channel_handshake_config.our_max_accepted_htlcs = 483;
+    config.channel_handshake_config.our_max_accepted_htlcs = given.max_accepted_htlcs;
     config.channel_handshake_config.announced_channel_max_inbound_htlc_value_in_flight_percentage = 100;
     config.channel_handshake_config.unannounced_channel_max_inbound_htlc_value_in_flight_percentage = 100;
     config.channel_handshake_config.negotiate_anchors_zero_fee_htlc_tx = true;
