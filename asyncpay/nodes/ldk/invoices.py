@@ -36,17 +36,17 @@ async def create(rpc: Rpc, amount_msat: int, description: str, expiry_seconds: i
     return await decode(rpc, made["bolt11"])
 
 
-async def look_up(rpc: Rpc, payment_hash: bytes, now: float) -> OwnInvoice | None:
-    """See Node.look_up_invoice. now: Unix seconds, to determine whether the invoice has expired."""
+async def look_up(rpc: Rpc, payment_hash: bytes) -> OwnInvoice | None:
+    """See Node.look_up_invoice. ldkd's clock decides whether the invoice has expired, not this process's."""
     found = await rpc.call("lookupinvoice", payment_hash=payment_hash.hex())
     if found is None:
         return None
-    paid, expires_at = found["paid_msat"] is not None, UNIX_TIME(found["expires_at"])
+    paid = found["paid_msat"] is not None
     return OwnInvoice(
         payment_hash=payment_hash,
         amount_msat=optional_amount(found["amount_msat"]),
-        expires_at=expires_at,
-        payable=not paid and now < expires_at,
+        expires_at=UNIX_TIME(found["expires_at"]),
+        payable=not paid and not found["expired"],
         paid=paid,
         payment_secret=bytes.fromhex(found["payment_secret"]),
     )

@@ -1,7 +1,6 @@
 """LDK as a `Node`: each method of the interface, over ldkd's JSON-RPC."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -174,7 +173,7 @@ class LdkNode(Node):
     async def look_up_invoice(self, payment_hash: bytes) -> OwnInvoice | None:
         """See Node.look_up_invoice."""
         with reading("an own invoice"):
-            return await invoices.look_up(self._rpc, payment_hash, time.time())
+            return await invoices.look_up(self._rpc, payment_hash)
 
     async def sync_state(self) -> SyncState:
         """See Node.sync_state."""

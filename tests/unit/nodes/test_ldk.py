@@ -254,3 +254,17 @@ def test_a_payment_is_what_its_record_says() -> None:
     assert payments.result(None).status is PaymentStatus.UNKNOWN
     with pytest.raises(OutOfRangeError):
         payments.result(record | in_flight | {"fee_msat": -1})
+
+
+@pytest.mark.parametrize(
+    ("paid_msat", "expired", "payable"), [(None, False, True), (None, True, False), (7, False, False)]
+)
+async def test_ldkd_decides_whether_an_invoice_has_expired(
+    tmp_path: Path, paid_msat: int | None, expired: bool, payable: bool
+) -> None:
+    """The system clock of this process may be wrong: here the invoice expired in 1970."""
+    own = {"amount_msat": 7, "expires_at": 1, "expired": expired, "paid_msat": paid_msat, "payment_secret": PREIMAGE}
+    async with ldkd(tmp_path, lambda *_: own) as socket:
+        invoice = await LdkNode(socket).look_up_invoice(bytes.fromhex(HASH))
+    assert invoice is not None
+    assert (invoice.payable, invoice.paid) == (payable, paid_msat is not None)
