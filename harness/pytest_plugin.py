@@ -131,9 +131,10 @@ def running_testbed(
         testbed.forget()
 
 
-def require(node: "Node", capability: "Capability") -> None:
+def require(node: "Node | type[Node]", capability: "Capability") -> None:
     """Skip the test, as UNAVAILABLE by declaration, unless the node's implementation declares this capability.
 
+    node: the node, or its class where no testbed is brought up for a test that cannot run.
     capability: one of `node.capabilities`.
     """
     if not capability:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncpay.engine.policy import LspPolicy, suited
 from asyncpay.lightning import Capabilities
 from harness.nodes import node_class
 from harness.testbed import Testbed
@@ -14,10 +15,10 @@ from harness.topology import Topology, load
 
 TOPOLOGIES = Path(__file__).parents[1] / "e2e" / "topologies"
 
-CLN_IN_FULL = ("lnd", pytest.param("cln", marks=pytest.mark.full))
-"""The same, with Core Lightning's row in the full run only."""
-LDK_TOO = (*CLN_IN_FULL, pytest.param("ldk", marks=pytest.mark.full))
-"""The same with LDK, also in the full run only. Tests without such a row were not run on LDK."""
+IMPLEMENTATIONS = ("lnd", pytest.param("cln", marks=pytest.mark.full), pytest.param("ldk", marks=pytest.mark.full))
+"""All of them, with the rows of Core Lightning and LDK in the full run only."""
+CLN_IN_FULL = IMPLEMENTATIONS[:2]
+"""Without LDK: the tests that have not been run on it."""
 
 
 def topology_on(implementation: str, name: str, *lsps: str, settings: Mapping[str, str] | None = None) -> Topology:
@@ -47,3 +48,8 @@ def with_arguments(topology: Topology, node: str, *arguments: str) -> Topology:
 def capabilities(testbed: Testbed, node: str) -> Capabilities:
     """Return the declared capabilities of this node's implementation."""
     return testbed[node].capabilities
+
+
+def lsp_policy(testbed: Testbed, node: str) -> LspPolicy:
+    """Return the policy of this node's component, with the margin that its implementation needs."""
+    return suited(testbed.topology.components[node].policy, capabilities(testbed, node))

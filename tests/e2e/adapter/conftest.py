@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from harness.testbed import Testbed
-from tests.support.implementations import LDK_TOO
+from tests.support.implementations import IMPLEMENTATIONS
 
 from .helpers import hop
 
 
-@pytest.fixture(scope="package", params=LDK_TOO)
+@pytest.fixture(scope="package", params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with hop(request.param, request.config) as running:
         yield running

@@ -7,9 +7,11 @@ import pytest
 
 from asyncpay.lightning import HtlcKey, PaymentResult, PaymentStatus, Resolution
 from asyncpay.node_events import BlockConnected, HtlcGone, HtlcOffered, LinkClosed
+from harness.nodes import node_class
+from harness.pytest_plugin import require
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
-from tests.support.implementations import CLN_IN_FULL
+from tests.support.implementations import IMPLEMENTATIONS
 
 from .following import Following, following
 from .helpers import AMOUNT_MSAT, CLOSE_CONFIRMATIONS, adapter, hop, in_thread, invoice_of_b, order
@@ -21,9 +23,11 @@ FORGOTTEN_BLOCKS = 130
 """CLN forgets a closed channel 100 blocks after its last output is spent."""
 
 
-@pytest.fixture(params=CLN_IN_FULL)
+@pytest.fixture(params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     """A separate testbed, because it loses a channel."""
+    node = node_class(request.param)
+    require(node, node.capabilities.settles)
     with hop(request.param, request.config) as running:
         yield running
 

@@ -10,10 +10,12 @@ from asyncpay.lightning import HeldHtlc, Invoice, PaymentStatus, Resolution
 from asyncpay.node_events import HtlcOffered, LinkClosed, PeerDisconnected
 from asyncpay.nodes.base import NodeError
 from harness.checks import balances
+from harness.nodes import node_class
 from harness.nodes.predicates import no_htlcs
+from harness.pytest_plugin import require
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
-from tests.support.implementations import CLN_IN_FULL
+from tests.support.implementations import IMPLEMENTATIONS
 
 from .following import following
 from .helpers import AMOUNT_MSAT, adapter, hop, in_thread, invoice_of_b, node_id, order
@@ -28,9 +30,11 @@ FEES_MSAT = 50_000_000
 """More than the cost of any of these closes, and far less than the amount at stake."""
 
 
-@pytest.fixture(params=CLN_IN_FULL)
+@pytest.fixture(params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     """A separate testbed: some of these tests lose a channel, and all of them mine hundreds of blocks."""
+    node = node_class(request.param)
+    require(node, node.capabilities.settles)
     with hop(request.param, request.config) as running:
         yield running
 

@@ -28,14 +28,14 @@ from harness.services.push_gateway import check_privacy
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
 from tests.support.balance_checks import assert_paid_once, assert_returned
-from tests.support.implementations import CLN_IN_FULL, capabilities, topology_on
+from tests.support.implementations import IMPLEMENTATIONS, capabilities, lsp_policy, topology_on
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
 AMOUNT_MSAT = 12_000_000
 WALLETS = {"A.component": "asyncpay", "B.component": "asyncpay"}
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     topology = topology_on(request.param, "phones.yaml", "LSP", settings=WALLETS)
     with running_testbed(topology, request.config) as running:
@@ -132,7 +132,7 @@ def stored(lsp: Lsp, b: ScriptedPeer, messages: int) -> Predicate:
 
 
 def test_an_lsp_tells_what_it_offers(b: ScriptedPeer, lsp_id: bytes, testbed: Testbed) -> None:
-    policy, node = testbed.topology.components["LSP"].policy, capabilities(testbed, "LSP")
+    policy, node = lsp_policy(testbed, "LSP"), capabilities(testbed, "LSP")
     assert info.read_answer(lsp_id, b.call(lsp_id, info.GET_INFO)) == LspInfo(
         versions=(1,),
         transit_release=node.transit_release.able,

@@ -16,12 +16,12 @@ from harness.services.lsp import Lsp, interceptor_attached
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
 from tests.support.component_log import resumed
-from tests.support.implementations import CLN_IN_FULL, topology_on
+from tests.support.implementations import IMPLEMENTATIONS, topology_on
 
 AMOUNT_MSAT = 1_234_567
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with running_testbed(topology_on(request.param, "two-lsps.yaml", "LSP_a", "LSP_b"), request.config) as running:
         yield running

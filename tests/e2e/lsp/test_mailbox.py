@@ -31,7 +31,7 @@ from harness.services.lsp import Lsp, interceptor_attached
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
 from tests.support.balance_checks import assert_paid_once
-from tests.support.implementations import CLN_IN_FULL, capabilities, topology_on
+from tests.support.implementations import IMPLEMENTATIONS, capabilities, topology_on
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
 AMOUNT_MSAT = 20_000_000
@@ -39,7 +39,7 @@ NOWHERE = "https://127.0.0.1/"
 """A webhook turns a node into a client; it need not answer."""
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with running_testbed(topology_on(request.param, "phones.yaml", "LSP"), request.config) as running:
         yield running

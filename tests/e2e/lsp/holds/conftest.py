@@ -13,7 +13,7 @@ from tests.support.scripted_peer import ScriptedPeer
 from .hold_harness import HoldHarness
 
 
-@pytest.fixture(scope="package", params=("lnd", "cln"))
+@pytest.fixture(scope="package", params=("lnd", "cln", pytest.param("ldk", marks=pytest.mark.full)))
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with running_testbed(topology_on(request.param, "impatient-lsp.yaml", "LSP"), request.config) as running:
         yield running
