@@ -149,7 +149,7 @@ def _wake(stage: Stage) -> None:
         stage.wait("woken", stage.design.missing_to_be_paid, WAKE_SECONDS)
         stage.run.note = "B was woken by its LSP"
     except WaitTimeoutError:
-        stage.run.note = f"nobody woke B in {WAKE_SECONDS} s; its user did"
+        stage.run.note = f"B got no push in {WAKE_SECONDS} s; its user woke it"
         stage.design.b.wake()
 
 
