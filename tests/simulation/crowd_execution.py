@@ -27,6 +27,8 @@ from . import invariants
 from .channels import FEE_MSAT
 from .crowd import LOOK_SECONDS, Crowd, CrowdInjector, CrowdPayment, CrowdSetup
 from .invariants import Violation
+from .losses import forwarded_and_failed
+from .process import INEXACT_SECONDS
 from .runner import Failure, Summary
 
 CHECK_SECONDS = 0.5
@@ -267,7 +269,7 @@ def _block(payment: CrowdPayment) -> Block | None:
 def no_lsp_pays_out_what_it_cannot_claim(crowd: Crowd) -> Iterator[str]:
     """For each payment separately, an LSP can claim what it forwarded or paid."""
     for lsp in crowd.lsps:
-        yield from invariants.forwarded_and_failed(lsp)
+        yield from forwarded_and_failed(lsp)
     for payment in crowd.payments.values():
         own = payment.lsp.node.payments.known.get(payment.payment_hash)
         if own is not None:
@@ -339,14 +341,14 @@ def no_next_hop_is_flooded(crowd: Crowd) -> Iterator[str]:
     """Within the pace a next hop gets two couriers at most: one whose next hop is known, and one whose is not yet."""
     for lsp in crowd.lsps:
         for next_hop, times in lsp.couriers_to.items():
-            if len(times) > 2 and times[-1] - times[-3] < lsp.policy.courier_pace_seconds - invariants.INEXACT_SECONDS:
+            if len(times) > 2 and times[-1] - times[-3] < lsp.policy.courier_pace_seconds - INEXACT_SECONDS:
                 yield f"{lsp.name} sent 3 couriers to {next_hop.hex()} within {times[-1] - times[-3]:g} s"
 
 
 def no_client_is_flooded(crowd: Crowd) -> Iterator[str]:
     """Answers and stored messages are sent at a pace that Core Lightning accepts, a few answers earlier."""
     for lsp in crowd.lsps:
-        least = lsp.policy.pace_seconds - invariants.INEXACT_SECONDS
+        least = lsp.policy.pace_seconds - INEXACT_SECONDS
         for client, times in lsp.sent_to.items():
             if len(times) == times.maxlen and times[-1] - times[0] < least:
                 yield f"{lsp.name} sent {crowd.phones[client].name} {len(times)} messages at once"

@@ -16,7 +16,8 @@ from asyncpay.service.common.clock import TOLERANCE_SECONDS
 from asyncpay.wire.messages import BlockStatus
 
 from .channels import FEE_MSAT, SimHtlc
-from .losses import lost_by_death
+from .losses import forwarded_and_failed, lost_by_death
+from .process import INEXACT_SECONDS
 
 if TYPE_CHECKING:
     from .environment import Environment
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from .simulation import Simulation
 
 GRACE_SECONDS = 0.5
-INEXACT_SECONDS = 1e-3
-"""Tolerance for sums of floats."""
 MOST_STEPS = 60_000
 LEAST_MARGIN_BLOCKS = 40
 """Blocks for a claim on chain. LND leaves 80 between two HTLCs (chainreg/chainregistry.go:
@@ -151,6 +150,20 @@ def no_clock_is_late(sim: "Environment") -> Iterator[str]:
         rounded = 1.0 if abs(process.clock.now() - sim.kernel.now) > INEXACT_SECONDS else INEXACT_SECONDS
         if late >= rounded + TOLERANCE_SECONDS * process.clock_was_wrong:
             yield f"the clock of {process.name} is {late:g} s late"
+
+
+def no_clock_is_early(sim: "Environment") -> Iterator[str]:
+    """An engine takes no Unix second for past before it is: no clock is wrong here for so long that it is believed."""
+    for process in sim.processes.values():
+        early = process.earliest_unix - sim.kernel.now
+        if process.running and process.has_read_clock and early > INEXACT_SECONDS:
+            yield f"the clock of {process.name} is {early:g} s early"
+
+
+def no_timer_is_short(sim: "Environment") -> Iterator[str]:
+    """An engine's time runs no faster than the true one. Excused is a clock set ahead while its process did not run."""
+    for process in sim.processes.values():
+        yield from process.short_timers
 
 
 def nothing_is_held_past_its_margin(sim: "Environment") -> Iterator[str]:
@@ -294,6 +307,7 @@ AFTER_CHANGES: tuple[Invariant, ...] = (
     no_deadline_is_early,
     a_promised_release_is_kept,
     a_crash_loses_nothing,
+    no_timer_is_short,
     all_is_bounded,
     every_index_agrees_with_the_records,
 )
@@ -313,6 +327,7 @@ FOR_HONEST_PEOPLE: tuple[Invariant, ...] = (
 
 AT_ANY_TIME: tuple[Invariant, ...] = (
     no_clock_is_late,
+    no_clock_is_early,
     nothing_is_held_past_its_margin,
     nothing_waits_without_a_reason,
     work_is_bounded,
@@ -337,17 +352,6 @@ class Checker:
         for invariant in invariants:
             for text in invariant(self._sim):
                 raise Violation(invariant.__name__, text)
-
-
-def forwarded_and_failed(lsp: "LspProcess") -> Iterator[str]:
-    """What it forwarded and can claim no more, though it may have to pay, and though it ran when it had to."""
-    for outgoing in lsp.node.circuits.values():
-        incoming = outgoing.incoming
-        assert incoming is not None
-        if outgoing.failed or not incoming.failed or incoming in lsp.node.lost_dust:
-            continue
-        if not lost_by_death(lsp.node, incoming, outgoing.expiry):
-            yield f"{lsp.name} forwarded HTLC {incoming.key}, and failed it back"
 
 
 def _attentive(lsp: "LspProcess") -> bool:

@@ -1,8 +1,10 @@
-"""Losses of a node in spite of correct decisions of its component: by forwarded dust, and by not running in time."""
+"""Losses of a node by decisions of its component, and in spite of correct ones: forwarded dust, not running in time."""
 
 from bisect import bisect_left
+from collections.abc import Iterator
 
 from .channels import SimHtlc
+from .lsp import LspProcess
 from .node import SimNode
 
 
@@ -33,3 +35,14 @@ def paid_while_dead(node: SimNode) -> list[SimHtlc]:
 def excused_msat(node: SimNode) -> int:
     """Return what the node may have lost in these two ways."""
     return sum(htlc.amount_msat for htlc in (*node.lost_dust, *paid_while_dead(node)))
+
+
+def forwarded_and_failed(lsp: LspProcess) -> Iterator[str]:
+    """What it forwarded and can claim no more, though it may have to pay, and though it ran when it had to."""
+    for outgoing in lsp.node.circuits.values():
+        incoming = outgoing.incoming
+        assert incoming is not None
+        if outgoing.failed or not incoming.failed or incoming in lsp.node.lost_dust:
+            continue
+        if not lost_by_death(lsp.node, incoming, outgoing.expiry):
+            yield f"{lsp.name} forwarded HTLC {incoming.key}, and failed it back"

@@ -62,7 +62,7 @@ MUTANTS = (
         "        passed = shown - stored\n",
     ),
     Mutant(
-        "believe what a process without a past is shown",
+        "believe at a start what the clock shows",
         "asyncpay.service.common.clock",
         "        self._believed = believed if leap < TOLERANCE_SECONDS else believed - leap\n",
         "        self._believed = believed\n",

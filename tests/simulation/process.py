@@ -38,6 +38,8 @@ LOOK_AGAIN_SECONDS = 1.0
 """The interval of attempts to attach to the node."""
 DOUBT_SECONDS = 30.0
 """How often a process whose clock is in doubt reads it again."""
+INEXACT_SECONDS = 1e-3
+"""Tolerance for sums of floats."""
 
 R = TypeVar("R")
 Cell = tuple[str, str, str]
@@ -98,7 +100,8 @@ class Process:
     stored: the disk's content, from the committed changes. lost: differences that a restart found.
     clock_read: the last Unix time that the engine received. clock_was_wrong: the system's clock has shown another time.
     has_read_clock: since the last start, and since the system's clock was set. clock_leaps: the starts at which it was
-    further ahead than when its state was last stored, so that the engine's time leapt.
+    further ahead than when its state was last stored, so that the engine's time leapt. short_timers: starts at which
+    the engine's time leapt further than that.
     """
 
     def __init__(self, name: str, node: SimNode, disk: Disk, store: type[Store[Any]]) -> None:
@@ -112,7 +115,8 @@ class Process:
         self.clock_was_wrong = False
         self.has_read_clock = False
         self.clock_leaps: list[float] = []
-        self._stored_error = 0.0
+        self.short_timers: list[str] = []
+        self._stored_error = self._stored_lead_seconds = 0.0
         self.lifetime = Lifetime()
         self.stirred_at = 0.0
         self.stored: dict[tuple[type, Any], Any] = {}
@@ -197,9 +201,22 @@ class Process:
         self.clock = clock_beside(self, self._engine.stored_time, clock)
         self.clock_read = ClockRead(0, 0)
         self.has_read_clock = False
-        if self.clock_error > self._stored_error:
-            self.clock_leaps.append(self.kernel.now)
+        self._check_leap()
         self._look_for_node()
+
+    @property
+    def _lead_seconds(self) -> float:
+        """Return by how much the engine's time is ahead of the true time."""
+        return self.clock.now() - self.kernel.now
+
+    def _check_leap(self) -> None:
+        leap = self._lead_seconds - self._stored_lead_seconds
+        error = self.clock_error - self._stored_error
+        if error > 0:
+            self.clock_leaps.append(self.kernel.now)
+        if leap > max(error, 0) + INEXACT_SECONDS:
+            self.kernel.changed()
+            self.short_timers.append(f"{self.name} starts, and its time leaps by {leap:g} s; its clock by {error:g} s")
 
     def kill(self) -> None:
         """Kill the process, at any point."""
@@ -293,6 +310,7 @@ class Process:
             self.clock.mark_stored(clock)
             self.stored_clock = clock
             self._stored_error = self.clock_error
+        self._stored_lead_seconds = self._lead_seconds
         self.kernel.changed()
         for change in changes:
             key = type(change.record), change.record.key
