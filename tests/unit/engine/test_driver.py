@@ -57,7 +57,7 @@ def test_nothing_is_done_if_it_cannot_be_stored() -> None:
 
 
 class Archive:
-    """An engine that asks for even events, and says what it knows and when it was told that all is stored."""
+    """An engine that looks up even events, and records what it is told. It fails on 13."""
 
     next_deadline = 0.0
     stored_time = None
@@ -67,6 +67,8 @@ class Archive:
         self.times: list[float] = []
 
     def handle(self, now: float, event: int) -> Transition[Note, str]:
+        if event == 13:
+            raise LookupError("thirteen")
         self.times.append(now)
         return Transition((Put(Note(event)),), (f"{event}",))
 
@@ -92,3 +94,11 @@ def test_what_is_archived_is_recalled_before_the_event_that_asks_for_it() -> Non
     assert (len(commit.decisions), engine.times, engine.known) == (2, [1.0, 2.0], ["an 8"])
     next(actions)
     assert engine.known == ["an 8", "all is stored"]
+
+
+def test_an_engine_that_has_failed_is_not_told_that_all_is_stored() -> None:
+    """Its state is undefined: it must not decide what leaves its memory."""
+    engine = Archive()
+    with pytest.raises(EngineError):
+        list(drive(engine, lambda: 0.0, [7, 13]))
+    assert engine.known == []
