@@ -74,6 +74,7 @@ class LogEvent(StrEnum):
     FORCE_CLOSE = "force-close"
     FORCE_CLOSE_BEGINS = "force-close begins"
     FORCE_CLOSE_BROADCAST = "force-close broadcast"
+    ARCHIVED_BLOCK_UNREADABLE = "archived block unreadable"
     COURIER_SENT = "courier sent"
     COURIER_UNREADABLE = "courier unreadable"
     NOTIFY_ONION_MESSAGE = "notify lsps5.onion_message_incoming"

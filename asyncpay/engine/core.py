@@ -175,7 +175,10 @@ def drive(engine: Engine[E, R, F], clock: Callable[[], float], events: Iterable[
         try:
             now = clock()
             if (wanted := engine.wanted(now, event)) is not None:
-                yield Recall(wanted, engine.recall)
+                found: list[Any] = []
+                yield Recall(wanted, found.append)
+                for each in found:  # here, where an error of the engine is one on this event
+                    engine.recall(each)
             decisions.append((event, engine.handle(now, event)))
         except Exception as error:  # of any kind: the decisions on the events before it are valid
             failure = EngineError(event)

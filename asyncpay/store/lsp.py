@@ -11,6 +11,7 @@ from asyncpay.engine.lsp.records import (
     Block,
     Delivered,
     Htlc,
+    Postponed,
     PushAttempt,
     Record,
     StoredMessage,
@@ -41,7 +42,7 @@ class LspStore(Store[Record]):
         Webhook: Table(Webhook, "webhooks", ["client", "app_name"], "app_name"),
     }
 
-    moved: ClassVar = (Archived,)
+    moved: ClassVar = (Archived, Postponed)
 
     def archived(self) -> Summary:
         """Return the summary of the archive that the engine needs at its start."""

@@ -323,8 +323,8 @@ MUTANTS = (
     Mutant(
         "look up no archived block that is requested again",
         f"{LSP}.archiving",
-        "Lookup(_unknown(state, request.unblock_hash), _payments(state, client, *hashes), attempts=attempts)",
-        "Lookup(attempts=attempts)",
+        "lookup = Lookup(_unknown(state, request.unblock_hash), _payments(state, client, *hashes))",
+        "lookup = Lookup()",
     ),
     # Defects that only many payments show.
     Mutant(

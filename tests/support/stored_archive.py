@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
-from asyncpay.engine.lsp.archive import ArchivedBlock, Found, Lookup, Summary
+from asyncpay.engine.lsp.archive import ArchivedBlock, Found, Lookup, Outline, Summary
 from asyncpay.engine.lsp.records import Archived, Attempt, Block, Htlc, Record
 
 
@@ -34,10 +34,13 @@ class StoredArchive:
 
     def find(self, lookup: Lookup) -> Found:
         """What is asked for, and nothing else."""
-        found = [each for each in self._all() if _is_asked_for(each, lookup)]
+        named = [each for each in self._all() if _is_named_by_message(each, lookup)]
+        attempts = lookup.attempts if named else lookup.attempts + lookup.attempts_if_new
+        found = [each for each in self._all() if _is_asked_for(each, lookup, attempts)]
+        outlines = tuple(Outline(each.block, len(each.parts)) for each in named)
         due = lookup.due
         if due is None:
-            return Found(tuple(found))
+            return Found(tuple(found), outlines=outlines)
         after = sorted((e.forget_after, k) for k, e in self._entries.items() if e.forget_after is not None)
         height = sorted((e.forget_at_height, k) for k, e in self._entries.items() if e.forget_at_height is not None)
         over = [(n, key) for n, key in after if n <= due.unix_second][: due.most]
@@ -47,6 +50,7 @@ class StoredArchive:
             tuple(each for each in self._all() if each.block.key in keys),
             min((n for n, key in after if key not in keys), default=math.inf),
             min((n for n, key in height if key not in keys), default=math.inf),
+            outlines,
         )
 
     def _all(self) -> Iterator[ArchivedBlock]:
@@ -64,11 +68,12 @@ def _block_of(record: Record) -> bytes | None:
     return None
 
 
-def _is_asked_for(each: ArchivedBlock, lookup: Lookup) -> bool:
+def _is_named_by_message(each: ArchivedBlock, lookup: Lookup) -> bool:
     payments = {(each.block.client, payment_hash) for payment_hash in each.block.payment_hashes}
-    return (
-        each.block.key in lookup.unblock_hashes
-        or not payments.isdisjoint(lookup.payments)
-        or any(part.key in lookup.htlcs for part in each.parts)
-        or any(attempt.payment_hash in lookup.attempts for attempt in each.attempts)
+    return each.block.key in lookup.unblock_hashes or not payments.isdisjoint(lookup.payments)
+
+
+def _is_asked_for(each: ArchivedBlock, lookup: Lookup, attempts: Collection[bytes]) -> bool:
+    return any(part.key in lookup.htlcs for part in each.parts) or any(
+        attempt.payment_hash in attempts for attempt in each.attempts
     )

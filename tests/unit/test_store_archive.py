@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from asyncpay.engine.core import Drop, Put
-from asyncpay.engine.lsp.archive import ArchivedBlock, Due, Found, Lookup, Summary
+from asyncpay.engine.lsp.archive import ArchivedBlock, Due, Found, Lookup, NamedBy, Outline, Summary
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.records import Archived, Attempt, AttemptState, Block, Htlc, Outcome, Webhook
+from asyncpay.engine.lsp.records import Archived, Attempt, AttemptState, Block, Htlc, Outcome, Postponed, Webhook
 from asyncpay.engine.lsp.states import State
 from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, Resolution
@@ -94,15 +94,41 @@ def archived(store: LspStore, *numbers: int) -> list[ArchivedBlock]:
     return groups
 
 
-LOOKUPS: dict[str, Callable[[int], Lookup]] = {
+BY_MESSAGE: dict[str, Callable[[int], Lookup]] = {
     "unblock_hash": lambda n: Lookup(unblock_hashes=(bytes([n]) * 32,)),
     "payment": lambda n: Lookup(payments=((A, bytes([n + 51]) * 32),)),
+}
+WHOLE: dict[str, Callable[[int], Lookup]] = {
     "HTLC": lambda n: Lookup(htlcs=(part(n, 2**64 - 1).key,)),
     "attempt": lambda n: Lookup(attempts=(bytes([n + 50]) * 32,)),
+    "attempt, if new": lambda n: Lookup((b"new" * 8,), attempts_if_new=(bytes([n + 50]) * 32,)),
 }
+LOOKUPS = {**BY_MESSAGE, **WHOLE}
 
 
-@pytest.mark.parametrize("lookup", LOOKUPS.values(), ids=LOOKUPS)
+def outline(number: int) -> Outline:
+    return Outline(block(number), parts=2)
+
+
+@pytest.mark.parametrize("lookup", BY_MESSAGE.values(), ids=BY_MESSAGE)
+def test_a_message_finds_an_archived_block_without_reading_its_parts(
+    store: LspStore, lookup: Callable[[int], Lookup]
+) -> None:
+    store.commit([Put(block(30)), Put(part(30))])
+    archived(store, 1, 10)
+    asked: list[str] = []
+    store._database.set_trace_callback(asked.append)
+    for number in (1, 10):
+        found = store.recall(replace(lookup(number), attempts_if_new=(bytes([number + 50]) * 32,)))
+        assert found == Found((), outlines=(outline(number),))
+    store._database.set_trace_callback(None)
+    of_parts = [each for each in asked if "FROM archived_htlcs" in each or "FROM archived_attempts" in each]
+    assert {each.split(" FROM ")[0] for each in of_parts} == {"SELECT count(*)"}
+    assert store.recall(lookup(30)) == Found(())
+    assert store.recall(Lookup(payments=((B, bytes([52]) * 32),))) == Found(())
+
+
+@pytest.mark.parametrize("lookup", WHOLE.values(), ids=WHOLE)
 def test_an_archived_block_is_found_with_all_that_belongs_to_it(
     store: LspStore, lookup: Callable[[int], Lookup]
 ) -> None:
@@ -112,13 +138,14 @@ def test_an_archived_block_is_found_with_all_that_belongs_to_it(
     assert store.recall(lookup(1)) == Found((one,))
     assert store.recall(lookup(10)) == Found((other,))
     assert store.recall(lookup(30)) == store.recall(Lookup()) == Found(())
-    assert store.recall(Lookup(payments=((B, bytes([52]) * 32),))) == Found(())
 
 
 def test_nothing_is_found_twice(store: LspStore) -> None:
     (one,) = archived(store, 1)
     every = [lookup(1) for lookup in LOOKUPS.values()]
-    asked = Lookup(every[0].unblock_hashes * 2, every[1].payments, every[2].htlcs, every[3].attempts)
+    by_message = Lookup(every[0].unblock_hashes * 2, every[1].payments)
+    assert store.recall(by_message) == Found((), outlines=(outline(1),))
+    asked = replace(by_message, htlcs=every[2].htlcs, attempts=every[3].attempts)
     assert store.recall(asked) == Found((one,))
 
 
@@ -214,7 +241,7 @@ def test_a_file_from_before_the_archive_is_archived_as_the_node_is_there(tmp_pat
         kept = list(store.load())
         assert {each.key[0] for each in kept if isinstance(each, Block)} == {1, 4, 5}
         assert store.archived().blocks == ((A, State.CLAIMED, 1), (A, State.SETTLED, 1))
-        found = store.recall(Lookup(unblock_hashes=(b"\2" * 32, b"\3" * 32))).blocks
+        found = sorted(store.latest_archived(2), key=lambda each: each.block.key)
     again = {each.key: each for found_block in found for each in found_block.records}
     old = {each.key: each for each in before if each.key in again}
     assert [len(each.records) for each in found] == [2, 3]
@@ -229,3 +256,43 @@ def test_a_damaged_archive_is_reported(tmp_path: Path) -> None:
         store._database.execute("UPDATE archived_blocks SET state = 'melted'")
         with pytest.raises(StoreError, match="damaged"):
             store.archived()
+
+
+UNREADABLE = {
+    "the block": (
+        "UPDATE archived_blocks SET told = 77 WHERE unblock_hash = ?",
+        {NamedBy.MESSAGE, NamedBy.HTLC, NamedBy.DUE},
+    ),
+    "a part": ("UPDATE archived_htlcs SET outcome = 'melted' WHERE block = ?", {NamedBy.HTLC, NamedBy.DUE}),
+    "an attempt": ("UPDATE archived_attempts SET state = 'melted' WHERE block = ?", {NamedBy.HTLC, NamedBy.DUE}),
+}
+
+
+@pytest.mark.parametrize(("damage", "found_by"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_block_that_cannot_be_read_is_named_and_all_others_are_found(
+    store: LspStore, damage: str, found_by: set[NamedBy]
+) -> None:
+    one, other = archived(store, 1, 10)
+    store._database.execute(damage, (one.block.key,))
+    lookups = {
+        NamedBy.MESSAGE: Lookup((one.block.key, other.block.key)),
+        NamedBy.HTLC: Lookup(htlcs=(one.parts[0].key, other.parts[0].key)),
+        NamedBy.DUE: Lookup(due=Due(1020, 700, 2)),
+    }
+    for named_by, lookup in lookups.items():
+        found = store.recall(lookup)
+        readable = [each.block for each in found.blocks] + [each.block for each in found.outlines]
+        unreadable = [(each.unblock_hash, each.named_by) for each in found.unreadable]
+        assert other.block in readable
+        assert (one.block in readable) == (named_by not in found_by)
+        assert unreadable == ([(one.block.key, named_by)] if named_by in found_by else [])
+    assert [each.block for each in store.latest_archived(9)] == [other.block]
+
+
+def test_one_that_cannot_be_read_is_due_again_later(store: LspStore) -> None:
+    one, other = archived(store, 1, 10)
+    store._database.execute("UPDATE archived_blocks SET told = 77 WHERE unblock_hash = ?", (one.block.key,))
+    store.commit([Put(Postponed(one.block.key, 5000))])
+    assert store.recall(Lookup(due=Due(1020, 700, 1))).blocks == (other,)
+    store.commit([Drop(other.entry), *map(Drop, other.records)])
+    assert store.recall(Lookup(due=Due(1020, 700, 1))) == Found((), 5000, math.inf)

@@ -3,12 +3,14 @@
 Finished blocks are kept for days, so they are far more numerous than others, and for nearly all of them nothing is
 pending. These are archived (archiving.py): the store has them, and memory has only a count for each client. `Lookup`
 names the blocks that an event may concern; the shell reads them before the event is handled
-(asyncpay.engine.core.Recall).
+(asyncpay.engine.core.Recall). Most events need only an answer, for which `Outline` is enough: strangers and clients can
+repeat their messages, so the cost of one must not depend on the number of a block's parts.
 """
 
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TypeAlias
 
 from asyncpay.engine.indexes import Deadlines
@@ -28,12 +30,18 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Archived blocks: by unblock_hash, by client and payment hash, by part, by hash of an attempt, or by time."""
+    """A look-up of archived blocks.
+
+    unblock_hashes; payments (client and payment hash): only the outline is needed.
+    htlcs (parts), attempts (by payment hash), due: the block with all of its parts and attempts is needed.
+    attempts_if_new: as attempts, but not needed if a block is found by unblock_hash or payment.
+    """
 
     unblock_hashes: tuple[bytes, ...] = ()
     payments: tuple[tuple[NodeId, bytes], ...] = ()
     htlcs: tuple[HtlcKey, ...] = ()
     attempts: tuple[bytes, ...] = ()
+    attempts_if_new: tuple[bytes, ...] = ()
     due: Due | None = None
 
 
@@ -53,6 +61,32 @@ class ArchivedBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """An archived block without its parts and attempts. parts: the number of its parts."""
+
+    block: Block
+    parts: int
+
+
+class NamedBy(Enum):
+    """The field of a Lookup that names a block."""
+
+    MESSAGE = "unblock_hashes, payments"
+    HTLC = "htlcs"
+    ATTEMPT = "attempts, attempts_if_new"
+    DUE = "due"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An archived block whose rows the store cannot read, and the reason."""
+
+    unblock_hash: bytes
+    named_by: NamedBy
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """The answer to a Lookup; additional blocks are harmless.
 
@@ -62,6 +96,8 @@ class Found:
     blocks: tuple[ArchivedBlock, ...]
     first_forget_after: float | None = None
     first_forget_at_height: float | None = None
+    outlines: tuple[Outline, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +128,7 @@ class Archive:
     candidates: finished blocks in memory that may be ready to be archived.
     look_again_at: when to check finished blocks again that something in memory still refers to.
     taken_back: blocks that are no longer archived by decisions that are not stored yet; the store still has them.
+    outlines, unreadable: what the look-up for the present event found; both are empty between events.
     """
 
     blocks_of: Counter[NodeId] = field(default_factory=Counter)
@@ -104,6 +141,8 @@ class Archive:
     candidates: dict[bytes, None] = field(default_factory=dict)
     look_again_at: Deadlines[bytes] = field(default_factory=Deadlines)
     taken_back: set[bytes] = field(default_factory=set)
+    outlines: dict[bytes, Outline] = field(default_factory=dict)
+    unreadable: tuple[Unreadable, ...] = ()
 
     @classmethod
     def begin(cls, summary: Summary) -> "Archive":

@@ -5,14 +5,15 @@ costs no memory and no time at the start. It is still needed to answer repeated 
 and to resolve an HTLC that is offered again: `wanted` names it before such an event is handled, and it is recalled.
 
 A newly archived block is in memory until that decision is stored, so a later event of the same transaction
-finds it. A recalled block stays archived unless one of its records changes; then it is taken back first.
+finds it. A recalled block stays archived unless one of its records changes; then it is taken back first. A message
+about a block needs only its outline, which is not added to the records, and is forgotten after the event.
 """
 
 from dataclasses import replace
 from itertools import islice
 
 from asyncpay.engine.core import Drop, Put
-from asyncpay.engine.lsp.archive import ArchivedBlock, Due, Found, Lookup
+from asyncpay.engine.lsp.archive import ArchivedBlock, Due, Found, Lookup, NamedBy, Unreadable
 from asyncpay.engine.lsp.interface import (
     BlockRequested,
     CancelRequested,
@@ -21,10 +22,11 @@ from asyncpay.engine.lsp.interface import (
     RefusalSeen,
     ReleaseSeen,
 )
-from asyncpay.engine.lsp.records import Archived, AttemptState, Block, Record
+from asyncpay.engine.lsp.records import Archived, AttemptState, Block, Postponed, Record
 from asyncpay.engine.lsp.state import Context, LspState
 from asyncpay.engine.lsp.states import FINISHED, PROPERTIES
 from asyncpay.lightning import HtlcKey, NodeId
+from asyncpay.log_events import LogEvent
 from asyncpay.node_events import (
     Attached,
     BlockConnected,
@@ -38,6 +40,8 @@ from asyncpay.wire.messages import BlockUpdate, unblock_hash
 
 MOST_AT_ONCE = 50
 """The maximum number of blocks that one event archives. Many may be ready after common deadlines, or an upgrade."""
+UNREADABLE_AGAIN_SECONDS = 86_400
+"""The pause until a block that cannot be read is due to be deleted again."""
 LOOK_AGAIN_SECONDS = 600.0
 """The pause until a finished block that something in memory still refers to is checked again."""
 
@@ -69,7 +73,10 @@ def _concerned(state: LspState, event: LspEvent) -> Lookup | None:
         case BlockRequested(client, request):
             hashes = request.payment_hashes
             attempts = hashes if request.invoice is not None else ()
-            return Lookup(_unknown(state, request.unblock_hash), _payments(state, client, *hashes), attempts=attempts)
+            lookup = Lookup(_unknown(state, request.unblock_hash), _payments(state, client, *hashes))
+            if records.archive.taken_back:  # a block that is found may be one of these: then the request is new
+                return replace(lookup, attempts=attempts)
+            return replace(lookup, attempts_if_new=attempts)
         case PaymentReported(payment_hash) if payment_hash not in records.attempts:
             return Lookup(attempts=(payment_hash,))
     return None
@@ -108,8 +115,14 @@ def recall(state: LspState, found: Found) -> None:
         archive.first_forget_after = found.first_forget_after
         archive.first_forget_at_height = found.first_forget_at_height
     for each in found.blocks:
-        if each.block.key not in state.records.blocks and each.block.key not in archive.taken_back:
+        if _is_away(state, each.block.key):
             _load(state, each)
+    archive.outlines = {each.block.key: each for each in found.outlines if _is_away(state, each.block.key)}
+    archive.unreadable = tuple(each for each in found.unreadable if _is_away(state, each.unblock_hash))
+
+
+def _is_away(state: LspState, name: bytes) -> bool:
+    return name not in state.records.blocks and name not in state.records.archive.taken_back
 
 
 def _load(state: LspState, found: ArchivedBlock) -> None:
@@ -123,12 +136,30 @@ def _load(state: LspState, found: ArchivedBlock) -> None:
     records.archive.candidates[entry.unblock_hash] = None
 
 
+def unreadable(ctx: Context) -> list[Unreadable]:
+    """Log the archived blocks that were looked up and cannot be read; return those that the event itself concerns.
+
+    One that is only due to be deleted is due again later: it must not keep others from being deleted.
+    """
+    archive, concerned = ctx.records.archive, []
+    for each in archive.unreadable:
+        ctx.log(LogEvent.ARCHIVED_BLOCK_UNREADABLE, because=f"{each.unblock_hash.hex()}: {each.reason}")
+        if each.named_by is not NamedBy.DUE:
+            concerned.append(each)
+            continue
+        later = ctx.state.unix.last_past_second + UNREADABLE_AGAIN_SECONDS
+        ctx.changes.append(Put(Postponed(each.unblock_hash, later)))
+        archive.first_forget_after = min(archive.first_forget_after, later)
+    return concerned
+
+
 # --- after an event ---
 
 
 def run(ctx: Context) -> None:
     """Archive some of the finished blocks, but not before the node is attached: it may have renamed channels."""
     archive = ctx.records.archive
+    archive.outlines, archive.unreadable = {}, ()
     if not ctx.node.attached:
         return
     for name in archive.look_again_at.due(ctx.now, MOST_AT_ONCE):

@@ -114,7 +114,9 @@ def _may_send(ctx: Context, decided: Htlc) -> bool:
 
 def send_update(ctx: Context, unblock_hash: bytes) -> None:
     """Send the payer the current state of its block, if that state has an update and the payer is connected."""
-    sessions.update(ctx, ctx.records.blocks[unblock_hash].client, unblock_hash)
+    block = ctx.records.block(unblock_hash)
+    if block is not None:
+        sessions.update(ctx, block)
 
 
 def update_sent(ctx: Context, event: UpdateSent) -> None:

@@ -31,7 +31,8 @@ Each file is one subject, and can be read alone:
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -49,7 +50,7 @@ from asyncpay.engine.lsp import (
     retransmit,
     sessions,
 )
-from asyncpay.engine.lsp.archive import NOTHING, Found, Lookup, Summary
+from asyncpay.engine.lsp.archive import NOTHING, Found, Lookup, NamedBy, Summary, Unreadable
 from asyncpay.engine.lsp.interface import (
     BlockRequested,
     CancelRequested,
@@ -148,14 +149,28 @@ class Lsp:
         if now >= self.next_deadline:
             on_tick(ctx)
         ctx.former_link = _former_link(ctx, event)
+        unreadable = archiving.unreadable(ctx)
         if self.state.node.fold(event):
-            _HANDLERS[type(event)](ctx, event)
+            handler = _HANDLERS[type(event)] if not unreadable else partial(_refused, unreadable=unreadable)
+            handler(ctx, event)
         self.next_deadline = _next_deadline(ctx)
         if now >= self.next_deadline:
             on_tick(ctx)
             self.next_deadline = _next_deadline(ctx)
         archiving.run(ctx)
         return ctx.transition()
+
+
+def _refused(ctx: Context, event: LspEvent, unreadable: Sequence[Unreadable]) -> None:
+    """Handle an event that concerns archived blocks that cannot be read, so that nothing is decided against them.
+
+    Other events are not answered: a release, a cancel, or an HTLC that may have been forwarded.
+    """
+    match event:
+        case BlockRequested():
+            requests.refuse_unreadable(ctx, event)
+        case HtlcOffered() if all(each.named_by is NamedBy.MESSAGE for each in unreadable):
+            htlcs.fail_late_part(ctx, event)
 
 
 def _former_link(ctx: Context, event: LspEvent) -> Link | None:

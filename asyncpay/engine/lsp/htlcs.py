@@ -42,6 +42,14 @@ def intercepted(ctx: Context, event: HtlcOffered) -> None:
         release.review(ctx, known.block)
 
 
+def fail_late_part(ctx: Context, event: HtlcOffered) -> None:
+    """Fail a new HTLC whose hash is that of a finished block that cannot be read. It was never forwarded."""
+    ctx.state.intercepted.add(event.htlc.key)
+    htlc = Htlc(htlc=_carried(event.htlc), block=None, offered_at=ctx.now, resolution=None)
+    ctx.state.changed_since_snapshot.add(htlc.key)
+    _resolve_immediately(ctx, htlc, Resolution.FAIL)
+
+
 def settled(ctx: Context, event: HtlcSettled) -> None:
     """Record that the payee has claimed an HTLC."""
     known = _concerned(ctx, event.key)
@@ -109,9 +117,7 @@ def lose_part(ctx: Context, part: Htlc, block: bytes) -> None:
 
 
 def _first_intercepted(ctx: Context, offered_htlc: HeldHtlc) -> None:
-    """Handle the first offer of an HTLC. Its outgoing amount counts up to the incoming one, whatever its onion says."""
-    carried = min(offered_htlc.outgoing_amount_msat, offered_htlc.incoming_amount_msat)
-    htlc = replace(offered_htlc, outgoing_amount_msat=carried)
+    htlc = _carried(offered_htlc)
     ctx.state.changed_since_snapshot.add(htlc.key)
     block = ctx.records.block_for(htlc.peer, htlc.payment_hash)
     if block is not None:
@@ -124,6 +130,11 @@ def _first_intercepted(ctx: Context, offered_htlc: HeldHtlc) -> None:
         notifications.notify(ctx, client, Method.PAYMENT_INCOMING)
     else:
         _resolve_immediately(ctx, held, Resolution.RESUME)
+
+
+def _carried(offered: HeldHtlc) -> HeldHtlc:
+    """Return the HTLC with an outgoing amount of at most the incoming one, whatever its onion says."""
+    return replace(offered, outgoing_amount_msat=min(offered.outgoing_amount_msat, offered.incoming_amount_msat))
 
 
 def _join_block(ctx: Context, htlc: HeldHtlc, block: Block) -> None:

@@ -113,7 +113,20 @@ class LspRecords:
     def block_for(self, client: NodeId, payment_hash: bytes) -> Block | None:
         """Return the client's block for this hash, finished or not; an archived one only if it was recalled."""
         unblock_hash = self._by_payment.get((client, payment_hash))
-        return None if unblock_hash is None else self.blocks[unblock_hash]
+        if unblock_hash is not None:
+            return self.blocks[unblock_hash]
+        archived = (each.block for each in self.archive.outlines.values())
+        return next((each for each in archived if each.client == client and payment_hash in each.payment_hashes), None)
+
+    def block(self, unblock_hash: bytes) -> Block | None:
+        """Return the block, finished or not; an archived one only if it, or its outline, was recalled."""
+        outline = self.archive.outlines.get(unblock_hash)
+        return self.blocks.get(unblock_hash) if outline is None else outline.block
+
+    def number_of_parts(self, block: Block) -> int:
+        """Return the number of the HTLCs of a block, including those that are resolved or gone."""
+        outline = self.archive.outlines.get(block.key)
+        return self._parts.size(block.key) if outline is None else outline.parts
 
     def blocks_of(self, client: NodeId) -> Iterator[Block]:
         """Iterate over the client's blocks, finished or not, except archived ones."""

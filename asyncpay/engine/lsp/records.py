@@ -214,4 +214,17 @@ class Archived:
         return self.unblock_hash
 
 
-Record: TypeAlias = Block | Htlc | Attempt | StoredMessage | Delivered | PushAttempt | Webhook | Archived
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """An archived block that cannot be read is not deleted before the end of the Unix second `forget_after`."""
+
+    unblock_hash: bytes
+    forget_after: int
+
+    @property
+    def key(self) -> bytes:
+        """unblock_hash, 32 bytes."""
+        return self.unblock_hash
+
+
+Record: TypeAlias = Block | Htlc | Attempt | StoredMessage | Delivered | PushAttempt | Webhook | Archived | Postponed

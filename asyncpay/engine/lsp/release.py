@@ -15,18 +15,19 @@ from asyncpay.wire.messages import ReleaseReply, ReleaseStatus, unblock_hash
 def release_seen(ctx: Context, event: ReleaseSeen) -> bool:
     """Handle a release, the first one or a repetition. Return False if its pid belongs to no block."""
     name = unblock_hash(event.pid)
-    known = name in ctx.records.blocks
-    if known and blocks.advance(ctx, name, Trigger.RELEASE):
+    if name in ctx.records.blocks and blocks.advance(ctx, name, Trigger.RELEASE):
         review(ctx, name)
     _reply(ctx, name, event.reply_path)
-    return known
+    return ctx.records.block(name) is not None
 
 
 def refusal_seen(ctx: Context, event: RefusalSeen) -> None:
     """Handle a refusal of the payee: fail the parts back, unless they are already released."""
     name = unblock_hash(event.pid)
+    block = ctx.records.block(name)
+    if block is not None:
+        ctx.log(LogEvent.PAYEE_REFUSES, block, because=event.reason or "no reason given")
     if name in ctx.records.blocks:
-        ctx.log(LogEvent.PAYEE_REFUSES, ctx.records.blocks[name], because=event.reason or "no reason given")
         blocks.advance(ctx, name, Trigger.REFUSAL)
     _reply(ctx, name, event.reply_path)
 
@@ -66,7 +67,7 @@ def _ready(ctx: Context, part: Htlc) -> bool:
 
 def _reply(ctx: Context, name: bytes, path: BlindedPath | None) -> None:
     if path is not None:
-        block = ctx.records.blocks.get(name)
+        block = ctx.records.block(name)
         status = ReleaseStatus.UNKNOWN if block is None else PROPERTIES[block.state].release
         client = None if block is None else block.client
         ctx.emit(SendAlong(path, ReleaseReply(unblock_hash=name, status=status), client))

@@ -106,22 +106,30 @@ def block_requested(ctx: Context, event: BlockRequested) -> None:
     blocks.send_update(ctx, request.unblock_hash)
 
 
+def refuse_unreadable(ctx: Context, event: BlockRequested) -> None:
+    """Refuse a block_request that concerns a payment whose record in the archive cannot be read."""
+    if ctx.node.channels.has(event.client):
+        unblock_hash, reason = event.request.unblock_hash, "the LSP cannot read its record of this payment"
+        reply = BlockReply(unblock_hash=unblock_hash, status=BlockStatus.UNAVAILABLE, reason=reason)
+        sessions.answer(ctx, event.client, reply)
+
+
 def cancel_requested(ctx: Context, event: CancelRequested) -> None:
     """Handle a cancel_request. For a released block it is too late, and the answer says so."""
     if not ctx.node.channels.has(event.client):
         return
     unblock_hash = event.request.unblock_hash
-    known = ctx.records.blocks.get(unblock_hash)
+    known = ctx.records.block(unblock_hash)
     if known is None or known.client != event.client:
         nothing_held = BlockUpdate(unblock_hash=unblock_hash, state=BlockState.FAILED_BACK, parts=0)
         sessions.answer(ctx, event.client, nothing_held)
-    elif not blocks.advance(ctx, unblock_hash, Trigger.CANCEL):
+    elif unblock_hash not in ctx.records.blocks or not blocks.advance(ctx, unblock_hash, Trigger.CANCEL):
         blocks.send_update(ctx, unblock_hash)
 
 
 def _is_repeated(ctx: Context, event: BlockRequested) -> bool:
     """Return whether this same request was accepted before; raise _Refused if it conflicts with an accepted one."""
-    known = ctx.records.blocks.get(event.request.unblock_hash)
+    known = ctx.records.block(event.request.unblock_hash)
     if known is not None:
         if known.client == event.client and known.digest == event.request.digest:
             return True

@@ -9,6 +9,7 @@ An update is built when it is sent.
 import math
 
 from asyncpay.engine.lsp.interface import Deliver, SendToClient
+from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.lsp.state import Context, DeliverySession
 from asyncpay.engine.lsp.states import PROPERTIES
 from asyncpay.lightning import NodeId
@@ -46,12 +47,15 @@ def answer(ctx: Context, client: NodeId, message: BlockReply | BlockUpdate) -> N
         _send_answers(ctx, client, session)
 
 
-def update(ctx: Context, client: NodeId, unblock_hash: bytes) -> None:
-    """Send the payer an update of its block when its turn comes, with the state at that time, if it is connected."""
-    session = ctx.state.sessions.get(client)
-    if session is not None and PROPERTIES[ctx.records.blocks[unblock_hash].state].update is not None:
-        session.answers[unblock_hash, BlockUpdate] = None
-        _send_answers(ctx, client, session)
+def update(ctx: Context, block: Block) -> None:
+    """Send the payer an update of its block when its turn comes, with the state at that time, if it is connected.
+
+    An archived block does not change any more, so its update is built now and the block is not kept in memory.
+    """
+    session = ctx.state.sessions.get(block.client)
+    if session is not None and PROPERTIES[block.state].update is not None:
+        session.answers[block.key, BlockUpdate] = None if block.key in ctx.records.blocks else _update(ctx, block.key)
+        _send_answers(ctx, block.client, session)
 
 
 def run(ctx: Context) -> None:
@@ -98,11 +102,11 @@ def _send_answers(ctx: Context, client: NodeId, session: DeliverySession) -> boo
 
 
 def _update(ctx: Context, unblock_hash: bytes) -> BlockUpdate | None:
-    block = ctx.records.blocks.get(unblock_hash)
+    block = ctx.records.block(unblock_hash)
     state = None if block is None else PROPERTIES[block.state].update
     if block is None or state is None:
         return None
-    return BlockUpdate(unblock_hash=unblock_hash, state=state, parts=len(ctx.records.parts(block)))
+    return BlockUpdate(unblock_hash=unblock_hash, state=state, parts=ctx.records.number_of_parts(block))
 
 
 def _deliver_next(ctx: Context, client: NodeId, session: DeliverySession) -> None:

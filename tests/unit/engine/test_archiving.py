@@ -167,14 +167,14 @@ def test_nothing_is_archived_before_the_node_is_attached() -> None:
     assert is_archived(harness)
 
 
-def test_one_whose_update_waits_for_its_turn_stays_until_it_is_sent() -> None:
+def test_an_update_that_waits_for_its_turn_keeps_no_block_in_memory() -> None:
     harness = settled(LspHarness(policy=LspPolicy(pace_seconds=10)))
     harness.sleep(1000)
     assert is_archived(harness)
     for _ in range(8):
         harness.cancel()
     sent = len(harness.updates())
-    assert not is_archived(harness)
+    assert is_archived(harness)
     harness.sleep(1000)
     assert harness.updates()[sent:] == [(BlockState.SETTLED, 1)]
     assert is_archived(harness)
@@ -182,7 +182,8 @@ def test_one_whose_update_waits_for_its_turn_stays_until_it_is_sent() -> None:
 
 def test_a_block_that_is_found_twice_is_recalled_once() -> None:
     harness = settled()
-    found = harness.recall(Lookup((BLOCK,)))
+    found = harness.recall(Lookup(due=Due(int(START) + 90_000, HEIGHT, 1)))
+    assert found.blocks
     for _ in range(2):
         harness.engine.recall(found)
     records = harness.engine.state.records
@@ -360,7 +361,7 @@ IN_TRANSIT = OnionInTransit(
     [
         (BlockRequested(A, request()), Lookup((BLOCK,), ((A, HASH),))),
         (BlockRequested(B, request()), Lookup((BLOCK,))),
-        (BlockRequested(A, request(invoice="lnbcrt1")), Lookup((BLOCK,), ((A, HASH),), attempts=(HASH,))),
+        (BlockRequested(A, request(invoice="lnbcrt1")), Lookup((BLOCK,), ((A, HASH),), attempts_if_new=(HASH,))),
         (CancelRequested(A, CANCEL), Lookup((BLOCK,))),
         (CancelRequested(B, CANCEL), None),
         (ReleaseSeen(PID), Lookup((BLOCK,))),

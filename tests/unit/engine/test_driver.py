@@ -102,3 +102,20 @@ def test_an_engine_that_has_failed_is_not_told_that_all_is_stored() -> None:
     with pytest.raises(EngineError):
         list(drive(engine, lambda: 0.0, [7, 13]))
     assert engine.known == []
+
+
+def test_an_error_about_what_was_recalled_is_one_on_that_event() -> None:
+    class Failing(Archive):
+        def recall(self, found: object) -> None:
+            raise KeyError(found)
+
+    actions = drive(Failing(), lambda: 1.0, [7, 8, 9])
+    recall = next(actions)
+    assert isinstance(recall, Recall)
+    recall.take("an 8")
+    commit = next(actions)
+    assert isinstance(commit, Commit)
+    assert len(commit.decisions) == 1
+    with pytest.raises(EngineError) as failed:
+        list(actions)
+    assert failed.value.event == 8
