@@ -9,7 +9,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -124,49 +124,89 @@ class Slot:
 class FairQueue(Generic[T]):
     """Work that waits for its turn without a task of its own, so that there may be much of it.
 
-    Parties take turns, and of one party's work the most urgent begins first; equally urgent work in its order.
+    Parties take turns, and of one party's work the most urgent begins first; equally urgent work in its order. Work has
+    an owner too, who may have work with many parties.
     begin: starts one piece of work; `done` is called when it has ended. each, at_once: as in FairSemaphore.
+    each_owner: the most work that runs, of one owner.
     """
 
-    def __init__(self, begin: Callable[[Hashable, T], None], *, each: int, at_once: int) -> None:
+    def __init__(
+        self,
+        begin: Callable[[Hashable, T], None],
+        *,
+        each: int,
+        at_once: int,
+        each_owner: float = math.inf,
+    ) -> None:
         self._begin = begin
         self._each = each
         self._at_once = at_once
+        self._each_owner = each_owner
         self._number = 0
-        self._waiting: dict[Hashable, list[tuple[int, int, T]]] = {}  # heaps; the number keeps the order
+        self._waiting: dict[Hashable, list[_Waiting[T]]] = {}  # heaps; the number keeps the order
+        self._set_aside: dict[Hashable, list[tuple[Hashable, _Waiting[T]]]] = {}  # by owner that has its maximum
         self._turns: dict[Hashable, None] = {}  # parties that may begin work, in the order of their turns
         self._under_way: Counter[Hashable] = Counter()
+        self._under_way_of: Counter[Hashable] = Counter()
 
     def __len__(self) -> int:
         """Return how much work waits."""
-        return sum(map(len, self._waiting.values()))
+        return sum(map(len, self._waiting.values())) + sum(map(len, self._set_aside.values()))
 
-    def add(self, party: Hashable, urgency: int, work: T) -> None:
+    def add(self, party: Hashable, urgency: int, work: T, owner: Hashable = None) -> None:
         """Let this work wait, or begin it. urgency: the least number is the most urgent."""
         self._number += 1
-        heapq.heappush(self._waiting.setdefault(party, []), (urgency, self._number, work))
-        self._give_turns(party)
+        self._wait(party, (urgency, self._number, owner, work))
+        self._give_turns()
 
-    def done(self, party: Hashable) -> None:
-        """A piece of this party's work has ended."""
-        self._under_way[party] -= 1
-        if not self._under_way[party]:
-            del self._under_way[party]
-        self._give_turns(party)
+    def done(self, party: Hashable, owner: Hashable = None) -> None:
+        """A piece of this party's and this owner's work has ended."""
+        for under_way, each in ((self._under_way, party), (self._under_way_of, owner)):
+            under_way[each] -= 1
+            if not under_way[each]:
+                del under_way[each]
+        for other, waiting in self._set_aside.pop(owner, ()):
+            self._wait(other, waiting)
+        self._may_begin(party)
+        self._give_turns()
 
-    def _give_turns(self, party: Hashable) -> None:
+    def _wait(self, party: Hashable, waiting: "_Waiting[T]") -> None:
+        heapq.heappush(self._waiting.setdefault(party, []), waiting)
+        self._may_begin(party)
+
+    def _may_begin(self, party: Hashable) -> None:
         if party in self._waiting and self._under_way[party] < self._each:
             self._turns.setdefault(party)
+
+    def _give_turns(self) -> None:
         while self._turns and self._under_way.total() < self._at_once:
             following = next(iter(self._turns))
             del self._turns[following]
-            _, _, work = heapq.heappop(self._waiting[following])
-            if not self._waiting[following]:
-                del self._waiting[following]
+            if (waiting := self._next_of(following)) is None:
+                continue
+            _, _, owner, work = waiting
             self._under_way[following] += 1
-            if following in self._waiting and self._under_way[following] < self._each:
-                self._turns[following] = None
+            self._under_way_of[owner] += 1
+            self._may_begin(following)
             self._begin(following, work)
+
+    def _next_of(self, party: Hashable) -> "_Waiting[T] | None":
+        """Take the party's most urgent work whose owner may begin more. Other owners' work before it is set aside."""
+        heap, found = self._waiting[party], None
+        while heap and found is None:
+            first = heapq.heappop(heap)
+            owner = first[2]
+            if self._under_way_of[owner] < self._each_owner:
+                found = first
+            else:
+                self._set_aside.setdefault(owner, []).append((party, first))
+        if not heap:
+            del self._waiting[party]
+        return found
+
+
+_Waiting: TypeAlias = tuple[int, int, Hashable, T]
+"""Urgency, number, owner, and the work."""
 
 
 class RateLimit:

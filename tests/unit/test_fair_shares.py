@@ -145,6 +145,27 @@ def test_parties_take_turns_and_the_most_urgent_work_of_each_begins_first() -> N
     assert (begun[6:], len(queue)) == (["a2"], 0)
 
 
+def test_an_owner_has_a_share_of_all_parties_together() -> None:
+    begun: list[str] = []
+    queue: FairQueue[str] = FairQueue(lambda _, work: begun.append(work), each=9, at_once=9, each_owner=2)
+    for number in range(4):
+        queue.add(number, number, f"greedy {number}", owner="greedy")
+    queue.add(3, 5, "honest", owner="honest")
+    assert begun == ["greedy 0", "greedy 1", "honest"]
+    assert len(queue) == 2
+    queue.add(3, 0, "greedy, urgent", owner="greedy")
+    queue.done(0, "greedy")
+    queue.done(1, "greedy")
+    assert begun[3:] == ["greedy 2", "greedy, urgent"]
+    queue.done(3, "honest")
+    queue.done(2, "greedy")
+    assert (begun[5:], len(queue)) == (["greedy 3"], 0)
+    queue.done(3, "greedy")
+    queue.done(3, "greedy")
+    assert not queue._under_way
+    assert not queue._under_way_of
+
+
 def test_work_that_ends_at_once_is_begun_in_its_order() -> None:
     begun: list[int] = []
 

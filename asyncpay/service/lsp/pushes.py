@@ -3,7 +3,7 @@
 After an outage there is one for each phone, and gateways may be slow or not answer at all. So notifications wait here
 without a task, a signature or a connection, and a bounded number is under way. Gateways, the hosts of webhooks, take
 turns and have a share each: one that does not answer delays its own clients only. Of one gateway's notifications those
-for which money waits go first.
+for which money waits go first. Each client has a share too: it can register webhooks at many hosts that do not answer.
 """
 
 import asyncio
@@ -24,6 +24,8 @@ MAX_PUSHES = 200
 """Notifications under way at a time."""
 MAX_PUSHES_OF_A_GATEWAY = 50
 """Of those to webhooks at one host. With four hosts that do not answer, others have their turns as posts time out."""
+MAX_PUSHES_OF_A_CLIENT = 2
+"""Of those to webhooks of one client, each at another host or by another method."""
 URGENCY = {
     Method.PAYMENT_INCOMING: 0,
     Method.SETTLEMENT_PENDING: 0,
@@ -69,7 +71,9 @@ class Pushes:
         self._event_log = event_log
         self._tasks = tasks
         self._pushes: dict[tuple[NodeId, Method], _Push] = {}
-        self._queue: FairQueue[_Push] = FairQueue(self._begin, each=MAX_PUSHES_OF_A_GATEWAY, at_once=MAX_PUSHES)
+        self._queue: FairQueue[_Push] = FairQueue(
+            self._begin, each=MAX_PUSHES_OF_A_GATEWAY, at_once=MAX_PUSHES, each_owner=MAX_PUSHES_OF_A_CLIENT
+        )
 
     def add(self, effect: Notify) -> None:
         """Post it to each of the client's webhooks, when it is its turn there."""
@@ -79,7 +83,7 @@ class Pushes:
         gateways = {gateway(webhook) for webhook in self._webhooks_of(effect.client)}
         push = self._pushes[key] = _Push(effect, len(gateways))
         for each in sorted(gateways):
-            self._queue.add(each, URGENCY[effect.method], push)
+            self._queue.add(each, URGENCY[effect.method], push, owner=effect.client)
         if not gateways:
             self._reported(push)
 
@@ -99,7 +103,7 @@ class Pushes:
         push.posts_left -= 1
         if not push.posts_left:
             self._reported(push)
-        self._queue.done(party)
+        self._queue.done(party, push.effect.client)
 
     def _reported(self, push: _Push) -> None:
         effect = push.effect

@@ -12,7 +12,7 @@ from asyncpay.engine.lsp.interface import LspEvent, NotificationReported, Notify
 from asyncpay.engine.lsp.records import Method, Webhook
 from asyncpay.lightning import NodeId
 from asyncpay.service.common.event_log import EventLog
-from asyncpay.service.lsp.pushes import MAX_PUSHES, MAX_PUSHES_OF_A_GATEWAY, Pushes
+from asyncpay.service.lsp.pushes import MAX_PUSHES, MAX_PUSHES_OF_A_CLIENT, MAX_PUSHES_OF_A_GATEWAY, Pushes
 
 pytestmark = pytest.mark.anyio
 
@@ -124,6 +124,29 @@ async def test_after_an_outage_a_bounded_number_is_under_way_and_money_goes_firs
     assert {method for _, method in gateways.posted[:begun]} == {MESSAGE}
     assert set(gateways.posted[begun : begun + 16]) == {(each, INCOMING) for each in clients[-16:]}
     assert len(notified.reports) == 2016
+
+
+async def test_a_client_with_many_hosts_that_do_not_answer_delays_itself_only() -> None:
+    """Names below one domain cost nothing. Its own webhook that answers has its turn when others have timed out."""
+    gateways = Gateways()
+    hosts = [[f"{host}.of{number}.silent.example" for host in range(10)] for number in range(30)]
+    greedy = [gateways.register(number, *theirs) for number, theirs in enumerate(hosts)]
+    honest = [gateways.register(1000 + number, "another.example") for number in range(300)]
+    async with asyncio.TaskGroup() as tasks:
+        notified = Notified(gateways, tasks)
+        for each in greedy:
+            for method in Method:
+                notified.pushes.add(Notify(each, method))
+        assert gateways.under_way == 0
+        for each in honest:
+            notified.pushes.add(Notify(each, INCOMING))
+        for _ in range(30):
+            await settle()
+        assert notified.delivered() == [(each, True) for each in honest]
+        assert gateways.under_way == MAX_PUSHES_OF_A_CLIENT * len(greedy)
+        gateways.answers.set()
+    assert len(gateways.posted) == len(greedy) * 10 * len(Method) + len(honest)
+    assert len(notified.reports) == len(greedy) * len(Method) + len(honest)
 
 
 async def test_what_waits_is_not_queued_twice() -> None:
