@@ -153,10 +153,13 @@ def no_clock_is_late(sim: "Environment") -> Iterator[str]:
 
 
 def no_clock_is_early(sim: "Environment") -> Iterator[str]:
-    """An engine takes no Unix second for past before it is: no clock is wrong here for so long that it is believed."""
+    """An engine takes no Unix second for past before it is: no clock is wrong here for so long that it is believed.
+
+    Excused is a process that started with a wrong clock and with nothing stored: it has no earlier time.
+    """
     for process in sim.processes.values():
         early = process.earliest_unix - sim.kernel.now
-        if process.running and process.has_read_clock and early > INEXACT_SECONDS:
+        if process.running and process.has_read_clock and not process.began_wrong and early > INEXACT_SECONDS:
             yield f"the clock of {process.name} is {early:g} s early"
 
 

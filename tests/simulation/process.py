@@ -101,7 +101,8 @@ class Process:
     clock_read: the last Unix time that the engine received. clock_was_wrong: the system's clock has shown another time.
     has_read_clock: since the last start, and since the system's clock was set. clock_leaps: the starts at which it was
     further ahead than when its state was last stored, so that the engine's time leapt. short_timers: starts at which
-    the engine's time leapt further than that.
+    the engine's time leapt further than that. began_wrong: it once started with a wrong clock and nothing stored: then
+    there is no other time to compare the clock with.
     """
 
     def __init__(self, name: str, node: SimNode, disk: Disk, store: type[Store[Any]]) -> None:
@@ -116,6 +117,7 @@ class Process:
         self.has_read_clock = False
         self.clock_leaps: list[float] = []
         self.short_timers: list[str] = []
+        self.began_wrong = False
         self._stored_error = self._stored_lead_seconds = 0.0
         self.lifetime = Lifetime()
         self.stirred_at = 0.0
@@ -201,6 +203,7 @@ class Process:
         self.clock = clock_beside(self, self._engine.stored_time, clock)
         self.clock_read = ClockRead(0, 0)
         self.has_read_clock = False
+        self.began_wrong |= clock is None and self._engine.stored_time is None and self.clock_error != 0
         self._check_leap()
         self._look_for_node()
 
