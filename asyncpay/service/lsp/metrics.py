@@ -23,6 +23,7 @@ from asyncpay.config import MetricsConfig
 from asyncpay.engine.core import Tick
 from asyncpay.engine.lsp import interface as lsp_io
 from asyncpay.engine.lsp.engine import Lsp
+from asyncpay.engine.lsp.records import Method
 from asyncpay.engine.lsp.states import State, Trigger
 from asyncpay.lightning import Resolution
 from asyncpay.wire.messages import BlockReply, BlockStatus
@@ -63,10 +64,14 @@ class LspMetrics:
         self._detachments = self._counter("detachments", "Times that the node's events ended", [])
         about = {"version": version, "implementation": implementation}
         Info("asyncpay_lsp_build", "This LSP", registry=self.registry).info(about)
+        # A series that first appears with the value 1 has not increased for Prometheus: begin them at 0.
         for resolution in Resolution:
             self._resolutions.labels(resolution.value)
         for status in BlockStatus:
             self._replies.labels(status.name)
+        for method in Method:
+            for result in ("delivered", "failed"):
+                self._pushes.labels(method.value, result)
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return Counter(f"asyncpay_lsp_{name}", text, labels, registry=self.registry)
