@@ -77,6 +77,10 @@ images: setup engine ## the container images: pulled, or built on this machine i
 component-image: images ## the image asyncpay:VERSION for operators: `asyncpay lsp` and `asyncpay wallet`, docs/operating.md
 	@docker/component/build.sh $(CURDIR)/$(BIN)/python
 
+.PHONY: install-services
+install-services: ## as root: asyncpay in /opt/asyncpay, and systemd units of `asyncpay lsp` and `asyncpay wallet`, docs/operating.md
+	@packaging/systemd/install.sh $(PYTHON)
+
 # --- the demo ---
 
 .PHONY: demo

@@ -18,6 +18,7 @@ from asyncpay.nodes.ldk import LdkNode
 from asyncpay.nodes.lnd import LndNode
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.loop import EngineFailedError
+from asyncpay.service.common.supervisor import supervised
 from asyncpay.store import StoreError
 
 FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 2.0
@@ -102,7 +103,8 @@ async def run_forever(session: Callable[[C, EventLog], Awaitable[None]], config:
         wait=tenacity.wait_exponential(FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS),
         before_sleep=lambda state: event_log.error(LogEvent.BEGINNING_AGAIN, _reasons(state.outcome.exception())),  # type: ignore[union-attr,arg-type]
     )
-    await retrying(session, config, event_log)
+    async with supervised():
+        await retrying(session, config, event_log)
 
 
 def _reasons(error: BaseException) -> str:
