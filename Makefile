@@ -175,7 +175,8 @@ comparison: images ## asyncpay and LDK's own async payments side by side, with f
 
 .PHONY: bench
 bench: images ## benchmarks, as ratios within one run: tables, and JSON and SVG files in artifacts/bench
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r tests/bench/requirements.lock
+	@tests/browser/install.sh
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r tests/bench/requirements.lock -r tests/browser/requirements.lock
 	@for file in tests/bench/bench_*.py; do $(BIN)/python -m "tests.bench.$$(basename "$$file" .py)"; done
 
 # --- checks that take too long for `make test` ---

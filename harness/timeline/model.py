@@ -159,6 +159,11 @@ class Timeline(_Record):
         """Return the output of `--json`: fields with their default are omitted, except the version."""
         return {"version": self.version, **self.model_dump(mode="json", exclude_defaults=True)}
 
+    def as_json_bytes(self) -> bytes:
+        """Return the same as UTF-8, without spaces."""
+        others = self.model_dump_json(exclude_defaults=True).removeprefix("{")
+        return f'{{"version":{self.version},{others}'.encode()
+
 
 def read_story(content: bytes, name: str) -> Timeline:
     """Parse a story from its JSON. Raises TestbedError; name: of the file, for its message."""

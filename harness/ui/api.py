@@ -24,7 +24,7 @@ from harness.ui.verb_routes import routes
 from harness.ui.watcher import Watcher
 from harness.waits import WaitTimeoutError
 
-MOST_EVENTS = 2_000
+MOST_EVENTS = 5_000
 """The limit of one response; a client requests the rest with another call."""
 MOST_WAIT_SECONDS = 25.0
 MOST_ERROR_CHARACTERS = 2_000
@@ -32,6 +32,8 @@ TIMELINES = ("data.js", "draw.js", "views.js", "main.js", "timeline.css")
 """The files of the live page that the timeline uses too."""
 OWN = ("network.js", "panels.js", "verbs.js", "live.js", "ui.css")
 TYPES = {"js": "text/javascript", "css": "text/css"}
+JSON = "application/json"
+"""Of answers with many events: pydantic writes them ten times as fast as FastAPI does."""
 
 
 class EventPage(BaseModel):
@@ -104,28 +106,30 @@ def _add_questions(app: FastAPI, watcher: Watcher) -> None:
         testbed = watcher.attach()
         return testbed.push.pushes() if testbed.phones else []
 
-    @app.get("/api/events", tags=["watch"], response_model_exclude_defaults=True)
+    @app.get("/api/events", tags=["watch"], response_model=EventPage)
     async def events(
         after: Annotated[int, Query(ge=0, description="the number of the last event that the client has")] = 0,
         wait_seconds: Annotated[
             float, Query(ge=0, le=MOST_WAIT_SECONDS, description="how long to wait for a newer event")
         ] = 0,
-    ) -> EventPage:
+    ) -> Response:
         """Return new events, like `testbed follow --json`. Pass `last` as `after` in the next request."""
         if wait_seconds:
             await watcher.events.wait_beyond(after, wait_seconds)
         last, found = watcher.events.after(after, MOST_EVENTS)
-        return EventPage(last=last, missed=max(0, last - len(found) - after), events=found)
+        told = EventPage(last=last, missed=max(0, last - len(found) - after), events=found)
+        return Response(told.model_dump_json(exclude_defaults=True), media_type=JSON)
 
-    @app.get("/api/timeline", tags=["watch"], response_model_exclude_defaults=True)
+    @app.get("/api/timeline", tags=["watch"], response_model=Timeline)
     def timeline(
         payment: Annotated[
             str | None, Query(max_length=64, description="only the payment whose hash has this prefix")
         ] = None,
-    ) -> Timeline:
+    ) -> Response:
         """Return the timeline so far, or that of one payment: the output of `testbed timeline --json`."""
         told = story.tell(recording.gather(watcher.attach()))
-        return told if payment is None else select.of_payment(told, select.payment_of(told, payment))
+        chosen = told if payment is None else select.of_payment(told, select.payment_of(told, payment))
+        return Response(chosen.as_json_bytes(), media_type=JSON)
 
 
 def _add_page(app: FastAPI, watcher: Watcher) -> None:

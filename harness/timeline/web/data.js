@@ -10,20 +10,41 @@ const AROUND_SECONDS = 1.0;
 const OF_OTHERS = new Set(["decision", "htlc"]);
 const IDLE_SECONDS = 0.8;
 
-const story = JSON.parse(document.getElementById("story").textContent);
-const events = story.events || [];
-const htlcs = story.htlcs || [];
-const payments = story.payments || [];
-const byHash = new Map(payments.map((payment) => [payment.payment_hash, payment]));
-
-for (const event of events) if (!KINDS[event.kind]) { KINDS[event.kind] = "dot"; COLOUR_OF[event.kind] = "component"; }
+let story = {};
+let events = [], htlcs = [], payments = [];
+let byHash = new Map();
 
 const state = {
   payment: "", kinds: new Set(Object.keys(KINDS)), search: "", scale: "even",
   from: 0, to: 1, selected: -1, hovered: -1,
 };
-const shown = {indices: [], at: new Float64Array(0), times: new Float64Array(0), lanes: [], laneOf: new Map(), length: 1};
-const haystacks = new Array(events.length);
+// Of each event that passes the filters: its index, its place, its time, its lane's row, its kind's number in KINDS.
+const shown = {indices: [], at: new Float64Array(0), times: new Float64Array(0), rows: new Uint16Array(0), kinds: new Uint8Array(0), lanes: [], laneOf: new Map(), length: 1};
+const haystacks = [];
+
+// The story is gzip in base64: a browser needs much longer to read the same as text.
+async function readStory() {
+  const coded = atob(document.getElementById("story").textContent), bytes = new Uint8Array(coded.length);
+  for (let at = 0; at < coded.length; at++) bytes[at] = coded.charCodeAt(at);
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+}
+
+function setStory(told) {
+  story = told;
+  events = story.events || [];
+  htlcs = story.htlcs || [];
+  payments = story.payments || [];
+  byHash = new Map(payments.map((payment) => [payment.payment_hash, payment]));
+  for (const event of events) knowKind(event.kind);
+}
+
+// A kind that this page does not know yet is drawn like an event of a component.
+function knowKind(kind) {
+  if (KINDS[kind]) return;
+  KINDS[kind] = "dot";
+  COLOUR_OF[kind] = "component";
+  state.kinds.add(kind);
+}
 
 function colourName(kind) { return COLOUR_OF[kind] || kind; }
 
@@ -93,6 +114,9 @@ function filter() {
   const known = new Set(shown.lanes.map((lane) => lane.name));
   for (const name of used) if (!known.has(name)) shown.lanes.push({name, kind: "unknown"});
   shown.laneOf = new Map(shown.lanes.map((lane, row) => [lane.name, row]));
+  const kindOf = new Map(Object.keys(KINDS).map((kind, number) => [kind, number]));
+  shown.rows = Uint16Array.from(indices, (index) => shown.laneOf.get(events[index].lane));
+  shown.kinds = Uint8Array.from(indices, (index) => kindOf.get(events[index].kind));
   place();
 }
 

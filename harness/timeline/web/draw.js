@@ -54,13 +54,14 @@ function paint() {
 
 function drawAway() {
   for (const lane of shown.lanes) {
+    const top = yOf(lane.name) - size.lane / 2 + 3, height = size.lane - 6;
     for (const span of lane.away || []) {
       const left = Math.max(xOf(placeOf(span.begin)), size.gutter);
       const right = span.end === undefined ? size.width : Math.min(xOf(placeOf(span.end)), size.width);
       if (right <= left) continue;
-      const top = yOf(lane.name) - size.lane / 2 + 3, height = size.lane - 6;
       pen.fillStyle = colours.away;
       pen.fillRect(left, top, right - left, height);
+      if (right - left < 9) continue;
       pen.save();
       pen.beginPath();
       pen.rect(left, top, right - left, height);
@@ -169,30 +170,23 @@ function drawNames() {
 
 function drawDensity(first, last) {
   const columns = Math.ceil(size.width - size.gutter), names = Object.keys(KINDS), rows = shown.lanes.length;
-  const counts = new Uint32Array(columns * rows), kinds = new Uint8Array(columns * rows);
-  const numberOf = new Map(names.map((name, number) => [name, number]));
-  const scale = columns / (state.to - state.from);
-  for (let number = first; number < last; number++) {
-    const event = events[shown.indices[number]];
-    const column = Math.floor((shown.at[number] - state.from) * scale), row = shown.laneOf.get(event.lane);
-    if (column < 0 || column >= columns) continue;
-    const cell = row * columns + column;
-    counts[cell]++;
-    const kind = numberOf.get(event.kind);
-    if (event.kind === "fault" || !kinds[cell] || names[kinds[cell] - 1] === "component") kinds[cell] = kind + 1;
-  }
+  const counts = new Uint32Array(columns * rows), kinds = new Uint8Array(columns * rows).fill(names.length);
+  const scale = columns / (state.to - state.from), fault = names.indexOf("fault"), component = names.indexOf("component");
   let most = 1;
-  for (const count of counts) if (count > most) most = count;
-  for (let row = 0; row < rows; row++) {
-    const y = AXIS + size.lane * (row + 0.5);
-    for (let column = 0; column < columns; column++) {
-      const count = counts[row * columns + column];
-      if (!count) continue;
-      const height = 4 + (size.lane - 14) * Math.log1p(count) / Math.log1p(most);
-      pen.fillStyle = colours[colourName(names[kinds[row * columns + column] - 1])];
-      pen.fillRect(size.gutter + column, y - height / 2, 1, height);
-    }
+  for (let number = first; number < last; number++) {
+    const column = Math.floor((shown.at[number] - state.from) * scale);
+    if (column < 0 || column >= columns) continue;
+    const cell = shown.rows[number] * columns + column, kind = shown.kinds[number];
+    if (++counts[cell] > most) most = counts[cell];
+    if (kind === fault || kinds[cell] === names.length || kinds[cell] === component) kinds[cell] = kind;
   }
+  names.forEach((name, kind) => {
+    pen.fillStyle = colours[colourName(name)];
+    for (let cell = kinds.indexOf(kind); cell >= 0; cell = kinds.indexOf(kind, cell + 1)) {
+      const row = Math.floor(cell / columns), height = 4 + (size.lane - 14) * Math.log1p(counts[cell]) / Math.log1p(most);
+      pen.fillRect(size.gutter + cell - row * columns, AXIS + size.lane * (row + 0.5) - height / 2, 1, height);
+    }
+  });
   const said = `${(last - first).toLocaleString("en")} events in view: zoom in to see each`;
   pen.font = '12px system-ui, "DejaVu Sans", sans-serif';
   const width = pen.measureText(said).width + 16;

@@ -111,7 +111,14 @@ function listenToKeys() {
   });
 }
 
-function main() {
+async function main() {
+  try {
+    setStory(await readStory());
+  } catch (error) {
+    byId("problems").hidden = false;
+    byId("problems").textContent = `This timeline cannot be shown: ${error.message}. Open the file in a current browser, or make it again with \`testbed timeline\`.`;
+    return;
+  }
   state.payment = payments.length ? payments.reduce((one, other) => other.first > one.first ? other : one).payment_hash : "";
   fillHead();
   begin();

@@ -199,7 +199,7 @@ const MOST_HTLCS = 200;
 function fillHtlcs() {
   const box = byId("htlcs"), chosen = htlcs.filter((htlc) => !state.payment || htlc.payment_hash === state.payment);
   box.replaceChildren();
-  byId("htlcs-title").textContent = chosen.length > MOST_HTLCS ? `The first ${MOST_HTLCS} of ${chosen.length} HTLCs` : "HTLCs, hop by hop";
+  byId("htlcs-title").textContent = chosen.length > MOST_HTLCS ? `The last ${MOST_HTLCS} of ${chosen.length.toLocaleString("en")} HTLCs` : "HTLCs, hop by hop";
   if (!chosen.length) {
     box.append(element("p", "empty", "None was offered."));
     return;
@@ -211,7 +211,7 @@ function fillHtlcs() {
     head.append(cell);
   }
   const when = (time) => time === undefined ? "–" : clock(time);
-  for (const htlc of chosen.slice(0, MOST_HTLCS)) {
+  for (const htlc of chosen.slice(-MOST_HTLCS)) {
     const line = element("tr");
     line.append(element("td", "", `${htlc.from_lane} → ${htlc.to}`), element("td", "mono", `${htlc.channel || "?"}/${htlc.htlc_id}`),
       element("td", "number", sat(htlc.amount_msat)), element("td", "number", htlc.expiry_blocks ?? "?"), element("td", "", when(htlc.offered)),

@@ -1,7 +1,7 @@
 "use strict";
 // Asks the server again and again, and shows what is new.
 
-const STATUS_SECONDS = 2, HIDDEN_SECONDS = 15, DOWN_SECONDS = 3, WAIT_SECONDS = 20, MOST_EVENTS = 20000, MOST_PAYMENTS = 2000, VIEW_EVENTS = 40;
+const STATUS_SECONDS = 2, HIDDEN_SECONDS = 15, DOWN_SECONDS = 3, WAIT_SECONDS = 20, MOST_EVENTS = 20000, MANY_EVENTS = 1000, MOST_PAYMENTS = 2000, VIEW_EVENTS = 40;
 
 // Why a request was not carried out. status: 0 if the server does not answer.
 class Refused extends Error { constructor(status, why) { super(why); this.status = status; } }
@@ -79,7 +79,8 @@ async function keepListening() {
     try {
       const said = await ask(`events?after=${after}&wait_seconds=${after ? WAIT_SECONDS : 1}`);
       after = said.last;
-      if (said.events && said.events.length) { take(said.events); await pause(0.3); }
+      if (said.events.length) take(said.events);
+      if (said.events.length < MANY_EVENTS) await pause(0.3);
     } catch (error) {
       if (!(error instanceof Refused)) tellProblem(`This page has a fault, and continues: ${error.message}`);
       await pause(DOWN_SECONDS);
@@ -120,16 +121,17 @@ function setAbsences() {
 // Adds events where their times put them: two logs are not read equally fast.
 function take(news) {
   const atEnd = state.to >= shown.length - 0.5;
+  let paymentsChanged = false, htlcsChanged = false;
   for (const event of news) {
     let place = events.length;
     while (place > 0 && events[place - 1].time > event.time) place--;
     events.splice(place, 0, event);
     haystacks.length = Math.min(haystacks.length, place);
     if (state.selected >= place) state.selected++;
-    if (!KINDS[event.kind]) { KINDS[event.kind] = "dot"; COLOUR_OF[event.kind] = "component"; state.kinds.add(event.kind); }
+    knowKind(event.kind);
     if (!event.payment_hashes) event.payment_hashes = [];
-    takePayment(event);
-    takeHtlc(event);
+    paymentsChanged = takePayment(event) || paymentsChanged;
+    htlcsChanged = takeHtlc(event) || htlcsChanged;
   }
   setAbsences();
   if (events.length > MOST_EVENTS) {
@@ -140,9 +142,11 @@ function take(news) {
   }
   forget();
   fillKinds(() => refilter(false));
-  if (document.activeElement !== byId("payment")) fillPayments();
-  fillSteps(goToStep);
-  fillHtlcs();
+  if (paymentsChanged) {
+    if (document.activeElement !== byId("payment")) fillPayments();
+    fillSteps(goToStep);
+  }
+  if (htlcsChanged) fillHtlcs();
   refilter(false);
   if (atEnd) followEnd();
 }
@@ -164,45 +168,52 @@ function followEnd() {
   draw();
 }
 
+// Whether anything but the time of its last event has changed.
 function takePayment(event) {
+  let changed = false;
   for (const payment_hash of event.payment_hashes) {
     let payment = byHash.get(payment_hash);
     if (!payment) {
       payment = {payment_hash, first: event.time, last: event.time, steps: []};
       payments.push(payment);
       byHash.set(payment_hash, payment);
+      changed = true;
     }
     payment.first = Math.min(payment.first, event.time);
     payment.last = Math.max(payment.last, event.time);
-    if (event.what === "pay" && event.amount_msat !== undefined) payment.amount_msat = event.amount_msat;
+    if (event.what === "pay" && event.amount_msat !== undefined) { payment.amount_msat = event.amount_msat; changed = true; }
     if (event.step && !payment.steps.some((step) => step.number === event.step)) {
       payment.steps.push({number: event.step, lane: event.lane, time: event.time, sentence: SENTENCES[event.step - 1]});
+      changed = true;
     }
   }
+  return changed;
 }
 
 // The life of an HTLC, from the messages of its ends and from what the component beside the receiver decides.
 const ENDS = {"update_fulfill_htlc": "settled", "update_fail_htlc": "failed", "update_fail_malformed_htlc": "failed"};
 const lives = new Map();
 function takeHtlc(event) {
-  if (event.htlc_id === undefined) return;
+  if (event.htlc_id === undefined) return false;
   if (event.what === "update_add_htlc") {
     const life = {from_lane: event.lane, to: event.to, channel: event.channel, htlc_id: event.htlc_id, payment_hash: event.payment_hashes[0], amount_msat: event.amount_msat,
       expiry_blocks: event.expiry_blocks, offered: event.time};
     lives.set(`${event.to} ${event.htlc_id} ${event.channel || ""}`, life);
     htlcs.push(life);
-    return;
+    return true;
   }
   const life = lives.get(`${event.lane} ${event.htlc_id} ${event.channel || ""}`) || lives.get(`${event.lane} ${event.htlc_id} `);
-  if (!life) return;
+  if (!life) return false;
   if (!life.payment_hash) life.payment_hash = event.payment_hashes[0];
   if (!life.channel) life.channel = event.channel;
   if (ENDS[event.what]) { if (life.ended === undefined) { life.ended = event.time; life.end = ENDS[event.what]; } }
   else if (event.what === "part") life.held = life.held ?? event.time;
   else if (event.what.startsWith("resolve ")) { life.resolved = event.time; life.resolution = event.what.slice(8); }
+  return true;
 }
 
 function live() {
+  setStory({lanes: []});
   begin();
   listenToVerbs();
   setInterval(tick, 1000);
