@@ -24,6 +24,9 @@ R = TypeVar("R")
 
 _FOR_OWNER = 0o600
 
+_READ_BYTES = 4 * 1024 * 1024
+"""The size of the pieces in which a file is read through."""
+
 _NO_PLACE = (OverflowError, UnicodeEncodeError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 """The exceptions of sqlite3 for a value: more than 64 bits, a lone surrogate, too long, or of an unsupported type."""
 
@@ -190,6 +193,7 @@ class Store(Generic[R]):
         return lock
 
     def _open(self, migrations: Sequence[str]) -> sqlite3.Connection:
+        _read_through(self._path)
         with self._explained():
             database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         self._database = database
@@ -261,6 +265,21 @@ class Store(Generic[R]):
 def _channel_id(name: str) -> bytes:
     """Return the channel id for a channel that was stored by this name, for migrations."""
     return ChannelId.from_name(ShortChannelId.parse(name))
+
+
+def _read_through(path: Path) -> None:
+    """Read the file once from its beginning to its end, so that it is in the page cache when it is checked.
+
+    The check reads single pages in the order of the tables: from a disk that takes several times as long, 17 s instead
+    of 4 s for 1.2 GB. This must not be done while SQLite has the file open: its locks end when the process closes any
+    descriptor of the file (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    if not path.is_file():
+        return
+    piece = bytearray(_READ_BYTES)
+    with suppress(OSError), path.open("rb", buffering=0) as file:  # errors are reported by the check
+        while file.readinto(piece):
+            pass
 
 
 def _make_private(path: Path) -> None:

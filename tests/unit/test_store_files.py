@@ -3,6 +3,8 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -234,6 +236,19 @@ def test_two_lsps_cannot_share_a_file(path: Path) -> None:
     with LspStore(path), pytest.raises(StoreError, match="in use by another process"):
         LspStore(path)
     LspStore(path).close()
+
+
+def test_sqlites_own_locks_are_kept_while_the_file_is_open(path: Path) -> None:
+    """Another process cannot end the file's WAL mode, as it could without the lock that each open connection has. A
+    process loses such locks when it closes any other descriptor of the file (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    with LspStore(path) as first:
+        first.commit([Put(stored_message(1))])
+    with LspStore(path) as store:
+        command = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1], 0).execute('PRAGMA journal_mode = DELETE'))"
+        other = subprocess.run([sys.executable, "-c", command, str(path)], capture_output=True, text=True, check=False)
+        assert "database is locked" in other.stderr, other.stdout
+        assert list(store.load()) == [stored_message(1)]
 
 
 def test_a_missing_directory_is_said_to_be_missing(tmp_path: Path) -> None:
