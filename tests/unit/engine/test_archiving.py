@@ -314,6 +314,16 @@ def test_archived_blocks_count_among_those_that_a_client_may_have(then: Callable
     assert [reply.status for reply in replies if isinstance(reply, BlockReply)] == [BlockStatus.TOO_MANY_HOLDS]
 
 
+def test_archived_blocks_of_every_state_count_after_a_restart() -> None:
+    harness = settled()
+    harness.block(unblock_hash=unblock_hash(b"n" * 32), payment_hashes=(sha256(b"n").digest(),))
+    harness.cancel(A, b"n" * 32)
+    harness.restart()
+    assert is_archived(harness)
+    records = harness.engine.state.records
+    assert (records.number_of_blocks(A), records.block_bytes()) == (2, 2 * BLOCK_BYTES)
+
+
 def test_the_engine_knows_the_time_of_what_is_archived() -> None:
     harness = LspHarness(clients=())
     harness.sleep(1000)
