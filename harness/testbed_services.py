@@ -123,6 +123,10 @@ class TestbedServices:
         """Discard all connections: every port may have changed, because the containers were restarted externally."""
         for node in self.nodes.values():
             node.forget_connection()
+        self.forget_chain()
+
+    def forget_chain(self) -> None:
+        """Discard the connection with bitcoind, whose port may have changed."""
         self.__dict__.pop("chain", None)
 
     def stop_all(self) -> None:

@@ -21,6 +21,7 @@ from harness.nodes.base import (
     RenderContext,
     volume,
 )
+from harness.nodes.wire_log import LdkLog, LogEntry
 from harness.topology import ChannelSpec, ComponentSpec, NodeSpec
 
 LDK_DIR = "/root/.ldk"
@@ -72,6 +73,11 @@ class LdkNode(Node):
             "volumes": [volume(name, LDK_DIR), cls.shared(name, LDK_DIR, around.sockets)],
             "stop_grace_period": "10s",
         }
+
+    @classmethod
+    def read_log_line(cls, line: str) -> LogEntry | None:
+        """See Node.read_log_line."""
+        return LdkLog.read(line)
 
     @classmethod
     def phone_recipe(cls, node: str, asyncpay: str) -> Recipe:

@@ -1,7 +1,8 @@
 """Parse the messages between nodes from their logs: one reader for each log format.
 
-Tested with LND 0.21.2 (subsystem PEER at debug) and Core Lightning 26.06.6 (its channels and connectd at debug). Lines
-of another form are ignored; no line is an error. Lines contain data from peers, so every field is matched and bounded.
+Tested with LND 0.21.2 (subsystem PEER at debug), Core Lightning 26.06.6 (its channels and connectd at debug) and ldkd
+(docker/ldk/src/wire_log.rs). Lines of another form are ignored; no line is an error. Lines contain data from peers, so
+every field is matched and bounded.
 """
 
 import re
@@ -16,8 +17,8 @@ class WireMessage:
     """A message (BOLT 1, BOLT 2) that a node has sent to a peer, or has received from it.
 
     name: its name in the BOLTs, `update_add_htlc`; `custom_37913` for a message of that type.
-    channel: LND's channel_id in hex; empty if the log does not have it. key: a value that is the same at both ends, if
-    there is one. own_time: Unix seconds by the node's own clock.
+    channel: the channel_id (BOLT 2) in hex; empty if the log does not have it. key: a value that is the same at both
+    ends, if there is one. own_time: Unix seconds by the node's own clock.
     """
 
     sent: bool
@@ -177,6 +178,50 @@ class ClnLog:
             own = int(number) >= FIRST_CUSTOM_TYPE
             return WireMessage(sent, peer, f"custom_{number}", own_time) if own else None
         return WireMessage(sent, peer, said["type"].lower(), own_time) if said["type"] in cls._TYPES else None
+
+
+class LdkLog:
+    """ldkd: `1795806631.096 MESSAGE sent 02.. update_add_htlc channel_id=.. id=0 amount_msat=.. expiry=.. ..`."""
+
+    _LINE = re.compile(
+        rf"(?P<time>\d{{1,11}}\.\d{{3}}) (?:DISCONNECTED (?P<gone>{_NODE_ID})|"
+        rf"MESSAGE (?P<way>sent|received) (?P<peer>{_NODE_ID}) (?P<name>\w{{1,40}})"
+        r"(?P<fields>(?: \w{1,20}=\w{1,70}){0,5}))"
+    )
+    _HTLC_NAMES = frozenset(
+        {"update_add_htlc", "update_fulfill_htlc", "update_fail_htlc", "update_fail_malformed_htlc"}
+    )
+    _HTLC = re.compile(
+        r" channel_id=(?P<channel>[0-9a-f]{64}) id=(?P<id>\d{1,18})"
+        rf"(?: amount_msat=(?P<amount>\d{{1,18}}) expiry=(?P<expiry>\d{{1,9}}))?(?: payment_hash={_HASH})?"
+    )
+    _ONION = re.compile(r" path_key=(?P<key>0[23][0-9a-f]{64})")
+    _OTHERS = re.compile(r"custom_\d{5}|shutdown|error|warning")
+
+    @classmethod
+    def read(cls, line: str) -> LogEntry | None:
+        """Return the entry of a line; None if it is about something else."""
+        if (found := cls._LINE.fullmatch(line)) is None:
+            return None
+        own_time = float(found["time"])
+        if found["gone"]:
+            return PeerGone(found["gone"], own_time)
+        sent, peer, name, fields = found["way"] == "sent", found["peer"], found["name"], found["fields"]
+        if name in cls._HTLC_NAMES and (htlc := cls._HTLC.fullmatch(fields)):
+            return WireMessage(
+                sent,
+                peer,
+                name,
+                own_time,
+                channel=htlc["channel"],
+                htlc_id=int(htlc["id"]),
+                amount_msat=int(htlc["amount"]) if htlc["amount"] else None,
+                expiry_blocks=int(htlc["expiry"]) if htlc["expiry"] else None,
+                payment_hash=htlc["hash"] or "",
+            )
+        if name == "onion_message" and (onion := cls._ONION.fullmatch(fields)):
+            return WireMessage(sent, peer, name, own_time, key=onion["key"])
+        return WireMessage(sent, peer, name, own_time) if cls._OTHERS.fullmatch(name) and not fields else None
 
 
 def unix_seconds(text: str) -> float | None:

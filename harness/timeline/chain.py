@@ -10,7 +10,7 @@ from harness.timeline.model import Event, Kind
 LANE = "bitcoind"
 TOGETHER_SECONDS = 1.0
 """Blocks within this interval are one event: a test mines hundreds."""
-_TIP = re.compile(r".{0,40}UpdateTip: new best=[0-9a-f]{64} height=(\d{1,9}) ")
+_TIP = re.compile(r".{0,40}UpdateTip: new best=(?P<hash>[0-9a-f]{64}) height=(?P<height>\d{1,9}) ")
 
 
 @dataclass
@@ -37,14 +37,22 @@ class _Run:
 
 def of_line(line: Line) -> Event | None:
     """Return the event of one line; None if it is not about a block."""
+    if (found := _TIP.match(line.text)) is None:
+        return None
+    height = int(found["height"])
+    return _Run(height, height, line.stamp, line.stamp, "").event()
+
+
+def block_hash(line: Line) -> str | None:
+    """Return the hash of the block that a line names as the best one; None if it is not about a block."""
     found = _TIP.match(line.text)
-    return _Run(int(found[1]), int(found[1]), line.stamp, line.stamp, "").event() if found else None
+    return found["hash"] if found else None
 
 
 def tips(log: bytes) -> dict[int, float]:
     """When each block arrived (Unix seconds), by its height; of a height that was replaced, the last one."""
     found = ((line.stamp, _TIP.match(line.text)) for line in Lines(log))
-    return {int(tip[1]): stamp for stamp, tip in found if tip}
+    return {int(tip["height"]): stamp for stamp, tip in found if tip}
 
 
 def events(log: bytes) -> Iterator[Event]:
@@ -54,7 +62,7 @@ def events(log: bytes) -> Iterator[Event]:
     for line in Lines(log):
         if (found := _TIP.match(line.text)) is None:
             continue
-        height = int(found[1])
+        height = int(found["height"])
         if run and height == run.height + 1 and line.stamp - run.last < TOGETHER_SECONDS:
             run.height, run.last = height, line.stamp
         else:

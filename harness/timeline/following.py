@@ -1,16 +1,23 @@
-"""Follow the logs of a running testbed: one thread for each service, which resumes when the service is restarted."""
+"""Follow the logs of a running testbed: one thread for each service, which resumes when the service is restarted.
+
+bitcoind's log names each new block, whose transactions are then queried from bitcoind.
+"""
 
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from harness.engines.base import Engine
 from harness.errors import TestbedError
 from harness.testbed import Testbed
+from harness.timeline import chain, on_chain
+from harness.timeline.lines import stamped
 from harness.timeline.live import Live
 from harness.timeline.model import Event
+from harness.timeline.on_chain import ChainTransaction
 from harness.timeline.recording import context_of
 
 AGAIN_SECONDS = 1.0
@@ -44,6 +51,7 @@ class _Following:
         self._testbed = testbed
         self._live, self._lock = Live(context_of(testbed, [])), threading.Lock()
         jobs: list[Callable[[], None]] = [partial(self._follow_service, name) for name in testbed.services]
+        self._blocks = Blocks(testbed, self._live.add_earlier)
         for job in (*jobs, self._follow_actions):
             threading.Thread(target=job, daemon=True).start()
 
@@ -56,6 +64,15 @@ class _Following:
             with self._lock:
                 event = self._live.line(service, line)
             self._take(event)
+            if service == chain.LANE:
+                self._follow_blocks(line)
+
+    def _follow_blocks(self, line: bytes) -> None:
+        for mined, arrived in self._blocks.of_line(line):
+            with self._lock:
+                events = self._live.block(mined, arrived)
+            for event in events:
+                self._take(event)
 
     def _follow_actions(self) -> None:
         log = self._testbed.engine.actions
@@ -65,6 +82,39 @@ class _Following:
             read += len(whole + newline)
             for line in whole.splitlines():
                 self._take(self._live.action(line))
+
+
+class Blocks:
+    """The transactions of the blocks that bitcoind's log names. For one thread."""
+
+    def __init__(self, testbed: Testbed, add_earlier: Callable[[list[ChainTransaction]], None]) -> None:
+        """add_earlier: called once with the transactions of earlier blocks, before the first block is returned."""
+        self._testbed = testbed
+        self._add_earlier: Callable[[list[ChainTransaction]], None] | None = add_earlier
+        self._due: deque[tuple[str, float]] = deque(maxlen=on_chain.MOST_BLOCKS)
+        self._read: deque[str] = deque(maxlen=on_chain.MOST_BLOCKS)
+
+    def of_line(self, line: bytes) -> Iterator[tuple[list[ChainTransaction], float]]:
+        """Yield the transactions of the line's block, and when it arrived (Unix seconds).
+
+        A block is yielded once, although a reorganisation names the block before it again. A block that bitcoind does
+        not return is queried again with the next one.
+        """
+        told = stamped(line)
+        block_hash = chain.block_hash(told) if told else None
+        if told is None or block_hash is None or block_hash in self._read:
+            return
+        self._read.append(block_hash)
+        self._due.append((block_hash, told.stamp))
+        try:
+            if self._add_earlier is not None:
+                self._add_earlier(on_chain.transactions(self._testbed.chain))
+                self._add_earlier = None
+            while self._due:
+                mined = on_chain.transactions_of(self._testbed.chain, self._due[0][0])
+                yield mined, self._due.popleft()[1]
+        except TestbedError:
+            self._testbed.forget_chain()  # it may have been restarted, with another port
 
 
 def new_lines(engine: Engine, service: str, over: threading.Event) -> Iterator[bytes]:

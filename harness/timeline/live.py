@@ -1,10 +1,10 @@
-"""Live events from log lines: the same events as in a story, one line after the other.
+"""Live events from log lines and blocks: the same events as in a story, one line after the other.
 
 A message gives an event when the first of its two ends has logged it, and none when the other end does. Data that would
 have to be queried from a node, such as the payment hash of a new HTLC, is missing here, and is in the story.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from harness.nodes import node_class
 from harness.services.push_gateway import NAME as PUSH
@@ -13,6 +13,7 @@ from harness.timeline.htlcs import Htlcs
 from harness.timeline.lines import json_object, stamped
 from harness.timeline.model import Event
 from harness.timeline.node_logs import Pairing
+from harness.timeline.on_chain import ChainTransaction, Closes
 from harness.timeline.payments import Payments
 from harness.timeline.recording import Context
 from harness.timeline.story import message_event, with_hash
@@ -30,6 +31,7 @@ class Live:
         self._names: Mapping[str, str] = {node_id: name for name, node_id in context.node_ids.items()}
         self._nodes = {name: node_class(node.implementation) for name, node in context.nodes.items()}
         self._phones = {name for name, node in context.nodes.items() if node.is_phone}
+        self._closes = Closes(context.channels)
         self._begin()
 
     def _begin(self) -> None:
@@ -46,7 +48,19 @@ class Live:
         self._left -= 1
         if self._left < 0:
             self._begin()
-        return self._payments.take(with_hash(event, self._htlcs))
+        event = with_hash(event, self._htlcs)
+        for payment_hash in event.payment_hashes:
+            self._closes.add_hash(payment_hash)
+        return self._payments.take(event)
+
+    def add_earlier(self, mined: Iterable[ChainTransaction]) -> None:
+        """Add the transactions of earlier blocks: of the channels that may be closed, and of those that are."""
+        for each in mined:
+            self._closes.take(each, 0.0)
+
+    def block(self, mined: Iterable[ChainTransaction], time: float) -> list[Event]:
+        """Return the events of a block's transactions; time: when it arrived (Unix seconds)."""
+        return [self._payments.take(event) for each in mined for event in self._closes.take(each, time)]
 
     def action(self, line: bytes) -> Event | None:
         """Return the event of a line of the testbed's own log."""

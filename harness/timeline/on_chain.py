@@ -7,8 +7,8 @@ RIPEMD160(payment_hash), and the witness has the preimage, unless the HTLC has t
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,9 @@ from harness.timeline.model import Event, Kind
 MOST_BLOCKS = 1_000
 """Earlier blocks are left out: a test mines thousands to let something expire."""
 MOST_TRANSACTIONS = 10_000
+MOST_HASHES = 100_000
+MOST_SPENDS, MOST_WITNESS_ITEMS, MOST_WITNESS_CHARACTERS = 1_000, 100, 20_000
+"""Limits of the inputs of a transaction that are looked at. Those of BOLT 3 are far below them."""
 COMMITMENT, CLOSING = "commitment transaction", "cooperative close or splice"
 CLAIMED, TIMED_OUT = "claimed on chain", "timed out on chain"
 _FUNDING_SCRIPT = re.compile(r"5221[0-9a-f]{66}21[0-9a-f]{66}52ae")
@@ -42,7 +45,9 @@ class Spend(BaseModel):
     txid: Txid
     output: Output
     sequence: Number = 0
-    witness: tuple[Annotated[str, Field(max_length=20_000)], ...] = Field(default=(), max_length=100)
+    witness: tuple[Annotated[str, Field(max_length=MOST_WITNESS_CHARACTERS)], ...] = Field(
+        default=(), max_length=MOST_WITNESS_ITEMS
+    )
 
 
 class ChainTransaction(BaseModel):
@@ -55,7 +60,7 @@ class ChainTransaction(BaseModel):
     time: Annotated[int, Field(ge=0, le=10**11)]
     txid: Txid
     locktime: Number = 0
-    spends: tuple[Spend, ...] = Field(default=(), max_length=1_000)
+    spends: tuple[Spend, ...] = Field(default=(), max_length=MOST_SPENDS)
 
 
 def transactions(chain: Chain) -> list[ChainTransaction]:
@@ -66,9 +71,18 @@ def transactions(chain: Chain) -> list[ChainTransaction]:
         block = chain.call("getblock", block_hash, 2)
         if block["height"] <= BLOCKS_AT_START:
             break
-        found += reversed([_transaction(block, index) for index in range(1, len(block["tx"]))])
+        found += reversed(_transactions(block))
         block_hash = block["previousblockhash"]
     return found[:MOST_TRANSACTIONS][::-1]
+
+
+def transactions_of(chain: Chain, block_hash: str) -> list[ChainTransaction]:
+    """Return the transactions of one block, without the coinbase. Raises NodeError."""
+    return _transactions(chain.call("getblock", block_hash, 2))
+
+
+def _transactions(block: Mapping[str, Any]) -> list[ChainTransaction]:
+    return [_transaction(block, index) for index in range(1, len(block["tx"]))]
 
 
 def _transaction(block: Mapping[str, Any], index: int) -> ChainTransaction:
@@ -78,9 +92,9 @@ def _transaction(block: Mapping[str, Any], index: int) -> ChainTransaction:
             txid=spent["txid"],
             output=spent["vout"],
             sequence=spent["sequence"],
-            witness=tuple(spent.get("txinwitness", ())),
+            witness=_witness(spent.get("txinwitness", ())),
         )
-        for spent in mined["vin"]
+        for spent in mined["vin"][:MOST_SPENDS]
     )
     return ChainTransaction(
         height_blocks=block["height"],
@@ -92,52 +106,99 @@ def _transaction(block: Mapping[str, Any], index: int) -> ChainTransaction:
     )
 
 
+def _witness(items: Sequence[str]) -> tuple[str, ...]:
+    """Return a witness; an empty one instead of one beyond the limits, which any user of the chain can mine."""
+    bounded = len(items) <= MOST_WITNESS_ITEMS and all(len(item) <= MOST_WITNESS_CHARACTERS for item in items)
+    return tuple(items) if bounded else ()
+
+
+class Closes:
+    """The closes of channels and the ends of HTLCs, found transaction by transaction, in the order of the chain.
+
+    channels: short_channel_id by channel_id (BOLT 2), of channels whose funding transaction may be in no such
+    transaction. It remembers the last MOST_TRANSACTIONS transactions, and the last MOST_HASHES payment hashes.
+    """
+
+    def __init__(self, channels: Mapping[str, str]) -> None:
+        self._channels = channels
+        self._places: dict[str, tuple[int, int]] = {}
+        self._closed: dict[str, str] = {}
+        """By the closing transaction: the channel's short_channel_id."""
+        self._by_script: dict[str, str] = {}
+
+    def add_hash(self, payment_hash: str) -> None:
+        """Add a payment hash that an HTLC may have whose preimage is not in the witness."""
+        _remember(self._by_script, _ripemd160(bytes.fromhex(payment_hash)), payment_hash, MOST_HASHES)
+
+    def take(self, mined: ChainTransaction, time: float) -> list[Event]:
+        """Return the events of a transaction; time: when its block arrived (Unix seconds)."""
+        _remember(self._places, mined.txid, (mined.height_blocks, mined.index))
+        found = []
+        for spend in mined.spends:
+            if _is_close(spend):
+                _remember(self._closed, mined.txid, self._short_channel_id(spend))
+                commitment = mined.locktime >> 24 == 0x20 and spend.sequence >> 24 == 0x80
+                what = COMMITMENT if commitment else CLOSING
+                found.append(_event(mined, time, what, self._closed[mined.txid]))
+            elif spend.txid in self._closed and (ended := _htlc_end(spend, self._by_script)):
+                found.append(_event(mined, time, ended[0], self._closed[spend.txid], ended[1]))
+        return found
+
+    def _short_channel_id(self, spend: Spend) -> str:
+        """Return an empty string for an unknown channel."""
+        if place := self._places.get(spend.txid):
+            return f"{place[0]}x{place[1]}x{spend.output}"
+        return self._channels.get(channel_id(f"{spend.txid}:{spend.output}"), "")
+
+
 class OnChain:
-    """What these transactions say. tips: when each block arrived, by its height, where bitcoind's log says so."""
+    """The events of these transactions. tips: when each block arrived, by its height, if bitcoind's log has it."""
 
     def __init__(self, mined: Iterable[ChainTransaction], tips: Mapping[int, float]) -> None:
         self._mined = list(mined)
         self._tips = tips
-        self._place = {each.txid: (each.height_blocks, each.index) for each in self._mined}
 
     def channels(self) -> dict[str, str]:
         """The short_channel_id of each closed channel, by LND's channel_id: no node lists it any more."""
-        closes = (
-            (spend, self._short_channel_id(spend)) for each in self._mined for spend in each.spends if _is_close(spend)
-        )
-        return {channel_id(f"{spend.txid}:{spend.output}"): name for spend, name in closes if name}
+        places = {each.txid: (each.height_blocks, each.index) for each in self._mined}
+        closes = (spend for each in self._mined for spend in each.spends if _is_close(spend) and spend.txid in places)
+        return {
+            channel_id(f"{spend.txid}:{spend.output}"): "{}x{}x{}".format(*places[spend.txid], spend.output)
+            for spend in closes
+        }
 
     def events(self, payment_hashes: Iterable[str]) -> Iterator[Event]:
         """Closes, and the ends of HTLCs, in order. payment_hashes: those that an HTLC without its preimage may have."""
-        by_script = {_ripemd160(bytes.fromhex(each)): each for each in payment_hashes}
-        closed: dict[str, str] = {}
-        for each in self._mined:
-            for spend in each.spends:
-                if _is_close(spend):
-                    closed[each.txid] = self._short_channel_id(spend)
-                    commitment = each.locktime >> 24 == 0x20 and spend.sequence >> 24 == 0x80
-                    yield self._event(each, COMMITMENT if commitment else CLOSING, closed[each.txid])
-                elif spend.txid in closed and (ended := _htlc_end(spend, by_script)):
-                    yield self._event(each, ended[0], closed[spend.txid], ended[1])
+        closes = Closes({})
+        for each in payment_hashes:
+            closes.add_hash(each)
+        for mined in self._mined:
+            yield from closes.take(mined, self._tips.get(mined.height_blocks, float(mined.time)))
 
-    def _event(self, mined: ChainTransaction, what: str, channel: str, payment_hash: str = "") -> Event:
-        of = f"{'an HTLC of ' if payment_hash or what in (CLAIMED, TIMED_OUT) else ''}channel {channel or '?'}"
-        return Event(
-            time=self._tips.get(mined.height_blocks, float(mined.time)),
-            lane=LANE,
-            kind=Kind.CHAIN,
-            what=what,
-            text=f"{of}, in block {mined.height_blocks}: {mined.txid}",
-            source=LANE,
-            channel=channel,
-            payment_hashes=(payment_hash,) if payment_hash else (),
-            height_blocks=mined.height_blocks,
-        )
 
-    def _short_channel_id(self, spend: Spend) -> str:
-        """Empty if the funding transaction is in none of the blocks."""
-        place = self._place.get(spend.txid)
-        return "" if place is None else f"{place[0]}x{place[1]}x{spend.output}"
+Value = TypeVar("Value")
+
+
+def _remember(known: dict[str, Value], key: str, value: Value, most: int = MOST_TRANSACTIONS) -> None:
+    """Add a value; drop the oldest one if there are more than `most`."""
+    known[key] = value
+    if len(known) > most:
+        del known[next(iter(known))]
+
+
+def _event(mined: ChainTransaction, time: float, what: str, channel: str, payment_hash: str = "") -> Event:
+    of = f"{'an HTLC of ' if what in (CLAIMED, TIMED_OUT) else ''}channel {channel or '?'}"
+    return Event(
+        time=time,
+        lane=LANE,
+        kind=Kind.CHAIN,
+        what=what,
+        text=f"{of}, in block {mined.height_blocks}: {mined.txid}",
+        source=LANE,
+        channel=channel,
+        payment_hashes=(payment_hash,) if payment_hash else (),
+        height_blocks=mined.height_blocks,
+    )
 
 
 def _is_close(spend: Spend) -> bool:

@@ -1,4 +1,5 @@
-//! Peers' messages about channels. Details that LDK's events omit are recorded; then LDK handles the message.
+//! Peers' messages about channels. Details that LDK's events omit are recorded, and messages about HTLCs are logged; then
+//! LDK handles the message.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use lightning::types::features::{InitFeatures, NodeFeatures};
 use crate::gossip::is_counted_update;
 use crate::htlcs::Htlcs;
 use crate::types::Manager;
+use crate::wire_log::{self, Way};
 
 /// The channel manager, wrapped to record messages of peers before it handles them.
 pub struct ChannelMessages {
@@ -29,6 +31,7 @@ impl BaseMessageHandler for ChannelMessages {
     fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
         let mut events = self.manager.get_and_clear_pending_msg_events();
         events.retain(|event| !is_counted_update(event));
+        events.iter().for_each(wire_log::sent);
         events
     }
 
@@ -60,13 +63,37 @@ macro_rules! pass_on {
 
 impl ChannelMessageHandler for ChannelMessages {
     fn handle_update_add_htlc(&self, peer: PublicKey, message: &UpdateAddHTLC) {
+        wire_log::message(Way::Received, &peer, "update_add_htlc", wire_log::add_fields(message));
         self.htlcs.note_add(peer, message);
         self.manager.handle_update_add_htlc(peer, message)
     }
 
     fn handle_update_fulfill_htlc(&self, peer: PublicKey, message: UpdateFulfillHTLC) {
+        wire_log::message(Way::Received, &peer, "update_fulfill_htlc", wire_log::fulfill_fields(&message));
         self.htlcs.note_preimage(message.payment_preimage);
         self.manager.handle_update_fulfill_htlc(peer, message)
+    }
+
+    fn handle_update_fail_htlc(&self, peer: PublicKey, message: &UpdateFailHTLC) {
+        let htlc = wire_log::htlc_fields(&message.channel_id, message.htlc_id);
+        wire_log::message(Way::Received, &peer, "update_fail_htlc", htlc);
+        self.manager.handle_update_fail_htlc(peer, message)
+    }
+
+    fn handle_update_fail_malformed_htlc(&self, peer: PublicKey, message: &UpdateFailMalformedHTLC) {
+        let htlc = wire_log::htlc_fields(&message.channel_id, message.htlc_id);
+        wire_log::message(Way::Received, &peer, "update_fail_malformed_htlc", htlc);
+        self.manager.handle_update_fail_malformed_htlc(peer, message)
+    }
+
+    fn handle_shutdown(&self, peer: PublicKey, message: &Shutdown) {
+        wire_log::message(Way::Received, &peer, "shutdown", "");
+        self.manager.handle_shutdown(peer, message)
+    }
+
+    fn handle_error(&self, peer: PublicKey, message: &ErrorMessage) {
+        wire_log::message(Way::Received, &peer, "error", "");
+        self.manager.handle_error(peer, message)
     }
 
     fn handle_commitment_signed_batch(&self, peer: PublicKey, channel_id: ChannelId, batch: Vec<CommitmentSigned>) {
@@ -91,7 +118,6 @@ impl ChannelMessageHandler for ChannelMessages {
         handle_channel_ready: &ChannelReady,
         handle_peer_storage: PeerStorage,
         handle_peer_storage_retrieval: PeerStorageRetrieval,
-        handle_shutdown: &Shutdown,
         handle_closing_signed: &ClosingSigned,
         handle_stfu: &Stfu,
         handle_splice_init: &SpliceInit,
@@ -106,14 +132,11 @@ impl ChannelMessageHandler for ChannelMessages {
         handle_tx_init_rbf: &TxInitRbf,
         handle_tx_ack_rbf: &TxAckRbf,
         handle_tx_abort: &TxAbort,
-        handle_update_fail_htlc: &UpdateFailHTLC,
-        handle_update_fail_malformed_htlc: &UpdateFailMalformedHTLC,
         handle_commitment_signed: &CommitmentSigned,
         handle_revoke_and_ack: &RevokeAndACK,
         handle_update_fee: &UpdateFee,
         handle_announcement_signatures: &AnnouncementSignatures,
         handle_channel_reestablish: &ChannelReestablish,
         handle_channel_update: &ChannelUpdate,
-        handle_error: &ErrorMessage,
     }
 }

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::exchange::Exchange;
 use crate::hex;
+use crate::wire_log::{self, Way};
 
 /// The first message type that BOLT 1 leaves to experiments.
 pub const FIRST_TYPE: u16 = 32_768;
@@ -26,6 +27,15 @@ const MAX_QUEUED: usize = 10_000;
 pub struct CustomMessage {
     pub kind: u16,
     pub data: Vec<u8>,
+}
+
+impl CustomMessage {
+    /// Log it, unless it is a reply to a gossip query (`gossip.rs`).
+    fn log(&self, way: Way, peer: &PublicKey) {
+        if self.kind >= FIRST_TYPE {
+            wire_log::message(way, peer, &format!("custom_{}", self.kind), "");
+        }
+    }
 }
 
 impl Type for CustomMessage {
@@ -95,6 +105,7 @@ impl CustomMessageReader for CustomMessages {
 impl CustomMessageHandler for CustomMessages {
     fn handle_custom_message(&self, message: CustomMessage, peer: PublicKey) -> Result<(), LightningError> {
         self.received.fetch_add(1, Ordering::Relaxed);
+        message.log(Way::Received, &peer);
         let shown = json!({
             "peer": peer.to_string(),
             "type": message.kind,
@@ -107,10 +118,12 @@ impl CustomMessageHandler for CustomMessages {
     fn get_and_clear_pending_msg(&self) -> Vec<(PublicKey, CustomMessage)> {
         let messages = std::mem::take(&mut *self.queue.lock().unwrap());
         self.sent.fetch_add(messages.len() as u64, Ordering::Relaxed);
+        messages.iter().for_each(|(peer, message)| message.log(Way::Sent, peer));
         messages
     }
 
     fn peer_disconnected(&self, peer: PublicKey) {
+        wire_log::peer_gone(&peer);
         self.connected.lock().unwrap().remove(&peer);
         self.exchange.report("peer_disconnected", json!({"peer": peer.to_string()}));
     }

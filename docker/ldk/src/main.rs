@@ -31,6 +31,7 @@ mod static_invoices;
 mod types;
 mod views;
 mod wallet;
+mod wire_log;
 
 use std::process::ExitCode;
 

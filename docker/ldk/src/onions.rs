@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::exchange::Exchange;
 use crate::hex;
 use crate::types::Messenger;
+use crate::wire_log::{self, Way};
 
 /// The maximum number of messages that wait to be sent to one peer.
 const MAX_QUEUED: usize = 100;
@@ -95,6 +96,7 @@ impl BaseMessageHandler for Onions {
 impl OnionMessageHandler for Onions {
     fn handle_onion_message(&self, peer: PublicKey, message: &OnionMessage) {
         self.received.fetch_add(1, Ordering::Relaxed);
+        wire_log::message(Way::Received, &peer, "onion_message", wire_log::onion_fields(message));
         let bytes = message.encode();
         let shown = json!({
             "peer": peer.to_string(),
@@ -110,6 +112,7 @@ impl OnionMessageHandler for Onions {
         let queued = self.queues.lock().unwrap().get_mut(&peer).and_then(VecDeque::pop_front);
         let message = queued.or_else(|| self.messenger.next_onion_message_for_peer(peer))?;
         self.sent.fetch_add(1, Ordering::Relaxed);
+        wire_log::message(Way::Sent, &peer, "onion_message", wire_log::onion_fields(&message));
         Some(message)
     }
 

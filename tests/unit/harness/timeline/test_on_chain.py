@@ -177,6 +177,22 @@ def test_the_blocks_since_the_first_ones_are_read_once_each() -> None:
     assert told(*found) == [(COMMITMENT, f"{BLOCKS_AT_START + 2}x1x1", ())]
 
 
+@pytest.mark.parametrize("witness", [("ab" * 200_000,), ("00",) * 1_000])
+def test_a_huge_witness_which_anybody_can_mine_hides_nothing_else(witness: tuple[str, ...]) -> None:
+    chain = PlayedChain()
+    ask = chain.call
+
+    def call(*question: Any) -> Any:
+        answer = ask(*question)
+        if question[0] == "getblock":
+            spend = {"txid": "aa" * 32, "vout": 0, "sequence": 0, "txinwitness": list(witness)}
+            answer["tx"].append({"txid": f"{answer['height']:064x}", "locktime": 0, "vin": [spend] * 2_000})
+        return answer
+
+    chain.call = call  # type: ignore[method-assign]
+    assert told(*on_chain.transactions(chain)) == [(COMMITMENT, f"{BLOCKS_AT_START + 2}x1x1", ())]  # type: ignore[arg-type]
+
+
 def test_no_more_than_the_last_blocks_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_chain, "MOST_BLOCKS", 1)
     assert [each.txid for each in on_chain.transactions(PlayedChain())] == [COMMITTED]  # type: ignore[arg-type]
