@@ -67,7 +67,7 @@ function count(made) {
   const {block, time} = made.dataset;
   if (block !== undefined) {
     const left = heightNow === null ? null : Number(block) - heightNow;
-    made.textContent = left === null ? `block ${block}` : `block ${block}, ${left > 0 ? `in ${left}` : "reached"}`;
+    made.textContent = left === null ? `block ${block}` : `block ${block}, ${left > 0 ? `in ${many(left, "block")}` : "reached"}`;
     made.classList.toggle("soon", left !== null && left <= SOON_BLOCKS);
     return;
   }

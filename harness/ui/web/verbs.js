@@ -1,25 +1,33 @@
 "use strict";
 // What can be done to the testbed: forms and buttons, each one request, and what came of it.
 
-// Of each form: its title, its path (`{x}` is the field x), and its fields: the kind of name to choose, or a list of
+// Of each form, in groups: its title, its path (`{x}` is the field x), and its fields: the kind of name to choose, or a list of
 // choices, or the text or number to begin with. `?` after a field's name: it may be left empty.
-const FORMS = [
-  ["Pay", "pay", {payer: "node", payee: "node", amount: "1000sat"}],
-  ["Mine", "mine", {blocks: 1}],
-  ["Fund", "fund", {node: "node", amount: "200000sat"}],
-  ["Open channel", "open-channel", {opener: "node", peer: "node", capacity: "1000000sat", "push?": "", private: false}],
-  ["Close channel", "close-channel", {closer: "node", peer: "node", "channel?": "", force: false}],
-  ["Service", "services/{service}/{do}", {service: "service", do: ["kill", "stop", "start", "restart"]}],
-  ["Push gateway", "push-gateway", {answer: ["normally", "500", "hang", "redirect"]}],
-  ["Play the demo", "demo", {}],
-];
+const FORMS = {
+  "Payments": [
+    ["Pay", "pay", {payer: "node", payee: "node", amount: "1000sat"}],
+    ["Play the demo", "demo", {}],
+  ],
+  "Chain and channels": [
+    ["Mine", "mine", {blocks: 1}],
+    ["Fund", "fund", {node: "node", amount: "200000sat"}],
+    ["Open channel", "open-channel", {opener: "node", peer: "node", capacity: "1000000sat", "push?": "", private: false}],
+    ["Close channel", "close-channel", {closer: "node", peer: "node", "channel?": "", force: false}],
+  ],
+  "Faults": [
+    ["Service", "services/{service}/{do}", {service: "service", do: ["kill", "stop", "start", "restart"]}],
+    ["Push gateway", "push-gateway", {answer: ["normally", "500", "hang", "redirect"]}],
+  ],
+};
 const PHONE_VERBS = ["sleep", "wake", "freeze", "unfreeze", "disconnect", "reconnect", "reset", "restore", "register"];
-const PHONE_FORMS = [
+const WALLET_FORMS = [
+  ["Receive", "wallets/{phone}/receive", {amount: "25000sat", "description?": ""}],
+  ["Pay", "wallets/{phone}/pay", {invoice: ""}],
+];
+const MORE_FORMS = [
   ["blackhole", "phones/{phone}/blackhole", {"direction?": ["", "upstream", "downstream"]}],
   ["latency", "phones/{phone}/latency", {delay: "300ms"}],
   ["bandwidth", "phones/{phone}/bandwidth", {rate: "1kB"}],
-  ["Receive", "wallets/{phone}/receive", {amount: "25000sat", "description?": ""}],
-  ["Pay", "wallets/{phone}/pay", {invoice: ""}],
   ["Cancel", "wallets/{phone}/cancel", {payment_hash: ""}],
 ];
 const KINDS_OF_NAMES = ["node", "phone", "service"];
@@ -27,9 +35,21 @@ const MOST_DONE = 12;
 
 let known = {node: [], phone: [], service: []};
 
-function button(words, press) {
+// What each path does, in the sentences of the OpenAPI document: shown when the pointer rests on a button.
+const helps = new Map();
+async function readHelps() {
+  const paths = (await ask("openapi.json")).paths;
+  for (const [path, methods] of Object.entries(paths)) if (methods.post) helps.set(path.replace("/api/", ""), methods.post.description || "");
+  document.querySelectorAll("button[data-path]").forEach(help);
+}
+
+function help(made) { made.title = helps.get(made.dataset.path) || ""; }
+
+function button(words, path, press) {
   const made = element("button", "button", words);
   made.type = "button";
+  made.dataset.path = path;
+  help(made);
   made.addEventListener("click", () => press(made));
   return made;
 }
@@ -48,6 +68,8 @@ function form([title, path, fields], fixed) {
   }
   const submit = element("button", "button", title);
   submit.type = "submit";
+  submit.dataset.path = path;
+  help(submit);
   made.append(submit);
   made.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -129,11 +151,15 @@ function offer(receiver, invoice, entry) {
 }
 
 function phoneVerbs(card, phone) {
-  const row = element("div", "verbs"), more = element("details"), forms = element("div", "forms");
-  for (const verb of PHONE_VERBS) row.append(button(verb, (pressed) => run(verb, `phones/{phone}/${verb}`, {phone: phone.name}, pressed)));
-  forms.append(...PHONE_FORMS.map((each) => form(each, {phone: phone.name})));
-  more.append(element("summary", "", "Link and wallet"), forms);
-  card.append(row, more);
+  const row = element("div", "verbs"), wallet = element("div", "forms"), more = element("details"), forms = element("div", "forms");
+  for (const verb of PHONE_VERBS) {
+    const path = `phones/{phone}/${verb}`;
+    row.append(button(verb, path, (pressed) => run(verb, path, {phone: phone.name}, pressed)));
+  }
+  wallet.append(...WALLET_FORMS.map((each) => form(each, {phone: phone.name})));
+  forms.append(...MORE_FORMS.map((each) => form(each, {phone: phone.name})));
+  more.append(element("summary", "", "blackhole, latency, bandwidth, cancel a payment"), forms);
+  card.append(row, wallet, more);
 }
 
 // The names to choose from, when they have changed; what was chosen stays chosen.
@@ -149,4 +175,11 @@ function fillNames(status) {
   });
 }
 
-function listenToVerbs() { byId("forms").append(...FORMS.map((each) => form(each, {}))); }
+function listenToVerbs() {
+  for (const [title, forms] of Object.entries(FORMS)) {
+    const group = element("div", "forms");
+    group.append(...forms.map((each) => form(each, {})));
+    byId("forms").append(element("h3", "", title), group);
+  }
+  readHelps().catch(() => {});  // the buttons work without them
+}

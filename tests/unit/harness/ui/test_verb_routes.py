@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from harness import verbs
 from harness.cli.main import app
 from harness.errors import TestbedError
+from harness.scenarios.async_payment import AsyncPayment
 from harness.services.phone_verbs import WITHOUT_ARGUMENTS, kilobytes, milliseconds
 from harness.testbed import Testbed
 from harness.ui.api import web
@@ -184,6 +186,54 @@ def test_quantities_are_checked(text: str) -> None:
         with pytest.raises(TestbedError, match="write it like"):
             quantity(text)
     assert (milliseconds("0.5s"), milliseconds("300 ms"), kilobytes("1MB")) == (500, 300, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "command"),
+    [
+        ("receive", {"amount": "1500msat"}, (1_500, "--description=")),
+        ("pay", {"invoice": "lnbcrt1"}, ("lnbcrt1",)),
+        ("cancel", {"payment_hash": "0123abcd"}, ("0123abcd",)),
+    ],
+)
+def test_a_wallets_request_runs_the_command_of_that_phone(
+    monkeypatch: pytest.MonkeyPatch, verb: str, body: dict[str, Any], command: tuple[Any, ...]
+) -> None:
+    ran: list[tuple[Any, ...]] = []
+
+    class Wallet:
+        def __init__(self, phone: str) -> None:
+            self._phone = phone
+
+        def __getattr__(self, name: str) -> Any:
+            def run(*arguments: Any) -> dict[str, str]:
+                ran.append((self._phone, name, *arguments))
+                return {"state": "as the wallet says"}
+
+            return run
+
+    testbed = SimpleNamespace(phone=lambda name: SimpleNamespace(wallet=Wallet(name)))
+    monkeypatch.setattr(PlayedWatcher, "attach", lambda _: testbed)
+    with TestClient(web(PlayedWatcher())) as client:
+        said = client.post(f"/api/wallets/B/{verb}", json=body)
+    assert said.json() == {"state": "as the wallet says"}
+    assert ran == [("B", verb, *command)]
+
+
+def test_the_demo_is_the_commands_payment(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[Any] = []
+
+    def play(payment: AsyncPayment) -> None:
+        played.append(payment)
+        raise TestbedError("that is all")
+
+    monkeypatch.setattr(AsyncPayment, "__init__", lambda *_: None)
+    monkeypatch.setattr(AsyncPayment, "play", play)
+    monkeypatch.setattr(Testbed, "attach", classmethod(lambda *_: SimpleNamespace(name="line")))
+    assert CliRunner().invoke(app, ["demo", "-t", "line"]).exit_code == 2
+    refused = client.post("/api/demo", json={})
+    assert (refused.status_code, refused.json()["error"]) == (400, "that is all")
+    assert len(played) == 2
 
 
 def test_a_description_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
