@@ -1,16 +1,16 @@
 """The timeline's page, looked at and used."""
 
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.timeline import recording
-from harness.timeline.model import Event, Htlc, Kind, Lane, Payment, Timeline
+from harness.timeline.model import Event, Htlc, Kind, Lane, Timeline
 from harness.timeline.page import page
 from harness.timeline.story import tell
 from tests.browser.conftest import LOOKS, Page
+from tests.support.long_timeline import long_timeline
 
 RECORDINGS = Path(__file__).parents[1] / "unit/harness/timeline/recordings"
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\u202e{{7*7}}"
@@ -140,26 +140,8 @@ def test_an_empty_story_is_a_page_too(opened: Page, tmp_path: Path) -> None:
     assert opened.said == []
 
 
-def long_story(events: int) -> Timeline:
-    """Payments of a line, one after the other, with everything that happens in one."""
-    names, kinds = ["A", "LSP_a", "router", "LSP_b", "B"], list(Kind)
-    drawn = random.Random(1)
-    made, payments, time = [], [], 1_795_800_000.0
-    for number in range(events):
-        payment_hash = f"{number // 100:064x}"
-        if number % 100 == 0:
-            payments.append(Payment(payment_hash=payment_hash, first=time, last=time + 100))
-        time += drawn.expovariate(20)
-        lane, other = drawn.sample(names, 2)
-        kind = drawn.choice(kinds)
-        to: dict[str, Any] = {"to": other, "arrived": time + 0.002} if kind in (Kind.HTLC, Kind.ONION) else {}
-        made.append(Event(time=time, lane=lane, kind=kind, what="held", payment_hashes=(payment_hash,), **to))
-    lanes = tuple(Lane(name=name, kind="lsp", runs="lnd") for name in names)
-    return Timeline(testbed="long", lanes=lanes, payments=tuple(payments), events=tuple(made))
-
-
 def test_a_hundred_thousand_events_can_be_used(opened: Page, tmp_path: Path) -> None:
-    view: Any = opened.open(written(long_story(100_000), tmp_path))
+    view: Any = opened.open(written(long_timeline(100_000), tmp_path))
     view.select_option("#payment", "")
     assert view.locator("#list-title").inner_text() == "100,000 events"
     assert view.locator(".row").count() < 60, "only what is in sight exists"
@@ -172,6 +154,6 @@ def test_a_hundred_thousand_events_can_be_used(opened: Page, tmp_path: Path) -> 
     view.keyboard.press("0")
     view.keyboard.press("End")
     assert view.locator('.row[aria-selected="true"]').count() == 1
-    view.fill("#search", "a held router")
+    view.fill("#search", "fulfill router")
     assert "of 100,000 events" in view.locator("#list-title").inner_text()
     assert opened.said == []

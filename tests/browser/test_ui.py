@@ -11,7 +11,10 @@ from harness import verbs
 from harness.checks.status import PhoneStatus
 from harness.errors import PaymentError
 from harness.nodes.base import Payment
+from harness.services.phone_verbs import WITHOUT_ARGUMENTS
+from harness.ui.event_buffer import MOST_EVENTS
 from tests.browser.conftest import LOOKS, Page
+from tests.support.long_timeline import long_timeline
 from tests.support.played_ui import HASH, HOSTILE, PlayedWatcher, recorded, recorded_lanes
 from tests.support.served_ui import served
 
@@ -91,6 +94,28 @@ def test_events_come_as_they_happen_and_where_their_time_puts_them(
     assert opened.said == []
 
 
+def test_of_many_events_the_last_ones_are_kept(opened: Page) -> None:
+    many = long_timeline(MOST_EVENTS + 1_000).events
+    watcher = PlayedWatcher(events=many)
+    with served(watcher) as url:
+        view = opened.open(url)
+        opened.wait_until(f"events.length === {MOST_EVENTS}")
+        watcher.events.add([many[-1].model_copy(update={"time": many[-1].time + 1, "what": "the last"})])
+        opened.wait_until("events[events.length - 1].what === 'the last'")
+        assert view.evaluate("events.length") < MOST_EVENTS
+        assert view.evaluate("payments.length") > 100
+        assert "the last" in view.locator(".row").last.text_content()
+        assert view.locator(".row").count() < 60, "only what is in sight exists"
+        assert opened.said == []
+
+
+def test_a_button_tells_what_it_does(opened: Page, address: str) -> None:
+    view = opened.open(address)
+    sleep = view.locator("#phones article[data-name=B]").get_by_role("button", name="sleep")
+    opened.wait_until("document.querySelector('#phones button').title !== ''")
+    assert sleep.get_attribute("title") == WITHOUT_ARGUMENTS["sleep"]
+
+
 def test_a_payment_has_its_steps_and_its_htlcs(opened: Page, address: str) -> None:
     view = opened.open(address)
     view.wait_for_selector(".row .what")
@@ -138,11 +163,18 @@ def test_hostile_texts_are_texts(opened: Page) -> None:
 
 
 def test_a_testbed_that_goes_down_and_comes_back(opened: Page, watcher: PlayedWatcher, address: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
     view = opened.open(address)
     watcher.up = False
     view.wait_for_selector("#problems:not([hidden])")
     assert "testbed line is down" in view.locator("#problems").text_content()
     assert view.locator("#network").text_content(), "what was seen last stays"
+    violations = Axe().run(view).response["violations"]
+    assert [each["id"] for each in violations] == [], "it can still be read"
+    view.get_by_role("form", name="Mine", exact=True).get_by_role("button").click()
+    view.wait_for_selector("#done .bad")
+    assert "testbed line is down" in view.locator("#done li").first.text_content()
     watcher.up = True
     view.wait_for_selector("#problems[hidden]", state="attached")
 

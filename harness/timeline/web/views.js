@@ -100,7 +100,8 @@ function fillKinds(changed) {
       button.setAttribute("aria-pressed", String(on));
       changed();
     });
-    byId("kinds").append(button);
+    const later = Object.keys(KINDS).slice(Object.keys(KINDS).indexOf(kind) + 1).find((each) => kindLabels.has(each));
+    byId("kinds").insertBefore(button, later ? kindLabels.get(later).parentElement : null);
   }
 }
 

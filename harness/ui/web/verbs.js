@@ -132,7 +132,7 @@ function outcome(answer) {
   if (answer.height_blocks !== undefined) parts.push(`block ${answer.height_blocks}`);
   if (answer.link !== undefined) parts.push(`${answer.state}, link ${answer.link}`);
   else if (answer.state) parts.push(answer.state);
-  if (answer.fee_msat !== undefined) parts.push(`fee ${sat(answer.fee_msat)} sat`);
+  if (answer.fee_msat !== undefined && (answer.preimage || !answer.state)) parts.push(`fee ${sat(answer.fee_msat)} sat`);
   if (answer.moved_msat) parts.push(Object.entries(answer.moved_msat).map(([name, msat]) => `${name} ${msat < 0 ? "−" : "+"}${sat(Math.abs(msat))} sat`).join(", "));
   if (answer.short_channel_id) parts.push(answer.short_channel_id);
   if (answer.onchain_sat !== undefined) parts.push(`${sat(answer.onchain_sat * 1000)} sat on-chain`);
