@@ -35,7 +35,7 @@ function columns(nodes, channels) {
 
 function places(nodes, channels, upright) {
   const grid = columns(nodes, channels), most = Math.max(1, ...grid.map((column) => column.length));
-  const step = upright ? {along: BOX.height + DOWN + 12, beside: BOX.width + 24} : {along: BOX.width + ACROSS, beside: BOX.height + 44};
+  const step = upright ? {along: BOX.height + DOWN + 26, beside: BOX.width + 24} : {along: BOX.width + ACROSS, beside: BOX.height + 44};
   const at = new Map();
   grid.forEach((column, number) => column.forEach((name, row) => {
     const along = number * step.along, beside = (row + (most - column.length) / 2) * step.beside;
