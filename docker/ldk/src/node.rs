@@ -248,7 +248,12 @@ impl Node {
                 self.manager.forward_intercepted_htlc(id, &channel.channel_id, peer, msat).is_ok()
             })
         });
-        if !forwarded {
+        if forwarded {
+            // LDK's background processor would wait for a random time. LDK fails the HTLC if the peer, often a phone
+            // that has just connected, disconnects in that time; an HTLC that is on its channel survives that.
+            self.manager.process_pending_htlc_forwards();
+            self.peers.process_events();
+        } else {
             self.fail(key, held);
         }
     }

@@ -8,20 +8,22 @@ from harness.checks import balances, scenario_table
 from harness.checks.scenario_table import Recorder
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
-from harness.topology import Topology, load
-from tests.support.implementations import CLN_IN_FULL, TOPOLOGIES, all_on, with_arguments
+from harness.topology import ComponentSpec, Topology, load
+from tests.support.implementations import IMPLEMENTATIONS, TOPOLOGIES, all_on, with_arguments
 from tests.support.payment_harness import PaymentHarness, restore
 
 from .steps import restore_all
 
 LINE = ("A", "LSP_a", "router", "LSP_b", "B")
 PARTS = 16
+DISK_MB = 8
 FEW_SLOTS = {
     "lnd": ("LSP", f"--default-remote-max-htlcs={PARTS}"),
     "cln": ("A", f"--max-concurrent-htlcs={PARTS}"),
+    "ldk": ("LSP", "--max-accepted-htlcs", str(PARTS)),
 }
-"""Arguments that limit the HTLCs of each of the payer's two channels. LND announces its limit to its peer; CLN also
-respects its own limit."""
+"""Arguments that limit the HTLCs of each of the payer's two channels. LND and LDK announce their limit to their peer;
+CLN also respects its own limit."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -29,15 +31,27 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.user_properties.append((scenario_table.FAMILY, item.path.stem.removeprefix("test_")))
 
 
-@pytest.fixture(scope="package", params=CLN_IN_FULL)
+@pytest.fixture(scope="package", params=IMPLEMENTATIONS)
 def pocket(request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    """Two phones of one LSP, all of them with short timeouts and few HTLC slots."""
-    few_slots = FEW_SLOTS[request.param]
-    with running_testbed(with_arguments(all_on(request.param, "pocket.yaml"), *few_slots), request.config) as running:
+    """Two phones of one LSP, with short timeouts, few HTLC slots and a disk that a test can fill; see `lsp_disk`."""
+    topology = with_arguments(all_on(request.param, "pocket.yaml"), *FEW_SLOTS[request.param])
+    lsp = topology.nodes["LSP"]
+    assert isinstance(lsp.component, ComponentSpec)
+    small = lsp.model_copy(update={"component": lsp.component.model_copy(update={"disk_mb": DISK_MB})})
+    with running_testbed(
+        topology.model_copy(update={"nodes": topology.nodes | {"LSP": small}}), request.config
+    ) as running:
         yield running
 
 
-@pytest.fixture(scope="package", params=CLN_IN_FULL)
+@pytest.fixture(scope="package")
+def lsp_disk(pocket: Testbed) -> Iterator[str]:
+    """A service that also uses the LSP's disk, which is in memory: without it, a restart of the LSP would empty it."""
+    with pocket.engine.sidecar(pocket.lsp("LSP").name) as service:
+        yield service
+
+
+@pytest.fixture(scope="package", params=IMPLEMENTATIONS)
 def line_of_phones(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     """The whole line, all of its nodes of one implementation."""
     topology = load(TOPOLOGIES / "line-of-phones.yaml", dict.fromkeys(LINE, request.param))

@@ -1,6 +1,6 @@
 """The LSP's disk is full, or its database damaged, while it holds a payment: it reports that, and no money is lost."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -19,16 +19,14 @@ RESTORE = f"rm {DATA_DIR}/lsp.sqlite*; cp /tmp/lsp.sqlite* {DATA_DIR}/"
 
 
 @pytest.fixture(scope="module")
-def testbed(pocket: Testbed) -> Testbed:
+def testbed(pocket: Testbed, lsp_disk: str) -> Testbed:
     return pocket
 
 
 @pytest.fixture
-def disk(payments: PaymentHarness) -> Iterator[Callable[[str], object]]:
+def disk(testbed: Testbed, lsp_disk: str) -> Callable[[str], object]:
     """Return a function that runs a shell script on the LSP's disk, whether the LSP runs or not."""
-    engine = payments.testbed.engine
-    with engine.sidecar(payments.testbed.lsp("LSP").name) as helper:
-        yield lambda script: engine.output(helper, ["sh", "-c", script])
+    return lambda script: testbed.engine.output(lsp_disk, ["sh", "-c", script])
 
 
 def held(payments: PaymentHarness) -> PaymentCase:

@@ -20,13 +20,14 @@ MORE_THAN_ONE_CHANNEL_HAS_MSAT = 4_000_000_000
 PART_MSAT = 10_000_000
 MPP_SECONDS = 120
 """After this a payee's LND returns the parts of an incomplete set; CLN after 70 s."""
-HELD_BEFORE = {"lnd": (PARTS, 1), "cln": (1,)}
-"""Payments with this number of parts leave slots for all but one part of another. LND selects a channel with free slots
-for each part; askrene, which finds CLN's routes, does not know a channel's number of HTLCs, and uses one channel."""
+HELD_BEFORE = {"lnd": (PARTS, 1), "cln": (1,), "ldk": (PARTS, 1)}
+"""Payments with this number of parts leave slots for all but one part of another. LND and LDK select a channel with
+free slots for each part; askrene, which finds CLN's routes, does not know a channel's number of HTLCs, and uses one
+channel."""
 
 
 @pytest.fixture(scope="module")
-def testbed(pocket: Testbed) -> Testbed:
+def testbed(pocket: Testbed, lsp_disk: str) -> Testbed:
     return pocket
 
 
@@ -46,16 +47,6 @@ def parts(payments: PaymentHarness, case: PaymentCase) -> list[dict[str, int]]:
     assert block is not None
     found: list[dict[str, int]] = block["parts"]
     return found
-
-
-def test_parts_over_two_channels_are_released_together(payments: PaymentHarness) -> None:
-    case = payments.new_case(MORE_THAN_ONE_CHANNEL_HAS_MSAT)
-    with payments.b.disconnected():
-        number = case.hand_over()["parts"]
-        payments.wait_for_htlcs(A=number, LSP=number, B=0)
-        assert all(channel.htlcs for channel in payments.testbed["A"].channels()), "only one channel was needed"
-    case.wait_until_paid()
-    payments.assert_paid(case)
 
 
 def test_sixteen_parts(payments: PaymentHarness) -> None:
@@ -173,3 +164,14 @@ def test_lsp_stands_still_between_two_answers(payments: PaymentHarness) -> None:
         wait_for(returned, MPP_SECONDS + 60)
     case.wait_until("failed", timeout_seconds=MPP_SECONDS + 120)
     payments.assert_nobody_paid(case)
+
+
+def test_parts_over_two_channels_are_released_together(payments: PaymentHarness) -> None:
+    """The last of these tests: LDK spends all that one of the two channels has before it uses the other."""
+    case = payments.new_case(MORE_THAN_ONE_CHANNEL_HAS_MSAT)
+    with payments.b.disconnected():
+        number = case.hand_over()["parts"]
+        payments.wait_for_htlcs(A=number, LSP=number, B=0)
+        assert all(channel.htlcs for channel in payments.testbed["A"].channels()), "only one channel was needed"
+    case.wait_until_paid()
+    payments.assert_paid(case)

@@ -12,7 +12,7 @@ from harness.services.lsp import htlcs_held, interceptor_attached
 from harness.services.wallet import WalletError
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
-from tests.support.implementations import capabilities
+from tests.support.implementations import capabilities, lsp_policy
 from tests.support.payment_harness import PaymentCase, PaymentHarness
 
 from .scripted_payer import scripted_payer
@@ -23,7 +23,7 @@ SLACKS = [pytest.param(0, marks=pytest.mark.full), 10, pytest.param(144, marks=p
 
 
 @pytest.fixture(scope="module")
-def testbed(pocket: Testbed) -> Testbed:
+def testbed(pocket: Testbed, lsp_disk: str) -> Testbed:
     return pocket
 
 
@@ -195,7 +195,7 @@ def test_nodes_own_cut_off_is_never_reached(payments: PaymentHarness) -> None:
         hold = scripted.hold(scripted.invoice(PART_MSAT), release_by_height=far)
         hold.ask().pay(slack_blocks=0).update(BlockState.HELD)
         [part] = held(payments, hold.request.unblock_hash)
-        margin_blocks = payments.testbed.topology.components["LSP"].policy.min_margin_blocks
+        margin_blocks = lsp_policy(payments.testbed, "LSP").min_margin_blocks
         mine(payments, part["incoming_expiry"] - margin_blocks - 1 - payments.testbed.chain.height_blocks)
         wait_for(htlcs_held(payments.testbed.lsp("LSP"), 1))
         mine(payments, 1)
