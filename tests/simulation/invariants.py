@@ -164,7 +164,10 @@ def no_clock_is_early(sim: "Environment") -> Iterator[str]:
 
 
 def no_timer_is_short(sim: "Environment") -> Iterator[str]:
-    """An engine's time runs no faster than the true one. Excused is a clock set ahead while its process did not run."""
+    """An engine's time runs no faster than the true one, but for TOLERANCE_SECONDS at a start.
+
+    Excused is a clock set ahead while its process did not run.
+    """
     for process in sim.processes.values():
         yield from process.short_timers
 

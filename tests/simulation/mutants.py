@@ -122,8 +122,8 @@ MUTANTS = (
     Mutant(
         "take any pid for the right one",
         f"{LSP}.release",
-        "    name = unblock_hash(event.pid)\n    known = name in ctx.records.blocks\n",
-        "    name = next(iter(ctx.records.blocks), unblock_hash(event.pid))\n    known = name in ctx.records.blocks\n",
+        "    name = unblock_hash(event.pid)\n    if name in",
+        "    name = next(iter(ctx.records.blocks), unblock_hash(event.pid))\n    if name in",
     ),
     Mutant("drop a message when its client is away", f"{LSP}.mailbox", "    ctx.put(message)\n", ""),
     Mutant(
@@ -381,10 +381,10 @@ MUTANTS = (
     Mutant(
         "release the oldest of a client's sets by any of its pids",
         f"{LSP}.release",
-        "    name = unblock_hash(event.pid)\n    known = name in ctx.records.blocks\n",
-        "    name = unblock_hash(event.pid)\n    known = name in ctx.records.blocks\n"
-        "    if known:\n"
-        "        name = next(ctx.records.blocks_of(ctx.records.blocks[name].client)).key\n",
+        "    name = unblock_hash(event.pid)\n    if name in",
+        "    name = unblock_hash(event.pid)\n    if name in ctx.records.blocks:\n"
+        "        name = next(ctx.records.blocks_of(ctx.records.blocks[name].client)).key\n"
+        "    if name in",
         crowd_payments=30,
     ),
 )

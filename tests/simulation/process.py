@@ -27,7 +27,7 @@ from asyncpay.engine.core import (
     drive,
 )
 from asyncpay.node_events import NodeEvent
-from asyncpay.service.common.clock import SteadyClock
+from asyncpay.service.common.clock import TOLERANCE_SECONDS, SteadyClock
 from asyncpay.store import Store
 
 from .kernel import Kernel, Lifetime
@@ -217,7 +217,7 @@ class Process:
         error = self.clock_error - self._stored_error
         if error > 0:
             self.clock_leaps.append(self.kernel.now)
-        if leap > max(error, 0) + INEXACT_SECONDS:
+        if leap > max(error, 0) + TOLERANCE_SECONDS:
             self.kernel.changed()
             self.short_timers.append(f"{self.name} starts, and its time leaps by {leap:g} s; its clock by {error:g} s")
 
