@@ -7,11 +7,16 @@ import asyncio
 import heapq
 import math
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable
 from typing import Generic, Self, TypeAlias, TypeVar
 
 T = TypeVar("T")
+
+_Turns: TypeAlias = OrderedDict[Hashable, None]
+"""Parties that may begin work, in the order of their turns. To find the first key of a dict, Python scans the places of
+all keys that were deleted before it.
+"""
 
 
 class TooManyError(Exception):
@@ -38,7 +43,7 @@ class FairSemaphore:
         self._total_under_way = 0
         self._queues: dict[Hashable, deque[Slot]] = {}
         self._total_waiting = 0
-        self._turns: dict[Hashable, None] = {}  # parties that may begin work, in the order of their turns
+        self._turns: _Turns = OrderedDict()
 
     def slot(self, party: Hashable) -> "Slot":
         """Return a slot for one piece of work; the caller must enter it. Raises TooManyError."""
@@ -58,8 +63,7 @@ class FairSemaphore:
         if party in self._queues and self._under_way[party] < self._each:
             self._turns.setdefault(party)
         while self._turns and self._total_under_way < self._at_once:
-            following = next(iter(self._turns))
-            del self._turns[following]
+            following, _ = self._turns.popitem(last=False)
             slot = self._queues[following].popleft()
             self._forget_waiting(following)
             self._under_way[following] += 1
@@ -145,7 +149,7 @@ class FairQueue(Generic[T]):
         self._number = 0
         self._waiting: dict[Hashable, list[_Waiting[T]]] = {}  # heaps; the number keeps the order
         self._set_aside: dict[Hashable, list[tuple[Hashable, _Waiting[T]]]] = {}  # by owner that has its maximum
-        self._turns: dict[Hashable, None] = {}  # parties that may begin work, in the order of their turns
+        self._turns: _Turns = OrderedDict()
         self._under_way: Counter[Hashable] = Counter()
         self._under_way_of: Counter[Hashable] = Counter()
 
@@ -180,8 +184,7 @@ class FairQueue(Generic[T]):
 
     def _give_turns(self) -> None:
         while self._turns and self._under_way.total() < self._at_once:
-            following = next(iter(self._turns))
-            del self._turns[following]
+            following, _ = self._turns.popitem(last=False)
             if (waiting := self._next_of(following)) is None:
                 continue
             _, _, owner, work = waiting
@@ -219,7 +222,8 @@ class RateLimit:
         self._room_seconds = burst * seconds
         self._seconds = seconds
         self._clock = clock
-        self._full_at: dict[Hashable, float] = {}  # when a party's bucket is full again; served last at the end
+        # When a party's bucket is full again; served last at the end.
+        self._full_at: OrderedDict[Hashable, float] = OrderedDict()
 
     def seconds_to_wait(self, party: Hashable) -> float:
         """Return 0 and count the request if the party may be served now; otherwise the seconds that it must wait."""

@@ -1,6 +1,7 @@
 """The search for the route of an onion message: along nodes that relay them, over announced channels."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class RememberedGraph:
     def __init__(self, look_up: LookUp, clock: Callable[[], float] = time.monotonic) -> None:
         self._look_up = look_up
         self._clock = clock
-        self._remembered: dict[NodeId, tuple[float, GraphNode | None]] = {}  # oldest first
+        self._remembered: OrderedDict[NodeId, tuple[float, GraphNode | None]] = OrderedDict()  # oldest first
         self._size = 0
 
     async def look_up(self, node: NodeId) -> GraphNode | None:
