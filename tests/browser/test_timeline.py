@@ -116,6 +116,21 @@ def test_an_event_under_the_pointer_tells_what_it_is(opened: Page, file: Path) -
     assert "3 of 8" in view.locator("#details").inner_text()
 
 
+def test_an_htlc_is_drawn_as_held_until_it_is_resolved(opened: Page, file: Path) -> None:
+    view = opened.open(file)
+    ends, resolved = view.evaluate(
+        """() => {
+          const htlc = htlcs.find((each) => each.held !== undefined && each.resolved !== undefined), ends = [];
+          state.from = (placeOf(htlc.held) + placeOf(htlc.resolved)) / 2;
+          state.to = state.from + shown.length;
+          bar = (x, y, width) => { if (pen.fillStyle === colours.held) ends.push(x + width); };
+          paint();
+          return [ends, xOf(placeOf(htlc.resolved))];
+        }"""
+    )
+    assert ends == [pytest.approx(resolved)], "also when its beginning is out of view"
+
+
 def test_hostile_texts_are_texts(opened: Page, tmp_path: Path) -> None:
     event = Event(
         time=1.0, lane=HOSTILE, kind=Kind.DECISION, what=HOSTILE, text=HOSTILE, because=HOSTILE, to="x", channel=HOSTILE

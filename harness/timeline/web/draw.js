@@ -212,10 +212,11 @@ function drawHtlcs() {
     pen.fillStyle = colour;
     bar(left, y, Math.max(3, right - left), height);
     if (htlc.held !== undefined) {
-      const held = xOf(placeOf(htlc.held)), until = htlc.resolved ?? htlc.ended;
+      const held = Math.max(xOf(placeOf(htlc.held)), size.gutter - 20), until = htlc.resolved ?? htlc.ended;
+      const released = until === undefined ? size.width : Math.min(xOf(placeOf(until)), size.width + 20);
       pen.globalAlpha = 0.85;
       pen.fillStyle = colours.held;
-      bar(Math.max(held, size.gutter - 20), y, Math.max(3, (until === undefined ? size.width : Math.min(xOf(placeOf(until)), size.width + 20)) - held), height);
+      if (released >= held) bar(held, y, Math.max(3, released - held), height);
     }
     pen.globalAlpha = 1;
     const held = htlc.held !== undefined, start = Math.max(held ? xOf(placeOf(htlc.held)) : left, size.gutter), room = right - start - 12;
