@@ -9,7 +9,7 @@ from harness.checks.scenario_table import Recorder
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from harness.topology import ComponentSpec, Topology, load
-from tests.support.implementations import CLN_IN_FULL, IMPLEMENTATIONS, TOPOLOGIES, all_on, with_arguments
+from tests.support.implementations import IMPLEMENTATIONS, TOPOLOGIES, all_on, with_arguments
 from tests.support.payment_harness import PaymentHarness, restore
 
 from .steps import restore_all
@@ -51,7 +51,7 @@ def lsp_disk(pocket: Testbed) -> Iterator[str]:
         yield service
 
 
-@pytest.fixture(scope="package", params=CLN_IN_FULL)
+@pytest.fixture(scope="package", params=IMPLEMENTATIONS)
 def line_of_phones(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     """The whole line, all of its nodes of one implementation."""
     topology = load(TOPOLOGIES / "line-of-phones.yaml", dict.fromkeys(LINE, request.param))

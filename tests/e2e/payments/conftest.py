@@ -11,13 +11,13 @@ from harness.checks import balances
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from harness.topology import load
-from tests.support.implementations import CLN_IN_FULL
+from tests.support.implementations import IMPLEMENTATIONS
 from tests.support.payment_harness import PaymentHarness, restore
 
 NODES = ("A", "LSP_a", "router", "LSP_b", "B")
 
 
-@pytest.fixture(scope="package", params=CLN_IN_FULL)
+@pytest.fixture(scope="package", params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with running_testbed(load("line", dict.fromkeys(NODES, request.param)), request.config) as running:
         restore(running.phones.values())
