@@ -8,6 +8,7 @@ import uvicorn
 
 from harness.errors import TestbedError
 from harness.ui.api import web
+from harness.ui.connections import Connection
 from harness.ui.guard import Guard, new_token
 from harness.ui.watcher import Watcher
 
@@ -47,6 +48,7 @@ class Server:
             timeout_graceful_shutdown=GRACE_SECONDS,
             server_header=False,
             proxy_headers=False,
+            http=Connection,
             ws="none",
             limit_concurrency=MOST_CONNECTIONS,
         )

@@ -1,11 +1,19 @@
 """The API's POST requests. Each one calls one function of harness.verbs, like the command line.
 
-A request returns when the effect is visible, which may take a minute; other requests are handled meanwhile.
+A request returns when the effect is visible, which may take a minute; other requests are handled meanwhile. So they run
+in threads of their own, up to a maximum: slow ones keep neither the page from being read nor others from being refused.
 """
 
+import functools
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
+import anyio.to_thread
+from anyio import CapacityLimiter
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from asyncpay.amounts import parse_msat
 from harness import verbs
@@ -21,17 +29,36 @@ from harness.verbs import Played
 Done = dict[str, bool]
 DONE: Done = {"done": True}
 SERVICE_VERBS = ("stop", "start", "restart", "kill")
+MOST_AT_ONCE = 20
+"""The most operations that run at a time; a further one is refused."""
 
 
 def routes(watcher: Watcher) -> APIRouter:
     """Return all routes. Each request attaches to the testbed anew, like a command."""
-    router = APIRouter(prefix="/api", tags=["do"])
+    router = APIRouter(prefix="/api", tags=["do"], route_class=_in_threads(CapacityLimiter(MOST_AT_ONCE)))
     _add_payments(router, watcher)
     _add_channels(router, watcher)
     _add_phones(router, watcher)
     _add_wallets(router, watcher)
     _add_services(router, watcher)
     return router
+
+
+def _in_threads(limiter: CapacityLimiter) -> type[APIRoute]:
+    """Return the class of routes whose functions run in threads that the limiter counts, and no others."""
+
+    class Route(APIRoute):
+        def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+            @functools.wraps(endpoint)
+            async def run(**arguments: Any) -> Any:
+                if not limiter.available_tokens:
+                    said = f"{MOST_AT_ONCE} operations are in progress. Try again when one of them has ended"
+                    raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, said)
+                return await anyio.to_thread.run_sync(functools.partial(endpoint, **arguments), limiter=limiter)
+
+            super().__init__(path, run, **options)
+
+    return Route
 
 
 def _add_payments(router: APIRouter, watcher: Watcher) -> None:

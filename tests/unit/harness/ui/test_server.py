@@ -6,14 +6,17 @@ import socket
 import subprocess
 import sys
 import webbrowser
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Thread
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from harness.cli import ui
 from harness.errors import TestbedError
+from harness.ui import connections
 from harness.ui.server import Address, Server
 from harness.waits import Predicate, wait_for
 from tests.support.played_ui import PlayedWatcher, recorded
@@ -56,6 +59,59 @@ def test_who_waits_for_an_event_is_answered_when_it_ends(capfd: pytest.CaptureFi
     reader.join()
     assert [answer.json()["events"] for answer in answers] == [[]]
     assert "Traceback" not in capfd.readouterr().err
+
+
+def opened(url: str, data: bytes) -> socket.socket:
+    """A connection to the server, with this sent."""
+    address = urlsplit(url)
+    connection = socket.create_connection((address.hostname, address.port), timeout=30)
+    connection.sendall(data)
+    return connection
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Wait until the server has closed it, or has sent anything."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+HALF_A_HEAD = b"GET / HTTP/1.1\r\nhost: "
+REFUSED_AND_NO_BODY = (
+    b"POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("sent", [b"", HALF_A_HEAD, REFUSED_AND_NO_BODY], ids=["nothing", "half a head", "no body"])
+def test_a_connection_that_sends_no_request_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    """It needs no token. A client that goes on sending single bytes keeps it no longer."""
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    with served(PlayedWatcher()) as url, opened(url, sent) as connection:
+        said = bytearray()
+        with suppress(ConnectionError):
+            while received := connection.recv(1000):
+                said += received
+                connection.sendall(b"x")
+        assert said.startswith(b"HTTP/1.1 403") == (sent == REFUSED_AND_NO_BODY)
+        assert httpx.get(f"{url}api/status", trust_env=False).status_code == 200
+
+
+def test_a_request_in_progress_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.1)
+    with served(PlayedWatcher(events=recorded())) as url:
+        question = f"{url}api/events?after={len(recorded())}&wait_seconds=0.5"
+        assert httpx.get(question, trust_env=False).json()["events"] == []
+
+
+def test_many_connections_that_send_nothing_keep_no_one_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST_WAITING", 5)
+    with served(PlayedWatcher()) as url, ExitStack() as stack:
+        silent = [stack.enter_context(opened(url, HALF_A_HEAD)) for _ in range(20)]
+        assert all(is_closed(connection) for connection in silent[:15]), "the oldest"
+        with httpx.Client(trust_env=False) as browser:
+            for _ in range(3):
+                assert browser.get(f"{url}api/status").status_code == 200
 
 
 def test_without_a_testbed_the_command_ends_with_a_sentence(tmp_path: Path) -> None:

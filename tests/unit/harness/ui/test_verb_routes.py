@@ -1,10 +1,13 @@
 """What the API does is what the command line does, and nothing reaches a testbed that is not as the document says."""
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
@@ -16,7 +19,9 @@ from harness.scenarios.async_payment import AsyncPayment
 from harness.services.phone_verbs import WITHOUT_ARGUMENTS, kilobytes, milliseconds
 from harness.testbed import Testbed
 from harness.ui.api import web
+from harness.ui.verb_routes import MOST_AT_ONCE
 from tests.support.played_ui import HOSTILE, PlayedWatcher
+from tests.support.served_ui import served
 
 PHONE = "/api/phones/A"
 SAME = [
@@ -257,3 +262,29 @@ def test_a_description_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said.json() == {"invoice": "lnbcrt1"}
     assert told == [(1_500, f"--description=--help {HOSTILE}")]
     assert json.loads(said.text) == said.json()
+
+
+def test_slow_operations_keep_nothing_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their number is bounded, a further one is refused, and the page is read meanwhile."""
+    may_end, begun = threading.Event(), threading.Semaphore(0)
+
+    def register(*_: Any) -> None:
+        begun.release()
+        assert may_end.wait(60)
+
+    monkeypatch.setattr(verbs, "register", register)
+    with served(PlayedWatcher()) as url, ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+        calls = [pool.submit(_post, f"{url}api/phones/A/register") for _ in range(MOST_AT_ONCE)]
+        assert all(begun.acquire(timeout=60) for _ in calls)
+        try:
+            refused = _post(f"{url}api/phones/A/register")
+            assert (refused.status_code, "operations are in progress" in refused.json()["error"]) == (503, True)
+            assert [httpx.get(f"{url}api/status", trust_env=False).status_code for _ in range(3)] == [200] * 3
+        finally:
+            may_end.set()
+        assert [call.result().json() for call in calls] == [{"done": True}] * MOST_AT_ONCE
+        assert _post(f"{url}api/phones/A/register").status_code == 200
+
+
+def _post(url: str) -> httpx.Response:
+    return httpx.post(url, json={}, trust_env=False, timeout=60)
