@@ -7,6 +7,7 @@ and histograms are kept from the start of the process. docs/operating.md explain
 import asyncio
 import math
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv6Address
@@ -15,7 +16,7 @@ from threading import BoundedSemaphore, Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, disable_created_metrics, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -62,6 +63,8 @@ class LspMetrics:
         self._pushes = self._counter("pushes", "Notifications to webhooks", ["method", "result"])
         self._force_closes = self._counter("force_closes", "Channels closed to claim an HTLC on chain", [])
         self._detachments = self._counter("detachments", "Times that the node's events ended", [])
+        started = Gauge("asyncpay_lsp_start_time_seconds", "Unix time of the process's start", registry=self.registry)
+        started.set(time.time())
         about = {"version": version, "implementation": implementation}
         Info("asyncpay_lsp_build", "This LSP", registry=self.registry).info(about)
         # A series that first appears with the value 1 has not increased for Prometheus: begin them at 0.

@@ -190,9 +190,9 @@ class _Session:
                 self._tasks.create_task(guarded(self._event_log, "refusal of a block_request", sending))
 
     def _away(self) -> None:
-        self._attached_at = None
-        if self._metrics is not None:
+        if self._metrics is not None and self._attached_at is not None:  # not for each attempt to attach again
             self._metrics.detached()
+        self._attached_at = None
         self._loop.enqueue(Detached())
 
     def _take(self, event: NodeEvent) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 import threading
+import time
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -73,10 +74,12 @@ def samples(text: str) -> Samples:
 
 
 async def test_held_payments_and_their_deadlines_are_read_from_the_engine(port: int) -> None:
+    before = time.time()
     metrics, lsp = LspMetrics("1.2.3", "lnd"), holding(3)
     with serving(config(port), metrics), metrics.following(lsp, lambda: START + 60):
         seen = await scraped(port)
         assert seen["asyncpay_lsp_build_info", ("1.2.3", "lnd")] == 1
+        assert before <= seen["asyncpay_lsp_start_time_seconds", ()] <= time.time()
         assert seen["asyncpay_lsp_node_attached", ()] == 1
         assert seen["asyncpay_lsp_node_height_blocks", ()] == HEIGHT
         assert seen["asyncpay_lsp_blocks", ("held",)] == 3

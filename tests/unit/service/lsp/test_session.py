@@ -18,10 +18,11 @@ from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capabilities, Capability, ChannelId, Invoice, Link, NodeId, ShortChannelId
 from asyncpay.node_events import Attached, NodeEvent, OnionReceived
-from asyncpay.nodes.base import NodeError
+from asyncpay.nodes.base import NodeError, NodeUnreachableError
 from asyncpay.service.common.event_log import EventLog
 from asyncpay.service.common.loop import RefusedEvents
 from asyncpay.service.lsp import session as lsp_module
+from asyncpay.service.lsp.metrics import LspMetrics
 from asyncpay.store import LspStore
 from asyncpay.wire.messages import UNSIGNED, BlockRequest, BlockStatus
 from asyncpay.wire.onion import OnionMessage
@@ -121,12 +122,30 @@ class ScriptedNode:
         self.told.put_nowait(OnionReceived(async_payment=signed.encode()))
 
 
-def session_of(store: LspStore, node: Any, log: io.StringIO) -> lsp_module._Session:
+class FailingNode(ScriptedNode):
+    """Is attached, breaks off, cannot be reached twice, and is attached again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attempts = 0
+        self.back = asyncio.Event()
+
+    async def events(self) -> AsyncIterator[NodeEvent]:
+        self.attempts += 1
+        if self.attempts in (1, 4):
+            yield Attached(node_id=US, network="regtest", height=500, links=(), online=frozenset())
+        if self.attempts == 4:
+            self.back.set()
+            await asyncio.Event().wait()
+        raise NodeUnreachableError("it is restarted")
+
+
+def session_of(store: LspStore, node: Any, log: io.StringIO, metrics: LspMetrics | None = None) -> lsp_module._Session:
     config = LspConfig.model_validate(
         {"node": {"implementation": "cln", "rpc_file": "/x"}, "store": {"path": store._path}}
     )
     lsp = Lsp(LspPolicy(), CAPABILITIES, store.load())
-    return lsp_module._Session(config, EventLog(log), node, store, lsp, RefusedEvents())
+    return lsp_module._Session(config, EventLog(log), node, store, lsp, RefusedEvents(), metrics)
 
 
 @asynccontextmanager
@@ -185,3 +204,16 @@ async def test_one_clients_invoices_do_not_delay_anothers(tmp_path: Path) -> Non
         assert node.read == ["lnbcrt-first", "lnbcrt-greedy-0", "lnbcrt-second"]
         assert log.getvalue().count("block_request dropped") == 200 - 1 - lsp_module.MAX_WAITING_INVOICES
         node.proceed.set()
+
+
+async def test_an_outage_of_the_node_counts_once(tmp_path: Path) -> None:
+    """And not again for each attempt to attach: the alert about a node that is lost repeatedly reads this counter."""
+    metrics, node = LspMetrics("1", "cln"), FailingNode()
+    with LspStore(tmp_path / "lsp.sqlite") as store:
+        run = asyncio.create_task(session_of(store, node, io.StringIO(), metrics).run())
+        async with asyncio.timeout(60):
+            await node.back.wait()
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+    assert node.attempts == 4
+    assert metrics.registry.get_sample_value("asyncpay_lsp_detachments_total") == 1
