@@ -1,16 +1,21 @@
-"""Long operations: lines of progress, time by phase, and the same operation on many nodes in parallel."""
+"""Long operations: lines and bars of progress, time by phase, and the same operation on many nodes in parallel."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Report = Callable[[str], None]
 """Takes one line of progress."""
 
 HEARTBEAT_SECONDS = 15
+ESTIMATE_SECONDS = 600
+"""An estimate of the time left is derived from the speed in the last ten minutes."""
 
 
 class Heartbeat:
@@ -32,6 +37,37 @@ class Heartbeat:
             return False
         self._last_line = now
         return True
+
+
+Advance = Callable[[int, str], None]
+"""Takes the number of parts that are done, and a description of the current one."""
+
+
+@contextmanager
+def bar(console: "Console", total: int) -> Iterator[Advance]:
+    """Show a bar of `total` parts, with the time so far and an estimate of the time left. Only a terminal shows it."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from asyncpay.terminal import literal
+
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} {task.description}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        speed_estimate_period=ESTIMATE_SECONDS,
+    ) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda done, what: progress.update(task, completed=done, description=literal(what))
 
 
 @dataclass

@@ -55,22 +55,22 @@ def run(
 
 
 def _run(chosen: list[dict[str, str]], folder: Path) -> "list[Cell]":
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
+    from harness.progress import bar
     from harness.scenarios import matrix
     from harness.scenarios.matrix import Result
 
     console = SafeConsole(file=sys.stderr)  # pytest captures sys.stderr meanwhile
-    columns = (SpinnerColumn(), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
-        task = progress.add_task("", total=len(chosen))
+    done = 0
+    with bar(console, len(chosen)) as advance:
 
         def ended(cell: "Cell") -> None:
-            progress.advance(task)
+            nonlocal done
+            done += 1
+            advance(done, "")
             seconds = "" if cell.result is Result.UNAVAILABLE else f" in {cell.seconds:g} s"
             console.print(styled(f"{cell.name} ", (cell.result.value, STYLES[cell.result.value]), seconds))
 
-        return matrix.run(chosen, folder, lambda name: progress.update(task, description=name), ended)
+        return matrix.run(chosen, folder, lambda name: advance(done, name), ended)
 
 
 def _table(cells: "list[Cell]") -> "Table":

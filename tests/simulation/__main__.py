@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from harness.progress import bar
+
 from . import report
 from .crowd_execution import run_crowd, run_crowds
 from .execution import run_schedule, run_seed
@@ -32,12 +34,18 @@ Json = Annotated[Path | None, typer.Option("--json", help="write the figures the
 def run(n: int = 10_000, seed: int = 0, json_path: Json = None) -> None:
     """Run N schedules of SEED; exit 1 if any breaks an invariant."""
     console = _console()
+    with bar(console, n) as advance:
 
-    def progress(total: Summary) -> None:
-        if total.schedules % 1000 == 0:
-            console.print(f"  {total.schedules} schedules, {len(total.failures)} failures, {total.seconds:.0f} s")
+        def progress(total: Summary) -> None:
+            advance(total.schedules, f"schedules, {len(total.failures)} failures")
+            if total.schedules % 1000 == 0 and not console.is_terminal:
+                left_seconds = total.seconds * (n - total.schedules) / total.schedules
+                console.print(
+                    f"  {total.schedules} schedules, {len(total.failures)} failures, {total.seconds:.0f} s, "
+                    f"about {left_seconds:.0f} s left"
+                )
 
-    total = run_many(seed, n, progress)
+        total = run_many(seed, n, progress)
     one_each = list({failure.invariant: failure for failure in reversed(total.failures)}.values())[:MOST_TRACES]
     shrunken = [(failure, report.shrunk(failure)) for failure in one_each]
     report.show(console, total, shrunken)
