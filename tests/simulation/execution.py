@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, get_args
 
 from asyncpay.engine.lsp.interface import LspEvent
-from asyncpay.engine.lsp.records import Block
+from asyncpay.engine.lsp.records import Block, Delivered
 from asyncpay.engine.lsp.states import FINISHED, State
 from asyncpay.engine.lsp.states import State as LspState
 from asyncpay.engine.payee.interface import PayeeEvent
@@ -159,10 +159,11 @@ def _what_can_succeed_does(sim: Simulation) -> None:
     for phone in returning:
         phone.wake(VISIT_SECONDS)
         _advance(sim, BETWEEN_VISITS_SECONDS)
+    patience_seconds = _patience_seconds(sim) if must_succeed else PATIENCE_SECONDS
     for _ in range(10):
         if _over(sim):
             break
-        _advance(sim, PATIENCE_SECONDS / 10)
+        _advance(sim, patience_seconds / 10)
     if must_succeed and not sim.invoice.times_paid:
         raise Violation("what_can_succeed_does", f"the phones came back in time, and B was not paid: {_state(sim)}")
 
@@ -175,7 +176,7 @@ def _can_succeed(sim: Simulation) -> bool:
         return False
     if not (_tells_payee(sim) and _lets_go(sim)):
         return False
-    soon = sim.kernel.now + 2 * BETWEEN_VISITS_SECONDS + PATIENCE_SECONDS
+    soon = sim.kernel.now + 2 * BETWEEN_VISITS_SECONDS + _patience_seconds(sim)
     payment = sim.phone_a.wallet.payment(sim.payment_hash)
     if payment is None or payment.state not in (PaymentState.PAYING, PaymentState.HELD, PaymentState.HANDED_OVER):
         return False
@@ -186,6 +187,14 @@ def _can_succeed(sim: Simulation) -> bool:
         and all(part.route[-1].expiry - sim.chain.height > 30 for part in sim.parts())
         for block in sim.blocks()
     )
+
+
+def _patience_seconds(sim: Simulation) -> float:
+    """Return how long it may take until B has the message: an LSP that has delivered it before, though it was lost on
+    the way, notifies B of a repetition after `repeat_push_seconds` only.
+    """
+    delivered = any(each.client == sim.b.id for each in sim.lsp_b.records(Delivered))
+    return PATIENCE_SECONDS + sim.lsp_b.policy.repeat_push_seconds * delivered
 
 
 def _tells_payee(sim: Simulation) -> bool:

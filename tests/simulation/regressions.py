@@ -2,6 +2,7 @@
 
 from .disturbances import Attack, ClockJumps, CloseChannel, Crash, Mine, NodeCrash, Orphaned, Rename, Sleep, Wake
 from .kernel import Failpoint
+from .network import Lost
 from .schedule import Schedule
 from .setup import Setup
 
@@ -83,6 +84,20 @@ REGRESSIONS = {
             (Failpoint("LSP_b decides on OnionInTransit", 2), Crash("LSP_b", 400.0)),
             (Failpoint("B's wallet decides on LinkChanged", 2), ClockJumps("LSP_b", 86_400.0, 280.0)),
             (Failpoint("LSP_b decides on NotificationReported", 3), Crash("LSP_b", 1.0)),
+        ),
+    ),
+    # LSP_b delivers A's message, which is lost on its way to B, and so notifies B of a repetition an hour later only.
+    # The check expected B to be paid within twenty minutes (schedule 20261128100001568).
+    "a message that was lost after it was delivered": Schedule(
+        Setup(payee_awake=False, payee_stays=3.0, turbulence_seconds=200.0),
+        (
+            (Failpoint("payment_pending A->LSP_a", 1), Lost()),
+            (Failpoint("payment_pending router->LSP_b", 1), Lost()),
+            (Failpoint("LSP_b has stored OnionInTransit", 1), Crash("LSP_b", 1.0)),
+            (Failpoint("payment_pending LSP_b->B", 1), Lost()),
+            (Failpoint("LSP_a has stored Tick", 5), Attack("floods B with messages")),
+            (Failpoint("payment_pending LSP_a->router", 5), Lost()),
+            (Failpoint("LSP_b has stored DeliveryReported", 2), Crash("LSP_b", 400.0)),
         ),
     ),
 }
