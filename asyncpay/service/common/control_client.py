@@ -56,6 +56,11 @@ def _lines(path: Path, request: bytes) -> Iterator[str]:
                 yield from answer
         except ConnectionResetError:
             return
+        except PermissionError as error:
+            raise NotRunningError(
+                f"the component at {path} cannot be asked: {error.strerror}. Run the command as the user that runs the "
+                "component."
+            ) from None
         except OSError as error:
             raise NotRunningError(
                 f"nothing answers at {path}: {error}. Start the component, or see in its log whether it waits for its "

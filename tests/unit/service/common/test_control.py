@@ -1,6 +1,7 @@
 """The control socket: a question, progress, one answer or refusal, and a sentence when nobody is there."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -72,6 +73,18 @@ def test_a_socket_left_by_a_killed_process_is_replaced(path: Path) -> None:
 
 def test_nobody_there(path: Path) -> None:
     with pytest.raises(NotRunningError, match=r"nothing answers at .*lsp\.sock"):
+        control_client.ask(path, "status")
+
+
+def test_another_user_is_told_whose_component_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's answer is imitated: it refuses nothing to root, who may run the tests."""
+
+    class Forbidden(socket.socket):
+        def connect(self, _: Any) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("asyncpay.service.common.control_client.socket.socket", Forbidden)
+    with pytest.raises(NotRunningError, match=r"lsp\.sock cannot be asked: Permission denied\. Run .* as the user"):
         control_client.ask(path, "status")
 
 
