@@ -76,6 +76,14 @@ def transactions(chain: Chain) -> list[ChainTransaction]:
     return found[:MOST_TRANSACTIONS][::-1]
 
 
+def omitted(chain: Chain) -> str | None:
+    """Return a sentence about the blocks that `transactions` leaves out; None: there are none. Raises NodeError."""
+    last = chain.height_blocks - MOST_BLOCKS
+    if last <= BLOCKS_AT_START:
+        return None
+    return f"what happened on chain up to block {last} is omitted: only the last {MOST_BLOCKS} blocks are read"
+
+
 def transactions_of(chain: Chain, block_hash: str) -> list[ChainTransaction]:
     """Return the transactions of one block, without the coinbase. Raises NodeError."""
     return _transactions(chain.call("getblock", block_hash, 2))

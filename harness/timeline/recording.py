@@ -105,6 +105,7 @@ def gather(testbed: Testbed) -> Recording:
             problems.append(f"the log of {service} cannot be read: {error}")
     try:
         recording.context.transactions = on_chain.transactions(testbed.chain)
+        problems += filter(None, [on_chain.omitted(testbed.chain)])
     except TestbedError as error:
         problems.append(f"what happened on chain is unknown: {error}")
     return recording

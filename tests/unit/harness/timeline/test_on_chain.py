@@ -3,6 +3,7 @@
 import json
 from hashlib import new, sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -196,6 +197,18 @@ def test_a_huge_witness_which_anybody_can_mine_hides_nothing_else(witness: tuple
 def test_no_more_than_the_last_blocks_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_chain, "MOST_BLOCKS", 1)
     assert [each.txid for each in on_chain.transactions(PlayedChain())] == [COMMITTED]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("height", "said"),
+    [
+        (BLOCKS_AT_START + on_chain.MOST_BLOCKS, None),
+        (BLOCKS_AT_START + on_chain.MOST_BLOCKS + 1, f"up to block {BLOCKS_AT_START + 1} is omitted"),
+    ],
+)
+def test_blocks_that_are_left_out_are_a_problem(height: int, said: str | None) -> None:
+    found = on_chain.omitted(SimpleNamespace(height_blocks=height))  # type: ignore[arg-type]
+    assert (found is None) if said is None else (found is not None and said in found)
 
 
 @pytest.mark.parametrize(
