@@ -115,8 +115,13 @@ function filter() {
   for (const name of used) if (!known.has(name)) shown.lanes.push({name, kind: "unknown"});
   shown.laneOf = new Map(shown.lanes.map((lane, row) => [lane.name, row]));
   const kindOf = new Map(Object.keys(KINDS).map((kind, number) => [kind, number]));
-  shown.rows = Uint16Array.from(indices, (index) => shown.laneOf.get(events[index].lane));
-  shown.kinds = Uint8Array.from(indices, (index) => kindOf.get(events[index].kind));
+  shown.rows = new Uint16Array(indices.length);
+  shown.kinds = new Uint8Array(indices.length);
+  for (let number = 0; number < indices.length; number++) {
+    const event = events[indices[number]];
+    shown.rows[number] = shown.laneOf.get(event.lane);
+    shown.kinds[number] = kindOf.get(event.kind);
+  }
   place();
 }
 
