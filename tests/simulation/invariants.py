@@ -15,8 +15,8 @@ from asyncpay.lightning import HtlcKey, Resolution
 from asyncpay.service.common.clock import TOLERANCE_SECONDS
 from asyncpay.wire.messages import BlockStatus
 
-from .channels import FEE_MSAT, SimHtlc
-from .losses import forwarded_and_failed, lost_by_death
+from .channels import SimHtlc
+from .losses import forwarded_and_failed, overpaid_on_behalf
 from .process import INEXACT_SECONDS
 
 if TYPE_CHECKING:
@@ -44,14 +44,7 @@ def no_lsp_pays_out_what_it_cannot_claim(sim: "Simulation") -> Iterator[str]:
     """LSP_a and LSP_b lose nothing: they can claim what they forwarded or paid."""
     for lsp in sim.lsps:
         yield from forwarded_and_failed(lsp)
-    on_behalf = sim.lsp_a.node.payments.known.get(sim.payment_hash)
-    if on_behalf is not None:
-        spent = sum(htlc.amount_msat for htlc in on_behalf.htlcs if not htlc.failed)
-        last = max((htlc.expiry for htlc in on_behalf.htlcs), default=0)
-        owed = [part for part in sim.parts() if not part.failed or lost_by_death(sim.lsp_a.node, part, last)]
-        covered = sum(part.amount_msat - FEE_MSAT for part in owed)
-        if spent > covered:
-            yield f"LSP_a pays {spent} msat on behalf, and can claim {covered} beyond its own fee"
+    yield from overpaid_on_behalf(sim.lsp_a, sim.payment_hash, sim.parts())
 
 
 def an_lsp_pays_on_behalf_with_time_to_spare(sim: "Simulation") -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Losses of a node by decisions of its component, and in spite of correct ones: forwarded dust, not running in time."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from .channels import SimHtlc
+from .channels import FEE_MSAT, SimHtlc
 from .lsp import LspProcess
 from .node import SimNode
 
@@ -46,3 +46,16 @@ def forwarded_and_failed(lsp: LspProcess) -> Iterator[str]:
             continue
         if not lost_by_death(lsp.node, incoming, outgoing.expiry):
             yield f"{lsp.name} forwarded HTLC {incoming.key}, and failed it back"
+
+
+def overpaid_on_behalf(lsp: LspProcess, payment_hash: bytes, parts: Iterable[SimHtlc]) -> Iterator[str]:
+    """What it pays on behalf of a payer beyond what it can claim of the payer's parts."""
+    on_behalf = lsp.node.payments.known.get(payment_hash)
+    if on_behalf is None:
+        return
+    spent = sum(htlc.amount_msat for htlc in on_behalf.htlcs if not htlc.failed)
+    last = max((htlc.expiry for htlc in on_behalf.htlcs), default=0)
+    owed = [part for part in parts if not part.failed or lost_by_death(lsp.node, part, last)]
+    covered = sum(part.amount_msat - FEE_MSAT for part in owed)
+    if spent > covered:
+        yield f"{lsp.name} pays {spent} msat on behalf, and can claim {covered} beyond its own fee"

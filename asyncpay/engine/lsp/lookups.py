@@ -8,7 +8,7 @@ and rebuilt when these are loaded; tests/support/full_scan.py compares them with
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from asyncpay.engine.core import Change, Put
 from asyncpay.engine.indexes import Index
@@ -24,19 +24,13 @@ from asyncpay.engine.lsp.records import (
     PushAttempt,
     Record,
     StoredMessage,
+    Target,
     Webhook,
+    target,
 )
 from asyncpay.engine.lsp.states import FINISHED, PROPERTIES, State
 from asyncpay.engine.lsp.totals import Totals
-from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, NodeId, Resolution, ShortChannelId
-
-Target: TypeAlias = NodeId | ShortChannelId
-"""The next hop in an HTLC's onion: a node, or the channel to it."""
-
-
-def target(htlc: HeldHtlc) -> Target | None:
-    """Return the next hop in the HTLC's onion; None if the node does not show it."""
-    return htlc.outgoing_node if htlc.outgoing_node is not None else htlc.outgoing_channel
+from asyncpay.lightning import ChannelId, HtlcKey, NodeId, Resolution
 
 
 @dataclass

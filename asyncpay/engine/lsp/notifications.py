@@ -15,8 +15,7 @@ from itertools import chain
 
 from asyncpay.engine.lsp import conditions
 from asyncpay.engine.lsp.interface import NotificationReported, Notify, WebhookRemoved, WebhookSet
-from asyncpay.engine.lsp.lookups import Target
-from asyncpay.engine.lsp.records import Htlc, Method, PushAttempt, Webhook
+from asyncpay.engine.lsp.records import Htlc, Method, PushAttempt, Target, Webhook
 from asyncpay.engine.lsp.schedule import slices
 from asyncpay.engine.lsp.state import Context, Work
 from asyncpay.engine.lsp.states import State

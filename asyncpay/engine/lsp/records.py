@@ -8,12 +8,19 @@ from enum import Enum, StrEnum
 from typing import TypeAlias
 
 from asyncpay.engine.lsp.states import State
-from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, Resolution
+from asyncpay.lightning import HeldHtlc, HtlcKey, NodeId, Resolution, ShortChannelId
 from asyncpay.wire.messages import BlockState
 from asyncpay.wire.onion import OnionMessage
 
 BLOCK_BYTES = 500
 """The size of a block without courier and invoice, for the limits."""
+Target: TypeAlias = NodeId | ShortChannelId
+"""The next hop in an HTLC's onion: a node, or the channel to it."""
+
+
+def target(htlc: HeldHtlc) -> Target | None:
+    """Return the next hop in the HTLC's onion; None if the node does not show it."""
+    return htlc.outgoing_node if htlc.outgoing_node is not None else htlc.outgoing_channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from asyncpay.engine.indexes import Deadlines, Index
-from asyncpay.engine.lsp.lookups import LspRecords, Target, target
-from asyncpay.engine.lsp.records import Block, Delivered, Htlc, Method, PushAttempt, Record, StoredMessage, Webhook
+from asyncpay.engine.lsp.lookups import LspRecords
+from asyncpay.engine.lsp.records import (
+    Block,
+    Delivered,
+    Htlc,
+    Method,
+    PushAttempt,
+    Record,
+    StoredMessage,
+    Target,
+    Webhook,
+    target,
+)
 from asyncpay.engine.lsp.states import COLLECTING, UNDECIDED, State
 from asyncpay.engine.policy import DAY_SECONDS, LspPolicy
 from asyncpay.lightning import HtlcKey, NodeId, Resolution

@@ -9,8 +9,8 @@ from asyncpay.engine.context import EngineState, EventContext
 from asyncpay.engine.core import Change, Drop, Put, Transition
 from asyncpay.engine.indexes import Deadlines
 from asyncpay.engine.lsp.interface import Effect, Log, ResolveHtlc
-from asyncpay.engine.lsp.lookups import LspRecords, Target
-from asyncpay.engine.lsp.records import Attempt, Block, Htlc, Record
+from asyncpay.engine.lsp.lookups import LspRecords
+from asyncpay.engine.lsp.records import Attempt, Block, Htlc, Record, Target
 from asyncpay.engine.lsp.schedule import SLICE, Schedule, StuckHtlcs
 from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capabilities, ChannelId, HtlcKey, Link, NodeId

@@ -51,7 +51,7 @@ from tests.support.engine_harness import CrashError, EngineHarness
 from tests.support.keys import node_id
 from tests.support.stored_archive import StoredArchive
 
-from .factories import CHANNEL_A, CHANNEL_B, PID, START, A, B, invoice, lnd, request
+from .factories import CHANNEL_A, CHANNEL_B, PID, START, A, B, courier, invoice, lnd, request
 from .scripted_lsp_node import ScriptedLspNode
 
 
@@ -238,6 +238,17 @@ def payer_away(harness: LspHarness | None = None, **changes: Any) -> LspHarness:
     harness.block(invoice="lnbcrt1", **changes)
     harness.pay(1100)
     harness.disconnect(A)
+    return harness
+
+
+def settled(harness: LspHarness | None = None) -> LspHarness:
+    """A's payment has been held, released and settled; A knows, and the HTLC has left its channel."""
+    harness = LspHarness() if harness is None else harness
+    harness.block(courier=courier())
+    harness.pay()
+    harness.release()
+    harness.payee_settles()
+    assert harness.state() is State.SETTLED
     return harness
 
 
