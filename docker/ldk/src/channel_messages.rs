@@ -9,8 +9,9 @@ use lightning::ln::msgs::*;
 use lightning::ln::types::ChannelId;
 use lightning::types::features::{InitFeatures, NodeFeatures};
 
-use crate::gossip::is_counted_update;
+use crate::early_signatures::EarlySignatures;
 use crate::htlcs::Htlcs;
+use crate::own_gossip::is_counted_update;
 use crate::types::Manager;
 use crate::wire_log::{self, Way};
 
@@ -18,17 +19,27 @@ use crate::wire_log::{self, Way};
 pub struct ChannelMessages {
     manager: Arc<Manager>,
     htlcs: Arc<Htlcs>,
+    early: EarlySignatures,
 }
 
 impl ChannelMessages {
     /// Wrap this manager.
     pub fn new(manager: Arc<Manager>, htlcs: Arc<Htlcs>) -> Self {
-        ChannelMessages { manager, htlcs }
+        ChannelMessages { manager, htlcs, early: EarlySignatures::default() }
+    }
+
+    /// Return whether a channel exists and is ready; `None` if it does not exist.
+    fn is_ready(&self, peer: &PublicKey, channel_id: &ChannelId) -> Option<bool> {
+        let channels = self.manager.list_channels_with_counterparty(peer);
+        channels.iter().find(|channel| channel.channel_id == *channel_id).map(|channel| channel.is_channel_ready)
     }
 }
 
 impl BaseMessageHandler for ChannelMessages {
     fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
+        for (peer, message) in self.early.take(|peer, channel| self.is_ready(peer, channel) != Some(false)) {
+            self.manager.handle_announcement_signatures(peer, &message);
+        }
         let mut events = self.manager.get_and_clear_pending_msg_events();
         events.retain(|event| !is_counted_update(event));
         events.iter().for_each(wire_log::sent);
@@ -36,6 +47,7 @@ impl BaseMessageHandler for ChannelMessages {
     }
 
     fn peer_disconnected(&self, peer: PublicKey) {
+        self.early.forget(&peer);
         self.manager.peer_disconnected(peer)
     }
 
@@ -84,6 +96,14 @@ impl ChannelMessageHandler for ChannelMessages {
         let htlc = wire_log::htlc_fields(&message.channel_id, message.htlc_id);
         wire_log::message(Way::Received, &peer, "update_fail_malformed_htlc", htlc);
         self.manager.handle_update_fail_malformed_htlc(peer, message)
+    }
+
+    fn handle_announcement_signatures(&self, peer: PublicKey, message: &AnnouncementSignatures) {
+        if self.is_ready(&peer, &message.channel_id) == Some(false) {
+            self.early.keep(peer, message);
+        } else {
+            self.manager.handle_announcement_signatures(peer, message)
+        }
     }
 
     fn handle_shutdown(&self, peer: PublicKey, message: &Shutdown) {
@@ -135,7 +155,6 @@ impl ChannelMessageHandler for ChannelMessages {
         handle_commitment_signed: &CommitmentSigned,
         handle_revoke_and_ack: &RevokeAndACK,
         handle_update_fee: &UpdateFee,
-        handle_announcement_signatures: &AnnouncementSignatures,
         handle_channel_reestablish: &ChannelReestablish,
         handle_channel_update: &ChannelUpdate,
     }

@@ -9,29 +9,20 @@
 //! announcement, does not know the channel, and drops the update. The update is not repeated (peer_handler.rs does not
 //! send the announcement to the channel peer). So updates of unknown channels are kept for a while.
 //!
-//! The timestamp of LDK's own node_announcement is the second in which the process started, plus one for each
-//! announcement (PeerManager::last_node_announcement_serial). A peer forwards nothing that is older than the
-//! gossip_timestamp_filter that it received (BOLT 7), and LND sets that filter to the second in which it connected. So
-//! each own announcement is reissued with the current time.
-//!
-//! The first channel_update of a channel has the timestamp 2: LDK counts from 1 until it has seen a block header after
-//! the channel's confirmation (ChannelContext::update_time_counter). LDK sends that update only to the channel peer.
-//! LND sends a channel_announcement only if an update of the same batch is new enough (discovery/syncer.go,
-//! FilterGossipMsgs), so nodes behind an LND node would sometimes not learn of the channel. Therefore that update is
-//! not sent for a channel that will be announced: another update follows with the announcement.
+//! The messages about this node and its channels that LDK makes, and their faults: own_gossip.rs.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::*;
 use lightning::routing::gossip::NodeId;
-use lightning::sign::{KeysManager, NodeSigner};
+use lightning::sign::{KeysManager, NodeSigner, Recipient};
 use lightning::types::features::{InitFeatures, NodeFeatures};
 use lightning::util::ser::Writeable;
 
 use crate::custom_messages::{CustomMessage, CustomMessages};
+use crate::own_gossip::{own_update, renewed, unix_seconds, DONT_FORWARD};
 use crate::types::{Gossip, Graph};
 
 const CHANNEL_ANNOUNCEMENT: u16 = 256;
@@ -40,10 +31,6 @@ const CHANNEL_UPDATE: u16 = 258;
 const REPLY_SHORT_CHANNEL_IDS_END: u16 = 262;
 /// The maximum number of kept updates of unknown channels; the oldest is dropped first.
 const MAX_EARLY: usize = 200;
-/// No update is older than Bitcoin: a lower timestamp (Unix seconds) is a counter value.
-const GENESIS: u32 = 1_231_006_505;
-/// The bit in message_flags of a channel_update for the channel peer alone (BOLT 7).
-const DONT_FORWARD: u8 = 2;
 
 /// LDK's gossip handler, extended by the missing replies.
 pub struct GossipQueries {
@@ -117,6 +104,14 @@ impl GossipQueries {
         }
     }
 
+    /// Send the own update of a channel to its other node `peer`, which has announced the channel.
+    fn repeat_update(&self, peer: &PublicKey, channel: &UnsignedChannelAnnouncement) {
+        let Ok(own) = self.keys.get_node_id(Recipient::Node) else { return };
+        if let Some(update) = own_update(&self.graph, channel, &own, peer) {
+            self.messages.send(*peer, raw(CHANNEL_UPDATE, &update));
+        }
+    }
+
     /// Queue the kept updates of a channel that is now known: LDK handles them again, and broadcasts them if they are
     /// valid.
     fn announced(&self, channel: &UnsignedChannelAnnouncement) {
@@ -131,27 +126,6 @@ impl GossipQueries {
             !of_this
         });
     }
-}
-
-/// Return the same announcement with timestamp `now` (Unix seconds), if it is older than that.
-fn renewed(message: &NodeAnnouncement, now: u32, keys: &impl NodeSigner) -> Option<NodeAnnouncement> {
-    if message.contents.timestamp >= now {
-        return None;
-    }
-    let contents = UnsignedNodeAnnouncement { timestamp: now, ..message.contents.clone() };
-    let signature = keys.sign_gossip_message(UnsignedGossipMessage::NodeAnnouncement(&contents)).ok()?;
-    Some(NodeAnnouncement { signature, contents })
-}
-
-/// Return whether this is the update of a public channel, sent before its announcement, whose timestamp is a counter
-/// value.
-pub fn is_counted_update(event: &MessageSendEvent) -> bool {
-    let MessageSendEvent::SendChannelUpdate { msg, .. } = event else { return false };
-    msg.contents.timestamp < GENESIS && msg.contents.message_flags & DONT_FORWARD == 0
-}
-
-fn unix_seconds() -> u32 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as u32)
 }
 
 fn raw(kind: u16, message: &impl Writeable) -> CustomMessage {
@@ -220,6 +194,9 @@ impl RoutingMessageHandler for GossipQueries {
         if handled.is_ok() {
             self.announced(&message.contents);
         }
+        if let Some(peer) = peer {
+            self.repeat_update(&peer, &message.contents);
+        }
         handled
     }
 
@@ -264,78 +241,5 @@ impl RoutingMessageHandler for GossipQueries {
 
     fn processing_queue_high(&self) -> bool {
         self.gossip.processing_queue_high()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bitcoin::secp256k1::ecdsa::Signature;
-    use bitcoin::secp256k1::Secp256k1;
-    use lightning::routing::gossip::NodeAlias;
-    use lightning::sign::Recipient;
-
-    fn announcement(keys: &KeysManager, timestamp: u32) -> NodeAnnouncement {
-        let contents = UnsignedNodeAnnouncement {
-            features: NodeFeatures::empty(),
-            timestamp,
-            node_id: NodeId::from_pubkey(&keys.get_node_id(Recipient::Node).unwrap()),
-            rgb: [0; 3],
-            alias: NodeAlias([7; 32]),
-            addresses: Vec::new(),
-            excess_address_data: Vec::new(),
-            excess_data: Vec::new(),
-        };
-        let signature = keys.sign_gossip_message(UnsignedGossipMessage::NodeAnnouncement(&contents)).unwrap();
-        NodeAnnouncement { signature, contents }
-    }
-
-    #[test]
-    fn an_old_announcement_is_signed_anew_with_the_present_time() {
-        let keys = KeysManager::new(&[1; 32], 0, 0, true);
-        let newer = renewed(&announcement(&keys, 1_000), 2_000, &keys).unwrap();
-        assert_eq!(newer.contents.timestamp, 2_000);
-        assert_eq!(newer.contents.alias, NodeAlias([7; 32]));
-        lightning::routing::gossip::verify_node_announcement(&newer, &Secp256k1::verification_only()).unwrap();
-    }
-
-    #[test]
-    fn one_that_is_new_enough_is_left_as_it_is() {
-        let keys = KeysManager::new(&[1; 32], 0, 0, true);
-        assert!(renewed(&announcement(&keys, 2_000), 2_000, &keys).is_none());
-        assert!(renewed(&announcement(&keys, 2_001), 2_000, &keys).is_none());
-    }
-
-    fn update(timestamp: u32, message_flags: u8) -> ChannelUpdate {
-        let contents = UnsignedChannelUpdate {
-            chain_hash: bitcoin::constants::ChainHash::REGTEST,
-            short_channel_id: 1,
-            timestamp,
-            message_flags: 1 | message_flags,
-            channel_flags: 0,
-            cltv_expiry_delta: 40,
-            htlc_minimum_msat: 1,
-            htlc_maximum_msat: 1_000,
-            fee_base_msat: 1,
-            fee_proportional_millionths: 1,
-            excess_data: Vec::new(),
-        };
-        ChannelUpdate { signature: Signature::from_compact(&[1; 64]).unwrap(), contents }
-    }
-
-    #[test]
-    fn an_update_whose_timestamp_is_a_count_is_sent_for_private_channels_only() {
-        let node_id = KeysManager::new(&[1; 32], 0, 0, true).get_node_id(Recipient::Node).unwrap();
-        let sent = |msg| MessageSendEvent::SendChannelUpdate { node_id, msg };
-        assert!(is_counted_update(&sent(update(2, 0))));
-        assert!(!is_counted_update(&sent(update(2, DONT_FORWARD))));
-        assert!(!is_counted_update(&sent(update(1_800_000_000, 0))));
-    }
-
-    #[test]
-    fn an_update_for_all_is_sent_whatever_its_timestamp() {
-        let id = NodeId::from_slice(&[2; 33]).unwrap();
-        let event = MessageSendEvent::BroadcastChannelUpdate { msg: update(2, 0), node_id_1: id, node_id_2: id };
-        assert!(!is_counted_update(&event));
     }
 }
