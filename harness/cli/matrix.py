@@ -55,22 +55,23 @@ def run(
 
 
 def _run(chosen: list[dict[str, str]], folder: Path) -> "list[Cell]":
+    """Run the combinations; write the results after each, so that none is lost if the command is interrupted."""
     from harness.progress import bar
-    from harness.scenarios import matrix
+    from harness.scenarios import matrix, matrix_report
     from harness.scenarios.matrix import Result
 
     console = SafeConsole(file=sys.stderr)  # pytest captures sys.stderr meanwhile
-    done = 0
+    cells: list[Cell] = []
     with bar(console, len(chosen)) as advance:
 
         def ended(cell: "Cell") -> None:
-            nonlocal done
-            done += 1
-            advance(done, "")
-            seconds = "" if cell.result is Result.UNAVAILABLE else f" in {cell.seconds:g} s"
-            console.print(styled(f"{cell.name} ", (cell.result.value, STYLES[cell.result.value]), seconds))
+            cells.append(cell)
+            advance(len(cells), "")
+            said = f" in {cell.seconds:g} s" if cell.result is Result.PASSED else f": {cell.failure}"
+            console.print(styled(f"{cell.name} ", (cell.result.value, STYLES[cell.result.value]), said), soft_wrap=True)
+            matrix_report.write_all(cells, folder)
 
-        return matrix.run(chosen, folder, lambda name: advance(done, name), ended)
+        return matrix.run(chosen, folder, lambda name: advance(len(cells), name), ended)
 
 
 def _table(cells: "list[Cell]") -> "Table":

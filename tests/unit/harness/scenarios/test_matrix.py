@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +12,7 @@ import pytest
 
 from harness import pytest_plugin
 from harness.checks import artifacts
+from harness.cli import matrix as cli
 from harness.errors import ImageUnavailableError
 from harness.pytest_plugin import UNAVAILABLE
 from harness.scenarios import async_payment, matrix, matrix_report
@@ -139,3 +140,22 @@ def test_the_pictures_and_the_records_say_the_same(tmp_path: Path) -> None:
     colours = [drawn.count(matrix_report.COLOURS[result]) for result in Result]
     assert colours == [1, 1, 1]
     assert "<nothing>" not in (tmp_path / "matrix.html").read_text()
+
+
+def test_an_interrupted_matrix_keeps_the_results_so_far(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(chosen: object, folder: Path, begins: Callable[[str], None], ended: Callable[[Cell], None]) -> None:
+        ended(cell(Result.PASSED, 0, seconds=2.5))
+        ended(cell(Result.FAILED, 1, failure="graph_complete not reached in 60 s"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(matrix, "run", interrupted)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        cli.run(folder=tmp_path)
+    records = json.loads((tmp_path / "matrix.json").read_text())
+    assert [(each["name"], each["result"]) for each in records] == [
+        ("lnd-lnd-lnd-lnd", "passed"),
+        ("lnd-lnd-lnd-cln", "failed"),
+    ]
+    assert "lnd-lnd-lnd-cln failed: graph_complete not reached in 60 s" in capsys.readouterr().err
