@@ -36,21 +36,26 @@ address = "lsp.example.com:9735"        # the address that the node dials, if th
 slack_blocks = 288
 """
 
+import difflib
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from asyncpay.engine.policy import DialPolicy, LspPolicy, PayeePolicy, PayerPolicy
 from asyncpay.lightning import NodeId
 
 MAX_SOCKET_PATH_BYTES = 107
 """The longest path of a Unix socket on Linux (sun_path, without its terminating zero byte)."""
+
+MAX_LIMIT = 2**63
+"""Every number of a policy is below this, so that SQLite can store it and sums with it are exact integers."""
 
 
 class ConfigError(Exception):
@@ -130,6 +135,11 @@ class WebhooksConfig(_Section):
     ca_file: Path | None = None
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
+    @field_validator("allowed_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        return tuple(_network(each) for each in value) if isinstance(value, (list, tuple)) else value
+
 
 class MetricsConfig(_Section):
     """The address at which Prometheus scrapes the LSP. Every host that reaches the port can read how much is held."""
@@ -149,8 +159,8 @@ class LspConfig(_Section):
 
     @field_validator("policy", mode="before")
     @classmethod
-    def _no_unknown_limits(cls, value: Any) -> Any:
-        return _only_known(value, LspPolicy)
+    def _known_and_in_range(cls, value: Any) -> Any:
+        return _checked(value, LspPolicy)
 
 
 class LspOfWalletConfig(_Section):
@@ -188,9 +198,13 @@ class WalletConfig(_Section):
     @field_validator("policy")
     @classmethod
     def _all_policies(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        _only_known(value, PayerPolicy, PayeePolicy, DialPolicy)
+        _checked(value, PayerPolicy, PayeePolicy, DialPolicy)
         for policy in (PayerPolicy, PayeePolicy, DialPolicy):
-            TypeAdapter(policy).validate_python(_of(policy, value))
+            try:
+                TypeAdapter(policy).validate_python(_of(policy, value))
+            except ValidationError as error:
+                wrong = error.errors()[0]
+                raise ValueError(f"{wrong['loc'][0]} {_reason(wrong)}") from None
         return value
 
     @property
@@ -233,12 +247,30 @@ def _of(policy: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in names}
 
 
-def _only_known(value: Any, *policies: type) -> Any:
+def _network(value: Any) -> IPv4Network | IPv6Network:
+    if isinstance(value, str):
+        try:
+            return ip_network(value)
+        except ValueError as error:
+            raise ValueError(f"{error}. Write a network like 10.1.0.0/16") from None
+    raise ValueError(f'{value!r} is not text. Write a network like "10.1.0.0/16"')
+
+
+def _checked(value: Any, *policies: type) -> Any:
+    """Return the section [policy]. Raises ValueError for an unknown limit, and for a number that no limit can have."""
     if isinstance(value, Mapping):
         known = [field.name for policy in policies for field in fields(policy)]
         if unknown := sorted(set(value) - set(known)):
-            raise ValueError(f"there is no limit named {', '.join(unknown)}; known limits are {', '.join(known)}")
+            raise ValueError(f"there is no limit named {', '.join(unknown)}{_suggested(unknown, known)}")
+        for name, number in value.items():
+            if isinstance(number, (int, float)) and not 0 <= number < MAX_LIMIT:
+                raise ValueError(f"{name} must be a number from 0 to 2^63-1, not {number}")
     return value
+
+
+def _suggested(unknown: list[str], known: list[str]) -> str:
+    near = [name for each in unknown for name in difflib.get_close_matches(each, known, n=1, cutoff=0.75)]
+    return f". Did you mean {' and '.join(near)}?" if near else f"; known limits are {', '.join(known)}"
 
 
 C = TypeVar("C", LspConfig, WalletConfig)
@@ -249,12 +281,58 @@ def load(path: Path, kind: type[C]) -> C:
     try:
         return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        variable = "ASYNCPAY_WALLET_CONFIG" if issubclass(kind, WalletConfig) else "ASYNCPAY_LSP_CONFIG"
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}. Name the configuration file with --config or {variable}"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
-        lines = (
-            f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        raise ConfigError("\n".join(lines)) from None
+        raise ConfigError("\n".join(f"{path}: {_sentence(kind, each)}" for each in error.errors())) from None
+
+
+_NODES: Mapping[Any, type[_Section]] = {"lnd": LndConfig, "cln": ClnConfig, "ldk": LdkConfig}
+
+
+def _sentence(kind: type[_Section], error: ErrorDetails) -> str:
+    """Return the field as it is named in the file, and what is wrong with it."""
+    where = error["loc"]
+    names = where[:1] + where[2:] if where[0] == "node" else where  # pydantic puts the implementation between
+    field = ".".join(map(str, names))
+    match error["type"]:
+        case "missing":
+            return f"{field}: is missing"
+        case "extra_forbidden":
+            return f"{field}: is not a known field (known: {', '.join(_section(kind, where).model_fields)})"
+        case "union_tag_invalid":
+            return f"{field}.implementation: there is no implementation {error['ctx']['tag']!r} (there are: {_ALL})"
+        case "union_tag_not_found":
+            return f"{field}.implementation: is missing (one of: {_ALL})"
+        case "model_type" | "model_attributes_type":
+            return f"{field}: must be a section, [{field}]"
+        case "string_pattern_mismatch":
+            return f"{field}: must be HOST:PORT, not {error['input']!r}"
+        case "value_error":
+            return f"{field}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{field}: {_reason(error)}"
+
+
+def _reason(error: ErrorDetails) -> str:
+    """Return what is wrong with a value, for example "must be a valid integer, not 'many'"."""
+    expected = error["msg"].replace("Input should be", "must be").partition(", unable")[0]
+    return f"{expected}, not {error['input']!r}"
+
+
+_ALL = ", ".join(_NODES)
+
+
+def _section(kind: type[_Section], where: tuple[int | str, ...]) -> type[_Section]:
+    """Return the section that contains the field at `where`."""
+    if len(where) == 1:
+        return kind
+    if where[0] == "node":
+        return _NODES[where[1]]
+    annotation = kind.model_fields[str(where[0])].annotation
+    return next(
+        each for each in (annotation, *get_args(annotation)) if isinstance(each, type) and issubclass(each, _Section)
+    )

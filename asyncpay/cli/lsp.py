@@ -1,5 +1,6 @@
 """`asyncpay lsp`: runs the LSP, or shows the status of the running LSP."""
 
+import difflib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,17 @@ from rich.table import Table
 from asyncpay.cli import common
 from asyncpay.log_events import LogEvent
 
-app = typer.Typer(invoke_without_command=True, help="The LSP: holds HTLCs, stores onion messages, notifies phones.")
+app = typer.Typer(
+    invoke_without_command=True,
+    short_help="The LSP: holds HTLCs, stores onion messages, notifies phones.",
+    subcommand_metavar="[COMMAND] [ARGS]...",
+)
 
-_CONFIG_HELP = "the LSP's TOML file; lsp.toml by default"
+_CONFIG_HELP = "the LSP's TOML file (see docs/components.md); lsp.toml by default"
 ConfigFile = Annotated[Path | None, typer.Option("--config", envvar="ASYNCPAY_LSP_CONFIG", help=_CONFIG_HELP)]
-ConfigOfCommand = Annotated[Path | None, typer.Option("--config", help="as before the command")]
+ConfigOfCommand = Annotated[
+    Path | None, typer.Option("--config", help="the TOML file of the running LSP, the same as it was started with")
+]
 DEFAULT = Path("lsp.toml")
 
 SHOWN_DIGITS = 8
@@ -25,7 +32,10 @@ SHOWN_DIGITS = 8
 
 @app.callback()
 def run(context: typer.Context, config: ConfigFile = None) -> None:
-    """Run the LSP until SIGTERM or Ctrl-C. It writes its events to standard output as JSON lines."""
+    """Without a command: run the LSP until SIGTERM or Ctrl-C. With one: ask the running LSP.
+
+    It runs in the foreground, and writes its events to standard output as JSON lines.
+    """
     config = config or DEFAULT
     context.obj = config  # for a subcommand, which may have its own
     if context.invoked_subcommand is None:
@@ -71,10 +81,10 @@ def follow(
 ) -> None:
     """Show the LSP's events as they happen, one line each, until Ctrl-C."""
     known = {str(event) for event in LogEvent}
-    if unknown := set(events or ()) - known:
-        common.fail(
-            f"--event {', '.join(sorted(unknown))}: there is no such event. asyncpay/log_events.py lists all events", 2
-        )
+    if unknown := sorted(set(events or ()) - known):
+        near = [name for each in unknown for name in difflib.get_close_matches(each, known, n=1)]
+        choice = f"did you mean {' and '.join(near)}?" if near else f"choose from: {', '.join(sorted(known))}"
+        common.fail(f"--event {', '.join(unknown)}: there is no such event; {choice}", 2)
 
     def show(line: common.Status | None) -> None:
         if line is None or (events and line.get("what") not in events) or (payment and not _names(line, payment)):

@@ -113,16 +113,39 @@ def receive(
 
 @app.command()
 def pay(
-    invoice: Annotated[str, typer.Argument(help="BOLT 11")],
-    amount: Annotated[str | None, typer.Option(help="the amount, if the invoice names none")] = None,
-    slack_blocks: Annotated[
-        int | None, typer.Option(help="blocks that the payee may take; 0: until the next", min=0)
+    invoice: Annotated[str, typer.Argument(help="a BOLT 11 invoice")],
+    amount: Annotated[
+        str | None, typer.Option(help="the amount with its unit, if the invoice has none: 1000sat")
     ] = None,
-    max_part: Annotated[str | None, typer.Option(help="split the payment into parts of at most this")] = None,
-    hold_for: Annotated[int | None, typer.Option(help="seconds that the payee may take", min=1)] = None,
-    private: Annotated[bool, typer.Option("--private", help="do not send the invoice to the LSP")] = False,
+    slack_blocks: Annotated[
+        int | None,
+        typer.Option(
+            help="blocks for which the LSP holds the payment; 0: until the next. Default: that of [policy], 432",
+            min=0,
+        ),
+    ] = None,
+    max_part: Annotated[
+        str | None, typer.Option(help="split the payment into parts of at most this amount: 1000sat")
+    ] = None,
+    hold_for: Annotated[
+        int | None,
+        typer.Option(
+            help="seconds for which the LSP holds the payment. Default: almost until the invoice expires", min=1
+        ),
+    ] = None,
+    private: Annotated[
+        bool,
+        typer.Option(
+            "--private",
+            help="do not send the invoice to the LSP; if it runs LND this phone must then be online for the release",
+        ),
+    ] = False,
     literal_release: Annotated[
-        bool, typer.Option("--literal-release", help="let the payee build the path back; it learns the payer's node id")
+        bool,
+        typer.Option(
+            "--literal-release",
+            help="send no reply path: the payee builds it from the node ids of payer and LSP, which it thus learns",
+        ),
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="wait until the payment is settled or has failed")] = False,
     config: ConfigFile = DEFAULT,

@@ -52,20 +52,44 @@ def test_limits_and_networks(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "lsp.toml: node: Field required"),
+        ("", "lsp.toml: node: is missing\nlsp.toml: store: is missing"),
         ("[node", "lsp.toml is not TOML"),
         (
             GOOD.replace('"lnd"', '"eclair"'),
-            "lsp.toml: node: Input tag 'eclair' found using 'implementation' does not match any of the expected tags",
+            "lsp.toml: node.implementation: there is no implementation 'eclair' (there are: lnd, cln, ldk)",
         ),
-        (GOOD.replace("localhost:10009", "localhost"), "lsp.toml: node.lnd.address: "),
-        (GOOD.replace("macaroon =", "makaroon ="), "lsp.toml: node.lnd.makaroon: Extra inputs are not permitted"),
+        (
+            GOOD.replace('implementation = "lnd"', ""),
+            "lsp.toml: node.implementation: is missing (one of: lnd, cln, ldk)",
+        ),
+        (GOOD.replace("localhost:10009", "localhost"), "lsp.toml: node.address: must be HOST:PORT, not 'localhost'"),
+        (
+            GOOD.replace("macaroon =", "makaroon ="),
+            "lsp.toml: node.macaroon: is missing\nlsp.toml: node.makaroon: is not a known field "
+            "(known: implementation, address, tls_certificate, macaroon)",
+        ),
+        (GOOD + "[metric]\n", "lsp.toml: metric: is not a known field (known: node, store, webhooks, metrics, policy)"),
+        (GOOD + "[metrics]\nprt = 1\n", "lsp.toml: metrics.prt: is not a known field (known: port, host)"),
+        (GOOD + "[metrics]\nport = 99999\n", "lsp.toml: metrics.port: must be less than or equal to 65535, not 99999"),
+        ('node = "lnd"\nstore = 3\n', "lsp.toml: node: must be a section, [node]\nlsp.toml: store: must be a section"),
         (
             GOOD + "[policy]\nmax_hold = 1\n",
-            "lsp.toml: policy: there is no limit named max_hold; known",
+            "lsp.toml: policy: there is no limit named max_hold. Did you mean max_holds?",
         ),
-        (GOOD + '[policy]\nmax_holds = "many"\n', "lsp.toml: policy.max_holds: Input should be a valid integer"),
-        (GOOD + '[webhooks]\nallowed_networks = ["here"]\n', "lsp.toml: webhooks.allowed_networks.0"),
+        (
+            GOOD + "[policy]\nnosuch = 1\n",
+            "lsp.toml: policy: there is no limit named nosuch; known limits are max_holds, ",
+        ),
+        (GOOD + '[policy]\nmax_holds = "many"\n', "lsp.toml: policy.max_holds: must be a valid integer, not 'many'"),
+        (GOOD + "[policy]\nmax_holds = -3\n", "policy: max_holds must be a number from 0 to 2^63-1, not -3"),
+        (GOOD + "[policy]\npace_seconds = nan\n", "policy: pace_seconds must be a number from 0 to 2^63-1, not nan"),
+        (GOOD + "[policy]\npace_seconds = inf\n", "policy: pace_seconds must be a number from 0 to 2^63-1, not inf"),
+        (
+            GOOD + '[webhooks]\nallowed_networks = ["10.1.0.0/33"]\n',
+            "lsp.toml: webhooks.allowed_networks: '10.1.0.0/33' does not appear to be an IPv4 or IPv6 network. "
+            "Write a network like 10.1.0.0/16",
+        ),
+        (GOOD + "[webhooks]\nallowed_networks = [7]\n", "lsp.toml: webhooks.allowed_networks: 7 is not text"),
     ],
 )
 def test_complaints(file: Path, text: str, said: str) -> None:
@@ -86,7 +110,7 @@ def test_complaints(file: Path, text: str, said: str) -> None:
         (GOOD.replace("/data/lsp.sqlite", "/"), "lsp.toml: store.path: / is a directory. Name a file"),
         (
             f'[node]\nimplementation = "cln"\nrpc_file = "/{"x" * 107}"\n[store]\npath = "lsp.sqlite"\n',
-            "lsp.toml: node.cln.rpc_file: the path of the socket /",
+            "lsp.toml: node.rpc_file: the path of the socket /",
         ),
     ],
 )
@@ -105,8 +129,10 @@ def test_the_longest_path_that_a_socket_can_have(file: Path) -> None:
 
 
 def test_no_file(file: Path) -> None:
-    with pytest.raises(ConfigError, match=r"lsp\.toml cannot be read: No such file or directory"):
+    with pytest.raises(ConfigError, match=r"lsp\.toml cannot be read: No such file .*--config or ASYNCPAY_LSP_CONFIG"):
         load(file, LspConfig)
+    with pytest.raises(ConfigError, match="--config or ASYNCPAY_WALLET_CONFIG"):
+        load(file, WalletConfig)
 
 
 def test_a_wallet_s_shortest_file(file: Path) -> None:
@@ -128,9 +154,12 @@ def test_a_wallet_s_policy_is_the_payer_s_and_the_payee_s(file: Path) -> None:
     ("text", "said"),
     [
         ('[lsp]\nnode_id = "02ff"\n', "lsp.toml: lsp.node_id: a node id is 66 hex digits"),
+        ("[lsp]\naddress = 'lsp.example.com'\n", "lsp.toml: lsp.address: must be HOST:PORT, not 'lsp.example.com'"),
         ("[policy]\nslack = 1\n", "lsp.toml: policy: there is no limit named slack; known"),
-        ('[policy]\nslack_blocks = "few"\n', "lsp.toml: policy"),
-        ("[webhooks]\n", "lsp.toml: webhooks: Extra inputs are not permitted"),
+        ("[policy]\nmax_relases = 1\n", "there is no limit named max_relases. Did you mean max_releases?"),
+        ('[policy]\nslack_blocks = "few"\n', "lsp.toml: policy: slack_blocks must be a valid integer, not 'few'"),
+        ("[policy]\nslack_blocks = -1\n", "lsp.toml: policy: slack_blocks must be a number from 0"),
+        ("[webhooks]\n", "lsp.toml: webhooks: is not a known field (known: node, store, lsp, policy)"),
     ],
 )
 def test_complaints_about_a_wallet_s_file(file: Path, text: str, said: str) -> None:

@@ -124,9 +124,9 @@ def test_a_question_needs_neither_the_engines_nor_an_event_loop(tmp_path: Path) 
     ("content", "said"),
     [
         ("[store", "config.toml is not TOML"),
-        ("[node]", "store: Field required"),
+        ("[node]", "store: is missing"),
         ("[store]\npath = 3", "store.path: Input is not a valid path"),
-        ('[store]\npath = "x.sqlite"', "node: Field required"),
+        ('[store]\npath = "x.sqlite"', "node: is missing"),
     ],
 )
 def test_a_file_that_no_wallet_has_started_with_is_checked_whole(tmp_path: Path, content: str, said: str) -> None:

@@ -218,7 +218,8 @@ def serving(config: MetricsConfig, metrics: LspMetrics) -> Iterator[None]:
     except OSError as error:
         raise MetricsError(
             f"metrics cannot be served at {config.host}:{config.port}: {error.strerror or error}. "
-            "Choose another host or port in the section [metrics]."
+            "Stop the process that uses this port, perhaps an LSP that runs already, or choose another host or port in "
+            "the section [metrics]."
         ) from None
     server.set_app(make_wsgi_app(metrics.registry))
     thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
