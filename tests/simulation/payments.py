@@ -84,7 +84,8 @@ class Payments:
         node, payment_hash = self._node, order.invoice.payment_hash
         payment = self.known.get(payment_hash)
         if payment is None and node.implementation.pays_in_one_call:
-            node.kernel.call_later(ORDER_SECONDS, lambda: self._arrive(order, lifetime, report), node.lifetime)
+            connection = node.lifetime
+            node.kernel.call_later(ORDER_SECONDS, lambda: self._arrive(order, connection, lifetime, report))
             return
         if payment is None:
             payment = self._begin(order, lifetime)
@@ -94,21 +95,25 @@ class Payments:
         payment.waiting.append((lifetime, report))
         self._conclude(payment)
 
-    def _arrive(self, order: Payment, lifetime: Lifetime, report: Report) -> None:
+    def _arrive(self, order: Payment, connection: Lifetime, lifetime: Lifetime, report: Report) -> None:
         """LND executes an order even if the process that sent it has died meanwhile, because it uses its own context:
         SendPaymentV2 in lnrpc/routerrpc/router_server.go.
         """
-        node = self._node
-        faults = node.kernel.failpoint(f"{node.name} is told to pay")
-        late = max(
-            (fault.seconds for fault in faults if isinstance(fault, Delayed)), default=0.0
-        )  # an order arrives once
-        node.kernel.call_later(late, lambda: self._register(order, lifetime, report), node.lifetime)
+        node, late = self._node, 0.0
+        if not connection.over:
+            faults = node.kernel.failpoint(f"{node.name} is told to pay")
+            late = max((fault.seconds for fault in faults if isinstance(fault, Delayed)), default=0.0)  # it comes once
+        node.kernel.call_later(late, lambda: self._register(order, connection, lifetime, report))
 
-    def _register(self, order: Payment, lifetime: Lifetime, report: Report) -> None:
+    def _register(self, order: Payment, connection: Lifetime, lifetime: Lifetime, report: Report) -> None:
         """A payment that is paid or in flight is not paid again, but a failed one is: paymentsdb's
-        payment_status.go: initializable.
+        payment_status.go: initializable. If LND has died before, the call ends with an error, which says nothing of the
+        payment.
         """
+        if connection.over:
+            lost = PaymentResult(status=PaymentStatus.IN_FLIGHT)
+            self._node.kernel.call_later(0.0, lambda: report(lost), lifetime)
+            return
         payment = self.known.get(order.invoice.payment_hash)
         if payment is None:
             payment = self._begin(order, self._node.lifetime)

@@ -100,4 +100,13 @@ REGRESSIONS = {
             (Failpoint("LSP_b has stored DeliveryReported", 2), Crash("LSP_b", 400.0)),
         ),
     ),
+    # LSP_a's node is killed with the order to pay on behalf in transit. In the simulator that call never ended, and the
+    # block waited for its end for good; a real call ends with an error (schedule 20261128101010452).
+    "a node that dies with an order to pay in transit": Schedule(
+        Setup(shared=True, payer_leaves=30.0),
+        (
+            *((Failpoint("payment_release B->LSP_a", number), Lost()) for number in range(1, 5)),
+            (Failpoint("LSP_a is told to pay", 1), NodeCrash("LSP_a", 1.0)),
+        ),
+    ),
 }
