@@ -1,4 +1,4 @@
-"""The official test vectors (tests/vectors/README.md)."""
+"""The test vectors (tests/vectors/README.md)."""
 
 import json
 from pathlib import Path
@@ -10,3 +10,8 @@ FOLDER = Path(__file__).parents[1] / "vectors"
 def bolt04(name: str) -> Any:
     """A BOLT 4 vector file, parsed."""
     return json.loads((FOLDER / "bolt04" / name).read_text(encoding="utf-8"))
+
+
+def async_payments() -> Any:
+    """The vectors of this protocol, parsed."""
+    return json.loads((FOLDER / "async_payments.json").read_text(encoding="utf-8"))
