@@ -79,7 +79,7 @@ component-image: images ## the image asyncpay:VERSION for operators: `asyncpay l
 
 .PHONY: install-services
 install-services: ## as root: asyncpay in /opt/asyncpay, and systemd units of `asyncpay lsp` and `asyncpay wallet`, docs/operating.md
-	@packaging/systemd/install.sh $(PYTHON)
+	@docs/operating/systemd/install.sh $(PYTHON)
 
 # --- the demo ---
 

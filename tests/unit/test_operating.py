@@ -15,7 +15,7 @@ from harness.pytest_plugin import UNAVAILABLE
 
 CHECKOUT = Path(__file__).parents[2]
 OPERATING = CHECKOUT / "docs/operating"
-SYSTEMD = CHECKOUT / "packaging/systemd"
+SYSTEMD = CHECKOUT / "docs/operating/systemd"
 UNITS = sorted(SYSTEMD.glob("*.service"))
 PROGRAM = "/opt/asyncpay/bin/asyncpay"
 

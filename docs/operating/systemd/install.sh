@@ -3,7 +3,7 @@
 # the units, and a configuration to be edited. Run again, it upgrades; it keeps the configuration. It starts nothing.
 set -euo pipefail
 cd "$(dirname "$0")"
-readonly python=${1:-python3} prefix=/opt/asyncpay checkout=../..
+readonly python=${1:-python3} prefix=/opt/asyncpay checkout=../../..
 
 main() {
   [ "$(id -u)" = 0 ] || give_up "only root can install services. Run it with sudo"
