@@ -63,6 +63,6 @@ def _lines(path: Path, request: bytes) -> Iterator[str]:
             ) from None
         except OSError as error:
             raise NotRunningError(
-                f"nothing answers at {path}: {error}. Start the component, or see in its log whether it waits for its "
-                "node."
+                f"nothing answers at {path}: {error.strerror or error}. Start the component; if it runs, its log shows "
+                "what it waits for, mostly the credentials of its node."
             ) from None
