@@ -123,7 +123,7 @@ impl Events {
                     self.exchange.report("invoice_paid", payload);
                 }
                 if matches!(purpose, PaymentPurpose::Bolt12OfferPayment { .. }) {
-                    self.offers.received(&payment_hash, amount_msat)?;
+                    self.offers.receipts.add(&payment_hash, amount_msat)?;
                 }
             }
             Event::PaymentSent { payment_id: Some(id), payment_preimage, payment_hash, fee_paid_msat, .. } => {

@@ -24,6 +24,7 @@ mod onion_router;
 mod onions;
 mod own_gossip;
 mod payments;
+mod receipts;
 mod records;
 mod router;
 mod rpc;

@@ -55,7 +55,7 @@ pub async fn call(node: Arc<Node>, method: String, params: Value) -> Answer {
         }
         "setstaticinvoiceserver" => set_static_invoice_server(&node, &parameters(params)?),
         "asyncoffer" => async_offer(&node),
-        "listreceipts" => Ok(node.offers.receipts()),
+        "listreceipts" => Ok(node.offers.receipts.list()),
         "payoffer" => pay_offer(&node, &parameters(params)?),
         "lookupofferpayment" => Ok(node.offers.look_up(&parameters::<OfferPayment>(params)?.id()?)),
         "listmailbox" => Ok(json!({"messages": node.static_invoices.mailbox.count(&parameters::<Peer>(params)?.peer)})),

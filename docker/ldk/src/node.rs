@@ -127,7 +127,9 @@ impl Node {
         let coins = Arc::new(WalletSync::new(parts.wallet.clone(), parts.log.clone()));
         let funding = Arc::new(Funding::new(parts.manager.clone(), parts.wallet.clone(), coins.clone()));
         let payments = Arc::new(payments);
-        let offers = Arc::new(Offers::load(parts.manager.clone(), parts.keys.clone(), records.clone()));
+        let offers = Offers::load(parts.manager.clone(), parts.keys.clone(), records.clone())
+            .map_err(|error| format!("cannot delete receipts beyond their maximum: {error}"))?;
+        let offers = Arc::new(offers);
         let invoices = Arc::new(Invoices::new(parts.manager.clone(), records));
         let static_invoices = Arc::new(StaticInvoices::new(
             config.enable_htlc_hold,

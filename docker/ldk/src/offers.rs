@@ -20,7 +20,8 @@ use serde::Deserialize;
 use serde_json::{json, Value};
 
 use crate::hex;
-use crate::records::{OfferRecord, ReceiptRecord, Records, Status};
+use crate::receipts::{Receipts, MOST_RECEIPTS};
+use crate::records::{OfferRecord, Records, Status};
 use crate::types::Manager;
 
 /// An order to pay an offer.
@@ -39,21 +40,24 @@ pub struct Offers {
     manager: Arc<Manager>,
     keys: Arc<KeysManager>,
     records: Records,
+    pub receipts: Receipts,
     /// Locked while a record changes: LDK's events come from another thread.
     changing: Mutex<()>,
 }
 
 impl Offers {
     /// Load the payments. One that LDK does not know was interrupted before anything was sent: it has failed.
-    pub fn load(manager: Arc<Manager>, keys: Arc<KeysManager>, records: Records) -> Self {
-        let offers = Offers { manager, keys, records, changing: Mutex::default() };
+    /// An error if receipts beyond their maximum cannot be deleted.
+    pub fn load(manager: Arc<Manager>, keys: Arc<KeysManager>, records: Records) -> lightning::io::Result<Self> {
+        let receipts = Receipts::load(records.clone(), MOST_RECEIPTS)?;
+        let offers = Offers { manager, keys, records, receipts, changing: Mutex::default() };
         let known = offers.known();
         for id in offers.records.keys::<OfferRecord>() {
             if !known.contains_key(&PaymentId(id)) {
                 let _ = offers.failed(&PaymentId(id), "the node was stopped before anything was sent");
             }
         }
-        offers
+        Ok(offers)
     }
 
     /// Request an offer's invoice, to pay it when it arrives; an error states why nothing is sent.
@@ -133,24 +137,6 @@ impl Offers {
         record.status = Status::Failed;
         record.failure = why.to_owned();
         self.records.put(&id.0, &record)
-    }
-
-    /// Record that an own offer was paid, as LDK reports.
-    pub fn received(&self, hash: &PaymentHash, amount_msat: u64) -> lightning::io::Result<()> {
-        self.records.put(&hash.0, &ReceiptRecord { amount_msat })
-    }
-
-    /// The payments to own offers, by payment hash.
-    pub fn receipts(&self) -> Value {
-        let hashes = self.records.keys::<ReceiptRecord>();
-        let receipts: Vec<_> = hashes
-            .iter()
-            .filter_map(|hash| {
-                let receipt = self.records.get::<ReceiptRecord>(hash)?;
-                Some(json!({"payment_hash": hex::text(hash), "amount_msat": receipt.amount_msat}))
-            })
-            .collect();
-        json!({"receipts": receipts})
     }
 
     /// The payments that LDK knows, each with its payment hash if LDK has one.

@@ -64,6 +64,9 @@ pub struct OfferRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptRecord {
     pub amount_msat: u64,
+    /// In the order of arrival. Receipts of earlier versions have none.
+    #[serde(default)]
+    pub number: u64,
 }
 
 /// A kind of record.
@@ -103,6 +106,11 @@ impl Records {
     pub fn put<R: Record>(&self, key: &[u8; 32], record: &R) -> lightning::io::Result<()> {
         let bytes = serde_json::to_vec(record).expect("plain data");
         KVStoreSync::write(&*self.0, R::NAMESPACE, "", &hex::text(key), bytes)
+    }
+
+    /// Delete a record; an error if it cannot be deleted from disk. None is deleted if there is none.
+    pub fn remove<R: Record>(&self, key: &[u8; 32]) -> lightning::io::Result<()> {
+        KVStoreSync::remove(&*self.0, R::NAMESPACE, "", &hex::text(key), false)
     }
 
     /// Return the hashes or ids of all records of a kind.
