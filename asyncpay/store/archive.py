@@ -6,7 +6,7 @@
 import math
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from asyncpay.engine.core import Change, Drop, Put
 from asyncpay.engine.lsp.archive import ArchivedBlock, Due, Found, Lookup, NamedBy, Outline, Summary, Unreadable
@@ -27,13 +27,16 @@ _FIND = {
 }
 _PARTS = "SELECT count(*) FROM archived_htlcs WHERE block = ?"
 
+_Execution: TypeAlias = tuple[object, tuple[Value, ...]]
+_Move: TypeAlias = tuple[str, list[_Execution]]
+
 T = TypeVar("T")
 
 
 def moves(changes: Sequence[Change[Any]]) -> tuple[Moves, Moves]:
     """Return the moves out of the archive, before other records are written, and the moves into it, after that.
 
-    A block may be taken back, changed and archived again in one transaction.
+    A block may be taken back, changed and archived again in one transaction. No move replaces a row of another block.
     """
     mine = [change for change in changes if isinstance(change.record, Archived)]
     taken_back = {change.record.key: change.record for change in mine if isinstance(change, Drop)}
@@ -43,39 +46,39 @@ def moves(changes: Sequence[Change[Any]]) -> tuple[Moves, Moves]:
     return list(_take_back(list(taken_back.values()))), [*_archive(archived), *_postpone(postponed)]
 
 
-def _take_back(entries: Sequence[Archived]) -> Iterator[tuple[str, list[tuple[Value, ...]]]]:
+def _take_back(entries: Sequence[Archived]) -> Iterator[_Move]:
     if not entries:
         return
-    names: list[tuple[Value, ...]] = [(entry.unblock_hash,) for entry in entries]
+    names: list[_Execution] = [(entry, (entry.unblock_hash,)) for entry in entries]
     for table in _SHAPES:
         yield _moving(f"archived_{table}", table, table), names
         yield f"DELETE FROM archived_{table} WHERE {_OF_BLOCK[table]} = ?", names
-    payments: list[tuple[Value, ...]] = [(entry.client, each) for entry in entries for each in entry.payment_hashes]
+    payments: list[_Execution] = [(entry, (entry.client, each)) for entry in entries for each in entry.payment_hashes]
     yield "DELETE FROM archived_payments WHERE client = ? AND payment_hash = ?", payments
 
 
-def _archive(entries: Sequence[Archived]) -> Iterator[tuple[str, list[tuple[Value, ...]]]]:
+def _archive(entries: Sequence[Archived]) -> Iterator[_Move]:
     if not entries:
         return
-    names: list[tuple[Value, ...]] = [(entry.unblock_hash,) for entry in entries]
+    names: list[_Execution] = [(entry, (entry.unblock_hash,)) for entry in entries]
     for table in _SHAPES:
         yield _moving(table, f"archived_{table}", table), names
         yield f"DELETE FROM {table} WHERE {_OF_BLOCK[table]} = ?", names
     yield (
         "INSERT OR REPLACE INTO archived_payments VALUES (?, ?, ?)",
-        [(entry.client, each, entry.unblock_hash) for entry in entries for each in entry.payment_hashes],
+        [(entry, (entry.client, each, entry.unblock_hash)) for entry in entries for each in entry.payment_hashes],
     )
     yield (
         "UPDATE archived_blocks SET forget_after = ?, forget_at_height = ?, latest_at = ? WHERE unblock_hash = ?",
-        [(each.forget_after, each.forget_at_height, each.latest_at, each.unblock_hash) for each in entries],
+        [(each, (each.forget_after, each.forget_at_height, each.latest_at, each.unblock_hash)) for each in entries],
     )
 
 
-def _postpone(blocks: Sequence[Postponed]) -> Iterator[tuple[str, list[tuple[Value, ...]]]]:
+def _postpone(blocks: Sequence[Postponed]) -> Iterator[_Move]:
     if blocks:
         yield (
             "UPDATE archived_blocks SET forget_after = ?, forget_at_height = NULL WHERE unblock_hash = ?",
-            [(each.forget_after, each.unblock_hash) for each in blocks],
+            [(each, (each.forget_after, each.unblock_hash)) for each in blocks],
         )
 
 

@@ -27,8 +27,17 @@ _FOR_OWNER = 0o600
 _READ_BYTES = 4 * 1024 * 1024
 """The size of the pieces in which a file is read through."""
 
-_NO_PLACE = (OverflowError, UnicodeEncodeError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
-"""The exceptions of sqlite3 for a value: more than 64 bits, a lone surrogate, too long, or of an unsupported type."""
+_NO_PLACE = (
+    OverflowError,
+    UnicodeEncodeError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+"""The exceptions of sqlite3 for a value: more than 64 bits, a lone surrogate, too long, or of another type than its
+column; and for a row that a constraint of its table forbids.
+"""
 
 
 class StoreError(Exception):
@@ -36,10 +45,10 @@ class StoreError(Exception):
 
 
 class UnstorableError(Exception):
-    """A record has a value that SQLite cannot store. Nothing was stored, and the file is unchanged."""
+    """SQLite cannot store a record: a value, or a conflict with another record. The file is unchanged."""
 
     def __init__(self, record: object, why: Exception) -> None:
-        super().__init__(f"{type(record).__name__} has a value that cannot be stored: {why}")
+        super().__init__(f"{type(record).__name__} cannot be stored: {why}")
         self.record = record
 
 
@@ -63,8 +72,8 @@ class Table:
 
 _CLOCK = Table(StoredClock, "clock", ["id"], "id")
 
-Moves: TypeAlias = Sequence[tuple[str, Sequence[Sequence[Value]]]]
-"""Statements, each with the values of all of its executions."""
+Moves: TypeAlias = Sequence[tuple[str, Sequence[tuple[object, Sequence[Value]]]]]
+"""Statements, each with all of its executions: the record that requires it, and the values."""
 
 
 class Store(Generic[R]):
@@ -133,7 +142,7 @@ class Store(Generic[R]):
     def commit(self, changes: Iterable[Change[Any]]) -> None:
         """Store these changes in one transaction; when this returns they are on disk.
 
-        StoreError, or UnstorableError for a value that can never be stored: no change was stored, and the engine that
+        StoreError, or UnstorableError for a record that can never be stored: no change was stored, and the engine that
         decided them must be discarded.
         """
         changes = list(changes)
@@ -153,16 +162,22 @@ class Store(Generic[R]):
                 raise UnstorableError(record, error) from error
             statements[table.put if put else table.drop].append((record, row))
         with self._in_use, self._explained(), self._transaction():
-            for statement, values in before:
-                self._database.executemany(statement, values)
+            self._move(before)
             for statement, rows in statements.items():
                 self._execute(statement, rows)
-            for statement, values in after:
-                self._database.executemany(statement, values)
+            self._move(after)
 
     def moves(self, _changes: Sequence[Change[Any]]) -> tuple[Moves, Moves]:
         """Return the moves of rows between tables: before any record's row is written or deleted, and after that."""
         return (), ()
+
+    def _move(self, moves: Moves) -> None:
+        for statement, executions in moves:
+            for record, values in executions:  # one by one: a move cannot be repeated to find the one that fails
+                try:
+                    self._database.execute(statement, values)
+                except _NO_PLACE as error:
+                    raise UnstorableError(record, error) from error
 
     def _execute(self, statement: str, rows: Sequence[tuple[Any, list[Value]]]) -> None:
         try:

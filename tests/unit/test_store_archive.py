@@ -11,13 +11,23 @@ import pytest
 from asyncpay.engine.core import Drop, Put
 from asyncpay.engine.lsp.archive import ArchivedBlock, Due, Found, Lookup, NamedBy, Outline, Summary
 from asyncpay.engine.lsp.engine import Lsp
-from asyncpay.engine.lsp.records import Archived, Attempt, AttemptState, Block, Htlc, Outcome, Postponed, Webhook
+from asyncpay.engine.lsp.records import (
+    Archived,
+    Attempt,
+    AttemptState,
+    Block,
+    Htlc,
+    Outcome,
+    Postponed,
+    Record,
+    Webhook,
+)
 from asyncpay.engine.lsp.states import State
 from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import ChannelId, HeldHtlc, HtlcKey, Resolution
 from asyncpay.node_events import Attached, BlockConnected
 from asyncpay.nodes.lnd.node import CAPABILITIES
-from asyncpay.store import LspStore, StoreError
+from asyncpay.store import LspStore, StoreError, UnstorableError
 from asyncpay.wire.messages import BlockState
 
 A, B = b"\x02" * 33, b"\x03" * 33
@@ -296,3 +306,34 @@ def test_one_that_cannot_be_read_is_due_again_later(store: LspStore) -> None:
     assert store.recall(Lookup(due=Due(1020, 700, 1))).blocks == (other,)
     store.commit([Drop(other.entry), *map(Drop, other.records)])
     assert store.recall(Lookup(due=Due(1020, 700, 1))) == Found((), 5000, math.inf)
+
+
+@pytest.mark.parametrize("kind", ["block", "part", "attempt"])
+def test_what_cannot_be_archived_is_named_and_nothing_is_changed(store: LspStore, kind: str) -> None:
+    """The archive has another record of its key, which it must keep."""
+    archived(store, 1)
+    records: dict[str, list[Record]] = {
+        "block": [block(1)],
+        "part": [block(2), replace(part(1), block=bytes([2]) * 32)],
+        "attempt": [block(2), replace(attempt(1), block=bytes([2]) * 32)],
+    }
+    store.commit([Put(each) for each in (*records[kind], block(3))])
+    before = list(store.load())
+    bad = entry(1 if kind == "block" else 2)
+    with pytest.raises(UnstorableError, match="UNIQUE") as caught:
+        store.commit([Put(entry(3)), Put(bad), Put(Webhook(client=A, app_name="x", url="", used_at=0))])
+    assert caught.value.record is bad
+    assert list(store.load()) == before
+    assert store.recall(LOOKUPS["HTLC"](1)).blocks == (group(1),)
+    store.commit([Put(entry(3))])
+
+
+def test_what_cannot_be_taken_back_is_named_and_nothing_is_changed(store: LspStore) -> None:
+    archived(store, 1, 2)
+    store.commit([Put(block(1))])
+    before, bad = list(store.load()), entry(1)
+    with pytest.raises(UnstorableError, match="UNIQUE") as caught:
+        store.commit([Drop(entry(2)), Drop(bad)])
+    assert caught.value.record is bad
+    assert list(store.load()) == before
+    assert store.recall(LOOKUPS["HTLC"](2)).blocks == (group(2),)

@@ -104,13 +104,15 @@ class Found:
 class Summary:
     """The store's summary of archived blocks at the start.
 
-    blocks: how many there are, by client and state. The rest: as in Archived, the latest time, and the first deadlines.
+    blocks: how many there are, by client and state. unarchivable: unblock_hashes of blocks that could not be archived,
+    and stay in memory. The rest: as in Archived, the latest time, and the first deadlines.
     """
 
     blocks: tuple[tuple[NodeId, State, int], ...] = ()
     latest_at: float | None = None
     first_forget_after: float = math.inf
     first_forget_at_height: float = math.inf
+    unarchivable: frozenset[bytes] = frozenset()
 
 
 NOTHING: Summary = Summary()
@@ -123,6 +125,7 @@ class Archive:
 
     blocks_of: by client, the number of archived blocks that are not in memory; total: of all clients.
     latest_at, first_forget_after, first_forget_at_height: as in Summary; the deadlines may be early, never too late.
+    unarchivable: as in Summary.
     loaded: those that are in memory too, as the store has them: an event asked for them, or they were just archived.
     to_unload: those among them that are removed from memory once all decisions are stored.
     candidates: finished blocks in memory that may be ready to be archived.
@@ -143,6 +146,7 @@ class Archive:
     taken_back: set[bytes] = field(default_factory=set)
     outlines: dict[bytes, Outline] = field(default_factory=dict)
     unreadable: tuple[Unreadable, ...] = ()
+    unarchivable: frozenset[bytes] = frozenset()
 
     @classmethod
     def begin(cls, summary: Summary) -> "Archive":
@@ -151,6 +155,7 @@ class Archive:
             latest_at=summary.latest_at,
             first_forget_after=summary.first_forget_after,
             first_forget_at_height=summary.first_forget_at_height,
+            unarchivable=summary.unarchivable,
         )
         for client, _, number in summary.blocks:
             archive.blocks_of[client] += number

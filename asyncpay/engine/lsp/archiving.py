@@ -168,7 +168,7 @@ def run(ctx: Context) -> None:
     for name in list(islice(archive.candidates, MOST_AT_ONCE)):
         del archive.candidates[name]
         block = ctx.records.blocks.get(name)
-        if block is not None and _is_settled(ctx, block):
+        if block is not None and name not in archive.unarchivable and _is_settled(ctx, block):
             _archive(ctx, block)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from asyncpay.engine.core import (
+    Change,
     ClockRead,
     Commit,
     Engine,
@@ -71,11 +72,15 @@ class RefusedEvents:
     """Events that an engine could not handle. They outlive the engine, so that the same event does not break the next.
 
     refusable: the types of events that strangers can cause, and that can be refused.
+    optional: the types of records that need not be stored. If one cannot be stored, no event is refused for it.
+    unstorable: the keys of such records, for the next engine. There are few: each costs a session.
     """
 
-    def __init__(self, *refusable: type) -> None:
+    def __init__(self, *refusable: type, optional: tuple[type, ...] = ()) -> None:
         self._refusable = refusable
+        self._optional = optional
         self._events: dict[object, None] = {}
+        self.unstorable: set[Any] = set()
 
     def __contains__(self, event: object) -> bool:
         return isinstance(event, self._refusable) and event in self._events
@@ -86,6 +91,13 @@ class RefusedEvents:
             self._events[event] = None
             if len(self._events) > MAX_REFUSED_EVENTS:
                 del self._events[next(iter(self._events))]
+
+    def add_record(self, change: Change[Any]) -> bool:
+        """Do without this record from now on; return whether that is possible."""
+        possible = isinstance(change, Put) and isinstance(change.record, self._optional)
+        if possible:
+            self.unstorable.add(change.record.key)
+        return possible
 
 
 class Loop(Generic[E]):
@@ -182,8 +194,9 @@ class Loop(Generic[E]):
             await asyncio.to_thread(self._commit, changes)
         except UnstorableError as error:
             for event, transition in commit.decisions:
-                if any(change.record is error.record for change in transition.changes):
-                    raise self._failure(event, error) from error
+                for change in transition.changes:
+                    if change.record is error.record:
+                        raise self._unstorable(event, change, error) from error
             raise
         if clock is not None:
             self.clock.mark_stored(clock)
@@ -197,6 +210,11 @@ class Loop(Generic[E]):
                 stored.set_result(None)
             if self._measure is not None:
                 self._measure.decided(event, now - since)
+
+    def _unstorable(self, event: object, change: Change[Any], error: UnstorableError) -> EngineFailedError:
+        if self._refused.add_record(change):
+            return EngineFailedError(f"{error}. The component goes on without it")
+        return self._failure(event, error)
 
     def _failure(self, event: object, error: BaseException) -> EngineFailedError:
         self._refused.add(event)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from asyncpay.engine.lsp import interface as lsp_io
 from asyncpay.engine.lsp import requests
 from asyncpay.engine.lsp.engine import Lsp
 from asyncpay.engine.lsp.interface import Effect, LspEvent
+from asyncpay.engine.lsp.records import Archived
 from asyncpay.engine.policy import suited
 from asyncpay.fair_shares import FairSemaphore, Slot, TooManyError
 from asyncpay.lightning import Resolution
@@ -63,6 +65,7 @@ async def run(config: LspConfig, event_log: EventLog) -> None:
         lsp_io.RefusalSeen,
         lsp_io.WebhookSet,
         lsp_io.WebhookRemoved,
+        optional=(Archived,),  # the block stays in memory
     )
     with _serving_metrics(config) as metrics:
         await run_forever(partial(_session, refused, metrics), config, event_log)
@@ -95,7 +98,8 @@ async def _session(
     async with open_node(config.node) as node:
         with LspStore(config.store.path) as store:
             policy = suited(config.policy, node.capabilities)
-            lsp = Lsp(policy, node.capabilities, store.load(), store.archived())
+            archived = replace(store.archived(), unarchivable=frozenset(refused.unstorable))
+            lsp = Lsp(policy, node.capabilities, store.load(), archived)
             session = _Session(config, event_log, node, store, lsp, refused, metrics)
             with nullcontext() if metrics is None else metrics.following(lsp, session.now):
                 await session.run()

@@ -164,7 +164,7 @@ def test_a_full_list_of_refused_events_lets_the_oldest_go() -> None:
     assert BlockConnected(1) not in refused
 
 
-@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "\ud800", [1]])
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "\ud800", [1], None, "text"])
 def test_a_value_that_the_store_has_no_place_for_leaves_the_file_whole(tmp_path: Path, value: Any) -> None:
     good, bad = (Webhook(client=bytes(33), app_name="a", url="b", used_at=at) for at in (1.0, value))
     with LspStore(tmp_path / "lsp.sqlite") as store:

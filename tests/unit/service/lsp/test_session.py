@@ -15,6 +15,7 @@ from coincurve import PrivateKey
 from asyncpay.config import LspConfig
 from asyncpay.engine.core import Put, StoredClock
 from asyncpay.engine.lsp.engine import Lsp
+from asyncpay.engine.lsp.records import Block
 from asyncpay.engine.policy import LspPolicy
 from asyncpay.lightning import Capabilities, Capability, ChannelId, Invoice, Link, NodeId, ShortChannelId
 from asyncpay.node_events import Attached, NodeEvent, OnionReceived
@@ -27,6 +28,7 @@ from asyncpay.store import LspStore
 from asyncpay.wire.messages import UNSIGNED, BlockRequest, BlockStatus
 from asyncpay.wire.onion import OnionMessage
 from tests.support.keys import signmessage
+from tests.unit.test_store_archive import archived, block
 
 pytestmark = pytest.mark.anyio
 
@@ -204,6 +206,49 @@ async def test_one_clients_invoices_do_not_delay_anothers(tmp_path: Path) -> Non
         assert node.read == ["lnbcrt-first", "lnbcrt-greedy-0", "lnbcrt-second"]
         assert log.getvalue().count("block_request dropped") == 200 - 1 - lsp_module.MAX_WAITING_INVOICES
         node.proceed.set()
+
+
+class PatientNode(ScriptedNode):
+    """Is attached whenever its events are requested. snapshot: its pending HTLCs were requested."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attempts = 0
+        self.snapshot = asyncio.Event()
+
+    async def events(self) -> AsyncIterator[NodeEvent]:
+        self.attempts += 1
+        yield Attached(node_id=US, network="regtest", height=500, links=(), online=frozenset())
+        await asyncio.Event().wait()
+
+    async def pending_htlcs(self) -> tuple[()]:
+        self.snapshot.set()
+        return ()
+
+
+async def test_a_block_that_cannot_be_archived_stays_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one of its name is archived. The event that archives it is the node's, and comes at each start."""
+    node, log, path = PatientNode(), io.StringIO(), tmp_path / "lsp.sqlite"
+    with LspStore(path) as store:
+        archived(store, 1)
+        store.commit([Put(each) for each in (block(1), block(2))])
+    config = LspConfig.model_validate({"node": {"implementation": "cln", "rpc_file": "/x"}, "store": {"path": path}})
+
+    @asynccontextmanager
+    async def open_node(_: object) -> AsyncIterator[PatientNode]:
+        yield node
+
+    monkeypatch.setattr(lsp_module, "open_node", open_node)
+    run = asyncio.create_task(lsp_module.run(config, EventLog(log)))
+    async with asyncio.timeout(20):
+        await node.snapshot.wait()
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    assert node.attempts == 2
+    assert "UNIQUE constraint failed" in log.getvalue()
+    with LspStore(path) as store:
+        assert [each.key for each in store.load() if isinstance(each, Block)] == [block(1).key]
+        assert [each.block for each in store.latest_archived(10)] == [block(2), block(1)]
 
 
 async def test_an_outage_of_the_node_counts_once(tmp_path: Path) -> None:
