@@ -70,6 +70,67 @@ def bar(console: "Console", total: int) -> Iterator[Advance]:
         yield lambda done, what: progress.update(task, completed=done, description=literal(what))
 
 
+def time_left(last_seconds: float | None, elapsed_seconds: float) -> str:
+    """Return an estimate of the time left, from the duration of the same operation the last time; empty for None."""
+    if last_seconds is None:
+        return ""
+    left_seconds = last_seconds - elapsed_seconds
+    return (
+        f"about {left_seconds:.0f} s left" if left_seconds >= 1 else f"longer than the last time ({last_seconds:.0f} s)"
+    )
+
+
+@contextmanager
+def one_operation(
+    console: "Console", name: str, last_seconds: float | None, report: Report
+) -> Iterator[Callable[[str], None]]:
+    """Show the progress of an operation whose parts cannot be counted, by its duration the last time.
+
+    A terminal shows a bar; otherwise `report` takes a line every HEARTBEAT_SECONDS. The yielded function takes a
+    description of the current step.
+    """
+    heartbeat = Heartbeat()
+    if not console.is_terminal:
+
+        def step(what: str) -> None:
+            if heartbeat.due():
+                elapsed_seconds = heartbeat.elapsed_seconds
+                parts = (f"{elapsed_seconds:.0f} s", time_left(last_seconds, elapsed_seconds), f"now at {what}")
+                report(f"{name}: {', '.join(filter(None, parts))}")
+
+        yield step
+        return
+    with _bar_by_time(console, last_seconds) as describe:
+        describe(name)
+        yield lambda what: describe(f"{name}: {what}")
+
+
+@contextmanager
+def _bar_by_time(console: "Console", last_seconds: float | None) -> Iterator[Callable[[str], None]]:
+    """Show a bar that moves with the time. The yielded function takes its description."""
+    from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+    from rich.progress_bar import ProgressBar
+    from rich.table import Column
+    from rich.text import Text
+
+    from asyncpay.terminal import literal
+
+    class ByTime(ProgressColumn):
+        def render(self, task: Task) -> ProgressBar:
+            total = last_seconds or None  # without one the bar pulses
+            return ProgressBar(total=total, completed=task.elapsed or 0, width=40, animation_time=task.get_time())
+
+    class Left(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(time_left(last_seconds, task.elapsed or 0))
+
+    what = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    columns = SpinnerColumn(), ByTime(), TimeElapsedColumn(), Left(), what
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda text: progress.update(task, description=literal(text))
+
+
 @dataclass
 class Phases:
     """The phases of one run, in order, with their durations."""

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +26,6 @@ from harness.errors import TestbedError
 from harness.images.install_tree import InstallTree
 from harness.images.kinds import facts
 from harness.paths import cache_folder
-from harness.progress import Heartbeat, Report
 
 FOLDER = paths.DOCKER
 
@@ -99,6 +99,11 @@ class Recipe:
         return digest.hexdigest()
 
     @property
+    def name(self) -> str:
+        """The image's name and version, without the fingerprint of its inputs."""
+        return self.reference.rpartition("-")[0]
+
+    @property
     def source(self) -> str:
         """The source that the image is built from, for messages."""
         if self.tree:
@@ -106,22 +111,25 @@ class Recipe:
             return f"{self.tree.prefix} ({self.tree.named_by}, {version})"
         return str(facts(self.kind).made_from)
 
-    def make(self, engine: docker.DockerClient, report: Report) -> None:
-        """Build the image on the engine. Raises RecipeError or InstallTreeError."""
+    def make(self, engine: docker.DockerClient, step: Callable[[str], None]) -> None:
+        """Build the image on the engine. Raises RecipeError or InstallTreeError.
+
+        step: takes each line of the build script's output.
+        """
         with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=f"{self.kind}-") as context:
-            self._gather(Path(context), report)
+            self._gather(Path(context), step)
             if replace(self).reference != self.reference:
                 raise RecipeError(f"{self.kind} cannot be built: its sources changed during the build. Try again")
             self._build(engine, Path(context))
 
-    def _gather(self, context: Path, report: Report) -> None:
+    def _gather(self, context: Path, step: Callable[[str], None]) -> None:
         shutil.copy2(FOLDER / self.kind / "Dockerfile", context)
         for name, package in _PACKAGES.get(self.kind, {}).items():
             shutil.copytree(package, context / name, ignore=shutil.ignore_patterns("__pycache__"))
         if self.tree:
             self.tree.copy_to(context / "root")
         elif (FOLDER / self.kind / "build.sh").exists():
-            _run(self.kind, ["bash", str(FOLDER / self.kind / "build.sh"), str(context)], self._arguments, report)
+            _run(self.kind, ["bash", str(FOLDER / self.kind / "build.sh"), str(context)], self._arguments, step)
 
     @property
     def _arguments(self) -> dict[str, str]:
@@ -143,12 +151,11 @@ def _log_file(kind: str) -> Path:
     return cache_folder("logs") / f"{kind}.log"
 
 
-def _run(kind: str, command: list[str], arguments: dict[str, str], report: Report) -> None:
-    """Run a build script; write its output to a log, and report its latest line at intervals."""
+def _run(kind: str, command: list[str], arguments: dict[str, str], step: Callable[[str], None]) -> None:
+    """Run a build script; write its output to a log, and pass on each line."""
     log = _log_file(kind)
     environment = os.environ | {"TESTBED_CACHE": str(cache_folder()), "UV": find_uv_bin(), "HOME": str(_home())}
     environment |= arguments
-    heartbeat = Heartbeat()
     with (
         log.open("w") as output,
         subprocess.Popen(
@@ -164,8 +171,7 @@ def _run(kind: str, command: list[str], arguments: dict[str, str], report: Repor
         for line in process.stdout:
             output.write(line)
             output.flush()
-            if heartbeat.due():
-                report(f"{kind}: {heartbeat.elapsed_seconds:.0f} s, now at {line.strip()}")
+            step(line.strip())
     if process.returncode:
         raise RecipeError(
             f"{kind}: {' '.join(command)} failed (exit {process.returncode}, log: {log}):\n{_end_of(log)}"

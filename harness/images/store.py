@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 
 import docker
@@ -23,13 +24,15 @@ import requests
 from docker.auth import resolve_repository_name
 from docker.errors import APIError, ImageNotFound
 
+from asyncpay.terminal import SafeConsole
 from harness.engines.docker_client import client
 from harness.errors import ImageUnavailableError
+from harness.images import durations
 from harness.images.install_tree import InstallTree
 from harness.images.kinds import facts, prefix_variable
 from harness.images.recipes import VERSIONS, Official, Recipe
 from harness.paths import cache_folder
-from harness.progress import Heartbeat, Report
+from harness.progress import Heartbeat, Report, one_operation
 
 ANSWER_SECONDS = 10
 """A registry that has not answered the engine after this time counts as unreachable."""
@@ -224,9 +227,13 @@ def _make(engine: docker.DockerClient, recipe: Recipe, report: Report) -> None:
     if isinstance(recipe.base, Recipe):
         _make(engine, recipe.base, report)
     heartbeat = Heartbeat()
-    report(f"{recipe.kind}: making {recipe.reference} from {recipe.source}")
-    recipe.make(engine, report)
+    last_seconds = durations.last_seconds(recipe.name)
+    estimate = "" if last_seconds is None else f"; the last time it took {last_seconds:.0f} s"
+    report(f"{recipe.kind}: making {recipe.reference} from {recipe.source}{estimate}")
+    with one_operation(SafeConsole(file=sys.stderr), recipe.kind, last_seconds, report) as step:
+        recipe.make(engine, step)
     report(f"{recipe.kind}: made in {heartbeat.elapsed_seconds:.1f} s")
+    durations.record(recipe.name, heartbeat.elapsed_seconds)
 
 
 @contextlib.contextmanager

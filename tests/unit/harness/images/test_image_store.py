@@ -10,7 +10,7 @@ import pytest
 
 from harness import service_images
 from harness.errors import ImageUnavailableError
-from harness.images import recipes, store
+from harness.images import durations, recipes, store
 from harness.images.install_tree import InstallTree, InstallTreeError
 from harness.images.kinds import kinds
 from harness.images.recipes import VERSIONS, Official, Recipe
@@ -291,6 +291,58 @@ class TestAll:
         monkeypatch.setenv("LND_PREFIX", str(tmp_path))
         assert service_images.main() == 1
         assert capsys.readouterr().err.startswith("make images: LND_PREFIX")
+
+
+class TestDurations:
+    """An image that is built again states how long it took the last time."""
+
+    def test_the_duration_is_kept_for_the_next_build(self, engine: FakeEngine, tmp_path: Path) -> None:
+        first, again, other = list[str](), list[str](), list[str]()
+        store.ensure(["toxiproxy"], first.append)
+        assert first[-2].startswith("toxiproxy: making ")
+        assert "the last time" not in first[-2]
+        file = tmp_path / "cache" / "image-seconds.json"
+        file.write_text(re.sub(r'(toxiproxy:2[^:]*": )[\d.]+', r"\g<1>70.4", file.read_text()))
+        engine.present.clear()
+        store.ensure(["toxiproxy"], again.append)
+        assert again[-2].endswith("; the last time it took 70 s")
+        store.ensure(["asyncpay"], other.append)
+        assert "the last time" not in other[-2]
+
+    def test_a_build_that_fails_leaves_the_duration_as_it_was(
+        self, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        durations.record(Recipe("toxiproxy").name, 70)
+
+        def fail(*_: object) -> None:
+            raise recipes.RecipeError("no space")
+
+        monkeypatch.setattr(Recipe, "make", fail)
+        with pytest.raises(recipes.RecipeError):
+            store.ensure(["toxiproxy"], lambda line: None)
+        assert durations.last_seconds(Recipe("toxiproxy").name) == 70
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "",
+            "[1]",
+            "null",
+            '{"x": ',
+            '{"x": "1"}',
+            '{"x": -1}',
+            '{"x": NaN}',
+            '{"x": true}',
+            '{"x": 1e400}',
+            "[" * 100_000,
+        ],
+    )
+    def test_a_damaged_file_is_as_none(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "cache").mkdir()
+        (tmp_path / "cache" / "image-seconds.json").write_text(content)
+        assert durations.last_seconds("x") is None
+        durations.record("x", 5)
+        assert durations.last_seconds("x") == 5
 
 
 class TestPins:
