@@ -12,7 +12,7 @@ from harness.checks import balances
 from harness.pytest_plugin import running_testbed
 from harness.testbed import Testbed
 from harness.topology import load
-from tests.support.implementations import CLN_IN_FULL, TOPOLOGIES
+from tests.support.implementations import IMPLEMENTATIONS, TOPOLOGIES
 
 from .following import following
 from .helpers import AMOUNT_MSAT, adapter, in_thread, invoice_of_b, node_id, order
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.full]
 NODES = ("A", "LSP", "other", "B")
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     topology = load(TOPOLOGIES / "two-ways.yaml", dict.fromkeys(NODES, request.param))
     with running_testbed(topology, request.config) as running:

@@ -4,7 +4,7 @@ import pytest
 
 from asyncpay.wire.messages import BlockState
 from harness.topology import Topology
-from tests.support.implementations import CLN_IN_FULL, all_on
+from tests.support.implementations import IMPLEMENTATIONS, all_on
 from tests.support.payment_harness import PaymentHarness
 
 from .scripted_payer import scripted_payer
@@ -12,7 +12,7 @@ from .scripted_payer import scripted_payer
 AMOUNT_MSAT = 1_234_000
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def topology(request: pytest.FixtureRequest) -> Topology:
     return all_on(request.param, "lenient-payee.yaml")
 

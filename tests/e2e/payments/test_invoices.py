@@ -11,7 +11,7 @@ from harness.checks import balances
 from harness.pytest_plugin import running_testbed
 from harness.services.wallet import WalletError
 from harness.testbed import Testbed
-from tests.support.implementations import CLN_IN_FULL, all_on, capabilities
+from tests.support.implementations import IMPLEMENTATIONS, all_on, capabilities
 from tests.support.payment_harness import AMOUNT_MSAT, PaymentHarness, restore
 
 METADATA_DEMANDED = (
@@ -22,7 +22,7 @@ METADATA_DEMANDED = (
 """Features 8, 14 and 48; its payee does not exist (spesmilo/electrum#10593)."""
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with running_testbed(all_on(request.param, "private-phones.yaml"), request.config) as running:
         restore(running.phones.values())
