@@ -33,7 +33,7 @@ async def open_channels(rpc: Rpc) -> list[Json]:
 
 
 async def force_close(rpc: Rpc, channel_id: ChannelId) -> None:
-    """See Node.force_close. LDK's monitor broadcasts the transaction before LDK answers."""
+    """See Node.force_close. ldkd answers once bitcoind has the transaction."""
     if channel_id.name is not None:
         raise NodeError(f"LDK at {rpc.socket} has no channel {channel_id}: its channels have ids of 32 bytes")
     for channel in await listed_channels(rpc):

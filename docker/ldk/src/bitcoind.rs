@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bitcoin::consensus::encode::serialize_hex;
-use bitcoin::Transaction;
+use bitcoin::{OutPoint, Transaction};
 use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator, TransactionType};
 use lightning_block_sync::http::JsonResponse;
 use lightning_block_sync::rpc::RpcClient;
@@ -35,6 +35,22 @@ impl Bitcoind {
         let rpc =
             RpcClient::new(&BASE64_STANDARD.encode(credentials), config.bitcoind_url.trim_end_matches('/').to_owned());
         Bitcoind { rpc: Arc::new(rpc), runtime: Handle::current() }
+    }
+
+    /// Return whether a transaction in a block or in the mempool spends this output, which has existed.
+    pub async fn is_spent(&self, output: OutPoint) -> Result<bool, String> {
+        let parameters = [json!(output.txid.to_string()), json!(output.vout), json!(true)];
+        let unspent = self.rpc.call_method::<Unspent>("gettxout", &parameters).await;
+        Ok(!unspent.map_err(|error| error.to_string())?.0)
+    }
+}
+
+/// The response of `gettxout`: null for an output that is spent.
+struct Unspent(bool);
+
+impl From<JsonResponse> for Unspent {
+    fn from(JsonResponse(response): JsonResponse) -> Self {
+        Unspent(!response.is_null())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Custom messages (BOLT 1, type 32768 or above), and the connects and disconnects of peers.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::io;
@@ -14,6 +15,7 @@ use lightning::util::ser::{LengthLimitedRead, Writeable, Writer};
 use serde_json::json;
 
 use crate::exchange::Exchange;
+use crate::forwards::ANSWER_TIME;
 use crate::hex;
 use crate::wire_log::{self, Way};
 
@@ -54,7 +56,8 @@ impl Writeable for CustomMessage {
 pub struct CustomMessages {
     exchange: Arc<Exchange>,
     queue: Mutex<Vec<(PublicKey, CustomMessage)>>,
-    connected: Mutex<HashSet<PublicKey>>,
+    /// The connected peers (`None`), and those that disconnected less than ANSWER_TIME ago.
+    peers: Mutex<HashMap<PublicKey, Option<Instant>>>,
     sent: AtomicU64,
     received: AtomicU64,
 }
@@ -63,7 +66,7 @@ impl CustomMessages {
     /// Report messages to this exchange.
     pub fn new(exchange: Arc<Exchange>) -> Self {
         let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
-        CustomMessages { exchange, queue: Mutex::default(), connected: Mutex::default(), sent, received }
+        CustomMessages { exchange, queue: Mutex::default(), peers: Mutex::default(), sent, received }
     }
 
     /// The numbers of messages sent to peers and received from them in this run.
@@ -74,12 +77,18 @@ impl CustomMessages {
     /// Queue a message for a connected peer; return false if the peer is not connected or the queue is full.
     pub fn send(&self, peer: PublicKey, message: CustomMessage) -> bool {
         let mut queue = self.queue.lock().unwrap();
-        let there = self.connected.lock().unwrap().contains(&peer);
+        let there = matches!(self.peers.lock().unwrap().get(&peer), Some(None));
         if there && queue.len() < MAX_QUEUED {
             queue.push((peer, message));
             return true;
         }
         false
+    }
+
+    /// Return whether a peer is connected, or was so when the attached process last learned of it.
+    pub fn is_or_was_connected(&self, peer: &PublicKey) -> bool {
+        let peers = self.peers.lock().unwrap();
+        peers.get(peer).is_some_and(|left| left.is_none_or(|at| at.elapsed() < ANSWER_TIME))
     }
 
     /// Queue the message that ends a reply, even if the queue is full.
@@ -124,12 +133,15 @@ impl CustomMessageHandler for CustomMessages {
 
     fn peer_disconnected(&self, peer: PublicKey) {
         wire_log::peer_gone(&peer);
-        self.connected.lock().unwrap().remove(&peer);
+        let mut peers = self.peers.lock().unwrap();
+        peers.retain(|_, left| left.is_none_or(|at| at.elapsed() < ANSWER_TIME));
+        peers.insert(peer, Some(Instant::now()));
+        drop(peers);
         self.exchange.report("peer_disconnected", json!({"peer": peer.to_string()}));
     }
 
     fn peer_connected(&self, peer: PublicKey, _: &Init, _: bool) -> Result<(), ()> {
-        self.connected.lock().unwrap().insert(peer);
+        self.peers.lock().unwrap().insert(peer, None);
         self.exchange.report("peer_connected", json!({"peer": peer.to_string()}));
         Ok(())
     }
@@ -140,5 +152,27 @@ impl CustomMessageHandler for CustomMessages {
 
     fn provided_init_features(&self, _: PublicKey) -> InitFeatures {
         InitFeatures::empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::secp256k1::{Secp256k1, SecretKey};
+
+    use super::*;
+
+    #[test]
+    fn a_peer_that_has_just_disconnected_gets_no_message_but_its_htlcs_wait() {
+        let peer = PublicKey::from_secret_key(&Secp256k1::new(), &SecretKey::from_slice(&[7; 32]).unwrap());
+        let messages = CustomMessages::new(Arc::new(Exchange::new()));
+        let send = || messages.send(peer, CustomMessage { kind: FIRST_TYPE + 1, data: Vec::new() });
+        assert!(!send() && !messages.is_or_was_connected(&peer));
+        let init = Init { features: InitFeatures::empty(), networks: None, remote_network_address: None };
+        messages.peer_connected(peer, &init, true).unwrap();
+        assert!(send() && messages.is_or_was_connected(&peer));
+        messages.peer_disconnected(peer);
+        assert!(!send() && messages.is_or_was_connected(&peer));
+        messages.peers.lock().unwrap().insert(peer, Instant::now().checked_sub(ANSWER_TIME));
+        assert!(!messages.is_or_was_connected(&peer));
     }
 }

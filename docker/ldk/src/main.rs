@@ -9,6 +9,7 @@ mod custom_messages;
 mod early_signatures;
 mod events;
 mod exchange;
+mod forwards;
 mod funding;
 mod gossip;
 mod hex;

@@ -24,6 +24,9 @@ use crate::views;
 
 /// The longest time that one call waits for a payment to end.
 const MAX_WAIT_SECONDS: u64 = 60;
+/// How long, and at which interval, a force-close waits until bitcoind has the commitment transaction.
+const BROADCAST_TIME: Duration = Duration::from_secs(5);
+const BROADCAST_LOOK_TIME: Duration = Duration::from_millis(50);
 
 /// Answer one request.
 pub async fn call(node: Arc<Node>, method: String, params: Value) -> Answer {
@@ -36,7 +39,7 @@ pub async fn call(node: Arc<Node>, method: String, params: Value) -> Answer {
         "listpeers" => Ok(views::peers(&node)),
         "gettraffic" => Ok(views::traffic(&node)),
         "openchannel" => open_channel(&node, parameters(params)?).await,
-        "forceclose" => force_close(&node, &parameters(params)?),
+        "forceclose" => force_close(&node, parameters(params)?).await,
         "listchannels" => Ok(views::channels(&node)),
         "announce" => Ok(json!({"announced": node.announce().is_some()})),
         "listgraph" => Ok(views::graph(&node)),
@@ -137,11 +140,26 @@ struct Channel {
     peer: PublicKey,
 }
 
-fn force_close(node: &Node, of: &Channel) -> Answer {
+/// Close a channel. Return once bitcoind has the commitment transaction: LDK broadcasts it later than it returns, when
+/// the manager is on disk, because its monitors are written after that (setup.rs).
+async fn force_close(node: &Node, of: Channel) -> Answer {
     let id = ChannelId(bytes("channel_id", &of.channel_id)?);
+    let channels = node.manager.list_channels_with_counterparty(&of.peer);
+    let funding = channels.iter().find(|channel| channel.channel_id == id).and_then(|channel| channel.funding_txo);
     node.manager
         .force_close_broadcasting_latest_txn(&id, &of.peer, "closed by its user".into())
         .map_err(|error| format!("LDK does not close it: {error:?}"))?;
+    if let Some(funding) = funding {
+        let broadcast = async {
+            while !node.bitcoind.is_spent(funding.into_bitcoin_outpoint()).await? {
+                tokio::time::sleep(BROADCAST_LOOK_TIME).await;
+            }
+            Ok::<_, String>(())
+        };
+        tokio::time::timeout(BROADCAST_TIME, broadcast).await.map_err(|_| {
+            format!("bitcoind has not accepted the commitment transaction in {} s", BROADCAST_TIME.as_secs())
+        })??;
+    }
     Ok(json!({}))
 }
 
@@ -322,8 +340,8 @@ fn answer(node: &Node, of: &HtlcAnswer) -> Answer {
     let key = (ChannelId(bytes("channel_id", &of.channel_id)?), of.htlc_id);
     let Some(held) = node.exchange.take(&key) else { return Ok(json!({"answered": false})) };
     match of.result {
-        Verdict::Continue => node.resume(&key, &held),
-        Verdict::Fail => node.fail(&key, &held),
+        Verdict::Continue => node.forwards.resume(key, held),
+        Verdict::Fail => node.forwards.fail(&key, &held),
     }
     Ok(json!({"answered": true}))
 }

@@ -1,10 +1,9 @@
 //! The running node: its components, and its periodic tasks.
 
 use std::collections::HashSet;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lightning::blinded_path::NodeIdLookUp;
 use lightning::events::bump_transaction::sync::BumpTransactionEventHandlerSync;
 use lightning::events::EventsProvider;
 use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler};
@@ -13,13 +12,15 @@ use lightning::util::wallet_utils::WalletSync;
 use lightning_background_processor::{process_events_async_with_kv_store_sync, GossipSync, NO_LIQUIDITY_MANAGER};
 use tokio::sync::{watch, Notify};
 
+use crate::bitcoind::Bitcoind;
 use crate::chain::{self, Followers};
 use crate::channel_messages::ChannelMessages;
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::custom_messages::CustomMessages;
 use crate::events::Events;
-use crate::exchange::{Exchange, Held, HtlcKey};
+use crate::exchange::Exchange;
+use crate::forwards::Forwards;
 use crate::funding::Funding;
 use crate::gossip::GossipQueries;
 use crate::hex;
@@ -36,7 +37,7 @@ use crate::static_invoices::StaticInvoices;
 use crate::types::{Gossip, Graph, Manager, Messenger, Peers, Scorer};
 use crate::wallet::Wallet;
 
-/// The interval of `Exchange::tick`.
+/// The interval of `Exchange::tick` and `Forwards::tick`.
 const TICK_TIME: Duration = Duration::from_millis(250);
 /// The interval and the number of checks of the channels after LDK has reported that an HTLC failed.
 const FAILURE_LOOK_TIME: Duration = Duration::from_millis(50);
@@ -50,6 +51,7 @@ pub struct Node {
     pub config: Config,
     pub log: Arc<Log>,
     pub keys: Arc<KeysManager>,
+    pub bitcoind: Arc<Bitcoind>,
     pub wallet: Arc<Wallet>,
     pub graph: Arc<Graph>,
     pub scorer: Arc<RwLock<Scorer>>,
@@ -60,6 +62,7 @@ pub struct Node {
     pub messages: Arc<CustomMessages>,
     pub exchange: Arc<Exchange>,
     pub htlcs: Arc<Htlcs>,
+    pub forwards: Forwards,
     pub payments: Arc<Payments>,
     pub invoices: Arc<Invoices>,
     pub offers: Arc<Offers>,
@@ -157,11 +160,20 @@ impl Node {
             ),
             failures: failures.clone(),
         });
+        let forwards = Forwards {
+            manager: parts.manager.clone(),
+            peers: peers.clone(),
+            messages: messages.clone(),
+            htlcs: htlcs.clone(),
+            failures: failures.clone(),
+            waiting: Mutex::default(),
+        };
         let connections = Connections::load(peers.clone(), parts.manager.clone(), parts.store.clone());
         let node = Arc::new(Node {
             config,
             log: parts.log.clone(),
             keys: parts.keys.clone(),
+            bitcoind: parts.bitcoind.clone(),
             wallet: parts.wallet.clone(),
             graph: parts.graph.clone(),
             scorer: parts.scorer.clone(),
@@ -172,6 +184,7 @@ impl Node {
             messages,
             exchange,
             htlcs,
+            forwards,
             payments,
             invoices,
             offers,
@@ -235,45 +248,6 @@ impl Node {
         Ok((node, background))
     }
 
-    /// Forward a held HTLC over the channel that the onion names; fail it if there is no such channel (any more).
-    pub fn resume(&self, key: &HtlcKey, held: &Held) {
-        let forwarded = self.manager.next_node_id(held.next_scid).is_some_and(|peer| {
-            let channels = self.manager.list_channels_with_counterparty(&peer);
-            let names = |scid: &u64| *scid == held.next_scid;
-            let next = channels.iter().find(|channel| {
-                let mut all = channel.short_channel_id.iter().chain(&channel.outbound_scid_alias);
-                all.any(names)
-            });
-            next.is_some_and(|channel| {
-                self.note_answered(key, held);
-                let (id, msat) = (held.intercept_id, held.outgoing_msat);
-                self.manager.forward_intercepted_htlc(id, &channel.channel_id, peer, msat).is_ok()
-            })
-        });
-        if forwarded {
-            // LDK's background processor would wait for a random time. LDK fails the HTLC if the peer, often a phone
-            // that has just connected, disconnects in that time; an HTLC that is on its channel survives that.
-            self.manager.process_pending_htlc_forwards();
-            self.peers.process_events();
-        } else {
-            self.fail(key, held);
-        }
-    }
-
-    /// Fail a held HTLC. LDK's error is unknown_next_peer; it offers no other.
-    pub fn fail(&self, key: &HtlcKey, held: &Held) {
-        self.note_answered(key, held);
-        // An error means that LDK itself has already failed it.
-        let _ = self.manager.fail_intercepted_htlc(held.intercept_id);
-        self.failures.notify_one();
-    }
-
-    fn note_answered(&self, key: &HtlcKey, held: &Held) {
-        if let Some(inbound) = self.htlcs.intercepted(&held.intercept_id) {
-            self.htlcs.note_answered(*key, inbound.peer);
-        }
-    }
-
     /// Announce the node if all its public channels are announced: before that, its peers would not forward the
     /// announcement. Return the number of those channels.
     pub fn announce(&self) -> Option<usize> {
@@ -303,6 +277,7 @@ pub fn unix_time() -> Duration {
 async fn tick(node: Arc<Node>) {
     loop {
         tokio::time::sleep(TICK_TIME).await;
+        node.forwards.tick();
         for held in node.exchange.tick(Instant::now()) {
             let _ = node.manager.fail_intercepted_htlc(held.intercept_id);
         }

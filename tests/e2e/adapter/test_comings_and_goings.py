@@ -144,8 +144,10 @@ async def test_a_channel_opens_and_closes(testbed: Testbed) -> None:
         await in_thread(testbed.mine, 6)
         opened = (await log.take(LinkChanged, lambda event: event.link.usable)).link
         assert opened.peer == node_id(testbed, "B")
-        [channel] = [each for each in await in_thread(node.channels) if each.funding == funding]
-        await in_thread(node.force_close, channel)
+        height_blocks = testbed.chain.height_blocks
+        await lsp.force_close(opened.channel_id)
+        txid, output = funding.split(":")
+        assert await in_thread(testbed.chain.spender, txid, int(output), height_blocks), "it is not broadcast"
         await in_thread(testbed.mine, CLOSE_CONFIRMATIONS)
         assert (await log.take(LinkClosed)).channel_id == opened.channel_id
     assert opened.short_channel_id not in {ShortChannelId.parse(c.short_channel_id) for c in node.channels()}
