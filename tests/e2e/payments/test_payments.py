@@ -35,6 +35,7 @@ def test_never_online_together(payments: PaymentHarness) -> None:
     payments.a.disconnect()
     payments.b.reconnect()
     case.wait_until_paid()
+    payments.wait_for_htlcs(B=0)  # LSP_b has the preimage
     assert payments.htlcs("A") == 1, "the payer cannot have been told yet"
     payments.b.disconnect()
     payments.a.reconnect()
