@@ -107,7 +107,7 @@ DRAWINGS = (
         engine="payer",
         begins={"the user pays": payer.State.REQUESTED},
         transitions=lambda: payer.TRANSITIONS,
-        groups={"nothing_has_left": payer.UNPAID, "with_the_node": payer.WITH_NODE},
+        groups={"nothing_sent": payer.UNPAID, "order_given": payer.WITH_NODE},
     ),
     Drawing(
         engine="payee",

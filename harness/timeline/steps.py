@@ -33,7 +33,7 @@ class Step:
 
 
 STEPS = (
-    Step(1, "draws a secret number, the pid", {Role.PAYER: ("requested",)}),
+    Step(1, "generates the pid, a random secret", {Role.PAYER: ("requested",)}),
     Step(2, "accepts to hold the coming payment", {Role.PAYER_LSP: ("accepted",)}),
     Step(3, "holds every part of the payment", {Role.PAYER_LSP: ("held",)}),
     Step(4, "hands over: payment_pending is on its way, the phone may go offline", {Role.PAYER: ("handed over",)}),

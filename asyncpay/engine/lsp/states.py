@@ -55,22 +55,22 @@ class Trigger(Enum):
     """The events that can change the state of a block."""
 
     COMPLETE = "every hash has a part and the sum is reached"
-    RELEASE = "the pid comes by"
-    LINKS_USABLE = "all parts on offer, all channels usable"
-    PAY_ON_BEHALF = "payer away, invoice agrees"
+    RELEASE = "the pid is received"
+    LINKS_USABLE = "all parts are intercepted, all channels usable"
+    PAY_ON_BEHALF = "payer offline, invoice matches"
     PAID = "own payment succeeded"
-    NOT_PAID = "own payment failed for good"
-    SETTLED_BY_PAYEE = "payee took the parts"
-    RETURNED_BY_NETWORK = "every part was failed further on"
+    NOT_PAID = "own payment failed permanently"
+    SETTLED_BY_PAYEE = "payee claimed the parts"
+    RETURNED_BY_NETWORK = "every part failed downstream"
 
     DEADLINE = "a deadline of the block"
     INCOMPLETE = "parts missing for too long"
     NEAR_EXPIRY = "a part near its expiry"
     CANCEL = "payer cancels"
     REFUSAL = "payee refuses"
-    PART_LOST = "a part has gone"
+    PART_LOST = "a part was lost"
     CHANNEL_CLOSING = "a part's channel is being closed"
-    OVER_LIMIT = "more held than allowed"
+    OVER_LIMIT = "the limit of held HTLCs is exceeded"
 
 
 @dataclass(frozen=True, slots=True)

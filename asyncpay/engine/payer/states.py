@@ -40,17 +40,17 @@ class State(Enum):
 class Trigger(Enum):
     """The events that can change the state of a payment."""
 
-    ACCEPTED = "the LSP will hold it"
-    REFUSED = "the LSP will not hold it"
+    ACCEPTED = "the LSP accepts the block"
+    REFUSED = "the LSP refuses the block"
     UNANSWERED = "the LSP does not answer"
     CANCEL = "the user cancels"
-    BLOCK_ENDED = "the LSP says that the block is over"
+    BLOCK_ENDED = "the LSP reports that the block has ended"
     DEADLINE = "a deadline of the block"
     CHANNEL_USABLE = "the channel to the LSP is usable"
-    ALL_HELD = "all that the node has in flight is held"
-    PENDING_SENT = "payment_pending has left"
+    ALL_HELD = "all HTLCs in flight are held"
+    PENDING_SENT = "payment_pending was sent"
     PAID = "the node has the preimage"
-    NOT_BEGUN = "the node never heard of it"
+    NOT_BEGUN = "the node has no record of it"
     NOT_PAID = "the node has no attempt in flight"
 
 

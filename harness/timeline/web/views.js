@@ -58,7 +58,7 @@ function fillPayments() {
   select.value = state.payment;
 }
 
-const SENTENCES = ["draws a secret number, the pid", "accepts to hold the payment", "holds every part", "hands over", "gets payment_pending",
+const SENTENCES = ["generates the pid, a random secret", "accepts to hold the payment", "holds every part", "hands over", "gets payment_pending",
   "sends payment_release", "releases the payment", "has the preimage"];
 
 function fillSteps(go) {

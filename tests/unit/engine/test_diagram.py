@@ -47,10 +47,10 @@ def test_a_page_without_its_marks_is_left_alone(page: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("line", "table"),
     [
-        ("    with_the_node --> settled: the node has the preimage", "payer"),
-        ("    nothing_has_left --> failed: the user cancels / the LSP says", "payer"),
+        ("    order_given --> settled: the node has the preimage", "payer"),
+        ("    nothing_sent --> failed: the user cancels / the LSP reports", "payer"),
         ("    blocked --> paying: the channel to the LSP is usable", "payer"),
-        ("        held --> handed_over: payment_pending has left", "payer"),
+        ("        held --> handed_over: payment_pending was sent", "payer"),
         ("    expired --> paid: all invoices are paid", "payee"),
         ("    [*] --> refused: announced, but not owed", "payee"),
         ("    undecided --> failed_back: a deadline of the block / ", "lsp"),
@@ -66,7 +66,7 @@ def test_each_table_stands_in_its_place(line: str, table: str) -> None:
 def test_what_only_some_of_a_group_share_is_drawn_one_by_one(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(payer_states.TRANSITIONS[payer_states.State.HELD], payer_states.Trigger.PAID)
     assert diagram.main([]) == 0
-    assert "with_the_node --> settled" not in page.read_text()
+    assert "order_given --> settled" not in page.read_text()
     assert "paying --> settled: the node has the preimage" in page.read_text()
     assert "handed_over --> settled: the node has the preimage" in page.read_text()
 
