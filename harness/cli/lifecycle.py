@@ -5,28 +5,30 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.common import AsJson, Node, Which, err, errors_as_sentences, out, services, testbeds, topologies
+from harness.cli.common import AsJson, Which, err, errors_as_sentences, out, services, testbeds, topologies
 from harness.errors import TestbedError
 
-Service = Annotated[
-    str | None,
-    typer.Argument(
-        help="a node or phone, LSP_a-lsp, bitcoind, push or toxiproxy; all if omitted", autocompletion=services
-    ),
-]
+_SERVICE_HELP = "a node or phone, LSP_a-lsp, bitcoind, push or toxiproxy"
+Service = Annotated[str | None, typer.Argument(help=f"{_SERVICE_HELP}; all if omitted", autocompletion=services)]
+OneService = Annotated[str, typer.Argument(help=_SERVICE_HELP, autocompletion=services)]
 
 
 def up(
     topology: Annotated[
         str,
         typer.Argument(
-            help="a topology file, or a shipped one: line, line-cln, line-mixed, ...", autocompletion=topologies
+            help="a topology file, or a shipped one: line (LND), line-cln, line-ldk, line-mixed, two-channels, ...",
+            autocompletion=topologies,
         ),
     ],
     name: Annotated[str | None, typer.Option(help="the testbed's name; default: the topology's name")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NODE=...", help="LSP_a=cln, A.version=v0.21.1-beta, LSP_a.component=asyncpay"),
+        typer.Option(
+            "--set",
+            metavar="NODE=...",
+            help="another implementation (LSP_a=cln), or a field of a node (LSP_a.component=asyncpay); repeatable",
+        ),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="neither restore a snapshot nor save one")] = False,
     as_json: AsJson = False,
@@ -81,9 +83,9 @@ def down(
 
 
 def demo(which: Which = None) -> None:
-    """A pays B, never online at the same time, in eight steps: on the named testbed, or on a new one.
+    """Show an async payment in eight steps: A pays B, and the two are never online at the same time.
 
-    A new one is removed at the end; `make demo` does that.
+    With --testbed on that testbed; otherwise on a new one, which is removed at the end, as in `make demo`.
     """
     from harness.cli import demo as eight_steps
     from harness.testbed import Testbed
@@ -126,7 +128,7 @@ def start(service: Service = None, which: Which = None) -> None:
 
 
 def restart(service: Service = None, which: Which = None) -> None:
-    """`stop` and `start`."""
+    """Stop and start a service, or all of them; return when everything that runs works again."""
     from harness import verbs
     from harness.testbed import Testbed
 
@@ -134,7 +136,7 @@ def restart(service: Service = None, which: Which = None) -> None:
         verbs.restart(Testbed.attach(which), service)
 
 
-def kill(service: Node, which: Which = None) -> None:
+def kill(service: OneService, which: Which = None) -> None:
     """Kill a service (SIGKILL). It stays down until `testbed start`."""
     from harness import verbs
     from harness.testbed import Testbed

@@ -14,6 +14,8 @@ from harness.topology.model import (
     OPENER_RESERVE_SAT,
     RESERVED_NAMES,
     WALLET_SUFFIX,
+    ChainSpec,
+    ChannelSpec,
     NodeSpec,
     Role,
     Topology,
@@ -49,7 +51,7 @@ def load(topology: str | Path, settings: Mapping[str, str] | None = None) -> Top
         result = Topology.model_validate(data)
         problems = list(_contradictions(result))
     except ValidationError as error:
-        problems = [(tuple(e["loc"]), _sentence(e)) for e in error.errors()]
+        problems = [(tuple(e["loc"]), _sentence(e) + _known_fields(e)) for e in error.errors()]
     if problems:
         raise TopologyError("\n".join(_lines(path, source, problems)))
     return result
@@ -69,6 +71,9 @@ def _find(topology: str | Path) -> Path:
     raise TopologyError(f"{topology}: no such topology file, and none of the shipped ones ({known})")
 
 
+_SETTABLE = NodeSpec.model_fields.keys() - {"args"}
+
+
 def _apply(settings: Mapping[str, str], data: dict[str, Any]) -> None:
     for target, value in settings.items():
         name, _, field = target.partition(".")
@@ -78,8 +83,10 @@ def _apply(settings: Mapping[str, str], data: dict[str, Any]) -> None:
             known = ", ".join(nodes) if isinstance(nodes, dict) else "none"
             raise TopologyError(f"--set {target}={value}: there is no node {name} (nodes: {known})")
         field = field or "implementation"
-        if field not in NodeSpec.model_fields or field == "args":
-            raise TopologyError(f"--set {target}={value}: {field} cannot be set this way")
+        if field not in _SETTABLE:
+            raise TopologyError(
+                f"--set {target}={value}: {field} cannot be set this way; {', '.join(sorted(_SETTABLE))} can"
+            )
         node[field] = value
 
 
@@ -162,6 +169,24 @@ def _sentence(error: Any) -> str:
             return str(error["ctx"]["error"])
         case _:
             return f"{error['msg']}, not {error['input']!r}"
+
+
+def _known_fields(error: Any) -> str:
+    """Return the fields that a node, a channel, the chain or the file has, if the error is an unknown one."""
+    if error["type"] != "extra_forbidden":
+        return ""
+    match error["loc"]:
+        case ("nodes", _, _):
+            known: Iterable[str] = NodeSpec.model_fields
+        case ("channels", _, _):
+            known = (field.alias or name for name, field in ChannelSpec.model_fields.items())
+        case ("chain", _):
+            known = ChainSpec.model_fields
+        case (_,):
+            known = Topology.model_fields.keys() - {"name"}
+        case _:
+            return ""
+    return f" (known: {', '.join(sorted(known))})"
 
 
 def _lines(path: Path, source: YamlSource, problems: Iterable[tuple[Location, str]]) -> Iterator[str]:

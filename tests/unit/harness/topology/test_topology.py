@@ -148,7 +148,7 @@ def test_shipped_topologies_are_the_protocols_network(path: Path) -> None:
         ),
         pytest.param(
             GOOD.replace("private: true", "privat: true"),
-            "net.yaml:5: channels.0.privat: is not a known field",
+            "net.yaml:5: channels.0.privat: is not a known field (known: capacity_sat, from, private, push_sat, to)",
             id="misspelt field",
         ),
         pytest.param(
@@ -246,7 +246,7 @@ def test_all_problems_are_told_at_once(file: Path) -> None:
     ("settings", "said"),
     [
         ({"Z": "cln"}, "--set Z=cln: there is no node Z (nodes: A, B)"),
-        ({"A.colour": "red"}, "--set A.colour=red: colour cannot be set this way"),
+        ({"A.colour": "red"}, "--set A.colour=red: colour cannot be set this way; component, image, "),
         ({"A": "eclair"}, "net.yaml:2: nodes.A.implementation: there is no implementation 'eclair'"),
     ],
 )
