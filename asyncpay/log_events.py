@@ -15,7 +15,7 @@ class LogEvent(StrEnum):
     STOPPED = "stopped"
     ATTACHED = "attached"
     NODE_AWAY = "the node is away"
-    BEGINNING_AGAIN = "beginning again from the store"
+    BEGINNING_AGAIN = "restarting from the store"
     CLOCK_IN_DOUBT = "the system's clock is in doubt"
     CLOCK_BELIEVED = "the system's clock is believed"
     LINES_LOST = "log lines lost"

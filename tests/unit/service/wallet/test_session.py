@@ -170,7 +170,7 @@ def test_what_cannot_be_stored_is_not_done_and_all_begins_again_from_the_store(
         assert (await phone.pay())["state"] == "handed over"
 
     awake(phone, story)
-    assert phone.lines("beginning again from the store")[0]["error"] == "the disk is full"
+    assert phone.lines("restarting from the store")[0]["error"] == "the disk is full"
     assert len(phone.node.begun) == 1
 
 
