@@ -32,6 +32,15 @@ def folder_of(name: str) -> Path:
     return state_home() / name
 
 
+def identity(folder: Path) -> tuple[int, int] | None:
+    """Return the identity of a testbed, which a later one of the same name does not share; None if there is none."""
+    try:
+        seen = (folder / COMPOSE_FILE).stat()  # it is written once
+    except OSError:
+        return None
+    return seen.st_ino, seen.st_mtime_ns
+
+
 def make_home() -> None:
     """Create the folder of all testbeds, before any slow operation. Raises TestbedError."""
     try:

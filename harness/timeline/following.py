@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from harness import folders
 from harness.engines.base import Engine
 from harness.errors import TestbedError
 from harness.testbed import Testbed
@@ -27,13 +28,14 @@ MOST_WAITING_EVENTS = 10_000
 
 
 def follow(testbed: Testbed) -> Iterator[Event]:
-    """Yield events from this call on, until the testbed is removed."""
+    """Yield events from this call on, until the testbed is removed, also if another one of its name follows."""
     return _events(testbed, _Following(testbed))
 
 
 def _events(testbed: Testbed, following: "_Following") -> Iterator[Event]:
+    identity = folders.identity(testbed.folder)
     try:
-        while testbed.folder.exists():
+        while identity is not None and folders.identity(testbed.folder) == identity:
             try:
                 yield following.events.get(timeout=AGAIN_SECONDS)
             except queue.Empty:

@@ -39,11 +39,13 @@ JSON = "application/json"
 class EventPage(BaseModel):
     """Events in order. last: the number of the last one, for `after` in the next request.
 
-    missed: how many of the requested events have been dropped already.
+    missed: how many of the requested events have been dropped already. run: another number than in the last response:
+    the testbed was brought up again; drop all earlier events.
     """
 
     model_config = ConfigDict(frozen=True)
 
+    run: int
     last: int
     missed: int
     events: list[Event]
@@ -116,8 +118,8 @@ def _add_questions(app: FastAPI, watcher: Watcher) -> None:
         """Return new events, like `testbed follow --json`. Pass `last` as `after` in the next request."""
         if wait_seconds:
             await watcher.events.wait_beyond(after, wait_seconds)
-        last, found = watcher.events.after(after, MOST_EVENTS)
-        told = EventPage(last=last, missed=max(0, last - len(found) - after), events=found)
+        run, last, found = watcher.events.after(after, MOST_EVENTS)
+        told = EventPage(run=run, last=last, missed=max(0, last - len(found) - after), events=found)
         return Response(told.model_dump_json(exclude_defaults=True), media_type=JSON)
 
     @app.get("/api/timeline", tags=["watch"], response_model=Timeline)

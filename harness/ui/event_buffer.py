@@ -1,4 +1,8 @@
-"""The last events of a testbed, numbered, for any number of readers: each sends its position, and waits for more."""
+"""The last events of a testbed, numbered, for any number of readers: each sends its position, and waits for more.
+
+After a new beginning, such as a testbed that was brought up again under the same name, the buffer has only the events
+from there on, and its `run` is another one.
+"""
 
 import asyncio
 import threading
@@ -16,6 +20,7 @@ class EventBuffer:
     def __init__(self, most: int = MOST_EVENTS) -> None:
         self._events: deque[Event] = deque(maxlen=most)
         self._last = 0
+        self._run = 0
         self._lock = threading.Lock()
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._closed = False
@@ -23,10 +28,21 @@ class EventBuffer:
     def add(self, events: Iterable[Event]) -> None:
         """Append events; the oldest ones are dropped when there is no room."""
         with self._lock:
-            for event in events:
-                self._events.append(event)
-                self._last += 1
+            self._append(events)
         self._wake()
+
+    def begin_anew(self, events: Iterable[Event]) -> None:
+        """Drop all events, and begin another run with these."""
+        with self._lock:
+            self._events.clear()
+            self._run += 1
+            self._append(events)
+        self._wake()
+
+    def _append(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._events.append(event)
+            self._last += 1
 
     def close(self) -> None:
         """End all waits."""
@@ -40,8 +56,8 @@ class EventBuffer:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(more.set)
 
-    def after(self, number: int, most: int) -> tuple[int, list[Event]]:
-        """Return the first events with a higher number, `most` at most, and the number of the last one.
+    def after(self, number: int, most: int) -> tuple[int, int, list[Event]]:
+        """Return the run, the number of the last returned event, and the first events after `number`, `most` at most.
 
         Dropped events are omitted: then the returned number has increased by more than the number of events. A number
         that no event has had yet is from another run: reading starts from the beginning.
@@ -52,7 +68,7 @@ class EventBuffer:
             found = [
                 self._events[index] for index in range(begin - first, min(len(self._events), begin - first + most))
             ]
-            return begin + len(found), found
+            return self._run, begin + len(found), found
 
     async def wait_beyond(self, number: int, seconds: float) -> None:
         """Return when there is an event with another number, when the time is over, or after `close`."""

@@ -42,12 +42,7 @@ class Watcher:
         return self._identity() is not None
 
     def _identity(self) -> tuple[int, int] | None:
-        """The identity of the compose file, which a new testbed of the same name does not share; None: no testbed."""
-        try:
-            seen = (folders.folder_of(self.name) / folders.COMPOSE_FILE).stat()
-        except OSError:
-            return None
-        return seen.st_ino, seen.st_mtime_ns
+        return folders.identity(folders.folder_of(self.name))
 
     def status(self) -> Status:
         """Return the testbed's current status. Raises TestbedError if it is down."""
@@ -98,7 +93,9 @@ class Watcher:
         reported = ""
         while not self._over.is_set():
             try:
-                for events in self._told(self.attach()):
+                told = self._told(self.attach())
+                self.events.begin_anew(next(told))
+                for events in told:
                     self.events.add(events)
                     if self._over.is_set():
                         return

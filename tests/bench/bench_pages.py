@@ -66,7 +66,7 @@ def _timeline_page(browser: Any, timeline: Timeline, folder: Path, runs: int) ->
 
 def _live_page(browser: Any, timeline: Timeline, runs: int) -> list[Figure]:
     watcher = PlayedWatcher(events=timeline.events)
-    _, kept = watcher.events.after(0, len(timeline.events))
+    _, _, kept = watcher.events.after(0, len(timeline.events))
 
     def wait_until_all_are_there(view: Any) -> None:
         while view.evaluate("events.length") < len(kept):

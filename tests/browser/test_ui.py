@@ -94,6 +94,24 @@ def test_events_come_as_they_happen_and_where_their_time_puts_them(
     assert opened.said == []
 
 
+def test_a_testbed_that_is_brought_up_again_begins_with_an_empty_page(
+    opened: Page, watcher: PlayedWatcher, address: str
+) -> None:
+    view = opened.open(address)
+    opened.wait_until(f"events.length === {len(recorded())}")
+    view.locator("#payment").select_option(index=1)
+    watcher.events.begin_anew([recorded()[0].model_copy(update={"what": "of the new one"})])
+    opened.wait_until("events.length === 1")
+    assert view.locator(".row").count() == 1
+    assert "of the new one" in view.locator(".row").text_content()
+    assert view.evaluate("[payments.length, htlcs.length, lives.size, state.payment]") == [0, 0, 0, ""]
+    assert view.locator("#steps").is_hidden()
+    watcher.events.add(recorded())
+    opened.wait_until(f"events.length === {len(recorded()) + 1}")
+    assert view.evaluate("payments.length") == 1
+    assert opened.said == []
+
+
 def test_of_many_events_the_last_ones_are_kept(opened: Page) -> None:
     many = long_timeline(MOST_EVENTS + 1_000).events
     watcher = PlayedWatcher(events=many)

@@ -75,10 +75,12 @@ async function keepLooking() {
 }
 
 async function keepListening() {
-  for (let after = 0; ;) {
+  for (let after = 0, run; ;) {
     try {
       const said = await ask(`events?after=${after}&wait_seconds=${after ? WAIT_SECONDS : 1}`);
       after = said.last;
+      if (run !== undefined && said.run !== run) beginAnew();
+      run = said.run;
       if (said.events.length) take(said.events);
       if (said.events.length < MANY_EVENTS) await pause(0.3);
     } catch (error) {
@@ -86,6 +88,17 @@ async function keepListening() {
       await pause(DOWN_SECONDS);
     }
   }
+}
+
+// The testbed was brought up again, or the server, with other events.
+function beginAnew() {
+  setStory({lanes: story.lanes});
+  lives.clear();
+  haystacks.length = 0;
+  Object.assign(state, {payment: "", selected: -1, hovered: -1});
+  setAbsences();
+  fillPayments();
+  changePayment();
 }
 
 function setLanes(status) {

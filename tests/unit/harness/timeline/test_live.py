@@ -1,15 +1,18 @@
 """Events as they happen are those of the story that is told afterwards."""
 
+import queue
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.engines.base import EngineError
 from harness.errors import NodeError
+from harness.folders import COMPOSE_FILE
 from harness.timeline import following, recording
 from harness.timeline.following import Blocks
 from harness.timeline.live import Live
@@ -81,6 +84,21 @@ def test_a_service_that_ends_is_followed_again_and_no_line_is_told_twice(monkeyp
     lines = [line.partition(b" ")[2] for line in following.new_lines(engine, "x", over)]
     assert lines == [b"line %d" % number for number in range(6)]
     assert engine.lives == 3
+
+
+def test_a_testbed_is_followed_until_another_one_has_its_name(tmp_path: Path) -> None:
+    """It was removed and brought up again within a second, so its folder was there at each check."""
+    seen = tell(recording.read(RECORDINGS / "lnd")).events[0]
+    (tmp_path / COMPOSE_FILE).touch()
+    testbed, followed = SimpleNamespace(folder=tmp_path), SimpleNamespace(events=queue.Queue(), over=threading.Event())
+    for _ in range(3):
+        followed.events.put(seen)
+    events = following._events(testbed, followed)  # type: ignore[arg-type]
+    assert next(events) == seen
+    (tmp_path / "new").touch()
+    (tmp_path / "new").replace(tmp_path / COMPOSE_FILE)
+    assert list(events) == []
+    assert followed.over.is_set()
 
 
 def test_closes_and_claims_are_told_when_their_block_arrives() -> None:

@@ -1,5 +1,6 @@
 """What the API answers, and what it says when it cannot."""
 
+import itertools
 import json
 import re
 import threading
@@ -21,6 +22,7 @@ from harness.errors import NodeError, PaymentError, TestbedError
 from harness.services.lsp import Lsp
 from harness.testbed import Testbed
 from harness.timeline import recording
+from harness.timeline.model import Event
 from harness.ui import watcher as watching
 from harness.ui.api import MOST_EVENTS, OWN, web
 from harness.ui.guard import Guard
@@ -246,6 +248,38 @@ def test_a_watcher_notices_that_the_testbed_is_another_one(monkeypatch: pytest.M
     assert made == ["line"] * 4, "nobody looked while it was down"
 
 
+def test_events_of_a_former_testbed_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was taken down and brought up again under the same name: what it did before is not what this one did."""
+    looked, (first, second, third, *_) = Watcher("line"), recorded()
+    down = threading.Event()
+
+    def told(testbed: int) -> Iterator[list[Event]]:
+        if testbed == 1:
+            yield [first]
+            yield [second]
+            assert down.wait(30)
+            return
+        yield [third]
+        assert looked._over.wait(30)
+
+    monkeypatch.setattr(watching, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(looked, "attach", itertools.count(1).__next__)
+    monkeypatch.setattr(looked, "_told", told)
+
+    def seen(*expected: Event) -> Predicate:
+        return Predicate("events_seen", lambda: None if looked.events.after(0, 9)[2] == list(expected) else "not yet")
+
+    with TestClient(web(looked)) as client:
+        wait_for(seen(first, second))
+        before = client.get("/api/events").json()
+        down.set()
+        wait_for(seen(third))
+        after = client.get("/api/events", params={"after": before["last"]}).json()
+        assert after["run"] != before["run"]
+        assert [event["what"] for event in after["events"]] == [third.what]
+        looked.stop()
+
+
 def test_half_a_surrogate_pair_is_replaced(
     client: TestClient, watcher: PlayedWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,7 +337,7 @@ def test_events_go_on_after_an_unforeseen_error(
     monkeypatch.setattr(looked, "attach", lambda: None)
     monkeypatch.setattr(looked, "_told", told)
     looked.start()
-    wait_for(Predicate("event_seen", lambda: None if looked.events.after(0, 1)[1] else "none yet"))
+    wait_for(Predicate("event_seen", lambda: None if looked.events.after(0, 1)[2] else "none yet"))
     looked.stop()
     assert capsys.readouterr().err.count("aborted") == 1, "the same error is told once"
 
