@@ -8,7 +8,7 @@ from harness.faults.failpoints import store_of
 from harness.services.lsp import Lsp, htlcs_held, interceptor_attached
 from harness.topology import Topology
 from harness.waits import Predicate, wait_for
-from tests.support.implementations import CLN_IN_FULL, all_on
+from tests.support.implementations import IMPLEMENTATIONS, all_on
 from tests.support.payment_harness import PaymentHarness
 from tests.support.scripted_peer import Hold
 
@@ -28,7 +28,7 @@ HELD_SECONDS, DONE_SECONDS = 150, 300
 pytestmark = pytest.mark.full
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def topology(request: pytest.FixtureRequest) -> Topology:
     return all_on(request.param, "full-channel.yaml")
 

@@ -28,7 +28,7 @@ from harness.nodes import node_class
 from harness.services.phone_container import WALLET
 from harness.topology import ASYNCPAY, Topology
 from harness.waits import Predicate, wait_for
-from tests.support.implementations import CLN_IN_FULL, all_on
+from tests.support.implementations import IMPLEMENTATIONS, all_on
 from tests.support.payment_harness import AMOUNT_MSAT, PaymentCase, PaymentHarness
 from tests.support.scripted_peer import Hold, ScriptedPeer
 
@@ -39,7 +39,7 @@ from .stranger import announce, ask_all, b_id, flood, kept_for_b, lsp_id, read, 
 MOST_HOLDS = 483
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def topology(request: pytest.FixtureRequest) -> Topology:
     """If only our plugin receives messages, the stranger is a phone, which has the plugin, without its wallet."""
     as_a_phone = {"M.component": ASYNCPAY} if node_class(request.param).reports_only_to_plugin else {}
