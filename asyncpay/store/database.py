@@ -198,7 +198,8 @@ class Store(Generic[R]):
             _make_private(path)
         except OSError as error:
             raise StoreError(
-                f"cannot use {path}: {error}. Create its directory, or allow this user to write there."
+                f"the store {path} cannot be used: {error.strerror}. "
+                "Create its directory, or allow this user to write there."
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -29,8 +29,8 @@ class LspStore(Store[Record]):
     folder = "lsp"
     if_not_written = "HTLCs stay held until the LSP runs again"
     if_damaged = (
-        "it holds decisions on HTLCs that may be open. An empty file in its place would let held HTLCs pass and "
-        "forget payments made on behalf; an old copy would contradict what was decided since"
+        "it has the decisions on HTLCs that may be in flight. Do not replace it by an empty file or an old copy: held "
+        "HTLCs would then be forwarded, and payments made on behalf would be unknown"
     )
     tables: ClassVar = {
         Block: Table(Block, "blocks", ["unblock_hash"], "hold_until"),
