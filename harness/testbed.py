@@ -198,8 +198,15 @@ class Testbed(TestbedServices):
         return self.engine.follow_logs(self.service_of(name), stderr=name not in self._wallets, tail=tail)
 
     def service_of(self, name: str) -> str:
-        """Return the container of that CLI: a wallet's is its phone's, all others have their own."""
-        return self._wallets.get(name, name)
+        """Return the container of that CLI: a wallet's is its phone's, all others have their own.
+
+        Raises TestbedError if there is no such container.
+        """
+        service = self._wallets.get(name, name)
+        if service not in self.services:
+            known = ", ".join([*self.services, *self._wallets])
+            raise TestbedError(f"testbed {self.name} has no service {name} (services: {known})")
+        return service
 
     @property
     def _wallets(self) -> dict[str, str]:

@@ -114,12 +114,12 @@ def wallet_cancel(testbed: Testbed, phone: str, payment_hash: str) -> dict[str, 
 
 def stop(testbed: Testbed, service: str | None) -> None:
     """Shut down a service cleanly; all of them if none is named."""
-    testbed.stop(_service(testbed, service)) if service else testbed.stop_all()
+    testbed.stop(testbed.service_of(service)) if service else testbed.stop_all()
 
 
 def start(testbed: Testbed, service: str | None) -> None:
     """Start a service that was stopped or killed, or all of them; return when everything that runs works again."""
-    testbed.start_and_wait(_service(testbed, service)) if service else testbed.start_all()
+    testbed.start_and_wait(testbed.service_of(service)) if service else testbed.start_all()
 
 
 def restart(testbed: Testbed, service: str | None) -> None:
@@ -130,7 +130,7 @@ def restart(testbed: Testbed, service: str | None) -> None:
 
 def kill(testbed: Testbed, service: str) -> None:
     """Kill a service (SIGKILL). It stays down until it is started."""
-    testbed.kill(_service(testbed, service))
+    testbed.kill(testbed.service_of(service))
 
 
 def push_gateway(testbed: Testbed, answer: str) -> None:
@@ -155,11 +155,3 @@ def whole_sat(amount: str) -> int:
             f"{amount!r} is not a valid on-chain amount: it has a fraction of {rest_msat} msat. Use whole satoshis"
         )
     return sat
-
-
-def _service(testbed: Testbed, name: str) -> str:
-    """Return the container's name. Raises TestbedError if there is no such container."""
-    service = testbed.service_of(name)
-    if service not in testbed.services:
-        raise TestbedError(f"testbed {testbed.name} has no service {name} (services: {', '.join(testbed.services)})")
-    return service

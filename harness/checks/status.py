@@ -62,7 +62,7 @@ class PhoneStatus:
     state: str
     """awake, asleep, frozen, or why the state is unknown."""
     link: str
-    """whole, disconnected, or its conditions."""
+    """normal, disconnected, or its conditions."""
     wallet_runs: bool
     apps: tuple[dict[str, Any], ...] = ()
     """Node and wallet, as the phone's init tells of them."""

@@ -20,7 +20,7 @@ NAME = "demo"
 FOLDER = Path("artifacts/demo")
 
 
-NEXT = """Next:
+NEXT = """Next (testbed is .venv/bin/testbed in the checkout):
   testbed up line              start the same network permanently; testbed status shows it
   testbed demo --testbed line  run these eight steps on it, as often as you like
   testbed phone B disconnect   more phone conditions: testbed phone --help

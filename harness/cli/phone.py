@@ -116,4 +116,4 @@ def _show(seen: "PhoneStatus") -> None:
 def _app(app: dict[str, object]) -> str:
     if app["pid"] is None:
         return "stays down" if app["stays_down"] else "does not run"
-    return f"runs ({app['process_states']})"
+    return "is suspended" if "T" in str(app["process_states"]) else "runs"

@@ -56,7 +56,7 @@ def phones_table(status: Status) -> Table:
     """The phones as a table for the terminal."""
     table = Table("phone", "is", "link", "wallet", title="phones", title_justify="left", box=box.SIMPLE_HEAD)
     for phone in status.phones:
-        link = styled((f"{phone.link} (to {phone.lsp})", "" if phone.link == "whole" else "yellow"))
+        link = styled((f"{phone.link} (to {phone.lsp})", "" if phone.link == "normal" else "yellow"))
         wallet = "runs" if phone.wallet_runs else "does not run"
         table.add_row(phone.name, phone.state, link, wallet)
     return table

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,13 +36,18 @@ app = typer.Typer(
 )
 
 
-def _wait(which: str | None, timeout_seconds: float, as_json: bool, make: "Callable[[Testbed], Predicate]") -> None:
-    """Wait, print the result, and exit with its exit code. make: raises TestbedError for an unknown name."""
+def _wait(
+    name: str, which: str | None, timeout_seconds: float, as_json: bool, make: "Callable[[Testbed], Predicate]"
+) -> None:
+    """Wait, print the result, and exit with its exit code. make: raises TestbedError for an unknown name.
+
+    The predicate is called as it was typed, for example `phone-awake`.
+    """
     from harness.testbed import Testbed
     from harness.waits import WaitTimeoutError, wait_for
 
     with errors_as_sentences():
-        predicate = make(Testbed.attach(which))
+        predicate = replace(make(Testbed.attach(which)), name=name)
         began = time.monotonic()
         last_seen: str | None = None
         try:
@@ -53,14 +59,14 @@ def _wait(which: str | None, timeout_seconds: float, as_json: bool, make: "Calla
     seconds = time.monotonic() - began
     if as_json:
         result: dict[str, Any] = {
-            "predicate": predicate.name,
+            "predicate": name,
             "holds": last_seen is None,
             "seconds": round(seconds, 3),
             "last_seen": last_seen,
         }
         print(json.dumps(result))
     elif last_seen is None:
-        out.print(f"{predicate.name} after {seconds:.1f} s")
+        out.print(f"{name} holds after {seconds:.1f} s")
     if last_seen is not None:
         raise typer.Exit(NOT_REACHED_EXIT)
 
@@ -70,7 +76,7 @@ def ready(node: Node, timeout: Timeout = 90, which: Which = None, as_json: AsJso
     """The node answers every call and is synced to the chain."""
     from harness.nodes.predicates import ready as predicate
 
-    _wait(which, timeout, as_json, lambda testbed: predicate(testbed[node]))
+    _wait("ready", which, timeout, as_json, lambda testbed: predicate(testbed[node]))
 
 
 @app.command()
@@ -81,7 +87,7 @@ def at_height(
     as_json: AsJson = False,
 ) -> None:
     """Every running node is synced to this height."""
-    _wait(which, timeout, as_json, lambda testbed: testbed.at_height(height_blocks))
+    _wait("at-height", which, timeout, as_json, lambda testbed: testbed.at_height(height_blocks))
 
 
 @app.command()
@@ -91,7 +97,7 @@ def peers_connected(
     """Each of the two nodes lists the other as its peer."""
     from harness.nodes.predicates import peers_connected as predicate
 
-    _wait(which, timeout, as_json, lambda testbed: predicate(testbed[node], testbed[other]))
+    _wait("peers-connected", which, timeout, as_json, lambda testbed: predicate(testbed[node], testbed[other]))
 
 
 @app.command()
@@ -99,7 +105,7 @@ def peer_gone(node: Node, peer: Node, timeout: Timeout = 30, which: Which = None
     """NODE knows that PEER is not connected."""
     from harness.nodes.predicates import peer_gone as predicate
 
-    _wait(which, timeout, as_json, lambda testbed: predicate(testbed[node], testbed[peer]))
+    _wait("peer-gone", which, timeout, as_json, lambda testbed: predicate(testbed[node], testbed[peer]))
 
 
 @app.command()
@@ -110,7 +116,7 @@ def channels_usable(node: Node, timeout: Timeout = 60, which: Which = None, as_j
         _ = testbed[node]
         return testbed.channels_usable(node)
 
-    _wait(which, timeout, as_json, make)
+    _wait("channels-usable", which, timeout, as_json, make)
 
 
 @app.command()
@@ -118,7 +124,7 @@ def graph_complete(timeout: Timeout = 60, which: Which = None, as_json: AsJson =
     """Every node knows both policies of every announced channel, and of its own private ones. All nodes must run."""
     from harness.bringup import graph_complete as predicate
 
-    _wait(which, timeout, as_json, predicate)
+    _wait("graph-complete", which, timeout, as_json, predicate)
 
 
 @app.command()
@@ -126,7 +132,7 @@ def no_htlcs(timeout: Timeout = 30, which: Which = None, as_json: AsJson = False
     """No channel of a running node has an HTLC in flight."""
     from harness.nodes.predicates import no_htlcs as predicate
 
-    _wait(which, timeout, as_json, lambda testbed: predicate(testbed.running()))
+    _wait("no-htlcs", which, timeout, as_json, lambda testbed: predicate(testbed.running()))
 
 
 @app.command()
@@ -138,7 +144,7 @@ def payment_gone(payment_hash: Hash, timeout: Timeout = 30, which: Which = None,
         wanted = _hash(payment_hash)
         return predicate(testbed.running(), wanted)
 
-    _wait(which, timeout, as_json, make)
+    _wait("payment-gone", which, timeout, as_json, make)
 
 
 @app.command()
@@ -146,7 +152,7 @@ def interceptor_attached(lsp: Lsp, timeout: Timeout = 30, which: Which = None, a
     """The LSP component is attached to its node, which forwards HTLCs from then on."""
     from harness.services.lsp import interceptor_attached as predicate
 
-    _wait(which, timeout, as_json, lambda testbed: predicate(testbed.lsp(lsp)))
+    _wait("interceptor-attached", which, timeout, as_json, lambda testbed: predicate(testbed.lsp(lsp)))
 
 
 @app.command()
@@ -160,7 +166,7 @@ def htlcs_held(
     """The LSP's component holds exactly this many HTLCs under blocks."""
     from harness.services.lsp import htlcs_held as predicate
 
-    _wait(which, timeout, as_json, lambda testbed: predicate(testbed.lsp(lsp), htlcs))
+    _wait("htlcs-held", which, timeout, as_json, lambda testbed: predicate(testbed.lsp(lsp), htlcs))
 
 
 @app.command()
@@ -168,7 +174,7 @@ def phone_awake(phone: Phone, timeout: Timeout = 30, which: Which = None, as_jso
     """The phone is awake, and all of its apps run."""
     from harness.services.phone_container import apps_running
 
-    _wait(which, timeout, as_json, lambda testbed: apps_running(testbed.phone(phone).container))
+    _wait("phone-awake", which, timeout, as_json, lambda testbed: apps_running(testbed.phone(phone).container))
 
 
 @app.command()
@@ -176,13 +182,13 @@ def phone_asleep(phone: Phone, timeout: Timeout = 30, which: Which = None, as_js
     """The phone is asleep, and none of its apps has a process."""
     from harness.services.phone_container import apps_stopped
 
-    _wait(which, timeout, as_json, lambda testbed: apps_stopped(testbed.phone(phone).container))
+    _wait("phone-asleep", which, timeout, as_json, lambda testbed: apps_stopped(testbed.phone(phone).container))
 
 
 @app.command()
 def wallet_ready(phone: Phone, timeout: Timeout = 60, which: Which = None, as_json: AsJson = False) -> None:
     """The phone's wallet runs, and its channel with its LSP is usable."""
-    _wait(which, timeout, as_json, lambda testbed: testbed.phone(phone).wallet.ready())
+    _wait("wallet-ready", which, timeout, as_json, lambda testbed: testbed.phone(phone).wallet.ready())
 
 
 @app.command()
@@ -202,7 +208,7 @@ def wallet_payment(
                 raise TestbedError(f"{state!r} is not a payment state. Choose from: {', '.join(PAYMENT_STATES)}")
         return testbed.phone(phone).wallet.has_payment(_hash(payment_hash), *states)
 
-    _wait(which, timeout, as_json, make)
+    _wait("wallet-payment", which, timeout, as_json, make)
 
 
 def _hash(text: str) -> str:

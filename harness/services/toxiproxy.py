@@ -137,7 +137,7 @@ class ProxyState:
         """For people."""
         if not self.enabled:
             return "disconnected"
-        return ", ".join(_WORDS.get(kind, kind).format(**values) for kind, values in self.by_kind()) or "whole"
+        return ", ".join(_WORDS.get(kind, kind).format(**values) for kind, values in self.by_kind()) or "normal"
 
 
 class Toxiproxy:

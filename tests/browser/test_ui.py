@@ -252,7 +252,7 @@ def test_a_phone_is_worked_by_keyboard(opened: Page, address: str, monkeypatch: 
     def do(_: Any, phone: str, verb: str) -> PhoneStatus:
         done.append(f"{phone} {verb}")
         assert lasts.wait(30)
-        return PhoneStatus(phone, "LSP_b", "asleep", "whole", False)
+        return PhoneStatus(phone, "LSP_b", "asleep", "normal", False)
 
     monkeypatch.setattr(verbs, "do_to_phone", do)
     view = opened.open(address)

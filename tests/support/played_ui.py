@@ -72,7 +72,7 @@ def status(text: str = "") -> Status:
     )
     phones = [
         PhoneStatus("A", "LSP_a", "asleep", text or "disconnected", wallet_runs=False),
-        PhoneStatus("B", "LSP_b", "awake", "whole", True, APPS, {"sent": [sent], "announced": []}),
+        PhoneStatus("B", "LSP_b", "awake", "normal", True, APPS, {"sent": [sent], "announced": []}),
     ]
     components = [
         ComponentStatus("LSP_a-lsp", "LSP_a", "running", True, None, 1, said),

@@ -65,7 +65,7 @@ function drawNetwork(status, view) {
 
 function drawNode(node, {x, y}, phone, component) {
   const group = svg("g", {transform: `translate(${x} ${y})`});
-  const away = phone && (phone.state !== "awake" || phone.link !== "whole");
+  const away = phone && (phone.state !== "awake" || phone.link !== "normal");
   const classes = ["box", phone ? "phone" : "", node.problem && !away ? "ill" : "", away ? "away" : ""].filter(Boolean).join(" ");
   group.append(svg("rect", {class: classes, width: BOX.width, height: BOX.height, rx: phone ? 16 : 6}));
   const line = (words, row, classes) => group.append(svg("text", {x: BOX.width / 2, y: 21 + row * 16.5, "text-anchor": "middle", class: classes || ""}, clipped(words, row ? 27 : 18)));

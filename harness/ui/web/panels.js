@@ -122,7 +122,7 @@ function fillPhones(status, make) {
     const card = kept.get(phone.name);
     fill(card.firstChild, [phone.state, phone.link, phone.apps], () => [
       element("span", "", phone.name), chip(phone.state, phone.state === "awake" ? "good" : "bad"),
-      chip(`link ${phone.link}`, phone.link === "whole" ? "good" : "bad"),
+      chip(`link ${phone.link}`, phone.link === "normal" ? "good" : "bad"),
       ...phone.apps.map((app) => chip(`${app.name} ${app.pid ? app.process_states.includes("T") ? "suspended" : "runs" : "does not run"}`, app.pid ? "" : "bad")),
     ]);
     fill(card.querySelector(".said"), [phone.payments, phone.lsp], () => paymentsOf(phone));

@@ -95,7 +95,7 @@ def test_a_slow_link_delays_each_way(testbed: Testbed, phone: Phone) -> None:
     with phone.bandwidth_kilobytes(1):
         assert phone.link().words == "1 kB/s"
         assert seconds() > 1.4  # the onion alone has 1366 bytes
-    assert phone.link().words == "whole"
+    assert phone.link().words == "normal"
 
 
 def test_a_connection_that_is_reset_does_not_last(testbed: Testbed, phone: Phone) -> None:
@@ -116,5 +116,5 @@ def test_faults_may_be_had_together_and_are_undone_together(testbed: Testbed, ph
     assert connections(testbed, phone) == (False, False)
     phone.freeze()
     phone.restore()
-    assert phone.link().words == "whole"
+    assert phone.link().words == "normal"
     assert connections(testbed, phone) == (True, True)

@@ -89,7 +89,7 @@ def test_all_is_as_it_was(testbed: Testbed, disturb: Callable[[Testbed], None]) 
     wait_for(back(testbed), BACK_SECONDS)
     assert {name: node.info().node_id for name, node in testbed.nodes.items()} == ids
     assert testbed.chain.height_blocks == height_blocks
-    assert (payments.a.link().words, payments.b.link().words) == ("whole", "disconnected")
+    assert (payments.a.link().words, payments.b.link().words) == ("normal", "disconnected")
     payments.wait_for_htlcs(A=1, LSP=1)
     payments.b.reconnect()
     case.wait_until_paid()

@@ -139,6 +139,9 @@ def test_down_takes_a_name(home: Path, removed: list[str]) -> None:
         (["phone", "router", "sleep"], "router has the role router"),
         (["phone", "C", "sleep"], "has no phone C (phones: A, B)"),
         (["pay", "A", "C", "1sat"], "has no node C"),
+        (["logs", "C"], "testbed line has no service C (services: bitcoind, "),
+        (["exec", "C", "--", "getinfo"], "LSP_b-lsp, toxiproxy, push, A-wallet, B-wallet)"),
+        (["kill", "C"], "testbed line has no service C (services: bitcoind, "),
     ],
 )
 def test_advice_can_be_followed(arguments: list[str], said: str) -> None:

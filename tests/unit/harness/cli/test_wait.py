@@ -45,15 +45,15 @@ def attached(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_holds() -> None:
     done = runner.invoke(app, ["wait", "at-height", "7"])
     assert done.exit_code == 0
-    assert re.fullmatch(r"at_height after \d+\.\d s\n", done.stdout)
+    assert re.fullmatch(r"at-height holds after \d+\.\d s\n", done.stdout)
     told = json.loads(runner.invoke(app, ["wait", "at-height", "7", "--json"]).stdout)
-    assert (told["predicate"], told["holds"], told["last_seen"]) == ("at_height", True, None)
+    assert (told["predicate"], told["holds"], told["last_seen"]) == ("at-height", True, None)
 
 
 def test_it_does_not_hold_in_time() -> None:
     done = runner.invoke(app, ["wait", "at-height", "8", "--timeout", "0.01"])
     assert (done.exit_code, done.stdout) == (1, "")
-    assert "at_height not reached in 0.01 s; last seen: A is at block 7 of 8" in done.stderr
+    assert "at-height not reached in 0.01 s; last seen: A is at block 7 of 8" in done.stderr
     done = runner.invoke(app, ["wait", "at-height", "8", "--timeout", "0", "--json"])
     assert (done.exit_code, done.stderr) == (1, "")
     told = json.loads(done.stdout)

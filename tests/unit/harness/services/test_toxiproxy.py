@@ -12,7 +12,7 @@ def state(*toxics: tuple[str, dict[str, int]], enabled: bool = True) -> ProxySta
 
 
 def test_a_link_in_words() -> None:
-    assert state().words == "whole"
+    assert state().words == "normal"
     assert state(("latency", {"latency": 300, "jitter": 0})).words == "latency 300 ms"
     both = state(("timeout", {"timeout": 0}), ("bandwidth", {"rate": 2}))
     assert both.words == "2 kB/s, a black hole"
