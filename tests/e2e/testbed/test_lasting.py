@@ -17,13 +17,13 @@ from harness.pytest_plugin import running_testbed
 from harness.services.bitcoind import MINER
 from harness.testbed import Testbed
 from harness.waits import Predicate, wait_for
-from tests.support.implementations import CLN_IN_FULL, all_on
+from tests.support.implementations import IMPLEMENTATIONS, all_on
 from tests.support.payment_harness import PaymentHarness
 
 BACK_SECONDS = 60
 
 
-@pytest.fixture(scope="module", params=CLN_IN_FULL)
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     with running_testbed(all_on(request.param, "lasting.yaml"), request.config, supervised=True) as running:
         yield running
