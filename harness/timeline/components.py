@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from asyncpay.log_events import LogEvent
-from harness.timeline.lines import Line, Lines, moment, number
+from harness.timeline.lines import Clock, Line, Lines, number
 from harness.timeline.model import Event, Kind, shortened
 
 HELD = str(LogEvent.PART)
@@ -44,9 +44,9 @@ _TOLD = frozenset(
 
 def events(service: str, lane: str, log: bytes, names: Mapping[str, str], problems: list[str]) -> Iterator[Event]:
     """Yield the events of one service's log, without other lines. names: of nodes, by node id."""
-    lines = Lines(log)
+    lines, clock = Lines(log), Clock()
     for line, said in lines.objects():
-        event = of_line(service, lane, line, said, names)
+        event = of_line(service, lane, line, said, names, clock)
         if event is None:
             lines.torn += 1
         else:
@@ -55,12 +55,14 @@ def events(service: str, lane: str, log: bytes, names: Mapping[str, str], proble
         problems.append(f"{lines.torn} lines of {service} are incomplete or damaged, and omitted")
 
 
-def of_line(service: str, lane: str, line: Line, said: Mapping[str, Any], names: Mapping[str, str]) -> Event | None:
-    """Return the event of one line; said: its JSON. None if it does not name an event."""
+def of_line(
+    service: str, lane: str, line: Line, said: Mapping[str, Any], names: Mapping[str, str], clock: Clock
+) -> Event | None:
+    """Return the event of one line; said: its JSON; clock: the log's. None if it does not name an event."""
     what = said.get("what")
     if not isinstance(what, str):
         return None
-    when = moment(number(said.get("time")), line.stamp)
+    when = clock.moment(number(said.get("time")), line.stamp)
     return Event(
         time=when.time,
         clock_offset_seconds=when.offset_seconds,

@@ -4,7 +4,7 @@ All containers of a testbed share the clock of one machine, so times of differen
 line has two times: that of the process that wrote it, and that of the container engine that received it, some
 milliseconds later and sometimes in the order of another thread. The process's own time is better, unless its clock was
 changed: by a faked clock (libfaketime, `-mocktime`), or by setting it while the process ran. So if the two differ by
-more than MOST_LAG_SECONDS, the engine's time is used, and the event has the difference.
+more than MOST_LAG_SECONDS, the engine's time is used, and the event has the difference (class Clock).
 """
 
 import json
@@ -17,6 +17,8 @@ from harness.nodes.wire_log import unix_seconds
 
 MOST_LAG_SECONDS = 5.0
 """The longest delay of a line in the engine while the machine is busy."""
+MOST_DELAY_SECONDS = 1.0
+"""The same as far as it is assumed of a process whose clock is not the machine's, and may run at another speed."""
 MOST_LINE_BYTES = 100_000
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{1,9})Z ")
 
@@ -37,12 +39,26 @@ class Moment:
     offset_seconds: float | None = None
 
 
-def moment(own_time: float | None, stamp: float) -> Moment:
-    """Return the time of a line with the time `own_time` that was received at `stamp`."""
-    if own_time is None:
-        return Moment(stamp)
-    offset = own_time - stamp
-    return Moment(own_time) if abs(offset) <= MOST_LAG_SECONDS else Moment(stamp, round(offset, 3))
+class Clock:
+    """The clock of the processes that write one log, as its lines show it in their order."""
+
+    def __init__(self) -> None:
+        self._offset_seconds: float | None = None
+
+    def moment(self, own_time: float | None, stamp: float) -> Moment:
+        """Return the time of the next line, with the time `own_time`, that was received at `stamp`.
+
+        A line of a clock that is not the machine's was written at most MOST_DELAY_SECONDS before it was received: the
+        earlier lines show how far that clock is off, because one of them was received with hardly any delay.
+        """
+        if own_time is None:
+            return Moment(stamp)
+        offset = own_time - stamp
+        if abs(offset) <= MOST_LAG_SECONDS:
+            return Moment(own_time)
+        if self._offset_seconds is None or not 0 <= self._offset_seconds - offset <= MOST_DELAY_SECONDS:
+            self._offset_seconds = offset
+        return Moment(own_time - self._offset_seconds, round(offset, 3))
 
 
 def stamped(line: bytes) -> Line | None:

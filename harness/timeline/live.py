@@ -4,13 +4,14 @@ A message gives an event when the first of its two ends has logged it, and none 
 have to be queried from a node, such as the payment hash of a new HTLC, is missing here, and is in the story.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from harness.nodes import node_class
 from harness.services.push_gateway import NAME as PUSH
 from harness.timeline import chain, components, node_logs, testbed_actions
 from harness.timeline.htlcs import Htlcs
-from harness.timeline.lines import json_object, stamped
+from harness.timeline.lines import Clock, json_object, stamped
 from harness.timeline.model import Event
 from harness.timeline.node_logs import Pairing
 from harness.timeline.on_chain import ChainTransaction, Closes
@@ -32,6 +33,7 @@ class Live:
         self._nodes = {name: node_class(node.implementation) for name, node in context.nodes.items()}
         self._phones = {name for name, node in context.nodes.items() if node.is_phone}
         self._closes = Closes(context.channels)
+        self._component_clocks, self._node_clocks = defaultdict[str, Clock](Clock), defaultdict[str, Clock](Clock)
         self._begin()
 
     def _begin(self) -> None:
@@ -76,10 +78,11 @@ class Live:
         if line.text.startswith("{"):
             said = json_object(line.text)
             known = lane in self._nodes or service == PUSH
-            return components.of_line(service, lane, line, said, self._names) if said and known else None
+            clock = self._component_clocks[service]
+            return components.of_line(service, lane, line, said, self._names, clock) if said and known else None
         if service not in self._nodes:
             return None
-        found = node_logs.of_line(service, self._nodes[service], line, self._names)
+        found = node_logs.of_line(service, self._nodes[service], line, self._names, self._node_clocks[service])
         if found is None or isinstance(found, Event):
             return found
         passed = self._pairing.take(found)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from harness.nodes.base import Node
 from harness.nodes.wire_log import PeerGone, WireMessage
-from harness.timeline.lines import Line, Lines, moment
+from harness.timeline.lines import Clock, Line, Lines
 from harness.timeline.model import Event, Kind, shortened
 
 EARLY_SECONDS = 0.5
@@ -49,8 +49,9 @@ def read(
     seen: list[Seen] = []
     gone: list[Event] = []
     for name, node in nodes.items():
+        clock = Clock()
         for line in Lines(logs.get(name, b"")):
-            found = of_line(name, node, line, names)
+            found = of_line(name, node, line, names, clock)
             if isinstance(found, Event):
                 gone.append(found)
             elif found is not None:
@@ -60,12 +61,12 @@ def read(
     return [each for each in passed if each is not None], gone
 
 
-def of_line(name: str, node: type[Node], line: Line, names: Mapping[str, str]) -> Seen | Event | None:
-    """Parse a line of a node's log: one end of a message, or the end of a connection."""
+def of_line(name: str, node: type[Node], line: Line, names: Mapping[str, str], clock: Clock) -> Seen | Event | None:
+    """Parse a line of a node's log: one end of a message, or the end of a connection. clock: the log's."""
     entry = None if line.text.startswith("{") else node.read_log_line(line.text)
     if entry is None:
         return None
-    when = moment(entry.own_time, line.stamp)
+    when = clock.moment(entry.own_time, line.stamp)
     if isinstance(entry, PeerGone):
         return _gone(entry, name, names, when.time, when.offset_seconds)
     return Seen(when.time, name, entry, when.offset_seconds)

@@ -29,7 +29,7 @@ def what(event: Event) -> tuple[str, str, Kind, str, int]:
     return event.lane, event.to, event.kind, event.what, event.step
 
 
-@pytest.mark.parametrize("name", ["lnd", "mixed"])
+@pytest.mark.parametrize("name", ["lnd", "mixed", "ldk"])
 def test_they_are_those_of_the_story(name: str) -> None:
     recorded = recording.read(RECORDINGS / name)
     live = Live(recorded.context)

@@ -16,7 +16,7 @@ RECORDINGS = Path(__file__).parent / "recordings"
 EIGHT = [(1, "A"), (2, "LSP_a"), (3, "LSP_a"), (4, "A"), (5, "B"), (6, "B"), (7, "LSP_a"), (8, "A")]
 
 
-@pytest.fixture(params=["lnd", "mixed"])
+@pytest.fixture(params=["lnd", "mixed", "ldk"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -54,7 +54,9 @@ def test_each_hop_has_its_htlc_with_its_whole_life(name: str) -> None:
     assert htlcs[0].offered < htlcs[0].held < htlcs[0].ended
     assert htlcs[0].resolved is not None
     assert htlcs[0].held < htlcs[0].resolved <= htlcs[0].ended
-    assert htlcs[0].resolution == {"lnd": "settle", "mixed": "resume"}[name], "LND's LSP pays in the payer's place"
+    assert htlcs[0].resolution == {"lnd": "settle", "mixed": "resume", "ldk": "resume"}[name], (
+        "LND's LSP pays in the payer's place"
+    )
     assert htlcs[0].ended - htlcs[0].held > 1, "it was held while A and B were away"
     amounts = [htlc.amount_msat or 0 for htlc in htlcs]
     assert amounts == sorted(amounts, reverse=True), "each hop keeps its fee"
