@@ -1,5 +1,6 @@
 """Long operations: lines and bars of progress, time by phase, and the same operation on many nodes in parallel."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -74,10 +75,9 @@ def time_left(last_seconds: float | None, elapsed_seconds: float) -> str:
     """Return an estimate of the time left, from the duration of the same operation the last time; empty for None."""
     if last_seconds is None:
         return ""
-    left_seconds = last_seconds - elapsed_seconds
-    return (
-        f"about {left_seconds:.0f} s left" if left_seconds >= 1 else f"longer than the last time ({last_seconds:.0f} s)"
-    )
+    if elapsed_seconds > last_seconds:
+        return f"longer than the last time ({last_seconds:.0f} s)"
+    return f"about {math.ceil(last_seconds - elapsed_seconds)} s left"
 
 
 @contextmanager

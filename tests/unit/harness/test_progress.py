@@ -54,7 +54,7 @@ def one_shown(terminal: bool, last_seconds: float | None) -> tuple[str, list[str
 
 
 def test_a_terminal_shows_the_time_left_and_the_current_step() -> None:
-    told, lines = one_shown(terminal=True, last_seconds=300.4)
+    told, lines = one_shown(terminal=True, last_seconds=300)
     assert "about 300 s left" in told
     assert "lnd: [red]compiling" in told
     assert "\x1b[2J" not in told
@@ -63,7 +63,7 @@ def test_a_terminal_shows_the_time_left_and_the_current_step() -> None:
 
 @pytest.mark.usefixtures("at_every_step")
 def test_a_file_gets_lines_with_the_estimate_and_no_bar() -> None:
-    told, (line,) = one_shown(terminal=False, last_seconds=300.4)
+    told, (line,) = one_shown(terminal=False, last_seconds=300)
     assert told == ""
     assert line == "lnd: 0 s, about 300 s left, now at [red]compiling\x1b[2J"
 
@@ -78,4 +78,5 @@ def test_an_operation_that_was_never_run_has_no_estimate(terminal: bool) -> None
 
 def test_an_operation_that_takes_longer_than_the_last_time_is_not_said_to_end_soon() -> None:
     assert time_left(100, 40) == "about 60 s left"
+    assert time_left(100, 99.5) == "about 1 s left"
     assert time_left(100, 130) == "longer than the last time (100 s)"
