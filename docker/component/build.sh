@@ -13,5 +13,7 @@ recipe = next(way for way in store.ways("asyncpay") if way.reference == made)
 print(made, recipe.base.reference, version("asyncpay"))
 PYTHON
 )
-DOCKER_BUILDKIT=0 docker build --quiet --tag "asyncpay:$version" --build-arg MADE="$made" --build-arg BASE="$base" - <Dockerfile >/dev/null 2>&1
+said=$(DOCKER_BUILDKIT=0 docker build --quiet --tag "asyncpay:$version" \
+  --build-arg MADE="$made" --build-arg BASE="$base" - <Dockerfile 2>&1) ||
+  { echo "the image asyncpay:$version cannot be built: $said" >&2; exit 1; }
 echo "asyncpay:$version"
