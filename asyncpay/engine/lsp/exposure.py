@@ -86,7 +86,9 @@ def _check_claimable(ctx: Context, parts: Iterable[HeldHtlc], channels: Iterable
     least_msat = max(dust_msat, ctx.policy.on_behalf_min_part_msat)
     smallest_msat = min(htlc.incoming_amount_msat for htlc in parts)
     if smallest_msat < least_msat:
-        raise NotCoveredError(f"a part of {smallest_msat} msat could not be claimed on chain; {least_msat} msat could")
+        raise NotCoveredError(
+            f"a part brings {smallest_msat} msat, and less than {least_msat} msat may not be worth claiming on chain"
+        )
 
 
 def _forwarding_policy(htlc: HeldHtlc, channels: Iterable[ChannelTerms]) -> ForwardingPolicy:
