@@ -2,8 +2,8 @@
 
     python -m tests.bench.bench_ldk [RUNS=3] [PAYMENTS=20]
 
-In each run `line` and `line-ldk` are brought up anew, one after the other; the last `line-ldk` makes the payments of
-bench_async. The time to build the image from nothing is not part of it: `docker/ldk/build.sh` with an empty
+In each run `line` of LND and of LDK nodes is brought up anew, one after the other; the last one of LDK makes the
+payments of bench_async. The time to build the image from nothing is not part of it: `docker/ldk/build.sh` with an empty
 CARGO_TARGET_DIR.
 """
 
@@ -17,7 +17,7 @@ from harness import bringup
 from harness.checks import balances
 from harness.progress import Phases
 from harness.testbed import Testbed
-from harness.topology import load
+from harness.topology import Topology, load
 
 from .bench_async import ordinary_seconds, release_to_settled_seconds
 from .figures import Figure, report
@@ -25,6 +25,11 @@ from .figures import Figure, report
 UP_TARGET_RATIO = 0.6
 MEMORY_TARGET_MB = 60
 RELEASE_TARGET_RATIO = 1.2
+
+
+def line_of(implementation: str) -> Topology:
+    """Return line.yaml, with components, of one implementation."""
+    return load("line", dict.fromkeys(load("line").nodes, implementation))
 
 
 def up_seconds(testbed: Testbed) -> float:
@@ -46,7 +51,7 @@ def main(runs: int, payments: int) -> None:
     console = Console()
     ratios, memory, released, ordinary = [], [], [], []
     for number in range(runs):
-        lnd, ldk = (Testbed.prepare(load(name), f"bench-ldk-{name}", console.print) for name in ("line", "line-ldk"))
+        lnd, ldk = (Testbed.prepare(line_of(kind), f"bench-ldk-{kind}", console.print) for kind in ("lnd", "ldk"))
         try:
             lnd_seconds = up_seconds(lnd)
         finally:
@@ -69,7 +74,7 @@ def main(runs: int, payments: int) -> None:
         ),
         Figure("an ordinary payment", "s", ordinary),
     ]
-    report("ldk", f"line-ldk, {runs} runs, {payments} payments", figures, console)
+    report("ldk", f"line of LDK nodes, {runs} runs, {payments} payments", figures, console)
 
 
 if __name__ == "__main__":
