@@ -20,7 +20,7 @@ from harness.timeline.model import Kind
 from harness.timeline.story import tell
 from harness.topology import ChainSpec, Topology
 from harness.waits import Predicate, WaitTimeoutError, wait_for
-from tests.support.implementations import CLN_IN_FULL, all_on, capabilities
+from tests.support.implementations import CLN_IN_FULL, IMPLEMENTATIONS, all_on, capabilities
 from tests.support.payment_harness import PaymentCase, PaymentHarness, restore
 
 pytestmark = pytest.mark.seconds(60)
@@ -29,12 +29,16 @@ AMOUNT_MSAT = 1_000_000_000
 FEES_SAT = 50_000
 """More than the cost of any of these closes, and far less than the amount at stake."""
 NODE_CLOSES_BLOCKS = 16
-"""Blocks before its expiry at which LND claims an HTLC on chain whose preimage it has; CLN does it one block earlier.
+"""Blocks before its expiry at which LND claims an HTLC on chain whose preimage it has; CLN does it one block earlier,
+and LDK 20 blocks.
 
 The LSP's component force-closes earlier if its node may forget a SETTLE (settle_force_close_blocks).
 """
-CLOSE_CONFIRMATIONS = 3
-"""Until then LND regards a closed channel as open: a reorg may undo the close."""
+CLOSE_CONFIRMATIONS = {"lnd": 3, "cln": 3, "ldk": 6}
+"""Until then a reorg may undo the close: LND regards the channel as open, and LDK fails none of its HTLCs."""
+MATURING_BLOCKS = {"lnd": 1, "cln": 1, "ldk": 4}
+"""Mined at a time while claims mature. LND raises the fees of a claim with every block; LDK's claims mature for 144
+blocks, and it looks for mature ones every 30 s."""
 BETWEEN_BLOCKS_SECONDS = 3
 SLOW_MS = 10_000
 """The delay of a peer's messages: long enough to freeze it before it receives the next message."""
@@ -45,7 +49,7 @@ RELAY_ANYTHING = "-minrelaytxfee=0.00000100"
 at the lowest feerate, the only one that it knows on regtest: below the minimum relay feerate of bitcoind before 30."""
 
 
-@pytest.fixture(params=CLN_IN_FULL)
+@pytest.fixture(params=IMPLEMENTATIONS)
 def topology(request: pytest.FixtureRequest) -> Topology:
     pocket = all_on(request.param, "pocket.yaml")
     return pocket.model_copy(update={"chain": ChainSpec(args=(RELAY_ANYTHING,))})
@@ -72,6 +76,16 @@ def wealth_sat(payments: PaymentHarness, name: str) -> int:
     """Return a node's balance on chain and in its channels, without HTLCs."""
     node = payments.testbed[name]
     return node.onchain_sat() + node.channel_balance_msat() // 1_000
+
+
+def implementation(payments: PaymentHarness) -> str:
+    """Return the implementation of all nodes."""
+    return payments.testbed.topology.nodes["LSP"].implementation
+
+
+def confirm_close(payments: PaymentHarness) -> None:
+    """Mine the commitment transaction, and so many blocks that no node expects a reorg to undo it."""
+    payments.testbed.mine(CLOSE_CONFIRMATIONS[implementation(payments)])
 
 
 def with_htlc(payments: PaymentHarness, name: str, peer_id: str | None = None) -> Channel:
@@ -135,13 +149,14 @@ def preimage_in(transaction: Transaction, payment_hash: str) -> str | None:
 
 def mine_until_wealth(payments: PaymentHarness, name: str, least_sat: int) -> None:
     """Mine until the node's claims are mature and confirmed."""
+    blocks = MATURING_BLOCKS[implementation(payments)]
 
     def missing() -> str | None:
         if (has := wealth_sat(payments, name)) >= least_sat:
             return None
-        return f"{name} has {has} sat of {least_sat} at block {payments.testbed.mine()}"
+        return f"{name} has {has} sat of {least_sat} at block {payments.testbed.mine(blocks)}"
 
-    wait_for(Predicate("wealth", missing), 120, interval_seconds=0.5)
+    wait_for(Predicate("wealth", missing), 240, interval_seconds=0.5)
 
 
 def mine_until(payments: PaymentHarness, case: PaymentCase, state: str) -> None:
@@ -204,7 +219,7 @@ def test_payer_closes_its_channel_while_the_payment_is_held(payments: PaymentHar
         channel, height, part = with_htlc(payments, "A"), chain.height_blocks, part_of(payments, case)
         payments.testbed["A"].force_close(channel)
         payments.record_fault("payer closes its channel")
-        payments.testbed.mine(CLOSE_CONFIRMATIONS)
+        confirm_close(payments)
         payments.wait_for_block(case, "failed back")
 
     def missing() -> str | None:
@@ -259,7 +274,7 @@ def test_payees_channel_closed_after_the_release(payments: PaymentHarness) -> No
     [channel] = [each for each in testbed["LSP"].channels() if each.peer_id == payments.b.node.node_id]
     testbed["LSP"].force_close(channel)
     payments.record_fault("LSP closes the payee's channel")
-    testbed.mine(CLOSE_CONFIRMATIONS)
+    confirm_close(payments)
     case.wait_until("failed")
     wait_for(balance_is(testbed["A"], payments.before.channels_msat["A"]))
     payments.b.unfreeze()
@@ -270,6 +285,7 @@ def test_payees_channel_closed_after_the_release(payments: PaymentHarness) -> No
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("topology", CLN_IN_FULL, indirect=True)
 def test_payees_channel_closed_with_the_htlc_locked_in(payments: PaymentHarness) -> None:
     """The payee has the HTLC and cannot answer, and its LSP closes the channel: the payee claims the money on chain,
     which reveals the preimage, and the LSP claims its own incoming HTLC with it.
@@ -284,7 +300,7 @@ def test_payees_channel_closed_with_the_htlc_locked_in(payments: PaymentHarness)
     channel, height = with_htlc(payments, "LSP", payments.b.node.node_id), chain.height_blocks
     testbed["LSP"].force_close(channel)
     payments.record_fault("LSP closes the payee's channel")
-    testbed.mine(CLOSE_CONFIRMATIONS)
+    confirm_close(payments)
     commitment = closing(payments, channel, height)
     payments.b.restore_link(wait=False)
     payments.b.unfreeze()
@@ -330,6 +346,7 @@ def released_while_the_payers_close_is_unconfirmed(payments: PaymentHarness, cas
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("topology", CLN_IN_FULL, indirect=True)
 def test_released_while_the_close_of_a_payer_that_is_away_is_unconfirmed(payments: PaymentHarness) -> None:
     """The LSP cannot know of the close: it releases the payment, or pays it, as for any offline payer."""
     case = payments.new_case(AMOUNT_MSAT)
