@@ -346,7 +346,6 @@ def released_while_the_payers_close_is_unconfirmed(payments: PaymentHarness, cas
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("topology", CLN_IN_FULL, indirect=True)
 def test_released_while_the_close_of_a_payer_that_is_away_is_unconfirmed(payments: PaymentHarness) -> None:
     """The LSP cannot know of the close: it releases the payment, or pays it, as for any offline payer."""
     case = payments.new_case(AMOUNT_MSAT)
