@@ -18,7 +18,7 @@ TOPOLOGIES = Path(__file__).parents[1] / "e2e" / "topologies"
 IMPLEMENTATIONS = ("lnd", pytest.param("cln", marks=pytest.mark.full), pytest.param("ldk", marks=pytest.mark.full))
 """All of them, with the rows of Core Lightning and LDK in the full run only."""
 CLN_IN_FULL = IMPLEMENTATIONS[:2]
-"""Without LDK: a test of test_chain.py that has not been run on it."""
+"""Without LDK, for tests that fail on it: they say why."""
 
 
 def topology_on(implementation: str, name: str, *lsps: str, settings: Mapping[str, str] | None = None) -> Topology:

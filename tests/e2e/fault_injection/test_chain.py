@@ -289,6 +289,8 @@ def test_payees_channel_closed_after_the_release(payments: PaymentHarness) -> No
 def test_payees_channel_closed_with_the_htlc_locked_in(payments: PaymentHarness) -> None:
     """The payee has the HTLC and cannot answer, and its LSP closes the channel: the payee claims the money on chain,
     which reveals the preimage, and the LSP claims its own incoming HTLC with it.
+
+    Not on LDK: the payee reads the close with the HTLC's last messages, and has not claimed it (no PaymentClaimable).
     """
     case, testbed, chain = payments.new_case(AMOUNT_MSAT), payments.testbed, payments.testbed.chain
     lsp_before, b_before = wealth_sat(payments, "LSP"), wealth_sat(payments, "B")
