@@ -267,7 +267,7 @@ def test_a_phone_is_worked_by_keyboard(opened: Page, address: str, monkeypatch: 
     lasts.set()
     view.wait_for_selector("#done .good")
     assert done == ["B sleep"]
-    assert "asleep, link whole" in view.locator("#done li").first.text_content()
+    assert "asleep, link normal" in view.locator("#done li").first.text_content()
     view.keyboard.press("Tab")
     assert view.evaluate("document.activeElement.tagName") != "BODY", "the focus has not been lost"
 
