@@ -159,7 +159,7 @@ def no_clock_is_early(sim: "Environment") -> Iterator[str]:
 def no_timer_is_short(sim: "Environment") -> Iterator[str]:
     """An engine's time runs no faster than the true one, but for TOLERANCE_SECONDS at a start.
 
-    Excused is a clock set ahead while its process did not run.
+    Excused is a clock set ahead while its process did not run, or wrong at its first start.
     """
     for process in sim.processes.values():
         yield from process.short_timers

@@ -217,7 +217,7 @@ class Process:
         error = self.clock_error - self._stored_error
         if error > 0:
             self.clock_leaps.append(self.kernel.now)
-        if leap > max(error, 0) + TOLERANCE_SECONDS:
+        if leap > max(error, 0) + TOLERANCE_SECONDS and not self.began_wrong:
             self.kernel.changed()
             self.short_timers.append(f"{self.name} starts, and its time leaps by {leap:g} s; its clock by {error:g} s")
 

@@ -109,4 +109,13 @@ REGRESSIONS = {
             (Failpoint("LSP_a is told to pay", 1), NodeCrash("LSP_a", 1.0)),
         ),
     ),
+    # B's wallet starts for the first time with a clock an hour back, which is right at its second start. It has no
+    # other time to compare the clock with, so its time leaps: the check blamed it (schedule 20261128101031868).
+    "a clock that is put right after a first start": Schedule(
+        Setup(payee_awake=False),
+        (
+            (Failpoint("LSP_a decides on BlockRequested", 1), ClockJumps("B's wallet", -3600.0, 280.0)),
+            (Failpoint("LSP_a has stored HtlcOffered", 1), Sleep("A", silently=True)),
+        ),
+    ),
 }
