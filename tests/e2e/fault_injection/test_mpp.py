@@ -18,8 +18,9 @@ from .scripted_payer import scripted_payer
 
 MORE_THAN_ONE_CHANNEL_HAS_MSAT = 4_000_000_000
 PART_MSAT = 10_000_000
-MPP_SECONDS = 120
-"""After this a payee's LND returns the parts of an incomplete set; CLN after 70 s."""
+MPP_SECONDS = {"lnd": 120, "cln": 120, "ldk": 180}
+"""After this a payee's node has returned the parts of an incomplete set: LND after 120 s, CLN after 70 s, LDK at the
+third tick of a timer of 60 s."""
 HELD_BEFORE = {"lnd": (PARTS, 1), "cln": (1,), "ldk": (PARTS, 1)}
 """Payments with this number of parts leave slots for all but one part of another. LND and LDK select a channel with
 free slots for each part; askrene, which finds CLN's routes, does not know a channel's number of HTLCs, and uses one
@@ -39,6 +40,11 @@ def in_parts(payments: PaymentHarness, number: int) -> tuple[PaymentCase, tuple[
 def answers(lsp: Lsp, since: float) -> list[float]:
     """Return the times at which the LSP resumed an HTLC."""
     return [event["time"] for event in lsp.events() if event["what"] == "resolve resume" and event["time"] > since]
+
+
+def mpp_seconds(payments: PaymentHarness) -> int:
+    """Return the time after which the payee's node has returned the parts of an incomplete set."""
+    return MPP_SECONDS[payments.testbed.topology.nodes["B"].implementation]
 
 
 def parts(payments: PaymentHarness, case: PaymentCase) -> list[dict[str, int]]:
@@ -83,12 +89,12 @@ def test_parts_that_never_come(payments: PaymentHarness) -> None:
 def test_parts_that_wait_for_longer_than_the_payee_would(payments: PaymentHarness) -> None:
     """The payee's own timeout starts with its first part, which does not arrive before the last one."""
     case, split = in_parts(payments, PARTS)
-    lsp = payments.testbed.lsp("LSP")
+    lsp, seconds = payments.testbed.lsp("LSP"), mpp_seconds(payments)
     with payments.b.disconnected():
         case.hand_over(*split)
         held_since = time.time()
-        waited = Predicate("waited", lambda: None if time.time() > held_since + MPP_SECONDS + 10 else "not for long")
-        wait_for(waited, MPP_SECONDS + 60)
+        waited = Predicate("waited", lambda: None if time.time() > held_since + seconds + 10 else "not for long")
+        wait_for(waited, seconds + 60)
         payments.wait_for_htlcs(A=PARTS, LSP=PARTS, B=0)
         payments.a.disconnect()
     case.wait_until_paid()
@@ -152,7 +158,7 @@ def test_two_invoices_under_one_pid(payments: PaymentHarness) -> None:
 def test_lsp_stands_still_between_two_answers(payments: PaymentHarness) -> None:
     """For longer than the payee waits for the second part: both are returned, and the payee has not kept the first."""
     case, split = in_parts(payments, 2)
-    lsp = payments.testbed.lsp("LSP")
+    lsp, seconds = payments.testbed.lsp("LSP"), mpp_seconds(payments)
     payments.b.disconnect()
     case.hand_over(*split)
     with frozen_before(payments.testbed, lsp, "ResolveHtlc", 2) as store:
@@ -161,8 +167,8 @@ def test_lsp_stands_still_between_two_answers(payments: PaymentHarness) -> None:
         payments.record_fault("LSP component frozen")
         payments.wait_for_htlcs(A=2, LSP=3, B=1)
         returned = Predicate("first_part_returned", lambda: "B has it" if payments.htlcs("B") else None)
-        wait_for(returned, MPP_SECONDS + 60)
-    case.wait_until("failed", timeout_seconds=MPP_SECONDS + 120)
+        wait_for(returned, seconds + 60)
+    case.wait_until("failed", timeout_seconds=seconds + 120)
     payments.assert_nobody_paid(case)
 
 
