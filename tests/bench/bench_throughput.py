@@ -3,7 +3,7 @@
     python -m tests.bench.bench_throughput [PAYMENTS=400] [IN_FLIGHT=200] [ROUNDS=3]
 
 The images must be there. Two LSPs run side by side (lsp.yaml), one without the component. In each round A pays PAYMENTS
-invoices of B through each of them in turn, IN_FLIGHT at a time; nobody asked to hold any. The figure to compare between
+invoices of B through each of them in turn, IN_FLIGHT at a time; none is to be held. The figure to compare between
 machines is the ratio. A payer waits for each of its payments in a thread of this process. Writes
 artifacts/bench/throughput.json and throughput.svg.
 """
